@@ -1,0 +1,110 @@
+"""A work queue that holds each key at most once and never hands one key to two workers.
+
+The semantics are client-go's ``workqueue``: a key added while it is being worked on is handed out
+again when the worker is done; failures back off exponentially per key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["WorkQueue"]
+
+K = TypeVar("K")
+
+
+class WorkQueue(Generic[K]):
+    """Keys waiting for a worker; the delays are in seconds."""
+
+    def __init__(self, base_delay: float = 0.005, max_delay: float = 60.0) -> None:
+        self._base = base_delay
+        self._max = max_delay
+        self._ready: deque[K] = deque()
+        self._dirty: set[K] = set()
+        self._processing: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Queues a key now, unless it is queued already."""
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._push(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Queues a key after a delay; an earlier appointment stays."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        if timer := self._timers.get(key):
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(when, self._due, key)
+
+    def add_rate_limited(self, key: K) -> float:
+        """Queues a key after its back-off; returns the delay."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(self._base * 2.0**failures, self._max)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Ends a key's back-off."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Waits for a key; the caller must call :meth:`done` with it."""
+        while not self._ready:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():
+                    self._wake()
+                raise
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """Ends the work on a key and queues it again if it was added meanwhile."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._push(key)
+
+    def close(self) -> None:
+        """Cancels the appointments."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    def _push(self, key: K) -> None:
+        self._ready.append(key)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters:
+            future = self._waiters.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
