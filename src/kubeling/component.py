@@ -8,7 +8,7 @@ controllers``) calls them when it needs what they return.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from kubeling.artifacts.store import ArtifactStore
     from kubeling.metadata.database import Database
 
-__all__ = ["COMPONENTS", "Component", "Context", "Settings", "load_components"]
+__all__ = [
+    "COMPONENTS",
+    "Component",
+    "Context",
+    "HostHandler",
+    "RequestHandler",
+    "Settings",
+    "load_components",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,15 @@ def _no_routes(_: Context) -> list[web.AbstractRouteDef]:
     return []
 
 
+def _no_hosts(_: Context) -> None:
+    return None
+
+
+RequestHandler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
+HostHandler = Callable[["web.Request"], RequestHandler | None]
+"""Returns what answers a request by its ``Host`` header, or ``None`` if the host is not claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """One room of the house.
@@ -114,6 +131,7 @@ class Component:
     objects: Callable[[], Sequence[Obj]] = _nothing
     controllers: Callable[[Context], Sequence[Controller]] = _no_controllers
     routes: Callable[[Context], Sequence[web.AbstractRouteDef]] = _no_routes
+    host_handler: Callable[[Context], HostHandler | None] = _no_hosts
 
 
 COMPONENTS: Final = (

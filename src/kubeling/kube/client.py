@@ -11,6 +11,7 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS, Resource
 from kubeling.kube.transport import (
     APPLY_PATCH,
+    JSON,
     JSON_PATCH,
     MERGE_PATCH,
     STRATEGIC_PATCH,
@@ -240,10 +241,16 @@ class Client:
         return self.transport.stream(Request("GET", PODS.path(namespace, name, "log"), query))
 
     async def raw(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        accept: str = JSON,
     ) -> Obj:
-        """Sends a request to any path (discovery, ``/version``)."""
-        return await self._send(method, path, query or {}, body)
+        """Sends a request to any path (discovery, ``/version``, tables)."""
+        return await self.transport.send(Request(method, path, query or {}, body, accept=accept))
 
     async def close(self) -> None:
         await self.transport.close()

@@ -89,7 +89,7 @@ class HttpsTransport:
         )
 
     def _headers(self, request: Request) -> Mapping[str, str]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         if token := self._config.bearer_token():

@@ -93,6 +93,10 @@ class Informer:
         for obj in list(self._items.values()):
             handler(None, obj)
 
+    def remove_handler(self, handler: Handler) -> None:
+        """Stops calling ``handler``."""
+        self._handlers.remove(handler)
+
     async def run(self) -> None:
         """Keeps the cache up to date until cancelled."""
         failures = 0
@@ -157,7 +161,7 @@ class Informer:
         self._tell(last or old, None)
 
     def _tell(self, old: Obj | None, new: Obj | None) -> None:
-        for handler in self._handlers:
+        for handler in tuple(self._handlers):
             handler(old, new)
 
     def _file(self, index: str, key: Key, obj: Obj) -> None:

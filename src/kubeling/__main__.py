@@ -1,0 +1,5 @@
+"""``python -m kubeling``."""
+
+from kubeling.cli.main import main
+
+main()

@@ -1,0 +1,118 @@
+"""``kubeling down | status | reset | env``: looking after a platform that was started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.instance import Endpoints, Instance, data_dir_option
+
+__all__ = ["down", "env", "reset", "status"]
+
+_STOP_SECONDS = 60
+
+
+@click.command()
+@data_dir_option
+def down(data_dir: Path) -> None:
+    """Stop the platform and the processes of its pods. Nothing that is kept is lost."""
+    instance = Instance(data_dir)
+    running = instance.running()
+    if running is None:
+        click.echo(f"Nothing runs from {instance.data_dir}.")
+        return
+    _stop(instance, running)
+    click.echo("Stopped.")
+
+
+@click.command()
+@data_dir_option
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+def status(data_dir: Path, output: str) -> int:
+    """Say whether the platform runs, where it answers and what is in it.
+
+    The exit code is 0 if it runs and 3 if not.
+    """
+    from kubeling.cli.summary import summary
+
+    instance = Instance(data_dir)
+    running = instance.running()
+    if running is None:
+        click.echo("{}" if output == "json" else f"Nothing runs from {instance.data_dir}.")
+        return 3
+    click.echo(summary(running, as_json=output == "json"))
+    return 0
+
+
+@click.command()
+@data_dir_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def reset(data_dir: Path, yes: bool) -> None:
+    """Stop the platform and delete everything it keeps: objects, runs, models, logs."""
+    instance = Instance(data_dir)
+    if not instance.data_dir.exists():
+        click.echo(f"There is nothing at {instance.data_dir}.")
+        return
+    if not (instance.data_dir / "layout").exists() and any(instance.data_dir.iterdir()):
+        raise CliError(f"{instance.data_dir} is not a data directory of kubeling; nothing deleted")
+    if not yes:
+        click.confirm(f"Delete everything in {instance.data_dir}?", abort=True)
+    running = instance.running()
+    if running is not None:
+        _stop(instance, running)
+    _clean_up(instance.data_dir)
+    shutil.rmtree(instance.data_dir)
+    click.echo(f"Deleted {instance.data_dir}.")
+
+
+@click.command()
+@data_dir_option
+def env(data_dir: Path) -> None:
+    """Print exports for kubectl and the SDKs.
+
+    Use it as: eval "$(kubeling env)"
+    """
+    running = Instance(data_dir).require_running()
+    for name, value in exports(running).items():
+        click.echo(f'export {name}="{value}"')
+
+
+def exports(running: Endpoints) -> dict[str, str]:
+    """The environment that points the unmodified clients at a platform."""
+    return {
+        "KUBECONFIG": running.kubeconfig,
+        "KF_PIPELINES_ENDPOINT": running.dashboard,
+        "KF_PIPELINES_UI_ENDPOINT": running.dashboard,
+        "MODEL_REGISTRY_BASE_URL": running.dashboard,
+        "KUBELING_DASHBOARD": running.dashboard,
+    }
+
+
+def _stop(instance: Instance, running: Endpoints) -> None:
+    import psutil
+
+    try:
+        process = psutil.Process(running.pid)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=_STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        raise CliError(
+            f"process {running.pid} did not stop within {_STOP_SECONDS} s",
+            f"Look at {instance.log_file}; kill -9 {running.pid} loses nothing.",
+        ) from None
+
+
+def _clean_up(data_dir: Path) -> None:
+    """Ends what a crashed platform left running; the engine knows what that is."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "kubeling.engine.cleanup", str(data_dir)]
+    subprocess.run(command, check=True, env=environment)

@@ -1,0 +1,111 @@
+"""``kubeling logs``: what a pod, or every pod below an object, wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from kubeling.cli.apply import resolve_targets
+from kubeling.cli.connection import Connection, connected, resource_options, run
+from kubeling.cli.errors import CliError
+from kubeling.cli.family import owner_tree, pods_below
+from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import PODS
+
+__all__ = ["logs"]
+
+
+@click.command()
+@click.argument("target")
+@click.option("-c", "--container", default="", help="Only this container.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
+@click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
+@click.option("--tail", type=int, help="Only so many last lines.")
+@resource_options
+def logs(
+    target: str,
+    container: str,
+    follow: bool,
+    previous: bool,
+    tail: int | None,
+    namespace: str,
+    kubeconfig: Path | None,
+    data_dir: Path,
+) -> None:
+    """Print what a pod (POD), or all pods below an object (KIND/NAME), wrote."""
+    work = _logs(target, container, follow, previous, tail, namespace, kubeconfig, data_dir)
+    run(work)
+
+
+async def _logs(
+    target: str,
+    container: str,
+    follow: bool,
+    previous: bool,
+    tail: int | None,
+    namespace: str,
+    kubeconfig: Path | None,
+    data_dir: Path,
+) -> None:
+    async with connected(data_dir, kubeconfig, namespace) as connection:
+        sources = await _sources(connection, target, container)
+        labelled = len(sources) > 1
+        async with asyncio.TaskGroup() as group:
+            for pod, source in sources:
+                label = f"{name(pod)}/{source}: ".encode() if labelled else b""
+                group.create_task(_print(connection, pod, source, label, follow, previous, tail))
+
+
+async def _sources(connection: Connection, target: str, container: str) -> list[tuple[Obj, str]]:
+    if "/" in target:
+        (resource, wanted), *_ = await resolve_targets(connection, (target,))
+        root = await connection.client.get(resource, wanted, connection.namespace)
+        pods = pods_below(root, await owner_tree(connection, connection.namespace))
+    else:
+        pods = [await connection.client.get(PODS, target, connection.namespace)]
+    if not pods:
+        raise CliError(
+            f"{target} has no pods yet", f"See what it waits for with: kubeling why {target}"
+        )
+    return [
+        (pod, entry["name"])
+        for pod in pods
+        for entry in pod["spec"]["containers"]
+        if not container or entry["name"] == container
+    ]
+
+
+async def _print(
+    connection: Connection,
+    pod: Obj,
+    container: str,
+    label: bytes,
+    follow: bool,
+    previous: bool,
+    tail: int | None,
+) -> None:
+    stream = connection.client.logs(
+        name(pod),
+        namespace(pod),
+        container=container,
+        follow=follow,
+        previous=previous,
+        tail_lines=tail,
+    )
+    rest = b""
+    async for chunk in stream:
+        if not label:
+            _write(chunk)
+            continue
+        *lines, rest = (rest + chunk).split(b"\n")
+        _write(b"".join(label + line + b"\n" for line in lines))
+    if rest:
+        _write(label + rest + b"\n")
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,130 @@
+"""The ``kubeling`` command.
+
+Commands are looked up by name and imported when called, so that ``kubeling --help`` stays under
+150 ms whatever the commands need.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import click
+
+from kubeling import __version__
+from kubeling.cli.errors import CliError
+
+__all__ = ["cli", "main"]
+
+_SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "The platform": {
+        "up": ("kubeling.cli.up:up", "Start everything; with --detach, return when ready."),
+        "down": ("kubeling.cli.lifecycle:down", "Stop the platform and the processes of its pods."),
+        "status": (
+            "kubeling.cli.lifecycle:status",
+            "Say whether it runs, where, and what is in it.",
+        ),
+        "reset": ("kubeling.cli.lifecycle:reset", "Stop it and delete everything it keeps."),
+        "doctor": ("kubeling.cli.doctor:doctor", "Check this machine and say what to do."),
+        "env": ("kubeling.cli.lifecycle:env", "Print exports for kubectl and the SDKs."),
+        "controllers": (
+            "kubeling.cli.controllers:controllers",
+            "Run all controllers against any API server.",
+        ),
+        "demo": ("kubeling.cli.demo:demo", "Run the main job: from data to a monitored model."),
+    },
+    "Resources": {
+        "apply": ("kubeling.cli.apply:apply", "Create or update what the manifests say."),
+        "get": ("kubeling.cli.get:get", "List objects, or show one."),
+        "describe": ("kubeling.cli.describe:describe", "Show an object with its events."),
+        "logs": ("kubeling.cli.logs:logs", "Print what a pod, job or step wrote."),
+        "delete": ("kubeling.cli.apply:delete", "Delete objects."),
+        "wait": ("kubeling.cli.wait:wait", "Wait for a condition."),
+        "why": ("kubeling.cli.why:why", "Find the first cause of what went wrong."),
+        "run": ("kubeling.cli.run:run_stages", "Run a file of stages as a workflow."),
+    },
+}
+_COMMANDS: Final = {name: found for part in _SECTIONS.values() for name, found in part.items()}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = _COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        module, _, attribute = found[0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: kubeling up",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show more, tracebacks included.")
+@click.version_option(__version__, message="kubeling %(version)s")
+def cli(verbose: bool) -> None:
+    """The whole Kubeflow platform in one command.
+
+    Pipelines, hyperparameter tuning, distributed training, model serving, notebooks and a model
+    registry behind the Kubernetes API, with the YAML and the SDKs you already use.
+    """
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = bool({"-v", "--verbose"} & set(words))
+    try:
+        result: Any = cli.main(words, prog_name="kubeling", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if verbose:
+            raise
+        sys.exit(_explain(error))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    from kubeling.kube.config import ConfigError
+    from kubeling.kube.errors import ApiError
+
+    hint, code = "", 1
+    if isinstance(error, CliError):
+        text, hint, code = error.message, error.hint, error.code
+    elif isinstance(error, ApiError | ConfigError | ConnectionError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+        hint = "This is a defect; run again with --verbose to see where."
+    click.secho(f"error: {text}", fg="red", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    return code

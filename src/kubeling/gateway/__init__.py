@@ -1,0 +1,1 @@
+"""The front door: one HTTP address for the dashboard and every component's REST face."""

@@ -1,0 +1,63 @@
+"""The dashboard's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from kubeling.component import Context
+from kubeling.gateway.kinds import BY_KIND
+from kubeling.gateway.live import stream_changes
+from kubeling.gateway.pages.experiments import experiment_page, experiments
+from kubeling.gateway.pages.home import home
+from kubeling.gateway.pages.lists import namespaces, notebooks, registry
+from kubeling.gateway.pages.models import model_page, models
+from kubeling.gateway.pages.objects import object_page, pod_log
+from kubeling.gateway.pages.pipelines import pipelines, run_page, workflow_page
+from kubeling.gateway.pages.training import training
+from kubeling.gateway.pages.view import Views
+from kubeling.gateway.rest import RestClient
+
+__all__ = ["dashboard_routes"]
+
+Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_STATIC = Path(__file__).parent / "static"
+_BY_NAME = {resource.qualified: resource for resource in BY_KIND.values()}
+
+
+def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
+    """Every page, the event stream and the static files."""
+    views, rest = Views(context), RestClient(context)
+    pages: dict[str, Page] = {
+        "/": partial(home, views),
+        "/pipelines": partial(pipelines, views, rest),
+        "/pipelines/runs/{run}": partial(run_page, views, rest),
+        "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}": partial(workflow_page, views),
+        "/experiments": partial(experiments, views),
+        "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}": partial(
+            experiment_page, views
+        ),
+        "/training": partial(training, views),
+        "/models": partial(models, views),
+        "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}": partial(
+            model_page, views
+        ),
+        "/notebooks": partial(notebooks, views),
+        "/registry": partial(registry, views, rest),
+        "/namespaces": partial(namespaces, views),
+        "/objects/{group}/{version}/{kind}/{namespace}/{name}": partial(object_page, views),
+        "/pods/{namespace}/{name}/log": partial(pod_log, views),
+        "/live": partial(_live, context),
+    }
+    routes: list[web.AbstractRouteDef] = [web.get(path, page) for path, page in pages.items()]
+    return [*routes, web.static("/static", _STATIC)]
+
+
+async def _live(context: Context, request: web.Request) -> web.StreamResponse:
+    wanted = request.query.get("kinds", "").split(",")
+    resources = [_BY_NAME[word] for word in wanted if word in _BY_NAME]
+    return await stream_changes(request, context, resources)

@@ -1,0 +1,74 @@
+"""The kinds the dashboard shows, in the order of its menu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.kube.resources import BUILTIN, JOBS, PODS, Resource
+
+__all__ = [
+    "BY_KIND",
+    "EXPERIMENTS",
+    "INFERENCE_SERVICES",
+    "NOTEBOOKS",
+    "PROFILES",
+    "RUNS",
+    "SECTIONS",
+    "TRAINING_JOBS",
+    "TRIALS",
+    "WORKFLOWS",
+    "Section",
+    "link_to",
+]  # fmt: skip
+
+WORKFLOWS: Final = Resource("argoproj.io", "v1alpha1", "Workflow", "workflows")
+RUNS: Final = Resource("pipelines.kubeflow.org", "v2beta1", "Run", "runs")
+EXPERIMENTS: Final = Resource("kubeflow.org", "v1beta1", "Experiment", "experiments")
+TRIALS: Final = Resource("kubeflow.org", "v1beta1", "Trial", "trials")
+INFERENCE_SERVICES: Final = Resource(
+    "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
+)
+NOTEBOOKS: Final = Resource("kubeflow.org", "v1", "Notebook", "notebooks")
+PROFILES: Final = Resource("kubeflow.org", "v1", "Profile", "profiles", namespaced=False)
+TRAINING_JOBS: Final = (
+    Resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs"),
+    Resource("kubeflow.org", "v1", "PyTorchJob", "pytorchjobs"),
+    Resource("kubeflow.org", "v1", "TFJob", "tfjobs"),
+    Resource("kubeflow.org", "v1", "XGBoostJob", "xgboostjobs"),
+)
+BY_KIND: Final = {
+    (resource.api_version, resource.kind): resource
+    for resource in (
+        *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
+        *TRAINING_JOBS,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry of the menu; ``kinds`` are counted and watched for it."""
+
+    path: str
+    title: str
+    kinds: tuple[Resource, ...] = ()
+
+
+SECTIONS: Final = (
+    Section("/", "Home"),
+    Section("/pipelines", "Pipelines", (RUNS, WORKFLOWS)),
+    Section("/experiments", "Experiments", (EXPERIMENTS,)),
+    Section("/training", "Training", TRAINING_JOBS),
+    Section("/models", "Models", (INFERENCE_SERVICES,)),
+    Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
+    Section("/registry", "Registry"),
+    Section("/namespaces", "Namespaces", (PROFILES,)),
+)
+PRIMARY: Final = (*(kind for section in SECTIONS for kind in section.kinds), JOBS, PODS)
+
+
+def link_to(api_version: str, kind: str, namespace: str, name: str) -> str:
+    """The page of an object."""
+    group, _, version = api_version.rpartition("/")
+    return f"/objects/{group or 'core'}/{version}/{kind}/{namespace or '-'}/{name}"

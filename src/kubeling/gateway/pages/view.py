@@ -1,0 +1,109 @@
+"""What every page needs: the caches, the templates, and the frame around the page.
+
+Pages read the API through shared informers, so a view costs no request; a page asked for with the
+header ``HX-Request`` is only its live region, which the browser fetches again when the event stream
+says that something it shows has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from kubeling import __version__
+from kubeling.component import Context
+from kubeling.gateway.kinds import SECTIONS, Section, link_to
+from kubeling.gateway.states import age, duration, state_of
+from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import Resource
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["Views"]
+
+_TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+class Views:
+    """Renders pages for one platform."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @cached_property
+    def templates(self) -> jinja2.Environment:
+        """The templates; Jinja is imported when the first page is shown."""
+        import jinja2
+
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals.update(
+            sections=SECTIONS,
+            version=__version__,
+            link=self.link,
+            name=name,
+            namespace=namespace,
+            state=state_of,
+            age=lambda obj: age(obj, self.context.clock.now()),
+            duration=duration,
+        )
+        return environment
+
+    async def objects(self, *resources: Resource) -> list[Obj]:
+        """All objects of the kinds, newest first."""
+        await self.context.informers.synced(*resources)
+        found = [obj for r in resources for obj in self.context.informers.of(r).list()]
+        found.sort(key=lambda o: str(o["metadata"].get("creationTimestamp", "")), reverse=True)
+        return found
+
+    async def object(self, resource: Resource, request: web.Request) -> Obj:
+        """The object a path's ``namespace`` and ``name`` mean; 404 if there is none."""
+        await self.context.informers.synced(resource)
+        where = request.match_info.get("namespace", "")
+        found = self.context.informers.of(resource).get(
+            "" if where == "-" else where, request.match_info["name"]
+        )
+        if found is None:
+            text = f"There is no {resource.kind} {request.match_info['name']}."
+            raise web.HTTPNotFound(text=text)
+        return found
+
+    @staticmethod
+    def link(obj: Obj) -> str:
+        """The page of an object."""
+        return link_to(obj["apiVersion"], obj["kind"], namespace(obj), name(obj))
+
+    def page(
+        self,
+        request: web.Request,
+        template: str,
+        section: Section | str,
+        title: str,
+        watching: Sequence[Resource] = (),
+        **values: Any,
+    ) -> web.Response:
+        """The page, or only its live region when htmx asks for that."""
+        path = section if isinstance(section, str) else section.path
+        live = ",".join(resource.qualified for resource in watching)
+        frame = "partial.html" if "HX-Request" in request.headers else "page.html"
+        text = self.templates.get_template(template).render(
+            frame=frame,
+            current=path,
+            title=title,
+            live=live,
+            url=str(request.rel_url),
+            settings=self.context.settings,
+            **values,
+        )
+        headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
+        return web.Response(text=text, content_type="text/html", headers=headers)

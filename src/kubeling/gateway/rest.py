@@ -1,0 +1,39 @@
+"""What pages ask of the components' REST faces, over the platform's own address.
+
+The pipelines API and the model registry keep relational state that no resource holds. The pages
+read it the way any client does, so they show what a client would get.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from kubeling.component import Context
+
+__all__ = ["RestClient"]
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
+
+
+class RestClient:
+    """GETs JSON from the platform's own routes."""
+
+    def __init__(self, context: Context) -> None:
+        self._base = context.settings.gateway_url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        """The answer; raises :class:`ConnectionError` with the server's words if it refuses."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        async with self._session.get(self._base + path, params=query) as response:
+            if response.status >= 400:
+                raise ConnectionError(f"{path}: {response.status} {await response.text()}")
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,86 @@
+"""One word for how an object is doing, whatever its kind: what lists and the home page show."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kubeling.kube.objects import Obj, deletion_requested, parse_time
+
+__all__ = ["age", "duration", "is_active", "is_failed", "state_of"]
+
+_WORDS: Final = {
+    "complete": "succeeded",
+    "completed": "succeeded",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "error": "failed",
+    "running": "running",
+    "pending": "pending",
+    "ready": "ready",
+    "active": "ready",
+    "bound": "ready",
+}
+_DECISIVE: Final = ("Failed", "Succeeded", "Complete", "Ready", "Suspended", "Running", "Created")
+_READY: Final = ("Ready", "Available")
+
+
+def state_of(obj: Mapping[str, Any]) -> str:
+    """One of pending, running, ready, succeeded, failed, suspended and deleting."""
+    if deletion_requested(obj):
+        return "deleting"
+    status = obj.get("status") or {}
+    phase = status.get("phase") or status.get("state")
+    if isinstance(phase, str) and phase:
+        return _WORDS.get(phase.lower(), phase.lower())
+    return _by_conditions(obj, status)
+
+
+def _by_conditions(obj: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    for kind in _DECISIVE:
+        found = conditions.get(kind)
+        if found is None:
+            continue
+        if found.get("status") == "True":
+            return _WORDS.get(kind.lower(), "pending" if kind == "Created" else kind.lower())
+        if kind in _READY:
+            return "failed" if _has_failed(status) else "pending"
+    if "readyReplicas" in status:
+        return "ready" if status["readyReplicas"] else "pending"
+    return "pending" if "spec" in obj and not status else "ready"
+
+
+def _has_failed(status: Mapping[str, Any]) -> bool:
+    transition = (status.get("modelStatus") or {}).get("transitionStatus")
+    return transition in ("BlockedByFailedLoad", "InvalidSpec")
+
+
+def is_active(obj: Mapping[str, Any]) -> bool:
+    """Whether something is under way."""
+    return state_of(obj) in ("pending", "running")
+
+
+def is_failed(obj: Mapping[str, Any]) -> bool:
+    return state_of(obj) == "failed"
+
+
+def age(obj: Obj, now: dt.datetime) -> str:
+    """How long ago the object was created, as kubectl prints it."""
+    created = obj["metadata"].get("creationTimestamp")
+    return duration((now - parse_time(created)).total_seconds()) if created else ""
+
+
+def duration(seconds: float) -> str:
+    """``45s``, ``3m20s``, ``5h10m``, ``4d2h``."""
+    whole = max(int(seconds), 0)
+    for unit, size, smaller, rest in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "m", 60),
+        ("m", 60, "s", 1),
+    ):
+        if whole >= size:
+            left = whole % size // rest
+            return f"{whole // size}{unit}" + (f"{left}{smaller}" if left else "")
+    return f"{whole}s"

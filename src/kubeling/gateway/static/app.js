@@ -1,0 +1,49 @@
+// What the server cannot do for the page: follow a log, send a trial request, keep old links alive.
+"use strict";
+
+async function followLog(target) {
+  if (target.dataset.following) return;
+  target.dataset.following = "yes";
+  const answer = await fetch(target.dataset.log);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const atEnd = target.scrollTop + target.clientHeight >= target.scrollHeight - 4;
+    target.append(value);
+    if (atEnd) target.scrollTop = target.scrollHeight;
+  }
+}
+
+async function predict(form) {
+  const output = form.querySelector("output");
+  output.textContent = "…";
+  try {
+    const answer = await fetch(form.dataset.predict, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: form.querySelector("textarea").value,
+    });
+    const revision = answer.headers.get("x-kubeling-revision");
+    output.textContent = `${answer.status}${revision ? " from " + revision : ""}\n${await answer.text()}`;
+  } catch (error) {
+    output.textContent = `The request did not get through: ${error.message}`;
+  }
+}
+
+function prepare(root) {
+  root.querySelectorAll("[data-log]").forEach(followLog);
+}
+
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.predict) {
+    event.preventDefault();
+    predict(event.target);
+  }
+});
+document.addEventListener("htmx:afterSettle", (event) => prepare(event.target));
+prepare(document);
+
+// The SDKs print links of upstream's single-page application.
+const upstream = location.hash.match(/^#\/runs\/details\/([\w-]+)/);
+if (upstream) location.replace(`/pipelines/runs/${upstream[1]}`);
