@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from kubeling.gateway.drawing.graph import Node, draw_graph, layers
 from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
-from kubeling.gateway.states import duration
 
 
 def test_a_task_is_drawn_right_of_everything_it_waits_for() -> None:
@@ -36,9 +35,3 @@ def test_numbers_and_categories_get_the_axes_they_need() -> None:
     assert (lr.low, lr.high) == (0.01, 0.1)
     assert opt.categories == ("adam", "sgd")
     assert draw_parallel(lines, [lr, opt]).count("<polyline") == 2
-
-
-def test_durations_read_like_kubectls() -> None:
-    assert [duration(s) for s in (0, 59, 60, 200, 3600, 90061)] == [
-        "0s", "59s", "1m", "3m20s", "1h", "1d1h",
-    ]  # fmt: skip

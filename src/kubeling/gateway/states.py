@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kubeling.kube.durations import human_duration
 from kubeling.kube.objects import Obj, deletion_requested, parse_time
 
-__all__ = ["age", "duration", "is_active", "is_failed", "state_of"]
+__all__ = ["age", "is_active", "is_failed", "state_of"]
 
 _WORDS: Final = {
     "complete": "succeeded",
@@ -69,18 +70,4 @@ def is_failed(obj: Mapping[str, Any]) -> bool:
 def age(obj: Obj, now: dt.datetime) -> str:
     """How long ago the object was created, as kubectl prints it."""
     created = obj["metadata"].get("creationTimestamp")
-    return duration((now - parse_time(created)).total_seconds()) if created else ""
-
-
-def duration(seconds: float) -> str:
-    """``45s``, ``3m20s``, ``5h10m``, ``4d2h``."""
-    whole = max(int(seconds), 0)
-    for unit, size, smaller, rest in (
-        ("d", 86400, "h", 3600),
-        ("h", 3600, "m", 60),
-        ("m", 60, "s", 1),
-    ):
-        if whole >= size:
-            left = whole % size // rest
-            return f"{whole // size}{unit}" + (f"{left}{smaller}" if left else "")
-    return f"{whole}s"
+    return human_duration((now - parse_time(created)).total_seconds()) if created else ""

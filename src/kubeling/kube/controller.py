@@ -40,7 +40,8 @@ class Controller:
 
     ``owns`` are resources whose controlling owner is of this kind; ``watches`` maps changes of
     other resources to keys. Several workers never reconcile the same key at once. An exception is
-    logged and tried again with back-off; a ``Conflict`` is normal and only tried again.
+    logged and tried again with back-off; a ``Conflict`` is normal and only tried again. What
+    cannot be named beforehand (resources discovered while running) calls :meth:`wake`.
     """
 
     name: str
@@ -49,10 +50,15 @@ class Controller:
     owns: Sequence[Resource] = ()
     watches: Mapping[Resource, MapFunction] = field(default_factory=dict)
     workers: int = 4
+    queue: WorkQueue[Key] = field(default_factory=WorkQueue, init=False, repr=False)
+
+    def wake(self, key: Key) -> None:
+        """Asks for a key to be reconciled soon."""
+        self.queue.add(key)
 
     async def run(self, informers: Informers) -> None:
         """Reconciles until cancelled, after the caches have been filled."""
-        queue: WorkQueue[Key] = WorkQueue()
+        queue = self.queue
         informers.of(self.resource).add_handler(_enqueue(queue, lambda obj: (key_of(obj),)))
         for owned in self.owns:
             informers.of(owned).add_handler(_enqueue(queue, self._owner_key))

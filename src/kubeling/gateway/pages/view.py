@@ -17,7 +17,7 @@ from aiohttp import web
 from kubeling import __version__
 from kubeling.component import Context
 from kubeling.gateway.kinds import SECTIONS, Section, link_to
-from kubeling.gateway.states import age, duration, state_of
+from kubeling.gateway.states import age, state_of
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import Resource
 
@@ -55,7 +55,6 @@ class Views:
             namespace=namespace,
             state=state_of,
             age=lambda obj: age(obj, self.context.clock.now()),
-            duration=duration,
         )
         return environment
 

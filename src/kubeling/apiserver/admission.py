@@ -1,0 +1,134 @@
+"""Admission: what the rooms and the server itself fill in and refuse when objects are written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+from kubeling.apiserver.options import WriteOptions
+from kubeling.apiserver.quota import QuotaKeeper
+from kubeling.apiserver.records import StoreKey
+from kubeling.apiserver.served import Served
+from kubeling.apiserver.storage import Store
+from kubeling.kube.admission import Admission, AdmissionRequest
+from kubeling.kube.errors import FieldError, Forbidden, NotFound
+from kubeling.kube.objects import Obj, deletion_requested
+from kubeling.kube.resources import Resource
+
+__all__ = ["AdmissionChain", "Check"]
+
+Check = Callable[[Served, Obj, Obj | None, WriteOptions], None]
+"""Refuses a write by raising; sees the object as it would be stored."""
+
+_PROTECTED: frozenset[str] = frozenset({"default", "kube-system", "kube-public"})
+
+
+class AdmissionChain:
+    """Everything that has a say in a write, in order.
+
+    ``rooms`` hold per resource what a component defaults and validates; ``checks`` are the
+    server's own rules that need to see other objects or the user (role escalation).
+    """
+
+    def __init__(
+        self, store: Store, rooms: Mapping[Resource, Admission], checks: tuple[Check, ...] = ()
+    ) -> None:
+        self._store = store
+        self._checks = checks
+        self._quota = QuotaKeeper(store)
+        self._rooms: dict[tuple[str, str, str], list[Admission]] = {}
+        for resource, admission in rooms.items():
+            self._rooms.setdefault(_address(resource), []).append(admission)
+
+    def default(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        """Lets the room fill in what the user left out, and the server what pods need."""
+        if options.subresource:
+            return
+        for admission in self._rooms.get(_address(served.resource), ()):
+            if admission.default is not None:
+                admission.default(new, _request(served, old, options))
+        if served.storage == "/pods" and old is None:
+            self._account(new)
+
+    def validate(
+        self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
+    ) -> list[FieldError]:
+        """What the room finds wrong."""
+        if options.subresource:
+            return []
+        errors: list[FieldError] = []
+        for admission in self._rooms.get(_address(served.resource), ()):
+            if admission.validate is not None:
+                errors += admission.validate(new, old, _request(served, old, options))
+        return errors
+
+    def check(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        """The server's own rules; raises to refuse."""
+        for check in self._checks:
+            check(served, new, old, options)
+
+    def check_namespace(self, served: Served, obj: Obj) -> None:
+        """New objects need a namespace that exists and stays."""
+        resource, namespace = served.resource, obj["metadata"]["namespace"]
+        record = self._store.get(StoreKey("/namespaces", "", namespace))
+        if record is None:
+            raise NotFound.of("", "namespaces", namespace)
+        if deletion_requested(record.obj):
+            name = obj["metadata"].get("name", "")
+            message = f"namespace {namespace} is being terminated"
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            error = Forbidden.of(resource.group, resource.plural, name, why)
+            error.details["causes"] = [
+                {
+                    "reason": "NamespaceTerminating",
+                    "message": message,
+                    "field": "metadata.namespace",
+                }
+            ]
+            raise error
+
+    def check_delete(self, served: Served, obj: Obj) -> None:
+        """The namespaces the platform stands on cannot go."""
+        if served.storage == "/namespaces" and obj["metadata"]["name"] in _PROTECTED:
+            name = obj["metadata"]["name"]
+            raise Forbidden.of("", "namespaces", name, "this namespace may not be deleted")
+
+    @contextlib.contextmanager
+    def quota(
+        self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
+    ) -> Iterator[None]:
+        """Holds what the write will use until it is committed; raises where that is too much."""
+        if options.subresource == "status" or not served.resource.namespaced:
+            yield
+            return
+        with self._quota.reserve(served.storage, new, old):
+            yield
+
+    def _account(self, pod: Obj) -> None:
+        spec = pod.get("spec")
+        if not isinstance(spec, dict):
+            return
+        name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        namespace = pod["metadata"]["namespace"]
+        if self._store.get(StoreKey("/serviceaccounts", namespace, name)) is None:
+            pod_name = pod["metadata"].get("name", "")
+            why = (
+                f'error looking up service account {namespace}/{name}: serviceaccount "{name}" '
+                "not found"
+            )
+            raise Forbidden.of("", "pods", pod_name, why)
+
+
+def _address(resource: Resource) -> tuple[str, str, str]:
+    return resource.group, resource.version, resource.plural
+
+
+def _request(served: Served, old: Obj | None, options: WriteOptions) -> AdmissionRequest:
+    return AdmissionRequest(
+        resource=served.resource,
+        operation="CREATE" if old is None else "UPDATE",
+        user=options.user.name,
+        groups=options.user.groups,
+        dry_run=options.dry_run,
+    )

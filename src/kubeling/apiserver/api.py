@@ -1,0 +1,140 @@
+"""The one handler of all requests: find the resource, ask authorisation, carry out the verb.
+
+Both ends use it, the in-process transport and the HTTPS server, so what one refuses the other
+refuses in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.rbac import Attributes, Authorizer
+from kubeling.apiserver.requests import Answer, ApiRequest, Target, parse_path
+from kubeling.apiserver.served import Served
+from kubeling.apiserver.user import User
+from kubeling.apiserver.verbs import Verbs
+from kubeling.kube.errors import Forbidden, MethodNotAllowed, NotFound
+
+__all__ = ["Api", "PlainHandler", "SubresourceHandler"]
+
+SubresourceHandler = Callable[[Served, Target, ApiRequest], Awaitable[Answer]]
+"""Answers a request about a subresource (or a review) that is not an object of its own."""
+
+PlainHandler = Callable[[ApiRequest], Answer]
+"""Answers a request that is not about resources: discovery, versions, health."""
+
+_VERBS: Final = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+
+
+class Api:
+    """Everything the server answers.
+
+    ``handlers`` are keyed by ``(group/plural, subresource)``; an empty subresource is a kind that
+    is only ever asked (reviews).
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        verbs: Verbs,
+        authorizer: Authorizer,
+        plain: PlainHandler,
+        handlers: Mapping[tuple[str, str], SubresourceHandler],
+    ) -> None:
+        self._catalog = catalog
+        self._verbs = verbs
+        self._authorizer = authorizer
+        self._plain = plain
+        self._handlers = handlers
+
+    async def handle(self, request: ApiRequest) -> Answer:
+        """Answers one request; refusals are raised as :class:`~kubeling.kube.errors.ApiError`."""
+        target = parse_path(request.path)
+        if target is None or not target.is_resource:
+            self._require(request.user, Attributes(request.method.lower(), path=request.path))
+            return self._plain(request)
+        served = self._catalog.find(target.group, target.version, target.plural)
+        if served is None or not _fits(served, target):
+            raise _unknown()
+        verb = _verb(request, target)
+        self._require(
+            request.user,
+            Attributes(
+                verb,
+                target.group,
+                target.plural,
+                target.subresource,
+                _namespace(served, target),
+                target.name,
+                version=target.version,
+            ),
+        )
+        handler = self._handlers.get((served.storage, target.subresource))
+        if handler is not None:
+            return await handler(served, target, request)
+        if not self._supports(served, target, verb):
+            raise MethodNotAllowed(
+                f"the server does not allow this method on the requested resource: {verb} "
+                f"{target.plural}"
+            )
+        return await self._verbs.handle(verb, served, target, request)
+
+    def _require(self, user: User, wanted: Attributes) -> None:
+        if not self._authorizer.allows(user, wanted):
+            raise forbidden(user, wanted)
+
+    def _supports(self, served: Served, target: Target, verb: str) -> bool:
+        if target.subresource:
+            return verb in ("get", "update", "patch")
+        if verb in ("create", "list", "deletecollection"):
+            return verb in served.verbs and not target.name
+        return verb in served.verbs and (bool(target.name) or verb == "watch")
+
+
+def forbidden(user: User, wanted: Attributes) -> Forbidden:
+    """The refusal, in upstream's words."""
+    why = f'User "{user.name}" cannot {wanted}'
+    if wanted.path:
+        return Forbidden(f"forbidden: {why}")
+    return Forbidden.of(wanted.group, wanted.resource, wanted.name, why)
+
+
+def _unknown() -> NotFound:
+    return NotFound("the server could not find the requested resource")
+
+
+def _fits(served: Served, target: Target) -> bool:
+    if target.namespace and not served.resource.namespaced:
+        return False
+    if target.name and served.resource.namespaced and not target.namespace:
+        return False
+    return not target.subresource or target.subresource in served.subresources
+
+
+def _verb(request: ApiRequest, target: Target) -> str:
+    verb = _VERBS.get(request.method)
+    if verb is None:
+        raise MethodNotAllowed(f"the method {request.method} is not supported")
+    if verb == "get" and not target.subresource:
+        if target.watch or request.query.get("watch", "").lower() in ("1", "true"):
+            return "watch"
+        if not target.name:
+            return "list"
+    if verb == "delete" and not target.name:
+        return "deletecollection"
+    return verb
+
+
+def _namespace(served: Served, target: Target) -> str:
+    if served.storage == "/namespaces":
+        return target.name
+    return target.namespace

@@ -1,0 +1,1 @@
+"""What Kubernetes itself defines: its types, and the resources that serve them."""

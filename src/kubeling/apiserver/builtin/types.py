@@ -1,0 +1,149 @@
+"""The built-in types: fields, requiredness, list and merge semantics, protobuf numbers.
+
+The facts are a generated table (``types.json``, written by ``tools/builtin_types.py`` from the
+published API declarations), read when first needed; schemas are made from it one definition at a
+time, so a platform that never sees a ``CSIDriver`` never pays for its schema.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from kubeling.kube.objects import Obj
+
+__all__ = ["META", "Field", "definition_schema", "definitions", "fields", "has", "wire_fields"]
+
+META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
+"""The package of the types that all objects share."""
+
+_SCALARS: Final[dict[str, Obj]] = {
+    "string": {"type": "string"},
+    "bytes": {"type": "string", "format": "byte"},
+    "bool": {"type": "boolean"},
+    "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "integer", "format": "int64"},
+    "double": {"type": "number", "format": "double"},
+    "quantity": {"x-kubernetes-int-or-string": True, "x-kubeling-format": "quantity"},
+    "intstr": {"x-kubernetes-int-or-string": True},
+    "time": {"type": "string", "format": "date-time", "nullable": True},
+    "microtime": {"type": "string", "format": "date-time", "nullable": True},
+    "duration": {"type": "string"},
+    "fields": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+}
+
+
+class Field(NamedTuple):
+    """One field: ``container`` is ``[]`` for lists and ``{}`` for maps of ``type``."""
+
+    number: int
+    container: Literal["", "[]", "{}"]
+    type: str
+    required: bool
+    inline: bool
+    merge_key: str
+    patch_strategy: str
+    list_type: str
+    list_keys: tuple[str, ...]
+    atomic: bool
+
+
+@cache
+def _table() -> dict[str, dict[str, list[Any]]]:
+    table: dict[str, dict[str, list[Any]]] = msgspec.json.decode(
+        Path(__file__).with_name("types.json").read_bytes()
+    )
+    return table
+
+
+def definitions() -> list[str]:
+    """The full names of all definitions."""
+    return list(_table())
+
+
+def has(definition: str) -> bool:
+    """Whether there is a definition of that name."""
+    return definition in _table()
+
+
+@cache
+def wire_fields(definition: str) -> dict[str, Field]:
+    """The fields as protobuf has them: embedded structs are fields of their own."""
+    return {name: _field(*row) for name, row in _table()[definition].items()}
+
+
+@cache
+def fields(definition: str) -> dict[str, Field]:
+    """The fields as JSON has them: embedded structs are opened."""
+    found: dict[str, Field] = {}
+    for name, field in wire_fields(definition).items():
+        if field.inline:
+            found |= fields(field.type)
+        else:
+            found[name] = field
+    return found
+
+
+@cache
+def definition_schema(definition: str) -> Obj:
+    """The structural schema of a definition; other definitions appear as ``x-kubeling-ref``."""
+    properties: Obj = {name: _schema(field) for name, field in fields(definition).items()}
+    schema: Obj = {"type": "object", "properties": properties}
+    required = [name for name, field in fields(definition).items() if field.required]
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _field(
+    number: int,
+    container: Literal["", "[]", "{}"],
+    type: str,
+    facts: dict[str, Any] | None = None,
+) -> Field:
+    facts = facts or {}
+    return Field(
+        number,
+        container,
+        type,
+        bool(facts.get("required")),
+        bool(facts.get("inline")),
+        facts.get("mergeKey", ""),
+        facts.get("patch", ""),
+        facts.get("list", ""),
+        tuple(facts.get("keys", ())),
+        bool(facts.get("atomic")),
+    )
+
+
+def _schema(field: Field) -> Obj:
+    node = _type_schema(field.type)
+    if field.container == "{}":
+        node = {"type": "object", "additionalProperties": node}
+        if field.atomic:
+            node["x-kubernetes-map-type"] = "atomic"
+        return node
+    if field.container == "":
+        return {**node, "x-kubernetes-map-type": "atomic"} if field.atomic else node
+    node = {"type": "array", "items": node}
+    if field.list_type:
+        node["x-kubernetes-list-type"] = field.list_type
+    if field.list_keys:
+        node["x-kubernetes-list-map-keys"] = list(field.list_keys)
+    if field.patch_strategy:
+        node["x-kubernetes-patch-strategy"] = field.patch_strategy
+    if field.merge_key:
+        node["x-kubernetes-patch-merge-key"] = field.merge_key
+    return node
+
+
+def _type_schema(type: str) -> Obj:
+    if type in _SCALARS:
+        return _SCALARS[type]
+    if type.startswith("any:"):
+        return {"x-kubernetes-preserve-unknown-fields": True}
+    return {"x-kubeling-ref": type}

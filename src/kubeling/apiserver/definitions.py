@@ -1,0 +1,158 @@
+"""CustomResourceDefinitions: what the server decides about them, and what it serves from them.
+
+A definition is established in the very write that creates it, because the schema is checked then
+and the server reads the collection from memory: there is nothing to wait for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import Final, cast
+
+from kubeling.apiserver.served import ALL_VERBS, Scale, Served, Shape
+from kubeling.apiserver.strategy import CustomStrategy, GenerationStrategy
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj, deep_copy, set_condition
+from kubeling.kube.resources import Resource
+
+__all__ = ["CLEANUP", "DefinitionStrategy", "definition_errors", "served_by"]
+
+CLEANUP: Final = "customresourcecleanup.apiextensions.k8s.io"
+"""The finalizer that keeps a definition until its objects are gone."""
+
+_CUSTOM: Final = CustomStrategy()
+
+
+class DefinitionStrategy(GenerationStrategy):
+    """Names are filled in, and the conditions say that the kind is served."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        _complete_names(obj)
+        obj["metadata"]["finalizers"] = [*obj["metadata"].get("finalizers", ()), CLEANUP]
+        obj["status"] = _status(obj, {})
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        _complete_names(new)
+        new["status"] = _status(new, deep_copy(old.get("status") or {}))
+
+    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
+        for field in ("group", "scope"):
+            if new["spec"].get(field) != old["spec"].get(field):
+                value = new["spec"].get(field)
+                yield FieldError(f"spec.{field}", "Invalid value", "field is immutable", value)
+        for field in ("plural", "kind"):
+            if new["spec"]["names"].get(field) != old["spec"]["names"].get(field):
+                value = new["spec"]["names"].get(field)
+                path = f"spec.names.{field}"
+                yield FieldError(path, "Invalid value", "field is immutable", value)
+
+
+def definition_errors(obj: Obj) -> list[FieldError]:
+    """What keeps a definition from being served."""
+    spec = obj.get("spec") or {}
+    names = spec.get("names") or {}
+    errors = [
+        FieldError(f"spec.{path}", "Required value", "")
+        for path, value in (
+            ("group", spec.get("group")),
+            ("scope", spec.get("scope")),
+            ("names.plural", names.get("plural")),
+            ("names.kind", names.get("kind")),
+            ("versions", spec.get("versions")),
+        )
+        if not value
+    ]
+    if errors:
+        return errors
+    wanted = f"{names['plural']}.{spec['group']}"
+    name = obj["metadata"].get("name")
+    if name != wanted:
+        message = f'must be spec.names.plural+"."+spec.group: "{wanted}"'
+        errors.append(FieldError("metadata.name", "Invalid value", message, name))
+    if spec["scope"] not in ("Namespaced", "Cluster"):
+        message = 'supported values: "Cluster", "Namespaced"'
+        errors.append(FieldError("spec.scope", "Unsupported value", message, spec["scope"]))
+    if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
+        message = "must have exactly one version marked as storage version"
+        errors.append(FieldError("spec.versions", "Invalid value", message))
+    for index, version in enumerate(spec["versions"]):
+        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            path = f"spec.versions[{index}].schema.openAPIV3Schema"
+            errors.append(FieldError(path, "Required value", "schemas are required"))
+    return errors
+
+
+def served_by(definition: Obj, shape: Callable[[Obj, Obj], Shape]) -> list[Served]:
+    """What a definition makes the server offer; ``shape`` compiles one version's schema."""
+    spec = definition["spec"]
+    stored = _resource(spec, next(v for v in spec["versions"] if v.get("storage")))
+    return [
+        _served(definition, version, stored, shape(definition, version))
+        for version in spec["versions"]
+        if version.get("served")
+    ]
+
+
+def _served(definition: Obj, version: Obj, stored: Resource, shape: Shape) -> Served:
+    subresources = version.get("subresources") or {}
+    scale = subresources.get("scale")
+    return Served(
+        resource=_resource(definition["spec"], version),
+        stored=stored,
+        strategy=_CUSTOM,
+        shape=shape,
+        subresources=frozenset(key for key in ("status", "scale") if key in subresources),
+        verbs=ALL_VERBS,
+        scale=Scale(
+            scale["specReplicasPath"],
+            scale["statusReplicasPath"],
+            scale.get("labelSelectorPath", ""),
+        )
+        if scale
+        else None,
+        custom=True,
+        columns=tuple(version.get("additionalPrinterColumns") or ()),
+        selectable_fields=tuple(
+            field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or ()
+        ),
+        definition=definition,
+    )
+
+
+def _resource(spec: Obj, version: Obj) -> Resource:
+    names = spec["names"]
+    return Resource(
+        group=spec["group"],
+        version=version["name"],
+        kind=names["kind"],
+        plural=names["plural"],
+        namespaced=spec["scope"] == "Namespaced",
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+    )
+
+
+def _complete_names(obj: Obj) -> None:
+    spec = obj.get("spec") or {}
+    names = spec.get("names") or {}
+    if names.get("kind"):
+        names.setdefault("singular", names["kind"].lower())
+        names.setdefault("listKind", names["kind"] + "List")
+    spec.setdefault("conversion", {"strategy": "None"})
+
+
+def _status(obj: Obj, status: Obj) -> Obj:
+    spec = obj.get("spec") or {}
+    now = dt.datetime.now(dt.UTC)
+    for condition, reason, message in (
+        ("NamesAccepted", "NoConflicts", "no conflicts found"),
+        ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    ):
+        set_condition(status, condition, True, reason=reason, message=message, now=now)
+    status["acceptedNames"] = deep_copy(spec.get("names") or {})
+    versions = spec.get("versions") or ()
+    stored = next((version["name"] for version in versions if version.get("storage")), None)
+    before = cast("list[str]", status.get("storedVersions") or [])
+    status["storedVersions"] = [*(v for v in before if v != stored), *([stored] if stored else ())]
+    return status

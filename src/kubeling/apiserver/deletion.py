@@ -1,0 +1,128 @@
+"""What a DELETE does to an object: a pure function of the object and the options.
+
+Nothing is removed while finalizers hold it or its grace period runs; it is marked instead, and
+whoever holds it (the node agent, a controller, the garbage collector) finishes the work. The
+propagation policy travels as a finalizer that the garbage collector takes off.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from kubeling.kube.errors import BadRequest, Conflict, FieldError, Invalid
+from kubeling.kube.objects import Obj, format_time, name, uid
+from kubeling.kube.resources import Resource
+
+__all__ = ["FOREGROUND", "ORPHAN", "DeleteOptions", "Propagation", "mark", "removable"]
+
+FOREGROUND: Final = "foregroundDeletion"
+ORPHAN: Final = "orphan"
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+_POLICIES: Final = ("Background", "Foreground", "Orphan")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """The options of one DELETE, from its body or its query."""
+
+    grace_period_seconds: int | None = None
+    propagation: Propagation | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+    @classmethod
+    def parse(cls, body: Any, query: Mapping[str, str]) -> DeleteOptions:
+        """Reads a ``DeleteOptions`` object, else the query parameters of the same names."""
+        given: Mapping[str, Any] = body if isinstance(body, dict) else {}
+        grace = given.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+        policy = given.get("propagationPolicy") or query.get("propagationPolicy")
+        orphan = given.get("orphanDependents", query.get("orphanDependents"))
+        if policy is None and orphan is not None:
+            policy = "Orphan" if str(orphan).lower() == "true" else "Background"
+        if policy is not None and policy not in _POLICIES:
+            error = FieldError(
+                "propagationPolicy",
+                "Unsupported value",
+                'supported values: "Background", "Foreground", "Orphan"',
+                policy,
+            )
+            raise Invalid.of("meta.k8s.io", "DeleteOptions", "", [error])
+        preconditions = given.get("preconditions") or {}
+        dry_run = given.get("dryRun") or query.get("dryRun")
+        return cls(
+            _seconds(grace),
+            cast("Propagation | None", policy),
+            preconditions.get("uid") or "",
+            preconditions.get("resourceVersion") or "",
+            bool(dry_run),
+        )
+
+    def check(self, resource: Resource, obj: Obj) -> None:
+        """Raises :class:`Conflict` where the preconditions do not hold."""
+        found_uid, found_version = uid(obj), obj["metadata"].get("resourceVersion", "")
+        for label, wanted, found in (
+            ("UID", self.uid, found_uid),
+            ("ResourceVersion", self.resource_version, found_version),
+        ):
+            if wanted and wanted != found:
+                why = (
+                    f"Precondition failed: {label} in precondition: {wanted}, "
+                    f"{label} in object meta: {found}"
+                )
+                raise Conflict.of(resource.group, resource.plural, name(obj), why)
+
+
+def mark(obj: Obj, propagation: Propagation, grace: int, now: dt.datetime) -> Obj:
+    """The object with its deletion requested; ``obj`` is left alone.
+
+    A second request may shorten the grace period and change the policy, never lengthen it.
+    """
+    metadata = dict(obj["metadata"])
+    finalizers = _finalizers(metadata.get("finalizers") or (), propagation)
+    if finalizers:
+        metadata["finalizers"] = finalizers
+    else:
+        metadata.pop("finalizers", None)
+    current = metadata.get("deletionGracePeriodSeconds")
+    if "deletionTimestamp" not in metadata or current is None or grace < current:
+        if "deletionTimestamp" not in metadata and metadata.get("generation"):
+            metadata["generation"] += 1
+        metadata["deletionTimestamp"] = format_time(now + dt.timedelta(seconds=grace))
+        metadata["deletionGracePeriodSeconds"] = grace
+    return {**obj, "metadata": metadata}
+
+
+def removable(obj: Obj) -> bool:
+    """Whether nothing holds an object whose deletion was requested."""
+    metadata = obj["metadata"]
+    held = (
+        metadata.get("finalizers")
+        or metadata.get("deletionGracePeriodSeconds")
+        or (obj["kind"] == "Namespace" and obj.get("spec", {}).get("finalizers"))
+    )
+    return "deletionTimestamp" in metadata and not held
+
+
+def _finalizers(current: Any, propagation: Propagation) -> list[str]:
+    kept = [entry for entry in current if entry not in (FOREGROUND, ORPHAN)]
+    match propagation:
+        case "Foreground":
+            return [*kept, FOREGROUND]
+        case "Orphan":
+            return [*kept, ORPHAN]
+        case _:
+            return kept
+
+
+def _seconds(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        return max(int(value), 0)
+    except (TypeError, ValueError):
+        raise BadRequest(f'gracePeriodSeconds: "{value}" is not a number of seconds') from None

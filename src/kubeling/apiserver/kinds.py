@@ -1,0 +1,160 @@
+"""The built-in kinds that are written differently from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from kubeling.apiserver.definitions import DefinitionStrategy
+from kubeling.apiserver.strategy import GenerationStrategy, Strategy
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, Resource
+
+__all__ = ["qos_class", "strategies"]
+
+
+class JobStrategy(GenerationStrategy):
+    """batch/v1 keeps a deleted Job's pods unless told otherwise, as upstream does."""
+
+    default_propagation = "Orphan"
+
+
+class PodStrategy(GenerationStrategy):
+    """Pods wait for the node agent to stop their containers."""
+
+    returns_deleted = True
+    _DEFAULT_GRACE: Final = 30
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj.get("spec") or {})}
+
+    def grace_period(self, obj: Obj, requested: int | None) -> int:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
+            return 0
+        if requested is not None:
+            return requested
+        return int(spec.get("terminationGracePeriodSeconds", self._DEFAULT_GRACE))
+
+
+class NamespaceStrategy(Strategy):
+    """Namespaces hold until the namespace controller has emptied and finalized them."""
+
+    returns_deleted = True
+
+    def __init__(self, authority: str = "") -> None:
+        self._authority = authority
+
+    def prepare_create(self, obj: Obj) -> None:
+        metadata = obj["metadata"]
+        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+        obj["status"] = {"phase": "Active"}
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        metadata = new["metadata"]
+        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        new["spec"] = old.get("spec", {})
+
+    def companions(self, obj: Obj) -> Iterable[tuple[Resource, Obj]]:
+        namespace = obj["metadata"]["name"]
+        yield (
+            SERVICE_ACCOUNTS,
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": namespace},
+            },
+        )
+        yield (
+            CONFIG_MAPS,
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "kube-root-ca.crt", "namespace": namespace},
+                "data": {"ca.crt": self._authority},
+            },
+        )
+
+
+class ClaimStrategy(Strategy):
+    """Volume claims begin unbound."""
+
+    returns_deleted = True
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+
+class VolumeStrategy(Strategy):
+    """Volumes begin free."""
+
+    returns_deleted = True
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+
+class AccountStrategy(Strategy):
+    """Service accounts, whose deletion answers with the object."""
+
+    returns_deleted = True
+
+
+class BindingStrategy(Strategy):
+    """A binding's role cannot be changed, or a right could be widened behind its back."""
+
+    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
+        if new.get("roleRef") != old.get("roleRef"):
+            message = "cannot change roleRef; delete the binding and create it again"
+            yield FieldError("roleRef", "Invalid value", message, new.get("roleRef"))
+
+
+def qos_class(spec: Mapping[str, object]) -> str:
+    """``Guaranteed``, ``Burstable`` or ``BestEffort``, from requests and limits."""
+    containers: list[Obj] = [*_list(spec, "containers"), *_list(spec, "initContainers")]
+    named = [container.get("resources") or {} for container in containers]
+    if not any(resources.get("requests") or resources.get("limits") for resources in named):
+        return "BestEffort"
+    for resources in named:
+        limits = resources.get("limits") or {}
+        requests = resources.get("requests") or limits
+        if not {"cpu", "memory"} <= limits.keys():
+            return "Burstable"
+        if any(requests.get(key) != limits[key] for key in ("cpu", "memory")):
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _list(spec: Mapping[str, object], field: str) -> list[Obj]:
+    found = spec.get(field)
+    return found if isinstance(found, list) else []
+
+
+_GENERATION: Final = GenerationStrategy()
+
+_STRATEGIES: Final[Mapping[str, Strategy]] = {
+    "/persistentvolumeclaims": ClaimStrategy(),
+    "/persistentvolumes": VolumeStrategy(),
+    "/pods": PodStrategy(),
+    "/replicationcontrollers": _GENERATION,
+    "/serviceaccounts": AccountStrategy(),
+    "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
+    "apps/daemonsets": _GENERATION,
+    "apps/deployments": _GENERATION,
+    "apps/replicasets": _GENERATION,
+    "apps/statefulsets": _GENERATION,
+    "batch/cronjobs": _GENERATION,
+    "batch/jobs": JobStrategy(),
+    "networking.k8s.io/ingresses": _GENERATION,
+    "networking.k8s.io/networkpolicies": _GENERATION,
+    "policy/poddisruptionbudgets": _GENERATION,
+    "rbac.authorization.k8s.io/clusterrolebindings": BindingStrategy(),
+    "rbac.authorization.k8s.io/rolebindings": BindingStrategy(),
+}
+
+
+def strategies(authority: str) -> Mapping[str, Strategy]:
+    """The kinds that differ, by ``group/plural``; namespaces tell pods about the ``authority``."""
+    return {**_STRATEGIES, "/namespaces": NamespaceStrategy(authority)}

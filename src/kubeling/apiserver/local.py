@@ -1,0 +1,91 @@
+"""The transport for controllers in the server's own process: no sockets, no encoding.
+
+Answers are copies, so that callers may change them; watched objects are shared with the store, as
+the contract of transports allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kubeling.apiserver.requests import (
+    ApiRequest,
+    BytesAnswer,
+    ObjectAnswer,
+    Query,
+    StreamAnswer,
+    WatchAnswer,
+)
+from kubeling.apiserver.user import User
+from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.transport import Request, WatchEvent
+
+if TYPE_CHECKING:
+    from kubeling.apiserver.server import ApiServer
+
+__all__ = ["LocalTransport"]
+
+
+class LocalTransport:
+    """Implements :class:`~kubeling.kube.transport.Transport` on a server in this process."""
+
+    def __init__(self, server: ApiServer, user: User) -> None:
+        self._server = server
+        self._user = user
+        self._closed = False
+
+    async def send(self, request: Request) -> Obj:
+        answer = await self._server.handle(self._request(request))
+        if isinstance(answer, ObjectAnswer):
+            copied: Obj = deep_copy(answer.obj)
+            return copied
+        if isinstance(answer, BytesAnswer):
+            if answer.content_type.startswith("application/json"):
+                decoded: Obj = msgspec.json.decode(answer.body)
+                return decoded
+            raise ValueError(f"{request.path} answers {answer.content_type}, not an object")
+        raise ValueError(f"{request.path} answers with a stream: use watch() or stream()")
+
+    async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
+        answer = await self._server.handle(self._request(request))
+        if not isinstance(answer, WatchAnswer):
+            raise ValueError(f"{request.path} is not a watch")
+        changes = answer.changes
+        try:
+            async for change in changes:
+                yield WatchEvent(change.type, change.object)
+        finally:
+            await changes.aclose()
+
+    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+        answer = await self._server.handle(self._request(request))
+        if isinstance(answer, BytesAnswer):
+            yield answer.body
+        elif isinstance(answer, StreamAnswer):
+            try:
+                async for chunk in answer.chunks:
+                    yield chunk
+            finally:
+                await answer.chunks.aclose()
+        else:
+            raise ValueError(f"{request.path} is not a stream")
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _request(self, request: Request) -> ApiRequest:
+        if self._closed or not self._server.running:
+            raise ConnectionError("the API server in this process has stopped")
+        return ApiRequest(
+            method=request.method,
+            path=request.path,
+            user=self._user,
+            query=Query(request.query.items()),
+            value=request.body,
+            content_type=request.content_type,
+            accept=request.accept,
+            user_agent="kubeling",
+        )

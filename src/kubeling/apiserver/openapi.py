@@ -1,0 +1,156 @@
+"""OpenAPI v3: the index, and one document per group and version.
+
+kubectl reads these for ``apply`` (does the server know ``fieldValidation``?), ``explain`` and
+``create --validate``. A document holds the group's resources and the definitions they reach; the
+server keeps the bytes until its catalogue changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from kubeling.apiserver.builtin.types import definition_schema
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+__all__ = ["Described", "group_document", "group_path", "index"]
+
+_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
+_REF: Final = "#/components/schemas/"
+_PARAMETERS: Final = ("dryRun", "fieldManager", "fieldValidation")
+_PATCHES: Final = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A resource with its schema: a built-in definition's name, or the schema itself."""
+
+    resource: Resource
+    definition: str
+    schema: Obj | None = None
+    scale: bool = False
+    status: bool = False
+
+
+def group_path(group: str, version: str) -> str:
+    """The key of a group version in the index."""
+    return f"apis/{group}/{version}" if group else f"api/{version}"
+
+
+def index(documents: Mapping[str, bytes]) -> Obj:
+    """The index; the hash makes a document's URL change with its content."""
+    return {
+        "paths": {
+            path: {
+                "serverRelativeURL": f"/openapi/v3/{path}?hash="
+                + hashlib.sha256(content).hexdigest()[:32].upper()
+            }
+            for path, content in documents.items()
+        }
+    }
+
+
+def group_document(group: str, version: str, resources: Iterable[Described]) -> bytes:
+    """The document of one group version."""
+    schemas: dict[str, Obj] = {}
+    paths: dict[str, Obj] = {}
+    for described in resources:
+        _describe(described, schemas, paths)
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    return msgspec.json.encode(document)
+
+
+def _describe(described: Described, schemas: dict[str, Obj], paths: dict[str, Obj]) -> None:
+    resource = described.resource
+    kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
+    root = described.schema if described.schema is not None else {}
+    node = _convert(root or definition_schema(described.definition), schemas)
+    properties = node.setdefault("properties", {})
+    properties["apiVersion"] = properties["kind"] = {"type": "string"}
+    properties["metadata"] = _reference(f"{_META}.ObjectMeta", schemas)
+    schemas[described.definition] = {**node, "x-kubernetes-group-version-kind": [kind]}
+    collection = resource.path("{namespace}" if resource.namespaced else "")
+    body = {"$ref": _REF + described.definition}
+    paths[collection] = {
+        "get": _operation("list", kind, body),
+        "post": _operation("post", kind, body, body),
+    }
+    paths[f"{collection}/{{name}}"] = {
+        "get": _operation("get", kind, body),
+        "put": _operation("put", kind, body, body),
+        "patch": _operation("patch", kind, body, patch=True),
+        "delete": _operation("delete", kind, body),
+    }
+    for wanted, name in ((described.status, "status"), (described.scale, "scale")):
+        if wanted:
+            paths[f"{collection}/{{name}}/{name}"] = {
+                "get": _operation("get", kind, body),
+                "patch": _operation("patch", kind, body, patch=True),
+            }
+
+
+def _operation(
+    action: str, kind: Obj, answer: Obj, body: Obj | None = None, *, patch: bool = False
+) -> Obj:
+    operation: Obj = {
+        "responses": {
+            "200": {"description": "OK", "content": {"application/json": {"schema": answer}}}
+        },
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": kind,
+    }
+    if body is not None or patch:
+        names = (*_PARAMETERS, "force") if patch else _PARAMETERS
+        operation["parameters"] = [
+            {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+            for name in names
+        ]
+        types = _PATCHES if patch else ("application/json",)
+        shape = body or {"type": "object"}
+        operation["requestBody"] = {"content": {media: {"schema": shape} for media in types}}
+    return operation
+
+
+def _convert(node: Mapping[str, Any], schemas: dict[str, Obj]) -> Obj:
+    """A structural schema as OpenAPI, references to built-in types included."""
+    if "x-kubeling-ref" in node:
+        reference = _reference(node["x-kubeling-ref"], schemas)
+        if description := node.get("description"):
+            return {"allOf": [reference], "description": description}
+        return reference
+    result: Obj = {}
+    for key, value in node.items():
+        if key == "properties":
+            result[key] = {name: _convert(inner, schemas) for name, inner in value.items()}
+        elif key in ("items", "additionalProperties", "not") and isinstance(value, dict):
+            result[key] = _convert(value, schemas)
+        elif key in ("allOf", "anyOf", "oneOf"):
+            result[key] = [_convert(inner, schemas) for inner in value]
+        elif key != "x-kubeling-format":
+            result[key] = value
+    if node.get("x-kubernetes-int-or-string"):
+        result.setdefault("oneOf", [{"type": "integer"}, {"type": "string"}])
+        result.setdefault("format", "int-or-string")
+    return result
+
+
+def _reference(definition: str, schemas: dict[str, Obj]) -> Obj:
+    if definition not in schemas:
+        schemas[definition] = {}
+        schemas[definition].update(_convert(definition_schema(definition), schemas))
+    return {"$ref": _REF + definition}

@@ -1,0 +1,324 @@
+"""The REST verbs on any resource: the one way objects come to be, change and go.
+
+Every write runs the same steps: identity, defaults (the room's, the kind's), pruning, validation,
+admission, quota, ownership of fields, storage. A step that refuses raises an
+:class:`~kubeling.kube.errors.ApiError`; then nothing happened. Updates are decided while the
+object is held, so a patch never has to be tried twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+from kubeling.apiserver import metadata as meta
+from kubeling.apiserver.admission import AdmissionChain
+from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.database import StorageError, StorageFull
+from kubeling.apiserver.deletion import DeleteOptions, mark, removable
+from kubeling.apiserver.fields import record_fields, unchanged
+from kubeling.apiserver.listing import Change, list_objects, watch_objects
+from kubeling.apiserver.options import ListOptions, WriteOptions
+from kubeling.apiserver.served import Served
+from kubeling.apiserver.storage import Store, Write
+from kubeling.kube.clock import Clock
+from kubeling.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    FieldError,
+    Invalid,
+    NotFound,
+)
+from kubeling.kube.objects import Obj, deep_copy
+
+__all__ = ["Registry", "Transform"]
+
+Transform = Callable[[Obj], Obj]
+"""Makes the wanted object, in the request's version, from a copy of the present one."""
+
+_NAME_ATTEMPTS: Final = 8
+
+
+class Registry:
+    """All objects of the server, under Kubernetes' rules.
+
+    Objects returned are shared unless a method says otherwise: read them, do not change them.
+    Objects given become the registry's.
+    """
+
+    def __init__(
+        self, store: Store, catalog: Catalog, admission: AdmissionChain, clock: Clock
+    ) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.clock = clock
+        self._admission = admission
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def get(self, served: Served, namespace: str, name: str) -> Obj:
+        """The object; raises :class:`NotFound`."""
+        return served.present(self._stored(served, namespace, name))
+
+    def find(self, served: Served, namespace: str, name: str) -> Obj | None:
+        """The object, if there is one."""
+        record = self.store.get(served.key(namespace, name))
+        return served.present(record.obj) if record else None
+
+    def list(self, served: Served, namespace: str, options: ListOptions) -> Obj:
+        """A ``List`` object."""
+        return list_objects(self.store, served, namespace, options)
+
+    def watch(
+        self, served: Served, namespace: str, name: str, options: ListOptions
+    ) -> AsyncGenerator[Change, None]:
+        """Changes as they are committed."""
+        return watch_objects(self.store, served, namespace, name, options)
+
+    # --- creating --------------------------------------------------------------------------
+
+    async def create(self, served: Served, namespace: str, obj: Obj, options: WriteOptions) -> Obj:
+        """Creates the object; raises :class:`AlreadyExists`."""
+        meta.check_identity(obj, served.resource, namespace)
+        prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
+        for attempt in range(_NAME_ATTEMPTS):
+            try:
+                return await self._create(served, deep_copy(obj) if prefix else obj, options)
+            except AlreadyExists:
+                if not prefix or attempt == _NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(self, served: Served, obj: Obj, options: WriteOptions) -> Obj:
+        resource = served.resource
+        meta.begin(obj, self.clock.now(), has_generation=served.strategy.has_generation)
+        if not obj["metadata"].get("name"):
+            error = FieldError(
+                "metadata.name", "Required value", "name or generateName is required"
+            )
+            raise Invalid.of(resource.group, resource.kind, "", [error])
+        if resource.namespaced:
+            self._admission.check_namespace(served, obj)
+        if "status" in served.subresources:
+            obj.pop("status", None)
+        self._shape(served, obj, None, options)
+        obj = served.accept(obj)
+        served.strategy.prepare_create(obj)
+        self._admission.check(served, obj, None, options)
+        record_fields(served, obj, None, options, self.clock.now())
+        key = served.key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        async with self.store.exclusive(key) as current:
+            if current is not None:
+                raise AlreadyExists.of(resource.group, resource.plural, key.name)
+            with self._admission.quota(served, obj, None, options):
+                if not options.dry_run:
+                    await self._write(Write(key, obj), *self._companions(served, obj))
+        return served.present(obj)
+
+    def _companions(self, served: Served, obj: Obj) -> list[Write]:
+        writes = []
+        for resource, companion in served.strategy.companions(obj):
+            other = self.catalog.find(resource.group, resource.version, resource.plural)
+            assert other is not None
+            meta.begin(companion, self.clock.now(), has_generation=other.strategy.has_generation)
+            metadata = companion["metadata"]
+            writes.append(Write(other.key(metadata["namespace"], metadata["name"]), companion))
+        return writes
+
+    # --- updating --------------------------------------------------------------------------
+
+    async def update(
+        self,
+        served: Served,
+        namespace: str,
+        name: str,
+        transform: Transform,
+        options: WriteOptions,
+        *,
+        create: Callable[[], Obj] | None = None,
+    ) -> tuple[Obj, bool]:
+        """Changes the object; returns it and whether it was created.
+
+        With ``create``, an object that does not exist is made rather than missed.
+        """
+        key = served.key(namespace, name)
+        async with self.store.exclusive(key) as record:
+            if record is not None:
+                return await self._update(served, record.obj, transform, options), False
+        if create is None:
+            raise NotFound.of(served.resource.group, served.resource.plural, name)
+        obj = create()
+        meta.check_identity(obj, served.resource, namespace, name)
+        return await self.create(served, namespace, obj, options), True
+
+    async def _update(
+        self, served: Served, stored: Obj, transform: Transform, options: WriteOptions
+    ) -> Obj:
+        resource = served.resource
+        old = served.present(stored)
+        namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
+        new = transform(deep_copy(old))
+        meta.check_identity(new, resource, namespace, name)
+        self._check_version(served, new, old)
+        meta.carry_over(new, old, resource)
+        new = _only(new, old, served, options.subresource)
+        if options.subresource in ("", "status"):
+            self._shape(served, new, old, options)
+        new = served.accept(new)
+        self._settle(served, new, stored, options)
+        if unchanged(new, stored, options):
+            return old
+        record_fields(served, new, stored, options, self.clock.now())
+        key = served.key(namespace, name)
+        with self._admission.quota(served, new, stored, options):
+            if not options.dry_run:
+                if removable(new) and not removable(stored):
+                    await self._write(Write(key, None))
+                else:
+                    await self._write(Write(key, new))
+        return served.present(new)
+
+    def _settle(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
+        """The server's own fields, and the rules between the old state and the new."""
+        strategy, resource = served.strategy, served.resource
+        if options.subresource not in ("status", "finalize"):
+            strategy.prepare_update(new, old)
+            if strategy.has_generation and strategy.changed_generation(new, old):
+                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        errors = [*meta.immutable_errors(new, old), *strategy.validate_update(new, old)]
+        if errors:
+            raise Invalid.of(resource.group, resource.kind, new["metadata"]["name"], errors)
+        if not options.subresource:
+            self._admission.check(served, new, old, options)
+
+    def _check_version(self, served: Served, new: Obj, old: Obj) -> None:
+        resource, name = served.resource, old["metadata"]["name"]
+        given = new["metadata"].get("resourceVersion")
+        if given and given != old["metadata"]["resourceVersion"]:
+            raise Conflict.of(resource.group, resource.plural, name)
+        if not given and not served.strategy.unconditional_update:
+            message = "must be specified for an update"
+            error = FieldError("metadata.resourceVersion", "Invalid value", message, 0)
+            raise Invalid.of(resource.group, resource.kind, name, [error])
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+
+    def _shape(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        """Defaults, pruning and validation by the room and by the kind's schema."""
+        resource, name = served.resource, new["metadata"]["name"]
+        self._admission.default(served, new, old, options)
+        unknown = served.shape.prune(new)
+        if unknown and options.field_validation == "Strict":
+            found = ", ".join(f'unknown field "{path}"' for path in unknown)
+            raise BadRequest(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+                f"{resource.kind}: strict decoding error: {found}"
+            )
+        if options.field_validation == "Warn":
+            options.warnings += [f'unknown field "{path}"' for path in unknown]
+        served.shape.default(new)
+        errors = served.shape.validate(new, old)
+        if not errors:
+            errors = self._admission.validate(served, new, old, options)
+        if errors:
+            raise Invalid.of(resource.group, resource.kind, name, errors)
+
+    # --- deleting --------------------------------------------------------------------------
+
+    async def delete(
+        self, served: Served, namespace: str, name: str, options: DeleteOptions
+    ) -> Obj:
+        """Deletes the object, or marks it where something holds it."""
+        key = served.key(namespace, name)
+        strategy, resource = served.strategy, served.resource
+        async with self.store.exclusive(key) as record:
+            if record is None:
+                raise NotFound.of(resource.group, resource.plural, name)
+            stored = record.obj
+            options.check(resource, stored)
+            grace = strategy.grace_period(stored, options.grace_period_seconds)
+            propagation = options.propagation or strategy.default_propagation
+            marked = mark(stored, propagation, grace, self.clock.now())
+            self._admission.check_delete(served, stored)
+            if removable(marked):
+                if not options.dry_run:
+                    await self._write(Write(key, None))
+                gone = served.present(marked)
+                return gone if strategy.returns_deleted else _deleted(served, stored)
+            if _is_namespace(served):
+                marked["status"] = {**marked.get("status", {}), "phase": "Terminating"}
+            if marked != stored and not options.dry_run:
+                await self._write(Write(key, marked))
+            return served.present(marked)
+
+    async def delete_collection(
+        self, served: Served, namespace: str, listing: ListOptions, options: DeleteOptions
+    ) -> Obj:
+        """Deletes everything the selectors match; returns what that was."""
+        found = self.list(served, namespace, listing)
+        for item in found["items"]:
+            metadata = item["metadata"]
+            try:
+                await self.delete(served, metadata.get("namespace", ""), metadata["name"], options)
+            except NotFound:
+                continue
+        return found
+
+    # --- storage ---------------------------------------------------------------------------
+
+    def _stored(self, served: Served, namespace: str, name: str) -> Obj:
+        record = self.store.get(served.key(namespace, name))
+        if record is None:
+            raise NotFound.of(served.resource.group, served.resource.plural, name)
+        return record.obj
+
+    async def _write(self, *writes: Write) -> None:
+        try:
+            await self.store.write(*writes)
+        except StorageFull as error:
+            raise ApiError(str(error), code=507, reason="InsufficientStorage") from error
+        except StorageError as error:
+            raise ApiError(str(error)) from error
+
+
+def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:
+    """What a write through a subresource, or beside it, may change."""
+    if subresource == "status":
+        metadata = {**old["metadata"]}
+        if "managedFields" in new["metadata"]:
+            metadata["managedFields"] = new["metadata"]["managedFields"]
+        kept = {**deep_copy(old), "metadata": deep_copy(metadata)}
+        if "status" in new:
+            kept["status"] = new["status"]
+        else:
+            kept.pop("status", None)
+        return kept
+    if subresource == "finalize":
+        finalizers = (new.get("spec") or {}).get("finalizers") or []
+        return {**deep_copy(old), "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+    if not subresource and "status" in served.subresources:
+        if "status" in old:
+            new["status"] = deep_copy(old["status"])
+        else:
+            new.pop("status", None)
+    return new
+
+
+def _deleted(served: Served, obj: Obj) -> Obj:
+    resource = served.resource
+    details: Obj = {"name": obj["metadata"]["name"]}
+    if resource.group:
+        details["group"] = resource.group
+    details |= {"kind": resource.plural, "uid": obj["metadata"]["uid"]}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
+
+
+def _is_namespace(served: Served) -> bool:
+    return served.storage == "/namespaces"

@@ -1,0 +1,150 @@
+"""Requests and answers as the server's handlers see them, whichever way they came.
+
+The same handler serves the in-process transport and HTTPS. A body travels as text or, in process,
+as the JSON value itself; an answer carries objects, and who sends it decides how to write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubeling.apiserver.listing import Change
+from kubeling.apiserver.user import User
+from kubeling.kube.objects import Obj
+
+__all__ = [
+    "Answer",
+    "ApiRequest",
+    "BytesAnswer",
+    "ObjectAnswer",
+    "Query",
+    "StreamAnswer",
+    "Target",
+    "WatchAnswer",
+    "parse_path",
+]
+
+
+class Query(Mapping[str, str]):
+    """Query parameters; the first value of each, and all of them where repetition matters."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._values: dict[str, list[str]] = {}
+        for key, value in pairs:
+            self._values.setdefault(key, []).append(value)
+
+    def __getitem__(self, key: str) -> str:
+        return self._values[key][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def all(self, key: str) -> list[str]:
+        """Every value of a parameter, in order."""
+        return self._values.get(key, [])
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    """One request. ``value`` is the body as JSON if it came so, else ``text`` holds it."""
+
+    method: str
+    path: str
+    user: User
+    query: Query = field(default_factory=Query)
+    value: Any = None
+    text: bytes = b""
+    content_type: str = ""
+    accept: str = ""
+    user_agent: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ObjectAnswer:
+    """A JSON object. It may share parts with the store: do not change it."""
+
+    obj: Obj
+    code: int = 200
+    warnings: list[str] = field(default_factory=list)
+    content_type: str = "application/json"
+
+
+@dataclass(slots=True)
+class WatchAnswer:
+    """A stream of changes; ``representation`` says which form of the objects is wanted."""
+
+    changes: AsyncGenerator[Change, None]
+    content_type: str = "application/json"
+    representation: str = ""
+
+
+@dataclass(slots=True)
+class BytesAnswer:
+    """A body that is ready as it is."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class StreamAnswer:
+    """A body that is written as it comes."""
+
+    chunks: AsyncGenerator[bytes, None]
+    content_type: str = "text/plain"
+
+
+Answer = ObjectAnswer | WatchAnswer | BytesAnswer | StreamAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names. ``rest`` is what follows a ``proxy`` subresource."""
+
+    group: str
+    version: str
+    plural: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    watch: bool = False
+
+    @property
+    def is_resource(self) -> bool:
+        return bool(self.plural)
+
+
+_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+
+def parse_path(path: str) -> Target | None:
+    """The target of a path under ``/api`` or ``/apis``; ``None`` for any other path."""
+    parts = [part for part in path.split("/") if part]
+    if len(parts) >= 2 and parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    elif len(parts) >= 3 and parts[0] == "apis":
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    watch = bool(rest) and rest[0] == "watch"
+    if watch:
+        rest = rest[1:]
+    if not rest:
+        return Target(group, version)
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource, *more = [*rest, "", "", ""][: max(len(rest), 3)]
+    tail = "/".join(part for part in more if part)
+    if subresource == "proxy" and path.endswith("/") and tail:
+        tail += "/"
+    return Target(group, version, plural, namespace, name, subresource, tail, watch)

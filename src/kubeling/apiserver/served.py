@@ -1,0 +1,118 @@
+"""One resource as the server offers it: names, storage, shape and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from kubeling.apiserver.records import StoreKey
+from kubeling.apiserver.strategy import Strategy
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+__all__ = ["ALL_VERBS", "FreeShape", "Scale", "Served", "Shape"]
+
+ALL_VERBS: Final = (
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+)
+
+
+class Shape(Protocol):
+    """What a kind's schema does to objects. All methods are pure but for the object given."""
+
+    def default(self, obj: Obj) -> None:
+        """Fills in what the user left out."""
+        ...
+
+    def prune(self, obj: Obj) -> list[str]:
+        """Removes fields the kind does not have; returns their paths."""
+        ...
+
+    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
+        """What is wrong with ``new``; ``old`` is what it replaces."""
+        ...
+
+    @property
+    def merge_schema(self) -> Any:
+        """What merging by key needs to know (strategic merge, apply)."""
+        ...
+
+
+class FreeShape:
+    """A kind without a schema: everything goes."""
+
+    merge_schema: Any = None
+
+    def default(self, obj: Obj) -> None:
+        pass
+
+    def prune(self, obj: Obj) -> list[str]:
+        return []
+
+    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where the scale subresource reads and writes; paths are those of the CRD."""
+
+    spec_replicas: str = ".spec.replicas"
+    status_replicas: str = ".status.replicas"
+    label_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A resource in one version.
+
+    ``stored`` is the version objects are kept in; ``to_stored`` and ``from_stored`` change whole
+    objects where the two differ by more than the name of the version.
+    """
+
+    resource: Resource
+    stored: Resource
+    strategy: Strategy
+    shape: Shape
+    subresources: frozenset[str] = frozenset()
+    verbs: tuple[str, ...] = ALL_VERBS
+    scale: Scale | None = None
+    custom: bool = False
+    columns: tuple[Mapping[str, Any], ...] = ()
+    selectable_fields: tuple[str, ...] = ()
+    to_stored: Callable[[Obj], Obj] | None = None
+    from_stored: Callable[[Obj], Obj] | None = None
+    definition: Obj | None = field(default=None, repr=False)
+
+    @property
+    def storage(self) -> str:
+        """The name of the collection in the store."""
+        return f"{self.stored.group}/{self.stored.plural}"
+
+    def key(self, namespace: str, name: str) -> StoreKey:
+        return StoreKey(self.storage, namespace if self.resource.namespaced else "", name)
+
+    def present(self, obj: Obj) -> Obj:
+        """A stored object in this version. It may share parts with ``obj``."""
+        if obj.get("apiVersion") == self.resource.api_version:
+            return obj
+        if self.from_stored is not None:
+            return self.from_stored(obj)
+        return {**obj, "apiVersion": self.resource.api_version}
+
+    def accept(self, obj: Obj) -> Obj:
+        """An object of this version as it is stored. It may share parts with ``obj``."""
+        if self.resource == self.stored or obj.get("apiVersion") == self.stored.api_version:
+            return obj
+        if self.to_stored is not None:
+            return self.to_stored(obj)
+        return {**obj, "apiVersion": self.stored.api_version}

@@ -1,0 +1,68 @@
+"""What is special about a kind when it is written: one small class per kind that differs.
+
+The registry runs the same steps for every resource and asks the strategy at the points where
+kinds differ. Strategies are stateless and do no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from kubeling.apiserver.deletion import Propagation
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+__all__ = ["CustomStrategy", "GenerationStrategy", "Strategy"]
+
+
+class Strategy:
+    """The ordinary kind: no generation, deleted at once, updates may omit the version."""
+
+    has_generation: ClassVar[bool] = False
+    unconditional_update: ClassVar[bool] = True
+    default_propagation: ClassVar[Propagation] = "Background"
+    returns_deleted: ClassVar[bool] = False
+    """Whether an immediate deletion answers with the object rather than a ``Status``."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        """Sets what the server decides about a new object."""
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        """Sets what the server decides about a changed object."""
+
+    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
+        """Rules between the two states that no schema states."""
+        return ()
+
+    def changed_generation(self, new: Obj, old: Obj) -> bool:
+        """Whether the change asks controllers to act."""
+        return bool(new.get("spec") != old.get("spec"))
+
+    def grace_period(self, obj: Obj, requested: int | None) -> int:
+        """For how many seconds a deleted object stays for someone to finish it."""
+        return 0
+
+    def companions(self, obj: Obj) -> Iterable[tuple[Resource, Obj]]:
+        """What comes into being together with a new object."""
+        return ()
+
+
+class CustomStrategy(Strategy):
+    """Custom resources: the generation counts every change outside metadata and status."""
+
+    has_generation = True
+    unconditional_update = False
+
+    def changed_generation(self, new: Obj, old: Obj) -> bool:
+        ignored = ("metadata", "status")
+        return any(
+            new.get(key) != old.get(key) for key in new.keys() | old.keys() if key not in ignored
+        )
+
+
+class GenerationStrategy(Strategy):
+    """A kind whose ``metadata.generation`` counts changes of its spec."""
+
+    has_generation = True

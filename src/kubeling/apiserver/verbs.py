@@ -1,0 +1,173 @@
+"""The verbs on resources: from a request to the registry and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kubeling.apiserver.apply import apply
+from kubeling.apiserver.bodies import media_type, read_object, read_patch
+from kubeling.apiserver.deletion import DeleteOptions
+from kubeling.apiserver.fields import author
+from kubeling.apiserver.metadata import check_identity
+from kubeling.apiserver.options import ListOptions, WriteOptions
+from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
+from kubeling.apiserver.registry import Registry, Transform
+from kubeling.apiserver.requests import Answer, ApiRequest, ObjectAnswer, Target, WatchAnswer
+from kubeling.apiserver.scale import scale_of, with_scale
+from kubeling.apiserver.served import Served
+from kubeling.kube.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
+from kubeling.kube.objects import Obj
+from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+
+__all__ = ["Verbs"]
+
+_MANAGER_LIMIT: Final = 128
+
+
+class Verbs:
+    """Serves get, list, watch, create, update, patch and delete for every kind alike."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def handle(
+        self, verb: str, served: Served, target: Target, request: ApiRequest
+    ) -> Answer:
+        """Carries out a verb that authorisation has allowed."""
+        match verb:
+            case "get":
+                return self._get(served, target)
+            case "list":
+                options = ListOptions.parse(request.query)
+                return ObjectAnswer(self._registry.list(served, target.namespace, options))
+            case "watch":
+                options = ListOptions.parse(request.query)
+                changes = self._registry.watch(served, target.namespace, target.name, options)
+                return WatchAnswer(changes)
+            case "create":
+                return await self._create(served, target, request)
+            case "update":
+                return await self._update(served, target, request)
+            case "patch":
+                return await self._patch(served, target, request)
+            case "delete":
+                options_ = DeleteOptions.parse(read_object(request), request.query)
+                name = target.name
+                return ObjectAnswer(
+                    await self._registry.delete(served, target.namespace, name, options_)
+                )
+            case _:
+                listing = ListOptions.parse(request.query)
+                deletion = DeleteOptions.parse(read_object(request), request.query)
+                return ObjectAnswer(
+                    await self._registry.delete_collection(
+                        served, target.namespace, listing, deletion
+                    )
+                )
+
+    def _get(self, served: Served, target: Target) -> Answer:
+        obj = self._registry.get(served, target.namespace, target.name)
+        return ObjectAnswer(scale_of(served, obj) if target.subresource == "scale" else obj)
+
+    async def _create(self, served: Served, target: Target, request: ApiRequest) -> Answer:
+        options = _options(request, target)
+        obj = read_object(request)
+        if obj is None:
+            raise BadRequest("the request has no body")
+        created = await self._registry.create(served, target.namespace, obj, options)
+        return ObjectAnswer(created, 201, options.warnings)
+
+    async def _update(self, served: Served, target: Target, request: ApiRequest) -> Answer:
+        options = _options(request, target)
+        wanted = read_object(request)
+        if not isinstance(wanted, dict):
+            raise BadRequest("the request has no body")
+        if target.subresource == "scale":
+            return await self._rescale(served, target, options, lambda _: wanted)
+        check_identity(wanted, served.resource, target.namespace, target.name)
+        obj, _ = await self._registry.update(
+            served, target.namespace, target.name, lambda _: wanted, options
+        )
+        return ObjectAnswer(obj, 200, options.warnings)
+
+    async def _patch(self, served: Served, target: Target, request: ApiRequest) -> Answer:
+        options = _options(request, target)
+        kind = media_type(request.content_type)
+        patch = read_patch(request)
+        if kind == APPLY_PATCH:
+            return await self._apply(served, target, patch, options)
+        change = _patcher(served, kind, patch)
+        if target.subresource == "scale":
+            return await self._rescale(served, target, options, change)
+        obj, _ = await self._registry.update(served, target.namespace, target.name, change, options)
+        return ObjectAnswer(obj, 200, options.warnings)
+
+    async def _apply(
+        self, served: Served, target: Target, applied: Any, options: WriteOptions
+    ) -> Answer:
+        if not options.named_manager:
+            error = FieldError("fieldManager", "Required value", "is required for apply patch")
+            raise Invalid.of("meta.k8s.io", "PatchOptions", "", [error])
+        if not isinstance(applied, dict):
+            raise BadRequest("an apply patch is an object")
+        if target.subresource == "scale":
+            return await self._rescale(
+                served, target, options, lambda scale: merge_patch(scale, applied)
+            )
+        check_identity(applied, served.resource, target.namespace, target.name)
+        if (applied.get("metadata") or {}).get("managedFields"):
+            raise BadRequest("metadata.managedFields must be nil")
+        options.applied = True
+        by = author(served, options, self._registry.clock.now())
+        schema = served.shape.merge_schema
+        obj, created = await self._registry.update(
+            served,
+            target.namespace,
+            target.name,
+            lambda live: apply(live, applied, schema, by),
+            options,
+            create=None if target.subresource else lambda: apply(None, applied, schema, by),
+        )
+        return ObjectAnswer(obj, 201 if created else 200, options.warnings)
+
+    async def _rescale(
+        self,
+        served: Served,
+        target: Target,
+        options: WriteOptions,
+        change: Callable[[Obj], Obj],
+    ) -> Answer:
+        def transform(obj: Obj) -> Obj:
+            return with_scale(served, obj, change(scale_of(served, obj)))
+
+        obj, _ = await self._registry.update(
+            served, target.namespace, target.name, transform, options
+        )
+        return ObjectAnswer(scale_of(served, obj), 200, options.warnings)
+
+
+def _patcher(served: Served, kind: str, patch: Any) -> Transform:
+    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
+    if not served.custom:
+        accepted.insert(2, STRATEGIC_PATCH)
+    if kind == JSON_PATCH:
+        return lambda obj: json_patch(obj, patch)
+    if kind == MERGE_PATCH:
+        if not isinstance(patch, dict):
+            raise BadRequest("a merge patch is an object")
+        return lambda obj: merge_patch(obj, patch)
+    if kind == STRATEGIC_PATCH and not served.custom:
+        schema = served.shape.merge_schema
+        return lambda obj: strategic_merge_patch(obj, patch, schema)
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format ({kind}) - accepted media types "
+        f"include: {', '.join(accepted)}"
+    )
+
+
+def _options(request: ApiRequest, target: Target) -> WriteOptions:
+    options = WriteOptions.parse(request.query, request.user, target.subresource)
+    if not options.named_manager and request.user_agent:
+        options.field_manager = request.user_agent.split("/", 1)[0][:_MANAGER_LIMIT]
+    return options

@@ -1,0 +1,254 @@
+"""The node agent: takes pods that fit, runs a worker for each, and cleans up behind them.
+
+It is scheduler and kubelet in one, because there is one node. Pods wait in the order they were
+created; those that do not fit are tried again whenever something is freed or changes, never by
+polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from kubeling.engine.podspec import is_finished, spec
+from kubeling.engine.scheduler import Ledger, unschedulable_reason
+from kubeling.engine.services import NodeServices
+from kubeling.engine.status import unscheduled_status
+from kubeling.engine.trees import remove_tree
+from kubeling.engine.worker import PodWorker, read_record
+from kubeling.kube.errors import ApiError, Conflict, NotFound
+from kubeling.kube.objects import (
+    Obj,
+    condition,
+    deletion_requested,
+    key_of,
+    name,
+    namespace,
+    uid,
+)
+from kubeling.kube.resources import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
+
+__all__ = ["NodeAgent"]
+
+log = logging.getLogger(__name__)
+
+_SOURCES: Final = (CONFIG_MAPS, SECRETS, PERSISTENT_VOLUME_CLAIMS)
+
+
+class NodeAgent:
+    """Runs the pods of one node."""
+
+    def __init__(self, node: NodeServices, node_object: Obj) -> None:
+        self._node = node
+        self._node_object = node_object
+        self._ledger = Ledger(node.allocatable)
+        self._pending: dict[str, Obj] = {}
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def worker(self, pod_uid: str) -> PodWorker | None:
+        """The worker of a pod that has not ended."""
+        return self._workers.get(pod_uid)
+
+    @property
+    def workers(self) -> list[PodWorker]:
+        return list(self._workers.values())
+
+    async def run(self) -> None:
+        """Runs pods until cancelled. Their processes live on; a new agent finds them."""
+        informers = self._node.informers
+        async with asyncio.TaskGroup() as self._tasks:
+            for resource in (*_SOURCES, SERVICES):
+                informers.of(resource)
+            await informers.synced(PODS, *_SOURCES, SERVICES)
+            self._forget_lost_pods()
+            informers.of(PODS).add_handler(self._pod_changed)
+            for resource in _SOURCES:
+                informers.of(resource).add_handler(self._source_changed)
+            await asyncio.get_running_loop().create_future()
+
+    # What the watches say.
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if old is not None and (new is None or uid(new) != uid(old)):
+            self._pod_gone(old)
+        if new is None:
+            return
+        if (worker := self._workers.get(uid(new))) is not None:
+            worker.update(new)
+            return
+        assigned = spec(new).get("nodeName")
+        if assigned and assigned != self._node.config.node_name:
+            return
+        if is_finished(new) or (deletion_requested(new) and not assigned):
+            if deletion_requested(new):
+                self._spawn(self._remove(new), f"remove {key_of(new)}")
+        elif assigned or self._is_on_disk(new):
+            self._take(new, bind=not assigned)
+        else:
+            self._pending[uid(new)] = new
+            self._admit(new)
+
+    def _pod_gone(self, pod: Obj) -> None:
+        self._pending.pop(uid(pod), None)
+        if (worker := self._workers.get(uid(pod))) is not None:
+            worker.disappear()
+        else:
+            self._spawn(self._clean_up(uid(pod)), f"clean up {key_of(pod)}")
+
+    def _source_changed(self, old: Obj | None, new: Obj | None) -> None:
+        changed = new or old
+        if changed is None or (old is not None and new is not None and _same(old, new)):
+            return
+        for worker in self._workers.values():
+            if namespace(worker.pod) == namespace(changed):
+                worker.sources_changed()
+
+    # Scheduling.
+
+    def _admit(self, pod: Obj) -> None:
+        """Takes a waiting pod if it fits, else says why not."""
+        why = unschedulable_reason(pod, self._node_object, self._ledger)
+        if not why:
+            del self._pending[uid(pod)]
+            self._take(pod, bind=True)
+            return
+        said = condition(pod, "PodScheduled")
+        if said is None or said.message != why:
+            self._spawn(self._say_unschedulable(pod, why), f"unschedulable {key_of(pod)}")
+
+    def _admit_waiting(self) -> None:
+        for pod in sorted(self._pending.values(), key=_creation):
+            self._admit(pod)
+
+    async def _say_unschedulable(self, pod: Obj, why: str) -> None:
+        status = unscheduled_status(pod, why, self._node.utc())
+        await self._write_status(pod, status)
+        if not spec(pod).get("schedulingGates"):
+            self._node.events.warning(pod, "FailedScheduling", why)
+
+    def _take(self, pod: Obj, *, bind: bool) -> None:
+        self._ledger.hold(pod)
+        worker = self._workers[uid(pod)] = PodWorker(self._node, pod)
+        self._spawn(self._run_worker(worker), f"pod {key_of(pod)}")
+        if bind:
+            self._spawn(self._bind(pod), f"bind {key_of(pod)}")
+
+    async def _bind(self, pod: Obj) -> None:
+        node_name = self._node.config.node_name
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name(pod), "uid": uid(pod)},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node_name},
+        }
+        try:
+            await self._node.client.create_subresource(
+                PODS, name(pod), namespace(pod), "binding", binding
+            )
+        except (NotFound, Conflict) as error:
+            log.info("pod %s was not bound: %s", key_of(pod), error)
+            return
+        where = f"{namespace(pod)}/{name(pod)} to {node_name}"
+        self._node.events.normal(pod, "Scheduled", f"Successfully assigned {where}")
+
+    # The life of a worker.
+
+    async def _run_worker(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            del self._workers[worker.uid]
+        if self._ledger.release(worker.uid):
+            self._admit_waiting()
+        latest = self._node.informers.of(PODS).get(*key_of(worker.pod))
+        if latest is None or uid(latest) != worker.uid:
+            await self._clean_up(worker.uid)
+        elif deletion_requested(latest) or deletion_requested(worker.pod):
+            await self._remove(latest)
+
+    async def _remove(self, pod: Obj) -> None:
+        """Nothing of the pod runs any more: lets its object go, then its files."""
+        try:
+            await self._node.client.delete(
+                PODS, name(pod), namespace(pod), grace_period_seconds=0, uid=uid(pod),
+                missing_ok=True,
+            )  # fmt: skip
+        except Conflict:
+            log.debug("pod %s has a successor of its name", key_of(pod))
+        except (ApiError, ConnectionError) as error:
+            log.warning("pod %s could not be removed: %s", key_of(pod), error)
+
+    async def _clean_up(self, pod_uid: str) -> None:
+        folder = self._node.config.paths.pod(pod_uid).root
+        await asyncio.to_thread(_remove_if_there, folder)
+
+    def _forget_lost_pods(self) -> None:
+        """Ends and removes what was left by pods that were deleted while no agent ran."""
+        known = {uid(pod) for pod in self._node.informers.of(PODS).list()}
+        folder = self._node.config.paths.pods
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.name not in known:
+                self._spawn(self._end_lost(entry.name), f"lost pod {entry.name}")
+
+    async def _end_lost(self, pod_uid: str) -> None:
+        paths = self._node.config.paths.pod(pod_uid)
+        for container in paths.containers.iterdir() if paths.containers.is_dir() else ():
+            for attempt in paths.attempts(container.name):
+                await self._node.runtime.end(paths.container(container.name, attempt))
+        record = read_record(paths)
+        if record is not None and record.octet and self._node.networks is not None:
+            network = self._node.networks.claim(record.octet)
+            if network is not None:
+                await self._node.networks.release(network, reuse=False)
+        await self._clean_up(pod_uid)
+
+    # Small things.
+
+    def _is_on_disk(self, pod: Obj) -> bool:
+        return read_record(self._node.config.paths.pod(uid(pod))) is not None
+
+    async def _write_status(self, pod: Obj, status: Obj) -> None:
+        body = {"metadata": {"uid": uid(pod)}, "status": status}
+        try:
+            await self._node.client.patch(
+                PODS, name(pod), body, namespace(pod), subresource="status"
+            )
+        except (ApiError, ConnectionError) as error:
+            log.info("status of pod %s: %s", key_of(pod), error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(_contained(work, what), name=what)
+
+
+async def _contained(work: Coroutine[Any, Any, None], what: str) -> None:
+    """One pod's failure must not end the others; what was done for it is on disk."""
+    try:
+        await work
+    except Exception:
+        log.exception("%s failed", what)
+
+
+def _creation(pod: Obj) -> tuple[str, int]:
+    metadata = pod["metadata"]
+    return metadata.get("creationTimestamp", ""), int(metadata.get("resourceVersion") or 0)
+
+
+def _same(old: Obj, new: Obj) -> bool:
+    keys = ("data", "binaryData", "spec", "status")
+    return all(old.get(key) == new.get(key) for key in keys)
+
+
+def _remove_if_there(folder: Path) -> None:
+    if folder.exists():
+        remove_tree(folder)

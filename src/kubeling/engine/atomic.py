@@ -1,0 +1,69 @@
+"""Writing a volume's files so that a reader sees all of the old ones or all of the new ones.
+
+The kubelet's scheme: files lie in a folder of their own that ``..data`` points to, and each visible
+name is a link through ``..data``; replacing that one link replaces everything at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["VolumeFile", "read_files", "write_files"]
+
+_DATA: Final = "..data"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFile:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+def write_files(folder: Path, files: Mapping[str, VolumeFile]) -> bool:
+    """Makes the volume hold exactly ``files`` (relative paths); returns whether it changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    current = folder / _DATA
+    old = current.resolve() if current.is_symlink() else None
+    if old is not None and read_files(folder) == dict(files):
+        return False
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    fresh.chmod(0o755)
+    for name, file in files.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode)
+    link = folder / "..data_tmp"
+    link.symlink_to(fresh.name)
+    os.replace(link, current)
+    _show(folder, {Path(name).parts[0] for name in files})
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+    return True
+
+
+def read_files(folder: Path) -> dict[str, VolumeFile]:
+    """What the volume holds."""
+    root = (folder / _DATA).resolve()
+    return {
+        str(path.relative_to(root)): VolumeFile(path.read_bytes(), path.stat().st_mode & 0o7777)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def _show(folder: Path, names: set[str]) -> None:
+    for entry in os.listdir(folder):
+        if not entry.startswith("..") and entry not in names:
+            (folder / entry).unlink()
+    for name in names:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path(_DATA) / name)

@@ -1,0 +1,158 @@
+"""Container instances as the agent sees them: started, found again, waited for, signalled.
+
+Everything durable is in the instance's folder, written by its supervisor; what is here can be lost
+and built again by :meth:`Runtime.find`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+
+from kubeling.engine.launcher import Launcher, LaunchError
+from kubeling.engine.paths import ContainerPaths
+from kubeling.engine.sandbox.plan import LaunchPlan
+
+__all__ = ["Exit", "RunningContainer", "Runtime"]
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a container ended; ``reason`` is set only if its command never ran."""
+
+    exit_code: int
+    signal: int
+    reason: str
+    message: str
+    started_at: float
+    finished_at: float
+
+
+class _State(msgspec.Struct, frozen=True):
+    pid: int
+    started_at: float
+
+
+class RunningContainer:
+    """A container whose supervisor lives; must be created on the event loop."""
+
+    def __init__(self, paths: ContainerPaths, pid: int, started_at: float, alive: int) -> None:
+        self.paths = paths
+        self.pid = pid
+        self.started_at = started_at
+        self._alive = alive
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(alive, self._hung_up)
+
+    async def wait(self) -> Exit:
+        """Waits for the end; safe to call many times and to cancel."""
+        await asyncio.shield(self._ended)
+        return read_exit(self.paths) or _record_loss(self.paths, self.started_at)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.done()
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, which the supervisor hands on; SIGKILL ends the whole container."""
+        if not self.ended:
+            # It may be ending this very moment.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def release(self) -> None:
+        """Stops watching; the container runs on."""
+        if self._alive >= 0:
+            self._loop.remove_reader(self._alive)
+            os.close(self._alive)
+            self._alive = -1
+
+    def _hung_up(self) -> None:
+        self.release()
+        self._ended.set_result(None)
+
+
+class Runtime:
+    """Starts containers through a zygote and finds those started earlier."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.launcher = launcher
+
+    async def start(self, plan: LaunchPlan) -> RunningContainer:
+        """Starts a container; its folder must exist and be empty but for what the plan mounts.
+
+        Raises :class:`~kubeling.engine.launcher.LaunchError` if no supervisor could be had. All
+        later trouble is in the container's exit record.
+        """
+        paths = ContainerPaths(Path(plan["directory"]))
+        os.mkfifo(paths.alive, 0o600)
+        paths.launch.write_bytes(msgspec.json.encode(plan))
+        alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            pid = await self.launcher.launch(plan)
+        except LaunchError:
+            # The answer may have been lost, not the container.
+            os.close(alive)
+            found = self.find(paths)
+            if isinstance(found, RunningContainer):
+                return found
+            raise
+        except BaseException:
+            os.close(alive)
+            raise
+        return RunningContainer(paths, pid, time.time(), alive)
+
+    def find(self, paths: ContainerPaths) -> RunningContainer | Exit | None:
+        """What became of an instance: still running, ended, or never started (``None``)."""
+        if (ended := read_exit(paths)) is not None:
+            return ended
+        try:
+            alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        try:
+            state = msgspec.json.decode(paths.state.read_bytes(), type=_State)
+        except FileNotFoundError:
+            os.close(alive)
+            return None
+        if _has_writer(alive):
+            return RunningContainer(paths, state.pid, state.started_at, alive)
+        os.close(alive)
+        return read_exit(paths) or _record_loss(paths, state.started_at)
+
+    async def end(self, paths: ContainerPaths) -> None:
+        """Kills an instance, if it runs, and waits until it is gone."""
+        found = self.find(paths)
+        if isinstance(found, RunningContainer):
+            found.signal(signal.SIGKILL)
+            await found.wait()
+
+
+def read_exit(paths: ContainerPaths) -> Exit | None:
+    """The exit record, if the container has left one."""
+    try:
+        return msgspec.json.decode(paths.exit.read_bytes(), type=Exit)
+    except FileNotFoundError:
+        return None
+
+
+def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
+    """A supervisor that left no record was killed, and its container with it."""
+    lost = Exit(128 + signal.SIGKILL, signal.SIGKILL, "", "", started_at, time.time())
+    temporary = paths.exit.with_suffix(".lost")
+    temporary.write_bytes(msgspec.json.encode(lost))
+    temporary.rename(paths.exit)
+    return lost
+
+
+def _has_writer(fifo: int) -> bool:
+    try:
+        return os.read(fifo, 1) != b""
+    except BlockingIOError:
+        return True

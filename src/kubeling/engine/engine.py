@@ -1,0 +1,234 @@
+"""The embedded engine as one object: what ``kubeling up`` starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from kubeling.engine.agent import NodeAgent
+from kubeling.engine.changes import FileChanges
+from kubeling.engine.config import EngineConfig
+from kubeling.engine.containers import Runtime
+from kubeling.engine.environments import Environments
+from kubeling.engine.images import Catalogue
+from kubeling.engine.launcher import Launcher
+from kubeling.engine.local_node_api import LocalNodeApi
+from kubeling.engine.net.pool import NetworkPool
+from kubeling.engine.net.subnet import PodSubnet, choose_subnet
+from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, publish_node
+from kubeling.engine.node_api import NodeApi
+from kubeling.engine.paths import EnginePaths
+from kubeling.engine.rootfs import HostView, machine_disks
+from kubeling.engine.services import NodeServices, PodEvents, passed_env
+from kubeling.engine.trees import remove_tree
+from kubeling.engine.walls import NO_WALLS, Walls, find_walls
+from kubeling.engine.worker import read_record
+from kubeling.kube.client import Client
+from kubeling.kube.clock import Clock, SystemClock
+from kubeling.kube.events import EventRecorder
+from kubeling.kube.informer import Informers
+
+__all__ = ["Engine", "end_all_pods", "open_engine", "prepare_engine", "remove_engine_state"]
+
+log = logging.getLogger(__name__)
+
+
+class _NodeFile(msgspec.Struct):
+    subnet: str = ""
+
+
+class Engine:
+    """A node, prepared but not yet running; made by :func:`prepare_engine`.
+
+    ``host_ip`` is where pods reach this machine: the API server should listen there too when it
+    differs from loopback. Call :meth:`run` once the API answers.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        runtime: Runtime,
+        walls: Walls,
+        networks: NetworkPool | None,
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.walls = walls
+        self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
+        self.ready = asyncio.Event()
+        self._runtime = runtime
+        self._networks = networks
+        self._clock = clock
+        self._changes = FileChanges()
+        self._environments = Environments(config.paths.environments)
+        self._node_api: LocalNodeApi | None = None
+
+    @property
+    def node_api(self) -> NodeApi:
+        """For the API server; answers once the engine runs."""
+        if self._node_api is None:
+            self._node_api = LocalNodeApi()
+        return self._node_api
+
+    async def run(self, client: Client, informers: Informers) -> None:
+        """Runs pods until cancelled; their processes live on."""
+        capacity = capacity_of_machine(self.config)
+        node = node_object(self.config, self.host_ip, capacity, self._clock.now())
+        events = PodEvents(EventRecorder(client, "kubelet", self._clock))
+        services = NodeServices(
+            config=self.config,
+            client=client,
+            informers=informers,
+            clock=self._clock,
+            runtime=self._runtime,
+            walls=self.walls,
+            host=_host_view(self.config),
+            networks=self._networks,
+            catalogue=Catalogue(self.config.images_file, self.config.images),
+            environments=self._environments,
+            events=events,
+            changes=self._changes,
+            host_ip=self.host_ip,
+            allocatable=capacity,
+            passed_env=passed_env(self.config.pass_env),
+        )
+        node = await publish_node(client, node)
+        agent = NodeAgent(services, node)
+        assert isinstance(self.node_api, LocalNodeApi)
+        self.node_api.serve(services, agent)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(events.run(), name="pod events")
+            group.create_task(
+                keep_alive(client, node, self._clock, self.config.heartbeat_seconds),
+                name="node heartbeat",
+            )
+            group.create_task(agent.run(), name="node agent")
+            self.ready.set()
+
+    async def close(self) -> None:
+        """Lets go of everything; pods live on and the next engine finds them."""
+        await self._environments.stop()
+        await self._runtime.launcher.stop()
+        self._changes.close()
+        if self._networks is not None:
+            await self._networks.stop(remove=False)
+
+    async def end_pods(self) -> None:
+        """Kills all pods' processes and removes their networks; for ``kubeling down``."""
+        await end_all_pods(self.config.paths, self._runtime)
+        if self._networks is not None:
+            await self._networks.stop(remove=True)
+            self._networks = None
+
+
+@contextlib.asynccontextmanager
+async def open_engine(config: EngineConfig, clock: Clock | None = None) -> AsyncIterator[Engine]:
+    """A prepared engine that is closed at the end of the block."""
+    engine = await prepare_engine(config, clock)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> Engine:
+    """Finds out what this machine offers and makes ready what pods share.
+
+    Takes some 30 ms and needs no API, so it can run beside the API server's start.
+    """
+    paths = config.paths
+    _make_folders(paths)
+    launcher = Launcher()
+    launcher.start()
+    runtime = Runtime(launcher)
+    walls = await find_walls(runtime, paths.root) if config.isolation else NO_WALLS
+    networks = await _networks(config, walls)
+    return Engine(config, runtime, walls, networks, clock or SystemClock())
+
+
+async def end_all_pods(paths: EnginePaths, runtime: Runtime | None = None) -> None:
+    """Kills whatever runs for a data directory; works without a platform running."""
+    runtime = runtime or Runtime(Launcher())
+    for pod in _entries(paths.pods):
+        folder = paths.pod(pod.name)
+        for container in _entries(folder.containers):
+            for attempt in folder.attempts(container.name):
+                await runtime.end(folder.container(container.name, attempt))
+
+
+async def remove_engine_state(config: EngineConfig) -> None:
+    """Ends all pods and removes all the engine keeps, in the kernel and on disk."""
+    paths = config.paths
+    await end_all_pods(paths)
+    if (subnet := _known_subnet(config)) is not None:
+        pool = NetworkPool(paths.networks, subnet)
+        await pool.stop(remove=True)
+    if paths.root.exists():
+        await asyncio.to_thread(remove_tree, paths.root)
+
+
+async def _networks(config: EngineConfig, walls: Walls) -> NetworkPool | None:
+    possible = sys.platform == "linux" and os.geteuid() == 0 and walls.processes
+    if not (possible and config.isolation and config.pod_networks):
+        return None
+    try:
+        pool = NetworkPool(config.paths.networks, _choose(config))
+        await pool.start(_octets_in_use(config.paths))
+    except (OSError, ValueError) as error:
+        log.warning("pods share the machine's network: %s", error)
+        return None
+    return pool
+
+
+def _choose(config: EngineConfig) -> PodSubnet:
+    from kubeling.engine.net.netlink import Route
+
+    known = _known_subnet(config)
+    if known is not None and known.network.subnet_of(ipaddress.IPv4Network(config.pod_cidr)):
+        return known
+    chosen = choose_subnet(config.data_dir, config.pod_cidr, Route().destinations())
+    body = msgspec.json.encode(_NodeFile(str(chosen.network)))
+    config.paths.node_file.write_bytes(body)
+    return chosen
+
+
+def _known_subnet(config: EngineConfig) -> PodSubnet | None:
+    try:
+        saved = msgspec.json.decode(config.paths.node_file.read_bytes(), type=_NodeFile)
+    except FileNotFoundError:
+        return None
+    return choose_subnet(config.data_dir, config.pod_cidr, (), saved.subnet)
+
+
+def _octets_in_use(paths: EnginePaths) -> list[int]:
+    records = (read_record(paths.pod(entry.name)) for entry in _entries(paths.pods))
+    return [record.octet for record in records if record is not None and record.octet]
+
+
+def _host_view(config: EngineConfig) -> HostView:
+    workspace = config.workspace.resolve()
+    hidden = (config.data_dir.resolve(),)
+    view = HostView(workspace=workspace, hidden=hidden)
+    if sys.platform != "linux":
+        return view
+    disks = machine_disks(Path("/proc/self/mountinfo").read_text(), hidden)
+    return replace(view, disks=disks)
+
+
+def _make_folders(paths: EnginePaths) -> None:
+    for folder in (paths.root, paths.pods, paths.environments, paths.claims):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths.root.chmod(0o711)
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else ()

@@ -1,0 +1,135 @@
+"""A container's environment, resolved as the kubelet does. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from kubeling.engine.fields import PodFacts, field_value, resource_value
+from kubeling.engine.sources import MissingSource, Sources
+from kubeling.kube.objects import Obj
+
+__all__ = [
+    "decode_config_map",
+    "decode_secret",
+    "expand",
+    "expand_all",
+    "resolve_env",
+    "service_env",
+]
+
+_REFERENCE: Final = re.compile(r"\$\$|\$\(([A-Za-z0-9_.\-]*)\)")
+
+
+def resolve_env(
+    container: Mapping[str, Any], facts: PodFacts, sources: Sources, base: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables of a container on top of ``base`` (services, image defaults).
+
+    Raises :class:`~kubeling.engine.sources.MissingSource` or
+    :class:`~kubeling.engine.fields.FieldError`.
+    """
+    env = dict(base)
+    for source in container.get("envFrom") or ():
+        prefix = source.get("prefix") or ""
+        env.update({prefix + key: value for key, value in _all_of(source, sources).items()})
+    for variable in container.get("env") or ():
+        value = _value(variable, container["name"], facts, sources, env)
+        if value is not None:
+            env[variable["name"]] = value
+    return env
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """Replaces ``$(NAME)``; unknown names stay as they are and ``$$`` is a dollar sign."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return env.get(match[1], match[0])
+
+    return _REFERENCE.sub(replace, text)
+
+
+def expand_all(texts: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    return [expand(text, env) for text in texts]
+
+
+def service_env(services: Iterable[Obj]) -> dict[str, str]:
+    """``<NAME>_SERVICE_HOST`` and ``_PORT`` of the Services in the pod's namespace."""
+    env: dict[str, str] = {}
+    for service in services:
+        spec = service.get("spec") or {}
+        ports = spec.get("ports") or []
+        if spec.get("clusterIP") in (None, "", "None") or not ports:
+            continue
+        prefix = service["metadata"]["name"].upper().replace("-", "_")
+        env[f"{prefix}_SERVICE_HOST"] = spec["clusterIP"]
+        env[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
+        for port in ports:
+            if name := port.get("name"):
+                suffix = name.upper().replace("-", "_")
+                env[f"{prefix}_SERVICE_PORT_{suffix}"] = str(port["port"])
+    return env
+
+
+def decode_secret(secret: Obj) -> dict[str, bytes]:
+    """A Secret's entries."""
+    data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+    data.update({k: v.encode() for k, v in (secret.get("stringData") or {}).items()})
+    return data
+
+
+def decode_config_map(config_map: Obj) -> dict[str, bytes]:
+    """A ConfigMap's entries, text and binary."""
+    data = {key: str(value).encode() for key, value in (config_map.get("data") or {}).items()}
+    binary = config_map.get("binaryData") or {}
+    data.update({key: base64.b64decode(value) for key, value in binary.items()})
+    return data
+
+
+def _all_of(source: Mapping[str, Any], sources: Sources) -> dict[str, str]:
+    if reference := source.get("configMapRef"):
+        optional = bool(reference.get("optional"))
+        found = sources.get("configmap", reference["name"], optional=optional)
+        return {k: str(v) for k, v in ((found or {}).get("data") or {}).items()}
+    if reference := source.get("secretRef"):
+        optional = bool(reference.get("optional"))
+        found = sources.get("secret", reference["name"], optional=optional)
+        return {k: v.decode(errors="replace") for k, v in decode_secret(found or {}).items()}
+    return {}
+
+
+def _value(
+    variable: Mapping[str, Any],
+    container: str,
+    facts: PodFacts,
+    sources: Sources,
+    env: Mapping[str, str],
+) -> str | None:
+    origin = variable.get("valueFrom") or {}
+    if reference := origin.get("fieldRef"):
+        return field_value(facts, reference["fieldPath"])
+    if reference := origin.get("resourceFieldRef"):
+        return resource_value(facts, reference, container)
+    if reference := origin.get("configMapKeyRef"):
+        return _key(sources, "configmap", reference)
+    if reference := origin.get("secretKeyRef"):
+        return _key(sources, "secret", reference)
+    return expand(str(variable.get("value") or ""), env)
+
+
+def _key(sources: Sources, kind: Any, reference: Mapping[str, Any]) -> str | None:
+    optional = bool(reference.get("optional"))
+    found = sources.get(kind, reference["name"], optional=optional)
+    if found is None:
+        return None
+    entries = decode_secret(found) if kind == "secret" else decode_config_map(found)
+    if (value := entries.get(reference["key"])) is None:
+        if optional:
+            return None
+        place = f"{found['metadata'].get('namespace', '')}/{reference['name']}"
+        raise MissingSource(f"couldn't find key {reference['key']} in {kind} {place}")
+    return value.decode(errors="replace")

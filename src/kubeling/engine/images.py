@@ -1,0 +1,124 @@
+"""Image names and what they stand for here: entries of a catalogue, matched by pattern.
+
+A pod's image is a name for an environment, not a file to unpack. The catalogue that comes with the
+package knows the common ones; users add their own in ``images.yaml`` or in the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kubeling.kube import yaml
+
+__all__ = ["Catalogue", "ImageEntry", "PythonEnvironment", "UnknownImage", "repository"]
+
+_CATALOGUE: Final = Path(__file__).with_name("catalogue.yaml")
+
+
+class PythonEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Python environment; without requirements, the platform's own."""
+
+    requirements: tuple[str, ...] = ()
+    version: str = ""
+
+
+class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the images that match a pattern stand for."""
+
+    images: tuple[str, ...] = ()
+    host: bool = False
+    python: PythonEnvironment | None = None
+    programs: dict[str, str] = {}
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    workdir: str = ""
+    env: dict[str, str] = {}
+
+    def command(self, container: Mapping[str, Any]) -> list[str]:
+        """What to execute: a container's ``command`` also replaces the image's ``cmd``."""
+        command = container.get("command") or []
+        args = container.get("args") or []
+        if command:
+            return [*command, *args]
+        return [*self.entrypoint, *(args or self.cmd)]
+
+
+class UnknownImage(Exception):
+    """No entry matches; the message says what to add where."""
+
+
+class Catalogue:
+    """All entries in order of precedence: configuration, the user's file, the package's own."""
+
+    def __init__(self, user_file: Path, configured: Mapping[str, Any]) -> None:
+        self._file = user_file
+        self._configured = _from_mapping(configured, "images in the configuration")
+
+    def find(self, image: str) -> ImageEntry:
+        """The entry for an image; raises :class:`UnknownImage` or :class:`ValueError`.
+
+        The user's file is read anew each time, so that adding an entry needs no restart.
+        """
+        for entry in (*self._configured, *self._from_file(), *_built_in()):
+            if any(_matches(pattern, image) for pattern in entry.images):
+                return entry
+        name = repository(image)
+        raise UnknownImage(
+            f'image "{image}" is not in the catalogue: say what it stands for in {self._file}, '
+            f'for example\n"{name}": {{python: {{requirements: [scikit-learn]}}}}   # or\n'
+            f'"{name}": {{host: true}}'
+        )
+
+    def _from_file(self) -> tuple[ImageEntry, ...]:
+        try:
+            document = yaml.load(self._file.read_text())
+        except FileNotFoundError:
+            return ()
+        except ValueError as error:
+            raise ValueError(f"{self._file}: {error}") from None
+        if isinstance(document, dict) and set(document) == {"images"}:
+            document = document["images"]
+        return _from_mapping(document or {}, str(self._file))
+
+
+@cache
+def _built_in() -> tuple[ImageEntry, ...]:
+    return msgspec.convert(yaml.load(_CATALOGUE.read_text()), tuple[ImageEntry, ...])
+
+
+def _from_mapping(document: Any, origin: str) -> tuple[ImageEntry, ...]:
+    try:
+        if isinstance(document, Sequence) and not isinstance(document, str):
+            return msgspec.convert(document, tuple[ImageEntry, ...])
+        named = msgspec.convert(document, dict[str, dict[str, Any]])
+        return tuple(
+            msgspec.convert({**entry, "images": [pattern]}, ImageEntry)
+            for pattern, entry in named.items()
+        )
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{origin}: {error}") from None
+
+
+def repository(image: str) -> str:
+    """The image's name without tag, digest and the default registry."""
+    name = image.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    name = head + slash + tail.partition(":")[0]
+    for prefix in ("docker.io/", "index.docker.io/", "library/"):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _matches(pattern: str, image: str) -> bool:
+    name = repository(image)
+    first, slash, rest = name.partition("/")
+    names = {name, image}
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        names.add(rest)
+    return any(fnmatchcase(candidate, pattern) for candidate in names)

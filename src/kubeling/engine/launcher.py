@@ -1,0 +1,152 @@
+"""The agent's end of the zygote: asks it to start containers and to run commands in them."""
+
+from __future__ import annotations
+
+import asyncio
+import marshal
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
+
+__all__ = ["Execution", "LaunchError", "Launcher"]
+
+_SOURCES: Final = Path(__file__).parents[2]
+_BOOT: Final = (
+    "import sys, socket; sys.path.insert(0, sys.argv[1]);"
+    "from kubeling.engine.sandbox.zygote import main;"
+    "main(socket.socket(fileno=int(sys.argv[2])))"
+)
+_HEADER: Final = 4
+
+
+class LaunchError(Exception):
+    """A container or command could not be started; the message says what the system refused."""
+
+
+class Launcher:
+    """Keeps one zygote running, and replaces it should it die.
+
+    All methods belong to one event loop. What was launched lives on after :meth:`stop`.
+    """
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The zygote's process id, while there is one."""
+        return self._process.pid if self._process else None
+
+    async def launch(self, plan: LaunchPlan) -> int:
+        """Starts a container's supervisor; returns its process id."""
+        connection = await self._ask("launch", plan)
+        try:
+            answer = await _receive(connection)
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise LaunchError(str(answer["error"]))
+        return int(answer["pid"])
+
+    async def execute(self, plan: ExecPlan, files: tuple[int, int, int]) -> Execution:
+        """Runs a command inside a container; ``files`` become its standard files."""
+        return Execution(await self._ask("exec", plan, files))
+
+    async def stop(self) -> None:
+        """Ends the zygote."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            process, self._process = self._process, None
+            await asyncio.to_thread(process.wait)
+
+    def start(self) -> None:
+        """Starts the zygote now rather than with the first container."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [self._python, "-I", "-S", "-c", _BOOT, str(_SOURCES), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env={},
+            )
+        self._control = ours
+
+    async def _ask(
+        self, kind: str, plan: LaunchPlan | ExecPlan, files: Sequence[int] = ()
+    ) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            self._pass_on(theirs)
+        message: Any = (kind, plan)
+        data = marshal.dumps(message)
+        socket.send_fds(ours, [len(data).to_bytes(_HEADER, "little")], files)
+        await asyncio.get_running_loop().sock_sendall(ours, data)
+        return ours
+
+    def _pass_on(self, connection: socket.socket) -> None:
+        for attempt in range(2):
+            if self._control is None:
+                self.start()
+            assert self._control is not None
+            try:
+                socket.send_fds(self._control, [b"\0"], [connection.fileno()])
+                return
+            except OSError as error:
+                self._forget()
+                if attempt:
+                    raise LaunchError(f"the zygote cannot be reached: {error}") from error
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Execution:
+    """A command running inside a container; closing it kills the command."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    async def wait(self) -> int:
+        """The exit code; :class:`LaunchError` if the command could not be executed."""
+        answer = await _receive(self._connection)
+        if "exit_code" not in answer or answer.get("error"):
+            raise LaunchError(str(answer.get("error")))
+        return int(answer["exit_code"])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def _receive(connection: socket.socket) -> dict[str, Any]:
+    head = await _read(connection, _HEADER)
+    answer: dict[str, Any] = marshal.loads(await _read(connection, int.from_bytes(head, "little")))
+    return answer
+
+
+async def _read(connection: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    data = b""
+    while len(data) < size:
+        piece = await loop.sock_recv(connection, size - len(data))
+        if not piece:
+            raise LaunchError(os.strerror(104))
+        data += piece
+    return data

@@ -1,0 +1,163 @@
+"""The engine's :class:`~kubeling.engine.node_api.NodeApi`, in process."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from kubeling.engine.agent import NodeAgent
+from kubeling.engine.containers import RunningContainer
+from kubeling.engine.execution import PipedExecution
+from kubeling.engine.instance import ContainerInstance, exec_plan
+from kubeling.engine.logs import LogOptions, read_log
+from kubeling.engine.node_api import ContainerUsage, ExecSession, NodeUsage, PodUsage
+from kubeling.engine.paths import ContainerPaths
+from kubeling.engine.podspec import all_containers, main_containers
+from kubeling.engine.services import NodeServices
+from kubeling.engine.usage import ProcessUse, machine_use, use_of_tree
+from kubeling.engine.worker import PodWorker
+from kubeling.kube.errors import BadRequest, NotFound, ServiceUnavailable
+from kubeling.kube.objects import Obj, annotations, name, uid
+from kubeling.kube.objects import namespace as namespace_of
+from kubeling.kube.resources import PODS
+
+__all__ = ["LocalNodeApi"]
+
+_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+
+
+class LocalNodeApi:
+    """Answers for the pods of this process's engine."""
+
+    def __init__(self) -> None:
+        self._services: NodeServices | None = None
+        self._agent: NodeAgent | None = None
+        self._readings: dict[int, tuple[float, float]] = {}
+
+    def serve(self, services: NodeServices, agent: NodeAgent) -> None:
+        """From now on there is an engine to ask."""
+        self._services, self._agent = services, agent
+
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        *,
+        follow: bool = False,
+        previous: bool = False,
+        tail_lines: int | None = None,
+        since: dt.datetime | None = None,
+        timestamps: bool = False,
+        limit_bytes: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        found = self._pod(namespace, pod)
+        chosen = _choose(found, container)
+        paths = self._log_of(found, chosen, previous=previous)
+        options = LogOptions(follow, tail_lines, since, timestamps, limit_bytes)
+        async for piece in read_log(paths, self._node.changes, options):
+            yield piece
+
+    async def exec(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool
+    ) -> ExecSession:
+        found = self._pod(namespace, pod)
+        chosen = _choose(found, container)
+        worker = self._worker(found)
+        running = worker.instances[chosen].running if worker else None
+        if running is None:
+            raise BadRequest(f"container {chosen} of pod {pod} is not running")
+        spec = next(c for c in all_containers(found) if c["name"] == chosen)
+        plan = exec_plan(running, spec, found, self._node, list(command))
+        return await PipedExecution.start(self._node.runtime.launcher, plan, stdin=stdin)
+
+    async def pod_usage(self, namespace: str = "") -> list[PodUsage]:
+        if self._agent is None:
+            return []
+        workers = [w for w in self._agent.workers if namespace in ("", namespace_of(w.pod))]
+        return [await asyncio.to_thread(self._use_of, worker) for worker in workers]
+
+    async def node_usage(self) -> NodeUsage:
+        now = self._node.utc()
+        cpu, window, use = self._rate(0, machine_use(), now)
+        return NodeUsage(self._node.config.node_name, now, window, cpu, use.memory)
+
+    @property
+    def _node(self) -> NodeServices:
+        if self._services is None:
+            raise ServiceUnavailable("the engine is not running yet; try again")
+        return self._services
+
+    def _pod(self, namespace: str, pod: str) -> Obj:
+        found = self._node.informers.of(PODS).get(namespace, pod)
+        if found is None:
+            raise NotFound.of("", "pods", pod)
+        return found
+
+    def _worker(self, pod: Obj) -> PodWorker | None:
+        assert self._agent is not None
+        return self._agent.worker(uid(pod))
+
+    def _log_of(self, pod: Obj, container: str, *, previous: bool) -> ContainerPaths:
+        paths = self._node.config.paths.pod(uid(pod))
+        attempts = paths.attempts(container)
+        wanted = attempts[:-1] if previous else attempts
+        if not wanted or not paths.container(container, wanted[-1]).log.exists():
+            if previous:
+                text = f'previous terminated container "{container}" in pod "{name(pod)}" not found'
+                raise BadRequest(text)
+            waiting = f'container "{container}" in pod "{name(pod)}" is waiting to start'
+            raise BadRequest(f"{waiting}: {_reason(pod, container)}")
+        return paths.container(container, wanted[-1])
+
+    def _use_of(self, worker: PodWorker) -> PodUsage:
+        now = self._node.utc()
+        window = 0.0
+        containers = []
+        for instance in worker.instances.values():
+            if (running := instance.running) is not None:
+                use, window = self._container_use(instance, running, now)
+                containers.append(use)
+        pod = worker.pod
+        return PodUsage(namespace_of(pod), name(pod), now, window, tuple(containers))
+
+    def _container_use(
+        self, instance: ContainerInstance, running: RunningContainer, now: dt.datetime
+    ) -> tuple[ContainerUsage, float]:
+        cpu, window, use = self._rate(running.pid, use_of_tree(running.pid), now)
+        return ContainerUsage(instance.name, cpu, use.memory), window
+
+    def _rate(self, pid: int, use: ProcessUse, now: dt.datetime) -> tuple[float, float, ProcessUse]:
+        """Cores used since the last question about the same process."""
+        moment = now.timestamp()
+        then, before = self._readings.get(pid, (moment, use.cpu_seconds))
+        self._readings[pid] = (moment, use.cpu_seconds)
+        window = moment - then
+        return (use.cpu_seconds - before) / window if window > 0 else 0.0, window, use
+
+
+def _choose(pod: Obj, container: str) -> str:
+    names = [c["name"] for c in all_containers(pod)]
+    if container:
+        if container not in names:
+            raise BadRequest(f"container {container} is not valid for pod {name(pod)}")
+        return container
+    mains = [c["name"] for c in main_containers(pod)]
+    default = annotations(pod).get(_DEFAULT_CONTAINER)
+    if default is not None and default in names:
+        return default
+    if len(mains) == 1:
+        return str(mains[0])
+    listed = f"[{' '.join(mains)}]"
+    raise BadRequest(
+        f"a container name must be specified for pod {name(pod)}, choose one of: {listed}"
+    )
+
+
+def _reason(pod: Obj, container: str) -> str:
+    status = pod.get("status") or {}
+    for field in ("initContainerStatuses", "containerStatuses"):
+        for entry in status.get(field) or ():
+            if entry["name"] == container:
+                return str(entry["state"].get("waiting", {}).get("reason", "ContainerCreating"))
+    return "ContainerCreating"

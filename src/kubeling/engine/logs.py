@@ -1,0 +1,136 @@
+"""Reading a container's log as ``kubectl logs`` asks for it.
+
+The supervisor writes one record a line (see :mod:`.sandbox.pump`); records are found from the end
+for ``tail`` and followed by file notification until the container's exit record appears.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from kubeling.engine.changes import FileChanges
+from kubeling.engine.paths import ContainerPaths
+
+__all__ = ["LogOptions", "last_text", "read_log"]
+
+_BLOCK: Final = 65536
+_STAMP: Final = len("2026-01-01T00:00:00.000000000Z")
+_HEAD: Final = _STAMP + len(" stdout F ")
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What to read; the defaults are everything there is now."""
+
+    follow: bool = False
+    tail_lines: int | None = None
+    since: dt.datetime | None = None
+    timestamps: bool = False
+    limit_bytes: int | None = None
+
+
+async def read_log(
+    paths: ContainerPaths, changes: FileChanges, options: LogOptions
+) -> AsyncIterator[bytes]:
+    """Yields the log in pieces; with ``follow``, until the container has ended."""
+    left = options.limit_bytes
+    async for piece in _pieces(paths, changes, options):
+        if left is not None:
+            piece = piece[:left]
+            left -= len(piece)
+        if piece:
+            yield piece
+        if left == 0:
+            return
+
+
+def last_text(log: Path, lines: int = 80, limit: int = 2048) -> str:
+    """The end of a log, for messages."""
+    try:
+        with log.open("rb") as file:
+            file.seek(_tail_offset(file, lines))
+            text = b"".join(_Formatter(LogOptions()).format(file.read()))
+    except FileNotFoundError:
+        return ""
+    return text[-limit:].decode(errors="replace")
+
+
+async def _pieces(
+    paths: ContainerPaths, changes: FileChanges, options: LogOptions
+) -> AsyncIterator[bytes]:
+    formatter = _Formatter(options)
+    with paths.log.open("rb") as file:
+        if options.tail_lines is not None:
+            file.seek(_tail_offset(file, options.tail_lines))
+        if not options.follow:
+            while block := file.read(_BLOCK):
+                yield b"".join(formatter.format(block))
+            return
+        async with changes.of(paths.root) as changed:
+            ended = False
+            while not ended:
+                changed.clear()
+                ended = paths.exit.exists()  # before reading: nothing is written after it
+                while block := file.read(_BLOCK):
+                    yield b"".join(formatter.format(block))
+                if not ended:
+                    await changed.wait()
+
+
+class _Formatter:
+    """Turns records into what is shown; keeps a record that was read in part."""
+
+    def __init__(self, options: LogOptions) -> None:
+        since = options.since
+        self._since = (
+            since.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").encode() if since else b""
+        )
+        self._timestamps = options.timestamps
+        self._rest = b""
+        self._at_start = True
+
+    def format(self, block: bytes) -> Iterator[bytes]:
+        *records, self._rest = (self._rest + block).split(b"\n")
+        for record in records:
+            if record[:_STAMP] < self._since:
+                continue
+            if self._timestamps and self._at_start:
+                yield record[:_STAMP] + b" "
+            yield record[_HEAD:]
+            self._at_start = record[_HEAD - 2 : _HEAD - 1] == b"F"
+            if self._at_start:
+                yield b"\n"
+
+
+def _tail_offset(file: BinaryIO, lines: int) -> int:
+    """Where the last ``lines`` lines begin; a line may be several records, the last one ``F``."""
+    end = file.seek(0, 2)
+    position = end
+    data = b""
+    while position > 0:
+        step = min(_BLOCK, position)
+        position -= step
+        file.seek(position)
+        data = file.read(step) + data
+        whole = data if position == 0 else data[data.find(b"\n") + 1 :]
+        ends = _line_ends(whole)
+        if len(ends) > lines:
+            return end - len(whole) + ends[-lines - 1]
+    return 0
+
+
+def _line_ends(records: bytes) -> list[int]:
+    """The offsets after each whole line; an unfinished last line counts as one."""
+    ends = []
+    position = 0
+    whole = True
+    for record in records.splitlines(keepends=True):
+        position += len(record)
+        whole = record[_HEAD - 2 : _HEAD - 1] == b"F"
+        if whole:
+            ends.append(position)
+    return ends if whole else [*ends, position]

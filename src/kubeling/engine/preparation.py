@@ -1,0 +1,171 @@
+"""Everything that has to be there before a container can start: its image, what it refers to, its
+variables, volumes and tokens. Whatever is missing raises :class:`NotReady`, and the pod waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kubeling.engine.assembly import ContainerParts, base_env
+from kubeling.engine.environments import Environment, PullError
+from kubeling.engine.envvars import expand_all, resolve_env, service_env
+from kubeling.engine.fields import FieldError, PodFacts
+from kubeling.engine.images import ImageEntry, UnknownImage
+from kubeling.engine.paths import PodPaths
+from kubeling.engine.podspec import spec
+from kubeling.engine.services import NodeServices
+from kubeling.engine.sources import MissingSource, Sources, gather
+from kubeling.engine.volumes import (
+    Place,
+    VolumeError,
+    make_volume,
+    resolve_mounts,
+    token_requests,
+)
+from kubeling.kube.errors import ApiError
+from kubeling.kube.objects import Obj, name, namespace, uid
+from kubeling.kube.resources import SERVICE_ACCOUNTS, SERVICES
+
+__all__ = ["NotReady", "Preparation"]
+
+_REFRESH_AT = 0.8
+
+
+class NotReady(Exception):
+    """Why a container cannot start now: its waiting reason and message, and the Event to record."""
+
+    def __init__(self, reason: str, message: str, event: str = "Failed", about: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.event = event
+        self.event_message = about or message
+
+
+@dataclass
+class Preparation:
+    """Prepares one pod's containers; volumes and tokens are made once and refreshed."""
+
+    node: NodeServices
+    paths: PodPaths
+    _places: dict[str, Place] = field(default_factory=dict)
+    _tokens: dict[tuple[str, int], str] = field(default_factory=dict)
+    _refresh_at: float | None = None
+
+    @property
+    def refresh_at(self) -> float | None:
+        """When the volumes' tokens have to be renewed."""
+        return self._refresh_at
+
+    async def image(self, pod: Obj, container: Obj) -> tuple[ImageEntry, Environment]:
+        """The container's environment, installed first if it is not there."""
+        image = container.get("image", "")
+        try:
+            entry = self.node.catalogue.find(image)
+            ready = self.node.environments.ready(entry)
+            if ready is not None:
+                text = f'Container image "{image}" already present on machine'
+                self.node.events.normal(pod, "Pulled", text)
+                return entry, ready
+            return entry, await self._pull(pod, container, entry)
+        except (UnknownImage, ValueError, PullError) as error:
+            text = f'Failed to pull image "{image}": {error}'
+            raise NotReady("ErrImagePull", str(error), about=text) from error
+
+    async def container(self, facts: PodFacts, container: Obj, network: str) -> ContainerParts:
+        """All parts of a container; raises :class:`NotReady`."""
+        entry, environment = await self.image(facts.pod, container)
+        sources = await gather(facts.pod, self.node.client, self.node.informers)
+        await self.volumes(facts, sources)
+        try:
+            env = resolve_env(container, facts, sources, self._base(facts, entry, environment))
+        except (MissingSource, FieldError) as error:
+            raise NotReady("CreateContainerConfigError", str(error)) from error
+        try:
+            mounts = resolve_mounts(container, self._places, env)
+        except VolumeError as error:
+            raise NotReady("CreateContainerConfigError", str(error)) from error
+        argv = expand_all(entry.command(container), env)
+        if not argv:
+            raise NotReady(
+                "CreateContainerError",
+                f'no command: image "{container["image"]}" has none of its own here; set command',
+            )
+        return ContainerParts(facts.pod, container, argv, env, entry, environment, mounts, network)
+
+    async def volumes(self, facts: PodFacts, sources: Sources | None = None) -> None:
+        """Makes the pod's volumes, or brings those with content up to date."""
+        wanted = spec(facts.pod).get("volumes") or []
+        if not wanted:
+            return
+        if sources is None:
+            sources = await gather(facts.pod, self.node.client, self.node.informers)
+        await self._renew_tokens(facts.pod)
+        for volume in wanted:
+            folder = self.paths.volumes / volume["name"]
+            try:
+                self._places[volume["name"]] = make_volume(
+                    volume, folder, facts, sources, self._tokens
+                )
+            except (MissingSource, FieldError, VolumeError, OSError) as error:
+                text = f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}'
+                raise NotReady("ContainerCreating", text, "FailedMount") from error
+
+    async def _pull(self, pod: Obj, container: Obj, entry: ImageEntry) -> Environment:
+        image = container["image"]
+        if container.get("imagePullPolicy") == "Never":
+            raise NotReady(
+                "ErrImageNeverPull",
+                f'Container image "{image}" is not present with pull policy of Never',
+                "ErrImageNeverPull",
+            )
+        self.node.events.normal(pod, "Pulling", f'Pulling image "{image}"')
+        begun = self.node.clock.monotonic()
+        environment = await self.node.environments.prepare(entry)
+        seconds = self.node.clock.monotonic() - begun
+        self.node.events.normal(
+            pod, "Pulled", f'Successfully pulled image "{image}" in {seconds:.1f}s'
+        )
+        return environment
+
+    def _base(
+        self, facts: PodFacts, entry: ImageEntry, environment: Environment
+    ) -> Mapping[str, str]:
+        config = self.node.config
+        env = {**self.node.passed_env, **base_env(facts, entry, environment)}
+        if spec(facts.pod).get("enableServiceLinks", True):
+            services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
+            env.update(service_env(services))
+        if config.api_host:
+            env["KUBERNETES_SERVICE_HOST"] = config.api_host
+            env["KUBERNETES_SERVICE_PORT"] = str(config.api_port)
+            env["KUBERNETES_SERVICE_PORT_HTTPS"] = str(config.api_port)
+        return env
+
+    async def _renew_tokens(self, pod: Obj) -> None:
+        wanted = token_requests(pod)
+        now = self.node.now()
+        if not wanted or (self._refresh_at is not None and now < self._refresh_at):
+            return
+        for audience, seconds in wanted:
+            try:
+                self._tokens[audience, seconds] = await self._token(pod, audience, seconds)
+            except ApiError as error:
+                text = f"cannot get a token for the pod's service account: {error.message}"
+                raise NotReady("ContainerCreating", text, "FailedMount") from error
+        self._refresh_at = now + _REFRESH_AT * min(seconds for _, seconds in wanted)
+
+    async def _token(self, pod: Obj, audience: str, seconds: int) -> str:
+        account = spec(pod).get("serviceAccountName") or "default"
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": name(pod), "uid": uid(pod)}
+        request: Obj = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds, "boundObjectRef": bound},
+        }
+        if audience:
+            request["spec"]["audiences"] = [audience]
+        answer = await self.node.client.create_subresource(
+            SERVICE_ACCOUNTS, account, namespace(pod), "token", request
+        )
+        return str(answer["status"]["token"])

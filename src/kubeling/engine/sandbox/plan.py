@@ -1,0 +1,87 @@
+"""What the agent asks of the sandbox processes, as plain data.
+
+The agent decides everything and writes it down in a plan; the processes that fork only follow it.
+Plans travel as :mod:`marshal` (no import needed) and are kept as JSON beside the container.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+__all__ = ["Credentials", "ExecPlan", "ExitRecord", "LaunchPlan", "Mount", "Root"]
+
+
+class Mount(TypedDict):
+    """One thing to mount, in order. ``source`` is a path outside, ``target`` one inside.
+
+    ``bind`` shares the source, ``copy`` gives a copy-on-write view of it, ``mask`` hides what is
+    at the target.
+    """
+
+    kind: Literal["bind", "copy", "tmpfs", "proc", "devpts", "symlink", "mask"]
+    source: str
+    target: str
+    read_only: bool
+    data: str
+
+
+class Root(TypedDict):
+    """A copy-on-write view of the machine's files.
+
+    ``directory`` takes what the container changes; with ``in_memory`` it becomes a tmpfs (for disks
+    that cannot hold an overlay). ``open`` are folders to let every user pass through.
+    """
+
+    directory: str
+    in_memory: bool
+    open: list[str]
+
+
+class Credentials(TypedDict):
+    """Who the command runs as; ``capabilities`` is ``None`` where they cannot be limited."""
+
+    uid: int | None
+    gid: int | None
+    groups: list[int]
+    capabilities: list[int] | None
+    no_new_privileges: bool
+
+
+class LaunchPlan(TypedDict):
+    """One container to start. ``directory`` receives its log and its records."""
+
+    directory: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    namespaces: int
+    network: str
+    hostname: str
+    root: Root | None
+    mounts: list[Mount]
+    credentials: Credentials
+
+
+class ExecPlan(TypedDict):
+    """One command to run inside a running container; its standard files are sent along."""
+
+    target: int
+    namespaces: int
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    credentials: Credentials
+
+
+class ExitRecord(TypedDict):
+    """How a container ended (``exit.json``); times are seconds since the epoch.
+
+    ``signal`` is the one that ended it, or 0. ``reason`` is empty unless it never started.
+    """
+
+    exit_code: int
+    signal: int
+    reason: str
+    message: str
+    started_at: float
+    finished_at: float

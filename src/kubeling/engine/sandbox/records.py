@@ -1,0 +1,35 @@
+"""The files a supervisor leaves beside its container: written whole or not at all.
+
+JSON by hand, because importing :mod:`json` would double what each supervisor loads.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE = "state.json"
+EXIT = "exit.json"
+
+
+def write(folder: int, name: str, record: Mapping[str, int | float | str]) -> None:
+    """Writes a record into the folder that the descriptor stands for; readers see all of it."""
+    fields = ", ".join(f'"{key}": {_encode(value)}' for key, value in record.items())
+    temporary = f".{name}"
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
+    file = os.open(temporary, flags, 0o644, dir_fd=folder)
+    try:
+        os.write(file, f"{{{fields}}}\n".encode())
+    finally:
+        os.close(file)
+    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _encode(value: float | str) -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    text = "".join(c if c >= " " and c not in '"\\' else f"\\u{ord(c):04x}" for c in value)
+    return f'"{text}"'

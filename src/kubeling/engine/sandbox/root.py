@@ -1,0 +1,119 @@
+"""A container's private view of the machine: an overlay over ``/`` and what is mounted in it.
+
+Everything is mounted after the root has changed, from descriptors opened before: a symbolic link
+inside the container's root (``/var/run`` is one) can then never lead a mount out of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from kubeling.engine.sandbox import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kubeling.engine.sandbox.plan import Mount, Root
+
+_OVERLAY_OPTIONS = ("volatile", "volatile,userxattr", "userxattr", "")
+
+
+def enter(root: Root, mounts: list[Mount]) -> None:
+    """Makes the overlay the calling process's root, with ``mounts`` in place."""
+    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    base = root["directory"]
+    if root["in_memory"]:
+        linux.mount("tmpfs", base, "tmpfs")
+    merged = _copy(base, "root", "/")
+    sources = [_source(entry, base, f"copy{number}") for number, entry in enumerate(mounts)]
+    os.chdir(merged)
+    linux.pivot_root(".", ".")
+    # The old root now lies over the new one, reachable through "." only, until it is detached.
+    for entry, source in zip(mounts, sources, strict=True):
+        _mount(entry, source)
+        if source >= 0:
+            os.close(source)
+    linux.umount(".", linux.MNT_DETACH)
+    os.chdir("/")
+    for folder in root["open"]:
+        _let_pass(folder)
+
+
+def _copy(base: str, name: str, lower: str) -> str:
+    """A copy-on-write view of a folder, not yet visible at any other place."""
+    upper, work, merged = (f"{base}/{name}.{part}" for part in ("upper", "work", "merged"))
+    for folder in (upper, work, merged):
+        os.mkdir(folder)
+    failure: OSError | None = None
+    # "volatile" spares a sync of the whole disk at the end; kernels before 5.10 do not know it, and
+    # inside a user namespace the extended attributes have to be user ones.
+    for option in _OVERLAY_OPTIONS:
+        data = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        try:
+            linux.mount("overlay", merged, "overlay", data=f"{data},{option}" if option else data)
+            return merged
+        except OSError as error:
+            failure = failure or error
+    raise failure or OSError("no overlay")
+
+
+def _source(entry: Mount, base: str, name: str) -> int:
+    """What will be bound later, opened while its path still means what the plan means."""
+    path = entry["source"]
+    if entry["kind"] not in ("bind", "copy"):
+        return -1
+    try:
+        if entry["kind"] == "copy":
+            path = _copy(base, name, path)
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {error.strerror}") from None
+
+
+def _mount(entry: Mount, source: int) -> None:
+    target = entry["target"]
+    match entry["kind"]:
+        case "bind" | "copy":
+            _bind(source, target, entry["read_only"])
+        case "symlink":
+            if not os.path.lexists(target):
+                os.symlink(entry["source"], target)
+        case "mask":
+            _mask(target)
+        case kind:
+            os.makedirs(target, exist_ok=True)
+            linux.mount(kind, target, kind, linux.MS_NOSUID, entry["data"])
+
+
+def _bind(source: int, target: str, read_only: bool) -> None:
+    path = f"/proc/self/fd/{source}"
+    if os.path.isdir(path):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    linux.mount(path, target, flags=linux.MS_BIND | linux.MS_REC)
+    if read_only:
+        _make_read_only(target)
+
+
+def _make_read_only(target: str) -> None:
+    flags = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY
+    # A user namespace may not clear restrictions the machine put on a mount: keep them.
+    kept = os.statvfs(target).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("", target, flags=flags | kept)
+
+
+def _mask(target: str) -> None:
+    if os.path.isdir(target):
+        linux.mount("tmpfs", target, "tmpfs", linux.MS_RDONLY, "size=0,mode=755")
+    elif os.path.exists(target):
+        linux.mount("/dev/null", target, flags=linux.MS_BIND)
+
+
+def _let_pass(folder: str) -> None:
+    """Lets every user go through ``folder`` and those above it (in this view only)."""
+    while folder not in ("", "/"):
+        mode = os.stat(folder).st_mode
+        if not mode & 0o001:
+            os.chmod(folder, mode & 0o7777 | 0o001)
+        folder = os.path.dirname(folder)

@@ -1,0 +1,250 @@
+"""One container: its walls, its command, its log and, when it is over, its exit record.
+
+The supervisor is the first process inside the container's namespaces: it hands signals on, collects
+orphans and, by ending, ends whatever is left. It needs nobody: after the control plane and the
+zygote are gone it keeps the log and leaves the record that a restarted agent will find. While it
+lives it holds the FIFO ``alive`` open, which is how the agent sees its end, at once and without
+trusting process ids.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from kubeling.engine.sandbox import command, linux, records, root
+from kubeling.engine.sandbox.pump import Pump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+    from typing import NoReturn
+
+    from kubeling.engine.sandbox.plan import LaunchPlan
+
+ALIVE = "alive"
+LOG = "log"
+START_ERROR = "StartError"
+_ON_LINUX = sys.platform == "linux"
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+              signal.SIGUSR2)  # fmt: skip
+
+
+def launch(plan: LaunchPlan) -> int:
+    """Starts a supervisor in its own namespaces; returns its pid, as this process sees it.
+
+    Raises :class:`OSError` where the namespaces cannot be had.
+    """
+    folder = os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.open(ALIVE, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    log = os.open(LOG, flags, 0o644, dir_fd=folder)
+    if plan["network"]:
+        network = os.open(plan["network"], os.O_RDONLY | os.O_CLOEXEC)
+        linux.setns(network, linux.CLONE_NEWNET)
+        os.close(network)
+    if plan["namespaces"]:
+        _unshare(plan["namespaces"])
+    # The first process of a namespace never gets a signal it does not handle: hold them back.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    pid = os.fork()
+    if pid == 0:
+        _run(plan, folder, log)
+    return pid
+
+
+def _unshare(namespaces: int) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    linux.unshare(namespaces)
+    if namespaces & linux.CLONE_NEWUSER:
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"0 {uid} 1")
+        _write("/proc/self/gid_map", f"0 {gid} 1")
+
+
+def _write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(file, text.encode())
+    os.close(file)
+
+
+def _run(plan: LaunchPlan, folder: int, log: int) -> NoReturn:
+    try:
+        os.setsid()
+        # Outside pid of a process that is 1 to itself: /proc is still the machine's.
+        pid = int(os.readlink("/proc/self")) if _ON_LINUX else os.getpid()
+        records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
+        records.write(folder, records.EXIT, _supervise(plan, log))
+    finally:
+        os._exit(0)
+
+
+def _supervise(plan: LaunchPlan, log: int) -> Mapping[str, int | float | str]:
+    started = time.time()
+    container = _Container(log)
+    try:
+        _enter(plan)
+        container.start(plan)
+        container.wait()
+    except OSError as error:
+        return _record(128 << 8, started, START_ERROR, str(error.strerror or error))
+    if container.refused is not None:
+        code, message = container.refused
+        return _record(code << 8, started, START_ERROR, message)
+    return _record(container.status, started)
+
+
+def _enter(plan: LaunchPlan) -> None:
+    if _ON_LINUX:
+        linux.set_process_name("kubeling-pod")
+        linux.become_subreaper()
+    if plan["namespaces"] & linux.CLONE_NEWUTS:
+        linux.set_hostname(plan["hostname"])
+    if plan["root"] is not None:
+        root.enter(plan["root"], plan["mounts"])
+    if _ON_LINUX and os.getpid() == 1:
+        linux.forbid_tracing()
+
+
+def _record(
+    status: int, started: float, reason: str = "", message: str = ""
+) -> Mapping[str, int | float | str]:
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return {
+        "exit_code": 128 + number if number else os.WEXITSTATUS(status),
+        "signal": number,
+        "reason": reason,
+        "message": message,
+        "started_at": started,
+        "finished_at": time.time(),
+    }
+
+
+class _Container:
+    """The running command, from fork to the last byte of its output."""
+
+    def __init__(self, log: int) -> None:
+        self.status = 0
+        self.refused: tuple[int, str] | None = None
+        self._log = log
+        self._pid = 0
+        self._pumps: list[Pump] = []
+        self._ended = False
+        self._terminating = False
+        self._wakeup = self._catch_signals()
+
+    def start(self, plan: LaunchPlan) -> None:
+        """Executes the command; ``refused`` says why if that cannot be done."""
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        self._pid, report = command.spawn(plan, (null, out_end, err_end))
+        for file in (null, out_end, err_end):
+            os.close(file)
+        self._pumps = [Pump(out, self._log, "stdout"), Pump(err, self._log, "stderr")]
+        self.refused = command.failure(report)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+
+    def wait(self) -> None:
+        """Returns when the command has ended, its processes are gone and its log is complete."""
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        open_pumps = {pump.pipe: pump for pump in self._pumps}
+        for pipe in open_pumps:
+            poll.register(pipe, select.POLLIN)
+        self._reap()
+        while not self._finished():
+            for ready, _ in poll.poll():
+                if ready == self._wakeup:
+                    os.read(ready, 512)
+                    self._reap()
+                elif not open_pumps[ready].move():
+                    poll.unregister(ready)
+        self._end_the_rest()
+        for pump in self._pumps:
+            pump.drain()
+
+    def _catch_signals(self) -> int:
+        waking, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in _FORWARDED:
+            signal.signal(number, self._forward)
+        return waking
+
+    def _forward(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            self._terminating = True
+        if not self._ended:
+            _kill_group(self._pid, number)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._terminating = False  # nobody is left to wait for
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self.status = status
+                self._ended = True
+
+    def _finished(self) -> bool:
+        """When asked to stop, the command's children have the grace period too."""
+        return self._ended and not self._terminating
+
+    def _end_the_rest(self) -> None:
+        if os.getpid() == 1:
+            _kill(-1)
+        else:
+            _kill_group(self._pid, signal.SIGKILL)
+            for pid in descendants(os.getpid()) if _ON_LINUX else ():
+                _kill(pid)
+        while True:
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def descendants(ancestor: int) -> list[int]:
+    """The live processes below ``ancestor``, from ``/proc``."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has ended meanwhile
+            if fields[0] != "Z":
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found: list[int] = []
+    pending = [ancestor]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found += below
+        pending += below
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _kill_group(leader: int, number: int) -> None:
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        return

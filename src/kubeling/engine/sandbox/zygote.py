@@ -1,0 +1,134 @@
+"""A small process that forks: a container starts in the time of a fork, not of an interpreter.
+
+The agent keeps a socket to it and sends one descriptor per request; the zygote forks and the child
+serves the request over that descriptor, so the zygote itself never blocks, decides or fails. It
+ends when the agent does; the containers it started do not.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+
+from kubeling.engine.sandbox import command, linux, supervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from kubeling.engine.sandbox.plan import ExecPlan
+
+_HEADER = 4
+_MAX_FILES = 3
+
+
+def main(control: socket.socket) -> None:
+    """Forks for every descriptor that arrives, until the other end closes."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        linux.set_process_name("kubeling-zygote")
+    os.chdir("/")
+    gc.disable()
+    gc.freeze()
+    while True:
+        data, files, _, _ = socket.recv_fds(control, 1, 1)
+        if not data:
+            return
+        if os.fork() == 0:
+            control.close()
+            _serve(socket.socket(fileno=files[0]))
+        os.close(files[0])
+
+
+def _serve(connection: socket.socket) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        kind, plan, files = _receive(connection)
+        if kind == "launch":
+            _send(connection, {"pid": supervisor.launch(plan)})
+        else:
+            _execute(connection, plan, files)
+    except OSError as error:
+        _send(connection, {"error": error.strerror or str(error)})
+    finally:
+        os._exit(0)
+
+
+def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> None:
+    """Runs a command inside a container; the caller's hanging up kills it."""
+    _enter(plan["target"], plan["namespaces"])
+    waking, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    pid, report = command.spawn(plan, (files[0], files[1], files[2]))
+    for file in files:
+        os.close(file)
+    refused = command.failure(report)
+    poll = select.poll()
+    poll.register(waking, select.POLLIN)
+    poll.register(connection, select.POLLIN)
+    if refused is None and any(ready != waking for ready, _ in poll.poll()):
+        os.killpg(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if refused is not None:
+        _send(connection, {"exit_code": refused[0], "error": refused[1]})
+    else:
+        code = os.waitstatus_to_exitcode(status)
+        _send(connection, {"exit_code": code if code >= 0 else 128 - code})
+
+
+def _enter(target: int, namespaces: int) -> None:
+    kinds = (
+        ("user", linux.CLONE_NEWUSER),
+        ("pid", linux.CLONE_NEWPID),
+        ("net", linux.CLONE_NEWNET),
+        ("uts", linux.CLONE_NEWUTS),
+        ("ipc", linux.CLONE_NEWIPC),
+        ("mnt", linux.CLONE_NEWNS),
+    )
+    wanted = [(name, flag) for name, flag in kinds if namespaces & flag]
+    opened = [(os.open(f"/proc/{target}/ns/{name}", os.O_RDONLY), flag) for name, flag in wanted]
+    for file, flag in opened:
+        linux.setns(file, flag)
+        os.close(file)
+
+
+def _receive(connection: socket.socket) -> tuple[str, Any, list[int]]:
+    head, ancillary, _, _ = connection.recvmsg(_HEADER, socket.CMSG_LEN(_MAX_FILES * 4))
+    files = array.array("i")
+    for _, _, data in ancillary:
+        files.frombytes(data)
+    while len(head) < _HEADER:
+        head += connection.recv(_HEADER - len(head)) or _gone()
+    remaining = int.from_bytes(head, "little")
+    pieces = []
+    while remaining:
+        pieces.append(connection.recv(remaining) or _gone())
+        remaining -= len(pieces[-1])
+    kind, plan = marshal.loads(b"".join(pieces))
+    return kind, plan, files.tolist()
+
+
+def _gone() -> NoReturn:
+    raise ConnectionResetError("the agent hung up")
+
+
+def _send(connection: socket.socket, answer: dict[str, Any]) -> None:
+    data = marshal.dumps(answer)
+    try:
+        connection.sendall(len(data).to_bytes(_HEADER, "little") + data)
+    except OSError:
+        return  # nobody listens any more
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,258 @@
+"""A pod's status, composed from its state in one place. Pure.
+
+Field for field what the kubelet reports, because ``kubectl``, the SDKs and our own controllers read
+all of it. Times of conditions are kept from the previous status while their value stays.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.engine.containers import Exit
+from kubeling.engine.pods import (
+    CREATING,
+    INITIALIZING,
+    ContainerState,
+    Decision,
+    Ended,
+    PodState,
+    Running,
+    Waiting,
+)
+from kubeling.engine.podspec import (
+    init_containers,
+    is_sidecar,
+    main_containers,
+    qos_class,
+    spec,
+)
+from kubeling.kube.objects import Obj, format_time, generation, set_condition, uid
+
+__all__ = ["PodPlacement", "pod_status", "termination_message", "unscheduled_status"]
+
+_CRASH_LOOP: Final = "CrashLoopBackOff"
+_OWN: Final = frozenset(
+    {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
+)
+_DEADLINE: Final = "Pod was active on the node longer than the specified deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlacement:
+    """Where a pod runs: fixed once it has a node."""
+
+    host_ip: str
+    pod_ip: str
+    started_at: dt.datetime
+
+
+def pod_status(
+    pod: Obj,
+    state: PodState,
+    decision: Decision,
+    placement: PodPlacement,
+    image_ids: Mapping[str, str],
+    now: dt.datetime,
+) -> Obj:
+    """The whole status of a pod that has a node."""
+    previous = pod.get("status") or {}
+    status: Obj = {
+        "phase": decision.phase,
+        "observedGeneration": generation(pod) or None,
+        "conditions": [dict(c) for c in previous.get("conditions") or ()],
+        "hostIP": placement.host_ip,
+        "hostIPs": [{"ip": placement.host_ip}],
+        "startTime": format_time(placement.started_at),
+        "qosClass": previous.get("qosClass") or qos_class(pod),
+    }
+    if placement.pod_ip:
+        status["podIP"] = placement.pod_ip
+        status["podIPs"] = [{"ip": placement.pod_ip}]
+    if state.stopping == "DeadlineExceeded" and decision.finished:
+        status["reason"], status["message"] = "DeadlineExceeded", _DEADLINE
+    _conditions(pod, state, decision, status, now)
+    for field, containers in (
+        ("initContainerStatuses", init_containers(pod)),
+        ("containerStatuses", main_containers(pod)),
+    ):
+        if containers:
+            status[field] = [
+                _container_status(pod, c, state, decision, image_ids.get(c["name"], ""))
+                for c in containers
+            ]
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def unscheduled_status(pod: Obj, message: str, now: dt.datetime) -> Obj:
+    """The status of a pod that no node takes."""
+    previous = pod.get("status") or {}
+    status: Obj = {
+        "phase": "Pending",
+        "conditions": [dict(c) for c in previous.get("conditions") or ()],
+        "qosClass": previous.get("qosClass") or qos_class(pod),
+    }
+    gated = bool(spec(pod).get("schedulingGates"))
+    reason = "SchedulingGated" if gated else "Unschedulable"
+    set_condition(status, "PodScheduled", False, reason=reason, message=message, now=now)
+    return status
+
+
+def termination_message(container: Obj, ended: Exit, file: str, log_tail: str) -> str:
+    """What a container says about its end: its termination file, or its last log lines."""
+    if ended.message:
+        return ended.message
+    if file:
+        return file
+    wants_log = container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+    return log_tail if wants_log and ended.exit_code else ""
+
+
+def _conditions(
+    pod: Obj, state: PodState, decision: Decision, status: Obj, now: dt.datetime
+) -> None:
+    def set_to(type: str, value: bool, reason: str = "", message: str = "") -> None:
+        set_condition(status, type, value, reason=reason, message=message, now=now)
+
+    mains = main_containers(pod)
+    alive = any(s.running for s in state.containers.values())
+    begun = any(state.of(c).attempt >= 0 for c in mains)
+    uninitialised = [] if begun else _uninitialised(pod, state)
+    unready = [c["name"] for c in mains if not _is_ready(state.of(c))]
+    set_to("PodReadyToStartContainers", alive or not decision.finished)
+    if decision.finished:
+        completed = "PodCompleted" if decision.phase == "Succeeded" else "PodFailed"
+        set_to("Initialized", begun or not uninitialised, completed if begun else "")
+        set_to("Ready", False, completed)
+        set_to("ContainersReady", False, completed)
+    else:
+        listed = _listed(uninitialised)
+        text = f"containers with incomplete status: {listed}"
+        set_to(
+            "Initialized",
+            not uninitialised,
+            *(("ContainersNotInitialized", text) if uninitialised else ()),
+        )
+        reason = _unready(unready)
+        gates = _closed_gates(pod, status["conditions"])
+        set_to("Ready", not unready and not gates, *(reason or gates))
+        set_to("ContainersReady", not unready, *reason)
+    set_to("PodScheduled", True)
+
+
+def _unready(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return ("ContainersNotReady", f"containers with unready status: {_listed(names)}")
+
+
+def _closed_gates(pod: Obj, conditions: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    true = {c["type"] for c in conditions if c.get("status") == "True"}
+    gates = [g["conditionType"] for g in spec(pod).get("readinessGates") or ()]
+    closed = [gate for gate in gates if gate not in true]
+    if not closed:
+        return ()
+    return ("ReadinessGatesNotReady", f'the status of pod readiness gate "{closed[0]}" is not True')
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"[{' '.join(names)}]"
+
+
+def _uninitialised(pod: Obj, state: PodState) -> list[str]:
+    return [
+        c["name"]
+        for c in init_containers(pod)
+        if not (
+            state.of(c).started
+            if is_sidecar(c)
+            else (ended := state.of(c).ended) is not None and ended.exit_code == 0
+        )
+    ]
+
+
+def _is_ready(known: ContainerState) -> bool:
+    return isinstance(known.current, Running) and known.current.started and known.current.ready
+
+
+def _container_status(
+    pod: Obj, container: Obj, state: PodState, decision: Decision, image_id: str
+) -> Obj:
+    known = state.of(container)
+    name = container["name"]
+    identity = f"kubeling://{uid(pod)}/{name}/{known.attempt}" if known.attempt >= 0 else ""
+    plain_init = container in init_containers(pod) and not is_sidecar(container)
+    ended = known.ended
+    status: Obj = {
+        "name": name,
+        "state": _state(pod, container, known, decision, identity),
+        "lastState": {},
+        "ready": ended is not None and ended.exit_code == 0 if plain_init else _is_ready(known),
+        "restartCount": max(known.attempt, 0),
+        "image": container.get("image", ""),
+        "imageID": image_id,
+        "containerID": identity,
+        "started": known.started,
+    }
+    previous = ended if name in decision.backing_off else known.last
+    if previous is not None:
+        attempt = known.attempt if name in decision.backing_off else known.attempt - 1
+        status["lastState"] = {
+            "terminated": _terminated(previous, f"kubeling://{uid(pod)}/{name}/{attempt}")
+        }
+    return status
+
+
+def _state(
+    pod: Obj, container: Obj, known: ContainerState, decision: Decision, identity: str
+) -> Obj:
+    name = container["name"]
+    match known.current:
+        case Running(started_at=started_at):
+            return {"running": {"startedAt": _time(started_at)}}
+        case Ended(exit=ended) if name in decision.backing_off:
+            return {"waiting": _crash_loop(pod, name, decision.backing_off[name])}
+        case Ended(exit=ended):
+            return {"terminated": _terminated(ended, identity)}
+        case Waiting(reason=reason, message=message):
+            if reason == CREATING and not _may_start(pod, container, decision):
+                reason = INITIALIZING
+            return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+
+
+def _may_start(pod: Obj, container: Obj, decision: Decision) -> bool:
+    return not init_containers(pod) or container["name"] in decision.start
+
+
+def _crash_loop(pod: Obj, name: str, delay: float) -> Obj:
+    metadata = pod["metadata"]
+    whole = f"{metadata['name']}_{metadata.get('namespace', '')}({metadata.get('uid', '')})"
+    text = f"back-off {_duration(delay)} restarting failed container={name} pod={whole}"
+    return {"reason": _CRASH_LOOP, "message": text}
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _terminated(ended: Exit, identity: str) -> Obj:
+    reason = ended.reason or ("Completed" if ended.exit_code == 0 else "Error")
+    state: Obj = {
+        "exitCode": ended.exit_code,
+        "reason": reason,
+        "startedAt": _time(ended.started_at),
+        "finishedAt": _time(ended.finished_at),
+        "containerID": identity,
+    }
+    if ended.signal:
+        state["signal"] = ended.signal
+    if ended.message:
+        state["message"] = ended.message
+    return state
+
+
+def _time(seconds: float) -> str:
+    return format_time(dt.datetime.fromtimestamp(seconds, dt.UTC))

@@ -1,0 +1,330 @@
+"""One pod's worker: observes, decides, acts, reports — until the pod is over.
+
+The worker is level-triggered. Anything that happens (a container's end, a probe, an edit, a
+deletion) only wakes it; what to do follows from the state alone, so an agent that was killed goes
+on where it finds things. What a restart could not find again is in ``pod.json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from kubeling.engine.assembly import write_etc
+from kubeling.engine.fields import PodFacts
+from kubeling.engine.instance import ContainerInstance
+from kubeling.engine.net.pool import PodNetwork, PoolExhausted
+from kubeling.engine.paths import PodPaths
+from kubeling.engine.pods import Decision, PodState, StopReason, decide
+from kubeling.engine.podspec import all_containers, grace_seconds, main_containers, spec
+from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.services import NodeServices
+from kubeling.engine.status import PodPlacement, pod_status
+from kubeling.kube.errors import ApiError, Conflict, NotFound
+from kubeling.kube.objects import Obj, deletion_requested, name, namespace, uid
+from kubeling.kube.resources import PODS
+
+__all__ = ["PodRecord", "PodWorker"]
+
+log = logging.getLogger(__name__)
+
+# A pod that ends within this time is reported once instead of twice.
+_SETTLE_SECONDS: Final = 0.03
+_RETRY_SECONDS: Final = 1.0
+
+
+class PodRecord(msgspec.Struct, frozen=True):
+    """What cannot be found again from processes and files (``pod.json``)."""
+
+    namespace: str
+    name: str
+    started_at: float
+    pod_ip: str = ""
+    octet: int = 0
+    reusable: bool = True
+
+
+class PodWorker:
+    """Runs one pod that this node has taken."""
+
+    def __init__(self, node: NodeServices, pod: Obj) -> None:
+        self.uid = uid(pod)
+        self._node = node
+        self._pod = pod
+        self._paths = node.config.paths.pod(self.uid)
+        self._wake = asyncio.Event()
+        self._gone = False
+        self._preparation = Preparation(node, self._paths)
+        self._record: PodRecord | None = None
+        self._network: PodNetwork | None = None
+        self._stop_begun: float | None = None
+        self._published: Obj | None = None
+        self._publish_at: float | None = None
+        self._volumes_stale = False
+        self.instances: Mapping[str, ContainerInstance] = {
+            c["name"]: ContainerInstance(node, c, self._paths, self._wake.set)
+            for c in all_containers(pod)
+        }
+
+    @property
+    def pod(self) -> Obj:
+        """The pod as last seen."""
+        return self._pod
+
+    def update(self, pod: Obj) -> None:
+        """The object has changed."""
+        self._pod = pod
+        self._wake.set()
+
+    def disappear(self) -> None:
+        """The object is gone: everything of the pod has to go, at once."""
+        self._gone = True
+        self._wake.set()
+
+    def sources_changed(self) -> None:
+        """Something the pod may refer to has changed."""
+        self._volumes_stale = True
+        for instance in self.instances.values():
+            instance.retry_now()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Runs the pod until it has finished or its object is gone."""
+        try:
+            await self._place()
+            while not await self._step():
+                pass
+            await self._finish()
+        finally:
+            await asyncio.gather(*(i.close() for i in self.instances.values()))
+
+    # One turn: observe, decide, act, report, wait.
+
+    async def _step(self) -> bool:
+        """Returns whether the pod is over and said so."""
+        self._wake.clear()
+        now = self._node.now()
+        state = PodState({n: i.state for n, i in self.instances.items()}, self._stopping(now))
+        decision = decide(self._pod, state, now, self._node.backoff)
+        self._act(decision, now)
+        if state.stopping is not None:
+            for instance in self.instances.values():
+                instance.abandon_start()
+        busy = any(instance.busy for instance in self.instances.values())
+        over = decision.finished and not busy
+        if self._volumes_stale:
+            await self._refresh_volumes()
+        await self._report(state, decision, now, urgent=over)
+        if over and (self._publish_at is None or self._gone):
+            return True
+        await self._sleep(decision)
+        return False
+
+    def _stopping(self, now: float) -> StopReason | None:
+        if self._gone or deletion_requested(self._pod):
+            return "Deleted"
+        deadline = self._deadline()
+        return "DeadlineExceeded" if deadline is not None and now >= deadline else None
+
+    def _deadline(self) -> float | None:
+        seconds = spec(self._pod).get("activeDeadlineSeconds")
+        return None if seconds is None else self._facts_record.started_at + float(seconds)
+
+    def _act(self, decision: Decision, now: float) -> None:
+        facts = self._facts()
+        if decision.stop and self._stop_begun is None:
+            self._stop_begun = now
+        for container in decision.stop:
+            left = self._grace_left(now)
+            if left <= 0:
+                self.instances[container].kill()
+            else:
+                self.instances[container].stop(facts, left)
+                decision.look_again(now + left)
+        network = str(self._network.file) if self._network else ""
+        for container in decision.start:
+            if not self.instances[container].busy:
+                self.instances[container].start(facts, self._preparation, network)
+        for container, delay in decision.backing_off.items():
+            self._tell_back_off(container, delay)
+
+    def _grace_left(self, now: float) -> float:
+        if self._gone:
+            return 0.0
+        assert self._stop_begun is not None
+        return self._stop_begun + grace_seconds(self._pod) - now
+
+    def _tell_back_off(self, container: str, delay: float) -> None:
+        waiting = (self._published or {}).get("containerStatuses") or ()
+        if any("waiting" in s["state"] for s in waiting if s["name"] == container):
+            return
+        self._node.events.warning(
+            self._pod,
+            "BackOff",
+            f"Back-off restarting failed container {container} in pod {name(self._pod)}",
+        )
+
+    async def _sleep(self, decision: Decision) -> None:
+        moments = [
+            moment
+            for moment in (
+                decision.wake_at,
+                self._publish_at,
+                self._preparation.refresh_at,
+                self._deadline() if self._stop_begun is None else None,
+            )
+            if moment is not None
+        ]
+        if not moments:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(min(moments) - self._node.now(), 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            refresh_at = self._preparation.refresh_at
+            if refresh_at is not None and self._node.now() >= refresh_at:
+                self._volumes_stale = True
+
+    # Placing and finding again.
+
+    @property
+    def _facts_record(self) -> PodRecord:
+        assert self._record is not None, "a pod is placed before anything else"
+        return self._record
+
+    async def _place(self) -> None:
+        """Gives the pod its folder and address, or finds those it has."""
+        found = read_record(self._paths)
+        if found is None:
+            self._record = await self._new_record()
+        else:
+            self._record = found
+            if found.octet and self._node.networks is not None:
+                self._network = self._node.networks.claim(found.octet)
+        facts = self._facts()
+        if found is None:
+            config = self._node.config
+            write_etc(facts, self._paths, config.cluster_domain, config.dns_server)
+            self._paths.record.write_bytes(msgspec.json.encode(self._record))
+            self._tell_missing_walls()
+            return
+        try:
+            await self._preparation.volumes(facts)
+        except NotReady as error:
+            log.info("pod %s/%s: %s", namespace(self._pod), name(self._pod), error)
+        for instance in self.instances.values():
+            instance.adopt(facts)
+
+    async def _new_record(self) -> PodRecord:
+        address, octet = self._node.host_ip, 0
+        if self._node.networks is not None and not spec(self._pod).get("hostNetwork"):
+            try:
+                self._network = await self._node.networks.acquire()
+                address, octet = self._network.address, self._network.octet
+            except (PoolExhausted, OSError) as error:
+                self._node.events.warning(self._pod, "FailedCreatePodSandBox", str(error))
+        return PodRecord(
+            namespace(self._pod),
+            name(self._pod),
+            self._node.now(),
+            address,
+            octet,
+            reusable=not _may_change_network(self._pod),
+        )
+
+    def _facts(self) -> PodFacts:
+        record = self._facts_record
+        return PodFacts(
+            self._pod,
+            record.pod_ip,
+            self._node.host_ip,
+            self._node.config.node_name,
+            self._node.allocatable,
+        )
+
+    def _tell_missing_walls(self) -> None:
+        if not self._node.config.isolation:
+            return
+        missing = []
+        mounts = any(c.get("volumeMounts") for c in all_containers(self._pod))
+        if not self._node.walls.files and mounts:
+            missing.append(f"volumes are not at their mount paths but under {self._paths.volumes}")
+        ports = any(c.get("ports") for c in main_containers(self._pod))
+        if self._node.networks is None and self._node.config.pod_networks and ports:
+            missing.append("ports are the machine's own and can clash")
+        if missing:
+            self._node.events.warning(self._pod, "ReducedIsolation", "; ".join(missing))
+
+    async def _refresh_volumes(self) -> None:
+        self._volumes_stale = False
+        if not any(instance.running for instance in self.instances.values()):
+            return
+        try:
+            await self._preparation.volumes(self._facts())
+        except NotReady as error:
+            self._node.events.warning(self._pod, error.event, error.event_message)
+
+    # Reporting.
+
+    async def _report(
+        self, state: PodState, decision: Decision, now: float, *, urgent: bool
+    ) -> None:
+        record = self._facts_record
+        placement = PodPlacement(
+            self._node.host_ip,
+            record.pod_ip,
+            dt.datetime.fromtimestamp(record.started_at, dt.UTC),
+        )
+        images = {n: i.image_id for n, i in self.instances.items()}
+        status = pod_status(self._pod, state, decision, placement, images, self._node.utc())
+        if self._gone or status == self._published:
+            self._publish_at = None
+            return
+        if not urgent and self._publish_at is None:
+            self._publish_at = now + _SETTLE_SECONDS
+        if urgent or (self._publish_at is not None and now >= self._publish_at):
+            await self._publish(status)
+
+    async def _publish(self, status: Obj) -> None:
+        body = {"metadata": {"uid": self.uid}, "status": status}
+        try:
+            self._pod = await self._node.client.patch(
+                PODS, name(self._pod), body, namespace(self._pod), subresource="status"
+            )
+            self._published, self._publish_at = status, None
+        except (NotFound, Conflict):
+            # Deleted, or another pod of that name: the watch will say so too.
+            self._publish_at = self._node.now() + _RETRY_SECONDS
+        except (ApiError, ConnectionError) as error:
+            log.warning("status of pod %s: %s", name(self._pod), error)
+            self._publish_at = self._node.now() + _RETRY_SECONDS
+
+    # The end.
+
+    async def _finish(self) -> None:
+        if self._network is not None and self._node.networks is not None:
+            await self._node.networks.release(self._network, reuse=self._facts_record.reusable)
+            self._network = None
+
+
+def read_record(paths: PodPaths) -> PodRecord | None:
+    """The record of a pod found on disk, if it got that far."""
+    try:
+        return msgspec.json.decode(paths.record.read_bytes(), type=PodRecord)
+    except FileNotFoundError:
+        return None
+
+
+def _may_change_network(pod: Obj) -> bool:
+    """Whether a container may leave the network other than it found it."""
+    contexts: Iterable[Obj] = (c.get("securityContext") or {} for c in all_containers(pod))
+    return any(
+        context.get("privileged") or (context.get("capabilities") or {}).get("add")
+        for context in contexts
+    )

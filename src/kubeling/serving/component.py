@@ -1,0 +1,68 @@
+"""What model serving offers the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from kubeling.component import Component, Context, HostHandler
+from kubeling.kube.admission import Admission
+from kubeling.kube.controller import Controller
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["COMPONENT"]
+
+
+def _crds() -> Sequence[Obj]:
+    from kubeling.serving.resources import crds
+
+    return crds()
+
+
+def _admission() -> Mapping[Resource, Admission]:
+    from kubeling.serving.admission import ADMISSION
+
+    return ADMISSION
+
+
+def _objects() -> Sequence[Obj]:
+    from kubeling.serving.runtimes import builtin_runtimes
+
+    return builtin_runtimes()
+
+
+def _controllers(context: Context) -> Sequence[Controller]:
+    from kubeling.serving.controller import InferenceServiceController
+    from kubeling.serving.legacy_controller import LegacyController
+
+    return [
+        InferenceServiceController(context).controller(),
+        LegacyController(context).controller(),
+    ]
+
+
+def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
+    from kubeling.serving.gateway import routes
+
+    return routes(context)
+
+
+def _host_handler(context: Context) -> HostHandler:
+    from kubeling.serving.gateway import host_handler
+
+    return host_handler(context)
+
+
+COMPONENT = Component(
+    name="serving",
+    crds=_crds,
+    admission=_admission,
+    objects=_objects,
+    controllers=_controllers,
+    routes=_routes,
+    host_handler=_host_handler,
+)

@@ -1,0 +1,400 @@
+"""Runs InferenceServices: reads what is wanted and what is there, and moves one to the other.
+
+What to do is decided by pure functions (:mod:`.templates`, :mod:`.revisions`, :mod:`.workloads`,
+:mod:`.status`); this module reads, calls them, and writes the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.component import Context
+from kubeling.kube import objects
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import AlreadyExists, NotFound
+from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace
+from kubeling.kube.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
+from kubeling.serving import credentials, names, status, templates, workloads
+from kubeling.serving.announcements import announcements
+from kubeling.serving.names import ComponentName, deployment_name
+from kubeling.serving.observation import ObservedRevision, observe, revision_of
+from kubeling.serving.resources import (
+    CLUSTER_SERVING_RUNTIMES,
+    INFERENCE_SERVICES,
+    SERVING_RUNTIMES,
+)
+from kubeling.serving.revisions import History, Revision, Rollout, plan_replicas, plan_rollout
+from kubeling.serving.runtimes import Runtime, RuntimeNotFound, select_runtime
+
+__all__ = ["InferenceServiceController"]
+
+_REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
+
+
+Replicas = dict[tuple[ComponentName, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a service's spec asks for."""
+
+    templates: Mapping[ComponentName, templates.PodTemplate]
+    digest: str
+    runtime: Runtime | None
+
+    @property
+    def components(self) -> tuple[ComponentName, ...]:
+        return tuple(self.templates)
+
+
+class InferenceServiceController:
+    """Reconciles InferenceServices."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._informers = context.informers
+        self._settings = context.settings
+        self._clock = context.clock
+        self._recorder = context.recorder("inferenceservice-controller")
+
+    def controller(self) -> Controller:
+        """The controller, with what wakes it."""
+        return Controller(
+            "inferenceservice",
+            INFERENCE_SERVICES,
+            self.reconcile,
+            owns=(DEPLOYMENTS, SERVICES, HORIZONTAL_POD_AUTOSCALERS),
+            watches={
+                PODS: _service_of,
+                SERVING_RUNTIMES: self._all_services,
+                CLUSTER_SERVING_RUNTIMES: self._all_services,
+            },
+        )
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Brings one service closer to its spec."""
+        isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
+        if isvc is None or deletion_requested(isvc):
+            return None
+        if objects.annotations(isvc).get(names.STOP) == "true":
+            await self._stop(isvc)
+            return None
+        try:
+            desired = await self._desired(isvc)
+        except RuntimeNotFound as error:
+            await self._write_invalid(isvc, error.reason, str(error))
+            return None
+        except LookupError as error:
+            await self._write_invalid(isvc, "InvalidStorage", str(error.args[0]))
+            return None
+        await self._converge(isvc, desired)
+        return None
+
+    async def _converge(self, isvc: Obj, desired: Desired) -> None:
+        revisions = observe(self._owned(isvc, DEPLOYMENTS), self._pods(isvc))
+        latest = _number_of(revisions, desired)
+        if latest is None:
+            latest, revisions = await self._new_revision(isvc, desired)
+        rollout = _plan(isvc, desired, latest, revisions)
+        wanted = _replicas(isvc, desired, latest, revisions, rollout)
+        await self._create_missing(isvc, desired, latest, revisions, wanted)
+        await self._scale(isvc, revisions, wanted, grow=True)
+        await self._apply_services(isvc, revisions, rollout)
+        facts = status.Facts(
+            isvc,
+            desired.components,
+            latest,
+            revisions,
+            rollout,
+            desired.runtime,
+            self._addresses(isvc),
+        )
+        await self._write_status(isvc, status.running_status(facts, self._clock.now()))
+        # Only when the status has taken requests away from a revision are its pods.
+        await self._scale(isvc, revisions, wanted, grow=False)
+        await self._remove_old(isvc, revisions, rollout)
+
+    async def _desired(self, isvc: Obj) -> Desired:
+        spec = isvc["spec"]
+        runtime = None
+        if model := spec["predictor"].get("model"):
+            runtime = select_runtime(
+                model,
+                self._informers.of(SERVING_RUNTIMES).list(namespace(isvc)),
+                self._informers.of(CLUSTER_SERVING_RUNTIMES).list(),
+            )
+        around = await self._surroundings(isvc)
+        made: dict[ComponentName, templates.PodTemplate] = {
+            "predictor": templates.predictor(isvc, runtime, around)
+        }
+        if spec.get("transformer"):
+            made["transformer"] = templates.transformer(isvc)
+        return Desired(made, templates.digest(*made.values()), runtime)
+
+    async def _surroundings(self, isvc: Obj) -> templates.Surroundings:
+        predictor = isvc["spec"]["predictor"]
+        model = predictor.get("model") or {}
+        registry = self._settings.gateway_url
+        if storage := model.get("storage"):
+            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
+            access = credentials.from_storage_config(
+                secret, storage.get("key") or "", storage.get("parameters") or {}
+            )
+            return templates.Surroundings(access, registry)
+        uris = [model.get("storageUri") or ""]
+        uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
+        if not any(uri.startswith((*_REMOTE, "model-registry://")) for uri in uris):
+            return templates.Surroundings(registry_url=registry)
+        secrets = await self._account_secrets(namespace(isvc), predictor)
+        return templates.Surroundings(credentials.from_secrets(secrets), registry)
+
+    async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
+        account = await self._client.find(
+            SERVICE_ACCOUNTS, predictor.get("serviceAccountName") or "default", where
+        )
+        listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
+        found = [await self._client.find(SECRETS, title, where) for title in listed]
+        return [secret for secret in found if secret is not None]
+
+    async def _new_revision(
+        self, isvc: Obj, desired: Desired
+    ) -> tuple[int, dict[int, ObservedRevision]]:
+        """The number of the revision to make: from the API, as the cache may be behind."""
+        selector = f"{names.SERVICE}={name(isvc)}"
+        listed = await self._client.list(DEPLOYMENTS, namespace(isvc), labels=selector)
+        owned = [d for d in listed.items if objects.is_owned_by(d, isvc)]
+        revisions = observe(owned, self._pods(isvc))
+        latest = _number_of(revisions, desired)
+        if latest is None:
+            components = (isvc.get("status") or {}).get("components") or {}
+            created = (components.get("predictor") or {}).get("latestCreatedRevision", "")
+            latest = max([0, _number(created), *revisions]) + 1
+        return latest, revisions
+
+    async def _create_missing(
+        self,
+        isvc: Obj,
+        desired: Desired,
+        latest: int,
+        revisions: Mapping[int, ObservedRevision],
+        wanted: Replicas,
+    ) -> None:
+        observed = revisions.get(latest)
+        for component, template in desired.templates.items():
+            replicas = wanted[component, latest]
+            if observed is None or component not in observed.deployments:
+                made = workloads.deployment(
+                    isvc, component, latest, template, desired.digest, replicas
+                )
+                await self._create(DEPLOYMENTS, made)
+            await self._apply_autoscaler(isvc, component, latest, replicas)
+
+    async def _scale(
+        self,
+        isvc: Obj,
+        revisions: Mapping[int, ObservedRevision],
+        wanted: Replicas,
+        *,
+        grow: bool,
+    ) -> None:
+        for (component, number), replicas in wanted.items():
+            revision = revisions.get(number)
+            if revision is None or component not in revision.deployments:
+                continue
+            title = deployment_name(name(isvc), component, number)
+            now = int(revision.deployments[component]["spec"].get("replicas", 1))
+            scaler = self._informers.of(HORIZONTAL_POD_AUTOSCALERS).get(namespace(isvc), title)
+            autoscaled = scaler is not None and 0 < replicas <= now
+            if now != replicas and (now < replicas) == grow and not autoscaled:
+                patch = {"spec": {"replicas": replicas}}
+                await self._client.patch(DEPLOYMENTS, title, patch, namespace(isvc))
+
+    async def _apply_autoscaler(
+        self, isvc: Obj, component: ComponentName, number: int, low: int
+    ) -> None:
+        wanted = workloads.autoscaler(isvc, component, number, low)
+        for scaler in self._owned(isvc, HORIZONTAL_POD_AUTOSCALERS):
+            if labels(scaler).get(names.COMPONENT) == component and (
+                wanted is None or name(scaler) != name(wanted)
+            ):
+                await self._delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
+        if wanted is not None:
+            await self._ensure(HORIZONTAL_POD_AUTOSCALERS, isvc, wanted)
+
+    async def _remove_old(
+        self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
+    ) -> None:
+        kept = {_number(title) for title in rollout.kept | rollout.running}
+        for number in revisions.keys() - kept:
+            for deployment in revisions[number].deployments.values():
+                await self._delete(DEPLOYMENTS, deployment)
+            for service in self._owned(isvc, SERVICES):
+                if revision_of_service(service) == number:
+                    await self._delete(SERVICES, service)
+
+    async def _apply_services(
+        self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
+    ) -> None:
+        kept = {_number(title) for title in rollout.kept | rollout.running}
+        ports = {
+            (component, number): workloads.serving_port(
+                revision.deployments[component]["spec"]["template"]
+            )
+            for number, revision in sorted(revisions.items())
+            if number in kept
+            for component in names.COMPONENTS
+            if component in revision.deployments
+        }
+        for service in workloads.services(isvc, ports, _number(rollout.primary)):
+            await self._ensure(SERVICES, isvc, service)
+
+    async def _ensure(self, resource: Resource, isvc: Obj, wanted: Obj) -> None:
+        """Creates an object or brings its spec up to date; a namesake of others is left alone."""
+        found = self._informers.of(resource).get(namespace(wanted), name(wanted))
+        if found is None:
+            await self._create(resource, wanted)
+        elif not objects.is_owned_by(found, isvc):
+            await self._recorder.warning(
+                isvc,
+                "NameTaken",
+                f"{resource.kind} {name(wanted)} exists and is not this service's; rename one",
+            )
+        elif not _covers(found["spec"], wanted["spec"]):
+            patch = {"spec": wanted["spec"]}
+            await self._client.patch(resource, name(wanted), patch, namespace(wanted))
+
+    async def _create(self, resource: Resource, wanted: Obj) -> None:
+        try:
+            await self._client.create(resource, wanted)
+        except AlreadyExists:
+            # The cache is behind; the event that it catches up with comes back here.
+            return
+
+    async def _delete(self, resource: Resource, obj: Obj) -> None:
+        await self._client.delete(
+            resource, name(obj), namespace(obj), uid=objects.uid(obj), missing_ok=True
+        )
+
+    async def _stop(self, isvc: Obj) -> None:
+        for scaler in self._owned(isvc, HORIZONTAL_POD_AUTOSCALERS):
+            await self._delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
+        for deployment in self._owned(isvc, DEPLOYMENTS):
+            if deployment["spec"].get("replicas", 1):
+                await self._client.set_scale(
+                    DEPLOYMENTS, name(deployment), namespace(deployment), 0
+                )
+        await self._write_status(isvc, status.stopped_status(isvc, self._clock.now()))
+
+    async def _write_invalid(self, isvc: Obj, reason: str, message: str) -> None:
+        now = self._clock.now()
+        await self._write_status(isvc, status.invalid_status(isvc, reason, message, now))
+
+    async def _write_status(self, isvc: Obj, wanted: Obj) -> None:
+        before = isvc.get("status") or {}
+        if wanted == before:
+            return
+        try:
+            await self._client.replace_status(INFERENCE_SERVICES, {**isvc, "status": wanted})
+        except NotFound:
+            return
+        for announcement in announcements(isvc, before, wanted):
+            await self._recorder.event(
+                isvc, announcement.type, announcement.reason, announcement.message
+            )
+
+    def _owned(self, isvc: Obj, resource: Resource) -> list[Obj]:
+        return self._informers.of(resource).owned_by(objects.uid(isvc))
+
+    def _pods(self, isvc: Obj) -> list[Obj]:
+        return [
+            pod
+            for pod in self._informers.of(PODS).list(namespace(isvc))
+            if labels(pod).get(names.SERVICE) == name(isvc)
+        ]
+
+    def _addresses(self, isvc: Obj) -> status.Addresses:
+        host = names.host_names(isvc, self._settings.ingress_domain)[0]
+        service = f"{name(isvc)}.{namespace(isvc)}.svc.{self._settings.cluster_domain}"
+        return status.Addresses(f"http://{host}", f"http://{service}")
+
+    def _all_services(self, _: Obj) -> Iterable[Key]:
+        return [objects.key_of(obj) for obj in self._informers.of(INFERENCE_SERVICES).list()]
+
+
+def _plan(
+    isvc: Obj, desired: Desired, latest: int, revisions: Mapping[int, ObservedRevision]
+) -> Rollout:
+    known = {
+        title: Revision(title, number, revision.is_ready(_components_of(revision)))
+        for number, revision in revisions.items()
+        for title in [deployment_name(name(isvc), "predictor", number)]
+    }
+    newest = deployment_name(name(isvc), "predictor", latest)
+    ready = latest in revisions and revisions[latest].is_ready(desired.components)
+    before = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
+    percent = isvc["spec"]["predictor"].get("canaryTrafficPercent")
+    known.pop(newest, None)
+    return plan_rollout(Revision(newest, latest, ready), known, History.of(before), percent)
+
+
+def _replicas(
+    isvc: Obj,
+    desired: Desired,
+    latest: int,
+    revisions: Mapping[int, ObservedRevision],
+    rollout: Rollout,
+) -> Replicas:
+    """How many pods each component of each revision gets; revisions only kept get none."""
+    newest = deployment_name(name(isvc), "predictor", latest)
+    found: Replicas = {}
+    for component in desired.components:
+        low, _ = workloads.replica_limits(isvc["spec"][component])
+        planned = plan_replicas(rollout, newest, low)
+        for number in {latest, *revisions}:
+            title = deployment_name(name(isvc), "predictor", number)
+            found[component, number] = planned.get(title, 0)
+    return found
+
+
+def _components_of(revision: ObservedRevision) -> tuple[str, ...]:
+    return tuple(revision.deployments)
+
+
+def _number_of(revisions: Mapping[int, ObservedRevision], desired: Desired) -> int | None:
+    """The newest revision that is what the spec asks for."""
+    return max((n for n, r in revisions.items() if r.digest == desired.digest), default=None)
+
+
+def _number(revision: str) -> int:
+    tail = revision.rpartition("-")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def revision_of_service(service: Obj) -> int:
+    """The revision a Service is named after, or 0 for those that follow the traffic."""
+    selected = revision_of({"metadata": {"labels": service["spec"].get("selector") or {}}})
+    return selected if name(service).endswith(f"-{selected:05d}") else 0
+
+
+def _service_of(pod: Obj) -> Iterable[Key]:
+    isvc = labels(pod).get(names.SERVICE)
+    return [Key(namespace(pod), isvc)] if isvc else []
+
+
+def _covers(found: object, wanted: object) -> bool:
+    """Whether everything wanted is there; what the server added besides does not matter."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(key in found and _covers(found[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(_covers, found, wanted))
+    return found == wanted

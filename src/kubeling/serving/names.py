@@ -1,0 +1,63 @@
+"""Names, labels and annotations that tie a service's objects together."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from kubeling.kube.objects import Obj, name
+
+__all__ = [
+    "COMPONENT",
+    "COMPONENTS",
+    "DIGEST",
+    "PORT",
+    "REVISION",
+    "SERVICE",
+    "STOP",
+    "ComponentName",
+    "component_selector",
+    "deployment_name",
+    "host_names",
+    "revision_labels",
+]
+
+ComponentName = Literal["predictor", "transformer"]
+
+SERVICE: Final = "serving.kserve.io/inferenceservice"
+COMPONENT: Final = "component"
+COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer")
+REVISION: Final = "serving.kubeling.io/revision"
+DIGEST: Final = "serving.kubeling.io/template-digest"
+STOP: Final = "serving.kserve.io/stop"
+REQUEST_LOG: Final = "serving.kubeling.io/request-log"
+PORT: Final = 8080
+
+
+def deployment_name(isvc: str, component: ComponentName, number: int) -> str:
+    """The Deployment, Service and revision name of one component at one revision."""
+    return f"{isvc}-{component}-{number:05d}"
+
+
+def revision_labels(isvc: str, component: ComponentName, number: int) -> dict[str, str]:
+    """The labels that select the pods of one component at one revision."""
+    return {SERVICE: isvc, COMPONENT: component, REVISION: f"{number:05d}"}
+
+
+def component_selector(isvc: str, component: ComponentName) -> str:
+    """A label selector for the pods of a component, all revisions together."""
+    return f"{SERVICE}={isvc},{COMPONENT}={component}"
+
+
+def host_names(isvc: Obj, ingress_domain: str) -> tuple[str, ...]:
+    """The host names a service answers to, the one in its status first."""
+    namespace = isvc["metadata"].get("namespace", "")
+    return tuple(
+        f"{name(isvc)}{separator}{namespace}{ending}"
+        for separator, ending in (
+            ("-", f".{ingress_domain}"),
+            (".", f".{ingress_domain}"),
+            (".", ""),
+            (".", ".svc"),
+            (".", ".svc.cluster.local"),
+        )
+    )

@@ -1,0 +1,143 @@
+"""What is to be seen of a service's pods: which revisions are ready, and why others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.kube import objects
+from kubeling.kube.objects import Obj, condition, labels, name
+from kubeling.serving.names import COMPONENT, DIGEST, REVISION
+
+__all__ = ["Failure", "ObservedRevision", "is_pod_ready", "observe", "pod_failure", "revision_of"]
+
+_NORMAL_WAITING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_INITIALIZER: Final = "storage-initializer"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a revision's pods do not come up; ``reason`` is upstream's word for it."""
+
+    reason: str
+    message: str
+    location: str = ""
+    time: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRevision:
+    """One revision: its Deployments by component and their pods."""
+
+    number: int
+    digest: str
+    deployments: Mapping[str, Obj]
+    pods: Mapping[str, Sequence[Obj]]
+
+    def is_ready(self, components: Iterable[str]) -> bool:
+        """Whether every component answers."""
+        return all(self.component_ready(component) for component in components)
+
+    def component_ready(self, component: str) -> bool:
+        """Whether the component's Deployment is available (has pods, and enough are ready)."""
+        deployment = self.deployments.get(component)
+        if deployment is None or not deployment["spec"].get("replicas", 1):
+            return False
+        status = deployment.get("status") or {}
+        if not status.get("readyReplicas"):
+            return False
+        available = condition(deployment, "Available")
+        return available is None or available.status == "True"
+
+    def failure(self, component: str) -> Failure | None:
+        """Why the component does not come up, if that can be told."""
+        found = [f for pod in self.pods.get(component, ()) if (f := pod_failure(pod))]
+        if found:
+            return found[0]
+        deployment = self.deployments.get(component)
+        refused = condition(deployment, "ReplicaFailure") if deployment else None
+        if refused is not None and refused.status == "True":
+            return Failure("RuntimeUnhealthy", refused.message)
+        return None
+
+
+def observe(deployments: Iterable[Obj], pods: Iterable[Obj]) -> dict[int, ObservedRevision]:
+    """A service's revisions by number."""
+    pods_of: dict[tuple[int, str], list[Obj]] = {}
+    for pod in pods:
+        found = labels(pod)
+        key = (revision_of(pod), found.get(COMPONENT, ""))
+        pods_of.setdefault(key, []).append(pod)
+    grouped: dict[int, dict[str, Obj]] = {}
+    for deployment in deployments:
+        number = revision_of(deployment)
+        if number:
+            grouped.setdefault(number, {})[labels(deployment).get(COMPONENT, "")] = deployment
+    return {
+        number: ObservedRevision(
+            number,
+            next((d for o in members.values() if (d := objects.annotations(o).get(DIGEST))), ""),
+            members,
+            {component: pods_of.get((number, component), []) for component in members},
+        )
+        for number, members in grouped.items()
+    }
+
+
+def revision_of(obj: Obj) -> int:
+    """The number of the revision an object belongs to, or 0."""
+    text = labels(obj).get(REVISION, "")
+    return int(text) if text.isdigit() else 0
+
+
+def is_pod_ready(pod: Obj) -> bool:
+    """Whether requests may be sent to the pod."""
+    ready = condition(pod, "Ready")
+    return ready is not None and ready.status == "True"
+
+
+def pod_failure(pod: Obj) -> Failure | None:
+    """Why a pod does not become ready, if anything says so."""
+    if is_pod_ready(pod):
+        return None
+    status = pod.get("status") or {}
+    for entry in status.get("initContainerStatuses") or ():
+        if found := _container_failure(pod, entry):
+            return found
+    for entry in status.get("containerStatuses") or ():
+        if found := _container_failure(pod, entry):
+            return found
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        return Failure("Unschedulable", scheduled.message, name(pod))
+    return None
+
+
+def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
+    state = entry.get("state") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated") or {}
+    if ended.get("exitCode") and not entry.get("ready"):
+        return _ended(pod, entry, ended)
+    if waiting.get("reason", "") not in _NORMAL_WAITING:
+        reason = waiting["reason"]
+        text = f"{reason}: {waiting.get('message', '')}".rstrip(": ")
+        return Failure("RuntimeUnhealthy", f"container {entry['name']}: {text}", name(pod))
+    return None
+
+
+def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure:
+    code = int(ended["exitCode"])
+    said = _last_line(str(ended.get("message") or ""))
+    if not said:
+        said = f"{ended.get('reason') or 'Error'}, exit code {code}; see kubectl logs {name(pod)}"
+        said += f" -c {entry['name']}"
+    message = said if entry["name"] == _INITIALIZER else f"container {entry['name']}: {said}"
+    return Failure("ModelLoadFailed", message, name(pod), str(ended.get("finishedAt") or ""), code)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,195 @@
+"""Serving runtimes: the built-in ones, and which of them serves a given model.
+
+The rules of selection are upstream's: a named runtime must fit; otherwise those of the namespace
+win over those of the cluster, then protocol, priority, age and name decide. One thing is kinder: a
+version such as ``1.0`` also finds a runtime that states only ``1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.kube.objects import Obj, name, new_object
+from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES
+
+__all__ = ["Runtime", "RuntimeNotFound", "builtin_runtimes", "select_runtime"]
+
+_PROTOCOLS: Final = ("v1", "v2", "grpc-v1", "grpc-v2")
+
+
+class RuntimeNotFound(Exception):
+    """No runtime fits; ``reason`` is upstream's word for why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime chosen for a model."""
+
+    name: str
+    kind: str
+    spec: Obj
+    protocol: str
+
+
+def select_runtime(model: Obj, namespaced: Sequence[Obj], cluster: Sequence[Obj]) -> Runtime:
+    """The runtime that serves ``spec.predictor.model``; raises :class:`RuntimeNotFound`."""
+    protocol = model.get("protocolVersion") or ""
+    if wanted := model.get("runtime"):
+        return _named(wanted, model, protocol, namespaced, cluster)
+    for group in (namespaced, cluster):
+        fitting = [r for r in group if _fits(r, model, protocol or "v1", auto_select=True)]
+        if not fitting and not protocol:
+            fitting = [r for r in group if _fits(r, model, "", auto_select=True)]
+        if fitting:
+            return _chosen(min(fitting, key=lambda r: _rank(r, model)), protocol)
+    raise RuntimeNotFound("NoSupportingRuntime", _nothing_fits(model, protocol, cluster))
+
+
+def _named(
+    wanted: str, model: Obj, protocol: str, namespaced: Sequence[Obj], cluster: Sequence[Obj]
+) -> Runtime:
+    found = next((r for r in [*namespaced, *cluster] if name(r) == wanted), None)
+    if found is None:
+        known = ", ".join(sorted(name(r) for r in [*namespaced, *cluster])) or "none"
+        raise RuntimeNotFound(
+            "RuntimeNotRecognized",
+            f'spec.predictor.model.runtime: no ServingRuntime or ClusterServingRuntime "{wanted}"; '
+            f"there are: {known}",
+        )
+    if found["spec"].get("disabled"):
+        raise RuntimeNotFound(
+            "RuntimeDisabled", f'runtime "{wanted}" is disabled; set spec.disabled to false'
+        )
+    if not _fits(found, model, protocol, auto_select=False):
+        raise RuntimeNotFound(
+            "NoSupportingRuntime",
+            f'runtime "{wanted}" does not serve {_format_text(model)}'
+            + (f" over {protocol}" if protocol else "")
+            + f"; it serves {', '.join(_offered([found]))}",
+        )
+    return _chosen(found, protocol)
+
+
+def _chosen(runtime: Obj, protocol: str) -> Runtime:
+    offered = runtime["spec"].get("protocolVersions") or ["v1"]
+    lowest = min(offered, key=_protocol_rank)
+    chosen = protocol or ("v1" if "v1" in offered else lowest)
+    return Runtime(name(runtime), runtime["kind"], runtime["spec"], chosen)
+
+
+def _fits(runtime: Obj, model: Obj, protocol: str, *, auto_select: bool) -> bool:
+    spec = runtime["spec"]
+    if spec.get("disabled") or spec.get("multiModel"):
+        return False
+    offered = spec.get("protocolVersions")
+    if protocol and offered and protocol not in offered:
+        return False
+    formats = spec.get("supportedModelFormats") or ()
+    return any(
+        _format_fits(entry, model) and (entry.get("autoSelect") or not auto_select)
+        for entry in formats
+    )
+
+
+def _format_fits(entry: Obj, model: Obj) -> bool:
+    wanted = model["modelFormat"]
+    if entry["name"] != wanted["name"]:
+        return False
+    version, stated = str(wanted.get("version") or ""), str(entry.get("version") or "")
+    return not version or version == stated or version.partition(".")[0] == stated
+
+
+def _rank(runtime: Obj, model: Obj) -> tuple[int, int, str, str]:
+    spec = runtime["spec"]
+    priority = max(
+        (e.get("priority") or 0 for e in spec["supportedModelFormats"] if _format_fits(e, model)),
+        default=0,
+    )
+    lowest = min(map(_protocol_rank, spec.get("protocolVersions") or ()), default=len(_PROTOCOLS))
+    created = str(runtime["metadata"].get("creationTimestamp") or "")
+    return -priority, lowest, _newest_first(created), name(runtime)
+
+
+def _newest_first(text: str) -> str:
+    return "".join(chr(0x10FF - ord(c)) for c in text)
+
+
+def _protocol_rank(protocol: str) -> int:
+    return _PROTOCOLS.index(protocol) if protocol in _PROTOCOLS else len(_PROTOCOLS)
+
+
+def _format_text(model: Obj) -> str:
+    wanted = model["modelFormat"]
+    version = wanted.get("version")
+    return f'model format "{wanted["name"]}"' + (f' version "{version}"' if version else "")
+
+
+def _offered(runtimes: Iterable[Obj]) -> list[str]:
+    return sorted(
+        {
+            entry["name"] + (f" {entry['version']}" if entry.get("version") else "")
+            for runtime in runtimes
+            for entry in runtime["spec"].get("supportedModelFormats") or ()
+        }
+    )
+
+
+def _nothing_fits(model: Obj, protocol: str, cluster: Sequence[Obj]) -> str:
+    over = f" over {protocol}" if protocol else ""
+    offered = ", ".join(_offered(cluster)) or "none"
+    return (
+        f"no runtime serves {_format_text(model)}{over}; formats served here: {offered}. "
+        "Add a ServingRuntime, or serve it from spec.predictor.containers"
+    )
+
+
+def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) -> Obj:
+    container: dict[str, Any] = {
+        "name": "kserve-container",
+        "image": f"kubeling/model-server:{format_name}",
+        "command": ["python", "-m", "kubeling.serving.server"],
+        "args": [
+            "--model_name={{.Name}}",
+            "--model_dir=/mnt/models",
+            f"--format={format_name}",
+            "--http_port=8080",
+        ],
+        "ports": [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}],
+        "readinessProbe": {
+            "httpGet": {"path": "/v2/health/ready", "port": 8080},
+            "periodSeconds": 1,
+            "failureThreshold": 3,
+        },
+    }
+    if env:
+        container["env"] = [{"name": key, "value": value} for key, value in env.items()]
+    formats = [
+        {"name": format_name, "version": version, "autoSelect": True, "priority": 1}
+        for version in versions
+    ]
+    return new_object(
+        CLUSTER_SERVING_RUNTIMES,
+        label,
+        spec={
+            "supportedModelFormats": formats,
+            "protocolVersions": ["v1", "v2"],
+            "containers": [container],
+        },
+    )
+
+
+def builtin_runtimes() -> list[Obj]:
+    """The runtimes every installation has, under upstream's names where it has them."""
+    return [
+        _runtime("kserve-sklearnserver", "sklearn", ["1"], OMP_NUM_THREADS="1"),
+        _runtime("kserve-xgbserver", "xgboost", ["1", "2", "3"]),
+        _runtime("kserve-lgbserver", "lightgbm", ["3", "4"]),
+        _runtime("kserve-tensorflow-serving", "tensorflow", ["1", "2"]),
+        _runtime("kubeling-onnxserver", "onnx", ["1"]),
+    ]

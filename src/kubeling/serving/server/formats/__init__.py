@@ -1,0 +1,35 @@
+"""Model formats by name. Each lives in a module of its own, imported only when it is served."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Final
+
+from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.model import Model
+
+__all__ = ["FORMATS", "create_model", "library"]
+
+FORMATS: Final = {
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "onnx": "onnxruntime",
+    "tensorflow": "tensorflow",
+}
+"""The formats served, with the package each needs."""
+
+
+def create_model(format_name: str, name: str, directory: Path) -> Model:
+    """The model of a folder, not loaded yet; raises :class:`ModelLoadError`."""
+    if format_name not in FORMATS:
+        raise ModelLoadError(f'unknown format "{format_name}"; known: {", ".join(FORMATS)}')
+    module = importlib.import_module(f"kubeling.serving.server.formats.{format_name}_model")
+    model: Model = module.create(name, directory)
+    return model
+
+
+def library(name: str) -> Any:
+    """A format's own package: optional, imported when it is needed, and mostly untyped."""
+    return importlib.import_module(name)

@@ -1,0 +1,130 @@
+"""ONNX models on ONNX Runtime, with the tensors the file declares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from kubeling.serving.server import tensors
+from kubeling.serving.server.batching import Batcher
+from kubeling.serving.server.errors import InvalidInput, ModelLoadError
+from kubeling.serving.server.formats import library
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.tabular import single_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+__all__ = ["create"]
+
+_TYPES: Final = {
+    "tensor(float)": ("FP32", "float32"),
+    "tensor(double)": ("FP64", "float64"),
+    "tensor(float16)": ("FP16", "float16"),
+    "tensor(int64)": ("INT64", "int64"),
+    "tensor(int32)": ("INT32", "int32"),
+    "tensor(int16)": ("INT16", "int16"),
+    "tensor(int8)": ("INT8", "int8"),
+    "tensor(uint8)": ("UINT8", "uint8"),
+    "tensor(bool)": ("BOOL", "bool"),
+    "tensor(string)": ("BYTES", "object"),
+}
+
+
+def create(name: str, directory: Path) -> Model:
+    """The model of a folder."""
+    return OnnxModel(name, directory)
+
+
+class OnnxModel(Model):
+    """V1 sends its rows to the first input and answers the first output; V2 names tensors."""
+
+    platform = "onnxruntime_onnx"
+
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(name)
+        self.directory = directory
+        self._batcher = Batcher(self._first)
+
+    def load(self) -> None:
+        onnxruntime = library("onnxruntime")
+        file = single_file(self.directory, (".onnx",), "onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("NTHREAD", "1"))
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # ONNX Runtime's errors share no public base class.
+            raise ModelLoadError(f"{file.name} is not an ONNX model: {error}") from error
+        self._inputs = {i.name: i for i in self._session.get_inputs()}
+        self._outputs = [o for o in self._session.get_outputs() if o.type in _TYPES]
+
+    def metadata(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+        taken = [_describe(tensor) for tensor in self._inputs.values()]
+        given = [_describe(tensor) for tensor in self._outputs]
+        return taken, given
+
+    async def predict(self, body: Any, headers: Mapping[str, str]) -> Any:
+        inputs = body.get("inputs") if isinstance(body, dict) else None
+        if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
+            return self._infer(body)
+        rows = tensors.instances_to_array(tensors.rows_of(body))
+        first = next(iter(self._inputs.values()))
+        found = await self._batcher.predict(self._cast(first, rows))
+        return {"predictions": tensors.to_json(found)}
+
+    def _infer(self, body: Mapping[str, Any]) -> Any:
+        arrays = {i.get("name", ""): tensors.tensor_to_array(i) for i in body["inputs"]}
+        if len(arrays) == len(self._inputs) == 1:
+            arrays = {next(iter(self._inputs)): next(iter(arrays.values()))}
+        if missing := self._inputs.keys() - arrays.keys():
+            raise InvalidInput(f"the model needs the inputs {', '.join(sorted(missing))}")
+        if unknown := arrays.keys() - self._inputs.keys():
+            raise InvalidInput(f"the model has no inputs {', '.join(sorted(unknown))}")
+        wanted = self._wanted(body)
+        feed = {name: self._cast(self._inputs[name], array) for name, array in arrays.items()}
+        found = self._run(wanted, feed)
+        named = zip(wanted, found, strict=True)
+        return {"outputs": [tensors.to_tensor(name, np.asarray(array)) for name, array in named]}
+
+    def _wanted(self, body: Mapping[str, Any]) -> list[str]:
+        known = [output.name for output in self._outputs]
+        asked = [output.get("name", "") for output in body.get("outputs") or ()]
+        if unknown := set(asked) - set(known):
+            raise InvalidInput(f"the model has no outputs {', '.join(sorted(unknown))}")
+        return asked or known
+
+    def _cast(self, tensor: Any, array: Array) -> Array:
+        if tensor.type not in _TYPES:
+            raise InvalidInput(f'input "{tensor.name}" is a {tensor.type}, which cannot be sent')
+        try:
+            return array.astype(_TYPES[tensor.type][1], copy=False)
+        except (ValueError, TypeError):
+            kind = _TYPES[tensor.type][0]
+            raise InvalidInput(f'input "{tensor.name}" takes {kind}, which these are not') from None
+
+    def _first(self, rows: Array) -> Array:
+        first = next(iter(self._inputs))
+        return np.asarray(self._run([self._outputs[0].name], {first: rows})[0])
+
+    def _run(self, wanted: list[str], feed: Mapping[str, Array]) -> list[Array]:
+        try:
+            found: list[Array] = self._session.run(wanted, dict(feed))
+        except Exception as error:
+            # ONNX Runtime's errors share no public base class; the input is what can be wrong.
+            raise InvalidInput(str(error).strip().splitlines()[0]) from error
+        return found
+
+
+def _describe(tensor: Any) -> Mapping[str, Any]:
+    shape = [size if isinstance(size, int) else -1 for size in tensor.shape]
+    datatype = _TYPES.get(tensor.type, ("BYTES", "object"))[0]
+    return {"name": tensor.name, "datatype": datatype, "shape": shape}

@@ -1,0 +1,78 @@
+"""scikit-learn estimators and pipelines, pickled by joblib or pickle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.formats import library
+from kubeling.serving.server.tabular import TabularModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["create"]
+
+
+def create(name: str, directory: Path) -> TabularModel:
+    """The model of a folder."""
+    return SklearnModel(name, directory)
+
+
+class SklearnModel(TabularModel):
+    """Predicts with ``predict``, or with ``predict_proba`` if ``PREDICT_PROBA=true``."""
+
+    suffixes = (".joblib", ".pkl", ".pickle")
+    format_name = "sklearn"
+    platform = "sklearn"
+
+    def load_file(self, file: Path) -> None:
+        joblib = library("joblib")
+        try:
+            estimator = joblib.load(file)
+        except ModuleNotFoundError as error:
+            raise ModelLoadError(
+                f"{file.name} needs the Python package {error.name}, which the runtime does not "
+                "have; add it to the runtime's image or serve the model from your own container"
+            ) from error
+        except Exception as error:
+            raise ModelLoadError(
+                f"{file.name} cannot be unpickled ({type(error).__name__}: {error}); was it saved "
+                "with another version of scikit-learn?"
+            ) from error
+        if not hasattr(estimator, "predict"):
+            raise ModelLoadError(
+                f"{file.name} holds a {type(estimator).__name__}, not an estimator"
+            )
+        self._predict = _method(estimator)
+        names = getattr(estimator, "feature_names_in_", None)
+        self.columns = None if names is None else [str(column) for column in names]
+        self.width = getattr(estimator, "n_features_in_", None)
+        self._frame = names is not None and _wants_frame(estimator)
+
+    def predict_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = self._predict(self._table(rows))
+        return found
+
+    def _table(self, rows: NDArray[Any]) -> Any:
+        if not self._frame:
+            return rows
+        return library("pandas").DataFrame(rows, columns=self.columns)
+
+
+def _method(estimator: Any) -> Any:
+    if os.environ.get("PREDICT_PROBA", "").lower() == "true":
+        if not hasattr(estimator, "predict_proba"):
+            raise ModelLoadError(
+                f"PREDICT_PROBA is set, but {type(estimator).__name__} has no predict_proba"
+            )
+        return estimator.predict_proba
+    return estimator.predict
+
+
+def _wants_frame(estimator: Any) -> bool:
+    """Whether it was fitted on a table whose columns it picks by name."""
+    steps = [step for _, step in getattr(estimator, "steps", ())]
+    return any(type(step).__name__ == "ColumnTransformer" for step in [estimator, *steps])

@@ -1,0 +1,66 @@
+"""Which revision, and which of its pods, answers the next request.
+
+Revisions take turns by smooth weighted round-robin, so ten requests at 10% hold exactly one for the
+canary instead of one on average; pods by the fewest requests in flight.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Endpoint", "Splitter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A pod that is ready, at ``host:port``."""
+
+    address: str
+    pod: str
+
+
+@dataclass
+class Splitter:
+    """The turns of one service. Not thread-safe: one event loop uses it."""
+
+    _credit: dict[str, float] = field(default_factory=dict)
+    _in_flight: Counter[str] = field(default_factory=Counter)
+    _turn: int = 0
+
+    def order(
+        self, weights: Mapping[str, int], endpoints: Mapping[str, Sequence[Endpoint]]
+    ) -> list[tuple[str, Endpoint]]:
+        """Endpoints in the order to try: of the revision whose turn it is, then of the others.
+
+        Only revisions with a weight are used, and a turn goes to one that has ready pods.
+        """
+        able = {r: w for r, w in weights.items() if w > 0 and endpoints.get(r)}
+        if not able:
+            return []
+        chosen = self._next(able)
+        others = sorted(able.keys() - {chosen}, key=lambda r: -able[r])
+        self._turn += 1
+        return [(r, e) for r in (chosen, *others) for e in self._by_load(endpoints[r])]
+
+    def started(self, endpoint: Endpoint) -> None:
+        """A request was sent to the endpoint."""
+        self._in_flight[endpoint.address] += 1
+
+    def finished(self, endpoint: Endpoint) -> None:
+        """A request to the endpoint ended."""
+        self._in_flight[endpoint.address] -= 1
+        if self._in_flight[endpoint.address] <= 0:
+            del self._in_flight[endpoint.address]
+
+    def _next(self, weights: Mapping[str, int]) -> str:
+        self._credit = {r: self._credit.get(r, 0.0) + w for r, w in weights.items()}
+        chosen = max(self._credit, key=lambda r: self._credit[r])
+        self._credit[chosen] -= sum(weights.values())
+        return chosen
+
+    def _by_load(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+        count = len(endpoints)
+        turned = [endpoints[(self._turn + i) % count] for i in range(count)]
+        return sorted(turned, key=lambda e: self._in_flight[e.address])

@@ -1,0 +1,270 @@
+"""The status of an InferenceService, derived from what was observed, in one place.
+
+The names and the shape are upstream's, because its SDK and its users' scripts read them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.kube.objects import Obj, deep_copy, generation, name, namespace, set_condition
+from kubeling.serving.names import ComponentName, component_selector, deployment_name
+from kubeling.serving.observation import Failure, ObservedRevision, pod_failure
+from kubeling.serving.revisions import Rollout
+from kubeling.serving.runtimes import Runtime
+
+__all__ = ["Addresses", "Facts", "invalid_status", "running_status", "stopped_status"]
+
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "predictor": "PredictorReady",
+    "transformer": "TransformerReady",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a service is reached."""
+
+    url: str
+    cluster_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a status is derived from."""
+
+    isvc: Obj
+    components: Sequence[ComponentName]
+    latest: int
+    revisions: Mapping[int, ObservedRevision]
+    rollout: Rollout
+    runtime: Runtime | None
+    addresses: Addresses
+
+    def revision_name(self, component: ComponentName, predictor_revision: str) -> str:
+        """The component's revision that goes with a predictor's."""
+        number = predictor_revision.rpartition("-")[2]
+        return deployment_name(name(self.isvc), component, int(number)) if number else ""
+
+    @property
+    def observed_latest(self) -> ObservedRevision | None:
+        return self.revisions.get(self.latest)
+
+
+def running_status(facts: Facts, now: dt.datetime) -> Obj:
+    """The status of a service that can be run."""
+    status = _carried_over(facts.isvc)
+    status["deploymentMode"] = "Standard"
+    status["components"] = {
+        component: _component(facts, component) for component in facts.components
+    }
+    _name_runtime(status, facts.runtime)
+    status["modelStatus"] = _model_status(facts, now)
+    status["replicas"] = _replicas(facts)
+    status["selector"] = component_selector(name(facts.isvc), "predictor")
+    status["url"] = facts.addresses.url
+    status["address"] = {"url": facts.addresses.cluster_url}
+    _set_conditions(status, facts, now)
+    return status
+
+
+def invalid_status(isvc: Obj, reason: str, message: str, now: dt.datetime) -> Obj:
+    """The status of a service whose spec names something that does not exist.
+
+    What ran before goes on running, so the rest of the status stays.
+    """
+    status = _carried_over(isvc)
+    model = status.setdefault("modelStatus", {})
+    model["transitionStatus"] = "InvalidSpec"
+    model["lastFailureInfo"] = {"reason": reason, "message": message}
+    set_condition(status, "PredictorReady", False, reason=reason, message=message, now=now)
+    set_condition(status, "Ready", False, reason=reason, message=message, now=now)
+    return status
+
+
+def stopped_status(isvc: Obj, now: dt.datetime) -> Obj:
+    """The status of a service stopped by its annotation."""
+    status = _carried_over(isvc)
+    for key in ("url", "address", "modelStatus"):
+        status.pop(key, None)
+    status["replicas"] = 0
+    for component in (status.get("components") or {}).values():
+        component["traffic"] = []
+    message = "stopped by the annotation serving.kserve.io/stop; remove it to start again"
+    for kind in ("PredictorReady", "Ready"):
+        set_condition(status, kind, False, reason="Stopped", message=message, now=now)
+    set_condition(status, "Stopped", True, reason="Stopped", message=message, now=now)
+    return status
+
+
+def _carried_over(isvc: Obj) -> Obj:
+    status: Obj = deep_copy(isvc.get("status") or {})
+    status["observedGeneration"] = generation(isvc)
+    return status
+
+
+def _component(facts: Facts, component: ComponentName) -> Obj:
+    before = ((facts.isvc.get("status") or {}).get("components") or {}).get(component) or {}
+    latest = deployment_name(name(facts.isvc), component, facts.latest)
+    observed = facts.observed_latest
+    ready = observed is not None and observed.component_ready(component)
+    history = facts.rollout.history
+    shown = {
+        "latestCreatedRevision": latest,
+        "latestReadyRevision": latest if ready else before.get("latestReadyRevision", ""),
+        "latestRolledoutRevision": facts.revision_name(component, history.latest),
+        "previousRolledoutRevision": facts.revision_name(component, history.previous),
+    }
+    entry: Obj = {key: value for key, value in shown.items() if value}
+    entry["traffic"] = [
+        {**share.to_status(), "revisionName": facts.revision_name(component, share.revision)}
+        for share in facts.rollout.shares
+    ]
+    entry["url"] = entry["restUrl"] = facts.addresses.url.replace(
+        f"{name(facts.isvc)}-", f"{name(facts.isvc)}-{component}-", 1
+    )
+    service = f"{name(facts.isvc)}-{component}.{namespace(facts.isvc)}"
+    entry["address"] = {"url": f"http://{service}.svc.cluster.local"}
+    return entry
+
+
+def _name_runtime(status: Obj, runtime: Runtime | None) -> None:
+    for key in ("servingRuntimeName", "clusterServingRuntimeName"):
+        status.pop(key, None)
+    if runtime is not None:
+        cluster = runtime.kind == "ClusterServingRuntime"
+        status["clusterServingRuntimeName" if cluster else "servingRuntimeName"] = runtime.name
+
+
+def _failure(facts: Facts, component: ComponentName) -> Failure | None:
+    observed = facts.observed_latest
+    if observed is None or observed.component_ready(component):
+        return None
+    return observed.failure(component)
+
+
+def _model_status(facts: Facts, now: dt.datetime) -> Obj:
+    observed = facts.observed_latest
+    loaded = observed is not None and observed.component_ready("predictor")
+    failure = _failure(facts, "predictor")
+    serving = any(
+        (number := int(share.revision.rpartition("-")[2])) in facts.revisions
+        and facts.revisions[number].component_ready("predictor")
+        for share in facts.rollout.shares
+    )
+    states = {
+        "activeModelState": "Loaded" if serving else "",
+        "targetModelState": _target_state(loaded, failure, observed),
+    }
+    status: Obj = {
+        "transitionStatus": _transition(loaded, failure),
+        "states": {key: value for key, value in states.items() if value},
+        "copies": _copies(observed),
+    }
+    if failure is not None and failure.reason != "Unschedulable":
+        status["lastFailureInfo"] = _failure_info(facts, failure)
+    return status
+
+
+def _transition(loaded: bool, failure: Failure | None) -> str:
+    if loaded:
+        return "UpToDate"
+    blocked = failure is not None and failure.reason != "Unschedulable"
+    return "BlockedByFailedLoad" if blocked else "InProgress"
+
+
+def _target_state(loaded: bool, failure: Failure | None, observed: ObservedRevision | None) -> str:
+    if loaded:
+        return "Loaded"
+    if failure is not None and failure.reason != "Unschedulable":
+        return "FailedToLoad"
+    return "Loading" if observed is not None and observed.pods.get("predictor") else "Pending"
+
+
+def _copies(observed: ObservedRevision | None) -> Obj:
+    if observed is None or "predictor" not in observed.deployments:
+        return {"failedCopies": 0, "totalCopies": 0}
+    status = observed.deployments["predictor"].get("status") or {}
+    failed = sum(1 for pod in observed.pods.get("predictor", ()) if pod_failure(pod) is not None)
+    return {"failedCopies": failed, "totalCopies": int(status.get("readyReplicas") or 0)}
+
+
+def _failure_info(facts: Facts, failure: Failure) -> Obj:
+    info: Obj = {
+        "reason": failure.reason,
+        "message": failure.message,
+        "modelRevisionName": deployment_name(name(facts.isvc), "predictor", facts.latest),
+    }
+    if failure.location:
+        info["location"] = failure.location
+    if failure.time:
+        info["time"] = failure.time
+    if failure.exit_code:
+        info["exitCode"] = failure.exit_code
+    return info
+
+
+def _replicas(facts: Facts) -> int:
+    """The predictor's pods of all running revisions, as the scale subresource reports them."""
+    return sum(
+        int((revision.deployments["predictor"].get("status") or {}).get("replicas") or 0)
+        for revision in facts.revisions.values()
+        if "predictor" in revision.deployments
+    )
+
+
+def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
+    status["conditions"] = [
+        c
+        for c in status.get("conditions") or ()
+        if c["type"] != "Stopped"
+        and (c["type"] != "TransformerReady" or "transformer" in facts.components)
+    ]
+    worst: tuple[str, str, str] | None = None
+    for component in facts.components:
+        value, reason, message = _component_condition(facts, component)
+        set_condition(
+            status, _CONDITIONS[component], value, reason=reason, message=message, now=now
+        )
+        if value != "True" and (worst is None or value == "False"):
+            worst = (value, reason, message)
+    reachable = bool(facts.rollout.shares)
+    set_condition(
+        status,
+        "IngressReady",
+        "True" if reachable else "Unknown",
+        reason="" if reachable else "NoReadyRevision",
+        message="" if reachable else "no revision is ready to take requests",
+        now=now,
+    )
+    value, reason, message = worst or ("True", "", "")
+    set_condition(status, "Ready", value, reason=reason, message=message, now=now)
+
+
+def _component_condition(facts: Facts, component: ComponentName) -> tuple[str, str, str]:
+    """Ready means: every revision that should get requests does."""
+    latest = deployment_name(name(facts.isvc), component, facts.latest)
+    observed = facts.observed_latest
+    if observed is not None and observed.component_ready(component):
+        return "True", "", ""
+    if _rolled_back(facts):
+        return "True", "", ""
+    failure = _failure(facts, component)
+    if failure is None:
+        return "Unknown", "RevisionPending", f"revision {latest} is being started"
+    value = "Unknown" if failure.reason == "Unschedulable" else "False"
+    return value, failure.reason, f"revision {latest}: {failure.message}"
+
+
+def _rolled_back(facts: Facts) -> bool:
+    """Whether the newest revision is meant to get no requests, and the one before it does."""
+    stable = facts.rollout.stable
+    number = int(stable.rpartition("-")[2])
+    return (
+        facts.rollout.canary_percent == 0
+        and number in facts.revisions
+        and facts.revisions[number].is_ready(facts.components)
+    )

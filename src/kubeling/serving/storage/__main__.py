@@ -1,0 +1,36 @@
+"""The storage initializer's command: ``python -m kubeling.serving.storage URI DIR [URI DIR …]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kubeling.serving.storage.download import download
+from kubeling.serving.storage.errors import StorageError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetches every model; the last line of a failure becomes the pod's termination message."""
+    if not arguments or len(arguments) % 2:
+        print("usage: storage-initializer URI DIR [URI DIR ...]", file=sys.stderr)
+        return 2
+    for uri, directory in zip(arguments[::2], arguments[1::2], strict=True):
+        started = time.monotonic()
+        try:
+            files = download(uri, Path(directory), os.environ)
+        except StorageError as error:
+            print(f"cannot fetch {uri}: {error}", file=sys.stderr)
+            return 1
+        size = sum(path.stat().st_size for path in files)
+        seconds = time.monotonic() - started
+        print(f"fetched {uri}: {len(files)} files, {size} bytes in {seconds:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,33 @@
+"""Unpacks a model that came as one archive."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from kubeling.serving.storage.errors import StorageError
+
+__all__ = ["is_archive", "unpack"]
+
+_TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file's name says that it is an archive."""
+    return name.lower().endswith((*_TAR, ".zip"))
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpacks into ``target`` and removes the archive; nothing may land outside of it."""
+    try:
+        if archive.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(target)
+        else:
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(target, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise StorageError(f"{archive.name} cannot be unpacked: {error}") from None
+    archive.unlink()

@@ -1,0 +1,53 @@
+"""Addresses of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["SCHEMES", "ModelUri", "UnknownScheme", "parse_uri"]
+
+SCHEMES: Final = ("gs", "s3", "minio", "https", "http", "pvc", "file", "model-registry")
+
+
+class UnknownScheme(ValueError):
+    """The address names a store that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUri:
+    """``scheme://root/path``: ``root`` is a bucket, claim or host; a plain path is a file."""
+
+    scheme: str
+    root: str
+    path: str
+    text: str
+
+    @property
+    def directory_prefix(self) -> str:
+        """The key prefix of what lies under this address, with one slash at its end."""
+        return self.path.rstrip("/") + "/" if self.path.strip("/") else ""
+
+
+def parse_uri(text: str) -> ModelUri:
+    """Reads an address; raises :class:`UnknownScheme` or :class:`ValueError`."""
+    if not text:
+        raise ValueError("is empty; give e.g. gs://bucket/folder or a path")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if not text.startswith("/"):
+            raise ValueError("a plain path must be absolute")
+        return ModelUri("file", "", text, text)
+    if scheme not in SCHEMES:
+        raise UnknownScheme(scheme)
+    if scheme == "file":
+        path = unquote(urlsplit(text).path)
+        if not path.startswith("/"):
+            raise ValueError("must be file:///absolute/path")
+        return ModelUri("file", "", path, text)
+    root, _, path = rest.partition("/")
+    if not root:
+        what = {"pvc": "the claim's name", "model-registry": "the model's name"}
+        raise ValueError(f"names no {what.get(scheme, 'bucket or host')} after {scheme}://")
+    return ModelUri(scheme, root, path, text)

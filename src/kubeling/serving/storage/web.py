@@ -1,0 +1,75 @@
+"""Plain HTTP for the stores: urllib is enough, and is there before anything is installed."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Final
+
+from kubeling.serving.storage.errors import StorageError
+
+__all__ = ["Answer", "HttpStatus", "fetch", "get", "post", "save"]
+
+_TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer in memory."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class HttpStatus(Exception):
+    """The server answered with an error status."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+
+
+def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Reads a small answer; raises :class:`HttpStatus` or :class:`StorageError`."""
+    with fetch(urllib.request.Request(url, headers=dict(headers or {}))) as response:
+        return Answer(response.read(), dict(response.headers))
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Posts a small body; raises :class:`HttpStatus` or :class:`StorageError`."""
+    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
+    with fetch(request) as response:
+        return Answer(response.read(), dict(response.headers))
+
+
+def save(url: str, target: Path, headers: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Streams an answer into a file and returns its headers."""
+    with fetch(urllib.request.Request(url, headers=dict(headers or {}))) as response:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(response, file, 1 << 20)
+        return dict(response.headers)
+
+
+def fetch(request: urllib.request.Request) -> HTTPResponse:
+    """Opens a request; the caller closes it."""
+    try:
+        response: HTTPResponse = urllib.request.urlopen(
+            request, timeout=_TIMEOUT, context=ssl.create_default_context()
+        )
+        return response
+    except urllib.error.HTTPError as error:
+        raise HttpStatus(error.code, error.read()) from None
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        host = request.host
+        raise StorageError(
+            f"cannot reach {host}: {reason}; check the address and this machine's network or proxy"
+        ) from None

@@ -1,0 +1,53 @@
+"""Counts of what each revision answered: what a canary is judged by."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+__all__ = ["TrafficRecord"]
+
+_RECENT: Final = 1000
+
+
+@dataclass
+class RevisionRecord:
+    """One revision's answers by status, and how long the recent ones took."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and quantiles."""
+        taken = sorted(self.seconds)
+        return {
+            "requests": self.statuses.total(),
+            "errors": sum(count for status, count in self.statuses.items() if status >= 500),
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "p50_ms": _quantile(taken, 0.5),
+            "p99_ms": _quantile(taken, 0.99),
+        }
+
+
+@dataclass
+class TrafficRecord:
+    """One service's revisions."""
+
+    revisions: dict[str, RevisionRecord] = field(default_factory=dict)
+
+    def add(self, revision: str, status: int, seconds: float) -> None:
+        """Counts one answer."""
+        record = self.revisions.setdefault(revision, RevisionRecord())
+        record.statuses[status] += 1
+        record.seconds.append(seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """All revisions by name."""
+        return {revision: record.to_json() for revision, record in self.revisions.items()}
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)

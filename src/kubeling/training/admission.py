@@ -1,0 +1,158 @@
+"""What is filled into training jobs when they are written, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from kubeling.kube.admission import Admission, AdmissionRequest
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+from kubeling.training import trainjob_admission
+from kubeling.training.job import JobKind, spelling_of
+from kubeling.training.kinds import KINDS
+
+__all__ = ["MANAGED_BY", "admission_of", "admissions"]
+
+MANAGED_BY: Final = "kubeflow.org/training-operator"
+_MANAGERS: Final = (MANAGED_BY, "kueue.x-k8s.io/multikueue")
+_RESTART_POLICIES: Final = ("Always", "ExitCode", "Never", "OnFailure")
+_DNS_LABEL: Final = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+
+
+def admissions() -> dict[Resource, Admission]:
+    """The admission of every kind of this room."""
+    found = {kind.resource: admission_of(kind) for kind in KINDS}
+    found.update(trainjob_admission.admissions())
+    return found
+
+
+def admission_of(kind: JobKind) -> Admission:
+    """Defaults and rules of one kind of training job."""
+
+    def default(obj: Obj, _: AdmissionRequest) -> None:
+        set_defaults(kind, obj)
+
+    def validate(obj: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
+        return list(violations(kind, obj, old))
+
+    return Admission(default, validate)
+
+
+def set_defaults(kind: JobKind, obj: Obj) -> None:
+    """Fills in what upstream's webhooks do, and the container's name where it is left out."""
+    spec = obj.get("spec")
+    replicas = spec.get(kind.specs_field) if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(replicas, dict):
+        return
+    spec[kind.specs_field] = {
+        spelling_of(role, kind.replica_types): replica for role, replica in replicas.items()
+    }
+    policy = spec.setdefault("runPolicy", {})
+    if isinstance(policy, dict) and policy.get("cleanPodPolicy") is None:
+        policy["cleanPodPolicy"] = "None"
+    if kind.name == "PyTorchJob" and not spec.get("nprocPerNode"):
+        spec["nprocPerNode"] = "auto"
+    for replica in spec[kind.specs_field].values():
+        if isinstance(replica, dict):
+            _default_replica(kind, replica)
+
+
+def _default_replica(kind: JobKind, replica: Obj) -> None:
+    if replica.get("replicas") is None:
+        replica["replicas"] = 1
+    if not replica.get("restartPolicy"):
+        replica["restartPolicy"] = kind.restart_policy
+    containers = _containers(replica)
+    if not any(c.get("name") == kind.container for c in containers):
+        unnamed = next((c for c in containers if not c.get("name")), None)
+        if unnamed is not None:
+            unnamed["name"] = kind.container
+    for container in containers:
+        if container.get("name") == kind.container:
+            ports = container.setdefault("ports", [])
+            if not any(port.get("name") == kind.port_name for port in ports):
+                ports.append({"name": kind.port_name, "containerPort": kind.port})
+
+
+def violations(kind: JobKind, obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Everything wrong with a job."""
+    name = obj.get("metadata", {}).get("name", "")
+    if name and not _DNS_LABEL.match(name):
+        yield FieldError(
+            "metadata.name",
+            "Invalid value",
+            "must be a DNS-1035 label (lowercase letters, digits and '-', beginning with a "
+            "letter), because pods and Services are named after it",
+            name,
+        )
+    spec = obj.get("spec") or {}
+    yield from _run_policy(spec, (old or {}).get("spec"))
+    path = f"spec.{kind.specs_field}"
+    replicas = spec.get(kind.specs_field)
+    if not isinstance(replicas, dict) or not replicas:
+        example = kind.required[0] if kind.required else "Worker"
+        yield FieldError(path, "Required value", f"name at least one role, such as {example}")
+        return
+    yield from _roles(kind, path, replicas)
+    for role, replica in replicas.items():
+        if isinstance(replica, dict):
+            yield from _replica(kind, f"{path}[{role}]", role, replica)
+
+
+def _roles(kind: JobKind, path: str, replicas: Mapping[str, Any]) -> Iterator[FieldError]:
+    for role in replicas:
+        if role not in kind.replica_types:
+            supported = ", ".join(f'"{known}"' for known in kind.replica_types)
+            message = f"supported values: {supported}"
+            yield FieldError(f"{path}[{role}]", "Unsupported value", message, role)
+    for role in kind.required:
+        if role not in replicas:
+            message = f"a {kind.name} needs a {role}; add it"
+            yield FieldError(f"{path}[{role}]", "Required value", message)
+    present = [role for role in kind.singletons if role in replicas]
+    if kind.name == "TFJob" and len(present) > 1:
+        message = "more than one chief or master; keep one of them"
+        yield FieldError(f"{path}[{present[1]}]", "Forbidden", message)
+
+
+def _replica(kind: JobKind, path: str, role: str, replica: Obj) -> Iterator[FieldError]:
+    count = replica.get("replicas")
+    if role in kind.singletons and count != 1:
+        yield FieldError(f"{path}.replicas", "Invalid value", f"must be 1 for {role}", count)
+    policy = replica.get("restartPolicy")
+    if policy not in _RESTART_POLICIES:
+        message = "supported values: " + ", ".join(f'"{p}"' for p in _RESTART_POLICIES)
+        yield FieldError(f"{path}.restartPolicy", "Unsupported value", message, policy)
+    base = f"{path}.template.spec.containers"
+    containers = _containers(replica)
+    if not containers:
+        yield FieldError(base, "Required value", "add the container that trains")
+        return
+    for index, container in enumerate(containers):
+        if not container.get("image"):
+            yield FieldError(f"{base}[{index}].image", "Required value", "name the image to run")
+    if not any(container.get("name") == kind.container for container in containers):
+        message = f'name the container that trains "{kind.container}"'
+        yield FieldError(f"{base}[0].name", "Required value", message)
+
+
+def _run_policy(spec: Obj, old: Obj | None) -> Iterator[FieldError]:
+    path = "spec.runPolicy.managedBy"
+    wanted = (spec.get("runPolicy") or {}).get("managedBy")
+    if wanted is not None and wanted not in _MANAGERS:
+        message = "supported values: " + ", ".join(f'"{m}"' for m in _MANAGERS)
+        yield FieldError(path, "Unsupported value", message, wanted)
+    if old is not None and (old.get("runPolicy") or {}).get("managedBy") != wanted:
+        yield FieldError(path, "Forbidden", "the field is immutable")
+
+
+def _containers(replica: Obj) -> Sequence[Obj]:
+    template = replica.get("template")
+    spec = template.get("spec") if isinstance(template, dict) else None
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    if not isinstance(containers, list):
+        return ()
+    return [container for container in containers if isinstance(container, dict)]

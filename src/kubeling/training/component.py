@@ -1,0 +1,49 @@
+"""Distributed training: the kubeflow.org/v1 jobs and trainer.kubeflow.org's TrainJob."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kubeling.component import Component, Context
+from kubeling.kube.admission import Admission
+from kubeling.kube.controller import Controller
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+__all__ = ["COMPONENT"]
+
+
+def _crds() -> list[Obj]:
+    from kubeling.training.resources import crds
+
+    return crds()
+
+
+def _admission() -> Mapping[Resource, Admission]:
+    from kubeling.training.admission import admissions
+
+    return admissions()
+
+
+def _objects() -> list[Obj]:
+    from kubeling.training.runtimes import builtin_runtimes
+
+    return builtin_runtimes()
+
+
+def _controllers(context: Context) -> list[Controller]:
+    from kubeling.training.controller import controller_of
+    from kubeling.training.kinds import KINDS
+    from kubeling.training.trainjob_controller import train_job_controller
+
+    return [*(controller_of(kind, context) for kind in KINDS), train_job_controller(context)]
+
+
+COMPONENT: Final = Component(
+    name="training",
+    crds=_crds,
+    admission=_admission,
+    objects=_objects,
+    controllers=_controllers,
+)

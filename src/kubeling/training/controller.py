@@ -1,0 +1,146 @@
+"""Carrying out plans for training jobs: one reconciler per kind, all of the same class."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+
+from kubeling.component import Context
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import AlreadyExists, Conflict
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    deletion_requested,
+    format_time,
+    is_owned_by,
+    name,
+    namespace,
+    uid,
+)
+from kubeling.kube.resources import PODS, SERVICES, Resource
+from kubeling.training.admission import MANAGED_BY
+from kubeling.training.job import JobKind, TrainingJob
+from kubeling.training.plan import Note, Plan, plan
+
+__all__ = ["JobReconciler", "controller_of"]
+
+
+def controller_of(kind: JobKind, context: Context) -> Controller:
+    """The controller of one kind of training job."""
+    reconciler = JobReconciler(kind, context)
+    return Controller(
+        name=f"{kind.name.lower()}-controller",
+        resource=kind.resource,
+        reconcile=reconciler.reconcile,
+        owns=(PODS, SERVICES),
+    )
+
+
+class JobReconciler:
+    """Moves the jobs of one kind towards what they ask for."""
+
+    def __init__(self, kind: JobKind, context: Context) -> None:
+        self._kind = kind
+        self._client = context.client
+        self._clock = context.clock
+        self._recorder = context.recorder(f"{kind.name.lower()}-controller")
+        self._jobs = context.informers.of(kind.resource)
+        self._pods = context.informers.of(PODS)
+        self._services = context.informers.of(SERVICES)
+        # Pods deleted (by job) whose disappearance the cache does not show yet: without it, a
+        # failed pod could be counted as restarted twice.
+        self._deleted: dict[Key, set[str]] = {}
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """One pass over one job."""
+        obj = self._jobs.get(*key)
+        if obj is None or deletion_requested(obj):
+            self._deleted.pop(key, None)
+            return None
+        job = TrainingJob(self._kind, obj)
+        if job.run_policy.managed_by not in (None, MANAGED_BY):
+            return None
+        pods = self._owned_pods(key, job)
+        services = self._services.owned_by(job.uid)
+        todo = plan(job, pods, services, self._clock.now())
+        await self._carry_out(key, job, todo)
+        return None if todo.requeue_after is None else Result(todo.requeue_after)
+
+    def _owned_pods(self, key: Key, job: TrainingJob) -> list[Obj]:
+        pods = self._pods.owned_by(job.uid)
+        deleted = self._deleted.get(key)
+        if not deleted:
+            return pods
+        deleted &= {uid(pod) for pod in pods}
+        return [_as_deleted(pod) if uid(pod) in deleted else pod for pod in pods]
+
+    async def _carry_out(self, key: Key, job: TrainingJob, todo: Plan) -> None:
+        if todo.delete_job:
+            await self._client.delete(
+                self._kind.resource, job.name, job.namespace, uid=job.uid, missing_ok=True
+            )
+            return
+        await self._write_status(job, todo)
+        if todo.delete_pods:
+            self._deleted.setdefault(key, set()).update(uid(pod) for pod in todo.delete_pods)
+        await _all(
+            [self._delete(PODS, pod) for pod in todo.delete_pods]
+            + [self._delete(SERVICES, service) for service in todo.delete_services]
+        )
+        await _all(self._create(SERVICES, job, service) for service in todo.create_services)
+        await _all(self._create(PODS, job, pod) for pod in todo.create_pods)
+        for note in todo.notes:
+            await self._record(job, note)
+
+    async def _write_status(self, job: TrainingJob, todo: Plan) -> None:
+        if todo.status == (job.obj.get("status") or {}):
+            return
+        status = {**todo.status, "lastReconcileTime": format_time(self._clock.now())}
+        await self._client.replace_status(self._kind.resource, {**job.obj, "status": status})
+
+    async def _create(self, resource: Resource, job: TrainingJob, obj: Obj) -> None:
+        try:
+            await self._client.create(resource, obj)
+        except AlreadyExists:
+            await self._check_ours(resource, job, obj)
+            return
+        message = f"Created {resource.kind.lower()}: {name(obj)}"
+        await self._recorder.normal(job.obj, f"SuccessfulCreate{resource.kind}", message)
+
+    async def _check_ours(self, resource: Resource, job: TrainingJob, obj: Obj) -> None:
+        """What exists already is ours and merely not in the cache yet, or in our way."""
+        found = await self._client.find(resource, name(obj), job.namespace)
+        if found is not None and is_owned_by(found, job.obj) and not deletion_requested(found):
+            return
+        if found is not None and not is_owned_by(found, job.obj):
+            message = f"{resource.kind} {name(obj)} exists and is not of this job; delete it"
+            await self._recorder.warning(job.obj, f"FailedCreate{resource.kind}", message)
+        raise Conflict(f"{resource.kind} {name(obj)} is still there")
+
+    async def _delete(self, resource: Resource, obj: Obj) -> None:
+        await self._client.delete(
+            resource, name(obj), namespace(obj), uid=uid(obj), missing_ok=True
+        )
+
+    async def _record(self, job: TrainingJob, note: Note) -> None:
+        await self._recorder.event(job.obj, note.type, note.reason, note.message)
+
+
+def _as_deleted(pod: Obj) -> Obj:
+    metadata = pod["metadata"]
+    return {**pod, "metadata": {**metadata, "deletionTimestamp": metadata["creationTimestamp"]}}
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Runs calls side by side; the first failure is raised after the others were cancelled."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(_awaiting(call))
+    except* Exception as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _awaiting(call: Awaitable[None]) -> None:
+    await call

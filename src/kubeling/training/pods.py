@@ -1,0 +1,86 @@
+"""The Pod and the Service of one replica."""
+
+from __future__ import annotations
+
+from kubeling.kube.objects import Obj, deep_copy, new_object
+from kubeling.kube.resources import PODS, SERVICES
+from kubeling.training.job import (
+    JOB_ROLE,
+    REPLICA_INDEX,
+    Env,
+    Replica,
+    TrainingJob,
+)
+
+__all__ = ["pod", "service"]
+
+
+def pod(job: TrainingJob, replica: Replica) -> Obj:
+    """The pod of a replica: the role's template with the job's labels and environment."""
+    spec = job.replica_specs[replica.type]
+    template: Obj = deep_copy(spec.template)
+    metadata = template.get("metadata") or {}
+    content: Obj = template.get("spec") or {}
+    policy = job.restart_policy(replica.type)
+    # The agent restarts nothing under ExitCode: only the operator can tell the codes apart.
+    content["restartPolicy"] = "Never" if policy == "ExitCode" else policy
+    scheduling = job.run_policy.scheduling_policy
+    if scheduling is not None and scheduling.priority_class:
+        content.setdefault("priorityClassName", scheduling.priority_class)
+    _add_environment(job, content, job.kind.environment(job, replica))
+    return new_object(
+        PODS,
+        job.pod_name(replica),
+        job.namespace,
+        labels={**(metadata.get("labels") or {}), **labels(job, replica)},
+        annotations=metadata.get("annotations"),
+        owner=job.obj,
+        spec=content,
+    )
+
+
+def service(job: TrainingJob, replica: Replica) -> Obj:
+    """The headless Service through which the other replicas find this one by name.
+
+    Addresses are published before the pod is ready, because the processes wait for one another
+    while they start.
+    """
+    ports = [
+        {"name": port.get("name") or f"port-{port['containerPort']}", "port": port["containerPort"]}
+        for port in job.default_container(replica.type).get("ports") or ()
+    ]
+    if not any(port["name"] == job.kind.port_name for port in ports):
+        ports.append({"name": job.kind.port_name, "port": job.kind.port})
+    selector = {**job.labels(replica.type), REPLICA_INDEX: str(replica.index)}
+    return new_object(
+        SERVICES,
+        job.pod_name(replica),
+        job.namespace,
+        labels=labels(job, replica),
+        owner=job.obj,
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selector,
+            "ports": ports,
+        },
+    )
+
+
+def labels(job: TrainingJob, replica: Replica) -> dict[str, str]:
+    """The labels of a replica's pod and Service."""
+    found = {**job.labels(replica.type), REPLICA_INDEX: str(replica.index)}
+    if replica == job.leader:
+        found[JOB_ROLE] = "master"
+    return found
+
+
+def _add_environment(job: TrainingJob, content: Obj, variables: Env) -> None:
+    """Gives the containers the variables they do not set themselves."""
+    for container in content.get("containers") or ():
+        if job.kind.only_default_container and container.get("name") != job.kind.container:
+            continue
+        own = container.get("env") or []
+        taken = {entry.get("name") for entry in own}
+        # First, so that the container's own entries may refer to them as $(NAME).
+        container["env"] = [*(v for v in variables if v["name"] not in taken), *own]

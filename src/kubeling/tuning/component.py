@@ -1,0 +1,43 @@
+"""Hyperparameter tuning: Katib's Experiment, Suggestion and Trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kubeling.component import Component, Context
+from kubeling.kube.admission import Admission
+from kubeling.kube.controller import Controller
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+__all__ = ["COMPONENT"]
+
+
+def _crds() -> list[Obj]:
+    from kubeling.tuning.resources import crds
+
+    return crds()
+
+
+def _admission() -> Mapping[Resource, Admission]:
+    from kubeling.tuning.admission import admissions
+
+    return admissions()
+
+
+def _controllers(context: Context) -> list[Controller]:
+    from kubeling.tuning.experiment_controller import experiment_controller
+    from kubeling.tuning.suggestion_controller import suggestion_controller
+    from kubeling.tuning.trial_controller import trial_controller
+
+    return [
+        experiment_controller(context),
+        suggestion_controller(context),
+        trial_controller(context),
+    ]
+
+
+COMPONENT: Final = Component(
+    name="tuning", crds=_crds, admission=_admission, controllers=_controllers
+)

@@ -1,0 +1,236 @@
+"""An experiment's status: a function of its trials, the suggestion and the status before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.kube.objects import (
+    Obj,
+    condition,
+    deep_copy,
+    format_time,
+    is_condition_true,
+    name,
+    remove_condition,
+    set_condition,
+)
+from kubeling.tuning.metrics import strategy_value
+from kubeling.tuning.trial_status import TrialPhase, phase_of
+
+__all__ = ["END_REACHED", "GOAL_REACHED", "MAX_TRIALS_REACHED", "Tally", "has_ended", "status_of"]
+
+GOAL_REACHED: Final = "ExperimentGoalReached"
+MAX_TRIALS_REACHED: Final = "ExperimentMaxTrialsReached"
+END_REACHED: Final = "ExperimentSuggestionEndReached"
+FAILED: Final = "ExperimentFailed"
+
+_LISTS: Final = {
+    TrialPhase.PENDING: ("pendingTrialList", "trialsPending"),
+    TrialPhase.RUNNING: ("runningTrialList", "trialsRunning"),
+    TrialPhase.SUCCEEDED: ("succeededTrialList", "trialsSucceeded"),
+    TrialPhase.FAILED: ("failedTrialList", "trialsFailed"),
+    TrialPhase.KILLED: ("killedTrialList", "trialsKilled"),
+    TrialPhase.EARLY_STOPPED: ("earlyStoppedTrialList", "trialsEarlyStopped"),
+    TrialPhase.METRICS_UNAVAILABLE: ("metricsUnavailableTrialList", "trialMetricsUnavailable"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The trials by phase, oldest first."""
+
+    by_phase: Mapping[TrialPhase, tuple[Obj, ...]]
+
+    @classmethod
+    def of(cls, trials: Sequence[Obj]) -> Tally:
+        ordered = sorted(
+            trials, key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t))
+        )
+        phases = [(phase_of(trial), trial) for trial in ordered]
+        return cls({p: tuple(t for phase, t in phases if phase is p) for p in TrialPhase})
+
+    def count(self, *phases: TrialPhase) -> int:
+        return sum(len(self.by_phase[phase]) for phase in phases)
+
+    @property
+    def active(self) -> tuple[Obj, ...]:
+        """The trials that have not ended."""
+        return self.by_phase[TrialPhase.PENDING] + self.by_phase[TrialPhase.RUNNING]
+
+    @property
+    def total(self) -> int:
+        return self.count(*TrialPhase)
+
+    @property
+    def ended(self) -> int:
+        return self.total - len(self.active)
+
+    @property
+    def without_value(self) -> int:
+        """The trials that count as failed."""
+        return self.count(TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE)
+
+
+def has_ended(experiment: Obj) -> bool:
+    """Whether the experiment succeeded or failed."""
+    return is_condition_true(experiment, "Succeeded") or is_condition_true(experiment, "Failed")
+
+
+def status_of(experiment: Obj, tally: Tally, suggestion: Obj | None, now: dt.datetime) -> Obj:
+    """The status, with the conditions that follow from it."""
+    status: Obj = deep_copy(experiment.get("status") or {})
+    status.setdefault("startTime", format_time(now))
+    _set(status, "Created", True, "ExperimentCreated", "Experiment is created", now)
+    _count(status, tally)
+    best = _best(experiment["spec"]["objective"], tally)
+    if best is not None:
+        status["currentOptimalTrial"] = best
+    _conclude(experiment, status, tally, suggestion, now)
+    return status
+
+
+def _count(status: Obj, tally: Tally) -> None:
+    for phase, (listed, counted) in _LISTS.items():
+        names = [name(trial) for trial in tally.by_phase[phase]]
+        for field, value in ((listed, names), (counted, len(names))):
+            if value:
+                status[field] = value
+            else:
+                status.pop(field, None)
+    status["trials"] = tally.total
+
+
+def _best(objective: Mapping[str, Any], tally: Tally) -> Obj | None:
+    """The best of the trials that measured something; the earlier of equal ones."""
+    sign = 1 if objective.get("type") == "minimize" else -1
+    measured = tally.by_phase[TrialPhase.SUCCEEDED] + tally.by_phase[TrialPhase.EARLY_STOPPED]
+    rated = [
+        (sign * value, place, trial)
+        for place, trial in enumerate(measured)
+        if (value := strategy_value(objective, trial["status"].get("observation"))) is not None
+    ]
+    if not rated:
+        return None
+    _, _, trial = min(rated, key=lambda entry: entry[:2])
+    return {
+        "bestTrialName": name(trial),
+        "parameterAssignments": trial["spec"].get("parameterAssignments") or [],
+        "observation": trial["status"]["observation"],
+    }
+
+
+def _conclude(
+    experiment: Obj, status: Obj, tally: Tally, suggestion: Obj | None, now: dt.datetime
+) -> None:
+    if has_ended(experiment):
+        if not _may_go_on(experiment, tally):
+            return
+        remove_condition(status, ["Succeeded"])
+        status.pop("completionTime", None)
+        message = "Experiment is restarted"
+        _set(status, "Restarting", True, "ExperimentRestarting", message, now)
+    verdict = _verdict(experiment, status, tally, suggestion)
+    if verdict is None:
+        if tally.total:
+            remove_condition(status, ["Restarting"])
+            message = "Experiment is running"
+            _set(status, "Running", True, "ExperimentRunning", message, now)
+        return
+    outcome, reason, message = verdict
+    _set(status, "Running", False, reason, message, now)
+    remove_condition(status, ["Restarting"])
+    _set(status, outcome, True, reason, message, now)
+    status["completionTime"] = format_time(now)
+
+
+def _may_go_on(experiment: Obj, tally: Tally) -> bool:
+    """Whether a finished experiment was given more trials."""
+    spec = experiment["spec"]
+    succeeded = condition(experiment, "Succeeded")
+    most = spec.get("maxTrialCount")
+    return (
+        succeeded is not None
+        and succeeded.status == "True"
+        and succeeded.reason == MAX_TRIALS_REACHED
+        and spec.get("resumePolicy") in ("LongRunning", "FromVolume")
+        and (most is None or most > tally.ended)
+    )
+
+
+def _verdict(
+    experiment: Obj, status: Obj, tally: Tally, suggestion: Obj | None
+) -> tuple[str, str, str] | None:
+    """The outcome, its reason and a message, once there is one."""
+    spec = experiment["spec"]
+    if _goal_reached(spec["objective"], status):
+        message = "Experiment has succeeded because Objective goal has reached"
+        return "Succeeded", GOAL_REACHED, message
+    allowed = spec.get("maxFailedTrialCount")
+    if allowed is not None and tally.without_value and tally.without_value >= allowed:
+        return "Failed", FAILED, _too_many_failures(tally)
+    most = spec.get("maxTrialCount")
+    if most is not None and tally.ended >= most:
+        message = "Experiment has succeeded because max trial count has reached"
+        return "Succeeded", MAX_TRIALS_REACHED, message
+    if suggestion is None:
+        return None
+    failed = condition(suggestion, "Failed")
+    if failed is not None and failed.status == "True":
+        return "Failed", FAILED, f"Suggestion {name(suggestion)} has failed: {failed.message}"
+    if _is_exhausted(suggestion) and not tally.active and tally.total >= _proposed(suggestion):
+        message = "Experiment has succeeded because suggestion service has reached the end"
+        return "Succeeded", END_REACHED, message
+    return None
+
+
+def _goal_reached(objective: Mapping[str, Any], status: Obj) -> bool:
+    goal = objective.get("goal")
+    best = (status.get("currentOptimalTrial") or {}).get("observation")
+    value = strategy_value(objective, best)
+    if goal is None or value is None:
+        return False
+    wanted = float(goal)
+    return value <= wanted if objective.get("type") == "minimize" else value >= wanted
+
+
+def _too_many_failures(tally: Tally) -> str:
+    """Upstream's sentence, and what the first failed trial said."""
+    failed = (*tally.by_phase[TrialPhase.FAILED], *tally.by_phase[TrialPhase.METRICS_UNAVAILABLE])
+    first = failed[0]
+    said = next(
+        (
+            c.get("message", "")
+            for c in first["status"]["conditions"]
+            if c.get("type") == phase_of(first).value
+        ),
+        "",
+    )
+    return (
+        "Experiment has failed because max failed count has reached "
+        f"({tally.without_value} trials); {name(first)}: {said}"
+    )
+
+
+def _is_exhausted(suggestion: Obj) -> bool:
+    found = condition(suggestion, "Succeeded")
+    return found is not None and found.status == "True" and found.reason == END_REACHED
+
+
+def _proposed(suggestion: Obj) -> int:
+    return len((suggestion.get("status") or {}).get("suggestions") or ())
+
+
+def _set(status: Obj, type: str, value: bool, reason: str, message: str, now: dt.datetime) -> None:
+    set_condition(
+        status,
+        type,
+        value,
+        reason=reason,
+        message=message,
+        now=now,
+        to_end=True,
+        stamp_update=True,
+    )

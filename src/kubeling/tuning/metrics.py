@@ -1,0 +1,164 @@
+"""Reading metrics out of what a trial prints, and summing them up.
+
+TEXT lines hold ``name=value`` pairs, or whatever the user's filters match; JSON lines are objects.
+Unlike upstream's collector, numbers in JSON count as well as strings, and a line that is not JSON
+is passed over.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.kube.objects import Obj, parse_time
+
+__all__ = ["UNAVAILABLE", "Reading", "Summary", "number", "parser", "strategy_value", "summarise"]
+
+UNAVAILABLE: Final = "unavailable"
+_PAIR: Final = re.compile(
+    r"([\w|-]+)\s*=\s*([+-]?(?:\d+\.?\d*(?:[Ee][+-]?\d+)?|\.\d+(?:[Ee][+-]?\d+)?|nan|inf(?:inity)?))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of one metric, as it was written."""
+
+    name: str
+    value: str
+    time: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What becomes of a metric's readings."""
+
+    min: str
+    max: str
+    latest: str
+
+    def pick(self, strategy: str) -> str:
+        """The value a strategy chooses."""
+        match strategy:
+            case "min":
+                return self.min
+            case "max":
+                return self.max
+            case _:
+                return self.latest
+
+
+LineParser = Callable[[str], Iterable[Reading]]
+
+
+def parser(collector: Obj, names: Sequence[str]) -> LineParser:
+    """A function that reads the wanted metrics from a line."""
+    source = collector.get("source") or {}
+    wanted = frozenset(names)
+    if (source.get("fileSystemPath") or {}).get("format") == "JSON":
+        return lambda line: _json(line, wanted)
+    formats = (source.get("filter") or {}).get("metricsFormat") or ()
+    patterns = [re.compile(text) for text in formats] or [_PAIR]
+    return lambda line: _text(line, patterns, wanted)
+
+
+def _text(line: str, patterns: Iterable[re.Pattern[str]], wanted: frozenset[str]) -> list[Reading]:
+    found: list[Reading] = []
+    for pattern in patterns:
+        for match in pattern.finditer(line):
+            name, value = (match[1] or "").strip(), (match[2] or "").strip()
+            if name in wanted and number(value) is not None:
+                found.append(Reading(name, value, _leading_time(line)))
+    return found
+
+
+def _leading_time(line: str) -> dt.datetime | None:
+    first = line.split(maxsplit=1)[0]
+    return _time(first) if "T" in first else None
+
+
+def _time(text: str) -> dt.datetime | None:
+    try:
+        return parse_time(text)
+    except ValueError:
+        return None
+
+
+def _json(line: str, wanted: frozenset[str]) -> Iterator[Reading]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return
+    if not isinstance(record, dict):
+        return
+    for name in wanted & record.keys():
+        value = record[name]
+        text = value if isinstance(value, str) else json.dumps(value)
+        if number(text) is not None:
+            yield Reading(name, text, _json_time(record.get("timestamp")))
+
+
+def _json_time(value: Any) -> dt.datetime | None:
+    if isinstance(value, str):
+        return _time(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return dt.datetime.fromtimestamp(value, dt.UTC)
+    return None
+
+
+def number(text: str | None) -> float | None:
+    """The number a text stands for; ``None`` for ``unavailable`` and the like."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def summarise(
+    readings: Iterable[Reading], before: Mapping[str, Summary] | None = None
+) -> dict[str, Summary]:
+    """Each metric's smallest, largest and last value, in the words they were written in.
+
+    A NaN is nobody's smallest or largest value, but can be the last.
+    """
+    found = dict(before or {})
+    for reading in readings:
+        known = found.get(reading.name)
+        if known is None:
+            found[reading.name] = Summary(reading.value, reading.value, reading.value)
+        else:
+            found[reading.name] = Summary(
+                min(known.min, reading.value, key=_low),
+                max(known.max, reading.value, key=_high),
+                reading.value,
+            )
+    return found
+
+
+def _low(text: str) -> float:
+    value = float(text)
+    return math.inf if math.isnan(value) else value
+
+
+def _high(text: str) -> float:
+    value = float(text)
+    return -math.inf if math.isnan(value) else value
+
+
+def strategy_value(objective: Mapping[str, Any], observation: Obj | None) -> float | None:
+    """The objective's value in an observation, by the strategy chosen for it."""
+    metric_name = objective.get("objectiveMetricName")
+    default = "min" if objective.get("type") == "minimize" else "max"
+    strategies = {s.get("name"): s.get("value") for s in objective.get("metricStrategies") or ()}
+    strategy = strategies.get(metric_name, default)
+    for metric in (observation or {}).get("metrics") or ():
+        if metric.get("name") == metric_name:
+            value = number(metric.get(strategy))
+            return None if value is None or math.isnan(value) else value
+    return None

@@ -1,0 +1,110 @@
+"""The rules of a trial template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.tuning import gjson
+from kubeling.tuning.templates import is_meta_reference, placeholders
+
+__all__ = ["template_errors"]
+
+_PATH: Final = "spec.trialTemplate"
+
+
+def template_errors(spec: Obj) -> Iterator[FieldError]:
+    """What is wrong with ``spec.trialTemplate``."""
+    template = spec.get("trialTemplate")
+    if not isinstance(template, dict):
+        message = (
+            "say what a trial runs: trialSpec (a Job, say), trialParameters and "
+            "primaryContainerName"
+        )
+        yield FieldError(_PATH, "Required value", message)
+        return
+    yield from _source(template)
+    if not template.get("primaryContainerName"):
+        path = f"{_PATH}.primaryContainerName"
+        yield FieldError(path, "Required value", "name the container whose metrics count")
+    for field in ("successCondition", "failureCondition"):
+        yield from _condition(field, template.get(field))
+    yield from _trial_parameters(spec, template)
+
+
+def _source(template: Obj) -> Iterator[FieldError]:
+    inline, config_map = template.get("trialSpec"), template.get("configMap")
+    if bool(inline) == bool(config_map):
+        message = "give exactly one of trialSpec and configMap"
+        yield FieldError(f"{_PATH}.trialSpec", "Required value", message)
+    elif isinstance(inline, dict):
+        for field in ("apiVersion", "kind"):
+            if not inline.get(field):
+                message = "name what kind of object a trial is"
+                yield FieldError(f"{_PATH}.trialSpec.{field}", "Required value", message)
+        for field in ("name", "namespace"):
+            if (inline.get("metadata") or {}).get(field):
+                path = f"{_PATH}.trialSpec.metadata.{field}"
+                yield FieldError(path, "Forbidden", "every trial gets its own; remove it")
+    elif isinstance(config_map, dict):
+        for field in ("configMapName", "configMapNamespace", "templatePath"):
+            if not config_map.get(field):
+                path = f"{_PATH}.configMap.{field}"
+                yield FieldError(path, "Required value", "say where the template is kept")
+
+
+def _condition(field: str, value: Any) -> Iterator[FieldError]:
+    path = f"{_PATH}.{field}"
+    if not value:
+        message = "say how this kind of trial shows its end (a GJSON path into the object)"
+        yield FieldError(path, "Required value", message)
+        return
+    try:
+        gjson.parse(str(value))
+    except gjson.PathError as error:
+        yield FieldError(path, "Invalid value", str(error), value)
+
+
+def _trial_parameters(spec: Obj, template: Obj) -> Iterator[FieldError]:
+    path = f"{_PATH}.trialParameters"
+    declared = template.get("trialParameters") or []
+    if not declared:
+        message = "declare at least one, and use it as ${trialParameters.<name>} in the template"
+        yield FieldError(path, "Required value", message)
+        return
+    searched = {parameter.get("name") for parameter in spec.get("parameters") or ()}
+    names: set[str] = set()
+    for index, parameter in enumerate(declared):
+        yield from _trial_parameter(f"{path}[{index}]", parameter, names, searched)
+    if isinstance(template.get("trialSpec"), dict):
+        yield from _use(path, names, placeholders(template["trialSpec"]))
+
+
+def _trial_parameter(
+    path: str, parameter: Obj, names: set[str], searched: set[Any]
+) -> Iterator[FieldError]:
+    name, reference = str(parameter.get("name") or ""), str(parameter.get("reference") or "")
+    if not name:
+        yield FieldError(f"{path}.name", "Required value", "name the placeholder")
+    elif name in names:
+        yield FieldError(f"{path}.name", "Duplicate value", "", name)
+    elif "{" in name or "}" in name:
+        yield FieldError(f"{path}.name", "Invalid value", "must not hold braces", name)
+    names.add(name)
+    if not reference:
+        message = "name the parameter of the experiment it stands for"
+        yield FieldError(f"{path}.reference", "Required value", message)
+    elif reference not in searched and not is_meta_reference(reference):
+        message = "is neither a parameter of the experiment nor ${trialSpec.<field>}"
+        yield FieldError(f"{path}.reference", "Invalid value", message, reference)
+
+
+def _use(path: str, declared: set[str], used: set[str]) -> Iterator[FieldError]:
+    for name in sorted(used - declared):
+        message = f"the template uses ${{trialParameters.{name}}}; declare it"
+        yield FieldError(path, "Required value", message)
+    for name in sorted(declared - used - {""}):
+        message = f"the template does not use ${{trialParameters.{name}}}"
+        yield FieldError(path, "Invalid value", message, name)

@@ -1,0 +1,94 @@
+"""What happens to a Workflow after its end: labels, leftover pods, claims, and its own deletion."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from kubeling.component import Context
+from kubeling.kube.controller import Result
+from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
+from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.pods import LABEL_COMPLETED
+from kubeling.workflows.resources import WORKFLOWS
+from kubeling.workflows.specs import claim_name
+
+__all__ = ["LABEL_PHASE", "Completion", "delete_at"]
+
+LABEL_PHASE: Final = "workflows.argoproj.io/phase"
+
+
+class Completion:
+    """Tidies up after Workflows that have come to their end."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._clock = context.clock
+        self._pods = context.informers.of(PODS)
+
+    async def reconcile(self, workflow: Obj) -> Result | None:
+        """Does what is due; asks to be called again for what is not yet."""
+        due = delete_at(workflow)
+        now = self._clock.now()
+        if due is not None and due <= now:
+            await self._client.delete(
+                WORKFLOWS,
+                name(workflow),
+                namespace(workflow),
+                uid=uid(workflow),
+                propagation="Background",
+                missing_ok=True,
+            )
+            return None
+        await self._label(workflow)
+        await self._remove_pods(workflow)
+        await self._remove_claims(workflow)
+        return Result((due - now).total_seconds()) if due is not None else None
+
+    async def _label(self, workflow: Obj) -> None:
+        wanted = {LABEL_PHASE: workflow["status"]["phase"], LABEL_COMPLETED: "true"}
+        if any(labels(workflow).get(key) != value for key, value in wanted.items()):
+            patch = {"metadata": {"labels": wanted}}
+            await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
+
+    async def _remove_pods(self, workflow: Obj) -> None:
+        succeeded = workflow["status"]["phase"] == "Succeeded"
+        strategy = (_spec(workflow).get("podGC") or {}).get("strategy") or ""
+        everything = strategy in ("OnPodCompletion", "OnWorkflowCompletion") or (
+            strategy == "OnWorkflowSuccess" and succeeded
+        )
+        for pod in self._pods.owned_by(uid(workflow)):
+            phase = (pod.get("status") or {}).get("phase")
+            unwanted = strategy == "OnPodSuccess" and phase == "Succeeded"
+            if everything or unwanted or phase not in ("Succeeded", "Failed"):
+                await self._client.delete(PODS, name(pod), namespace(pod), missing_ok=True)
+
+    async def _remove_claims(self, workflow: Obj) -> None:
+        spec = _spec(workflow)
+        strategy = (spec.get("volumeClaimGC") or {}).get("strategy") or "OnWorkflowSuccess"
+        if workflow["status"]["phase"] != "Succeeded" and strategy != "OnWorkflowCompletion":
+            return
+        for claim in spec.get("volumeClaimTemplates") or ():
+            await self._client.delete(
+                PERSISTENT_VOLUME_CLAIMS,
+                claim_name(workflow, claim),
+                namespace(workflow),
+                missing_ok=True,
+            )
+
+
+def _spec(workflow: Obj) -> Obj:
+    """The spec with, under it, the template's as it was when the Workflow ran."""
+    stored: Obj = workflow["status"].get("storedWorkflowTemplateSpec") or {}
+    return {**stored, **workflow["spec"]}
+
+
+def delete_at(workflow: Obj) -> dt.datetime | None:
+    """When a finished Workflow is to be deleted, if ever."""
+    status = workflow["status"]
+    strategy = _spec(workflow).get("ttlStrategy") or {}
+    key = "secondsAfterSuccess" if status["phase"] == "Succeeded" else "secondsAfterFailure"
+    seconds = strategy.get(key, strategy.get("secondsAfterCompletion"))
+    if seconds is None or not status.get("finishedAt"):
+        return None
+    return parse_time(status["finishedAt"]) + dt.timedelta(seconds=int(seconds))

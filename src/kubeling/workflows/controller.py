@@ -1,0 +1,330 @@
+"""The edge of the workflows room: reads the API, lets executions decide, and does what they say.
+
+Per Workflow one :class:`Run` is kept in memory; it can be thrown away at any time. The order of
+writes makes a crash harmless: pods are created (their names follow from the nodes) before the
+status mentions them, and deleted only after it has their results. The status is written at once
+when the phase changes and otherwise at most every :data:`WRITE_INTERVAL`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from kubeling.component import Context
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    controller_of,
+    deletion_requested,
+    generation,
+    is_owned_by,
+    name,
+    namespace,
+    new_object,
+    resource_version,
+    uid,
+)
+from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.completion import LABEL_PHASE, Completion
+from kubeling.workflows.execution import Actions, Execution
+from kubeling.workflows.observation import PodObservation, observe_pod
+from kubeling.workflows.pods import LABEL_COMPLETED, NODE_ID, Store
+from kubeling.workflows.resources import (
+    CLUSTER_WORKFLOW_TEMPLATES,
+    WORKFLOW_TEMPLATES,
+    WORKFLOWS,
+)
+from kubeling.workflows.specs import claim_name, effective_spec
+from kubeling.workflows.store import fetch_stored, store_of
+from kubeling.workflows.templates import Library, Missing
+from kubeling.workflows.writing import StatusWriter
+
+__all__ = ["WRITE_INTERVAL", "WorkflowReconciler", "controllers"]
+
+WRITE_INTERVAL: Final = 0.25
+_RETRY_QUOTA: Final = 2.0
+_CREATE_AT_ONCE: Final = 16
+_FINAL: Final = ("Succeeded", "Failed", "Error")
+
+
+def controllers(context: Context) -> list[Controller]:
+    """The controllers of this room."""
+    reconciler = WorkflowReconciler(context)
+    context.informers.of(PODS).add_handler(reconciler.pod_changed)
+    return [Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)]
+
+
+class Run:
+    """A Workflow under way: its execution, and what has not been done or written yet."""
+
+    def __init__(self, workflow: Obj, template_spec: Obj | None, store: Store) -> None:
+        status = workflow.get("status") or {}
+        spec = effective_spec(workflow, template_spec)
+        library = Library(name(workflow), spec, dict(status.get("storedTemplates") or {}))
+        self.workflow = workflow
+        self.template_spec = template_spec
+        self.execution = Execution(workflow, spec, store, library)
+        self.writer = StatusWriter(status)
+        self.todo = Actions()
+        self.versions: deque[str] = deque([resource_version(workflow)], maxlen=64)
+        self.written_at = float("-inf")
+        self.claimed = False
+
+    @property
+    def unwritten(self) -> bool:
+        execution = self.execution
+        return bool(
+            execution.changed or execution.status_changed or execution.library.stored_changed
+        )
+
+    def takes(self, workflow: Obj) -> bool:
+        """Whether the Workflow as it is now is one this run has written, or equals it."""
+        version = resource_version(workflow)
+        if version in self.versions:
+            return True
+        if not self.writer.knows((workflow.get("status") or {}).get("nodes") or {}):
+            return False
+        self.versions.append(version)
+        if generation(workflow) != generation(self.workflow):
+            self.execution.spec = effective_spec(workflow, self.template_spec)
+            self.execution.forget_frames()
+        self.workflow = workflow
+        return True
+
+
+class WorkflowReconciler:
+    """Brings Workflows forward."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._clock = context.clock
+        self._workflows = context.informers.of(WORKFLOWS)
+        self._pods = context.informers.of(PODS)
+        self._recorder = context.recorder("workflow-controller")
+        self._store = store_of(context.settings.artifacts_uri)
+        self._runs: dict[str, Run] = {}
+        self._news: dict[str, dict[str, PodObservation]] = {}
+        self._completion = Completion(context)
+
+    def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Notes news of a pod for the next reconciliation of its Workflow."""
+        pod = new or old
+        owner = controller_of(pod) if pod is not None else None
+        if pod is None or owner is None or owner.get("kind") != WORKFLOWS.kind:
+            return
+        if owner["uid"] in self._runs:
+            seen = observe_pod(pod, deleted=new is None)
+            if seen is not None:
+                self._news.setdefault(owner["uid"], {})[seen.node_id] = seen
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Takes in what happened to one Workflow and does what follows."""
+        workflow = self._workflows.get(*key)
+        if workflow is None or deletion_requested(workflow):
+            self._forget_missing()
+            return None
+        if (workflow.get("status") or {}).get("phase") in _FINAL:
+            self._runs.pop(uid(workflow), None)
+            self._news.pop(uid(workflow), None)
+            return await self._completion.reconcile(workflow)
+        run = self._runs.get(uid(workflow))
+        if run is not None and not run.takes(workflow):
+            self._runs.pop(uid(workflow))
+            run = None
+        if run is None:
+            run = await self._load(workflow)
+            if run is None:
+                return None
+        try:
+            return await self._advance(run)
+        except BaseException:
+            # What is in memory may be half-done; what is stored is not.
+            self._runs.pop(uid(workflow), None)
+            raise
+
+    def _forget_missing(self) -> None:
+        alive = {uid(workflow) for workflow in self._workflows.list()}
+        for key in [key for key in self._runs if key not in alive]:
+            self._runs.pop(key)
+            self._news.pop(key, None)
+
+    async def _load(self, workflow: Obj) -> Run | None:
+        if workflow.get("status"):
+            fresh = await self._client.find(WORKFLOWS, name(workflow), namespace(workflow))
+            if fresh is None or uid(fresh) != uid(workflow):
+                return None
+            workflow = fresh
+            if (workflow.get("status") or {}).get("phase") in _FINAL:
+                return None
+        template_spec: Obj | None = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
+        reference = workflow["spec"].get("workflowTemplateRef")
+        if reference and template_spec is None:
+            kind = "cluster" if reference.get("clusterScope") else "namespaced"
+            template_spec = await self._fetch(kind, reference.get("name", ""), workflow)
+            if template_spec is None:
+                await self._refuse(workflow, reference)
+                return None
+        run = self._runs[uid(workflow)] = Run(workflow, template_spec, self._store)
+        pods = self._pods.owned_by(uid(workflow))
+        seen = [s for pod in pods if (s := observe_pod(pod)) is not None]
+        self._news[uid(workflow)] = {s.node_id: s for s in seen}
+        return run
+
+    async def _refuse(self, workflow: Obj, reference: Obj) -> None:
+        resource = (
+            CLUSTER_WORKFLOW_TEMPLATES if reference.get("clusterScope") else WORKFLOW_TEMPLATES
+        )
+        message = f'{resource.qualified} "{reference.get("name")}" not found'
+        run = Run(workflow, {}, self._store)
+        run.execution.now = self._clock.now()
+        run.execution.started_at = run.execution.stamp()
+        run.execution.end("Error", message)
+        run.template_spec = None
+        await self._write(run)
+
+    async def _advance(self, run: Run) -> Result | None:
+        execution = run.execution
+        if not run.claimed:
+            await self._claim_volumes(run)
+        seen = list(self._news.pop(uid(run.workflow), {}).values())
+        await self._read_large(seen, namespace(run.workflow))
+        actions = await self._decide(run, seen)
+        run.todo.create.update(actions.create)
+        run.todo.stop.update(actions.stop)
+        await self._create_pods(run)
+        urgent = execution.phase != run.writer.phase or bool(run.todo.stop)
+        waited = self._clock.monotonic() - run.written_at
+        if run.unwritten and (urgent or waited >= WRITE_INTERVAL):
+            await self._write(run)
+            await self._stop_pods(run)
+            waited = 0.0
+        if execution.finished:
+            return None
+        return self._next(run, waited)
+
+    async def _decide(self, run: Run, seen: Sequence[PodObservation]) -> Actions:
+        while True:
+            try:
+                return run.execution.advance(self._clock.now(), seen)
+            except Missing as missing:
+                found = await self._fetch(missing.kind, missing.name, run.workflow)
+                run.execution.library.objects[missing.kind, missing.name] = found
+
+    async def _fetch(self, kind: str, wanted: str, workflow: Obj) -> Obj | None:
+        where = namespace(workflow)
+        match kind:
+            case "configmap":
+                return await self._client.find(CONFIG_MAPS, wanted, where)
+            case "cluster":
+                found = await self._client.find(CLUSTER_WORKFLOW_TEMPLATES, wanted)
+            case _:
+                found = await self._client.find(WORKFLOW_TEMPLATES, wanted, where)
+        return found["spec"] if found is not None else None
+
+    async def _read_large(self, seen: Iterable[PodObservation], where: str) -> None:
+        for observation in seen:
+            if observation.report.stored:
+                await asyncio.to_thread(fetch_stored, observation, self._store, where)
+
+    async def _claim_volumes(self, run: Run) -> None:
+        workflow = run.workflow
+        for claim in run.execution.spec.get("volumeClaimTemplates") or ():
+            wanted = new_object(
+                PERSISTENT_VOLUME_CLAIMS,
+                claim_name(workflow, claim),
+                namespace(workflow),
+                owner=workflow,
+                spec=claim.get("spec") or {},
+            )
+            with contextlib.suppress(AlreadyExists):
+                await self._client.create(PERSISTENT_VOLUME_CLAIMS, wanted)
+        run.claimed = True
+
+    async def _create_pods(self, run: Run) -> None:
+        gate = asyncio.Semaphore(_CREATE_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for pod_name in list(run.todo.create):
+                group.create_task(self._create_pod(run, pod_name, gate))
+
+    async def _create_pod(self, run: Run, pod_name: str, gate: asyncio.Semaphore) -> None:
+        pod = run.todo.create[pod_name]
+        node_id = pod["metadata"]["annotations"][NODE_ID]
+        async with gate:
+            try:
+                await self._client.create(PODS, pod)
+            except AlreadyExists:
+                await self._adopt_pod(run, pod_name)
+            except Forbidden as error:
+                run.execution.hold_back(node_id, str(error))
+                return
+            except (Invalid, BadRequest) as error:
+                run.execution.reject(node_id, str(error))
+        run.todo.create.pop(pod_name, None)
+
+    async def _adopt_pod(self, run: Run, pod_name: str) -> None:
+        """The pod exists: it is ours from before a crash, or a namesake's that has to go."""
+        found = await self._client.find(PODS, pod_name, namespace(run.workflow))
+        if found is not None and is_owned_by(found, run.workflow):
+            seen = observe_pod(found)
+            if seen is not None:
+                self._news.setdefault(uid(run.workflow), {}).setdefault(seen.node_id, seen)
+            return
+        if found is not None:
+            await self._client.delete(
+                PODS, pod_name, namespace(run.workflow), uid=uid(found), missing_ok=True
+            )
+        raise Conflict(f'pod "{pod_name}" of an earlier workflow of this name is still there')
+
+    async def _stop_pods(self, run: Run) -> None:
+        for pod_name in list(run.todo.stop):
+            await self._client.delete(PODS, pod_name, namespace(run.workflow), missing_ok=True)
+            run.todo.stop.discard(pod_name)
+
+    async def _write(self, run: Run) -> None:
+        workflow, execution = run.workflow, run.execution
+        before = run.writer.phase
+        patch = run.writer.patch(execution, run.template_spec)
+        if patch:
+            written = await self._client.patch_status(
+                WORKFLOWS, name(workflow), patch, namespace(workflow)
+            )
+            run.versions.append(resource_version(written))
+        run.written_at = self._clock.monotonic()
+        if execution.phase != before:
+            await self._announce(run)
+
+    async def _announce(self, run: Run) -> None:
+        """Tells the new phase in the labels tools select by, and as an event."""
+        workflow, phase = run.workflow, run.execution.phase
+        labels = {LABEL_PHASE: phase, LABEL_COMPLETED: str(run.execution.finished).lower()}
+        written = await self._client.patch(
+            WORKFLOWS, name(workflow), {"metadata": {"labels": labels}}, namespace(workflow)
+        )
+        run.versions.append(resource_version(written))
+        if phase == "Running":
+            await self._recorder.normal(workflow, "WorkflowRunning", "Workflow Running")
+        elif phase == "Succeeded":
+            await self._recorder.normal(workflow, "WorkflowSucceeded", "Workflow completed")
+        else:
+            message = run.execution.message or f"Workflow {phase.lower()}"
+            await self._recorder.warning(workflow, f"Workflow{phase}", message)
+
+    def _next(self, run: Run, waited: float) -> Result | None:
+        times: list[float] = []
+        if run.unwritten:
+            times.append(WRITE_INTERVAL - waited)
+        if run.todo.create:
+            times.append(_RETRY_QUOTA)
+        if uid(run.workflow) in self._news:
+            times.append(0.0)
+        due = run.execution.wake_at
+        if due is not None:
+            times.append(max(0.0, (due - self._clock.now()) / dt.timedelta(seconds=1)))
+        return Result(min(times)) if times else None

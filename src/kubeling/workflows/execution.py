@@ -1,0 +1,452 @@
+"""One Workflow as it runs: nodes in, pods observed, nodes and pods out.
+
+The execution is a pure function of the Workflow, its nodes and the pods seen; it does no I/O. What
+it keeps in memory (frames, counters) is there to make each step cost the same however many there
+are: news about a pod goes to the frame that started it and no further. All of it can be rebuilt
+from the nodes at any time, which is what happens after a crash: opening a frame starts every call
+again, and a call whose node exists is adopted instead of run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from kubeling.kube.objects import Obj, parse_time
+from kubeling.workflows.dag import DagFrame
+from kubeling.workflows.durations import parse_duration
+from kubeling.workflows.frames import Call, Frame
+from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
+from kubeling.workflows.ledger import Ledger
+from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
+from kubeling.workflows.observation import PodObservation
+from kubeling.workflows.outputs import MissingOutput, pod_outputs
+from kubeling.workflows.pods import PodError, PodRequest, Store, build_pod, pod_fields
+from kubeling.workflows.resources import Inputs, Node, NodeFlag, Outputs, Phase, Template
+from kubeling.workflows.retry import RetryFrame
+from kubeling.workflows.root import RootFrame
+from kubeling.workflows.scope import Scope, Unresolved
+from kubeling.workflows.steps import StepsFrame
+from kubeling.workflows.templates import Library, Resolved, UnknownTemplate
+from kubeling.workflows.variables import input_values, parameter_text, workflow_values
+
+__all__ = ["Actions", "Execution"]
+
+_MAX_DEPTH: Final = 100
+_PROBLEMS: Final = (InvalidInput, PodError, Unresolved, UnknownTemplate, ValueError)
+
+
+@dataclass(slots=True)
+class Actions:
+    """What has to be done in the world: pods to create, and pods to stop, by name."""
+
+    create: dict[str, Obj] = field(default_factory=dict)
+    stop: set[str] = field(default_factory=set)
+
+
+class Execution(Ledger):
+    """Runs one Workflow; ``advance`` is the only thing to call.
+
+    ``spec`` is the Workflow's spec with its WorkflowTemplate merged in. ``changed`` holds the ids
+    of nodes that differ from what was last written, ``status_changed`` tells about the rest.
+    """
+
+    def __init__(self, workflow: Obj, spec: Obj, store: Store, library: Library) -> None:
+        status = workflow.get("status") or {}
+        super().__init__(workflow["metadata"]["name"], status)
+        self.workflow = workflow
+        self.spec = spec
+        self.library = library
+        self.phase: Phase = status.get("phase") or ""
+        self.message: str = status.get("message") or ""
+        self.started_at: str = status.get("startedAt") or ""
+        self.finished_at: str = status.get("finishedAt") or ""
+        self.stopping = ""
+        self._actions = Actions()
+        self._store = store
+        self._stale = True
+        self._seen: dict[str, PodObservation] = {}
+        self._reset()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the Workflow has come to its end."""
+        return self.phase in ("Succeeded", "Failed", "Error")
+
+    @property
+    def wake_at(self) -> dt.datetime | None:
+        """When something is due even if nothing happens."""
+        return self._timers[0][0] if self._timers else None
+
+    def forget_frames(self) -> None:
+        """Rebuilds from the nodes on the next call, after something outside has changed."""
+        self._stale = True
+
+    def advance(self, now: dt.datetime, seen: Iterable[PodObservation] = ()) -> Actions:
+        """Takes in news and returns what is to be done.
+
+        Raises :class:`~.templates.Missing` when an object has to be fetched first; call again
+        after giving it to the library. Nothing is lost in between.
+        """
+        self.now = now
+        for observation in seen:
+            self._seen[observation.node_id] = observation
+            if not self._stale:
+                self._observe(observation)
+        try:
+            if self._stale:
+                self._rebuild()
+            self._fire_timers()
+            self._settle()
+        except BaseException:
+            self._stale = True
+            raise
+        actions, self._actions = self._actions, Actions()
+        return actions
+
+    # -- what frames call --------------------------------------------------------------------
+
+    def start(self, call: Call, owner: Frame) -> None:
+        """Starts a call, or adopts its node; the owner hears of its end in any case."""
+        key = node_id(self.name, call.name)
+        node = self.nodes.get(key)
+        if node is not None and is_fulfilled(node):
+            self._own(node, owner)
+            return
+        try:
+            if self.stopping and not owner.exempt and node is None:
+                raise InvalidInput(self.stopping)
+            if owner.depth > _MAX_DEPTH:
+                raise InvalidInput(f"templates call each other more than {_MAX_DEPTH} deep")
+            resolved = call.resolved or self.library.resolve(call.raw, call.place)
+            retry = self._retry_strategy(resolved) if call.attempt is None else None
+            is_pod = resolved.type in ("container", "script") and retry is None
+            if is_pod and key not in self._active and not self._has_slot():
+                self._held.append((call, owner))
+                return
+            if node is None:
+                node = self._node(call, resolved, self._inputs(call, resolved))
+            self._own(node, owner)
+            self._run(node, call, resolved, owner, retry)
+        except _PROBLEMS as problem:
+            phase: Phase = "Failed" if str(problem) == self.stopping else "Error"
+            self.refuse(call, owner, str(problem), phase)
+
+    def skip(self, call: Call, owner: Frame, phase: Phase, message: str) -> None:
+        """Records that a call is not made."""
+        node = self.ensure(
+            call.name, call.display, "Skipped", call.boundary, phase, message=message
+        )
+        self._own(node, owner)
+
+    def finish(self, node: Node, phase: Phase, message: str = "") -> None:
+        """Brings a node to its end, once."""
+        if is_fulfilled(node):
+            return
+        node.phase = phase
+        node.message = message
+        node.finished_at = self.stamp()
+        self.changed.add(node.id)
+        self.export(node)
+        if node.type == "Pod":
+            self._active.discard(node.id)
+            if phase == "Succeeded":
+                node.progress = "1/1"
+                self.count(node, done=1)
+        self._done.append(node.id)
+
+    def at(self, moment: dt.datetime, action: Callable[[], None]) -> None:
+        """Calls ``action`` when the moment has come."""
+        self._order += 1
+        heapq.heappush(self._timers, (moment, self._order, action))
+
+    def end(self, phase: Phase, message: str) -> None:
+        """Ends the Workflow."""
+        self.phase = phase
+        self.message = message
+        self.finished_at = self.stamp()
+        self.status_changed = True
+        self._timers.clear()
+        self._held.clear()
+
+    def active_pods(self) -> list[Node]:
+        """The nodes whose pods have not ended."""
+        return [self.nodes[key] for key in self._active if key in self.nodes]
+
+    def hold_back(self, key: str, why: str) -> None:
+        """Notes why a pod could not be created yet."""
+        node = self.nodes[key]
+        if node.message != why:
+            node.message = why
+            self.touch(node)
+
+    def reject(self, key: str, why: str) -> None:
+        """Notes that a pod can never be created as it is."""
+        self.finish(self.nodes[key], "Error", why)
+
+    # -- news --------------------------------------------------------------------------------
+
+    def _observe(self, seen: PodObservation) -> None:
+        node = self.nodes.get(seen.node_id)
+        if node is None or is_fulfilled(node) or node.type != "Pod":
+            return
+        if seen.phase in ("Pending", "Running"):
+            self._progress_of_pod(node, seen)
+            return
+        node.host_node_name = seen.node_name or node.host_node_name
+        declared = self._declared.pop(node.id, None)
+        phase, message = seen.phase, seen.message
+        try:
+            node.outputs = pod_outputs(declared, seen, self.name)
+        except MissingOutput as problem:
+            phase, message = "Error", str(problem)
+        self.finish(node, phase, message)
+
+    def _progress_of_pod(self, node: Node, seen: PodObservation) -> None:
+        if seen.phase == "Pending" and node.phase == "Running":
+            return
+        news = (seen.phase, seen.message, seen.node_name, seen.pod_ip)
+        if news != (node.phase, node.message, node.host_node_name, node.pod_ip):
+            node.phase, node.message, node.host_node_name, node.pod_ip = news
+            self.changed.add(node.id)
+
+    def _fire_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now:
+            heapq.heappop(self._timers)[2]()
+
+    def _settle(self) -> None:
+        """Hands ends to the frames that wait for them until nothing moves."""
+        while True:
+            while self._done:
+                key = self._done.popleft()
+                owner = self._owners.pop(key, None)
+                if owner is not None:
+                    owner.child_done(self.nodes[key])
+            if not self._held or not (self.stopping or self._has_slot()):
+                return
+            call, held_owner = self._held.popleft()
+            self.start(call, held_owner)
+
+    # -- rebuilding --------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        self._owners: dict[str, Frame] = {}
+        self._done: deque[str] = deque()
+        self._held: deque[tuple[Call, Frame]] = deque()
+        self._active: set[str] = set()
+        self._declared: dict[str, Outputs | None] = {}
+        self._timers: list[tuple[dt.datetime, int, Callable[[], None]]] = []
+        self._order = 0
+        self._retries: dict[str, RetryFrame] = {}
+
+    def _rebuild(self) -> None:
+        self._reset()
+        self.recount()
+        for seen in self._seen.values():
+            node = self.nodes.get(seen.node_id)
+            if node is not None and node.type == "Pod":
+                self._take_up(node, seen)
+        if not self.started_at:
+            self.phase = "Running"
+            self.started_at = self.stamp()
+            self.status_changed = True
+        self._stale = False
+        try:
+            parameters = workflow_parameters(self.spec, self.library)
+        except InvalidInput as problem:
+            self.end("Error", str(problem))
+            return
+        self.globals = Scope(values=workflow_values(self.workflow, self.spec, parameters))
+        self.publish()
+        self._watch_limits()
+        RootFrame(self).open()
+        self._settle()
+
+    def _take_up(self, node: Node, seen: PodObservation) -> None:
+        if not is_fulfilled(node):
+            self._active.add(node.id)
+        elif seen.phase in ("Pending", "Running") and is_failed(node):
+            self._actions.stop.add(seen.pod)
+
+    def _watch_limits(self) -> None:
+        if shutdown := self.spec.get("shutdown"):
+            self.stopping = f"Stopped with strategy '{shutdown}'"
+            self.at(self.now, lambda: self.stop_all(self.stopping))
+        limit = self.spec.get("activeDeadlineSeconds")
+        if limit is not None:
+            due = parse_time(self.started_at) + dt.timedelta(seconds=int(limit))
+            self.at(due, lambda: self.stop_all("Max duration limit exceeded"))
+
+    def stop_all(self, reason: str) -> None:
+        """Stops whatever runs, except exit handlers."""
+        self.stopping = reason
+        for key in [*self._owners]:
+            node, owner = self.nodes[key], self._owners[key]
+            if is_fulfilled(node) or owner.exempt:
+                continue
+            if node.type == "Pod":
+                self.stop_pod(node, reason)
+            elif node.type == "Suspend":
+                self.finish(node, "Failed", reason)
+            elif node.type == "Retry":
+                owner_frame = self._retries.get(key)
+                if owner_frame is not None:
+                    owner_frame.give_up()
+
+    def stop_pod(self, node: Node, reason: str) -> None:
+        """Stops a pod; its node has failed."""
+        name = pod_name(self.name, node.name, node.template_name)
+        self._actions.create.pop(name, None)
+        self._actions.stop.add(name)
+        self.finish(node, "Failed", reason)
+
+    # -- starting ----------------------------------------------------------------------------
+
+    def _own(self, node: Node, owner: Frame) -> None:
+        self._owners[node.id] = owner
+        owner.joined(node)
+        if is_fulfilled(node):
+            self._done.append(node.id)
+
+    def refuse(self, call: Call, owner: Frame, message: str, phase: Phase = "Error") -> None:
+        """Records that a call cannot be made."""
+        node = self.ensure(call.name, call.display, "Skipped", call.boundary)
+        self._own(node, owner)
+        self._active.discard(node.id)
+        self.finish(node, phase, message)
+
+    def _has_slot(self) -> bool:
+        if self.spec.get("suspend"):
+            return False
+        limit = self.spec.get("parallelism")
+        return limit is None or len(self._active) < int(limit)
+
+    def _retry_strategy(self, resolved: Resolved) -> Obj | None:
+        found: Obj | None = resolved.raw.get("retryStrategy") or self.spec.get("retryStrategy")
+        return found
+
+    def _inputs(self, call: Call, resolved: Resolved) -> Inputs | None:
+        if call.inputs is not None:
+            return call.inputs
+        arguments = call.raw.get("arguments") or {}
+        return bind_inputs(resolved.template, arguments, call.scope, self.globals, self.library)
+
+    def _node(self, call: Call, resolved: Resolved, inputs: Inputs | None) -> Node:
+        strategy = self._retry_strategy(resolved) if call.attempt is None else None
+        kinds = {"steps": "Steps", "dag": "DAG", "suspend": "Suspend"}
+        kind = "Retry" if strategy is not None else kinds.get(resolved.type, "Pod")
+        node = self.ensure(
+            call.name,
+            call.display,
+            kind,
+            call.boundary,
+            "Pending" if kind == "Pod" else "Running",
+            template_name="" if resolved.ref else resolved.name,
+            template_ref=resolved.ref,
+            template_scope=str(call.place),
+            inputs=inputs,
+        )
+        if call.hooked or call.attempt is not None:
+            node.node_flag = NodeFlag(
+                hooked=call.hooked or None, retried=(call.attempt is not None) or None
+            )
+        if kind == "Pod":
+            node.template_name = resolved.name
+            node.progress = "0/1"
+            self.count(node, total=1)
+        return node
+
+    def _run(
+        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
+    ) -> None:
+        scope = self.globals.child(
+            {
+                **input_values(node.inputs),
+                **call.extra,
+                "node.name": node.name,
+                "pod.name": pod_name(self.name, node.name, resolved.name),
+            }
+        )
+        for artifact in node.inputs.artifacts if node.inputs else ():
+            scope.artifacts[f"inputs.artifacts.{artifact.name}"] = msgspec.to_builtins(artifact)
+        if retry is not None:
+            frame = RetryFrame(self, node, call, resolved, scope, owner, retry)
+            self._retries[node.id] = frame
+            frame.open()
+            return
+        match resolved.type:
+            case "steps":
+                StepsFrame(self, node, resolved, scope, owner).open()
+            case "dag":
+                DagFrame(self, node, resolved, scope, owner).open()
+            case "suspend":
+                self._suspend(node, resolved, scope)
+            case _:
+                self._pod(node, call, resolved, scope, owner)
+
+    def _suspend(self, node: Node, resolved: Resolved, scope: Scope) -> None:
+        duration = scope.render(parameter_text(resolved.raw["suspend"].get("duration") or ""))
+        if duration:
+            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(
+                seconds=parse_duration(duration)
+            )
+            self.at(due, lambda: self.finish(node, "Succeeded"))
+
+    def _pod(self, node: Node, call: Call, resolved: Resolved, scope: Scope, owner: Frame) -> None:
+        raw = self._rendered(node, resolved, scope)
+        template = msgspec.convert(raw, Template)
+        self._declared[node.id] = template.outputs
+        self._active.add(node.id)
+        seen = self._seen.get(node.id)
+        if seen is not None:
+            self._observe(seen)
+            return
+        if node.phase == "Running":
+            self.finish(node, "Error", "pod deleted")
+            return
+        request = PodRequest(
+            workflow=self.workflow,
+            spec=scope.render(pod_fields(self.spec)),
+            node=node,
+            raw=raw,
+            template=template,
+            capture_result=call.capture_result,
+            deadline=self._deadline(template, owner),
+            store=self._store,
+        )
+        pod = build_pod(request)
+        self._actions.create[pod["metadata"]["name"]] = pod
+        if template.timeout:
+            seconds = parse_duration(template.timeout)
+            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
+            self.at(due, lambda: self._expire(node))
+
+    def _rendered(self, node: Node, resolved: Resolved, scope: Scope) -> Obj:
+        for artifact in (resolved.template.outputs or Outputs()).artifacts:
+            scope.values[f"outputs.artifacts.{artifact.name}.path"] = artifact.path
+        for parameter in (resolved.template.outputs or Outputs()).parameters:
+            if parameter.value_from is not None and parameter.value_from.path:
+                path = parameter.value_from.path
+                scope.values[f"outputs.parameters.{parameter.name}.path"] = path
+        # The inputs' own defaults have been used and may speak of things not in this scope.
+        kept = {key: value for key, value in resolved.raw.items() if key != "inputs"}
+        rendered: Obj = scope.render(kept)
+        return rendered
+
+    def _expire(self, node: Node) -> None:
+        if not is_fulfilled(node):
+            self.stop_pod(node, "Step exceeded its deadline")
+
+    def _deadline(self, template: Template, owner: Frame) -> int | None:
+        seconds: list[int] = []
+        if template.active_deadline_seconds is not None:
+            seconds.append(int(template.active_deadline_seconds))
+        if owner.deadline is not None:
+            seconds.append(max(1, int((owner.deadline - self.now).total_seconds())))
+        return min(seconds) if seconds else None

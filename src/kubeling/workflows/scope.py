@@ -1,0 +1,123 @@
+"""What names mean at one place of a Workflow.
+
+A scope is a flat table from the names tags use (``steps.train.outputs.result``) to texts, with the
+enclosing scope behind it. Expressions see the same table as nested values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kubeling.kube.objects import Obj
+from kubeling.workflows.expressions import ExpressionError, exprlang, tags
+from kubeling.workflows.expressions.tags import Tag
+
+__all__ = ["Scope", "Unresolved"]
+
+
+class Unresolved(Exception):
+    """A tag has no value here; the message names it and says why."""
+
+
+class Scope:
+    """Texts by tag name, and artifacts by tag name."""
+
+    def __init__(self, parent: Scope | None = None, values: Mapping[str, Any] | None = None):
+        self._parent = parent
+        self.values: dict[str, Any] = dict(values or {})
+        self.artifacts: dict[str, Obj] = {}
+
+    def child(self, values: Mapping[str, Any] | None = None) -> Scope:
+        """A scope inside this one."""
+        return Scope(self, values)
+
+    def lookup(self, name: str) -> Any:
+        """The value of a name, or ``None``."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope._parent
+        return None
+
+    def artifact(self, name: str) -> Obj | None:
+        """The artifact of a name, or ``None``."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.artifacts:
+                return scope.artifacts[name]
+            scope = scope._parent
+        return None
+
+    def environment(self) -> dict[str, Any]:
+        """The names as nested values, as expressions read them."""
+        chain: list[Scope] = []
+        scope: Scope | None = self
+        while scope is not None:
+            chain.append(scope)
+            scope = scope._parent
+        nested: dict[str, Any] = {root: {} for root in ("inputs", "steps", "tasks", "workflow")}
+        for scope in reversed(chain):
+            for name, value in scope.values.items():
+                _place(nested, name, value)
+            for name, artifact in scope.artifacts.items():
+                _place(nested, name, artifact)
+        return nested
+
+    def render(self, value: Any, keep: Collection[str] = ()) -> Any:
+        """A JSON value with its tags replaced.
+
+        Tags whose first word is in ``keep`` stay, for a scope further in; raises
+        :class:`Unresolved` for others that have no value.
+        """
+        environment: dict[str, Any] | None = None
+
+        def resolve(tag: Tag) -> str | None:
+            nonlocal environment
+            if not tag.expression:
+                return self._simple(tag, keep)
+            if environment is None:
+                environment = self.environment()
+            return _computed(tag, environment, keep)
+
+        return tags.substitute(value, resolve)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a bare expression; raises :class:`Unresolved`."""
+        try:
+            return exprlang.evaluate(expression, self.environment())
+        except ExpressionError as error:
+            raise Unresolved(f'"{expression}" {error}') from None
+
+    def _simple(self, tag: Tag, keep: Collection[str]) -> str | None:
+        value = self.lookup(tag.body)
+        if value is None:
+            root = tag.body.partition(".")[0]
+            if root in keep or root in ("outputs", "cronworkflow"):
+                return None
+            raise Unresolved(f"failed to resolve {{{{{tag.body}}}}}")
+        return exprlang.text_of(value)
+
+
+def _computed(tag: Tag, environment: Mapping[str, Any], keep: Collection[str]) -> str | None:
+    try:
+        program = exprlang.compile_expression(tag.body)
+        if any(name in keep for name in program.names):
+            return None
+        return exprlang.text_of(program(environment))
+    except ExpressionError as error:
+        raise Unresolved(f"failed to resolve {tag.text}: {error}") from None
+
+
+def _place(nested: dict[str, Any], name: str, value: Any) -> None:
+    """Files a dotted name; where a text and members share a name, the members win."""
+    *folders, last = name.split(".")
+    place = nested
+    for folder in folders:
+        inner = place.get(folder)
+        if not isinstance(inner, dict):
+            inner = place[folder] = {}
+        place = inner
+    if not isinstance(place.get(last), dict) or not place[last]:
+        place[last] = value

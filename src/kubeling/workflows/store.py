@@ -1,0 +1,36 @@
+"""The artifact store as workflows use it: a folder that pods mount."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from kubeling.workflows.observation import PodObservation
+from kubeling.workflows.pods import Store
+
+__all__ = ["fetch_stored", "store_of"]
+
+_MAX_VALUE: Final = 1 << 20
+
+
+def store_of(artifacts_uri: str) -> Store:
+    """The store at an address; only ``file://`` ones can be mounted."""
+    parts = urlsplit(artifacts_uri)
+    return Store(unquote(parts.path) if parts.scheme == "file" else "")
+
+
+def fetch_stored(seen: PodObservation, store: Store, namespace: str) -> None:
+    """Reads the values that were too large for the termination message (blocking)."""
+    for (kind, name), key in seen.report.stored.items():
+        path = Path(store.folder) / namespace / key
+        try:
+            if path.stat().st_size > _MAX_VALUE:
+                raise OSError(
+                    f"{kind} {name} is larger than {_MAX_VALUE >> 10} KiB; use an artifact"
+                )
+            seen.report.give(kind, name, path.read_text(errors="replace"))
+        except OSError as error:
+            seen.phase = "Error"
+            seen.message = f"cannot read {kind} {name} from the artifact store: {error}"
+    seen.report.stored.clear()

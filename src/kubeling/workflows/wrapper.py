@@ -1,0 +1,248 @@
+"""How inputs get into a step's container and outputs out of it.
+
+A step that needs either runs its command through a few lines of POSIX shell, written into the pod's
+``command``. So the contract is in the Pod, for every cluster to keep: the image has ``sh``, the
+artifact store is a volume, and what the step gave is in the container's termination message. Ruled
+out: a sidecar (a second container per step), an init container with a binary of ours (an image to
+pull), reading the log (it mixes stdout with stderr).
+
+The shell hands SIGTERM on, keeps the exit code, and lets stdout through while copying it. The
+termination message holds 4 KiB; what is larger goes into the store, and the message names its key.
+
+    parameter loss 4        name, length in bytes, then the bytes
+    0.25
+    result - 5
+    hello
+    stored parameter rows prep/prep-123/outputs/rows
+    artifact model          saved under the key the pod was given
+    missing parameter auc   the step wrote no such file
+    failed no artifact …    the wrapper itself could not go on
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = [
+    "STORE_PATH",
+    "InputFile",
+    "OutputArtifact",
+    "OutputParameter",
+    "Report",
+    "StagedArtifact",
+    "WrapPlan",
+    "literal",
+    "parse_report",
+    "wrap",
+]
+
+STORE_PATH: Final = "/kubeling/artifacts"
+"""Where the namespace's part of the artifact store is mounted."""
+
+_START: Final = r"""
+d=%(store)s
+t=$(mktemp -d) || exit 64
+used=0
+say() { printf "$@" >>"$t/message"; }
+tell() { cat "$t/message" >/dev/termination-log; }
+fail() { echo "$1" >&2; say 'failed %%s\n' "$1"; tell; exit 64; }
+stage() {
+  [ -e "$d/$1" ] || { [ "$3" ] && return; fail "no artifact $1 in the artifact store"; }
+  mkdir -p "${2%%/*}/" || fail "cannot make a folder for $2"
+  if [ -d "$d/$1" ]; then mkdir -p "$2" && cp -R "$d/$1/." "$2/"; else cp "$d/$1" "$2"; fi ||
+    fail "cannot put artifact $1 at $2"
+}
+write() { mkdir -p "${1%%/*}/" && printf %%s "$2" >"$1" || fail "cannot write $1"; }
+"""
+
+_GIVE: Final = r"""
+give() {
+  n=$(($(wc -c <"$3")))
+  if [ $((used + n)) -gt 3000 ]; then
+    mkdir -p "$d/${4%/*}" && cp "$3" "$d/$4" || fail "cannot store $1 $2"
+    say 'stored %s %s %s\n' "$1" "$2" "$4"
+  else
+    used=$((used + n + 80))
+    say '%s %s %s\n' "$1" "$2" "$n"; cat "$3" >>"$t/message"; say '\n'
+  fi
+}
+parameter() {
+  if [ -f "$2" ]; then give parameter "$@"; else say 'missing parameter %s\n' "$1"; fi
+}
+artifact() {
+  if [ -e "$2" ]; then
+    rm -rf "$d/$3" && mkdir -p "$d/${3%/*}" && cp -R "$2" "$d/$3" || fail "cannot store artifact $1"
+    say 'artifact %s\n' "$1"
+  else say 'missing artifact %s\n' "$1"; fi
+}
+"""
+
+_RUN: Final = r"""
+pid=$!
+trap 'kill -TERM $pid' TERM INT
+wait $pid; code=$?
+while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+"""
+
+_EXPANSION: Final = re.compile(r"\$(?=[$(])")
+
+
+@dataclass(frozen=True, slots=True)
+class StagedArtifact:
+    """An artifact to copy from the store to ``path``."""
+
+    key: str
+    path: str
+    optional: bool = False
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A text to write to ``path``."""
+
+    path: str
+    text: str
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParameter:
+    """A parameter to read from ``path``; ``spill`` is its key should it be too large."""
+
+    name: str
+    path: str
+    spill: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputArtifact:
+    """A file or folder to keep under ``key``."""
+
+    name: str
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrapPlan:
+    """What has to happen around a command.
+
+    ``source`` is a program to write to a file that becomes the command's last argument; ``result``
+    is the key for the standard output should it be too large, empty where nobody asks for it.
+    """
+
+    artifacts_in: tuple[StagedArtifact, ...] = ()
+    files_in: tuple[InputFile, ...] = ()
+    parameters: tuple[OutputParameter, ...] = ()
+    artifacts: tuple[OutputArtifact, ...] = ()
+    result: str = ""
+    source: str | None = None
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether the artifact store must be mounted."""
+        return bool(self.artifacts_in or self.artifacts or self.parameters or self.result)
+
+    @property
+    def has_outputs(self) -> bool:
+        return bool(self.parameters or self.artifacts or self.result)
+
+    def __bool__(self) -> bool:
+        return self.needs_store or bool(self.files_in) or self.source is not None
+
+
+def wrap(command: list[str], plan: WrapPlan) -> list[str]:
+    """The command that does ``command`` and everything in the plan around it."""
+    lines = [_START.strip("\n") % {"store": STORE_PATH}]
+    lines += [_call("stage", a.key, a.path, "1" if a.optional else "") for a in plan.artifacts_in]
+    lines += [_call("write", file.path, file.text) for file in plan.files_in]
+    modes = [(a.mode, a.path) for a in plan.artifacts_in]
+    modes += [(file.mode, file.path) for file in plan.files_in]
+    lines += [f"chmod {mode:o} {shlex.quote(path)}" for mode, path in modes if mode is not None]
+    if plan.source is not None:
+        lines += [f'printf %s {shlex.quote(plan.source)} >"$t/script"', 'set -- "$@" "$t/script"']
+    if plan.has_outputs:
+        lines += _with_outputs(plan)
+    else:
+        lines.append('exec "$@"')
+    text = "\n".join(lines)
+    return ["/bin/sh", "-c", literal(text), "sh", *command]
+
+
+def _with_outputs(plan: WrapPlan) -> list[str]:
+    lines = [_GIVE.strip("\n")]
+    if plan.result:
+        lines += ['mkfifo "$t/out"', 'tee "$t/stdout" <"$t/out" & tee=$!', '"$@" >"$t/out" &']
+    else:
+        lines.append('"$@" &')
+    lines.append(_RUN.strip("\n"))
+    if plan.result:
+        lines += [
+            "wait $tee",
+            'tail -c 262144 "$t/stdout" >"$t/result"',
+            f'give result - "$t/result" {shlex.quote(plan.result)}',
+        ]
+    lines += [_call("parameter", p.name, p.path, p.spill) for p in plan.parameters]
+    lines += [_call("artifact", a.name, a.path, a.key) for a in plan.artifacts]
+    return [*lines, "tell", 'rm -rf "$t"', "exit $code"]
+
+
+def _call(function: str, *arguments: str) -> str:
+    return " ".join([function, *map(shlex.quote, arguments)])
+
+
+def literal(text: str) -> str:
+    """Text that the kubelet's ``$(VARIABLE)`` expansion leaves as it is."""
+    return _EXPANSION.sub("$$", text)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a container said at its end; ``stored`` has keys of values too large for the message."""
+
+    parameters: dict[str, str] = field(default_factory=dict)
+    result: str | None = None
+    stored: dict[tuple[str, str], str] = field(default_factory=dict)
+    artifacts: set[str] = field(default_factory=set)
+    missing: set[tuple[str, str]] = field(default_factory=set)
+    failure: str = ""
+
+    def give(self, kind: str, name: str, text: str) -> None:
+        """Files a value; one line end at its end is not part of it."""
+        text = text.removesuffix("\n")
+        if kind == "result":
+            self.result = text
+        else:
+            self.parameters[name] = text
+
+
+def parse_report(message: str) -> Report:
+    """Reads a termination message; what is no report at all gives an empty one."""
+    report = Report()
+    data = message.encode()
+    position = 0
+    while position < len(data):
+        end = data.find(b"\n", position)
+        line = data[position : end if end >= 0 else len(data)].decode()
+        position = end + 1 if end >= 0 else len(data)
+        match line.split(" "):
+            case ["parameter" | "result" as kind, name, length] if length.isdigit():
+                size = int(length)
+                text = data[position : position + size].decode(errors="replace")
+                report.give(kind, name, text)
+                position += size + 1
+            case ["stored", kind, name, key]:
+                report.stored[kind, name] = key
+            case ["artifact", name]:
+                report.artifacts.add(name)
+            case ["missing", kind, name]:
+                report.missing.add((kind, name))
+            case ["failed", *words]:
+                report.failure = " ".join(words)
+            case _:
+                return report
+    return report

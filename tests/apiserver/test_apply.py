@@ -1,0 +1,159 @@
+"""Server-side apply: what a manager stops stating goes, what another owns is a conflict."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeling.apiserver.apply import (
+    Applied,
+    apply,
+    decode_fields,
+    encode_fields,
+    field_set,
+    record_update,
+)
+from kubeling.apiserver.builtin.types import definition_schema
+from kubeling.apiserver.schema import compile_schema
+from kubeling.kube.errors import Conflict
+
+Obj = dict[str, Any]
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+DEPLOYMENT = compile_schema(
+    {"x-kubeling-ref": "io.k8s.api.apps.v1.Deployment"}, definition_schema, root=True
+)
+
+
+def by(manager: str, *, force: bool = False) -> Applied:
+    return Applied(manager, "apps/v1", NOW, force=force)
+
+
+def deployment(**spec: Any) -> Obj:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def template(*containers: Obj) -> Obj:
+    return {"spec": {"containers": list(containers)}}
+
+
+def owner_of(obj: Obj, manager: str) -> set[str]:
+    for entry in obj["metadata"]["managedFields"]:
+        if entry["manager"] == manager:
+            return {"/".join(path) for path in decode_fields(entry["fieldsV1"])}
+    return set()
+
+
+def test_an_applier_owns_exactly_what_it_states() -> None:
+    obj = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+    assert owner_of(obj, "a") == {"f:spec/f:replicas"}
+
+
+def test_a_field_no_longer_stated_and_owned_by_nobody_else_goes() -> None:
+    obj = apply(None, deployment(replicas=2, paused=True), DEPLOYMENT, by("a"))
+    obj = apply(obj, deployment(replicas=2), DEPLOYMENT, by("a"))
+    assert obj["spec"] == {"replicas": 2}
+
+
+def test_a_field_that_another_manager_states_too_stays() -> None:
+    obj = apply(None, deployment(replicas=2, paused=True), DEPLOYMENT, by("a"))
+    obj = apply(obj, deployment(paused=True), DEPLOYMENT, by("b"))
+    obj = apply(obj, deployment(replicas=2), DEPLOYMENT, by("a"))
+    assert obj["spec"] == {"replicas": 2, "paused": True}
+
+
+def test_another_managers_value_is_a_conflict_that_names_it_and_the_field() -> None:
+    obj = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+    with pytest.raises(Conflict, match=r'conflict with "a": \.spec\.replicas') as raised:
+        apply(obj, deployment(replicas=3), DEPLOYMENT, by("b"))
+    (cause,) = raised.value.details["causes"]
+    assert cause["reason"] == "FieldManagerConflict"
+
+
+def test_force_takes_the_field_over() -> None:
+    obj = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+    obj = apply(obj, deployment(replicas=3), DEPLOYMENT, by("b", force=True))
+    assert obj["spec"]["replicas"] == 3
+    assert owner_of(obj, "a") == set()
+
+
+def test_list_items_are_shared_by_their_keys() -> None:
+    one, two = {"name": "one", "image": "x"}, {"name": "two", "image": "y"}
+    obj = apply(None, deployment(template=template(one)), DEPLOYMENT, by("a"))
+    obj = apply(obj, deployment(template=template(two)), DEPLOYMENT, by("b"))
+    names = [c["name"] for c in obj["spec"]["template"]["spec"]["containers"]]
+    assert names == ["one", "two"]
+    obj = apply(obj, deployment(template=template()), DEPLOYMENT, by("b"))
+    names = [c["name"] for c in obj["spec"]["template"]["spec"]["containers"]]
+    assert names == ["one"]
+
+
+def test_ports_are_found_by_number_and_protocol_with_its_default() -> None:
+    one = {"name": "c", "ports": [{"containerPort": 80, "name": "a"}]}
+    obj = apply(None, deployment(template=template(one)), DEPLOYMENT, by("a"))
+    two = {"name": "c", "ports": [{"containerPort": 80, "protocol": "UDP"}]}
+    obj = apply(obj, deployment(template=template(two)), DEPLOYMENT, by("b"))
+    assert len(obj["spec"]["template"]["spec"]["containers"][0]["ports"]) == 2
+
+
+def test_applying_the_same_again_changes_nothing() -> None:
+    obj = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+    assert apply(obj, deployment(replicas=2), DEPLOYMENT, by("a")) == obj
+
+
+def test_an_update_takes_what_it_changes_from_an_applier() -> None:
+    obj = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+    changed = {**obj, "spec": {"replicas": 5}, "metadata": dict(obj["metadata"])}
+    record_update(obj, changed, DEPLOYMENT, by("scaler"))
+    assert owner_of(changed, "scaler") == {"f:spec/f:replicas"}
+    with pytest.raises(Conflict):
+        apply(changed, deployment(replicas=2), DEPLOYMENT, by("a"))
+
+
+PATHS = st.frozensets(
+    st.lists(
+        st.sampled_from(["f:a", "f:b", 'k:{"name":"x"}', 'k:{"name":"y"}']),
+        min_size=1,
+        max_size=4,
+    ).map(lambda path: ("f:root", *path)),
+    max_size=6,
+)
+
+
+@given(PATHS)
+def test_ownership_survives_being_written_and_read(paths: frozenset[tuple[str, ...]]) -> None:
+    leaves = frozenset(
+        path
+        for path in paths
+        if path[-1].startswith("k:")
+        or not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+    )
+    assert decode_fields(encode_fields(leaves)) == leaves
+
+
+SPECS = st.fixed_dictionaries(
+    {},
+    optional={
+        "replicas": st.integers(0, 3),
+        "paused": st.booleans(),
+        "minReadySeconds": st.integers(0, 2),
+        "template": st.lists(st.sampled_from("abc"), unique=True, max_size=3).map(
+            lambda names: template(*({"name": n, "image": n} for n in names))
+        ),
+    },
+)
+
+
+@given(SPECS, SPECS)
+def test_the_result_states_everything_the_applier_states(first: Obj, second: Obj) -> None:
+    obj = apply(None, deployment(**first), DEPLOYMENT, by("a"))
+    obj = apply(obj, deployment(**second), DEPLOYMENT, by("a"))
+    assert field_set(deployment(**second), DEPLOYMENT) <= field_set(obj, DEPLOYMENT)
+    for key in ("replicas", "paused", "minReadySeconds"):
+        assert obj["spec"].get(key) == second.get(key)

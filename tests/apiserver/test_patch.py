@@ -1,0 +1,140 @@
+"""Patches do what RFC 6902, RFC 7386 and Kubernetes' strategic merge say."""
+
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeling.apiserver.builtin.types import definition_schema
+from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
+from kubeling.apiserver.schema import compile_schema
+from kubeling.kube.errors import BadRequest, Invalid
+
+POD = compile_schema({"x-kubeling-ref": "io.k8s.api.core.v1.Pod"}, definition_schema, root=True)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text(max_size=2), JSON, max_size=4)
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return value
+
+
+class TestMergePatch:
+    def test_objects_merge_null_deletes_and_lists_are_replaced(self) -> None:
+        target = {"a": {"b": 1, "c": 2}, "list": [1, 2]}
+        patched = merge_patch(target, {"a": {"b": None, "d": 3}, "list": [9]})
+        assert patched == {"a": {"c": 2, "d": 3}, "list": [9]}
+        assert target == {"a": {"b": 1, "c": 2}, "list": [1, 2]}
+
+    @given(OBJECTS, OBJECTS)
+    def test_applying_a_patch_twice_is_applying_it_once(self, target: Any, patch: Any) -> None:
+        once = merge_patch(target, patch)
+        assert merge_patch(once, patch) == once
+
+    @given(OBJECTS)
+    def test_a_patch_on_nothing_is_the_patch_without_its_nulls(self, patch: Any) -> None:
+        assert merge_patch({}, patch) == without_nulls(patch)
+
+
+class TestJsonPatch:
+    def test_all_operations(self) -> None:
+        target = {"a": 1, "list": ["x", "y"], "m": {"k/l": 1}}
+        patched = json_patch(
+            target,
+            [
+                {"op": "test", "path": "/a", "value": 1},
+                {"op": "replace", "path": "/a", "value": 2},
+                {"op": "add", "path": "/list/-", "value": "z"},
+                {"op": "add", "path": "/list/0", "value": "w"},
+                {"op": "remove", "path": "/m/k~1l"},
+                {"op": "copy", "from": "/a", "path": "/b"},
+                {"op": "move", "from": "/b", "path": "/c"},
+            ],
+        )
+        assert patched == {"a": 2, "list": ["w", "x", "y", "z"], "m": {}, "c": 2}
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            {"op": "test", "path": "/a", "value": 2},
+            {"op": "remove", "path": "/nope"},
+            {"op": "replace", "path": "/nope/deep", "value": 1},
+            {"op": "add", "path": "/list/9", "value": 1},
+        ],
+    )
+    def test_what_does_not_fit_the_object_is_refused(self, operation: dict[str, Any]) -> None:
+        with pytest.raises(Invalid):
+            json_patch({"a": 1, "list": []}, [operation])
+
+    @pytest.mark.parametrize("patch", [{}, [1], [{"op": "add"}], [{"op": "up", "path": "/a"}]])
+    def test_what_is_no_patch_is_refused(self, patch: Any) -> None:
+        with pytest.raises(BadRequest):
+            json_patch({}, patch)
+
+    @given(OBJECTS, OBJECTS)
+    def test_replacing_the_root_gives_the_value(self, target: Any, value: Any) -> None:
+        assert json_patch(target, [{"op": "replace", "path": "", "value": value}]) == value
+
+
+class TestStrategicMergePatch:
+    POD: ClassVar[dict[str, Any]] = {
+        "metadata": {"finalizers": ["a", "b"]},
+        "spec": {
+            "containers": [
+                {"name": "one", "image": "x", "env": [{"name": "A", "value": "1"}]},
+                {"name": "two", "image": "y"},
+            ],
+            "nodeSelector": {"disk": "ssd"},
+        },
+    }
+
+    def patched(self, patch: dict[str, Any]) -> dict[str, Any]:
+        return strategic_merge_patch(self.POD, patch, POD)
+
+    def test_containers_merge_by_name_and_variables_within_them(self) -> None:
+        env = [{"name": "B", "value": "2"}]
+        after = self.patched({"spec": {"containers": [{"name": "one", "env": env}]}})
+        one, two = after["spec"]["containers"]
+        assert one["image"] == "x"
+        assert [e["name"] for e in one["env"]] == ["A", "B"]
+        assert two == {"name": "two", "image": "y"}
+
+    def test_an_item_can_be_deleted_by_its_key(self) -> None:
+        after = self.patched({"spec": {"containers": [{"name": "one", "$patch": "delete"}]}})
+        assert [c["name"] for c in after["spec"]["containers"]] == ["two"]
+
+    def test_a_list_or_map_can_be_replaced_as_a_whole(self) -> None:
+        after = self.patched(
+            {
+                "spec": {
+                    "containers": [{"$patch": "replace"}, {"name": "new"}],
+                    "nodeSelector": {"$patch": "replace", "arch": "arm"},
+                }
+            }
+        )
+        assert after["spec"]["containers"] == [{"name": "new"}]
+        assert after["spec"]["nodeSelector"] == {"arch": "arm"}
+
+    def test_primitive_lists_merge_and_lose_items_on_request(self) -> None:
+        after = self.patched(
+            {"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}}
+        )
+        assert after["metadata"]["finalizers"] == ["b", "c"]
+
+    def test_the_order_of_items_can_be_set(self) -> None:
+        order = [{"name": "two"}, {"name": "one"}]
+        after = self.patched({"spec": {"$setElementOrder/containers": order}})
+        assert [c["name"] for c in after["spec"]["containers"]] == ["two", "one"]
+
+    def test_an_item_without_its_key_is_refused(self) -> None:
+        with pytest.raises(BadRequest, match="merge key: name"):
+            self.patched({"spec": {"containers": [{"image": "z"}]}})

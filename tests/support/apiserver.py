@@ -1,0 +1,60 @@
+"""A real API server for tests: the embedded one, on a directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubeling.apiserver.server import ApiServer, ApiServerConfig
+from kubeling.component import Component
+from kubeling.kube.admission import Admission
+from kubeling.kube.client import Client
+from kubeling.kube.clock import Clock
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A started server and an administrator's client."""
+
+    server: ApiServer
+    client: Client
+
+
+@contextlib.asynccontextmanager
+async def running_server(
+    *components: Component,
+    crds: Iterable[Obj] = (),
+    admission: Mapping[Resource, Admission] | None = None,
+    data_dir: Path | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[RunningServer]:
+    """Runs a server with the definitions, admission and objects of the given components."""
+    with contextlib.ExitStack() as stack:
+        if data_dir is None:
+            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubeling-")))
+        definitions = [crd for component in components for crd in component.crds()] + list(crds)
+        rules = {
+            resource: rule
+            for component in components
+            for resource, rule in component.admission().items()
+        } | dict(admission or {})
+        server = ApiServer(
+            ApiServerConfig(data_dir), admission=rules, crds=definitions, clock=clock
+        )
+        await server.start()
+        client = Client(server.local_transport(), field_manager="test")
+        try:
+            for component in components:
+                for obj in component.objects():
+                    served = server.catalog.of_kind(obj["apiVersion"], obj["kind"])
+                    assert served is not None, f"nothing serves {obj['kind']}"
+                    await client.create(served.resource, obj)
+            yield RunningServer(server, client)
+        finally:
+            await client.close()
+            await server.stop()

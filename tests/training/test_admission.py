@@ -1,0 +1,98 @@
+"""What is filled into a training job, and what is refused with the field's path."""
+
+from __future__ import annotations
+
+import pytest
+from tests.training.jobs import admitted, manifest
+
+from kubeling.training.kinds import JAX, KINDS, PADDLE, PYTORCH, TENSORFLOW, XGBOOST, JobKind
+
+
+def container(kind: JobKind, obj: dict, role: str) -> dict:
+    return obj["spec"][kind.specs_field][role]["template"]["spec"]["containers"][0]
+
+
+def test_a_container_without_a_name_becomes_the_one_that_trains() -> None:
+    obj = manifest(TENSORFLOW, {"Worker": 4})
+    assert admitted(TENSORFLOW, obj) == []
+    assert container(TENSORFLOW, obj, "Worker")["name"] == "tensorflow"
+    assert container(TENSORFLOW, obj, "Worker")["ports"] == [
+        {"name": "tfjob-port", "containerPort": 2222}
+    ]
+
+
+def test_roles_may_be_written_in_any_case() -> None:
+    obj = manifest(PYTORCH, {"master": 1, "WORKER": 2})
+    assert admitted(PYTORCH, obj) == []
+    assert set(obj["spec"]["pytorchReplicaSpecs"]) == {"Master", "Worker"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [
+        (TENSORFLOW, "Never"),
+        (PYTORCH, "OnFailure"),
+        (XGBOOST, "Never"),
+        (PADDLE, "OnFailure"),
+        (JAX, "Never"),
+    ],
+)
+def test_each_kind_has_its_own_restart_policy(kind: JobKind, policy: str) -> None:
+    role = "Master" if kind is XGBOOST else "Worker"
+    obj = manifest(kind, {role: 1})
+    del obj["spec"][kind.specs_field][role]["replicas"]
+    assert admitted(kind, obj) == []
+    replica = obj["spec"][kind.specs_field][role]
+    assert replica["restartPolicy"] == policy
+    assert replica["replicas"] == 1
+    assert obj["spec"]["runPolicy"]["cleanPodPolicy"] == "None"
+
+
+def test_defaults_are_stable() -> None:
+    for kind in KINDS:
+        obj = manifest(kind, {kind.replica_types[-1]: 1})
+        admitted(kind, obj)
+        once = repr(obj)
+        admitted(kind, obj)
+        assert repr(obj) == once
+
+
+def test_a_missing_image_is_named_by_its_path() -> None:
+    obj = manifest(TENSORFLOW, {"Worker": 1})
+    del container(TENSORFLOW, obj, "Worker")["image"]
+    assert admitted(TENSORFLOW, obj) == [
+        "spec.tfReplicaSpecs[Worker].template.spec.containers[0].image: Required value: "
+        "name the image to run"
+    ]
+
+
+def test_a_role_the_kind_does_not_have_is_refused() -> None:
+    errors = admitted(XGBOOST, manifest(XGBOOST, {"Master": 1, "Chief": 1}))
+    assert len(errors) == 1
+    assert errors[0].startswith('spec.xgbReplicaSpecs[Chief]: Unsupported value: "Chief"')
+
+
+def test_an_xgboost_job_needs_one_master() -> None:
+    (missing,) = admitted(XGBOOST, manifest(XGBOOST, {"Worker": 2}))
+    assert missing.startswith("spec.xgbReplicaSpecs[Master]: Required value")
+    (two,) = admitted(XGBOOST, manifest(XGBOOST, {"Master": 2}))
+    assert two.startswith("spec.xgbReplicaSpecs[Master].replicas: Invalid value: 2")
+
+
+def test_no_roles_at_all_is_refused() -> None:
+    (error,) = admitted(TENSORFLOW, manifest(TENSORFLOW, {}))
+    assert error.startswith("spec.tfReplicaSpecs: Required value")
+
+
+def test_a_name_that_cannot_be_a_host_is_refused() -> None:
+    obj = manifest(TENSORFLOW, {"Worker": 1})
+    obj["metadata"]["name"] = "3.workers"
+    (error,) = admitted(TENSORFLOW, obj)
+    assert error.startswith('metadata.name: Invalid value: "3.workers"')
+
+
+def test_the_manager_cannot_change() -> None:
+    old = manifest(TENSORFLOW, {"Worker": 1}, runPolicy={})
+    new = manifest(TENSORFLOW, {"Worker": 1}, runPolicy={"managedBy": "kueue.x-k8s.io/multikueue"})
+    (error,) = admitted(TENSORFLOW, new, old)
+    assert error == "spec.runPolicy.managedBy: Forbidden: the field is immutable"

@@ -1,0 +1,204 @@
+"""Training jobs against a real API server; the test plays the node agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.apiserver import running_server
+from tests.training.jobs import manifest
+
+from kubeling.component import Context, Settings
+from kubeling.kube.client import Client
+from kubeling.kube.controller import run_controllers
+from kubeling.kube.errors import Invalid
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import Obj, name
+from kubeling.kube.resources import EVENTS, JOBS, PODS, SERVICES, Resource
+from kubeling.training.component import COMPONENT
+from kubeling.training.kinds import TENSORFLOW, XGBOOST
+from kubeling.training.resources import CLUSTER_TRAINING_RUNTIMES, TF_JOBS, TRAIN_JOBS, XGBOOST_JOBS
+
+
+@dataclass
+class Team:
+    """A namespace in which the training controllers run."""
+
+    client: Client
+    informers: Informers
+
+    async def until(
+        self, resource: Resource, of: str, holds: Callable[[Obj | None], object]
+    ) -> Obj:
+        """The object once it satisfies a condition."""
+        reached: asyncio.Future[Obj] = asyncio.get_running_loop().create_future()
+
+        def look(_: Obj | None, new: Obj | None) -> None:
+            if new is not None and name(new) == of and holds(new) and not reached.done():
+                reached.set_result(new)
+
+        self.informers.of(resource).add_handler(look)
+        return await asyncio.wait_for(reached, 20)
+
+    async def until_event(self, text: str) -> Obj:
+        """An event that says so, once there is one."""
+        found: asyncio.Future[Obj] = asyncio.get_running_loop().create_future()
+
+        def look(_: Obj | None, new: Obj | None) -> None:
+            if new is not None and text in new.get("message", "") and not found.done():
+                found.set_result(new)
+
+        self.informers.of(EVENTS).add_handler(look)
+        return await asyncio.wait_for(found, 20)
+
+    async def phase(self, pod: str, phase: str, exit_code: int | None = None) -> None:
+        """What the agent reports of a pod."""
+        status: Obj = {"phase": phase}
+        if exit_code is not None:
+            container = (await self.client.get(PODS, pod, "team"))["spec"]["containers"][0]
+            ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
+            status["containerStatuses"] = [
+                {
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": {"terminated": ended},
+                }
+            ]
+        await self.client.patch_status(PODS, pod, status, "team")
+
+
+@pytest.fixture
+async def team(tmp_path: Path) -> AsyncIterator[Team]:
+    async with running_server(COMPONENT) as running, Informers(running.client) as informers:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
+        await running.client.raw("POST", "/api/v1/namespaces", body=namespace)
+        context = Context(running.client, informers, Settings(tmp_path, tmp_path))
+        controllers = asyncio.create_task(
+            run_controllers(COMPONENT.controllers(context), informers)
+        )
+        yield Team(running.client, informers)
+        controllers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await controllers
+
+
+def condition(of: str) -> Callable[[Obj | None], object]:
+    """Whether an object has a condition that is True."""
+
+    def holds(obj: Obj | None) -> object:
+        conditions = ((obj or {}).get("status") or {}).get("conditions") or ()
+        return any(c["type"] == of and c["status"] == "True" for c in conditions)
+
+    return holds
+
+
+async def test_a_job_runs_from_its_pods_to_its_end(team: Team) -> None:
+    await team.client.create(XGBOOST_JOBS, manifest(XGBOOST, {"Master": 1, "Worker": 2}))
+    await team.until(PODS, "mnist-worker-1", bool)
+    await team.until(SERVICES, "mnist-master-0", bool)
+    for pod in ("mnist-master-0", "mnist-worker-0", "mnist-worker-1"):
+        await team.until(PODS, pod, bool)
+        await team.phase(pod, "Running")
+    await team.until(XGBOOST_JOBS, "mnist", condition("Running"))
+    await team.phase("mnist-master-0", "Succeeded", 0)
+    done = await team.until(XGBOOST_JOBS, "mnist", condition("Succeeded"))
+    assert [c["type"] for c in done["status"]["conditions"]] == ["Created", "Running", "Succeeded"]
+    assert done["status"]["replicaStatuses"]["Worker"]["succeeded"] == 2
+
+
+async def test_a_retryable_failure_replaces_the_pod_once(team: Team) -> None:
+    job = manifest(TENSORFLOW, {"Worker": 1})
+    job["spec"]["tfReplicaSpecs"]["Worker"]["restartPolicy"] = "ExitCode"
+    await team.client.create(TF_JOBS, job)
+    first = await team.until(PODS, "mnist-worker-0", bool)
+    await team.phase("mnist-worker-0", "Failed", 137)
+    again = await team.until(
+        PODS,
+        "mnist-worker-0",
+        lambda pod: pod and pod["metadata"]["uid"] != first["metadata"]["uid"],
+    )
+    assert again["status"]["phase"] == "Pending"
+    restarted = await team.until(TF_JOBS, "mnist", condition("Restarting"))
+    assert restarted["status"]["replicaStatuses"]["Worker"]["restarts"] == 1
+
+
+async def test_a_job_tells_what_its_pods_wait_for(team: Team) -> None:
+    await team.client.create(TF_JOBS, manifest(TENSORFLOW, {"Worker": 1}))
+    await team.until(PODS, "mnist-worker-0", bool)
+    why = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    unschedulable = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": why,
+    }
+    await team.client.patch_status(PODS, "mnist-worker-0", {"conditions": [unschedulable]}, "team")
+    job = await team.until(TF_JOBS, "mnist", lambda job: why in str(job))
+    assert job["status"]["conditions"][0]["type"] == "Created"
+    event = await team.until_event(why)
+    assert event["involvedObject"]["kind"] == "TFJob"
+
+
+async def test_a_manifest_with_a_mistake_is_refused_with_the_field(team: Team) -> None:
+    job = manifest(XGBOOST, {"Worker": 1})
+    with pytest.raises(Invalid, match=r"spec\.xgbReplicaSpecs\[Master\]: Required value"):
+        await team.client.create(XGBOOST_JOBS, job)
+
+
+async def test_the_built_in_runtimes_are_there(team: Team) -> None:
+    found = await team.client.list(CLUSTER_TRAINING_RUNTIMES)
+    assert {name(runtime) for runtime in found.items} == {
+        "torch-distributed",
+        "jax-distributed",
+        "xgboost-distributed",
+    }
+
+
+async def test_a_train_job_becomes_a_job_and_ends_with_it(team: Team) -> None:
+    train = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {"name": "mnist", "namespace": "team"},
+        "spec": {
+            "runtimeRef": {"name": "torch-distributed"},
+            "trainer": {"numNodes": 2, "image": "python:3.11", "command": ["true"]},
+        },
+    }
+    await team.client.create(TRAIN_JOBS, train)
+    job = await team.until(JOBS, "mnist-node-0", bool)
+    assert job["spec"]["completions"] == 2
+    seen = await team.until(TRAIN_JOBS, "mnist", lambda t: (t or {}).get("status"))
+    assert "conditions" not in seen["status"]
+    now = "2026-01-01T00:00:00Z"
+    complete = [
+        {"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now}
+        for kind in ("SuccessCriteriaMet", "Complete")
+    ]
+    await team.client.patch_status(
+        JOBS,
+        "mnist-node-0",
+        {"conditions": complete, "succeeded": 2, "startTime": now, "completionTime": now},
+        "team",
+    )
+    await team.until(TRAIN_JOBS, "mnist", condition("Complete"))
+
+
+async def test_a_train_job_without_its_runtime_says_which_there_are(team: Team) -> None:
+    train = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {"name": "mnist", "namespace": "team"},
+        "spec": {"runtimeRef": {"name": "flame-distributed"}},
+    }
+    await team.client.create(TRAIN_JOBS, train)
+    refused = await team.until(TRAIN_JOBS, "mnist", condition("Failed"))
+    message = refused["status"]["conditions"][0]["message"]
+    assert '"flame-distributed" does not exist' in message
+    assert "torch-distributed" in message

@@ -1,0 +1,165 @@
+"""A world for executions without a cluster: pods end the way a test says they do."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubeling.kube import yaml
+from kubeling.kube.objects import Obj
+from kubeling.workflows.execution import Execution
+from kubeling.workflows.observation import observe_pod
+from kubeling.workflows.pods import Store
+from kubeling.workflows.resources import Node
+from kubeling.workflows.templates import Library, Missing
+
+import msgspec
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass
+class Ending:
+    """How a pod ends: its exit code, and what its container left in the termination message."""
+
+    exit_code: int = 0
+    message: str = ""
+
+
+def report(result: str | None = None, **parameters: str) -> str:
+    """A termination message with a result and parameters."""
+    text = "".join(
+        f"parameter {name} {len(value.encode())}\n{value}\n" for name, value in parameters.items()
+    )
+    if result is not None:
+        text += f"result - {len(result.encode())}\n{result}\n"
+    return text
+
+
+def argv(pod: Obj) -> list[str]:
+    """The user's command and arguments in a pod, without the wrapper."""
+    container = pod["spec"]["containers"][0]
+    command = [*(container.get("command") or ()), *(container.get("args") or ())]
+    return command[4:] if command[:2] == ["/bin/sh", "-c"] and command[3:4] == ["sh"] else command
+
+
+def parse(text: str) -> Obj:
+    """A workflow document as the API server would hand it out."""
+    workflow: Obj = yaml.load(text)
+    metadata = workflow.setdefault("metadata", {})
+    metadata.setdefault("name", "wf")
+    metadata.update(namespace="ns", uid="u1", creationTimestamp="2026-01-01T00:00:00Z")
+    workflow.setdefault("apiVersion", "argoproj.io/v1alpha1")
+    workflow.setdefault("kind", "Workflow")
+    return workflow
+
+
+def ended(pod: Obj, ending: Ending) -> Obj:
+    """The pod as it looks when its container has ended."""
+    terminated: Obj = {"exitCode": ending.exit_code, "message": ending.message}
+    if ending.exit_code:
+        terminated["reason"] = "Error"
+    return {
+        **pod,
+        "status": {
+            "phase": "Failed" if ending.exit_code else "Succeeded",
+            "containerStatuses": [{"name": "main", "state": {"terminated": terminated}}],
+        },
+    }
+
+
+@dataclass
+class World:
+    """One Workflow, its pods, and a clock that only moves when told."""
+
+    workflow: Obj
+    behave: Callable[[Obj], Ending] = lambda pod: Ending()
+    objects: dict[tuple[str, str], Obj | None] = field(default_factory=dict)
+    now: dt.datetime = START
+    store: Store = Store("/store")
+    created: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    pods: dict[str, Obj] = field(default_factory=dict)
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """As after a crash: nothing is left but the status and the pods."""
+        if hasattr(self, "execution"):
+            self.workflow["status"] = self.status()
+        spec = self.workflow["spec"]
+        library = Library(self.workflow["metadata"]["name"], spec, {})
+        self.execution = Execution(self.workflow, spec, self.store, library)
+
+    def status(self) -> Obj:
+        """The status as it would be written."""
+        running = self.execution
+        return {
+            "phase": running.phase,
+            "message": running.message,
+            "startedAt": running.started_at,
+            "finishedAt": running.finished_at,
+            "outputs": msgspec.to_builtins(running.outputs),
+            "nodes": {key: msgspec.to_builtins(node) for key, node in running.nodes.items()},
+        }
+
+    def advance(self, *pods: Obj) -> None:
+        """One reconciliation, with news of the given pods."""
+        seen = [s for pod in (pods or self.pods.values()) if (s := observe_pod(pod)) is not None]
+        while True:
+            try:
+                actions = self.execution.advance(self.now, seen)
+                break
+            except Missing as missing:
+                key = (missing.kind, missing.name)
+                self.execution.library.objects[key] = self.objects.get(key)
+        for name, pod in actions.create.items():
+            if name not in self.pods:
+                self.created.append(name)
+                self.pods[name] = pod
+        for name in actions.stop:
+            self.stopped.append(name)
+            self.pods.pop(name, None)
+        self.most = max(self.most, len(self.running()))
+
+    def running(self) -> list[Obj]:
+        """Pods that have not ended."""
+        return [pod for pod in self.pods.values() if "status" not in pod]
+
+    def end(self, pod: Obj, ending: Ending | None = None) -> None:
+        """Ends one pod and tells the execution."""
+        done = ended(pod, ending or self.behave(pod))
+        self.pods[pod["metadata"]["name"]] = done
+        self.advance(done)
+
+    def run(self, *, limit: int = 10_000) -> World:
+        """Runs to the end; time jumps to whatever is due next."""
+        self.advance()
+        for _ in range(limit):
+            if self.execution.finished:
+                return self
+            if running := self.running():
+                self.end(running[0])
+            elif (due := self.execution.wake_at) is not None:
+                self.now = max(self.now, due)
+                self.advance()
+            else:
+                raise AssertionError(f"stuck: {self.phases()}")
+        raise AssertionError("too many steps")
+
+    def node(self, display: str) -> Node:
+        """The node shown under that name."""
+        return next(n for n in self.execution.nodes.values() if n.display_name == display)
+
+    def phases(self) -> dict[str, str]:
+        """Phases by displayed name."""
+        return {n.display_name: n.phase for n in self.execution.nodes.values()}
+
+
+def world(text: str, behave: Callable[[Obj], Ending] | None = None, **more: Any) -> World:
+    """A world with the given workflow document."""
+    return World(parse(text), behave or (lambda pod: Ending()), **more)

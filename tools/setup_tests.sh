@@ -1,0 +1,21 @@
+#!/bin/sh
+# What the end-to-end tests need beside Python packages: kubectl, Chromium and, in CI, PyTorch.
+# Usage: setup_tests.sh VENV
+set -eu
+venv=$1
+
+"$venv/bin/python" tools/fetch_kubectl.py "$venv/bin"
+
+if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            chromium fonts-dejavu-core >/dev/null
+    else
+        echo "note: no Chromium found; the browser tests will be skipped" >&2
+    fi
+fi
+
+if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet 'torch==2.13.0'
+fi
