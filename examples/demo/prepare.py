@@ -2,9 +2,9 @@
 
 Usage: prepare.py FOLDER [SUMMARY]
 
-FOLDER gets train.csv, validation.csv and holdout.csv (label first, header line) and reference.csv,
-the training rows without labels, against which drift is measured. SUMMARY, if named, gets the counts
-as JSON.
+FOLDER gets train.csv, validation.csv and holdout.csv (label first, with a header), and
+reference.csv, the training rows without labels, against which drift is measured. SUMMARY, if named,
+gets the counts as JSON.
 """
 
 import json
@@ -34,7 +34,9 @@ def main(folder: Path, summary: Path | None) -> None:
     header = ",".join(["label", *names])
     parts = {"train": train, "validation": validation, "holdout": holdout}
     for name, rows in parts.items():
-        np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header=header, comments="", fmt="%.6g")
+        np.savetxt(
+            folder / f"{name}.csv", rows, delimiter=",", header=header, comments="", fmt="%.6g"
+        )
     reference = folder / "reference.csv"
     np.savetxt(
         reference, train[:, 1:], delimiter=",", header=",".join(names), comments="", fmt="%.6g"

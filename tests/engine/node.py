@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,9 @@ class Node:
     async def event(self, reason: str) -> Obj:
         return await self.seen(EVENTS, lambda e: e["reason"] == reason)
 
+    async def seen_event(self, reason: str, text: str) -> Obj:
+        return await self.seen(EVENTS, lambda e: e["reason"] == reason and text in e["message"])
+
     async def logs(self, name: str, container: str = "", **options: Any) -> str:
         pieces = self.engine.node_api.logs("default", name, container, **options)
         return b"".join([piece async for piece in pieces]).decode()
@@ -113,13 +117,30 @@ class Node:
         await self.client.create(SECRETS, body, "default")
 
 
+async def ended(pid: int) -> None:
+    """Waits until a process is gone."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    gone = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(process, gone.set)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await gone.wait()
+    finally:
+        loop.remove_reader(process)
+        os.close(process)
+
+
 @contextlib.asynccontextmanager
 async def running_node(
     data_dir: Path, api: MemoryApi, *, end_pods: bool = True, **settings: Any
 ) -> AsyncIterator[Node]:
     """Runs the engine; without ``end_pods`` its pods live on, as after a crash."""
     workspace = data_dir.parent / "workspace"
-    workspace.mkdir(exist_ok=True)
+    workspace.mkdir(parents=True, exist_ok=True)
     config = EngineConfig(data_dir=data_dir, workspace=workspace, **settings)
     client = Client(api)
     async with open_engine(config) as engine, Informers(client) as informers:

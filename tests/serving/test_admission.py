@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from kubeling.kube.objects import Obj
 from tests.serving.services import admit, errors, service
+
+from kubeling.kube.admission import AdmissionRequest
+from kubeling.kube.objects import Obj
+from kubeling.serving.admission import default_service
+from kubeling.serving.resources import INFERENCE_SERVICES
 
 
 def isvc(predictor: Any, name: str = "iris", **spec: Any) -> Obj:
@@ -34,9 +37,19 @@ def test_onnx_speaks_v2_unless_told_otherwise() -> None:
     assert found["spec"]["predictor"]["model"]["protocolVersion"] == "v1"
 
 
+def test_applying_a_changed_framework_field_replaces_the_model_it_became() -> None:
+    obj = service()
+    obj["spec"]["predictor"]["sklearn"] = {"storageUri": "gs://bucket/v2"}
+    default_service(obj, AdmissionRequest(INFERENCE_SERVICES, "UPDATE"))
+    assert obj["spec"]["predictor"]["model"] == {
+        "modelFormat": {"name": "sklearn"},
+        "storageUri": "gs://bucket/v2",
+    }
+
+
 def test_admission_is_idempotent() -> None:
     once = service()
-    twice = service(**{"predictor": dict(once["spec"]["predictor"])})
+    twice = service(predictor=dict(once["spec"]["predictor"]))
     assert once == twice
 
 

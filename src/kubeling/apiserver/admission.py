@@ -76,7 +76,10 @@ class AdmissionChain:
         if deletion_requested(record.obj):
             name = obj["metadata"].get("name", "")
             message = f"namespace {namespace} is being terminated"
-            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            why = (
+                f"unable to create new content in namespace {namespace} because it is being "
+                "terminated"
+            )
             error = Forbidden.of(resource.group, resource.plural, name, why)
             error.details["causes"] = [
                 {

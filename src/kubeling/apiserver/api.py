@@ -11,10 +11,24 @@ from typing import Final
 
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.rbac import Attributes, Authorizer
-from kubeling.apiserver.requests import Answer, ApiRequest, Target, parse_path
+from kubeling.apiserver.representation import (
+    Representation,
+    negotiate,
+    represent,
+    represent_changes,
+)
+from kubeling.apiserver.requests import (
+    Answer,
+    ApiRequest,
+    ObjectAnswer,
+    Target,
+    WatchAnswer,
+    parse_path,
+)
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.user import User
 from kubeling.apiserver.verbs import Verbs
+from kubeling.kube.clock import Clock
 from kubeling.kube.errors import Forbidden, MethodNotAllowed, NotFound
 
 __all__ = ["Api", "PlainHandler", "SubresourceHandler"]
@@ -49,7 +63,9 @@ class Api:
         authorizer: Authorizer,
         plain: PlainHandler,
         handlers: Mapping[tuple[str, str], SubresourceHandler],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._catalog = catalog
         self._verbs = verbs
         self._authorizer = authorizer
@@ -86,7 +102,24 @@ class Api:
                 f"the server does not allow this method on the requested resource: {verb} "
                 f"{target.plural}"
             )
-        return await self._verbs.handle(verb, served, target, request)
+        wanted = negotiate(request.accept)
+        answer = await self._verbs.handle(verb, served, target, request)
+        return self._represented(answer, served, wanted, request)
+
+    def _represented(
+        self, answer: Answer, served: Served, wanted: Representation, request: ApiRequest
+    ) -> Answer:
+        if isinstance(answer, ObjectAnswer):
+            answer.yaml = wanted.media == "application/yaml"
+            if wanted.kind and answer.obj.get("kind") not in ("Status", "Scale"):
+                now = self._clock.now()
+                answer.obj = represent(answer.obj, served, wanted, request.query, now)
+        elif isinstance(answer, WatchAnswer) and wanted.kind:
+            changes = represent_changes(
+                answer.changes, served, wanted, request.query, self._clock.now
+            )
+            return WatchAnswer(changes)
+        return answer
 
     def _require(self, user: User, wanted: Attributes) -> None:
         if not self._authorizer.allows(user, wanted):

@@ -39,8 +39,8 @@ def read_object(request: ApiRequest) -> Any:
 
         return decode(request.text)
     raise UnsupportedMediaType(
-        f"the body of the request was in an unknown format ({kind}) - accepted media types include: "
-        f"application/json, application/yaml, {PROTOBUF}"
+        f"the body of the request was in an unknown format ({kind}) - accepted media types "
+        f"include: application/json, application/yaml, {PROTOBUF}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from kubeling.apiserver.apply import Applied, record_update
 from kubeling.apiserver.options import WriteOptions
@@ -11,7 +12,7 @@ from kubeling.kube.objects import Obj
 
 __all__ = ["author", "record_fields", "unchanged"]
 
-_RESET = ([], [{}])
+_RESET: Final[tuple[list[Obj], list[Obj]]] = ([], [{}])
 
 
 def author(served: Served, options: WriteOptions, now: dt.datetime) -> Applied:

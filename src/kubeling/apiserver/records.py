@@ -95,7 +95,7 @@ class History:
         """The events after ``version``; raises :class:`WatchExpired` if some are gone."""
         if version < self.floor:
             raise WatchExpired
-        found = [event for event in self._backwards(version)]
+        found = list(self._backwards(version))
         found.reverse()
         return found
 

@@ -8,6 +8,7 @@ object is held, so a patch never has to be tried twice.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
@@ -117,7 +118,7 @@ class Registry:
                     await self._write(Write(key, obj), *self._companions(served, obj))
         return served.present(obj)
 
-    def _companions(self, served: Served, obj: Obj) -> list[Write]:
+    def _companions(self, served: Served, obj: Obj) -> builtins.list[Write]:
         writes = []
         for resource, companion in served.strategy.companions(obj):
             other = self.catalog.find(resource.group, resource.version, resource.plural)

@@ -6,18 +6,22 @@ as the JSON value itself; an answer carries objects, and who sends it decides ho
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubeling.apiserver.listing import Change
 from kubeling.apiserver.user import User
 from kubeling.kube.objects import Obj
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
 __all__ = [
     "Answer",
     "ApiRequest",
     "BytesAnswer",
+    "ConnectionAnswer",
     "ObjectAnswer",
     "Query",
     "StreamAnswer",
@@ -72,16 +76,19 @@ class ObjectAnswer:
     obj: Obj
     code: int = 200
     warnings: list[str] = field(default_factory=list)
-    content_type: str = "application/json"
+    yaml: bool = False
 
 
 @dataclass(slots=True)
 class WatchAnswer:
-    """A stream of changes; ``representation`` says which form of the objects is wanted."""
+    """A stream of changes.
+
+    ``api_version`` is set where objects come as stored, so that what is written for one watcher
+    can be used for the next.
+    """
 
     changes: AsyncGenerator[Change, None]
-    content_type: str = "application/json"
-    representation: str = ""
+    api_version: str = ""
 
 
 @dataclass(slots=True)
@@ -102,7 +109,14 @@ class StreamAnswer:
     content_type: str = "text/plain"
 
 
-Answer = ObjectAnswer | WatchAnswer | BytesAnswer | StreamAnswer
+@dataclass(slots=True)
+class ConnectionAnswer:
+    """The client's connection itself is needed (exec, proxy): ``serve`` answers on it."""
+
+    serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+Answer = ObjectAnswer | WatchAnswer | BytesAnswer | StreamAnswer | ConnectionAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.api import Api
+from kubeling.apiserver.auth import Authenticator, load_tokens
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.discovery import Discovery
+from kubeling.apiserver.documents import OpenApiDocuments
+from kubeling.apiserver.kubeconfig import write_kubeconfig
 from kubeling.apiserver.local import LocalTransport
+from kubeling.apiserver.metrics import render_metrics
+from kubeling.apiserver.plain import Plain
 from kubeling.apiserver.rbac import Rbac
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.tls import Authority
+from kubeling.apiserver.tokens import Tokens
 from kubeling.apiserver.user import ADMIN, User
 from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.admission import Admission
 from kubeling.kube.clock import Clock, SystemClock
-from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+
+if TYPE_CHECKING:
+    from kubeling.apiserver.http import HttpServer
 
 __all__ = ["ApiServer", "ApiServerConfig"]
 
@@ -44,7 +53,10 @@ class ApiServerConfig:
     data_dir: Path
     host: str = "127.0.0.1"
     port: int | None = None
+    token_file: Path | None = None
+    """Static tokens: lines of ``token,user,uid,"group1,group2"``."""
     power_loss_safe: bool = False
+    """Whether a write waits for the disk itself; without, it survives the death of the process."""
 
 
 class ApiServer:
@@ -64,34 +76,72 @@ class ApiServer:
         self._rooms = dict(admission or {})
         self._crds: Sequence[Obj] = list(crds)
         self._tasks: list[asyncio.Task[None]] = []
+        self._http: HttpServer | None = None
+        self.port = 0
 
     async def start(self) -> None:
-        """Opens the store and serves; raises ``StorageError`` in words for people."""
+        """Opens the store and serves.
+
+        Raises ``StorageError`` where the data cannot be used and :class:`OSError` where the
+        address is taken.
+        """
+        self.authority = Authority(self.config.data_dir / "pki")
         self.store = Store.open(
             self.config.data_dir / "objects.db", power_loss_safe=self.config.power_loss_safe
         )
         self.store.start()
-        self.catalog = Catalog(builtin_resources(""), custom_shape)
+        try:
+            await self._serve()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _serve(self) -> None:
+        self.catalog = Catalog(builtin_resources(self.authority.certificate), custom_shape)
         self.store.subscribe(
             "apiextensions.k8s.io/customresourcedefinitions", self.catalog.on_definition
         )
         self.rbac = Rbac(self.store)
+        self.tokens = Tokens(self.authority, self.store, self.clock)
         chain = AdmissionChain(self.store, self._rooms)
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
-        self._api = Api(self.catalog, Verbs(self.registry), self.rbac, _nothing, {})
+        plain = Plain(
+            Discovery(self.catalog, self.config.host),
+            OpenApiDocuments(self.catalog),
+            self.tokens,
+            self._metrics,
+        )
+        self._api = Api(self.catalog, Verbs(self.registry), self.rbac, plain.handle, {}, self.clock)
         self.running = True
+        if self.config.port is not None:
+            await self._listen(self.config.port)
         self._tasks.append(asyncio.create_task(self._keep_house(), name="apiserver housekeeping"))
+
+    async def _listen(self, port: int) -> None:
+        from kubeling.apiserver.http import HttpServer
+
+        static = load_tokens(self.config.token_file) if self.config.token_file else {}
+        self._http = HttpServer(self.handle, Authenticator(self.tokens, static), self.rbac)
+        context = self.authority.server_context(self.config.host, self.clock.now())
+        self.port = await self._http.start(self.config.host, port, context)
 
     async def stop(self) -> None:
         """Ends all watches, commits what is under way, and closes the store."""
         self.running = False
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.store.end_watches()
+        if self._http is not None:
+            await self._http.stop()
         await self.store.close()
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        host = self.config.host if self.config.host not in ("0.0.0.0", "::", "") else "127.0.0.1"
+        return f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
 
     async def handle(self, request: ApiRequest) -> Answer:
         """Answers one request of an authenticated user."""
@@ -103,11 +153,16 @@ class ApiServer:
         """A transport for this process, acting as the given user."""
         return LocalTransport(self, User(user, tuple(groups)))
 
+    def write_kubeconfig(self, path: Path) -> None:
+        """Writes a kubeconfig for the administrator."""
+        identity = self.authority.client("kubeling:admin", ("system:masters",), self.clock.now())
+        write_kubeconfig(path, self.url, self.authority.certificate, identity)
+
+    def _metrics(self) -> bytes:
+        answers = self._http.requests if self._http is not None else {}
+        return render_metrics(self.store, answers)
+
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.store.expire_history()
-
-
-def _nothing(request: ApiRequest) -> Answer:
-    raise NotFound("the server could not find the requested resource")

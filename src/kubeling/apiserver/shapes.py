@@ -9,9 +9,7 @@ from functools import cached_property
 
 from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.apiserver.defaults import set_defaults
-from kubeling.apiserver.defaults import set_defaults
 from kubeling.apiserver.schema import Schema, compile_schema
-from kubeling.apiserver.validation import validate_builtin
 from kubeling.apiserver.validation import validate_builtin
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj

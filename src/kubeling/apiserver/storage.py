@@ -103,14 +103,18 @@ class Store:
 
     async def close(self) -> None:
         """Commits what is waiting, ends all watches and closes the file."""
-        for watchers in list(self._watchers.values()):
-            for watcher in tuple(watchers):
-                watcher.close()
+        self.end_watches()
         if self._thread is not None:
             self._inbox.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
         self._database.close()
+
+    def end_watches(self) -> None:
+        """Ends every watch, as clients must expect at any time."""
+        for watchers in list(self._watchers.values()):
+            for watcher in tuple(watchers):
+                watcher.close()
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -149,6 +153,10 @@ class Store:
     def resources(self) -> Sequence[str]:
         """The resources of which there are objects."""
         return [resource for resource, found in self._objects.items() if any(found.values())]
+
+    def watchers(self) -> dict[str, int]:
+        """How many watches are open, by resource."""
+        return {resource: len(found) for resource, found in self._watchers.items() if found}
 
     def watch(self, resource: str, since: int, namespace: str = "", name: str = "") -> Watcher:
         """Events after version ``since``; raises ``WatchExpired`` if some are forgotten."""

@@ -44,7 +44,7 @@ class Verbs:
             case "watch":
                 options = ListOptions.parse(request.query)
                 changes = self._registry.watch(served, target.namespace, target.name, options)
-                return WatchAnswer(changes)
+                return WatchAnswer(changes, served.resource.api_version)
             case "create":
                 return await self._create(served, target, request)
             case "update":

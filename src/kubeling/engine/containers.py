@@ -47,8 +47,13 @@ class RunningContainer:
         self.started_at = started_at
         self._alive = alive
         self._loop = asyncio.get_running_loop()
+        self._begun: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(alive, self._hung_up)
+        self._loop.add_reader(alive, self._read)
+
+    async def wait_begun(self) -> None:
+        """Waits until the command runs inside its walls (or never will)."""
+        await asyncio.shield(self._begun)
 
     async def wait(self) -> Exit:
         """Waits for the end; safe to call many times and to cancel."""
@@ -66,6 +71,10 @@ class RunningContainer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def assume_begun(self) -> None:
+        """For a container started by an earlier agent, which has heard the news."""
+        self._set_begun()
+
     def release(self) -> None:
         """Stops watching; the container runs on."""
         if self._alive >= 0:
@@ -73,9 +82,20 @@ class RunningContainer:
             os.close(self._alive)
             self._alive = -1
 
-    def _hung_up(self) -> None:
-        self.release()
-        self._ended.set_result(None)
+    def _read(self) -> None:
+        """A byte says that the command runs; the end of the FIFO, that the supervisor is gone."""
+        try:
+            data = os.read(self._alive, 16)
+        except BlockingIOError:
+            return
+        self._set_begun()
+        if not data:
+            self.release()
+            self._ended.set_result(None)
+
+    def _set_begun(self) -> None:
+        if not self._begun.done():
+            self._begun.set_result(None)
 
 
 class Runtime:
@@ -122,7 +142,9 @@ class Runtime:
             os.close(alive)
             return None
         if _has_writer(alive):
-            return RunningContainer(paths, state.pid, state.started_at, alive)
+            found = RunningContainer(paths, state.pid, state.started_at, alive)
+            found.assume_begun()
+            return found
         os.close(alive)
         return read_exit(paths) or _record_loss(paths, state.started_at)
 

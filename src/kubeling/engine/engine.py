@@ -66,11 +66,15 @@ class Engine:
         self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
         self.ready = asyncio.Event()
         self._runtime = runtime
-        self._networks = networks
+        self.networks = networks
         self._clock = clock
         self._changes = FileChanges()
         self._environments = Environments(config.paths.environments)
         self._node_api: LocalNodeApi | None = None
+
+    @property
+    def launcher(self) -> Launcher:
+        return self._runtime.launcher
 
     @property
     def node_api(self) -> NodeApi:
@@ -92,7 +96,7 @@ class Engine:
             runtime=self._runtime,
             walls=self.walls,
             host=_host_view(self.config),
-            networks=self._networks,
+            networks=self.networks,
             catalogue=Catalogue(self.config.images_file, self.config.images),
             environments=self._environments,
             events=events,
@@ -119,15 +123,15 @@ class Engine:
         await self._environments.stop()
         await self._runtime.launcher.stop()
         self._changes.close()
-        if self._networks is not None:
-            await self._networks.stop(remove=False)
+        if self.networks is not None:
+            await self.networks.stop(remove=False)
 
     async def end_pods(self) -> None:
         """Kills all pods' processes and removes their networks; for ``kubeling down``."""
         await end_all_pods(self.config.paths, self._runtime)
-        if self._networks is not None:
-            await self._networks.stop(remove=True)
-            self._networks = None
+        if self.networks is not None:
+            await self.networks.stop(remove=True)
+            self.networks = None
 
 
 @contextlib.asynccontextmanager

@@ -190,6 +190,7 @@ class ContainerInstance:
 
     async def _attend(self, facts: PodFacts, running: RunningContainer) -> None:
         """The hook after the start, then the startup probe, then the other two."""
+        await running.wait_begun()
         if wrong := await self._run_hook("postStart", _HOOK_SECONDS, facts):
             self._node.events.warning(facts.pod, "FailedPostStartHook", wrong)
             self._kill_softly(facts)
@@ -283,6 +284,7 @@ class ContainerInstance:
         """Runs a command in the container, without input or output; returns its exit code."""
         if self._running is None:
             return 1
+        await self._running.wait_begun()
         plan = exec_plan(self._running, self._container, facts.pod, self._node, command)
         null = os.open(os.devnull, os.O_RDWR)
         try:

@@ -67,6 +67,7 @@ class LocalNodeApi:
         running = worker.instances[chosen].running if worker else None
         if running is None:
             raise BadRequest(f"container {chosen} of pod {pod} is not running")
+        await running.wait_begun()
         spec = next(c for c in all_containers(found) if c["name"] == chosen)
         plan = exec_plan(running, spec, found, self._node, list(command))
         return await PipedExecution.start(self._node.runtime.launcher, plan, stdin=stdin)
@@ -75,7 +76,8 @@ class LocalNodeApi:
         if self._agent is None:
             return []
         workers = [w for w in self._agent.workers if namespace in ("", namespace_of(w.pod))]
-        return [await asyncio.to_thread(self._use_of, worker) for worker in workers]
+        uses = [await asyncio.to_thread(self._use_of, worker) for worker in workers]
+        return [use for use in uses if use.containers]
 
     async def node_usage(self) -> NodeUsage:
         now = self._node.utc()

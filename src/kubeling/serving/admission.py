@@ -31,14 +31,14 @@ _LOG_MODES: Final = ("all", "request", "response")
 _AUTOSCALERS: Final = ("hpa", "keda", "external", "none")
 
 
-def default_service(obj: Obj, _: AdmissionRequest) -> None:
+def default_service(obj: Obj, request: AdmissionRequest) -> None:
     """Fills in an InferenceService in place."""
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         return
     predictor = spec.get("predictor")
     if isinstance(predictor, dict):
-        _framework_to_model(predictor)
+        _framework_to_model(predictor, update=request.operation == "UPDATE")
         if predictor.get("minReplicas") is None:
             predictor["minReplicas"] = 1
     for component in (predictor, spec.get("transformer")):
@@ -46,9 +46,10 @@ def default_service(obj: Obj, _: AdmissionRequest) -> None:
             _name_containers(component)
 
 
-def _framework_to_model(predictor: Obj) -> None:
+def _framework_to_model(predictor: Obj, *, update: bool) -> None:
+    """Rewrites the field; on an update it replaces the ``model`` that an earlier one became."""
     named = [field for field in FRAMEWORKS if predictor.get(field) is not None]
-    if len(named) != 1 or predictor.get("model") is not None:
+    if len(named) != 1 or (predictor.get("model") is not None and not update):
         return
     content = predictor[named[0]]
     if not isinstance(content, dict):

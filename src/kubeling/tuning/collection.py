@@ -140,7 +140,11 @@ class MetricsCollection:
             except (ApiError, ConnectionError) as error:
                 problem = f"the log of pod {name(pod)} could not be read: {error}"
                 log.info("metrics of %s: %s", key_of(trial), error)
-                await self._clock.sleep(_FIRST_DELAY * 2**attempt)
+            except Exception as error:
+                # One trial's trouble must not end the collections of all the others.
+                problem = f"the metrics could not be kept: {error}"
+                log.exception("metrics of %s", key_of(trial))
+            await self._clock.sleep(_FIRST_DELAY * 2**attempt)
         collection.result = Collected(collection.summaries, problem)
         self._ended(key_of(trial))
 

@@ -36,7 +36,7 @@ print_new() {
 }
 while [ -z "$ended" ]; do
   print_new
-  sleep 0.5 & wait $!
+  { sleep 0.5 & wait $!; } 2>/dev/null
 done
 [ -f "$file" ] && tail -n "+$((lines + 1))" "$file"
 exit 0

@@ -251,10 +251,11 @@ class CompositeFrame(Frame):
             name,
             run.name + suffix,
             run.raw,
-            scope.child({f"{self.prefix}.name": run.name}),
+            scope,
             self.resolved.scope,
             self.node.id,
             capture_result=self._reads_result(run.name),
+            extra={f"{self.prefix}.name": run.name},
         )
         self._register(run, name)
         try:

@@ -110,7 +110,7 @@ class RetryFrame(Frame):
                 attempt=self._attempt,
                 inputs=self.node.inputs,
                 resolved=self._resolved,
-                extra=self._variables(),
+                extra={**call.extra, **self._variables()},
             ),
             self,
         )

@@ -16,7 +16,15 @@ import msgspec
 from kubeling.kube.objects import Obj
 from kubeling.workflows.resources import Template, TemplateRef
 
-__all__ = ["Library", "Missing", "Resolved", "TemplateScope", "UnknownTemplate", "template_type"]
+__all__ = [
+    "Library",
+    "Missing",
+    "Resolved",
+    "TemplateScope",
+    "UnknownTemplate",
+    "template_type",
+    "with_defaults",
+]
 
 _TYPES = (
     "container", "script", "steps", "dag", "suspend", "containerSet", "resource", "http", "data",
@@ -133,11 +141,11 @@ class Library:
 
     def _prepared(self, raw: Obj, scope: TemplateScope, ref: TemplateRef | None) -> Resolved:
         if self._defaults:
-            raw = _with_defaults(raw, self._defaults)
+            raw = with_defaults(raw, self._defaults)
         return Resolved(raw, msgspec.convert(raw, Template), scope, ref)
 
 
-def _with_defaults(raw: Obj, defaults: Obj) -> Obj:
+def with_defaults(raw: Obj, defaults: Obj) -> Obj:
     """A template with what it does not say taken from ``templateDefaults``."""
     own_type = template_type(raw)
     merged = dict(raw)

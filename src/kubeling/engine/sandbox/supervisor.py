@@ -4,7 +4,7 @@ The supervisor is the first process inside the container's namespaces: it hands 
 orphans and, by ending, ends whatever is left. It needs nobody: after the control plane and the
 zygote are gone it keeps the log and leaves the record that a restarted agent will find. While it
 lives it holds the FIFO ``alive`` open, which is how the agent sees its end, at once and without
-trusting process ids.
+trusting process ids; a byte in it says that the command runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def launch(plan: LaunchPlan) -> int:
     Raises :class:`OSError` where the namespaces cannot be had.
     """
     folder = os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.open(ALIVE, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
+    alive = os.open(ALIVE, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     log = os.open(LOG, flags, 0o644, dir_fd=folder)
     if plan["network"]:
@@ -53,7 +53,7 @@ def launch(plan: LaunchPlan) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = os.fork()
     if pid == 0:
-        _run(plan, folder, log)
+        _run(plan, folder, alive, log)
     return pid
 
 
@@ -72,23 +72,24 @@ def _write(path: str, text: str) -> None:
     os.close(file)
 
 
-def _run(plan: LaunchPlan, folder: int, log: int) -> NoReturn:
+def _run(plan: LaunchPlan, folder: int, alive: int, log: int) -> NoReturn:
     try:
         os.setsid()
         # Outside pid of a process that is 1 to itself: /proc is still the machine's.
         pid = int(os.readlink("/proc/self")) if _ON_LINUX else os.getpid()
         records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
-        records.write(folder, records.EXIT, _supervise(plan, log))
+        records.write(folder, records.EXIT, _supervise(plan, alive, log))
     finally:
         os._exit(0)
 
 
-def _supervise(plan: LaunchPlan, log: int) -> Mapping[str, int | float | str]:
+def _supervise(plan: LaunchPlan, alive: int, log: int) -> Mapping[str, int | float | str]:
     started = time.time()
     container = _Container(log)
     try:
         _enter(plan)
         container.start(plan)
+        os.write(alive, b"\0")
         container.wait()
     except OSError as error:
         return _record(128 << 8, started, START_ERROR, str(error.strerror or error))

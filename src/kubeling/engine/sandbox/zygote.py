@@ -34,6 +34,8 @@ def main(control: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         linux.set_process_name("kubeling-zygote")
+        # Supervisors lose their parent at once; where pid 1 collects nobody, this process does.
+        linux.become_subreaper()
     os.chdir("/")
     gc.disable()
     gc.freeze()

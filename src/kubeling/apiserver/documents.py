@@ -1,0 +1,103 @@
+"""OpenAPI documents, made when asked for and kept, compressed, until the catalogue changes.
+
+The index names a hash for every document. It is taken from what the document is made of, not from
+its text, so that answering the index makes none of them: they cost a large part of a second.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from typing import Final
+
+from kubeling import __version__
+from kubeling.apiserver.builtin.resources import BUILTIN_RESOURCES
+from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.openapi import Described, group_document, group_path
+from kubeling.apiserver.served import Served
+from kubeling.kube.errors import NotFound
+from kubeling.kube.objects import Obj
+
+__all__ = ["OpenApiDocuments"]
+
+_DEFINITIONS: Final = {entry.resource: entry.definition for entry in BUILTIN_RESOURCES}
+
+
+class OpenApiDocuments:
+    """The documents of everything the server offers."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._generation = -1
+        self._groups: dict[str, list[Served]] = {}
+        self._tags: dict[str, str] = {}
+        self._ready: dict[str, tuple[str, bytes]] = {}
+
+    def index(self) -> Obj:
+        """``/openapi/v3``."""
+        self._refresh()
+        return {
+            "paths": {
+                path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={tag}"}
+                for path, tag in self._tags.items()
+            }
+        }
+
+    def document(self, path: str) -> tuple[bytes, str]:
+        """One document, compressed, and its hash; raises :class:`NotFound`."""
+        self._refresh()
+        served = self._groups.get(path)
+        if served is None:
+            raise NotFound("the server could not find the requested resource")
+        tag = self._tags[path]
+        known = self._ready.get(path)
+        if known is None or known[0] != tag:
+            resource = served[0].resource
+            text = group_document(resource.group, resource.version, map(_described, served))
+            known = self._ready[path] = (tag, gzip.compress(text, 5))
+        return known[1], tag
+
+    def _refresh(self) -> None:
+        if self._generation == self._catalog.generation:
+            return
+        self._generation = self._catalog.generation
+        self._groups = {}
+        for served in self._catalog:
+            resource = served.resource
+            path = group_path(resource.group, resource.version)
+            self._groups.setdefault(path, []).append(served)
+        self._tags = {path: _tag(served) for path, served in self._groups.items()}
+
+
+def _tag(served: list[Served]) -> str:
+    digest = hashlib.sha256(__version__.encode())
+    for one in served:
+        metadata = (one.definition or {}).get("metadata", {})
+        digest.update(f"{one.resource.kind} {metadata.get('uid')} ".encode())
+        digest.update(f"{metadata.get('generation')}\n".encode())
+    return digest.hexdigest()[:32].upper()
+
+
+def _described(served: Served) -> Described:
+    resource = served.resource
+    if served.definition is None:
+        definition, schema = _DEFINITIONS[resource], None
+    else:
+        reverse = ".".join(reversed(resource.group.split(".")))
+        definition = f"{reverse}.{resource.version}.{resource.kind}"
+        schema = _schema(served.definition, resource.version)
+    return Described(
+        resource,
+        definition,
+        schema,
+        scale="scale" in served.subresources,
+        status="status" in served.subresources,
+    )
+
+
+def _schema(definition: Obj, version: str) -> Obj:
+    for entry in definition["spec"]["versions"]:
+        if entry["name"] == version:
+            schema: Obj = entry["schema"]["openAPIV3Schema"]
+            return schema
+    raise NotFound("the server could not find the requested resource")

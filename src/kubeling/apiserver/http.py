@@ -1,0 +1,209 @@
+"""HTTPS: reads requests, hands them to the one handler, writes its answers.
+
+Paths are routed by the handler, so aiohttp's low-level server is used without its router. A
+client that goes away cancels its request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from kubeling.apiserver.auth import Authenticator, impersonated
+from kubeling.apiserver.listing import Change
+from kubeling.apiserver.rbac import Authorizer
+from kubeling.apiserver.requests import (
+    Answer,
+    ApiRequest,
+    BytesAnswer,
+    ConnectionAnswer,
+    ObjectAnswer,
+    Query,
+    StreamAnswer,
+    WatchAnswer,
+)
+from kubeling.kube import yaml
+from kubeling.kube.errors import ApiError, InternalError
+from kubeling.kube.objects import Obj
+
+__all__ = ["HttpServer"]
+
+log = logging.getLogger(__name__)
+
+_BODY_LIMIT: Final = 3 * 1024 * 1024
+_GZIP_FROM: Final = 128 * 1024
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class HttpServer:
+    """The listening side of the server."""
+
+    def __init__(
+        self,
+        handle: Callable[[ApiRequest], Awaitable[Answer]],
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+    ) -> None:
+        self._handle = handle
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._runner: web.ServerRunner | None = None
+        self.requests: dict[tuple[str, int], int] = {}
+        """How many answers were given, by method and code."""
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
+        """Listens; returns the port. Raises :class:`OSError` where the address is taken."""
+        server = web.Server(self._respond, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, host, port, ssl_context=context, backlog=1024, reuse_address=True
+        )
+        await site.start()
+        address: Any = self._runner.addresses[0]
+        return int(address[1])
+
+    async def stop(self) -> None:
+        """Stops listening and closes what is open."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            response = await self._answered(request)
+        except ApiError as error:
+            response = _failure(error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = _failure(InternalError("the server failed; its log says why"))
+        key = (request.method, response.status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        user = self._authenticator.user(certificate, request.headers.get("Authorization", ""))
+        user = impersonated(user, request.headers.items(), self._authorizer)
+        upgrade = "upgrade" in request.headers.get("Connection", "").lower()
+        answer = await self._handle(
+            ApiRequest(
+                method=request.method,
+                path=request.path,
+                user=user,
+                query=Query(request.query.items()),
+                text=b"" if upgrade else await _body(request),
+                content_type=request.headers.get("Content-Type", ""),
+                accept=request.headers.get("Accept", ""),
+                user_agent=request.headers.get("User-Agent", ""),
+                headers=request.headers,
+            )
+        )
+        match answer:
+            case ObjectAnswer():
+                return await _object(answer, request)
+            case WatchAnswer():
+                return await _watch(answer, request)
+            case BytesAnswer():
+                headers = {"Content-Type": answer.content_type, **answer.headers}
+                return web.Response(body=answer.body, status=answer.code, headers=headers)
+            case StreamAnswer():
+                return await _stream(answer, request)
+            case ConnectionAnswer():
+                return await answer.serve(request)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    content = bytearray()
+    async for chunk in request.content.iter_any():
+        content += chunk
+        if len(content) > _BODY_LIMIT:
+            raise ApiError(
+                f"the body is larger than the limit of {_BODY_LIMIT} bytes",
+                code=413,
+                reason="RequestEntityTooLarge",
+            )
+    return bytes(content)
+
+
+async def _object(answer: ObjectAnswer, request: web.BaseRequest) -> web.Response:
+    headers: list[tuple[str, str]] = [
+        ("Warning", f'299 - "{warning}"') for warning in map(_quotable, answer.warnings)
+    ]
+    if answer.yaml:
+        headers.append(("Content-Type", "application/yaml"))
+        return web.Response(
+            body=yaml.dump(answer.obj).encode(), status=answer.code, headers=headers
+        )
+    body = _encode(answer.obj)
+    headers.append(("Content-Type", "application/json"))
+    if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers.append(("Content-Encoding", "gzip"))
+    return web.Response(body=body, status=answer.code, headers=headers)
+
+
+async def _watch(answer: WatchAnswer, request: web.BaseRequest) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.enable_chunked_encoding()
+    changes = answer.changes
+    try:
+        await response.prepare(request)
+        try:
+            async for change in changes:
+                await response.write(_line(change, answer.api_version))
+        except ApiError as error:
+            await response.write(_encode({"type": "ERROR", "object": error.status}) + b"\n")
+    finally:
+        await changes.aclose()
+    await response.write_eof()
+    return response
+
+
+def _line(change: Change, api_version: str) -> bytes:
+    """One event as written; kept with the event for the next watcher of the same version."""
+    event = change.event
+    if event is None or not api_version:
+        return _encode({"type": change.type, "object": change.object}) + b"\n"
+    key = f"{change.type} {api_version}"
+    line = event.encoded.get(key)
+    if line is None:
+        line = event.encoded[key] = _encode({"type": change.type, "object": change.object}) + b"\n"
+    return line
+
+
+async def _stream(answer: StreamAnswer, request: web.BaseRequest) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": answer.content_type})
+    response.enable_chunked_encoding()
+    chunks = answer.chunks
+    try:
+        await response.prepare(request)
+        async for chunk in chunks:
+            await response.write(chunk)
+    finally:
+        await chunks.aclose()
+    await response.write_eof()
+    return response
+
+
+def _failure(error: ApiError) -> web.Response:
+    headers = {"Content-Type": "application/json"}
+    if seconds := error.details.get("retryAfterSeconds"):
+        headers["Retry-After"] = str(seconds)
+    status: Obj = error.status
+    return web.Response(body=_encode(status), status=error.status_code, headers=headers)
+
+
+def _quotable(text: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,79 @@
+"""``kubeling demo``: the main job, on a platform of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.instance import Endpoints, Instance, default_data_dir
+
+__all__ = ["demo", "demo_files"]
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    show_default="that of kubeling up, with -demo added",
+    help="Where the demo's platform keeps everything.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, nothing else.")
+@click.option("--stop", is_flag=True, help="Stop the platform at the end and delete what it keeps.")
+def demo(data_dir: Path | None, as_json: bool, stop: bool) -> int:
+    """Run the main job: prepare, tune, train, register, serve, canary, monitor.
+
+    On real data, with the manifests and scripts of examples/demo. The platform stays up for you to
+    look at. The exit code is 0 only if the numbers hold.
+    """
+    from kubeling.cli.demo_run.runner import run_demo
+
+    if data_dir is None:
+        base = default_data_dir()
+        data_dir = base.with_name(f"{base.name}-demo")
+    instance = Instance(data_dir)
+    workspace = instance.data_dir.with_name(f"{instance.data_dir.name}-workspace")
+    _copy(demo_files(), workspace)
+    endpoints = instance.running() or _start(instance, workspace)
+    try:
+        return asyncio.run(run_demo(endpoints, workspace, as_json=as_json))
+    finally:
+        if stop:
+            command = [sys.executable, "-m", "kubeling", "reset", "--yes"]
+            subprocess.run(
+                [*command, "--data-dir", str(instance.data_dir)], check=True, capture_output=True
+            )
+
+
+def demo_files() -> Path:
+    """The folder of the demo's manifests and scripts: in the package, or in the repository."""
+    package = Path(__file__).parent.parent
+    for folder in (package / "examples" / "demo", package.parent.parent / "examples" / "demo"):
+        if folder.is_dir():
+            return folder
+    raise CliError("the demo's files are not installed")
+
+
+def _copy(source: Path, workspace: Path) -> None:
+    workspace.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        if file.is_file():
+            shutil.copy(file, workspace)
+
+
+def _start(instance: Instance, workspace: Path) -> Endpoints:
+    command = [sys.executable, "-m", "kubeling", "up", "--detach"]
+    command += ["--data-dir", str(instance.data_dir), "--workspace", str(workspace)]
+    if instance.endpoints() is None:
+        command += ["--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    if done.returncode != 0:
+        raise CliError(f"the platform did not start\n{done.stderr.strip()}")
+    return instance.require_running()

@@ -1,0 +1,1 @@
+"""The main job's stages, their live view and their report."""

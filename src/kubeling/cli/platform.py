@@ -1,0 +1,191 @@
+"""The composition root: everything ``kubeling up`` runs, put together in one process.
+
+Only this module knows all the rooms. It starts what others need first (the API), lets the rest
+begin side by side, and takes it down in the opposite order; whatever ends unexpectedly ends the
+platform, because a platform that half works is worse than one that says why it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import errno
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from kubeling import __version__
+from kubeling.apiserver.server import ApiServer, ApiServerConfig
+from kubeling.cli.controllers import ensure_objects
+from kubeling.cli.errors import CliError
+from kubeling.cli.instance import Endpoints, Instance
+from kubeling.component import Component, Context, Settings, load_components
+from kubeling.engine.config import EngineConfig
+from kubeling.engine.engine import Engine, prepare_engine
+from kubeling.engine.workloads import run_workloads
+from kubeling.gateway.app import create_app
+from kubeling.kube.client import Client
+from kubeling.kube.controller import run_controllers
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import format_time
+
+__all__ = ["Platform", "PlatformOptions", "run_platform"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOptions:
+    """What the command line says about a start."""
+
+    workspace: Path
+    host: str
+    port: int
+    controllers: bool = True
+
+
+class Platform:
+    """One running platform."""
+
+    def __init__(self, instance: Instance, options: PlatformOptions) -> None:
+        self.instance = instance
+        self.options = options
+
+    async def run(self, ready: Callable[[Endpoints], None]) -> None:
+        """Runs until cancelled; calls ``ready`` when everything answers."""
+        async with contextlib.AsyncExitStack() as stack:
+            listener = _listen(self.options.host, self.options.port)
+            stack.callback(listener.close)
+            components = load_components()
+            engine = await prepare_engine(self._engine_config())
+            stack.push_async_callback(_end, engine)
+            server = self._api_server(engine, components)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            endpoints = self._endpoints(listener, server)
+            server.write_kubeconfig(self.instance.kubeconfig)
+            client = Client(server.local_transport())
+            informers = await stack.enter_async_context(Informers(client))
+            context = Context(client, informers, self._settings(endpoints))
+            await ensure_objects(client, components)
+            await self._gateway(stack, context, components, listener)
+            await self._serve(context, components, engine, server, endpoints, ready)
+
+    async def _serve(
+        self,
+        context: Context,
+        components: list[Component],
+        engine: Engine,
+        server: ApiServer,
+        endpoints: Endpoints,
+        ready: Callable[[Endpoints], None],
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+
+            def start(work: Coroutine[Any, Any, None], name: str) -> None:
+                group.create_task(work, name=name)
+
+            start(engine.run(context.client, context.informers), "engine")
+            start(run_workloads(context, engine.host_ip), "workloads")
+            if self.options.controllers:
+                controllers = [c for part in components for c in part.controllers(context)]
+                start(run_controllers(controllers, context.informers), "controllers")
+            await engine.ready.wait()
+            self.instance.write_endpoints(endpoints)
+            ready(endpoints)
+
+    def _engine_config(self) -> EngineConfig:
+        return EngineConfig(data_dir=self.instance.data_dir, workspace=self.options.workspace)
+
+    def _api_server(self, engine: Engine, components: list[Component]) -> ApiServer:
+        before = self.instance.endpoints()
+        config = ApiServerConfig(
+            data_dir=self.instance.data_dir,
+            host=self.options.host,
+            port=before.api_port if before else 0,
+        )
+        return ApiServer(
+            config,
+            node=engine.node_api,
+            admission={k: v for part in components for k, v in part.admission().items()},
+            crds=[definition for part in components for definition in part.crds()],
+        )
+
+    def _endpoints(self, listener: socket.socket, server: ApiServer) -> Endpoints:
+        port = listener.getsockname()[1]
+        shown = "127.0.0.1" if self.options.host in ("0.0.0.0", "::") else self.options.host
+        return Endpoints(
+            pid=os.getpid(),
+            version=__version__,
+            dashboard=f"http://{shown}:{port}",
+            api_server=f"https://{shown}:{server.port}",
+            kubeconfig=str(self.instance.kubeconfig),
+            workspace=str(self.options.workspace),
+            started_at=format_time(dt.datetime.now(dt.UTC)),
+            gateway_port=port,
+            api_port=server.port,
+        )
+
+    def _settings(self, endpoints: Endpoints) -> Settings:
+        return Settings(
+            data_dir=self.instance.data_dir,
+            workspace=self.options.workspace,
+            gateway_url=endpoints.dashboard,
+        )
+
+    async def _gateway(
+        self,
+        stack: contextlib.AsyncExitStack,
+        context: Context,
+        components: list[Component],
+        listener: socket.socket,
+    ) -> None:
+        runner = web.AppRunner(create_app(context, components), access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+
+
+async def _end(engine: Engine) -> None:
+    """Ends the pods' processes: a platform that is stopped on purpose leaves nothing running."""
+    await engine.end_pods()
+    await engine.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CliError(
+                f"port {port} of {host} is in use",
+                "Choose another with --port, or --port 0 for any free one.",
+            ) from None
+        raise CliError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def run_platform(platform: Platform, ready: Callable[[Endpoints], None]) -> None:
+    """Runs a platform in this process until SIGINT or SIGTERM."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_until_signal(platform, ready))
+    else:
+        uvloop.run(_until_signal(platform, ready))
+
+
+async def _until_signal(platform: Platform, ready: Callable[[Endpoints], None]) -> None:
+    task = asyncio.ensure_future(platform.run(ready))
+    loop = asyncio.get_running_loop()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(stop, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

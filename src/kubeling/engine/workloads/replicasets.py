@@ -1,0 +1,167 @@
+"""ReplicaSets: as many pods as asked for, of one template."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kubeling.component import Context
+from kubeling.engine.workloads.ownership import claim
+from kubeling.engine.workloads.podcontrol import PodControl
+from kubeling.engine.workloads.podstate import (
+    generated_name,
+    is_active,
+    is_available,
+    is_ready,
+    phase,
+    pod_from_template,
+    ready_since,
+    seconds_until_available,
+)
+from kubeling.engine.workloads.writing import write_status
+from kubeling.kube import selectors
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import ApiError
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    annotations,
+    deep_copy,
+    deletion_requested,
+    generation,
+    key_of,
+    labels,
+    name,
+    parse_time,
+    remove_condition,
+    set_condition,
+)
+from kubeling.kube.resources import PODS, REPLICA_SETS
+
+__all__ = ["controller", "replica_set_status", "surplus"]
+
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+def controller(context: Context) -> Controller:
+    """The ReplicaSet controller."""
+    reconciler = _ReplicaSets(context)
+    return Controller(
+        "replicaset-controller",
+        REPLICA_SETS,
+        reconciler.reconcile,
+        owns=(PODS,),
+        watches={PODS: reconciler.takers},
+    )
+
+
+def surplus(pods: Iterable[Obj], excess: int) -> list[Obj]:
+    """The pods whose loss costs least: not started, not ready, cheap, young."""
+    return sorted(pods, key=_worth)[: max(excess, 0)]
+
+
+def replica_set_status(
+    replica_set: Obj, pods: Sequence[Obj], failure: ApiError | None, now: dt.datetime
+) -> Obj:
+    """The status that the active pods amount to."""
+    spec = replica_set["spec"]
+    wanted = (spec.get("template", {}).get("metadata") or {}).get("labels") or {}
+    min_ready = int(spec.get("minReadySeconds") or 0)
+    counts = {
+        "fullyLabeledReplicas": sum(wanted.items() <= labels(pod).items() for pod in pods),
+        "readyReplicas": sum(map(is_ready, pods)),
+        "availableReplicas": sum(is_available(pod, min_ready, now) for pod in pods),
+    }
+    status: Obj = {"replicas": len(pods)}
+    status |= {field: count for field, count in counts.items() if count}
+    status["observedGeneration"] = generation(replica_set)
+    present = deep_copy((replica_set.get("status") or {}).get("conditions") or [])
+    status["conditions"] = present
+    if failure is None:
+        remove_condition(status, ["ReplicaFailure"])
+    else:
+        set_condition(
+            status, "ReplicaFailure", True, reason="FailedCreate", message=str(failure), now=now
+        )
+    if not status["conditions"]:
+        del status["conditions"]
+    return status
+
+
+class _ReplicaSets:
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._clock = context.clock
+        self._sets = context.informers.of(REPLICA_SETS)
+        self._pods = context.informers.of(PODS)
+        self._control = PodControl(context, "replicaset-controller")
+
+    def takers(self, pod: Obj) -> list[Key]:
+        """The sets that would take in an orphan."""
+        if pod["metadata"].get("ownerReferences"):
+            return []
+        return [
+            key_of(found)
+            for found in self._sets.list(pod["metadata"]["namespace"])
+            if selectors.from_object(found["spec"]["selector"]).matches(labels(pod))
+        ]
+
+    async def reconcile(self, key: Key) -> Result | None:
+        found = self._sets.get(*key)
+        if found is None:
+            return None
+        selector = selectors.from_object(found["spec"]["selector"])
+        failure: ApiError | None = None
+        if not deletion_requested(found):
+            pods = [
+                p for p in await claim(self._client, self._pods, found, selector) if is_active(p)
+            ]
+            try:
+                await self._replicate(found, pods)
+            except ApiError as error:
+                failure = error
+        now = self._clock.now()
+        pods = [
+            pod
+            for pod in self._pods.owned_by(found["metadata"]["uid"])
+            if is_active(pod) and selector.matches(labels(pod))
+        ]
+        status = replica_set_status(found, pods, failure, now)
+        await write_status(self._client, REPLICA_SETS, found, status)
+        if failure is not None:
+            raise failure
+        return _again(pods, int(found["spec"].get("minReadySeconds") or 0), now)
+
+    async def _replicate(self, found: Obj, pods: list[Obj]) -> None:
+        wanted = int(found["spec"].get("replicas", 1))
+        missing = wanted - len(pods)
+        if missing > 0:
+            template = found["spec"]["template"]
+            fresh = [
+                pod_from_template(template, found, generated_name(f"{name(found)}-"))
+                for _ in range(missing)
+            ]
+            await self._control.create_all(found, fresh)
+        elif missing < 0:
+            await self._control.delete_all(found, surplus(pods, -missing))
+
+
+def _again(pods: Iterable[Obj], min_ready: int, now: dt.datetime) -> Result | None:
+    waits = [seconds_until_available(pod, min_ready, now) for pod in pods]
+    pending = [wait for wait in waits if wait]
+    return Result(min(pending)) if pending else None
+
+
+def _worth(pod: Obj) -> tuple[Any, ...]:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    since = ready_since(pod)
+    return (
+        bool((pod.get("spec") or {}).get("nodeName")),
+        {"Pending": 0, "Unknown": 1}.get(phase(pod), 2),
+        is_ready(pod),
+        int(annotations(pod).get(_DELETION_COST, "0")),
+        -since.timestamp() if since else 0.0,
+        -sum(int(status.get("restartCount", 0)) for status in statuses),
+        -parse_time(pod["metadata"]["creationTimestamp"]).timestamp(),
+    )

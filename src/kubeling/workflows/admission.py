@@ -1,0 +1,164 @@
+"""What is filled into Argo's kinds when they are written, and what is refused.
+
+Everything that can be known from the manifest alone is checked here, so that a Workflow that is
+accepted fails for what its steps do and not for how it is written. References to WorkflowTemplates
+are looked up when the Workflow runs, as upstream does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kubeling.kube.admission import Admission, AdmissionRequest
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
+from kubeling.workflows.call_rules import Templates, target_errors
+from kubeling.workflows.cron_rules import cron_errors
+from kubeling.workflows.resources import (
+    CLUSTER_WORKFLOW_TEMPLATES,
+    CRON_WORKFLOWS,
+    WORKFLOW_TEMPLATES,
+    WORKFLOWS,
+)
+from kubeling.workflows.tag_rules import Known, tag_errors
+from kubeling.workflows.template_rules import artifact_errors, template_errors
+from kubeling.workflows.templates import with_defaults
+
+__all__ = ["admissions", "set_defaults", "spec_errors"]
+
+_MAX_NAME: Final = 63
+_UNSUPPORTED: Final = ("synchronization", "podSpecPatch", "podDisruptionBudget", "artifactGC")
+
+
+def admissions() -> dict[Resource, Admission]:
+    """The admission of every kind of this room."""
+    return {
+        WORKFLOWS: Admission(_default, _validate_workflow),
+        WORKFLOW_TEMPLATES: Admission(_default, _validate_template),
+        CLUSTER_WORKFLOW_TEMPLATES: Admission(_default, _validate_template),
+        CRON_WORKFLOWS: Admission(_default_cron, _validate_cron),
+    }
+
+
+def set_defaults(spec: Any) -> None:
+    """Names the containers that have no name: a container in a pod needs one, a step's does not."""
+    if not isinstance(spec, dict):
+        return
+    templates = spec.get("templates")
+    listed = templates if isinstance(templates, list) else []
+    for template in [*listed, spec.get("templateDefaults")]:
+        container = template.get("container") if isinstance(template, dict) else None
+        if isinstance(container, dict) and not container.get("name"):
+            container["name"] = "main"
+
+
+def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldError]:
+    """Everything wrong with the spec of a Workflow or, more leniently, of a WorkflowTemplate."""
+    reference = spec.get("workflowTemplateRef")
+    templates: list[Obj] = spec.get("templates") or []
+    by_name = {str(template.get("name")): template for template in templates}
+    closed = not reference
+    all_ = Templates(by_name, closed)
+    if reference and not reference.get("name"):
+        yield FieldError(
+            f"{path}.workflowTemplateRef.name", "Required value", "name the WorkflowTemplate"
+        )
+    if not reference and not templates:
+        yield FieldError(f"{path}.templates", "Required value", "give at least one template")
+    yield from _entrypoint_errors(spec, path, all_, required=not is_template and not reference)
+    given = (spec.get("arguments") or {}).get("parameters") or []
+    complete = not is_template and not reference
+    yield from _argument_errors(spec, path, complete)
+    names = [str(parameter.get("name")) for parameter in given]
+    known = Known(workflow_parameters=names if complete else None)
+    yield from _end_errors(spec, path, known, all_)
+    for unsupported in _UNSUPPORTED:
+        if spec.get(unsupported):
+            yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
+    for number, template in enumerate(templates):
+        at = f"{path}.templates[{number}]"
+        if template.get("name") and by_name[str(template["name"])] is not template:
+            yield FieldError(f"{at}.name", "Duplicate value", "", template["name"])
+        completed = with_defaults(template, spec.get("templateDefaults") or {})
+        yield from template_errors(completed, at, known, all_)
+
+
+def _entrypoint_errors(
+    spec: Obj, path: str, all_: Templates, *, required: bool
+) -> Iterator[FieldError]:
+    entrypoint = spec.get("entrypoint")
+    if not entrypoint:
+        if required:
+            listed = ", ".join(all_.by_name) or "none"
+            message = f"name the template to begin with (there are: {listed})"
+            yield FieldError(f"{path}.entrypoint", "Required value", message)
+        return
+    if all_.closed and entrypoint not in all_.by_name:
+        listed = ", ".join(all_.by_name) or "none"
+        message = f"no template of this name in {path}.templates (there are: {listed})"
+        yield FieldError(f"{path}.entrypoint", "Not found", message, entrypoint)
+
+
+def _argument_errors(spec: Obj, path: str, complete: bool) -> Iterator[FieldError]:
+    arguments = spec.get("arguments") or {}
+    for kind in ("parameters", "artifacts"):
+        seen: set[str] = set()
+        for number, entry in enumerate(arguments.get(kind) or ()):
+            at = f"{path}.arguments.{kind}[{number}]"
+            if entry.get("name") in seen:
+                yield FieldError(f"{at}.name", "Duplicate value", "", entry["name"])
+            seen.add(str(entry.get("name")))
+            if kind == "artifacts":
+                yield from artifact_errors(entry, at)
+            elif complete and all(
+                entry.get(key) is None for key in ("value", "default", "valueFrom")
+            ):
+                yield FieldError(f"{at}.value", "Required value", "give the parameter a value")
+
+
+def _end_errors(spec: Obj, path: str, known: Known, all_: Templates) -> Iterator[FieldError]:
+    if spec.get("onExit") and all_.closed and spec["onExit"] not in all_.by_name:
+        message = f"no template of this name in {path}.templates"
+        yield FieldError(f"{path}.onExit", "Not found", message, spec["onExit"])
+    for name, hook in (spec.get("hooks") or {}).items():
+        at = f"{path}.hooks.{name}"
+        if name != "exit":
+            yield FieldError(at, "Unsupported value", 'only the hook "exit" is supported', name)
+        yield from target_errors(hook, at, all_)
+        yield from tag_errors(hook.get("arguments"), f"{at}.arguments", known)
+
+
+def _default(obj: Obj, _: AdmissionRequest) -> None:
+    set_defaults(obj.get("spec"))
+
+
+def _default_cron(obj: Obj, _: AdmissionRequest) -> None:
+    spec = obj.get("spec")
+    if isinstance(spec, dict):
+        set_defaults(spec.get("workflowSpec"))
+
+
+def _validate_workflow(new: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
+    if old is not None and old.get("spec") == new.get("spec"):
+        return []
+    errors = list(spec_errors(new.get("spec") or {}, "spec", is_template=False))
+    if len(new["metadata"].get("name") or "") > _MAX_NAME:
+        message = f"must be at most {_MAX_NAME} characters, because pods carry it as a label"
+        errors.append(FieldError("metadata.name", "Too long", message))
+    return errors
+
+
+def _validate_template(new: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
+    if old is not None and old.get("spec") == new.get("spec"):
+        return []
+    return list(spec_errors(new.get("spec") or {}, "spec", is_template=True))
+
+
+def _validate_cron(new: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
+    if old is not None and old.get("spec") == new.get("spec"):
+        return []
+    spec = new.get("spec") or {}
+    inner = spec_errors(spec.get("workflowSpec") or {}, "spec.workflowSpec", is_template=False)
+    return [*cron_errors(spec), *inner]

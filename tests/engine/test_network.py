@@ -1,0 +1,86 @@
+"""Pods' own addresses (Linux, as root)."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+from kubeling.engine.net.netlink import Route
+from tests.engine.memory_api import MemoryApi
+from tests.engine.node import Node, container, pod, running_node
+
+SERVE = (
+    "import http.server as h\n"
+    "class H(h.BaseHTTPRequestHandler):\n"
+    "  def do_GET(s): s.send_response(200); s.end_headers(); s.wfile.write(b'ok')\n"
+    "h.HTTPServer(('0.0.0.0', 8080), H).serve_forever()"
+)
+
+
+def server(**fields: object) -> dict[str, object]:
+    ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+    return container(
+        image="python", command=["python", "-c", SERVE], readinessProbe=ready, **fields
+    )
+
+
+async def ready(node: Node, name: str) -> str:
+    found = await node.until(
+        name, lambda p: any(s["ready"] for s in p["status"].get("containerStatuses") or ())
+    )
+    return str(found["status"]["podIP"])
+
+
+async def get(address: str) -> bytes:
+    reader, writer = await asyncio.open_connection(address, 8080)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer.rpartition(b"\r\n")[2]
+
+
+async def test_pods_listen_on_the_same_port_side_by_side(node: Node) -> None:
+    for name in ("a", "b"):
+        await node.create(pod(name, server()))
+    addresses = {await ready(node, name) for name in ("a", "b")}
+    assert len(addresses) == 2
+    assert [await get(address) for address in addresses] == [b"ok", b"ok"]
+
+
+async def test_pods_reach_each_other_and_the_machine(node: Node) -> None:
+    await node.create(pod("a", server()))
+    address = await ready(node, "a")
+    with socket.create_server((node.engine.host_ip, 0)) as listening:
+        port = listening.getsockname()[1]
+        script = (
+            "import socket, urllib.request as u;"
+            f"print(u.urlopen('http://{address}:8080').read().decode());"
+            f"socket.create_connection(('{node.engine.host_ip}', {port})); print('machine')"
+        )
+        await node.run(pod("b", container(image="python", command=["python", "-c", script])))
+    assert await node.logs("b") == "ok\nmachine\n"
+
+
+async def test_the_machine_s_network_where_asked_for(node: Node) -> None:
+    main = container(script="ls /sys/class/net | grep -c kl")
+    done = await node.run(pod("p", main, hostNetwork=True))
+    assert done["status"]["podIP"] == node.engine.host_ip
+
+
+async def test_two_instances_do_not_meet(tmp_path: Path) -> None:
+    async with (
+        running_node(tmp_path / "one" / "data", MemoryApi()) as one,
+        running_node(tmp_path / "two" / "data", MemoryApi()) as two,
+    ):
+        assert one.engine.host_ip != two.engine.host_ip
+        done = [await n.run(pod("p", container(script="true"))) for n in (one, two)]
+        assert done[0]["status"]["podIP"] != done[1]["status"]["podIP"]
+
+
+async def test_nothing_of_the_network_is_left_behind(tmp_path: Path) -> None:
+    async with running_node(tmp_path / "data", MemoryApi()) as node:
+        await node.run(pod("p", container(script="true")))
+        bridge = node.engine.networks.subnet.bridge  # type: ignore[union-attr]
+        assert Route().exists(bridge)
+    assert not Route().exists(bridge)
+    assert list((tmp_path / "data" / "engine" / "net").iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()

@@ -1,0 +1,102 @@
+"""Volumes at their mount paths."""
+
+import json
+from pathlib import Path
+
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from tests.engine.node import Node, container, pod
+
+
+def mounted(script: str, path: str = "/v", **mount: str | bool) -> Obj:
+    return container(script=script, volumeMounts=[{"name": "v", "mountPath": path, **mount}])
+
+
+async def output(node: Node, main: Obj, **volume: Obj) -> str:
+    await node.run(pod("p", main, volumes=[{"name": "v", **volume}]))
+    return await node.logs("p")
+
+
+async def test_config_map_keys_are_files(node: Node) -> None:
+    await node.config_map("c", a="1", b="2")
+    assert await output(node, mounted("cd /v; cat a b"), configMap={"name": "c"}) == "12"
+
+
+async def test_items_choose_keys_paths_and_modes(node: Node) -> None:
+    await node.secret("s", key="x")
+    items = [{"key": "key", "path": "deep/name", "mode": 0o400}]
+    main = mounted("stat -Lc %a /v/deep/name; ls /v")
+    assert await output(node, main, secret={"secretName": "s", "items": items}) == "400\ndeep\n"
+
+
+async def test_a_missing_optional_source_is_an_empty_volume(node: Node) -> None:
+    volume = {"name": "absent", "optional": True}
+    assert await output(node, mounted("ls /v; echo ok"), configMap=volume) == "ok\n"
+
+
+async def test_configuration_cannot_be_written(node: Node) -> None:
+    await node.config_map("c", a="1")
+    main = mounted("echo 2 > /v/a || echo refused")
+    assert "refused" in await output(node, main, configMap={"name": "c"})
+
+
+async def test_one_file_of_a_volume_can_be_mounted_alone(node: Node) -> None:
+    await node.config_map("c", **{"my.conf": "x=1"})
+    main = mounted("cat /etc/my/my.conf", "/etc/my/my.conf", subPath="my.conf")
+    assert await output(node, main, configMap={"name": "c"}) == "x=1"
+
+
+async def test_the_downward_api_as_files(node: Node) -> None:
+    items = [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]
+    assert await output(node, mounted("cat /v/name"), downwardAPI={"items": items}) == "p"
+
+
+async def test_a_projected_volume_holds_token_and_config(node: Node) -> None:
+    await node.config_map("c", a="1")
+    sources = [
+        {"serviceAccountToken": {"path": "token", "audience": "kf"}},
+        {"configMap": {"name": "c"}},
+        {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]  # fmt: skip
+    main = mounted("cd /v; cat token; echo; cat a ns", "/var/run/secrets/kubeling")
+    main = {**main, "command": ["sh", "-c", "cd /var/run/secrets/kubeling; cat token; cat a ns"]}
+    expected = "token-for-default-kf1default"
+    assert await output(node, main, projected={"sources": sources}) == expected
+
+
+async def test_host_paths_are_the_machine_s_own(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    main = mounted("echo hi > /v/file")
+    await output(node, main, hostPath={"path": str(tmp_path / "host")})
+    assert (tmp_path / "host" / "file").read_text() == "hi\n"
+
+
+async def test_a_read_only_mount_refuses_writes(node: Node) -> None:
+    main = mounted("touch /v/x || echo refused", readOnly=True)
+    assert "refused" in await output(node, main, emptyDir={})
+
+
+async def test_a_claim_is_the_bound_volume_s_folder(node: Node, tmp_path: Path) -> None:
+    volume = {"metadata": {"name": "pv"}, "spec": {"hostPath": {"path": str(tmp_path / "pv")}}}
+    claim = {"metadata": {"name": "data"}, "spec": {"volumeName": "pv"}}
+    await node.client.create(PERSISTENT_VOLUMES, volume)
+    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim, "default")
+    main = mounted("echo kept > /v/file")
+    await output(node, main, persistentVolumeClaim={"claimName": "data"})
+    assert (tmp_path / "pv" / "file").read_text() == "kept\n"
+
+
+async def test_a_changed_config_map_reaches_a_running_pod(node: Node) -> None:
+    await node.config_map("c", a="old")
+    main = mounted("cat /v/a; until grep -q new /v/a; do sleep 0.05; done; cat /v/a")
+    await node.create(pod("p", main, volumes=[{"name": "v", "configMap": {"name": "c"}}]))
+    await node.running("p")
+    await node.client.patch(CONFIG_MAPS, "c", {"data": {"a": "new"}}, "default")
+    await node.finished("p")
+    assert await node.logs("p") == "oldnew"
+
+
+async def test_files_keep_their_content_whatever_it_is(node: Node) -> None:
+    content = json.dumps({"text": 'ü\n\t"quoted"'})
+    await node.config_map("c", **{"f.json": content})
+    assert await output(node, mounted("cat /v/f.json"), configMap={"name": "c"}) == content

@@ -1,0 +1,234 @@
+"""What becomes of an InferenceService, from ``kubectl apply`` to its status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
+
+from kubeling.kube import yaml
+from kubeling.kube.errors import Invalid
+from kubeling.kube.objects import Obj, condition
+from kubeling.kube.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    NAMESPACES,
+    SERVICES,
+)
+from kubeling.serving.resources import INFERENCE_SERVICES, LEGACY_INFERENCE_SERVICES
+
+SKLEARN = {"sklearn": {"storageUri": "gs://bucket/v1"}}
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with running_serving(tmp_path) as found:
+        if await found.client.find(NAMESPACES, NAMESPACE) is None:
+            await found.client.create(
+                NAMESPACES,
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            )
+        yield found
+
+
+async def first_revision(serving: Serving, title: str = "iris", **fields: Any) -> Obj:
+    await serving.service(title, predictor={**SKLEARN, **fields})
+    await serving.start(f"{title}-predictor-00001")
+    return await serving.until(INFERENCE_SERVICES, title, is_ready)
+
+
+async def second_revision(serving: Serving, **fields: Any) -> None:
+    content = {"sklearn": {"storageUri": "gs://bucket/v2"}, **fields}
+    await serving.service("iris", predictor=content)
+    await serving.start("iris-predictor-00002")
+
+
+async def test_a_model_is_served_and_its_status_is_what_the_sdk_reads(serving: Serving) -> None:
+    isvc = await first_revision(serving)
+    status = isvc["status"]
+    predictor = status["components"]["predictor"]
+    assert status["url"] == "http://iris-default.example.com"
+    assert status["address"]["url"] == "http://iris.default.svc.cluster.local"
+    assert status["clusterServingRuntimeName"] == "kserve-sklearnserver"
+    assert status["modelStatus"]["transitionStatus"] == "UpToDate"
+    assert status["modelStatus"]["states"] == {
+        "activeModelState": "Loaded",
+        "targetModelState": "Loaded",
+    }
+    assert predictor["latestReadyRevision"] == "iris-predictor-00001"
+    assert predictor["latestRolledoutRevision"] == "iris-predictor-00001"
+    assert predictor["traffic"] == [
+        {"revisionName": "iris-predictor-00001", "latestRevision": True, "percent": 100}
+    ]
+    assert {c["type"] for c in status["conditions"]} == {"PredictorReady", "IngressReady", "Ready"}
+    for title in ("iris", "iris-predictor", "iris-predictor-00001"):
+        found = await serving.exists(SERVICES, title)
+        assert found["spec"]["selector"]["serving.kubeling.io/revision"] == "00001"
+
+
+async def test_a_canary_is_promoted_and_rolled_back(serving: Serving) -> None:
+    await first_revision(serving)
+    await second_revision(serving, canaryTrafficPercent=10)
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", lambda o: len(traffic(o)) == 2)
+    assert traffic(isvc) == {"iris-predictor-00002": 10, "iris-predictor-00001": 90}
+
+    content = {"sklearn": {"storageUri": "gs://bucket/v2"}, "canaryTrafficPercent": 0}
+    await serving.service("iris", predictor=content)
+    rolled_back = {"iris-predictor-00002": 0, "iris-predictor-00001": 100}
+    await serving.until(INFERENCE_SERVICES, "iris", lambda o: traffic(o) == rolled_back)
+
+    await serving.service("iris", predictor={**content, "canaryTrafficPercent": 100})
+    isvc = await serving.until(
+        INFERENCE_SERVICES, "iris", lambda o: traffic(o) == {"iris-predictor-00002": 100}
+    )
+    predictor = isvc["status"]["components"]["predictor"]
+    assert predictor["previousRolledoutRevision"] == "iris-predictor-00001"
+    assert predictor["latestRolledoutRevision"] == "iris-predictor-00002"
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 0)
+
+
+async def test_rolling_back_after_promotion_starts_the_old_pods_first(serving: Serving) -> None:
+    await first_revision(serving)
+    await second_revision(serving)
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 0)
+    await serving.stop("iris-predictor-00001")
+    content = {"sklearn": {"storageUri": "gs://bucket/v2"}, "canaryTrafficPercent": 0}
+    await serving.service("iris", predictor=content)
+    await serving.start("iris-predictor-00001")
+    await serving.until(
+        INFERENCE_SERVICES,
+        "iris",
+        lambda o: traffic(o) == {"iris-predictor-00002": 0, "iris-predictor-00001": 100},
+    )
+
+
+async def test_a_model_that_cannot_be_fetched_says_why_and_the_old_one_goes_on(
+    serving: Serving,
+) -> None:
+    await first_revision(serving)
+    await serving.service("iris", predictor={"sklearn": {"storageUri": "gs://nowhere/v2"}})
+    message = 'cannot fetch gs://nowhere/v2: there is no bucket "nowhere"'
+    await serving.fail("iris-predictor-00002", "storage-initializer", message, init=True)
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", _has_failed)
+    info = isvc["status"]["modelStatus"]["lastFailureInfo"]
+    assert info["message"] == message
+    assert info["reason"] == "ModelLoadFailed"
+    assert info["exitCode"] == 1
+    ready = condition(isvc, "Ready")
+    assert ready is not None
+    assert ready.status == "False"
+    assert message in ready.message
+    assert traffic(isvc) == {"iris-predictor-00001": 100}
+    event = await serving.event(message)
+    assert (event["type"], event["reason"]) == ("Warning", "ModelLoadFailed")
+
+
+def _has_failed(isvc: Obj) -> bool:
+    status = isvc.get("status") or {}
+    return (status.get("modelStatus") or {}).get("transitionStatus") == "BlockedByFailedLoad"
+
+
+async def test_an_unknown_format_is_refused_with_what_there_is(serving: Serving) -> None:
+    model = {"modelFormat": {"name": "fortran"}, "storageUri": "gs://b/m"}
+    await serving.service("odd", predictor={"model": model})
+    isvc = await serving.until(INFERENCE_SERVICES, "odd", lambda o: "status" in o)
+    assert isvc["status"]["modelStatus"]["transitionStatus"] == "InvalidSpec"
+    ready = condition(isvc, "Ready")
+    assert ready is not None
+    assert ready.reason == "NoSupportingRuntime"
+    assert 'no runtime serves model format "fortran"' in ready.message
+
+
+async def test_a_wrong_manifest_is_refused_at_apply(serving: Serving) -> None:
+    with pytest.raises(Invalid, match=r"spec\.predictor\.canaryTrafficPercent"):
+        await serving.service("bad", predictor={**SKLEARN, "canaryTrafficPercent": 200})
+
+
+async def test_replicas_follow_the_scale_subresource(serving: Serving) -> None:
+    await first_revision(serving)
+    scale = await serving.client.get_scale(INFERENCE_SERVICES, "iris", NAMESPACE)
+    assert scale["spec"]["replicas"] == 1
+    assert scale["status"]["replicas"] == 1
+    expected = "serving.kserve.io/inferenceservice=iris,component=predictor"
+    assert scale["status"]["selector"] == expected
+    await serving.client.set_scale(INFERENCE_SERVICES, "iris", NAMESPACE, 4)
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 4)
+
+
+async def test_room_to_grow_makes_an_autoscaler(serving: Serving) -> None:
+    await serving.service("iris", predictor={**SKLEARN, "minReplicas": 2, "maxReplicas": 5})
+    found = await serving.exists(HORIZONTAL_POD_AUTOSCALERS, "iris-predictor-00001")
+    assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (2, 5)
+
+
+async def test_stopping_takes_the_pods_and_starting_brings_them_back(serving: Serving) -> None:
+    await first_revision(serving)
+    stop = {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}}
+    await serving.client.patch(INFERENCE_SERVICES, "iris", stop, NAMESPACE)
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 0)
+    isvc = await serving.until(
+        INFERENCE_SERVICES, "iris", lambda o: condition(o, "Stopped") is not None
+    )
+    assert not is_ready(isvc)
+    go = {"metadata": {"annotations": {"serving.kserve.io/stop": None}}}
+    await serving.client.patch(INFERENCE_SERVICES, "iris", go, NAMESPACE)
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 1)
+
+
+async def test_a_transformer_belongs_to_its_revision(serving: Serving) -> None:
+    transformer = {"containers": [{"image": "model-monitor:latest"}]}
+    await serving.service("iris", predictor=SKLEARN, transformer=transformer)
+    await serving.start("iris-predictor-00001")
+    await serving.start("iris-transformer-00001")
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", is_ready)
+    assert condition(isvc, "TransformerReady") is not None
+    assert isvc["status"]["components"]["transformer"]["latestReadyRevision"] == (
+        "iris-transformer-00001"
+    )
+    entry = await serving.exists(SERVICES, "iris")
+    assert entry["spec"]["selector"]["component"] == "transformer"
+
+
+async def test_deleting_a_service_leaves_nothing_that_is_not_its_own(serving: Serving) -> None:
+    await first_revision(serving)
+    deployment = await serving.exists(DEPLOYMENTS, "iris-predictor-00001")
+    service = await serving.exists(SERVICES, "iris")
+    for owned in (deployment, service):
+        assert owned["metadata"]["ownerReferences"][0]["name"] == "iris"
+
+
+LEGACY = """
+apiVersion: serving.kubeflow.org/v1beta1
+kind: InferenceService
+metadata: {name: old, namespace: default}
+spec:
+  predictor:
+    tensorflow: {storageUri: gs://bucket/model}
+  transformer:
+    custom: {container: {image: "model-monitor:latest"}}
+"""
+
+
+async def test_the_old_group_is_mirrored_and_its_status_comes_back(serving: Serving) -> None:
+    await serving.apply(LEGACY_INFERENCE_SERVICES, yaml.load(LEGACY))
+    mirror = await serving.exists(INFERENCE_SERVICES, "old")
+    assert mirror["spec"]["predictor"]["model"]["modelFormat"] == {"name": "tensorflow"}
+    assert mirror["spec"]["transformer"]["containers"][0]["image"] == "model-monitor:latest"
+    await serving.start("old-predictor-00001")
+    await serving.start("old-transformer-00001")
+    legacy = await serving.until(LEGACY_INFERENCE_SERVICES, "old", is_ready)
+    assert legacy["status"]["replicas"] == 1
+    await serving.client.set_scale(LEGACY_INFERENCE_SERVICES, "old", NAMESPACE, 3)
+    await serving.until(DEPLOYMENTS, "old-predictor-00001", lambda o: o["spec"]["replicas"] == 3)
+
+
+async def test_the_old_group_does_not_take_over_a_namesake(serving: Serving) -> None:
+    await first_revision(serving, "old")
+    await serving.apply(LEGACY_INFERENCE_SERVICES, yaml.load(LEGACY))
+    legacy = await serving.until(LEGACY_INFERENCE_SERVICES, "old", lambda o: "status" in o)
+    ready = condition(legacy, "Ready")
+    assert ready is not None
+    assert ready.reason == "NameTaken"

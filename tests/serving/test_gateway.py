@@ -1,0 +1,205 @@
+"""Requests to served models, by path and by host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
+
+from kubeling.gateway.app import create_app
+from kubeling.serving.component import COMPONENT
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+Client = TestClient[Any, Any]
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with running_serving(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def gateway(serving: Serving) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(create_app(serving.context, [COMPONENT]))) as client:
+        yield client
+
+
+async def pod(handler: Callable[[web.Request], Any]) -> TestServer:
+    """A pod's process: answers everything with ``handler``."""
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    server = TestServer(app)
+    await server.start_server()
+    return server
+
+
+async def serve(serving: Serving, version: str, number: int, server: TestServer, **f: Any) -> None:
+    """Rolls out a revision whose pod is ``server``."""
+    container = {
+        "image": "mine",
+        "env": [{"name": "VERSION", "value": version}],
+        "ports": [{"containerPort": server.port}],
+    }
+    await serving.service("m", predictor={"containers": [container], **f})
+    await serving.start(f"m-predictor-{number:05d}")
+    await serving.until(INFERENCE_SERVICES, "m", is_ready)
+
+
+async def echo(request: web.Request) -> web.Response:
+    body = (await request.read()).decode()
+    seen = {"path": request.raw_path, "body": body, "host": request.host}
+    return web.json_response({**seen, "forwarded": request.headers.get("X-Forwarded-Host")})
+
+
+async def test_a_path_leads_to_the_pod_with_the_rest_of_it(
+    serving: Serving, gateway: Client
+) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    path = "/serving/default/m/v1/models/m:predict?a=b%20c"
+    answer = await gateway.post(path, data="hello")
+    found = await answer.json()
+    assert found["path"] == "/v1/models/m:predict?a=b%20c"
+    assert found["body"] == "hello"
+    assert answer.headers["x-kubeling-revision"] == "m-predictor-00001"
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["m-default.example.com", "m.default.example.com", "m.default.svc.cluster.local", "M.default"],
+)
+async def test_a_host_leads_to_the_pod(serving: Serving, gateway: Client, host: str) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    answer = await gateway.get("/v1/models/m", headers={"Host": f"{host}:8080"})
+    assert (await answer.json())["path"] == "/v1/models/m"
+    other = await gateway.get("/healthz", headers={"Host": "127.0.0.1"})
+    assert await other.text() == "ok"
+    await server.close()
+
+
+async def test_a_canary_gets_its_share_and_is_counted(serving: Serving, gateway: Client) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    await serve(serving, "2", 2, server, canaryTrafficPercent=10)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    answers: Counter[str] = Counter()
+    for _ in range(50):
+        answer = await gateway.get("/serving/default/m/")
+        answers[answer.headers["x-kubeling-revision"]] += 1
+    assert answers == {"m-predictor-00001": 45, "m-predictor-00002": 5}
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert counted["revisions"]["m-predictor-00002"]["requests"] == 5
+
+
+async def test_a_service_that_is_not_ready_says_why(serving: Serving, gateway: Client) -> None:
+    await serving.service("m", predictor={"sklearn": {"storageUri": "gs://b/m"}})
+    await serving.fail("m-predictor-00001", "storage-initializer", "no such bucket", init=True)
+    await serving.until(INFERENCE_SERVICES, "m", _says("no such bucket"))
+    answer = await gateway.get("/serving/default/m/v1/models/m")
+    assert answer.status == 503
+    assert "no such bucket" in (await answer.json())["error"]
+    assert answer.headers["Retry-After"] == "1"
+
+
+def _says(text: str) -> Callable[[Any], bool]:
+    return lambda obj: text in str(obj.get("status"))
+
+
+async def test_an_unknown_service_is_404(gateway: Client) -> None:
+    answer = await gateway.get("/serving/default/nope/v1/models")
+    assert answer.status == 404
+    assert (await answer.json())["error"] == 'there is no InferenceService "nope" in "default"'
+
+
+async def test_a_pod_that_is_gone_is_passed_over(serving: Serving, gateway: Client) -> None:
+    gone, server = await pod(echo), await pod(echo)
+    await serve(serving, "1", 1, gone)
+    await serve(serving, "2", 2, server, canaryTrafficPercent=50)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    await gone.close()
+    for _ in range(4):
+        answer = await gateway.post("/serving/default/m/", data="x" * 100_000)
+        assert answer.status == 200
+        assert len((await answer.json())["body"]) == 100_000
+        assert answer.headers["x-kubeling-revision"] == "m-predictor-00002"
+    await server.close()
+
+
+async def test_a_request_that_was_delivered_is_never_sent_again(
+    serving: Serving, gateway: Client
+) -> None:
+    seen: list[str] = []
+
+    async def break_off(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    server = await pod(break_off)
+    await serve(serving, "1", 1, server)
+    answer = await gateway.post("/serving/default/m/x", data="x")
+    assert answer.status == 502
+    assert seen == ["/x"]
+    await server.close()
+
+
+async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Client) -> None:
+    more = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: 1\n\n")
+        await more.wait()
+        await response.write(b"data: 2\n\n")
+        return response
+
+    server = await pod(stream)
+    await serve(serving, "1", 1, server)
+    async with gateway.get("/serving/default/m/stream") as answer:
+        assert await answer.content.readline() == b"data: 1\n"
+        more.set()
+        assert b"data: 2" in await answer.content.read()
+    await server.close()
+
+
+async def test_a_slow_answer_ends_at_the_services_timeout(
+    serving: Serving, gateway: Client
+) -> None:
+    never = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    server = await pod(hang)
+    await serve(serving, "1", 1, server, timeout=1)
+    answer = await gateway.get("/serving/default/m/")
+    assert answer.status == 504
+    assert "did not answer within 1 s" in (await answer.json())["error"]
+    never.set()
+    await server.close()
+
+
+async def test_a_deleted_service_is_forgotten(serving: Serving, gateway: Client) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    await gateway.get("/serving/default/m/")
+    await serving.client.delete(INFERENCE_SERVICES, "m", NAMESPACE)
+    async with asyncio.timeout(5):
+        while (await gateway.get("/serving/default/m/")).status != 404:
+            await asyncio.sleep(0)
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert counted == {"revisions": {}}
+    await server.close()

@@ -1,0 +1,289 @@
+"""The model server, as a client of either protocol sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from kubeling.serving.server.app import ModelApp, create_app
+from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.formats import create_model
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.requestlog import FileLog, new_record, read_folder
+from kubeling.serving.server.tabular import TabularModel
+
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
+
+
+class Doubler(TabularModel):
+    """Twice the sum of a row's two features; refuses negative ones."""
+
+    def __init__(self) -> None:
+        super().__init__("double", Path("/"))
+        self.width = 2
+        self.columns = ["a", "b"]
+        self.calls: list[int] = []
+        self.ready = True
+
+    def predict_rows(self, rows: Any) -> Any:
+        self.calls.append(len(rows))
+        if (rows < 0).any():
+            raise ValueError("negative values are not allowed")
+        return 2 * rows.sum(axis=1)
+
+
+def client_of(*models: Model, **options: Any) -> TestClient[Any, Any]:
+    return TestClient(TestServer(create_app(ModelApp(models, **options))))
+
+
+async def test_v1_predicts_rows_by_position_and_by_name() -> None:
+    async with client_of(Doubler()) as client:
+        answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
+        assert (answer.status, await answer.json()) == (200, {"predictions": [6]})
+        named = {"instances": [{"b": 2, "a": 1}]}
+        answer = await client.post("/v1/models/double:predict", json=named)
+        assert await answer.json() == {"predictions": [6]}
+
+
+async def test_v1_takes_any_content_type_as_curl_sends_it() -> None:
+    async with client_of(Doubler()) as client:
+        for kind in ("application/x-www-form-urlencoded", "application/json; charset=utf-8"):
+            answer = await client.post(
+                "/v1/models/double:predict",
+                data=b'{"inputs": [[1, 2]]}',
+                headers={"Content-Type": kind},
+            )
+            assert await answer.json() == {"predictions": [6]}
+
+
+async def test_v2_answers_tensors_and_echoes_the_id() -> None:
+    tensor = {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    async with client_of(Doubler()) as client:
+        answer = await client.post("/v2/models/double/infer", json={"id": "7", "inputs": [tensor]})
+        assert await answer.json() == {
+            "model_name": "double",
+            "id": "7",
+            "outputs": [
+                {"name": "output-0", "shape": [2], "datatype": "FP32", "data": [6.0, 14.0]}
+            ],
+        }
+
+
+async def test_v2_takes_a_tensor_for_each_feature() -> None:
+    tensors = [
+        {"name": "b", "shape": [2], "datatype": "INT64", "data": [2, 4]},
+        {"name": "a", "shape": [2, 1], "datatype": "INT64", "data": [1, 3]},
+    ]
+    async with client_of(Doubler()) as client:
+        answer = await client.post("/v2/models/double/infer", json={"inputs": tensors})
+        assert (await answer.json())["outputs"][0]["data"] == [6, 14]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("v1/models/double:predict", b"{", 400, "the body is not valid JSON"),
+        ("v1/models/double:predict", b"{}", 400, 'expected the key "instances"'),
+        ("v1/models/double:predict", b'{"instances": [[1]]}', 400, "every row needs 2 features"),
+        ("v1/models/double:predict", b'{"instances": [[1],[1,2]]}', 400, "the rows differ in len"),
+        ("v1/models/double:predict", b'{"instances": [[-1,2]]}', 400, "negative values"),
+        ("v1/models/double:predict", b'{"instances": [{"a":1}]}', 400, "exactly these features"),
+        ("v2/models/double/infer", b"{}", 400, 'expected {"inputs"'),
+        (
+            "v2/models/double/infer",
+            b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP99","data":[1,2]}]}',
+            400,
+            'input "x": unknown datatype FP99',
+        ),
+        (
+            "v2/models/double/infer",
+            b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2]}]}',
+            400,
+            'input "x": data does not fit shape [1, 3]',
+        ),
+        ("v1/models/nope:predict", b"{}", 404, "Model with name nope does not exist."),
+        ("v1/models/double:explain", b"{}", 501, "does not implement explain"),
+        ("v2/models/double/versions/1/infer", b"{}", 501, "model versions are not supported"),
+    ],
+)
+async def test_errors_say_what_is_wrong(path: str, body: bytes, status: int, message: str) -> None:
+    async with client_of(Doubler()) as client:
+        answer = await client.post(f"/{path}", data=body)
+        found = await answer.json()
+        assert answer.status == status
+        assert list(found) == ["error"]
+        assert message in found["error"]
+
+
+async def test_a_model_that_is_not_ready_is_503_everywhere() -> None:
+    model = Doubler()
+    model.ready = False
+    async with client_of(model) as client:
+        for path in ("/v1/models/double", "/v2/health/ready", "/v2/models/double/ready"):
+            assert (await client.get(path)).status == 503
+        answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
+        assert answer.status == 503
+        assert (await client.get("/v2/health/live")).status == 200
+
+
+async def test_requests_that_arrive_together_are_predicted_together() -> None:
+    model = Doubler()
+    async with client_of(model) as client:
+        del client
+        bodies = [{"instances": [[i, 1]]} for i in range(8)]
+        found = await asyncio.gather(*(model.predict(body, {}) for body in bodies))
+    assert model.calls == [8]
+    assert [answer["predictions"] for answer in found] == [[2 * (i + 1)] for i in range(8)]
+
+
+async def test_a_bad_request_does_not_fail_those_it_was_batched_with() -> None:
+    model = Doubler()
+    good, bad = {"instances": [[1, 2]]}, {"instances": [[-1, 2]]}
+    found = await asyncio.gather(
+        model.predict(good, {}), model.predict(bad, {}), return_exceptions=True
+    )
+    assert found[0] == {"predictions": [6]}
+    assert isinstance(found[1], Exception)
+
+
+async def test_a_model_of_ones_own_may_change_requests_and_answers() -> None:
+    class Shouting(Model):
+        ready = True
+
+        def __init__(self) -> None:
+            super().__init__("shout")
+            self.ready = True
+
+        async def preprocess(self, body: Any, headers: Mapping[str, str]) -> Any:
+            return body["text"]
+
+        def predict(self, body: Any, headers: Mapping[str, str]) -> Any:
+            return body.upper()
+
+        def postprocess(self, answer: Any, headers: Mapping[str, str]) -> Any:
+            return {"said": answer}
+
+    async with client_of(Shouting()) as client:
+        answer = await client.post("/v1/models/shout:predict", json={"text": "hello"})
+        assert await answer.json() == {"said": "HELLO"}
+        answer = await client.post("/v1/models/shout:predict", json={"txt": "hello"})
+        assert (answer.status, await answer.json()) == (500, {"error": "KeyError: 'text'"})
+
+
+async def test_metrics_count_answers_by_status() -> None:
+    async with client_of(Doubler()) as client:
+        await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
+        await client.post("/v1/models/double:predict", json={})
+        text = await (await client.get("/metrics")).text()
+    assert 'kubeling_requests_total{model_name="double",code="200"} 1' in text
+    assert 'kubeling_requests_total{model_name="double",code="400"} 1' in text
+    assert 'request_predict_seconds_count{model_name="double"} 2' in text
+
+
+async def test_requests_are_recorded_in_a_folder_of_bounded_size(tmp_path: Path) -> None:
+    dropped: list[None] = []
+    log = FileLog(tmp_path, "all", lambda: dropped.append(None), max_bytes=2000)
+    async with client_of(Doubler(), request_log=log, log_folder=tmp_path) as client:
+        for number in range(40):
+            await client.post("/v1/models/double:predict", json={"instances": [[number, 2]]})
+        log.flush()
+        text = await (await client.get("/v1/models/double/requests")).text()
+    log.close()
+    records = [json.loads(line) for line in text.splitlines()]
+    assert records[-1]["request"] == {"instances": [[39, 2]]}
+    assert records[-1]["response"] == {"predictions": [82]}
+    assert _size(tmp_path) <= 4000
+    assert not dropped
+
+
+async def test_a_log_that_cannot_be_written_costs_only_the_log(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    dropped: list[None] = []
+    log = FileLog(tmp_path / "file", "all", lambda: dropped.append(None))
+    log.add(new_record("m", 200, {}, {}))
+    assert len(dropped) == 1
+
+
+def test_lines_of_several_pods_are_read_together(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "b.jsonl").write_text('{"id": 2}\n')
+    assert len(list(read_folder(tmp_path))) == 2
+
+
+def _train(format_name: str, folder: Path) -> None:
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    from sklearn.datasets import load_iris
+
+    features, target = load_iris(return_X_y=True)
+    if format_name == "sklearn":
+        joblib = pytest.importorskip("joblib")
+        joblib.dump(
+            sklearn.LogisticRegression(max_iter=500).fit(features, target), folder / "m.joblib"
+        )
+    elif format_name == "onnx":
+        skl2onnx = pytest.importorskip("skl2onnx")
+        model = sklearn.LogisticRegression(max_iter=500).fit(features, target)
+        first = features[:1].astype(np.float32)
+        (folder / "m.onnx").write_bytes(skl2onnx.to_onnx(model, first).SerializeToString())
+    elif format_name == "xgboost":
+        xgboost = pytest.importorskip("xgboost")
+        trained = xgboost.train(
+            {"objective": "multi:softmax", "num_class": 3, "nthread": 1},
+            xgboost.DMatrix(features, target),
+            5,
+        )
+        trained.save_model(folder / "m.ubj")
+    else:
+        lightgbm = pytest.importorskip("lightgbm")
+        settings = {"objective": "multiclass", "num_class": 3, "verbose": -1, "num_threads": 1}
+        data = lightgbm.Dataset(features, target)
+        lightgbm.train(settings, data, 5).save_model(folder / "m.bst")
+
+
+@pytest.mark.parametrize("format_name", ["sklearn", "xgboost", "lightgbm", "onnx"])
+async def test_every_format_answers_both_protocols(format_name: str, tmp_path: Path) -> None:
+    _train(format_name, tmp_path)
+    model = create_model(format_name, "iris", tmp_path)
+    model.load()
+    model.ready = True
+    tensor = {"name": "x", "shape": [2, 4], "datatype": "FP32", "data": ROWS}
+    async with client_of(model) as client:
+        answer = await client.post("/v1/models/iris:predict", json={"instances": ROWS})
+        first = (await answer.json())["predictions"]
+        answer = await client.post("/v2/models/iris/infer", json={"inputs": [tensor]})
+        second = (await answer.json())["outputs"][0]
+        wrong = await client.post("/v1/models/iris:predict", json={"instances": [[1.0]]})
+        metadata = await (await client.get("/v2/models/iris")).json()
+    labels = np.argmax(first, axis=1).tolist() if format_name == "lightgbm" else first
+    assert labels == [0, 1]
+    assert second["shape"][0] == 2
+    assert second["data"] == np.ravel(first).tolist()
+    assert wrong.status == 400
+    assert metadata["inputs"][0]["shape"] == [-1, 4]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "is exactly one .joblib or .pkl or .pickle file, but .* holds nothing"),
+        (["a.pkl", "b.pkl"], "holds a.pkl, b.pkl"),
+        (["a.pkl"], "cannot be unpickled .*another version of scikit-learn"),
+    ],
+)
+def test_files_that_are_no_model_are_named(files: list[str], message: str, tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    for file in files:
+        (tmp_path / file).write_bytes(b"nonsense")
+    with pytest.raises(ModelLoadError, match=message):
+        create_model("sklearn", "m", tmp_path).load()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())

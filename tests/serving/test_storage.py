@@ -1,0 +1,229 @@
+"""Fetching models from where they are kept, against small servers that speak the stores' APIs."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from kubeling.serving.storage.__main__ import main
+from kubeling.serving.storage.download import download
+from kubeling.serving.storage.errors import StorageError
+from kubeling.serving.storage.uris import UnknownScheme, parse_uri
+
+Answer = tuple[int, bytes]
+OBJECTS = {"iris/model.joblib": b"model", "iris/extra/notes.txt": b"notes", "iris2/x": b"other"}
+
+
+@contextmanager
+def http_server(answer: Callable[[str, dict[str, str]], Answer]) -> Iterator[str]:
+    """Serves ``answer(path with query, headers)`` on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answer(self.path, {k.lower(): v for k, v in self.headers.items()})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def gcs(path: str, _: dict[str, str]) -> Answer:
+    parts = urlsplit(path)
+    segments = parts.path.split("/")
+    if segments[4] != "bucket":
+        return (403 if segments[4] == "secret" else 404), b"{}"
+    if len(segments) > 6:
+        return 200, OBJECTS[unquote(segments[6])]
+    query = parse_qs(parts.query, keep_blank_values=True)
+    keys = [key for key in OBJECTS if key.startswith(query["prefix"][0])]
+    start = int(query.get("pageToken", ["0"])[0])
+    page: dict[str, object] = {"items": [{"name": key} for key in keys[start : start + 1]]}
+    if start + 1 < len(keys):
+        page["nextPageToken"] = str(start + 1)
+    return 200, json.dumps(page).encode()
+
+
+def s3(path: str, headers: dict[str, str]) -> Answer:
+    parts = urlsplit(path)
+    if not parts.path.startswith("/bucket"):
+        return 404, b"<Error><Code>NoSuchBucket</Code></Error>"
+    if "Credential=key/" not in headers.get("authorization", ""):
+        return 403, b"<Error><Code>AccessDenied</Code></Error>"
+    key = unquote(parts.path.removeprefix("/bucket").removeprefix("/"))
+    if key:
+        return 200, OBJECTS[key]
+    prefix = parse_qs(parts.query, keep_blank_values=True)["prefix"][0]
+    found = "".join(
+        f"<Contents><Key>{key}</Key></Contents>" for key in OBJECTS if key.startswith(prefix)
+    )
+    namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return 200, f'<ListBucketResult xmlns="{namespace}">{found}</ListBucketResult>'.encode()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def test_a_folder_of_a_bucket_arrives_with_its_structure(tmp_path: Path) -> None:
+    with http_server(gcs) as url:
+        download("gs://bucket/iris", tmp_path, {"STORAGE_EMULATOR_HOST": url})
+    assert names(tmp_path) == ["extra/notes.txt", "model.joblib"]
+    assert (tmp_path / "model.joblib").read_bytes() == b"model"
+
+
+def test_one_object_arrives_under_its_own_name(tmp_path: Path) -> None:
+    with http_server(s3) as url:
+        download("s3://bucket/iris/model.joblib", tmp_path, {"AWS_ENDPOINT_URL": url, **KEYS})
+    assert names(tmp_path) == ["model.joblib"]
+
+
+def test_a_storage_config_entry_supplies_the_keys(tmp_path: Path) -> None:
+    with http_server(s3) as url:
+        entry = {"endpoint_url": url, "access_key_id": "key", "secret_access_key": "secret"}
+        download("s3://bucket/iris", tmp_path, {"STORAGE_CONFIG": json.dumps(entry)})
+    assert names(tmp_path) == ["extra/notes.txt", "model.joblib"]
+
+
+def test_only_wanted_files_are_fetched(tmp_path: Path) -> None:
+    with http_server(gcs) as url:
+        settings = {"STORAGE_EMULATOR_HOST": url, "STORAGE_IGNORE_PATTERNS": "*.txt"}
+        download("gs://bucket/iris", tmp_path, settings)
+    assert names(tmp_path) == ["model.joblib"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "server", "settings", "message"),
+    [
+        ("gs://nowhere/iris", gcs, {}, 'there is no bucket "nowhere"'),
+        ("gs://secret/iris", gcs, {}, "may not be read anonymously; put a service account's key"),
+        ("gs://bucket/none", gcs, {}, 'there is no object "none" and none below it in bucket'),
+        ("s3://nowhere/iris", s3, KEYS, 'there is no bucket "nowhere"'),
+        ("s3://bucket/iris", s3, {}, "may not be read anonymously (AccessDenied); give AWS_ACCESS"),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    uri: str,
+    server: Callable[[str, dict[str, str]], Answer],
+    settings: dict[str, str],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    with http_server(server) as url:
+        env = {"STORAGE_EMULATOR_HOST": url, "AWS_ENDPOINT_URL": url, **settings}
+        with pytest.raises(StorageError) as found:
+            download(uri, tmp_path, env)
+    assert message in str(found.value)
+
+
+def test_a_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    with http_server(gcs) as url:
+        pass
+    with pytest.raises(StorageError, match=r"cannot reach 127\.0\.0\.1:\d+: .*refused"):
+        download("gs://bucket/iris", tmp_path, {"STORAGE_EMULATOR_HOST": url})
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_an_archive_from_the_web_is_unpacked(suffix: str, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    if suffix == ".zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("model.joblib", b"model")
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            member = tarfile.TarInfo("model.joblib")
+            member.size = 5
+            tar.addfile(member, io.BytesIO(b"model"))
+    with http_server(lambda *_: (200, packed.getvalue())) as url:
+        download(f"{url}/models/iris{suffix}", tmp_path, {})
+    assert names(tmp_path) == ["model.joblib"]
+
+
+def test_an_archive_cannot_write_outside_of_the_models_folder(tmp_path: Path) -> None:
+    packed = tmp_path / "evil.tar"
+    with tarfile.open(packed, "w") as tar:
+        tar.addfile(tarfile.TarInfo("../../evil"), io.BytesIO())
+    with pytest.raises(StorageError, match="cannot be unpacked"):
+        download(str(packed), tmp_path / "models" / "here", {})
+    assert not (tmp_path / "evil").exists()
+
+
+def test_files_and_folders_of_this_machine_are_copied(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "model.onnx").write_bytes(b"onnx")
+    download(source.as_uri(), tmp_path / "folder", {})
+    download(str(source / "model.onnx"), tmp_path / "file", {})
+    assert names(tmp_path / "folder") == names(tmp_path / "file") == ["model.onnx"]
+
+
+def test_a_registered_model_is_fetched_from_where_the_registry_says(tmp_path: Path) -> None:
+    (tmp_path / "model.joblib").write_bytes(b"model")
+
+    def registry(path: str, _: dict[str, str]) -> Answer:
+        answers = {
+            "/registered_model?name=iris": {"id": "1"},
+            "/registered_models/1/versions?orderBy=CREATE_TIME&sortOrder=DESC&pageSize=1": {
+                "items": [{"id": "2", "name": "v1"}]
+            },
+            "/model_version?name=v1&parentResourceId=1": {"id": "2", "name": "v1"},
+            "/model_versions/2/artifacts": {
+                "items": [{"uri": (tmp_path / "model.joblib").as_uri()}]
+            },
+        }
+        found = answers.get(path.removeprefix("/api/model_registry/v1alpha3"))
+        return (200, json.dumps(found).encode()) if found else (404, b"{}")
+
+    with http_server(registry) as url:
+        env = {"MODEL_REGISTRY_BASE_URL": url}
+        for uri in ("model-registry://iris", "model-registry://iris/v1"):
+            target = tmp_path / uri.partition("://")[2].replace("/", "-")
+            download(uri, target, env)
+            assert names(target) == ["model.joblib"]
+        with pytest.raises(StorageError, match='has no model "rose"; register it first'):
+            download("model-registry://rose/v1", tmp_path / "rose", env)
+
+
+def test_the_command_ends_with_one_line_that_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["/nowhere/model", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        "cannot fetch /nowhere/model: /nowhere/model does not exist on the machine the pod runs "
+        "on; check storageUri\n"
+    )
+
+
+def test_addresses() -> None:
+    assert parse_uri("pvc://claim/a/b").path == "a/b"
+    assert parse_uri("file:///a%20b").path == "/a b"
+    assert parse_uri("/a").scheme == "file"
+    with pytest.raises(UnknownScheme):
+        parse_uri("ftp://x")
+    for text in ("", "relative", "gs://", "file://host"):
+        with pytest.raises(ValueError):
+            parse_uri(text)

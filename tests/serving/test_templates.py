@@ -1,0 +1,154 @@
+"""The pods that a service's spec stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.serving.services import service
+
+from kubeling.kube.objects import Obj
+from kubeling.serving import templates
+from kubeling.serving.credentials import from_secrets, from_storage_config
+from kubeling.serving.runtimes import builtin_runtimes, select_runtime
+from kubeling.serving.templates import Surroundings, at_revision, digest
+
+
+def predictor(isvc: Obj, around: Surroundings | None = None) -> Obj:
+    model = isvc["spec"]["predictor"].get("model")
+    runtime = select_runtime(model, [], builtin_runtimes()) if model else None
+    return templates.predictor(isvc, runtime, around or Surroundings())
+
+
+def env(container: Obj) -> dict[str, Any]:
+    return {v["name"]: v.get("value", v.get("valueFrom")) for v in container.get("env") or ()}
+
+
+def test_a_model_is_fetched_before_its_server_starts() -> None:
+    pod = predictor(service())["spec"]
+    fetch, serve = pod["initContainers"][0], pod["containers"][0]
+    assert fetch["args"] == ["gs://bucket/iris", "/mnt/models"]
+    assert fetch["volumeMounts"][0]["name"] == serve["volumeMounts"][0]["name"]
+    assert serve["image"] == "kubeling/model-server:sklearn"
+    assert "--model_name=iris" in serve["args"]
+    assert env(serve)["INFERENCE_SERVICE_NAME"] == "iris"
+
+
+def test_a_claim_is_mounted_and_not_copied() -> None:
+    pod = predictor(service(predictor={"sklearn": {"storageUri": "pvc://claim/a/b"}}))["spec"]
+    assert "initContainers" not in pod
+    assert pod["volumes"] == [
+        {
+            "name": "model-claim-0",
+            "persistentVolumeClaim": {"claimName": "claim", "readOnly": True},
+        }
+    ]
+    assert pod["containers"][0]["volumeMounts"][0]["subPath"] == "a/b"
+
+
+def test_a_folder_of_the_node_is_shown_only_to_the_initializer() -> None:
+    pod = predictor(service(predictor={"sklearn": {"storageUri": "file:///models/iris"}}))["spec"]
+    source = {"name": "model-source-0", "hostPath": {"path": "/models", "type": "Directory"}}
+    assert source in pod["volumes"]
+    assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {
+        "kserve-provision-location"
+    }
+
+
+def test_what_the_user_says_about_the_container_comes_on_top_of_the_runtime() -> None:
+    content = {
+        "storageUri": "gs://b/m",
+        "args": ["--x"],
+        "env": [{"name": "OMP_NUM_THREADS", "value": "4"}],
+        "resources": {"limits": {"cpu": "2"}},
+        "runtimeVersion": "sklearn-next",
+    }
+    isvc = service(predictor={"sklearn": content, "nodeSelector": {"disk": "ssd"}})
+    pod = predictor(isvc)["spec"]
+    main = pod["containers"][0]
+    assert main["args"][-1] == "--x"
+    assert env(main)["OMP_NUM_THREADS"] == "4"
+    assert main["resources"] == {"limits": {"cpu": "2"}}
+    assert main["image"] == "kubeling/model-server:sklearn-next"
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_a_container_of_ones_own_may_ask_for_a_model() -> None:
+    container = {"image": "mine", "env": [{"name": "STORAGE_URI", "value": "s3://b/m"}]}
+    pod = predictor(service(predictor={"containers": [container]}))["spec"]
+    assert pod["initContainers"][0]["args"] == ["s3://b/m", "/mnt/models"]
+    assert pod["containers"][0]["image"] == "mine"
+    assert pod["containers"][0]["readinessProbe"]["tcpSocket"] == {"port": 8080}
+
+
+def test_a_transformer_is_told_where_its_revisions_predictor_is() -> None:
+    isvc = service(
+        predictor={"sklearn": {"storageUri": "gs://b/m"}},
+        transformer={"containers": [{"image": "t", "args": ["--model_name", "other"]}]},
+    )
+    template = templates.transformer(isvc)
+    pod = at_revision(template, isvc, "transformer", 3)
+    arguments = pod["spec"]["containers"][0]["args"]
+    assert arguments[:2] == ["--model_name", "other"]
+    assert arguments[arguments.index("--predictor_host") + 1] == "iris-predictor-00003.default"
+    assert pod["metadata"]["labels"]["serving.kubeling.io/revision"] == "00003"
+
+
+def test_scaling_and_the_canary_make_no_new_revision() -> None:
+    first = predictor(service())
+    content = {"sklearn": {"storageUri": "gs://bucket/iris"}}
+    scaled = service(predictor={**content, "minReplicas": 5, "canaryTrafficPercent": 10})
+    other = service(predictor={"sklearn": {"storageUri": "gs://bucket/iris2"}})
+    assert digest(first) == digest(predictor(scaled))
+    assert digest(first) != digest(predictor(other))
+
+
+def test_credentials_stay_in_their_secrets() -> None:
+    secret = {
+        "metadata": {
+            "name": "s3",
+            "annotations": {
+                "serving.kserve.io/s3-endpoint": "minio.kubeflow:9000",
+                "serving.kserve.io/s3-usehttps": "0",
+            },
+        },
+        "data": {"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="},
+    }
+    google = {"metadata": {"name": "g"}, "data": {"gcloud-application-credentials.json": "e30="}}
+    access = from_secrets([secret, google])
+    pod = predictor(service(), Surroundings(access))["spec"]
+    found = env(pod["initContainers"][0])
+    assert found["AWS_ACCESS_KEY_ID"] == {
+        "secretKeyRef": {"name": "s3", "key": "AWS_ACCESS_KEY_ID"}
+    }
+    assert found["AWS_ENDPOINT_URL"] == "http://minio.kubeflow:9000"
+    path = "/var/secrets/gcloud-application-credentials.json"
+    assert found["GOOGLE_APPLICATION_CREDENTIALS"] == path
+    assert {"name": "storage-credentials", "secret": {"secretName": "g"}} in pod["volumes"]
+    assert "AWS_ACCESS_KEY_ID" not in env(pod["containers"][0])
+
+
+def test_a_storage_config_entry_is_referred_to() -> None:
+    secret = {"metadata": {"name": "storage-config"}, "data": {"mine": "e30="}}
+    found = from_storage_config(secret, "mine", {"bucket": "b"}).env
+    assert found[0]["valueFrom"] == {"secretKeyRef": {"name": "storage-config", "key": "mine"}}
+    model = {"modelFormat": {"name": "sklearn"}, "storage": {"key": "mine", "path": "a/b"}}
+    model["storage"]["parameters"] = {"type": "s3", "bucket": "data"}
+    pod = predictor(service(predictor={"model": model}))["spec"]
+    assert pod["initContainers"][0]["args"][0] == "s3://data/a/b"
+
+
+def test_requests_are_recorded_where_the_logger_says() -> None:
+    for url, volume in (
+        (None, {"emptyDir": {"sizeLimit": "64Mi"}}),
+        ("file:///logs", {"hostPath": {"path": "/logs", "type": "DirectoryOrCreate"}}),
+        ("pvc://claim", {"persistentVolumeClaim": {"claimName": "claim"}}),
+    ):
+        logger = {"url": url} if url else {}
+        model = {"storageUri": "gs://b/m"}
+        pod = predictor(service(predictor={"sklearn": model, "logger": logger}))["spec"]
+        assert {"name": "request-log", **volume} in pod["volumes"]
+        assert "--request_log=/mnt/request-log" in pod["containers"][0]["args"]
+    model = {"storageUri": "gs://b/m"}
+    sink = {"url": "http://sink/", "mode": "request"}
+    pod = predictor(service(predictor={"sklearn": model, "logger": sink}))["spec"]
+    assert pod["containers"][0]["args"][-2:] == ["--request_log=http://sink/", "--log_mode=request"]

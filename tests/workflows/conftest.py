@@ -1,0 +1,102 @@
+"""A server, a node and the workflows controllers, for tests with real pods."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kubeling.apiserver.server import ApiServer, ApiServerConfig
+from kubeling.component import Context, Settings
+from kubeling.engine.config import EngineConfig
+from kubeling.engine.engine import open_engine
+from kubeling.kube.client import Client
+from kubeling.kube.controller import run_controllers
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import Obj
+from kubeling.workflows.component import COMPONENT
+from kubeling.workflows.resources import WORKFLOWS
+
+FINAL = ("Succeeded", "Failed", "Error")
+
+
+@dataclass
+class Cluster:
+    """A running platform, as far as workflows need one."""
+
+    client: Client
+    context: Context
+
+    @contextlib.asynccontextmanager
+    async def controllers(self) -> AsyncIterator[None]:
+        """Runs the workflow controllers until the end of the block."""
+        async with Informers(self.client) as informers:
+            context = Context(self.client, informers, self.context.settings)
+            task = asyncio.create_task(run_controllers(COMPONENT.controllers(context), informers))
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def run(self, workflow: Obj, within: float = 60) -> Obj:
+        """Creates a workflow and waits for its end."""
+        created = await self.client.create(WORKFLOWS, workflow, "default")
+        return await self.ended(created["metadata"]["name"], within)
+
+    async def ended(self, name: str, within: float = 60) -> Obj:
+        """The workflow, when it has come to its end."""
+        async with asyncio.timeout(within):
+            async for event in self.client.watch(WORKFLOWS, "default"):
+                status = event.object.get("status") or {}
+                named = event.object.get("metadata", {}).get("name") == name
+                if named and status.get("phase") in FINAL:
+                    return await self.client.get(WORKFLOWS, name, "default")
+        raise AssertionError("the watch ended")
+
+    async def log(self, pod: str) -> str:
+        """What the main container of a pod printed."""
+        chunks = [chunk async for chunk in self.client.logs(pod, "default", container="main")]
+        return b"".join(chunks).decode()
+
+
+@contextlib.asynccontextmanager
+async def cluster_in(folder: Path) -> AsyncIterator[Cluster]:
+    """A server and a node that keep their files in ``folder``; no controllers yet."""
+    data, workspace = folder / "data", folder / "workspace"
+    data.mkdir(parents=True, exist_ok=True)
+    workspace.mkdir(exist_ok=True)
+    config = EngineConfig(data_dir=data, workspace=workspace, pod_networks=False)
+    async with contextlib.AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(config))
+        stack.push_async_callback(engine.end_pods)
+        server = ApiServer(
+            ApiServerConfig(data),
+            admission=dict(COMPONENT.admission()),
+            crds=list(COMPONENT.crds()),
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        client = Client(server.local_transport())
+        informers = await stack.enter_async_context(Informers(client))
+        node = asyncio.create_task(engine.run(client, informers))
+        await engine.ready.wait()
+        settings = Settings(data_dir=data, workspace=workspace)
+        try:
+            yield Cluster(client, Context(client, informers, settings))
+        finally:
+            node.cancel()
+            await asyncio.gather(node, return_exceptions=True)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """A platform with the workflow controllers."""
+    with tempfile.TemporaryDirectory(prefix="kubeling-") as folder:
+        async with cluster_in(Path(folder)) as cluster, cluster.controllers():
+            yield cluster
