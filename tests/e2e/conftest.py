@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.platform import Platform, started
 
 ROOT = Path(__file__).parents[2]

@@ -69,11 +69,15 @@ class Node:
         return found
 
     async def gone(self, name: str) -> None:
-        informer = self.informers.of(PODS)
+        await self.vanished(PODS, name, "default")
+
+    async def vanished(self, resource: Any, name: str, namespace: str = "") -> None:
+        """Waits until an object is gone."""
+        informer = self.informers.of(resource)
         done = asyncio.Event()
 
         def look(old: Obj | None, new: Obj | None) -> None:
-            if informer.get("default", name) is None:
+            if informer.get(namespace, name) is None:
                 done.set()
 
         informer.add_handler(look)
@@ -107,6 +111,16 @@ class Node:
     async def logs(self, name: str, container: str = "", **options: Any) -> str:
         pieces = self.engine.node_api.logs("default", name, container, **options)
         return b"".join([piece async for piece in pieces]).decode()
+
+    async def says(self, name: str, text: str) -> None:
+        """Waits until a pod has written something."""
+        said = b""
+        async with asyncio.timeout(TIMEOUT):
+            async for piece in self.engine.node_api.logs("default", name, follow=True):
+                said += piece
+                if text.encode() in said:
+                    return
+        raise AssertionError(f"{name} ended without saying {text!r}: {said!r}")
 
     async def config_map(self, name: str, **data: str) -> None:
         body = {"metadata": {"name": name}, "data": data}

@@ -2,9 +2,10 @@
 
 import time
 
+from tests.engine.node import Node, container, ended, pod
+
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
-from tests.engine.node import Node, container, ended, pod
 
 LOOP = "while :; do sleep 0.05; done"
 
@@ -32,8 +33,9 @@ async def test_a_pod_that_listens_stops_at_once(node: Node) -> None:
 
 async def test_sigterm_reaches_the_command_and_its_children(node: Node) -> None:
     flag = node.engine.config.workspace / "saved"
-    child = f"sh -c 'trap \"sleep 0.3; touch {flag}; exit\" TERM; {LOOP}'"
+    child = f"sh -c 'trap \"sleep 0.3; touch {flag}; exit\" TERM; echo up; {LOOP}'"
     await start(node, container(script=f"{child}; true"))
+    await node.says("p", "up")
     await delete(node)
     assert flag.exists()
 

@@ -3,11 +3,10 @@
 import asyncio
 
 import pytest
+from tests.engine.node import Node, container, pod
 
-from kubeling.engine.launcher import LaunchError
 from kubeling.engine.node_api import ExecSession
 from kubeling.kube.errors import BadRequest
-from tests.engine.node import Node, container, pod
 
 
 async def started(node: Node, *command: str, stdin: bool = False) -> ExecSession:
@@ -37,9 +36,13 @@ async def test_a_command_sees_what_the_container_sees(node: Node) -> None:
 
 async def test_input_reaches_the_command(node: Node) -> None:
     session = await started(node, "cat", stdin=True)
-    await session.write(b"x" * 300_000)
-    session.close_stdin()
-    assert len((await output(session))[1]) == 300_000
+
+    async def send() -> None:
+        await session.write(b"x" * 300_000)
+        session.close_stdin()
+
+    _, found = await asyncio.gather(send(), output(session))
+    assert len(found[1]) == 300_000
     assert await session.wait() == 0
     await session.close()
 
@@ -56,10 +59,11 @@ async def test_hanging_up_kills_the_command(node: Node) -> None:
     assert not beats.exists()
 
 
-async def test_a_missing_program_is_an_error(node: Node) -> None:
+async def test_a_missing_program_is_told_on_standard_error(node: Node) -> None:
     session = await started(node, "no-such-program")
-    with pytest.raises(LaunchError, match="executable file not found"):
-        await session.wait()
+    found = await output(session)
+    assert found[2] == b'exec: "no-such-program": executable file not found in $PATH\n'
+    assert await session.wait() == 127
     await session.close()
 
 

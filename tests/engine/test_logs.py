@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.node import Node, container, pod
 
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.logs import LogOptions, last_text, read_log
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.sandbox.pump import records
 from kubeling.kube.errors import BadRequest, NotFound
-from tests.engine.node import Node, container, pod
 
 
 def stamp(second: int) -> str:

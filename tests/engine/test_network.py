@@ -4,9 +4,10 @@ import asyncio
 import socket
 from pathlib import Path
 
-from kubeling.engine.net.netlink import Route
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
+
+from kubeling.engine.net.netlink import Route
 
 SERVE = (
     "import http.server as h\n"
@@ -83,4 +84,8 @@ async def test_nothing_of_the_network_is_left_behind(tmp_path: Path) -> None:
         assert Route().exists(bridge)
     assert not Route().exists(bridge)
     assert list((tmp_path / "data" / "engine" / "net").iterdir()) == []
-    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in mounts()
+
+
+def mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()

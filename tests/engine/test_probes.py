@@ -1,7 +1,8 @@
 """Probes decide what is ready, what has started and what is restarted."""
 
-from kubeling.kube.objects import Obj, is_condition_true
 from tests.engine.node import Node, container, pod
+
+from kubeling.kube.objects import Obj, is_condition_true
 
 WAIT = "while :; do sleep 0.05; done"
 

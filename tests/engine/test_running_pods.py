@@ -1,9 +1,9 @@
 """What a user sees of a pod that runs: output, exit codes, variables, order, restarts."""
 
 import pytest
+from tests.engine.node import Node, container, pod
 
 from kubeling.kube.objects import Obj, condition
-from tests.engine.node import Node, container, pod
 
 
 def terminated(obj: Obj, field: str = "containerStatuses") -> Obj:
@@ -72,7 +72,8 @@ async def test_variables_come_from_values_fields_config_maps_and_secrets(node: N
         },
         {"name": "PASS", "valueFrom": {"secretKeyRef": {"name": "access", "key": "PASSWORD"}}},
     ]
-    script = "echo $PLAIN; echo $COMPOSED; echo $NAME; echo $IP; echo $CPUS; echo $LEVEL; echo $PASS; echo $COLOUR"
+    names = ("PLAIN", "COMPOSED", "NAME", "IP", "CPUS", "LEVEL", "PASS", "COLOUR")
+    script = "; ".join(f"echo ${name}" for name in names)
     main = container(script=script, env=env, envFrom=[{"configMapRef": {"name": "settings"}}])
     main["resources"] = {"limits": {"cpu": "500m"}}
     done = await node.run(pod("p", main))

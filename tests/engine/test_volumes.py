@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+from tests.engine.node import Node, container, pod
+
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from tests.engine.node import Node, container, pod
 
 
 def mounted(script: str, path: str = "/v", **mount: str | bool) -> Obj:
@@ -53,13 +54,13 @@ async def test_the_downward_api_as_files(node: Node) -> None:
 
 async def test_a_projected_volume_holds_token_and_config(node: Node) -> None:
     await node.config_map("c", a="1")
+    namespace = {"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}
     sources = [
         {"serviceAccountToken": {"path": "token", "audience": "kf"}},
         {"configMap": {"name": "c"}},
-        {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-    ]  # fmt: skip
-    main = mounted("cd /v; cat token; echo; cat a ns", "/var/run/secrets/kubeling")
-    main = {**main, "command": ["sh", "-c", "cd /var/run/secrets/kubeling; cat token; cat a ns"]}
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    main = mounted("cd /var/run/secrets/kubeling; cat token a ns", "/var/run/secrets/kubeling")
     expected = "token-for-default-kf1default"
     assert await output(node, main, projected={"sources": sources}) == expected
 
@@ -76,11 +77,44 @@ async def test_a_read_only_mount_refuses_writes(node: Node) -> None:
     assert "refused" in await output(node, main, emptyDir={})
 
 
-async def test_a_claim_is_the_bound_volume_s_folder(node: Node, tmp_path: Path) -> None:
-    volume = {"metadata": {"name": "pv"}, "spec": {"hostPath": {"path": str(tmp_path / "pv")}}}
-    claim = {"metadata": {"name": "data"}, "spec": {"volumeName": "pv"}}
-    await node.client.create(PERSISTENT_VOLUMES, volume)
-    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim, "default")
+def claim(name: str = "data", **spec: object) -> Obj:
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"metadata": {"name": name}, "spec": {**asked, **spec}}
+
+
+async def test_a_claim_gets_a_folder_that_outlives_its_pods(node: Node) -> None:
+    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim(), "default")
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    await node.run(pod("a", mounted("echo kept > /v/file"), volumes=[volume]))
+    await node.run(pod("b", mounted("cat /v/file"), volumes=[volume]))
+    assert await node.logs("b") == "kept\n"
+    bound = await node.seen(PERSISTENT_VOLUME_CLAIMS, lambda c: "status" in c)
+    assert bound["status"]["phase"] == "Bound"
+    assert bound["status"]["capacity"] == {"storage": "1Gi"}
+
+
+async def test_a_deleted_claim_takes_its_folder_along(node: Node) -> None:
+    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim(), "default")
+    bound = await node.seen(PERSISTENT_VOLUMES, lambda v: v.get("status"))
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    await node.run(pod("p", mounted("echo kept > /v/file"), volumes=[volume]))
+    await node.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", "default")
+    await node.vanished(PERSISTENT_VOLUMES, bound["metadata"]["name"])
+    path = bound["spec"]["hostPath"]["path"]
+    folder = {"name": "v", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+    await node.run(pod("q", mounted("ls /v"), volumes=[folder]))
+    assert await node.logs("q") == ""
+
+
+async def test_a_claim_takes_a_volume_that_fits(node: Node, tmp_path: Path) -> None:
+    spec = {
+        "hostPath": {"path": str(tmp_path / "pv")},
+        "capacity": {"storage": "5Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "",
+    }
+    await node.client.create(PERSISTENT_VOLUMES, {"metadata": {"name": "pv"}, "spec": spec})
+    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim(storageClassName=""), "default")
     main = mounted("echo kept > /v/file")
     await output(node, main, persistentVolumeClaim={"claimName": "data"})
     assert (tmp_path / "pv" / "file").read_text() == "kept\n"
@@ -91,6 +125,7 @@ async def test_a_changed_config_map_reaches_a_running_pod(node: Node) -> None:
     main = mounted("cat /v/a; until grep -q new /v/a; do sleep 0.05; done; cat /v/a")
     await node.create(pod("p", main, volumes=[{"name": "v", "configMap": {"name": "c"}}]))
     await node.running("p")
+    await node.says("p", "old")
     await node.client.patch(CONFIG_MAPS, "c", {"data": {"a": "new"}}, "default")
     await node.finished("p")
     assert await node.logs("p") == "oldnew"

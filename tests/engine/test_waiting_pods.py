@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from kubeling.kube.objects import Obj, condition
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
+
+from kubeling.kube.objects import Obj, condition
 
 
 def waits_for(reason: str):  # type: ignore[no-untyped-def]

@@ -142,6 +142,16 @@ async def test_an_unknown_format_is_refused_with_what_there_is(serving: Serving)
     assert 'no runtime serves model format "fortran"' in ready.message
 
 
+async def test_a_model_that_is_not_registered_is_said_in_the_status(serving: Serving) -> None:
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "model-registry://nope/v1"}
+    await serving.service("m", predictor={"model": model})
+    isvc = await serving.until(INFERENCE_SERVICES, "m", lambda o: "status" in o)
+    ready = condition(isvc, "Ready")
+    assert ready is not None
+    assert ready.reason == "ModelNotRegistered"
+    assert "model-registry://nope/v1" in ready.message
+
+
 async def test_a_wrong_manifest_is_refused_at_apply(serving: Serving) -> None:
     with pytest.raises(Invalid, match=r"spec\.predictor\.canaryTrafficPercent"):
         await serving.service("bad", predictor={**SKLEARN, "canaryTrafficPercent": 200})

@@ -196,10 +196,12 @@ async def test_a_deleted_service_is_forgotten(serving: Serving, gateway: Client)
     server = await pod(echo)
     await serve(serving, "1", 1, server)
     await gateway.get("/serving/default/m/")
+    gone = asyncio.Event()
+    services = serving.context.informers.of(INFERENCE_SERVICES)
+    services.add_handler(lambda _, new: gone.set() if new is None else None)
     await serving.client.delete(INFERENCE_SERVICES, "m", NAMESPACE)
-    async with asyncio.timeout(5):
-        while (await gateway.get("/serving/default/m/")).status != 404:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(gone.wait(), 5)
+    assert (await gateway.get("/serving/default/m/")).status == 404
     counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
     assert counted == {"revisions": {}}
     await server.close()

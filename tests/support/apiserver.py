@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Component
 from kubeling.kube.admission import Admission
@@ -23,6 +24,19 @@ class RunningServer:
 
     server: ApiServer
     client: Client
+    data_dir: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's kubeconfig; only with ``https``."""
+        path = self.data_dir / "kubeconfig"
+        if not path.exists():
+            self.server.write_kubeconfig(path)
+        return path
+
+    def client_of(self, user: str, *groups: str) -> Client:
+        """A client that acts as someone else."""
+        return Client(self.server.local_transport(user, (*groups, "system:authenticated")))
 
 
 @contextlib.asynccontextmanager
@@ -32,8 +46,14 @@ async def running_server(
     admission: Mapping[Resource, Admission] | None = None,
     data_dir: Path | None = None,
     clock: Clock | None = None,
+    node: NodeApi | None = None,
+    https: bool = False,
+    token_file: Path | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """Runs a server with the definitions, admission and objects of the given components."""
+    """Runs a server with the definitions, admission and objects of the given components.
+
+    In process only, unless ``https``.
+    """
     with contextlib.ExitStack() as stack:
         if data_dir is None:
             data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubeling-")))
@@ -43,9 +63,8 @@ async def running_server(
             for component in components
             for resource, rule in component.admission().items()
         } | dict(admission or {})
-        server = ApiServer(
-            ApiServerConfig(data_dir), admission=rules, crds=definitions, clock=clock
-        )
+        config = ApiServerConfig(data_dir, port=0 if https else None, token_file=token_file)
+        server = ApiServer(config, node=node, admission=rules, crds=definitions, clock=clock)
         await server.start()
         client = Client(server.local_transport(), field_manager="test")
         try:
@@ -54,7 +73,7 @@ async def running_server(
                     served = server.catalog.of_kind(obj["apiVersion"], obj["kind"])
                     assert served is not None, f"nothing serves {obj['kind']}"
                     await client.create(served.resource, obj)
-            yield RunningServer(server, client)
+            yield RunningServer(server, client, data_dir)
         finally:
             await client.close()
             await server.stop()

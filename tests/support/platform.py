@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,10 @@ class Platform:
 
     def start(self) -> None:
         """Starts (again) from the same data directory."""
+        images = self.workspace / "images.yaml"
+        if images.exists() and not self.data_dir.exists():
+            self.data_dir.mkdir(parents=True)
+            shutil.copy(images, self.data_dir)
         arguments = ["up", "--detach", "--port", "0", "--workspace", str(self.workspace)]
         if self.mode == "separate":
             arguments.append("--no-controllers")

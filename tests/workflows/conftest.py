@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,9 @@ from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
+from kubeling.kube.resources import Resource
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
-
-FINAL = ("Succeeded", "Failed", "Error")
 
 
 @dataclass
@@ -31,6 +30,16 @@ class Cluster:
 
     client: Client
     context: Context
+
+    @property
+    def workspace(self) -> Path:
+        """The folder steps start in."""
+        return self.context.settings.workspace
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the artifact store."""
+        return self.context.settings.data_dir / "artifacts"
 
     @contextlib.asynccontextmanager
     async def controllers(self) -> AsyncIterator[None]:
@@ -51,18 +60,29 @@ class Cluster:
 
     async def ended(self, name: str, within: float = 60) -> Obj:
         """The workflow, when it has come to its end."""
+        label = "workflows.argoproj.io/completed"
+        return await self.seen(
+            name, lambda wf: wf["metadata"].get("labels", {}).get(label) == "true", within
+        )
+
+    async def seen(self, name: str, wanted: Callable[[Obj], bool], within: float = 60) -> Obj:
+        """The workflow, when it looks as wanted."""
         async with asyncio.timeout(within):
             async for event in self.client.watch(WORKFLOWS, "default"):
-                status = event.object.get("status") or {}
-                named = event.object.get("metadata", {}).get("name") == name
-                if named and status.get("phase") in FINAL:
+                found = event.object
+                named = found.get("metadata", {}).get("name") == name
+                if named and found.get("status") and wanted(found):
                     return await self.client.get(WORKFLOWS, name, "default")
         raise AssertionError("the watch ended")
 
-    async def log(self, pod: str) -> str:
-        """What the main container of a pod printed."""
-        chunks = [chunk async for chunk in self.client.logs(pod, "default", container="main")]
-        return b"".join(chunks).decode()
+    async def gone(self, resource: Resource, within: float = 60) -> None:
+        """Waits until there is no object of the resource."""
+        async with asyncio.timeout(within):
+            while (found := await self.client.list(resource, "default")).items:
+                version = found.resource_version
+                async for event in self.client.watch(resource, "default", resource_version=version):
+                    if event.type == "DELETED":
+                        break
 
 
 @contextlib.asynccontextmanager

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from kubeling.kube import yaml
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.workflows.execution import Execution
-from kubeling.workflows.observation import observe_pod
+from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.pods import Store
 from kubeling.workflows.resources import Node
 from kubeling.workflows.templates import Library, Missing
 
-import msgspec
-
+STORE = Store("/store")
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -78,7 +79,7 @@ class World:
     behave: Callable[[Obj], Ending] = lambda pod: Ending()
     objects: dict[tuple[str, str], Obj | None] = field(default_factory=dict)
     now: dt.datetime = START
-    store: Store = Store("/store")
+    store: Store = STORE
     created: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     pods: dict[str, Obj] = field(default_factory=dict)
@@ -87,10 +88,10 @@ class World:
     def __post_init__(self) -> None:
         self.restart()
 
-    def restart(self) -> None:
-        """As after a crash: nothing is left but the status and the pods."""
+    def restart(self, written: Obj | None = None) -> None:
+        """As after a crash: nothing is left but what was written and the pods."""
         if hasattr(self, "execution"):
-            self.workflow["status"] = self.status()
+            self.workflow["status"] = self.status() if written is None else deep_copy(written)
         spec = self.workflow["spec"]
         library = Library(self.workflow["metadata"]["name"], spec, {})
         self.execution = Execution(self.workflow, spec, self.store, library)
@@ -109,7 +110,16 @@ class World:
 
     def advance(self, *pods: Obj) -> None:
         """One reconciliation, with news of the given pods."""
-        seen = [s for pod in (pods or self.pods.values()) if (s := observe_pod(pod)) is not None]
+        self.take(s for pod in (pods or self.pods.values()) if (s := observe_pod(pod)) is not None)
+
+    def lose(self, pod: Obj) -> None:
+        """Somebody deletes a pod."""
+        del self.pods[pod["metadata"]["name"]]
+        self.take(s for s in [observe_pod(pod, deleted=True)] if s is not None)
+
+    def take(self, news: Iterable[PodObservation]) -> None:
+        """Hands over news and does what the execution asks for."""
+        seen = list(news)
         while True:
             try:
                 actions = self.execution.advance(self.now, seen)

@@ -95,13 +95,13 @@ class Api:
             ),
         )
         handler = self._handlers.get((served.storage, target.subresource))
-        if handler is not None:
-            return await handler(served, target, request)
-        if not self._supports(served, target, verb):
+        if not _supports(served, target, verb, handled=handler is not None):
             raise MethodNotAllowed(
                 f"the server does not allow this method on the requested resource: {verb} "
                 f"{target.plural}"
             )
+        if handler is not None:
+            return await handler(served, target, request)
         wanted = negotiate(request.accept)
         answer = await self._verbs.handle(verb, served, target, request)
         return self._represented(answer, served, wanted, request)
@@ -125,12 +125,15 @@ class Api:
         if not self._authorizer.allows(user, wanted):
             raise forbidden(user, wanted)
 
-    def _supports(self, served: Served, target: Target, verb: str) -> bool:
-        if target.subresource:
-            return verb in ("get", "update", "patch")
-        if verb in ("create", "list", "deletecollection"):
-            return verb in served.verbs and not target.name
-        return verb in served.verbs and (bool(target.name) or verb == "watch")
+
+def _supports(served: Served, target: Target, verb: str, *, handled: bool) -> bool:
+    if target.subresource:
+        return handled or verb in ("get", "update", "patch")
+    if verb not in served.verbs:
+        return False
+    if verb in ("create", "list", "deletecollection"):
+        return not target.name
+    return bool(target.name) or verb == "watch"
 
 
 def forbidden(user: User, wanted: Attributes) -> Forbidden:
@@ -138,6 +141,12 @@ def forbidden(user: User, wanted: Attributes) -> Forbidden:
     why = f'User "{user.name}" cannot {wanted}'
     if wanted.path:
         return Forbidden(f"forbidden: {why}")
+    if not wanted.name:
+        qualified = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
+        return Forbidden(
+            f"{qualified} is forbidden: {why}",
+            details={"group": wanted.group, "kind": wanted.resource},
+        )
     return Forbidden.of(wanted.group, wanted.resource, wanted.name, why)
 
 

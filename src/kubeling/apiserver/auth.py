@@ -77,9 +77,7 @@ def impersonated(user: User, headers: Iterable[tuple[str, str]], authorizer: Aut
                 continue
     if not name:
         if groups or uid or extra:
-            raise Forbidden(
-                "impersonating groups, uid or extra needs a user as well"
-            )
+            raise Forbidden("impersonating groups, uid or extra needs a user as well")
         return user
     _check(user, name, groups, authorizer)
     if name.startswith("system:serviceaccount:") and not groups:

@@ -28,6 +28,7 @@ from kubeling.apiserver.requests import (
     Query,
     StreamAnswer,
     WatchAnswer,
+    parse_path,
 )
 from kubeling.kube import yaml
 from kubeling.kube.errors import ApiError, InternalError
@@ -95,14 +96,13 @@ class HttpServer:
         certificate = transport.get_extra_info("peercert") if transport else None
         user = self._authenticator.user(certificate, request.headers.get("Authorization", ""))
         user = impersonated(user, request.headers.items(), self._authorizer)
-        upgrade = "upgrade" in request.headers.get("Connection", "").lower()
         answer = await self._handle(
             ApiRequest(
                 method=request.method,
                 path=request.path,
                 user=user,
                 query=Query(request.query.items()),
-                text=b"" if upgrade else await _body(request),
+                text=b"" if _passes_through(request) else await _body(request),
                 content_type=request.headers.get("Content-Type", ""),
                 accept=request.headers.get("Accept", ""),
                 user_agent=request.headers.get("User-Agent", ""),
@@ -121,6 +121,13 @@ class HttpServer:
                 return await _stream(answer, request)
             case ConnectionAnswer():
                 return await answer.serve(request)
+
+
+def _passes_through(request: web.BaseRequest) -> bool:
+    """Whether the body is not for this server to read."""
+    target = parse_path(request.path)
+    proxied = target is not None and target.subresource == "proxy"
+    return proxied or "upgrade" in request.headers.get("Connection", "").lower()
 
 
 async def _body(request: web.BaseRequest) -> bytes:

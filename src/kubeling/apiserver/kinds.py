@@ -102,6 +102,20 @@ class AccountStrategy(Strategy):
     returns_deleted = True
 
 
+class ServiceStrategy(Strategy):
+    """Services keep their addresses when they are replaced without naming them."""
+
+    returns_deleted = True
+
+    def inherit(self, new: Obj, old: Obj) -> None:
+        spec, before = new.get("spec"), old.get("spec") or {}
+        if not isinstance(spec, dict) or spec.get("type") == "ExternalName":
+            return
+        for field in ("clusterIP", "clusterIPs"):
+            if not spec.get(field) and before.get(field):
+                spec[field] = before[field]
+
+
 class BindingStrategy(Strategy):
     """A binding's role cannot be changed, or a right could be widened behind its back."""
 
@@ -140,6 +154,7 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     "/pods": PodStrategy(),
     "/replicationcontrollers": _GENERATION,
     "/serviceaccounts": AccountStrategy(),
+    "/services": ServiceStrategy(),
     "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
     "apps/daemonsets": _GENERATION,
     "apps/deployments": _GENERATION,

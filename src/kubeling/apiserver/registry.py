@@ -19,6 +19,7 @@ from kubeling.apiserver.database import StorageError, StorageFull
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
 from kubeling.apiserver.listing import Change, list_objects, watch_objects
+from kubeling.apiserver.names import metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store, Write
@@ -105,10 +106,11 @@ class Registry:
         if "status" in served.subresources:
             obj.pop("status", None)
         self._shape(served, obj, None, options)
+        # Whoever writes owns what was written, not what the server adds from here on.
+        record_fields(served, obj, None, options, self.clock.now())
         obj = served.accept(obj)
         served.strategy.prepare_create(obj)
         self._admission.check(served, obj, None, options)
-        record_fields(served, obj, None, options, self.clock.now())
         key = served.key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         async with self.store.exclusive(key) as current:
             if current is not None:
@@ -165,9 +167,13 @@ class Registry:
         self._check_version(served, new, old)
         meta.carry_over(new, old, resource)
         new = _only(new, old, served, options.subresource)
+        served.strategy.inherit(new, old)
         if options.subresource in ("", "status"):
             self._shape(served, new, old, options)
         new = served.accept(new)
+        if served.to_stored is not None and options.subresource != "status" and "status" in stored:
+            # A version that has no room for all of a status must not lose any of it.
+            new["status"] = stored["status"]
         self._settle(served, new, stored, options)
         if unchanged(new, stored, options):
             return old
@@ -220,6 +226,8 @@ class Registry:
             options.warnings += [f'unknown field "{path}"' for path in unknown]
         served.shape.default(new)
         errors = served.shape.validate(new, old)
+        if old is None or new["metadata"] != old["metadata"]:
+            errors += metadata_errors(new, resource)
         if not errors:
             errors = self._admission.validate(served, new, old, options)
         if errors:

@@ -8,25 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kubeling.apiserver.accounts import TokenRequests
 from kubeling.apiserver.admission import AdmissionChain
-from kubeling.apiserver.api import Api
+from kubeling.apiserver.api import Api, SubresourceHandler
 from kubeling.apiserver.auth import Authenticator, load_tokens
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
+from kubeling.apiserver.escalation import EscalationCheck
+from kubeling.apiserver.execution import ExecHandler
 from kubeling.apiserver.kubeconfig import write_kubeconfig
 from kubeling.apiserver.local import LocalTransport
+from kubeling.apiserver.logs import LogHandler
 from kubeling.apiserver.metrics import render_metrics
+from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.plain import Plain
+from kubeling.apiserver.podhandlers import PodHandlers
+from kubeling.apiserver.proxy import ProxyHandler
 from kubeling.apiserver.rbac import Rbac
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest
+from kubeling.apiserver.reviews import Reviews
+from kubeling.apiserver.services import ServiceAddresses
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
 from kubeling.apiserver.tokens import Tokens
+from kubeling.apiserver.upkeep import Upkeep
+from kubeling.apiserver.usage import UsageHandler, usage_resources
 from kubeling.apiserver.user import ADMIN, User
 from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.admission import Admission
@@ -55,6 +66,8 @@ class ApiServerConfig:
     port: int | None = None
     token_file: Path | None = None
     """Static tokens: lines of ``token,user,uid,"group1,group2"``."""
+    service_cidr: str = "10.96.0.0/16"
+    """The range that Services get their addresses from."""
     power_loss_safe: bool = False
     """Whether a write waits for the disk itself; without, it survives the death of the process."""
 
@@ -66,6 +79,7 @@ class ApiServer:
         self,
         config: ApiServerConfig,
         *,
+        node: NodeApi | None = None,
         admission: Mapping[Resource, Admission] | None = None,
         crds: Iterable[Obj] = (),
         clock: Clock | None = None,
@@ -73,10 +87,12 @@ class ApiServer:
         self.config = config
         self.clock = clock or SystemClock()
         self.running = False
+        self._node = node
         self._rooms = dict(admission or {})
         self._crds: Sequence[Obj] = list(crds)
         self._tasks: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
+        self._proxy: ProxyHandler | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -97,32 +113,77 @@ class ApiServer:
             raise
 
     async def _serve(self) -> None:
-        self.catalog = Catalog(builtin_resources(self.authority.certificate), custom_shape)
+        authority = self.authority.certificate
+        self.catalog = Catalog((*builtin_resources(authority), *usage_resources()), custom_shape)
         self.store.subscribe(
             "apiextensions.k8s.io/customresourcedefinitions", self.catalog.on_definition
         )
         self.rbac = Rbac(self.store)
         self.tokens = Tokens(self.authority, self.store, self.clock)
-        chain = AdmissionChain(self.store, self._rooms)
+        checks = (
+            EscalationCheck(self.rbac),
+            ServiceAddresses(self.store, self.config.service_cidr),
+        )
+        chain = AdmissionChain(self.store, self._rooms, checks)
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
+        self._upkeep = Upkeep(self.registry)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
+        self._api = self._handler()
+        self.running = True
+        self._tasks = [
+            asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
+            asyncio.create_task(self._keep_house(), name="apiserver housekeeping"),
+        ]
+        if self.config.port is not None:
+            await self._listen(self.config.port)
+
+    def _handler(self) -> Api:
+        static = load_tokens(self.config.token_file) if self.config.token_file else {}
+        self._authenticator = Authenticator(self.tokens, static)
+        self._proxy = proxy = ProxyHandler(self.registry)
         plain = Plain(
             Discovery(self.catalog, self.config.host),
             OpenApiDocuments(self.catalog),
             self.tokens,
             self._metrics,
         )
-        self._api = Api(self.catalog, Verbs(self.registry), self.rbac, plain.handle, {}, self.clock)
-        self.running = True
-        if self.config.port is not None:
-            await self._listen(self.config.port)
-        self._tasks.append(asyncio.create_task(self._keep_house(), name="apiserver housekeeping"))
+        return Api(
+            self.catalog,
+            Verbs(self.registry),
+            self.rbac,
+            plain.handle,
+            self._special(proxy),
+            self.clock,
+        )
+
+    def _special(self, proxy: ProxyHandler) -> dict[tuple[str, str], SubresourceHandler]:
+        """Who answers what is not an object of its own."""
+        reviews = Reviews(self.rbac, self.tokens, self._authenticator)
+        pods = PodHandlers(self.registry)
+        usage = UsageHandler(self.registry, self._node)
+        authorization, authentication = "authorization.k8s.io", "authentication.k8s.io"
+        return {
+            ("/pods", "log"): LogHandler(self.registry, self._node).handle,
+            ("/pods", "exec"): ExecHandler(self.registry, self._node).handle,
+            ("/pods", "binding"): pods.bind,
+            ("/pods", "eviction"): pods.evict,
+            ("/pods", "proxy"): proxy.handle,
+            ("/services", "proxy"): proxy.handle,
+            ("/serviceaccounts", "token"): TokenRequests(self.registry, self.tokens).handle,
+            ("metrics.k8s.io/pods", ""): usage.handle,
+            ("metrics.k8s.io/nodes", ""): usage.handle,
+            (f"{authentication}/tokenreviews", ""): reviews.token,
+            (f"{authentication}/selfsubjectreviews", ""): reviews.myself,
+            (f"{authorization}/subjectaccessreviews", ""): reviews.access,
+            (f"{authorization}/localsubjectaccessreviews", ""): reviews.access,
+            (f"{authorization}/selfsubjectaccessreviews", ""): reviews.own_access,
+            (f"{authorization}/selfsubjectrulesreviews", ""): reviews.own_rules,
+        }
 
     async def _listen(self, port: int) -> None:
         from kubeling.apiserver.http import HttpServer
 
-        static = load_tokens(self.config.token_file) if self.config.token_file else {}
-        self._http = HttpServer(self.handle, Authenticator(self.tokens, static), self.rbac)
+        self._http = HttpServer(self.handle, self._authenticator, self.rbac)
         context = self.authority.server_context(self.config.host, self.clock.now())
         self.port = await self._http.start(self.config.host, port, context)
 
@@ -135,6 +196,8 @@ class ApiServer:
         self.store.end_watches()
         if self._http is not None:
             await self._http.stop()
+        if self._proxy is not None:
+            await self._proxy.close()
         await self.store.close()
 
     @property
@@ -166,3 +229,4 @@ class ApiServer:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.store.expire_history()
+            await self._upkeep.expire_events()

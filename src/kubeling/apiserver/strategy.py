@@ -29,6 +29,9 @@ class Strategy:
     def prepare_create(self, obj: Obj) -> None:
         """Sets what the server decides about a new object."""
 
+    def inherit(self, new: Obj, old: Obj) -> None:
+        """Keeps what the server once gave out and a client may leave out."""
+
     def prepare_update(self, new: Obj, old: Obj) -> None:
         """Sets what the server decides about a changed object."""
 

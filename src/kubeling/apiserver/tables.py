@@ -42,7 +42,7 @@ def columns_of(
     if printer_columns:
         return [name, *(_printer_column(column) for column in printer_columns)]
     if found := BUILTIN_COLUMNS.get((group, kind)):
-        return [name, *found]
+        return list(found) if kind == "Event" else [name, *found]
     return [name, Column("Age", "date", lambda obj: obj["metadata"].get("creationTimestamp"))]
 
 

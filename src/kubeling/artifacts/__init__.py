@@ -1,0 +1,1 @@
+"""The artifact store: one interface over the places where artifacts are kept."""

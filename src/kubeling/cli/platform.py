@@ -26,6 +26,7 @@ from kubeling import __version__
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.cli.controllers import ensure_objects
 from kubeling.cli.errors import CliError
+from kubeling.cli.inside import API_HOST, API_PORT, publish
 from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
@@ -76,6 +77,7 @@ class Platform:
             informers = await stack.enter_async_context(Informers(client))
             context = Context(client, informers, self._settings(endpoints))
             await ensure_objects(client, components)
+            await publish(client, endpoints)
             await self._gateway(stack, context, components, listener)
             await self._serve(context, components, engine, server, endpoints, ready)
 
@@ -103,7 +105,12 @@ class Platform:
             ready(endpoints)
 
     def _engine_config(self) -> EngineConfig:
-        return EngineConfig(data_dir=self.instance.data_dir, workspace=self.options.workspace)
+        return EngineConfig(
+            data_dir=self.instance.data_dir,
+            workspace=self.options.workspace,
+            api_host=API_HOST,
+            api_port=API_PORT,
+        )
 
     def _api_server(self, engine: Engine, components: list[Component]) -> ApiServer:
         before = self.instance.endpoints()
@@ -111,6 +118,7 @@ class Platform:
             data_dir=self.instance.data_dir,
             host=self.options.host,
             port=before.api_port if before else 0,
+            service_cidr=_service_cidr(engine.host_ip),
         )
         return ApiServer(
             config,
@@ -158,6 +166,12 @@ async def _end(engine: Engine) -> None:
     """Ends the pods' processes: a platform that is stopped on purpose leaves nothing running."""
     await engine.end_pods()
     await engine.close()
+
+
+def _service_cidr(gateway: str) -> str:
+    """A range of this instance's own: pods' networks differ in their third number, so does it."""
+    number = int(gateway.split(".")[2])
+    return f"10.{96 + number // 64}.{number % 64 * 4}.0/22"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from kubeling.engine.services import NodeServices
 from kubeling.engine.status import unscheduled_status
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.worker import PodWorker, read_record
-from kubeling.kube.errors import ApiError, Conflict, NotFound
+from kubeling.kube.errors import ApiError, Conflict
 from kubeling.kube.objects import (
     Obj,
     condition,
@@ -155,7 +155,8 @@ class NodeAgent:
             await self._node.client.create_subresource(
                 PODS, name(pod), namespace(pod), "binding", binding
             )
-        except (NotFound, Conflict) as error:
+        except (ApiError, ConnectionError) as error:
+            # Deleted meanwhile, or the server is going: the watch will say what counts.
             log.info("pod %s was not bound: %s", key_of(pod), error)
             return
         where = f"{namespace(pod)}/{name(pod)} to {node_name}"
@@ -235,6 +236,8 @@ async def _contained(work: Coroutine[Any, Any, None], what: str) -> None:
     """One pod's failure must not end the others; what was done for it is on disk."""
     try:
         await work
+    except (ApiError, ConnectionError) as error:
+        log.warning("%s: %s", what, error)
     except Exception:
         log.exception("%s failed", what)
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import msgspec
 
 from kubeling.engine.launcher import Launcher, LaunchError
 from kubeling.engine.paths import ContainerPaths
+from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import LaunchPlan
+from kubeling.engine.sandbox.supervisor import descendants
 
 __all__ = ["Exit", "RunningContainer", "Runtime"]
 
@@ -39,10 +42,16 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class RunningContainer:
-    """A container whose supervisor lives; must be created on the event loop."""
+    """A container whose supervisor lives; must be created on the event loop.
 
-    def __init__(self, paths: ContainerPaths, pid: int, started_at: float, alive: int) -> None:
+    ``alone`` says that its processes have ids of their own and cannot outlive the supervisor.
+    """
+
+    def __init__(
+        self, paths: ContainerPaths, pid: int, started_at: float, alive: int, *, alone: bool
+    ) -> None:
         self.paths = paths
+        self._alone = alone
         self.pid = pid
         self.started_at = started_at
         self._alive = alive
@@ -65,7 +74,7 @@ class RunningContainer:
         return self._ended.done()
 
     def signal(self, number: int) -> None:
-        """Sends a signal, which the supervisor hands on; SIGKILL ends the whole container."""
+        """Sends a signal, which the supervisor hands on."""
         if not self.ended:
             # It may be ending this very moment.
             with contextlib.suppress(ProcessLookupError):
@@ -74,6 +83,14 @@ class RunningContainer:
     def assume_begun(self) -> None:
         """For a container started by an earlier agent, which has heard the news."""
         self._set_begun()
+
+    def kill(self) -> None:
+        """Ends the container with all its processes, now."""
+        if not self._alone:
+            for pid in _below(self.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
 
     def release(self) -> None:
         """Stops watching; the container runs on."""
@@ -126,7 +143,7 @@ class Runtime:
         except BaseException:
             os.close(alive)
             raise
-        return RunningContainer(paths, pid, time.time(), alive)
+        return RunningContainer(paths, pid, time.time(), alive, alone=_is_alone(plan))
 
     def find(self, paths: ContainerPaths) -> RunningContainer | Exit | None:
         """What became of an instance: still running, ended, or never started (``None``)."""
@@ -142,7 +159,9 @@ class Runtime:
             os.close(alive)
             return None
         if _has_writer(alive):
-            found = RunningContainer(paths, state.pid, state.started_at, alive)
+            plan = msgspec.json.decode(paths.launch.read_bytes(), type=LaunchPlan)
+            alone = _is_alone(plan)
+            found = RunningContainer(paths, state.pid, state.started_at, alive, alone=alone)
             found.assume_begun()
             return found
         os.close(alive)
@@ -152,7 +171,7 @@ class Runtime:
         """Kills an instance, if it runs, and waits until it is gone."""
         found = self.find(paths)
         if isinstance(found, RunningContainer):
-            found.signal(signal.SIGKILL)
+            found.kill()
             await found.wait()
 
 
@@ -171,6 +190,21 @@ def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
     temporary.write_bytes(msgspec.json.encode(lost))
     temporary.rename(paths.exit)
     return lost
+
+
+def _is_alone(plan: LaunchPlan) -> bool:
+    return bool(plan["namespaces"] & linux.CLONE_NEWPID)
+
+
+def _below(pid: int) -> list[int]:
+    if sys.platform == "linux":
+        return descendants(pid)
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _has_writer(fifo: int) -> bool:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -89,7 +90,8 @@ class Environments:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _home(self, python: PythonEnvironment) -> Path:
-        text = "\n".join([python.version or sys.version, *sorted(python.requirements)])
+        parts = [python.version or sys.version, *sorted(python.requirements)]
+        text = "\n".join([*parts, "platform"] if python.platform else parts)
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _programs(self, programs: dict[str, str]) -> Path:
@@ -116,7 +118,16 @@ async def _build(home: Path, python: PythonEnvironment) -> None:
     if python.requirements:
         target = str(home / "bin" / "python")
         await _run(uv, "pip", "install", "--quiet", "--python", target, *python.requirements)
+    if python.platform:
+        _show_platform(home)
     (home / _COMPLETE).touch()
+
+
+def _show_platform(home: Path) -> None:
+    """Adds the platform's packages behind the environment's own, editable ones included."""
+    own = sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
+    line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (Path(own) / "kubeling-platform.pth").write_text(line)
 
 
 def _start_over(home: Path) -> None:

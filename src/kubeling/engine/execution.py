@@ -7,8 +7,9 @@ import os
 from collections.abc import AsyncIterator
 from typing import Final
 
-from kubeling.engine.launcher import Execution, Launcher
+from kubeling.engine.launcher import Execution, Launcher, LaunchError
 from kubeling.engine.sandbox.plan import ExecPlan
+from kubeling.kube.errors import BadRequest
 
 __all__ = ["PipedExecution"]
 
@@ -77,7 +78,10 @@ class PipedExecution:
             await asyncio.gather(*readers, return_exceptions=True)
 
     async def wait(self) -> int:
-        return await self._execution.wait()
+        try:
+            return await self._execution.wait()
+        except LaunchError as error:
+            raise BadRequest(f"the command could not be run: {error}") from error
 
     async def close(self) -> None:
         self._execution.close()

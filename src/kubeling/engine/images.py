@@ -22,10 +22,15 @@ _CATALOGUE: Final = Path(__file__).with_name("catalogue.yaml")
 
 
 class PythonEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Python environment; without requirements, the platform's own."""
+    """A Python environment; without requirements, the platform's own.
+
+    With ``platform`` it sees the platform's packages too, behind its own: for images whose program
+    is part of the platform but needs more than the platform does.
+    """
 
     requirements: tuple[str, ...] = ()
     version: str = ""
+    platform: bool = False
 
 
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

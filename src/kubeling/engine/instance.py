@@ -251,7 +251,7 @@ class ContainerInstance:
     def kill(self) -> None:
         """Ends the container now."""
         if self._running is not None:
-            self._running.signal(signal.SIGKILL)
+            self._running.kill()
 
     async def _stop(self, facts: PodFacts, running: RunningContainer, grace: float) -> None:
         try:
@@ -261,7 +261,7 @@ class ContainerInstance:
                 running.signal(signal.SIGTERM)
                 await running.wait()
         except TimeoutError:
-            running.signal(signal.SIGKILL)
+            running.kill()
         finally:
             self._stopping = None
 

@@ -125,9 +125,12 @@ class Execution:
         self._connection = connection
 
     async def wait(self) -> int:
-        """The exit code; :class:`LaunchError` if the command could not be executed."""
+        """The exit code: 126 or 127, and why on its standard error, if it could not be executed.
+
+        Raises :class:`LaunchError` if the container is gone.
+        """
         answer = await _receive(self._connection)
-        if "exit_code" not in answer or answer.get("error"):
+        if "error" in answer:
             raise LaunchError(str(answer.get("error")))
         return int(answer["exit_code"])
 

@@ -52,7 +52,9 @@ class Walls:
         """The view of the machine's files that a container keeps its changes of in ``folder``."""
         if not self.files:
             return None
-        return Root(directory=str(folder), in_memory=self.in_memory, open=open)
+        return Root(
+            directory=str(folder), in_memory=self.in_memory, whole=not self.users, open=open
+        )
 
 
 NO_WALLS = Walls()

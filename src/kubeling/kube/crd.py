@@ -13,6 +13,7 @@ Other API servers ignore the extension.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -23,7 +24,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.kube.resources import Resource
 
 __all__ = [
@@ -313,6 +314,13 @@ def _union(type_: Any) -> Obj:
 
 
 def _struct(struct: type[msgspec.Struct]) -> Obj:
+    copied: Obj = deep_copy(_struct_once(struct))
+    return copied
+
+
+@functools.cache
+def _struct_once(struct: type[msgspec.Struct]) -> Obj:
+    """Reading annotations is slow, and kinds use the same structs in many places."""
     hints = typing.get_type_hints(struct, include_extras=True)
     node: Obj = {"type": "object"}
     if struct.__doc__:

@@ -1,0 +1,1 @@
+"""Notebooks: a JupyterLab (or any other image) behind the gateway."""

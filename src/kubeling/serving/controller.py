@@ -28,6 +28,7 @@ from kubeling.serving import credentials, names, status, templates, workloads
 from kubeling.serving.announcements import announcements
 from kubeling.serving.names import ComponentName, deployment_name
 from kubeling.serving.observation import ObservedRevision, observe, revision_of
+from kubeling.serving.registered import ModelNotRegistered, RegisteredModels
 from kubeling.serving.resources import (
     CLUSTER_SERVING_RUNTIMES,
     INFERENCE_SERVICES,
@@ -39,6 +40,7 @@ from kubeling.serving.runtimes import Runtime, RuntimeNotFound, select_runtime
 __all__ = ["InferenceServiceController"]
 
 _REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
+_LOOK_AGAIN_SECONDS: Final = 5.0
 
 
 Replicas = dict[tuple[ComponentName, int], int]
@@ -66,6 +68,8 @@ class InferenceServiceController:
         self._settings = context.settings
         self._clock = context.clock
         self._recorder = context.recorder("inferenceservice-controller")
+        self._models = RegisteredModels(context.settings.gateway_url)
+        self._informers.of(INFERENCE_SERVICES).add_handler(self._on_change)
 
     def controller(self) -> Controller:
         """The controller, with what wakes it."""
@@ -90,7 +94,10 @@ class InferenceServiceController:
             await self._stop(isvc)
             return None
         try:
-            desired = await self._desired(isvc)
+            desired = await self._desired(await self._models.resolved(isvc))
+        except ModelNotRegistered as error:
+            await self._write_invalid(isvc, "ModelNotRegistered", str(error))
+            return Result(_LOOK_AGAIN_SECONDS)
         except RuntimeNotFound as error:
             await self._write_invalid(isvc, error.reason, str(error))
             return None
@@ -144,19 +151,18 @@ class InferenceServiceController:
     async def _surroundings(self, isvc: Obj) -> templates.Surroundings:
         predictor = isvc["spec"]["predictor"]
         model = predictor.get("model") or {}
-        registry = self._settings.gateway_url
         if storage := model.get("storage"):
             secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
             access = credentials.from_storage_config(
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
-            return templates.Surroundings(access, registry)
+            return templates.Surroundings(access)
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
-        if not any(uri.startswith((*_REMOTE, "model-registry://")) for uri in uris):
-            return templates.Surroundings(registry_url=registry)
+        if not any(uri.startswith(_REMOTE) for uri in uris):
+            return templates.Surroundings()
         secrets = await self._account_secrets(namespace(isvc), predictor)
-        return templates.Surroundings(credentials.from_secrets(secrets), registry)
+        return templates.Surroundings(credentials.from_secrets(secrets))
 
     async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
         account = await self._client.find(
@@ -326,6 +332,10 @@ class InferenceServiceController:
         host = names.host_names(isvc, self._settings.ingress_domain)[0]
         service = f"{name(isvc)}.{namespace(isvc)}.svc.{self._settings.cluster_domain}"
         return status.Addresses(f"http://{host}", f"http://{service}")
+
+    def _on_change(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None and old is not None:
+            self._models.forget(old)
 
     def _all_services(self, _: Obj) -> Iterable[Key]:
         return [objects.key_of(obj) for obj in self._informers.of(INFERENCE_SERVICES).list()]

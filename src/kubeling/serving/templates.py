@@ -48,10 +48,9 @@ PodTemplate = Obj
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a template depends on besides the service: the way to storage and the registry."""
+    """What a template depends on besides the service: the way to storage."""
 
     access: Access = field(default_factory=Access)
-    registry_url: str = ""
 
 
 def predictor(isvc: Obj, runtime: Runtime | None, around: Surroundings) -> PodTemplate:
@@ -228,10 +227,7 @@ def _add_storage(pod: Obj, component: Obj, around: Surroundings) -> None:
         ]
         arguments += [uri, place]
         _mount_source(uri, index, volumes, mounts)
-    env = list(around.access.env)
-    if any(uri.startswith("model-registry://") for uri, _, _ in fetched) and around.registry_url:
-        env.append({"name": "MODEL_REGISTRY_BASE_URL", "value": around.registry_url})
-    _add_initializer(pod, arguments, env, mounts)
+    _add_initializer(pod, arguments, list(around.access.env), mounts)
 
 
 def _add_initializer(pod: Obj, arguments: list[str], env: list[Obj], mounts: list[Obj]) -> None:

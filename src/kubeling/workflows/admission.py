@@ -58,18 +58,20 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
     """Everything wrong with the spec of a Workflow or, more leniently, of a WorkflowTemplate."""
     reference = spec.get("workflowTemplateRef")
     templates: list[Obj] = spec.get("templates") or []
-    by_name = {str(template.get("name")): template for template in templates}
-    closed = not reference
+    by_name: dict[str, Obj] = {}
+    for template in templates:
+        by_name.setdefault(str(template.get("name")), template)
+    closed = reference is None
     all_ = Templates(by_name, closed)
-    if reference and not reference.get("name"):
+    if reference is not None and not reference.get("name"):
         yield FieldError(
             f"{path}.workflowTemplateRef.name", "Required value", "name the WorkflowTemplate"
         )
-    if not reference and not templates:
+    if closed and not templates:
         yield FieldError(f"{path}.templates", "Required value", "give at least one template")
-    yield from _entrypoint_errors(spec, path, all_, required=not is_template and not reference)
+    yield from _entrypoint_errors(spec, path, all_, required=not is_template and closed)
     given = (spec.get("arguments") or {}).get("parameters") or []
-    complete = not is_template and not reference
+    complete = not is_template and closed
     yield from _argument_errors(spec, path, complete)
     names = [str(parameter.get("name")) for parameter in given]
     known = Known(workflow_parameters=names if complete else None)

@@ -3,7 +3,7 @@
 Per Workflow one :class:`Run` is kept in memory; it can be thrown away at any time. The order of
 writes makes a crash harmless: pods are created (their names follow from the nodes) before the
 status mentions them, and deleted only after it has their results. The status is written at once
-when the phase changes and otherwise at most every :data:`WRITE_INTERVAL`.
+when the phase changes and otherwise at most every :data:`WRITE_INTERVAL` seconds.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ __all__ = ["WRITE_INTERVAL", "WorkflowReconciler", "controllers"]
 WRITE_INTERVAL: Final = 0.25
 _RETRY_QUOTA: Final = 2.0
 _CREATE_AT_ONCE: Final = 16
+_WRITE_SHARE: Final = 10
+"""Writing takes at most one in so many seconds, however large the status is."""
+
 _FINAL: Final = ("Succeeded", "Failed", "Error")
 
 
@@ -75,6 +78,7 @@ class Run:
         self.todo = Actions()
         self.versions: deque[str] = deque([resource_version(workflow)], maxlen=64)
         self.written_at = float("-inf")
+        self.write_interval = WRITE_INTERVAL
         self.claimed = False
 
     @property
@@ -201,7 +205,7 @@ class WorkflowReconciler:
         await self._create_pods(run)
         urgent = execution.phase != run.writer.phase or bool(run.todo.stop)
         waited = self._clock.monotonic() - run.written_at
-        if run.unwritten and (urgent or waited >= WRITE_INTERVAL):
+        if run.unwritten and (urgent or waited >= run.write_interval):
             await self._write(run)
             await self._stop_pods(run)
             waited = 0.0
@@ -290,6 +294,7 @@ class WorkflowReconciler:
     async def _write(self, run: Run) -> None:
         workflow, execution = run.workflow, run.execution
         before = run.writer.phase
+        begun = self._clock.monotonic()
         patch = run.writer.patch(execution, run.template_spec)
         if patch:
             written = await self._client.patch_status(
@@ -297,6 +302,7 @@ class WorkflowReconciler:
             )
             run.versions.append(resource_version(written))
         run.written_at = self._clock.monotonic()
+        run.write_interval = max(WRITE_INTERVAL, _WRITE_SHARE * (run.written_at - begun))
         if execution.phase != before:
             await self._announce(run)
 
@@ -319,7 +325,7 @@ class WorkflowReconciler:
     def _next(self, run: Run, waited: float) -> Result | None:
         times: list[float] = []
         if run.unwritten:
-            times.append(WRITE_INTERVAL - waited)
+            times.append(run.write_interval - waited)
         if run.todo.create:
             times.append(_RETRY_QUOTA)
         if uid(run.workflow) in self._news:

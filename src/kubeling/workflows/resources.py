@@ -22,6 +22,7 @@ from kubeling.kube.crd import (
     Time,
     Volume,
     crd,
+    schema_of,
 )
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
@@ -481,10 +482,11 @@ class CronWorkflowStatus(_Struct):
 
 def crds() -> list[Obj]:
     """The definitions of this room's kinds."""
+    spec = schema_of(WorkflowSpec)
     return [
         crd(
             WORKFLOWS,
-            WorkflowSpec,
+            spec,
             WorkflowStatus,
             columns=[
                 Column("Status", ".status.phase"),
@@ -492,8 +494,8 @@ def crds() -> list[Obj]:
                 Column("Message", ".status.message"),
             ],
         ),
-        crd(WORKFLOW_TEMPLATES, WorkflowSpec),
-        crd(CLUSTER_WORKFLOW_TEMPLATES, WorkflowSpec),
+        crd(WORKFLOW_TEMPLATES, spec),
+        crd(CLUSTER_WORKFLOW_TEMPLATES, spec),
         crd(
             CRON_WORKFLOWS,
             CronWorkflowSpec,

@@ -62,7 +62,8 @@ _GIVE: Final = r"""
 give() {
   n=$(($(wc -c <"$3")))
   if [ $((used + n)) -gt 3000 ]; then
-    mkdir -p "$d/${4%/*}" && cp "$3" "$d/$4" || fail "cannot store $1 $2"
+    at="$d/$4"
+    mkdir -p "${at%/*}" && cp "$3" "$at" || fail "cannot store $1 $2"
     say 'stored %s %s %s\n' "$1" "$2" "$4"
   else
     used=$((used + n + 80))
@@ -74,17 +75,28 @@ parameter() {
 }
 artifact() {
   if [ -e "$2" ]; then
-    rm -rf "$d/$3" && mkdir -p "$d/${3%/*}" && cp -R "$2" "$d/$3" || fail "cannot store artifact $1"
+    at="$d/$3"
+    rm -rf "$at" && mkdir -p "${at%/*}" && cp -R "$2" "$at" || fail "cannot store artifact $1"
     say 'artifact %s\n' "$1"
   else say 'missing artifact %s\n' "$1"; fi
 }
 """
 
+_TRAP: Final = r"""
+pid=
+hit=
+trap 'hit=1; [ -z "$pid" ] || kill -TERM $pid' TERM INT
+"""
+
 _RUN: Final = r"""
 pid=$!
-trap 'kill -TERM $pid' TERM INT
+[ -z "$hit" ] || kill -TERM $pid
 wait $pid; code=$?
-while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+while [ "$hit" ]; do
+  hit=
+  wait $pid; again=$?
+  [ $again = 127 ] || code=$again
+done
 """
 
 _EXPANSION: Final = re.compile(r"\$(?=[$(])")
@@ -174,7 +186,7 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
 
 
 def _with_outputs(plan: WrapPlan) -> list[str]:
-    lines = [_GIVE.strip("\n")]
+    lines = [_GIVE.strip("\n"), _TRAP.strip("\n")]
     if plan.result:
         lines += ['mkfifo "$t/out"', 'tee "$t/stdout" <"$t/out" & tee=$!', '"$@" >"$t/out" &']
     else:

@@ -99,6 +99,10 @@ BUILTIN_RESOURCES: Final = (
         "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa",
         sub="status", categories=_ALL,
     ),
+    _of(
+        "autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa",
+        sub="status", categories=_ALL,
+    ),
     _of("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", sub="status"),
     _of(_RBAC, "v1", "Role", "roles"),
     _of(_RBAC, "v1", "RoleBinding", "rolebindings"),

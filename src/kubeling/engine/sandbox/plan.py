@@ -29,11 +29,13 @@ class Root(TypedDict):
     """A copy-on-write view of the machine's files.
 
     ``directory`` takes what the container changes; with ``in_memory`` it becomes a tmpfs (for disks
-    that cannot hold an overlay). ``open`` are folders to let every user pass through.
+    that cannot hold an overlay). Without ``whole`` it is put together from the top folders.
+    ``open`` are folders to let every user pass through.
     """
 
     directory: str
     in_memory: bool
+    whole: bool
     open: list[str]
 
 

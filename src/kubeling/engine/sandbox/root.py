@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from kubeling.engine.sandbox.plan import Mount, Root
 
+_MADE_ANEW = ("proc", "sys", "dev", "tmp")
 _OVERLAY_OPTIONS = ("volatile", "volatile,userxattr", "userxattr", "")
 
 
@@ -23,7 +24,7 @@ def enter(root: Root, mounts: list[Mount]) -> None:
     base = root["directory"]
     if root["in_memory"]:
         linux.mount("tmpfs", base, "tmpfs")
-    merged = _copy(base, "root", "/")
+    merged = _copy(base, "root", "/") if root["whole"] else _assemble(base)
     sources = [_source(entry, base, f"copy{number}") for number, entry in enumerate(mounts)]
     os.chdir(merged)
     linux.pivot_root(".", ".")
@@ -36,6 +37,36 @@ def enter(root: Root, mounts: list[Mount]) -> None:
     os.chdir("/")
     for folder in root["open"]:
         _let_pass(folder)
+
+
+def _assemble(base: str) -> str:
+    """A root put together from copies of the top folders.
+
+    Inside a user namespace the machine's mounts may not be looked under, so its root cannot be
+    copied as a whole. A top folder that has mounts in it is shared instead of copied.
+    """
+    view = f"{base}/root"
+    os.mkdir(view)
+    linux.mount("tmpfs", view, "tmpfs", data="mode=755")
+    for entry in os.scandir("/"):
+        target = f"{view}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), target)
+        elif entry.is_dir():
+            os.mkdir(target)
+            if entry.name not in _MADE_ANEW:
+                _show(base, entry.name, target)
+    return view
+
+
+def _show(base: str, name: str, target: str) -> None:
+    source = f"/{name}"
+    try:
+        source = _copy(base, f"top-{name}", source)
+    except OSError:
+        linux.mount(source, target, flags=linux.MS_BIND | linux.MS_REC)
+    else:
+        linux.mount(source, target, flags=linux.MS_BIND)
 
 
 def _copy(base: str, name: str, lower: str) -> str:

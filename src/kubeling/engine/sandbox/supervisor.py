@@ -183,7 +183,7 @@ class _Container:
         if number == signal.SIGTERM:
             self._terminating = True
         if not self._ended:
-            _kill_group(self._pid, number)
+            _kill(self._pid, number)
 
     def _reap(self) -> None:
         while True:
@@ -195,20 +195,33 @@ class _Container:
             if pid == 0:
                 return
             if pid == self._pid:
-                self.status = status
-                self._ended = True
+                self._command_ended(status)
+
+    def _command_ended(self, status: int) -> None:
+        """A command that does not care for SIGTERM (a shell) leaves children who may."""
+        self.status = status
+        self._ended = True
+        if not self._terminating:
+            return
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM:
+            self._signal_all(signal.SIGTERM)
+        else:
+            self._terminating = False
 
     def _finished(self) -> bool:
-        """When asked to stop, the command's children have the grace period too."""
         return self._ended and not self._terminating
 
-    def _end_the_rest(self) -> None:
+    def _signal_all(self, number: int) -> None:
+        """Signals every process of the container but this one."""
         if os.getpid() == 1:
-            _kill(-1)
-        else:
-            _kill_group(self._pid, signal.SIGKILL)
-            for pid in descendants(os.getpid()) if _ON_LINUX else ():
-                _kill(pid)
+            _kill(-1, number)
+            return
+        _kill_group(self._pid, number)
+        for pid in descendants(os.getpid()) if _ON_LINUX else ():
+            _kill(pid, number)
+
+    def _end_the_rest(self) -> None:
+        self._signal_all(signal.SIGKILL)
         while True:
             try:
                 os.waitpid(-1, 0)
@@ -237,9 +250,9 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, number: int) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         return
 

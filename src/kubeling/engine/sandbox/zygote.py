@@ -72,9 +72,11 @@ def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> Non
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     pid, report = command.spawn(plan, (files[0], files[1], files[2]))
+    refused = command.failure(report)
+    if refused is not None:
+        os.write(files[2], f"{refused[1]}\n".encode())
     for file in files:
         os.close(file)
-    refused = command.failure(report)
     poll = select.poll()
     poll.register(waking, select.POLLIN)
     poll.register(connection, select.POLLIN)
@@ -82,7 +84,7 @@ def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> Non
         os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if refused is not None:
-        _send(connection, {"exit_code": refused[0], "error": refused[1]})
+        _send(connection, {"exit_code": refused[0]})
     else:
         code = os.waitstatus_to_exitcode(status)
         _send(connection, {"exit_code": code if code >= 0 else 128 - code})

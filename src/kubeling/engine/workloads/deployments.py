@@ -17,13 +17,12 @@ from kubeling.engine.workloads.podstate import is_finished
 from kubeling.engine.workloads.rollout import limits, recreate, roll, scale_paused
 from kubeling.engine.workloads.sightings import Sightings
 from kubeling.engine.workloads.writing import write_status
-from kubeling.kube import selectors
+from kubeling.kube import objects, selectors
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.objects import (
     Key,
     Obj,
-    annotations,
     controller_of,
     deep_copy,
     deletion_requested,
@@ -143,7 +142,7 @@ class _Deployments:
             new = await self._annotate(found, new, revision)
         else:
             revision = _revision(new)
-        if annotations(found).get(_REVISION) != str(revision):
+        if objects.annotations(found).get(_REVISION) != str(revision):
             patch = {"metadata": {"annotations": {_REVISION: str(revision)}}}
             await self._client.patch(DEPLOYMENTS, name(found), patch, namespace(found))
         if _strategy(found) == "Recreate":
@@ -195,7 +194,7 @@ class _Deployments:
         for replica_set in sets:
             before = int(replica_set["spec"].get("replicas", 1))
             size = sizes.get(name(replica_set), before)
-            marked = {k: annotations(replica_set).get(k) for k in marks}
+            marked = {k: objects.annotations(replica_set).get(k) for k in marks}
             if size == before and (marked == marks or not size):
                 continue
             patch: Obj = {"metadata": {"annotations": marks}, "spec": {"replicas": size}}
@@ -239,7 +238,7 @@ def _strategy(deployment: Obj) -> str:
 
 
 def _revision(replica_set: Obj) -> int:
-    return int(annotations(replica_set).get(_REVISION) or 0)
+    return int(objects.annotations(replica_set).get(_REVISION) or 0)
 
 
 def _sizes(deployment: Obj) -> dict[str, str]:
@@ -249,7 +248,7 @@ def _sizes(deployment: Obj) -> dict[str, str]:
 
 
 def _set_annotations(deployment: Obj, revision: int) -> dict[str, str]:
-    copied = {k: v for k, v in annotations(deployment).items() if k not in _NOT_COPIED}
+    copied = {k: v for k, v in objects.annotations(deployment).items() if k not in _NOT_COPIED}
     return {**copied, _REVISION: str(revision), **_sizes(deployment)}
 
 

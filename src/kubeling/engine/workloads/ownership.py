@@ -39,7 +39,9 @@ class Claims:
 
 def sort_out(owner: Obj, selector: LabelSelector, candidates: Iterable[Obj]) -> Claims:
     """Sorts candidates of the owner's namespace; an owner that is going takes nothing in."""
-    kept, adopt, release = [], [], []
+    kept: list[Obj] = []
+    adopt: list[Obj] = []
+    release: list[Obj] = []
     going = deletion_requested(owner)
     for obj in candidates:
         matches = selector.matches(labels(obj))

@@ -20,13 +20,12 @@ from kubeling.engine.workloads.podstate import (
     seconds_until_available,
 )
 from kubeling.engine.workloads.writing import write_status
-from kubeling.kube import selectors
+from kubeling.kube import objects, selectors
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import (
     Key,
     Obj,
-    annotations,
     deep_copy,
     deletion_requested,
     generation,
@@ -160,7 +159,7 @@ def _worth(pod: Obj) -> tuple[Any, ...]:
         bool((pod.get("spec") or {}).get("nodeName")),
         {"Pending": 0, "Unknown": 1}.get(phase(pod), 2),
         is_ready(pod),
-        int(annotations(pod).get(_DELETION_COST, "0")),
+        int(objects.annotations(pod).get(_DELETION_COST, "0")),
         -since.timestamp() if since else 0.0,
         -sum(int(status.get("restartCount", 0)) for status in statuses),
         -parse_time(pod["metadata"]["creationTimestamp"]).timestamp(),

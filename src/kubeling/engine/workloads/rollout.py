@@ -12,7 +12,7 @@ from typing import Any
 
 from kubeling.kube.objects import Obj, name
 
-__all__ = ["limits", "recreate", "roll", "scale_paused", "total"]
+__all__ = ["limits", "recreate", "roll", "scale_paused", "share", "total"]
 
 Sizes = dict[str, int]
 
@@ -24,8 +24,8 @@ def limits(deployment: Obj) -> tuple[int, int]:
         return 0, _replicas(deployment)
     rolling = spec.get("strategy", {}).get("rollingUpdate") or {}
     replicas = _replicas(deployment)
-    surge = ceil(_share(rolling.get("maxSurge", "25%"), replicas))
-    unavailable = floor(_share(rolling.get("maxUnavailable", "25%"), replicas))
+    surge = ceil(share(rolling.get("maxSurge", "25%"), replicas))
+    unavailable = floor(share(rolling.get("maxUnavailable", "25%"), replicas))
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return surge, min(unavailable, replicas)
@@ -95,7 +95,8 @@ def _shrink_old(deployment: Obj, new: Obj, old: Sequence[Obj]) -> Sizes:
     return {key: size for key, size in after.items() if size != sizes[key]}
 
 
-def _share(value: Any, replicas: int) -> float:
+def share(value: Any, replicas: int) -> float:
+    """A number of pods, given as such or in percent of ``replicas``."""
     text = str(value)
     return replicas * int(text[:-1]) / 100 if text.endswith("%") else int(text)
 

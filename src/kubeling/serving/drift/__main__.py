@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.profile:
-            _make_reference(options)
+            _write(options.reference, _profile(Path(options.profile), options.target or ""))
             return 0
         return _check(options)
     except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> int:
     if not options.log:
         raise ValueError("nothing to check; name a log with --log")
-    reference = msgspec.json.decode(Path(options.reference).read_bytes(), type=Profile)
+    reference = _reference(Path(options.reference))
     lines = (line for where in options.log for line in lines_of(where))
     rows, predictions = table_of(lines)
     limits = Thresholds(options.psi, options.p_value)
@@ -51,8 +51,14 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if report["drift"] and not options.exit_zero else 0
 
 
-def _make_reference(options: argparse.Namespace) -> None:
-    path = Path(options.profile)
+def _reference(path: Path) -> Profile:
+    """A profile as it was saved, or one made now from the data itself."""
+    if path.suffix in (".csv", ".npy"):
+        return _profile(path, "")
+    return msgspec.json.decode(path.read_bytes(), type=Profile)
+
+
+def _profile(path: Path, target: str) -> Profile:
     names: list[str] = []
     if path.suffix == ".npy":
         rows = np.load(path, allow_pickle=False)
@@ -60,15 +66,14 @@ def _make_reference(options: argparse.Namespace) -> None:
         with path.open(newline="") as file:
             names, *lines = list(csv.reader(file))
         rows = np.asarray(lines)
-    predictions = None
-    if options.target:
-        if options.target not in names:
-            raise ValueError(f'{path} has no column "{options.target}"; it has {", ".join(names)}')
-        column = names.index(options.target)
-        predictions = rows[:, column]
-        rows = np.delete(rows, column, axis=1)
-        names.pop(column)
-    _write(options.reference, profile_of(rows, names, predictions))
+    if not target:
+        return profile_of(rows, names)
+    if target not in names:
+        raise ValueError(f'{path} has no column "{target}"; it has {", ".join(names)}')
+    column = names.index(target)
+    predictions = rows[:, column]
+    names.pop(column)
+    return profile_of(np.delete(rows, column, axis=1), names, predictions)
 
 
 def _write(where: str, value: Any) -> None:
@@ -83,7 +88,11 @@ def _write(where: str, value: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="drift", description=__doc__)
-    parser.add_argument("--reference", required=True, help="the reference profile (JSON)")
+    parser.add_argument(
+        "--reference",
+        required=True,
+        help="the reference profile (.json), or the data itself (.csv, .npy)",
+    )
     parser.add_argument("--log", action="append", help="file, folder or URL; may be repeated")
     parser.add_argument("--output", default="-", help="where the report goes")
     parser.add_argument("--psi", type=float, default=0.2, help="smallest index that is drift")

@@ -25,6 +25,8 @@ def create_model(format_name: str, name: str, directory: Path) -> Model:
     """The model of a folder, not loaded yet; raises :class:`ModelLoadError`."""
     if format_name not in FORMATS:
         raise ModelLoadError(f'unknown format "{format_name}"; known: {", ".join(FORMATS)}')
+    if not directory.is_dir():
+        raise ModelLoadError(f"there is no folder {directory}; did fetching the model end well?")
     module = importlib.import_module(f"kubeling.serving.server.formats.{format_name}_model")
     model: Model = module.create(name, directory)
     return model

@@ -89,6 +89,12 @@ class TensorFlowModel(Model):
             given = dict(zip(self._specs, given.values(), strict=True))
         if given.keys() != self._specs.keys():
             raise InvalidInput(f"the model needs the inputs {', '.join(sorted(self._specs))}")
+        for name, array in given.items():
+            if not self._specs[name].shape.is_compatible_with(array.shape):
+                wanted = _describe(name, self._specs[name])["shape"]
+                raise InvalidInput(
+                    f'input "{name}" takes the shape {wanted}, but this is {list(array.shape)}'
+                )
         try:
             feed = {
                 name: self._tf.constant(array.astype(self._specs[name].dtype.as_numpy_dtype))

@@ -1,0 +1,115 @@
+"""Addresses and node ports of Services: given out once, kept in the Service, returned with it.
+
+The objects are the record: what is taken is read from them as they are written, so nothing else
+has to survive a restart. An address is held from the moment it is chosen until its Service goes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import Any, Final
+
+from kubeling.apiserver.options import WriteOptions
+from kubeling.apiserver.records import Event
+from kubeling.apiserver.served import Served
+from kubeling.apiserver.storage import Store
+from kubeling.kube.errors import FieldError, InternalError, Invalid
+from kubeling.kube.objects import Obj
+
+__all__ = ["ServiceAddresses"]
+
+_NODE_PORTS: Final = range(30000, 32768)
+_WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
+
+
+class ServiceAddresses:
+    """Gives out what Services ask the server for."""
+
+    def __init__(self, store: Store, cidr: str) -> None:
+        self._network = ipaddress.ip_network(cidr)
+        self._taken: Counter[str] = Counter()
+        self._ports: Counter[int] = Counter()
+        self._next_address = 10
+        self._next_port = 0
+        store.subscribe("/services", self._follow)
+
+    def __call__(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        """Completes a Service before it is stored."""
+        if served.storage != "/services" or options.subresource:
+            return
+        spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
+        if spec.get("type") == "ExternalName":
+            spec.pop("clusterIP", None)
+            spec.pop("clusterIPs", None)
+            return
+        self._address(new, spec, before)
+        if spec.get("type") in _WITH_NODE_PORTS:
+            self._node_ports(spec, before)
+        else:
+            for port in spec.get("ports") or ():
+                port.pop("nodePort", None)
+
+    def _address(self, service: Obj, spec: Obj, before: Obj) -> None:
+        wanted = spec.get("clusterIP")
+        if not wanted:
+            wanted = before.get("clusterIP") or self._free_address()
+        elif wanted != "None" and wanted != before.get("clusterIP"):
+            self._check_address(service, wanted)
+        spec["clusterIP"] = wanted
+        spec["clusterIPs"] = [wanted]
+
+    def _check_address(self, service: Obj, wanted: str) -> None:
+        try:
+            inside = ipaddress.ip_address(wanted) in self._network
+        except ValueError:
+            inside = False
+        message = ""
+        if not inside:
+            message = f"failed to allocate IP {wanted}: not in the range {self._network}"
+        elif self._taken[wanted]:
+            message = f"failed to allocate IP {wanted}: provided IP is already allocated"
+        if message:
+            error = FieldError("spec.clusterIPs", "Invalid value", message, [wanted])
+            raise Invalid.of("", "Service", service["metadata"]["name"], [error])
+
+    def _free_address(self) -> str:
+        size = self._network.num_addresses
+        for _ in range(size):
+            candidate = str(self._network[self._next_address % size])
+            self._next_address = max((self._next_address + 1) % (size - 1), 10)
+            if not self._taken[candidate]:
+                return candidate
+        raise InternalError(f"no address is left in {self._network}: delete unused Services")
+
+    def _node_ports(self, spec: Obj, before: Obj) -> None:
+        known = {_port_key(port): port.get("nodePort") for port in before.get("ports") or ()}
+        for port in spec.get("ports") or ():
+            if not port.get("nodePort"):
+                port["nodePort"] = known.get(_port_key(port)) or self._free_port()
+
+    def _free_port(self) -> int:
+        for _ in _NODE_PORTS:
+            candidate = _NODE_PORTS[self._next_port % len(_NODE_PORTS)]
+            self._next_port += 1
+            if not self._ports[candidate]:
+                return candidate
+        raise InternalError("no node port is left: delete unused Services")
+
+    def _follow(self, event: Event) -> None:
+        if event.previous is not None:
+            self._count(event.previous.obj, -1)
+        if event.type != "DELETED":
+            self._count(event.record.obj, 1)
+
+    def _count(self, service: Obj, by: int) -> None:
+        spec = service.get("spec") or {}
+        if address := spec.get("clusterIP"):
+            self._taken[address] += by
+        for port in spec.get("ports") or ():
+            if number := port.get("nodePort"):
+                self._ports[number] += by
+
+
+def _port_key(port: Obj) -> tuple[Any, Any]:
+    return port.get("port"), port.get("protocol")

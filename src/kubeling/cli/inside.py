@@ -1,0 +1,75 @@
+"""The Services by which pods reach the platform itself, under upstream's names.
+
+In a cluster, ``kubernetes.default`` leads to the API server and Kubeflow's services live in the
+``kubeflow`` namespace. Here all of them lead to this process; SDKs inside a step find what they
+look for without being told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.cli.instance import Endpoints
+from kubeling.kube.client import Client
+from kubeling.kube.objects import Obj, new_object
+from kubeling.kube.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES
+
+__all__ = ["API_HOST", "API_PORT", "publish"]
+
+API_HOST: Final = "kubernetes.default.svc"
+API_PORT: Final = 443
+_SYSTEM: Final = "kubeflow"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entrance:
+    namespace: str
+    name: str
+    port: int
+    target: int
+
+
+def _entrances(endpoints: Endpoints) -> tuple[_Entrance, ...]:
+    gateway = endpoints.gateway_port
+    return (
+        _Entrance("default", "kubernetes", API_PORT, endpoints.api_port),
+        _Entrance(_SYSTEM, "ml-pipeline", 8888, gateway),
+        _Entrance(_SYSTEM, "model-registry-service", 8080, gateway),
+        _Entrance(_SYSTEM, "kubeling", 80, gateway),
+    )
+
+
+async def publish(client: Client, endpoints: Endpoints) -> None:
+    """Creates or moves the Services to where the platform answers now."""
+    if await client.find(NAMESPACES, _SYSTEM) is None:
+        await client.create(NAMESPACES, new_object(NAMESPACES, _SYSTEM))
+    for entrance in _entrances(endpoints):
+        await client.apply(SERVICES, _service(entrance))
+        await client.apply(ENDPOINTS, _endpoints(entrance))
+        await client.apply(ENDPOINT_SLICES, _slice(entrance))
+
+
+def _service(entrance: _Entrance) -> Obj:
+    port = {"name": "main", "port": entrance.port, "targetPort": entrance.target, "protocol": "TCP"}
+    return new_object(SERVICES, entrance.name, entrance.namespace, spec={"ports": [port]})
+
+
+def _endpoints(entrance: _Entrance) -> Obj:
+    subset = {
+        "addresses": [{"ip": "127.0.0.1"}],
+        "ports": [{"name": "main", "port": entrance.target, "protocol": "TCP"}],
+    }
+    return new_object(ENDPOINTS, entrance.name, entrance.namespace, subsets=[subset])
+
+
+def _slice(entrance: _Entrance) -> Obj:
+    return new_object(
+        ENDPOINT_SLICES,
+        entrance.name,
+        entrance.namespace,
+        labels={"kubernetes.io/service-name": entrance.name},
+        addressType="IPv4",
+        endpoints=[{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+        ports=[{"name": "main", "port": entrance.target, "protocol": "TCP"}],
+    )

@@ -1,0 +1,1 @@
+print("custom component ran")

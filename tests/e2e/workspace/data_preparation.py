@@ -1,0 +1,1 @@
+print("data-preparation done")

@@ -1,0 +1,1 @@
+print("model-training done")

@@ -1,0 +1,120 @@
+"""What ``kubectl rollout`` and ``scale`` promise of Deployments and ReplicaSets."""
+
+from __future__ import annotations
+
+from kubeling.kube.objects import condition, labels, name, uid
+from kubeling.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from tests.engine.workloads.cluster import Cluster, template, workload
+
+
+def available(count: int):
+    return lambda d: (d.get("status") or {}).get("availableReplicas") == count
+
+
+def rolled_out(obj) -> bool:
+    """As ``kubectl rollout status`` decides."""
+    status, wanted = obj.get("status") or {}, obj["spec"]["replicas"]
+    return (
+        status.get("observedGeneration") == obj["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == wanted
+        and status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) == wanted
+    )
+
+
+async def test_a_deployment_becomes_available(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=3))
+    found = await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    assert condition(found, "Available").status == "True"
+    assert condition(found, "Progressing").reason == "NewReplicaSetAvailable"
+    assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+    (replica_set,) = (await cluster.client.list(REPLICA_SETS, "default")).items
+    digest = labels(replica_set)["pod-template-hash"]
+    assert name(replica_set) == f"web-{digest}"
+    pods = (await cluster.client.list(PODS, "default")).items
+    assert {labels(pod)["pod-template-hash"] for pod in pods} == {digest}
+    assert len(pods) == 3
+
+
+async def test_a_new_template_rolls_out_and_back(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=3))
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    change = {"spec": {"template": template(image="busybox")}}
+    await cluster.client.patch(DEPLOYMENTS, "web", change, "default", type="strategic")
+    found = await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    pods = await cluster.until_list(PODS, lambda pods: len(pods) == 3)
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"busybox"}
+
+    back = {"spec": {"template": template(image="pause")}}
+    await cluster.client.patch(DEPLOYMENTS, "web", back, "default", type="strategic")
+    found = await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    sets = (await cluster.client.list(REPLICA_SETS, "default")).items
+    assert len(sets) == 2, "the old ReplicaSet is used again"
+    assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+
+
+async def test_a_template_that_never_gets_ready_keeps_the_old_pods(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=4))
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    change = {"spec": {"template": template(labels={"stuck": "true"})}}
+    await cluster.client.patch(DEPLOYMENTS, "web", change, "default", type="strategic")
+    found = await cluster.until(
+        DEPLOYMENTS, "web", lambda d: d["status"].get("updatedReplicas") == 2
+    )
+    assert found["status"]["availableReplicas"] >= 3
+    assert condition(found, "Available").status == "True"
+
+
+async def test_scaling_down_and_to_zero(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=3))
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    await cluster.client.set_scale(DEPLOYMENTS, "web", "default", 1)
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    await cluster.client.set_scale(DEPLOYMENTS, "web", "default", 0)
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def test_recreate_ends_all_old_pods_first(cluster: Cluster) -> None:
+    made = workload("Deployment", replicas=2, strategy={"type": "Recreate"})
+    await cluster.client.create(DEPLOYMENTS, made)
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    change = {"spec": {"template": template(image="busybox")}}
+    await cluster.client.patch(DEPLOYMENTS, "web", change, "default", type="strategic")
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    pods = (await cluster.client.list(PODS, "default")).items
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"busybox"}
+
+
+async def test_a_lost_pod_is_replaced(cluster: Cluster) -> None:
+    await cluster.client.create(REPLICA_SETS, workload("ReplicaSet", replicas=2))
+    await cluster.until(REPLICA_SETS, "web", available(2))
+    pods = (await cluster.client.list(PODS, "default")).items
+    await cluster.client.delete(PODS, name(pods[0]), "default")
+    after = await cluster.until_list(
+        PODS, lambda now: len(now) == 2 and uid(pods[0]) not in {uid(pod) for pod in now}
+    )
+    assert uid(pods[1]) in {uid(pod) for pod in after}
+
+
+async def test_orphans_are_adopted(cluster: Cluster) -> None:
+    await cluster.client.create(REPLICA_SETS, workload("ReplicaSet", replicas=2))
+    await cluster.until(REPLICA_SETS, "web", available(2))
+    before = {uid(pod) for pod in (await cluster.client.list(PODS, "default")).items}
+    await cluster.client.delete(REPLICA_SETS, "web", "default", propagation="Orphan")
+    await cluster.until_gone(REPLICA_SETS, "web")
+    await cluster.client.create(REPLICA_SETS, workload("ReplicaSet", replicas=2))
+    await cluster.until(REPLICA_SETS, "web", available(2))
+    after = {uid(pod) for pod in (await cluster.client.list(PODS, "default")).items}
+    assert after == before
+
+
+async def test_deleting_a_deployment_deletes_its_pods(cluster: Cluster) -> None:
+    for propagation in ("Background", "Foreground"):
+        await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=2))
+        await cluster.until(DEPLOYMENTS, "web", rolled_out)
+        await cluster.client.delete(DEPLOYMENTS, "web", "default", propagation=propagation)
+        await cluster.until_gone(DEPLOYMENTS, "web")
+        await cluster.until_list(REPLICA_SETS, lambda sets: not sets)
+        await cluster.until_list(PODS, lambda pods: not pods)

@@ -1,0 +1,221 @@
+"""Workflows on a real server and a real node."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.workflows.conftest import Cluster, cluster_in
+
+from kubeling.kube import yaml
+from kubeling.kube.errors import Invalid
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import EVENTS, PODS
+from kubeling.workflows.resources import WORKFLOW_TEMPLATES, WORKFLOWS
+from kubeling.workflows.stages import workflow_from_stages
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.yaml"))
+
+SEED_WORKFLOW = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata:
+  name: ml-pipeline
+spec:
+  entrypoint: train-model
+  templates:
+  - name: train-model
+    container:
+      image: python:3.11
+      command: [python, train.py]
+"""
+
+
+def nodes(workflow: Obj) -> dict[str, Obj]:
+    """A workflow's nodes by displayed name."""
+    return {node["displayName"]: node for node in workflow["status"]["nodes"].values()}
+
+
+def script(source: str, **more: object) -> Obj:
+    """A workflow of one bash script."""
+    template = {
+        "name": "main",
+        "script": {"image": "bash", "command": ["bash"], "source": source},
+        **more,
+    }
+    return workflow(template)
+
+
+def workflow(*templates: Obj, **spec: object) -> Obj:
+    """A workflow whose first template is its entrypoint."""
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "wf-"},
+        "spec": {"entrypoint": templates[0]["name"], "templates": list(templates), **spec},
+    }
+
+
+async def test_a_manifest_without_container_name_runs_the_script_in_the_workspace(
+    cluster: Cluster,
+) -> None:
+    (cluster.workspace / "train.py").write_text("print('trained')")
+    done = await cluster.run(yaml.load(SEED_WORKFLOW))
+    assert done["status"]["phase"] == "Succeeded"
+    assert done["status"]["progress"] == "1/1"
+    assert done["metadata"]["labels"]["workflows.argoproj.io/phase"] == "Succeeded"
+    conditions = {c["type"]: c["status"] for c in done["status"]["conditions"]}
+    assert conditions == {"PodRunning": "False", "Completed": "True"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+async def test_every_example_succeeds(cluster: Cluster, path: Path) -> None:
+    (cluster.workspace / "custom_script.py").write_text("print('custom')")
+    for document in yaml.load_all(path.read_text()):
+        if document["kind"] == "WorkflowTemplate":
+            await cluster.client.create(WORKFLOW_TEMPLATES, document, "default")
+        else:
+            done = await cluster.run(document)
+            assert done["status"]["phase"] == "Succeeded", done["status"]
+
+
+async def test_values_of_any_size_come_out_of_a_step(cluster: Cluster) -> None:
+    done = await cluster.run(
+        workflow(
+            {"name": "main", "steps": [[{"name": "make", "template": "make"}], [
+                {"name": "count", "template": "count", "arguments": {"parameters": [
+                    {"name": "list", "value": "{{steps.make.outputs.result}}"},
+                    {"name": "big", "value": "{{steps.make.outputs.parameters.big}}"},
+                ]}},
+            ]]},
+            {
+                "name": "make",
+                "outputs": {"parameters": [{"name": "big", "valueFrom": {"path": "/tmp/big"}}]},
+                "script": {
+                    "image": "python",
+                    "command": ["python"],
+                    "source": "print(list(range(5000)))\nopen('/tmp/big', 'w').write('ü' * 5000)",
+                },
+            },
+            {
+                "name": "count",
+                "inputs": {"parameters": [{"name": "list"}, {"name": "big"}]},
+                "outputs": {"parameters": [{"name": "n", "valueFrom": {"path": "/tmp/n"}}]},
+                "script": {
+                    "image": "python",
+                    "command": ["python"],
+                    "source": (
+                        "n = sum({{inputs.parameters.list}}) + len('{{inputs.parameters.big}}')\n"
+                        "open('/tmp/n', 'w').write(str(n))"
+                    ),
+                },
+            },
+        )
+    )  # fmt: skip
+    assert done["status"]["phase"] == "Succeeded", done["status"]
+    assert nodes(done)["count"]["outputs"]["parameters"][0]["value"] == str(12497500 + 5000)
+
+
+async def test_a_failure_says_why(cluster: Cluster) -> None:
+    done = await cluster.run(script("echo oops >&2; exit 42"))
+    assert done["status"]["phase"] == "Failed"
+    assert done["status"]["message"] == "Error (exit code 42)"
+    node = next(iter(done["status"]["nodes"].values()))
+    assert node["outputs"]["exitCode"] == "42"
+    events = await cluster.client.list(EVENTS, "default")
+    reasons = {e["reason"]: e["message"] for e in events.items}
+    assert reasons["WorkflowFailed"] == "Error (exit code 42)"
+
+
+async def test_a_missing_template_ends_the_workflow_with_its_name(cluster: Cluster) -> None:
+    body = workflow({"name": "unused", "suspend": {}})
+    body["spec"] = {"workflowTemplateRef": {"name": "nowhere"}}
+    done = await cluster.run(body)
+    assert done["status"]["phase"] == "Error"
+    assert done["status"]["message"] == 'workflowtemplates.argoproj.io "nowhere" not found'
+
+
+async def test_a_wrong_manifest_is_refused_with_the_fields_path(cluster: Cluster) -> None:
+    body = workflow({"name": "main", "container": {"image": "x", "comand": ["y"]}})
+    with pytest.raises(Invalid, match=r"spec\.entrypoint: Not found"):
+        body["spec"]["entrypoint"] = "other"
+        await cluster.client.create(WORKFLOWS, body, "default")
+
+
+async def test_a_waiting_workflow_goes_on_when_its_node_is_resumed(cluster: Cluster) -> None:
+    steps = [[{"name": "wait", "template": "wait"}], [{"name": "go", "template": "go"}]]
+    body = workflow(
+        {"name": "main", "steps": steps},
+        {"name": "wait", "suspend": {}},
+        {"name": "go", "container": {"image": "bash", "command": ["true"]}},
+    )
+    created = await cluster.client.create(WORKFLOWS, body, "default")
+    name = created["metadata"]["name"]
+    waiting = await cluster.seen(name, lambda wf: "wait" in nodes(wf))
+    node = nodes(waiting)["wait"]
+    patch = {"nodes": {node["id"]: {"phase": "Succeeded"}}}
+    await cluster.client.patch_status(WORKFLOWS, name, patch, "default")
+    done = await cluster.ended(name)
+    assert done["status"]["phase"] == "Succeeded"
+
+
+async def test_termination_stops_what_runs(cluster: Cluster) -> None:
+    created = await cluster.client.create(WORKFLOWS, script("sleep 600"), "default")
+    name = created["metadata"]["name"]
+    await cluster.seen(name, lambda wf: any(n["phase"] == "Running" for n in nodes(wf).values()))
+    await cluster.client.patch(WORKFLOWS, name, {"spec": {"shutdown": "Terminate"}}, "default")
+    done = await cluster.ended(name)
+    assert done["status"]["phase"] == "Failed"
+    assert done["status"]["message"] == "Stopped with strategy 'Terminate'"
+    await cluster.gone(PODS)
+
+
+async def test_a_finished_workflow_is_deleted_when_its_time_is_over(cluster: Cluster) -> None:
+    body = script("true")
+    body["spec"]["ttlStrategy"] = {"secondsAfterCompletion": 0}
+    body["spec"]["podGC"] = {"strategy": "OnWorkflowCompletion"}
+    await cluster.client.create(WORKFLOWS, body, "default")
+    await cluster.gone(WORKFLOWS)
+
+
+async def test_stages_run_in_order_and_share_a_folder(cluster: Cluster) -> None:
+    space = cluster.workspace
+    (space / "prepare_data.py").write_text("open('/shared/data', 'w').write('42')")
+    (space / "train.sh").write_text('cat "$SHARED_DIR/data" >/shared/model')
+    document = {"stages": ["prepare-data", "train"]}
+    done = await cluster.run(workflow_from_stages(document, space))
+    assert done["status"]["phase"] == "Succeeded", done["status"]
+    key = done["status"]["outputs"]["artifacts"][0]["s3"]["key"]
+    assert (cluster.artifacts / "default" / key / "model").read_text() == "42"
+
+
+async def test_controllers_killed_again_and_again_run_every_step_once(tmp_path: Path) -> None:
+    body = workflow(
+        {"name": "main", "steps": [
+            [{"name": "each", "template": "once", "withSequence": {"count": "12"},
+              "arguments": {"parameters": [{"name": "n", "value": "{{item}}"}]}}],
+            [{"name": "last", "template": "once",
+              "arguments": {"parameters": [
+                  {"name": "n", "value": "{{=len(fromJSON(steps.each.outputs.result)) + 100}}"},
+              ]}}],
+        ]},
+        {"name": "once", "inputs": {"parameters": [{"name": "n"}]}, "script": {
+            "image": "bash",
+            "command": ["bash"],
+            "source": "echo {{inputs.parameters.n}} | tee -a runs; sleep 0.05",
+        }},
+        parallelism=3,
+    )  # fmt: skip
+    async with cluster_in(tmp_path) as cluster:
+        created = await cluster.client.create(WORKFLOWS, body, "default")
+        name = created["metadata"]["name"]
+        for wait in (0.05, 0.1, 0.15, 0.2, 0.1):
+            async with cluster.controllers():
+                await asyncio.sleep(wait)
+        async with cluster.controllers():
+            done = await cluster.ended(name)
+        assert done["status"]["phase"] == "Succeeded", done["status"]
+        runs = sorted((cluster.workspace / "runs").read_text().split(), key=int)
+        assert runs == [*map(str, range(12)), "112"]
