@@ -20,6 +20,8 @@ OBJ = {
     [
         (".status.conditions[0].type", "Ready"),
         (".status.conditions[-1].type", "Failed"),
+        (".status.conditions[-1:].type", "Failed"),
+        (".status.conditions[:1].type", "Ready"),
         ("{.status.conditions[0].status}", "True"),
         ('.status.conditions[?(@.type=="Failed")].status', "False"),
         (".status.conditions[?(@.type=='Ready')].status", "True"),

@@ -55,6 +55,12 @@ def test_predictions_that_move_are_drift() -> None:
     assert report["drift"]
 
 
+def test_a_question_asked_many_times_is_no_evidence_of_drift() -> None:
+    reference = profile_of(normal(0, 500))
+    few = np.tile(normal(1, 20), (50, 1))
+    assert not compare(reference, few)["drift"]
+
+
 def test_too_few_rows_are_no_verdict() -> None:
     report = compare(profile_of(normal(0, 200)), normal(1, 5, 9.0))
     assert not report["drift"]

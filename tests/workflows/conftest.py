@@ -19,7 +19,7 @@ from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import Resource
+from kubeling.kube.resources import EVENTS, Resource
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
 
@@ -73,6 +73,14 @@ class Cluster:
                 named = found.get("metadata", {}).get("name") == name
                 if named and found.get("status") and wanted(found):
                     return await self.client.get(WORKFLOWS, name, "default")
+        raise AssertionError("the watch ended")
+
+    async def event(self, reason: str, within: float = 60) -> Obj:
+        """The first event with that reason."""
+        async with asyncio.timeout(within):
+            async for event in self.client.watch(EVENTS, "default"):
+                if event.object.get("reason") == reason:
+                    return event.object
         raise AssertionError("the watch ended")
 
     async def gone(self, resource: Resource, within: float = 60) -> None:

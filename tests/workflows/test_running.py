@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,13 @@ from tests.workflows.conftest import Cluster, cluster_in
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import EVENTS, PODS
+from kubeling.kube.resources import PODS
 from kubeling.workflows.resources import WORKFLOW_TEMPLATES, WORKFLOWS
 from kubeling.workflows.stages import workflow_from_stages
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.yaml"))
+DOCUMENTS = {path.stem: yaml.load_all(path.read_text()) for path in EXAMPLES}
 
 SEED_WORKFLOW = """
 apiVersion: argoproj.io/v1alpha1
@@ -70,10 +70,10 @@ async def test_a_manifest_without_container_name_runs_the_script_in_the_workspac
     assert conditions == {"PodRunning": "False", "Completed": "True"}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-async def test_every_example_succeeds(cluster: Cluster, path: Path) -> None:
+@pytest.mark.parametrize("example", DOCUMENTS)
+async def test_every_example_succeeds(cluster: Cluster, example: str) -> None:
     (cluster.workspace / "custom_script.py").write_text("print('custom')")
-    for document in yaml.load_all(path.read_text()):
+    for document in DOCUMENTS[example]:
         if document["kind"] == "WorkflowTemplate":
             await cluster.client.create(WORKFLOW_TEMPLATES, document, "default")
         else:
@@ -124,9 +124,9 @@ async def test_a_failure_says_why(cluster: Cluster) -> None:
     assert done["status"]["message"] == "Error (exit code 42)"
     node = next(iter(done["status"]["nodes"].values()))
     assert node["outputs"]["exitCode"] == "42"
-    events = await cluster.client.list(EVENTS, "default")
-    reasons = {e["reason"]: e["message"] for e in events.items}
-    assert reasons["WorkflowFailed"] == "Error (exit code 42)"
+    event = await cluster.event("WorkflowFailed")
+    assert event["message"] == "Error (exit code 42)"
+    assert event["involvedObject"]["name"] == done["metadata"]["name"]
 
 
 async def test_a_missing_template_ends_the_workflow_with_its_name(cluster: Cluster) -> None:
@@ -139,8 +139,8 @@ async def test_a_missing_template_ends_the_workflow_with_its_name(cluster: Clust
 
 async def test_a_wrong_manifest_is_refused_with_the_fields_path(cluster: Cluster) -> None:
     body = workflow({"name": "main", "container": {"image": "x", "comand": ["y"]}})
+    body["spec"]["entrypoint"] = "other"
     with pytest.raises(Invalid, match=r"spec\.entrypoint: Not found"):
-        body["spec"]["entrypoint"] = "other"
         await cluster.client.create(WORKFLOWS, body, "default")
 
 
@@ -191,6 +191,10 @@ async def test_stages_run_in_order_and_share_a_folder(cluster: Cluster) -> None:
     assert (cluster.artifacts / "default" / key / "model").read_text() == "42"
 
 
+def _finished(workflow: Obj) -> int:
+    return int(workflow["status"]["progress"].partition("/")[0])
+
+
 async def test_controllers_killed_again_and_again_run_every_step_once(tmp_path: Path) -> None:
     body = workflow(
         {"name": "main", "steps": [
@@ -211,9 +215,9 @@ async def test_controllers_killed_again_and_again_run_every_step_once(tmp_path: 
     async with cluster_in(tmp_path) as cluster:
         created = await cluster.client.create(WORKFLOWS, body, "default")
         name = created["metadata"]["name"]
-        for wait in (0.05, 0.1, 0.15, 0.2, 0.1):
+        for finished in (1, 4, 7, 11):
             async with cluster.controllers():
-                await asyncio.sleep(wait)
+                await cluster.seen(name, lambda wf, n=finished: _finished(wf) >= n)
         async with cluster.controllers():
             done = await cluster.ended(name)
         assert done["status"]["phase"] == "Succeeded", done["status"]

@@ -20,6 +20,8 @@ from kubeling.kube.objects import Obj
 
 __all__ = ["OpenApiDocuments"]
 
+_FORM: Final = 2
+"""Raised when documents come to say the same things differently: clients keep them by hash."""
 _DEFINITIONS: Final = {entry.resource: entry.definition for entry in BUILTIN_RESOURCES}
 
 
@@ -70,7 +72,7 @@ class OpenApiDocuments:
 
 
 def _tag(served: list[Served]) -> str:
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256(f"{__version__} {_FORM}".encode())
     for one in served:
         metadata = (one.definition or {}).get("metadata", {})
         digest.update(f"{one.resource.kind} {metadata.get('uid')} ".encode())

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
-from kubeling.apiserver.apply import Applied, record_update
+import msgspec
+
+from kubeling.apiserver.apply import Applied, apply, record_update
 from kubeling.apiserver.options import WriteOptions
+from kubeling.apiserver.schema import Schema
 from kubeling.apiserver.served import Served
 from kubeling.kube.objects import Obj
 
-__all__ = ["author", "record_fields", "unchanged"]
+__all__ = ["applied_by", "author", "record_fields", "unchanged"]
 
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _RESET: Final[tuple[list[Obj], list[Obj]]] = ([], [{}])
 
 
@@ -24,6 +28,22 @@ def author(served: Served, options: WriteOptions, now: dt.datetime) -> Applied:
         subresource=options.subresource,
         force=options.force,
     )
+
+
+def applied_by(by: Applied, live: Obj, applied: Obj, schema: Schema | None) -> Obj:
+    """The object after an apply; kubectl's note of its last manifest is kept true.
+
+    Clients that merge on their own side read the note, so it must not fall behind where a person
+    changes from one way to the other.
+    """
+    merged = apply(live, applied, schema, by)
+    note = (live["metadata"].get("annotations") or {}).get(_LAST_APPLIED)
+    if by.manager == "kubectl" and note is not None:
+        if _decoded(note) != applied:
+            note = msgspec.json.encode(applied, order="sorted").decode() + "\n"
+        annotations = {**(merged["metadata"].get("annotations") or {}), _LAST_APPLIED: note}
+        merged["metadata"] = {**merged["metadata"], "annotations": annotations}
+    return merged
 
 
 def record_fields(
@@ -41,6 +61,13 @@ def unchanged(new: Obj, old: Obj, options: WriteOptions) -> bool:
     if new["metadata"].get("managedFields") in _RESET and "managedFields" in old["metadata"]:
         return False
     return _plain(new) == _plain(old)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
 
 
 def _plain(obj: Obj) -> Obj:

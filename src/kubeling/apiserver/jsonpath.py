@@ -1,6 +1,6 @@
 """The subset of JSONPath that printer columns, scale paths and selectable fields use.
 
-Kubernetes' dialect: ``.a.b``, ``.a['x.y']``, ``.a\\.b``, ``[0]``, ``[-1]``, ``[*]`` and filters
+Kubernetes' dialect: ``.a.b``, ``.a['x.y']``, ``.a\\.b``, ``[0]``, ``[-1:]``, ``[*]`` and filters
 such as ``[?(@.type=="Ready")]``. A path is compiled once into a function.
 """
 
@@ -24,6 +24,7 @@ _TOKEN: Final = re.compile(
     | \[\s*'(?P<quoted>(?:\\'|[^'])*)'\s*\]
     | \[\s*"(?P<double>(?:\\"|[^"])*)"\s*\]
     | \[\s*(?P<index>-?\d+)\s*\]
+    | \[\s*(?P<slice>-?\d*:-?\d*)\s*\]
     | (?:\.)?\[\s*(?P<all>\*)\s*\]
     | \[\?\(\s*@\.(?P<key>[\w.\-/]+)\s*(?P<op>==|!=)\s*(?P<value>"[^"]*"|'[^']*'|[\w.\-]+)\s*\)\]
     """,
@@ -86,6 +87,11 @@ def _step(match: re.Match[str]) -> _Step:
             value[index]
             for value in found
             if isinstance(value, list) and -len(value) <= index < len(value)
+        ]
+    if match["slice"]:
+        part = slice(*(int(end) if end else None for end in match["slice"].split(":")))
+        return lambda found: [
+            item for value in found if isinstance(value, list) for item in value[part]
         ]
     if match["key"]:
         return _filter(match["key"], match["op"], match["value"])

@@ -1,4 +1,4 @@
-"""OpenAPI v3: the index, and one document per group and version.
+"""OpenAPI v3: one document per group and version.
 
 kubectl reads these for ``apply`` (does the server know ``fieldValidation``?), ``explain`` and
 ``create --validate``. A document holds the group's resources and the definitions they reach; the
@@ -7,7 +7,6 @@ server keeps the bytes until its catalogue changes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +17,7 @@ from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["Described", "group_document", "group_path", "index"]
+__all__ = ["Described", "group_document", "group_path"]
 
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _REF: Final = "#/components/schemas/"
@@ -27,8 +26,9 @@ _PATCHES: Final = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
 )
+_BUILTIN_PATCHES: Final = (*_PATCHES, "application/strategic-merge-patch+json")
+"""kubectl sends what a document promises, and only built-in kinds can be merged by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,6 @@ class Described:
 def group_path(group: str, version: str) -> str:
     """The key of a group version in the index."""
     return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
-def index(documents: Mapping[str, bytes]) -> Obj:
-    """The index; the hash makes a document's URL change with its content."""
-    return {
-        "paths": {
-            path: {
-                "serverRelativeURL": f"/openapi/v3/{path}?hash="
-                + hashlib.sha256(content).hexdigest()[:32].upper()
-            }
-            for path, content in documents.items()
-        }
-    }
 
 
 def group_document(group: str, version: str, resources: Iterable[Described]) -> bytes:
@@ -86,6 +73,7 @@ def _describe(described: Described, schemas: dict[str, Obj], paths: dict[str, Ob
     schemas[described.definition] = {**node, "x-kubernetes-group-version-kind": [kind]}
     collection = resource.path("{namespace}" if resource.namespaced else "")
     body = {"$ref": _REF + described.definition}
+    patches = _BUILTIN_PATCHES if described.schema is None else _PATCHES
     paths[collection] = {
         "get": _operation("list", kind, body),
         "post": _operation("post", kind, body, body),
@@ -93,19 +81,24 @@ def _describe(described: Described, schemas: dict[str, Obj], paths: dict[str, Ob
     paths[f"{collection}/{{name}}"] = {
         "get": _operation("get", kind, body),
         "put": _operation("put", kind, body, body),
-        "patch": _operation("patch", kind, body, patch=True),
+        "patch": _operation("patch", kind, body, patches=patches),
         "delete": _operation("delete", kind, body),
     }
     for wanted, name in ((described.status, "status"), (described.scale, "scale")):
         if wanted:
             paths[f"{collection}/{{name}}/{name}"] = {
                 "get": _operation("get", kind, body),
-                "patch": _operation("patch", kind, body, patch=True),
+                "patch": _operation("patch", kind, body, patches=patches),
             }
 
 
 def _operation(
-    action: str, kind: Obj, answer: Obj, body: Obj | None = None, *, patch: bool = False
+    action: str,
+    kind: Obj,
+    answer: Obj,
+    body: Obj | None = None,
+    *,
+    patches: tuple[str, ...] = (),
 ) -> Obj:
     operation: Obj = {
         "responses": {
@@ -114,13 +107,13 @@ def _operation(
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": kind,
     }
-    if body is not None or patch:
-        names = (*_PARAMETERS, "force") if patch else _PARAMETERS
+    if body is not None or patches:
+        names = (*_PARAMETERS, "force") if patches else _PARAMETERS
         operation["parameters"] = [
             {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
             for name in names
         ]
-        types = _PATCHES if patch else ("application/json",)
+        types = patches or ("application/json",)
         shape = body or {"type": "object"}
         operation["requestBody"] = {"content": {media: {"schema": shape} for media in types}}
     return operation

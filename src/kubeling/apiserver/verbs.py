@@ -8,7 +8,7 @@ from typing import Any, Final
 from kubeling.apiserver.apply import apply
 from kubeling.apiserver.bodies import media_type, read_object, read_patch
 from kubeling.apiserver.deletion import DeleteOptions
-from kubeling.apiserver.fields import author
+from kubeling.apiserver.fields import applied_by, author
 from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
@@ -125,7 +125,7 @@ class Verbs:
             served,
             target.namespace,
             target.name,
-            lambda live: apply(live, applied, schema, by),
+            lambda live: applied_by(by, live, applied, schema),
             options,
             create=None if target.subresource else lambda: apply(None, applied, schema, by),
         )

@@ -31,7 +31,7 @@ from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
-from kubeling.engine.workloads import run_workloads
+from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
@@ -77,6 +77,7 @@ class Platform:
             informers = await stack.enter_async_context(Informers(client))
             context = Context(client, informers, self._settings(endpoints))
             await ensure_objects(client, components)
+            await workloads.ensure_storage_class(context)
             await publish(client, endpoints)
             await self._gateway(stack, context, components, listener)
             await self._serve(context, components, engine, server, endpoints, ready)
@@ -96,10 +97,10 @@ class Platform:
                 group.create_task(work, name=name)
 
             start(engine.run(context.client, context.informers), "engine")
-            start(run_workloads(context, engine.host_ip), "workloads")
+            controllers = workloads.controllers(context)
             if self.options.controllers:
-                controllers = [c for part in components for c in part.controllers(context)]
-                start(run_controllers(controllers, context.informers), "controllers")
+                controllers += [c for part in components for c in part.controllers(context)]
+            start(run_controllers(controllers, context.informers), "controllers")
             await engine.ready.wait()
             self.instance.write_endpoints(endpoints)
             ready(endpoints)

@@ -1,4 +1,4 @@
-"""Registered models: ``model-registry://model/version`` in a spec, resolved before anything is made.
+"""Registered models: ``model-registry://model/version`` in a spec, looked up before all else.
 
 The address is looked up by the controller, not by the pod: the revision then states which files it
 serves, and a model that is not registered is said in the status instead of in a crashed pod's log.

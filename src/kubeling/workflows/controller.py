@@ -80,6 +80,7 @@ class Run:
         self.written_at = float("-inf")
         self.write_interval = WRITE_INTERVAL
         self.claimed = False
+        self.overtaken = False
 
     @property
     def unwritten(self) -> bool:
@@ -93,7 +94,7 @@ class Run:
         version = resource_version(workflow)
         if version in self.versions:
             return True
-        if not self.writer.knows((workflow.get("status") or {}).get("nodes") or {}):
+        if not self.writer.knows(_nodes(workflow)):
             return False
         self.versions.append(version)
         if generation(workflow) != generation(self.workflow):
@@ -101,6 +102,16 @@ class Run:
             self.execution.forget_frames()
         self.workflow = workflow
         return True
+
+    def wrote(self, answer: Obj) -> None:
+        """Notes what the server answered to a write: somebody may have written in between."""
+        self.versions.append(resource_version(answer))
+        self.overtaken = self.overtaken or not self.writer.knows(_nodes(answer))
+
+
+def _nodes(workflow: Obj) -> Obj:
+    nodes: Obj = (workflow.get("status") or {}).get("nodes") or {}
+    return nodes
 
 
 class WorkflowReconciler:
@@ -211,6 +222,9 @@ class WorkflowReconciler:
             waited = 0.0
         if execution.finished:
             return None
+        if run.overtaken:
+            self._runs.pop(uid(run.workflow), None)
+            return Result(0.0)
         return self._next(run, waited)
 
     async def _decide(self, run: Run, seen: Sequence[PodObservation]) -> Actions:
@@ -300,7 +314,7 @@ class WorkflowReconciler:
             written = await self._client.patch_status(
                 WORKFLOWS, name(workflow), patch, namespace(workflow)
             )
-            run.versions.append(resource_version(written))
+            run.wrote(written)
         run.written_at = self._clock.monotonic()
         run.write_interval = max(WRITE_INTERVAL, _WRITE_SHARE * (run.written_at - begun))
         if execution.phase != before:
@@ -313,7 +327,7 @@ class WorkflowReconciler:
         written = await self._client.patch(
             WORKFLOWS, name(workflow), {"metadata": {"labels": labels}}, namespace(workflow)
         )
-        run.versions.append(resource_version(written))
+        run.wrote(written)
         if phase == "Running":
             await self._recorder.normal(workflow, "WorkflowRunning", "Workflow Running")
         elif phase == "Succeeded":

@@ -25,8 +25,10 @@ class StatusWriter:
         return str(self._fields.get("phase") or "")
 
     def knows(self, nodes: Obj) -> bool:
-        """Whether these are the nodes last written."""
-        return nodes == self._nodes
+        """Whether these are, phase by phase, the nodes last written."""
+        return nodes.keys() == self._nodes.keys() and all(
+            node.get("phase") == self._nodes[key].get("phase") for key, node in nodes.items()
+        )
 
     def patch(self, execution: Execution, template_spec: Obj | None) -> Obj:
         """A merge patch for the status (empty: nothing changed); counts as written."""

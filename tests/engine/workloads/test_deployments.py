@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.engine.workloads.cluster import Cluster, template, workload
+
 from kubeling.kube.objects import condition, labels, name, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
-from tests.engine.workloads.cluster import Cluster, template, workload
 
 
 def available(count: int):

@@ -1,0 +1,88 @@
+"""Jobs as users rely on them."""
+
+from __future__ import annotations
+
+from tests.engine.workloads.cluster import Cluster, job
+
+from kubeling.kube import objects
+from kubeling.kube.objects import condition, is_condition_true, labels, name
+from kubeling.kube.resources import CRON_JOBS, JOBS, PODS
+
+SUCCEED = {"outcome": "Succeeded"}
+FAIL = {"outcome": "Failed"}
+
+
+def complete(obj) -> bool:
+    return is_condition_true(obj, "Complete")
+
+
+def failed(obj) -> bool:
+    return is_condition_true(obj, "Failed")
+
+
+async def test_a_job_completes(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(labels=SUCCEED, completions=5, parallelism=2))
+    found = await cluster.until(JOBS, "work", complete)
+    assert found["status"]["succeeded"] == 5
+    assert "completionTime" in found["status"]
+    assert "active" not in found["status"]
+    pods = (await cluster.client.list(PODS, "default")).items
+    assert {labels(pod)["job-name"] for pod in pods} == {"work"}
+    assert len(pods) == 5
+
+
+async def test_an_indexed_job_gives_each_pod_its_index(cluster: Cluster) -> None:
+    made = job(labels=SUCCEED, completions=4, parallelism=4, completionMode="Indexed")
+    await cluster.client.create(JOBS, made)
+    found = await cluster.until(JOBS, "work", complete)
+    assert found["status"]["completedIndexes"] == "0-3"
+    pods = (await cluster.client.list(PODS, "default")).items
+    key = "batch.kubernetes.io/job-completion-index"
+    assert sorted(objects.annotations(pod)[key] for pod in pods) == ["0", "1", "2", "3"]
+    assert all(name(p).startswith(f"work-{objects.annotations(p)[key]}-") for p in pods)
+    assert pods[0]["spec"]["containers"][0]["env"][0]["name"] == "JOB_COMPLETION_INDEX"
+
+
+async def test_a_job_that_fails_says_so(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(labels=FAIL, backoffLimit=0))
+    found = await cluster.until(JOBS, "work", failed)
+    assert condition(found, "Failed").reason == "BackoffLimitExceeded"
+    assert found["status"]["failed"] == 1
+
+
+async def test_a_job_past_its_deadline_fails(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(activeDeadlineSeconds=1))
+    found = await cluster.until(JOBS, "work", failed)
+    assert condition(found, "Failed").reason == "DeadlineExceeded"
+    await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def test_a_suspended_job_has_no_pods_until_it_is_resumed(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(suspend=True))
+    await cluster.until(JOBS, "work", lambda j: is_condition_true(j, "Suspended"))
+    assert not (await cluster.client.list(PODS, "default")).items
+    await cluster.client.patch(JOBS, "work", {"spec": {"suspend": False}}, "default")
+    await cluster.until_list(PODS, lambda pods: len(pods) == 1)
+    found = await cluster.until(JOBS, "work", lambda j: j["status"].get("active") == 1)
+    assert condition(found, "Suspended").status == "False"
+
+
+async def test_a_finished_job_goes_when_its_time_is_over(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(labels=SUCCEED, ttlSecondsAfterFinished=0))
+    await cluster.until_gone(JOBS, "work")
+    await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def test_a_cron_job_makes_jobs(cluster: Cluster) -> None:
+    template = {"spec": job(labels=SUCCEED)["spec"]}
+    made = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "tick", "namespace": "default"},
+        "spec": {"schedule": "* * * * * *", "jobTemplate": template},
+    }
+    await cluster.client.create(CRON_JOBS, made)
+    found = await cluster.until(
+        CRON_JOBS, "tick", lambda c: "lastSuccessfulTime" in (c.get("status") or {})
+    )
+    assert "lastScheduleTime" in found["status"]
