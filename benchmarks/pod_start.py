@@ -16,6 +16,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import uvloop
+
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, open_engine
@@ -40,23 +42,23 @@ class Pods:
     async def run(self) -> None:
         self._count += 1
         name = f"bench-{self._count}"
-        self._waiting[name] = asyncio.Event()
+        ended = self._waiting[name] = asyncio.Event()
         container = {"name": "main", "image": "busybox", "command": [COMMAND]}
         spec = {"restartPolicy": "Never", "containers": [container]}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         await self._client.create(PODS, body, "default")
-        await self._waiting.pop(name).wait()
+        await ended.wait()
 
     def _changed(self, _: Obj | None, new: Obj | None) -> None:
-        if new is not None and (new.get("status") or {}).get("phase") == "Succeeded":
-            if (waiting := self._waiting.get(new["metadata"]["name"])) is not None:
-                waiting.set()
+        if new is None or (new.get("status") or {}).get("phase") != "Succeeded":
+            return
+        if (waiting := self._waiting.pop(new["metadata"]["name"], None)) is not None:
+            waiting.set()
 
 
-async def spawn() -> None:
+def spawn() -> None:
     """The bare process."""
-    pid = os.posix_spawn(COMMAND, [COMMAND], {})
-    await asyncio.to_thread(os.waitpid, pid, 0)
+    os.waitpid(os.posix_spawn(COMMAND, [COMMAND], {}), 0)
 
 
 async def milliseconds(work: Callable[[], Awaitable[None]]) -> list[float]:
@@ -74,7 +76,8 @@ async def measure(engine: Engine, client: Client, pods: int) -> None:
         await engine.ready.wait()
         await informers.synced(PODS)
         bench = Pods(client, informers)
-        bare, alone = await milliseconds(spawn), await milliseconds(bench.run)
+        bare = await milliseconds(lambda: asyncio.to_thread(spawn))
+        alone = await milliseconds(bench.run)
         begun = time.perf_counter()
         await asyncio.gather(*(bench.run() for _ in range(pods)))
         many = time.perf_counter() - begun
@@ -92,8 +95,8 @@ async def main() -> None:
     pods = parser.parse_args().pods
     with tempfile.TemporaryDirectory() as folder:
         data, workspace = Path(folder, "data"), Path(folder, "workspace")
-        data.mkdir()
-        workspace.mkdir()
+        os.mkdir(data)
+        os.mkdir(workspace)
         server = ApiServer(ApiServerConfig(data_dir=data))
         await server.start()
         config = EngineConfig(data_dir=data, workspace=workspace, max_pods=pods + 10)
@@ -104,4 +107,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -25,6 +25,7 @@ GROUPS = (
     "node/v1",
 )  # fmt: skip
 SCALARS = {"string", "bool", "bytes", "int32", "int64", "double"}
+NULLABLE = {*SCALARS, "intstr"}
 WELL_KNOWN = {
     ".k8s.io.apimachinery.pkg.apis.meta.v1.Time": "time",
     ".k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime": "microtime",
@@ -42,6 +43,7 @@ FIELD = re.compile(
     r"^\s*(?P<label>optional|repeated|required)?\s*(?P<type>map<[^>]+>|[.\w]+)"
     r"\s+(?P<name>\w+)\s*=\s*(?P<number>\d+)"
 )
+POINTER = re.compile(r"\s*\w+\s+\*")
 GO_FIELD = re.compile(r'`json:"(?P<json>[^"]*)"(?P<rest>[^`]*)`')
 
 
@@ -68,6 +70,7 @@ def go_tags(text: str) -> dict[tuple[str, str], dict[str, Any]]:
                 found[struct, proto[1]] = {
                     "json": name,
                     "inline": not name,
+                    "pointer": POINTER.match(line) is not None,
                     "optional": optional or "omitempty" in flags or "omitzero" in flags,
                 }
             optional = False
@@ -114,6 +117,8 @@ def row(field: re.Match[str], tag: dict[str, Any], markers: list[str], package: 
         facts["required"] = 1
     if tag.get("inline"):
         facts["inline"] = 1
+    if tag.get("pointer") and not container and type_name(written, package) in NULLABLE:
+        facts["pointer"] = 1
     for marker in markers:
         value = marker.partition("=")[2]
         if marker.startswith("+patchMergeKey"):
@@ -124,6 +129,8 @@ def row(field: re.Match[str], tag: dict[str, Any], markers: list[str], package: 
             facts["list"] = value
         elif marker.startswith("+listMapKey="):
             facts.setdefault("keys", []).append(value)
+        elif marker.startswith("+default=") and written in SCALARS and "ref(" not in value:
+            facts["default"] = json.loads(value)
         elif marker.startswith(("+structType=atomic", "+mapType=atomic")):
             facts["atomic"] = 1
     entry = [int(field["number"]), container, type_name(written, package)]

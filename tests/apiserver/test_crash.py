@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.apiserver import running_server
 
 from kubeling.apiserver.records import StoreKey
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
-from tests.support.apiserver import running_server
 
 _WRITER = """
 import asyncio, os, sys

@@ -84,6 +84,19 @@ async def test_a_finished_pod_is_not_run_again(tmp_path: Path, api: MemoryApi) -
     assert (tmp_path / "workspace" / "runs").read_text() == "x\n"
 
 
+async def test_after_a_reboot_a_pod_that_is_to_run_runs_with_a_new_address(
+    tmp_path: Path, api: MemoryApi
+) -> None:
+    lasting = pod("p", container(script="echo up; sleep 60"), restartPolicy="Always")
+    async with running_node(tmp_path / "data", api) as node:
+        await node.create(lasting)
+        await node.running("p")
+    async with running_node(tmp_path / "data", api) as node:
+        again = await node.until("p", lambda p: _restarts(p) == 1)
+        assert again["status"]["podIP"].startswith("10.244.")
+        assert again["status"]["phase"] == "Running"
+
+
 async def test_restarts_are_counted_on(tmp_path: Path, api: MemoryApi) -> None:
     looping = pod("p", container(script="exit 1"), restartPolicy="Always")
     async with running_node(tmp_path / "data", api, end_pods=False, backoff_base=0.2) as node:

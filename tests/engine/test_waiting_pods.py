@@ -6,6 +6,7 @@ from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
 
 from kubeling.kube.objects import Obj, condition
+from kubeling.kube.resources import NODES
 
 
 def waits_for(reason: str):  # type: ignore[no-untyped-def]
@@ -87,6 +88,15 @@ async def test_a_node_selector_nobody_matches(node: Node) -> None:
     scheduled = condition(waiting, "PodScheduled")
     assert scheduled is not None
     assert "didn't match Pod's node affinity/selector" in scheduled.message
+
+
+async def test_a_cordoned_node_takes_no_pods_until_it_is_uncordoned(node: Node) -> None:
+    await node.client.patch(NODES, "kubeling", {"spec": {"unschedulable": True}})
+    await node.seen(NODES, lambda n: n["spec"].get("unschedulable"))
+    await node.create(pod("p", container(script="true")))
+    await node.until("p", lambda p: condition(p, "PodScheduled"))
+    await node.client.patch(NODES, "kubeling", {"spec": {"unschedulable": None}})
+    assert (await node.finished("p"))["status"]["phase"] == "Succeeded"
 
 
 async def test_a_container_without_command_says_so(node: Node) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from tests.support.apiserver import running_server
 
 from kubeling.kube import config
 from kubeling.kube.client import Client
@@ -32,7 +33,6 @@ from kubeling.kube.resources import (
     Resource,
 )
 from kubeling.kube.transport import TABLE, WatchEvent
-from tests.support.apiserver import running_server
 
 WIDGETS = Resource("example.org", "v1", "Widget", "widgets", short_names=("wd",))
 

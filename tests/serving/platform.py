@@ -67,6 +67,17 @@ class Serving:
     async def exists(self, resource: Resource, title: str) -> Obj:
         return await self.until(resource, title, lambda _: True)
 
+    async def gone(self, resource: Resource, title: str) -> None:
+        """Waits until an object is no more."""
+        async with asyncio.timeout(10):
+            version = (await self.client.list(resource, NAMESPACE)).resource_version
+            if await self.client.find(resource, title, NAMESPACE) is None:
+                return
+            changes = self.client.watch(resource, NAMESPACE, resource_version=version)
+            async for change in changes:
+                if change.type == "DELETED" and name(change.object) == title:
+                    return
+
     async def event(self, message: str) -> Obj:
         """Waits for an Event that says exactly this."""
         async with asyncio.timeout(10):

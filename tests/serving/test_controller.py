@@ -202,6 +202,20 @@ async def test_a_transformer_belongs_to_its_revision(serving: Serving) -> None:
     assert entry["spec"]["selector"]["component"] == "transformer"
 
 
+async def test_a_transformer_that_is_taken_away_leaves_no_service_behind(serving: Serving) -> None:
+    transformer = {"containers": [{"image": "model-monitor:latest"}]}
+    await serving.service("iris", predictor=SKLEARN, transformer=transformer)
+    await serving.start("iris-predictor-00001")
+    await serving.start("iris-transformer-00001")
+    await serving.until(INFERENCE_SERVICES, "iris", is_ready)
+    await serving.service("iris", predictor=SKLEARN)
+    await serving.start("iris-predictor-00002")
+    await serving.until(
+        SERVICES, "iris", lambda o: o["spec"]["selector"]["component"] == "predictor"
+    )
+    await serving.gone(SERVICES, "iris-transformer")
+
+
 async def test_deleting_a_service_leaves_nothing_that_is_not_its_own(serving: Serving) -> None:
     await first_revision(serving)
     deployment = await serving.exists(DEPLOYMENTS, "iris-predictor-00001")

@@ -8,15 +8,15 @@ from tests.serving.services import service
 
 from kubeling.kube.objects import Obj
 from kubeling.serving import templates
-from kubeling.serving.credentials import from_secrets, from_storage_config
+from kubeling.serving.credentials import Access, from_secrets, from_storage_config
 from kubeling.serving.runtimes import builtin_runtimes, select_runtime
-from kubeling.serving.templates import Surroundings, at_revision, digest
+from kubeling.serving.templates import at_revision, digest
 
 
-def predictor(isvc: Obj, around: Surroundings | None = None) -> Obj:
+def predictor(isvc: Obj, access: Access | None = None) -> Obj:
     model = isvc["spec"]["predictor"].get("model")
     runtime = select_runtime(model, [], builtin_runtimes()) if model else None
-    return templates.predictor(isvc, runtime, around or Surroundings())
+    return templates.predictor(isvc, runtime, access or Access())
 
 
 def env(container: Obj) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_credentials_stay_in_their_secrets() -> None:
     }
     google = {"metadata": {"name": "g"}, "data": {"gcloud-application-credentials.json": "e30="}}
     access = from_secrets([secret, google])
-    pod = predictor(service(), Surroundings(access))["spec"]
+    pod = predictor(service(), access)["spec"]
     found = env(pod["initContainers"][0])
     assert found["AWS_ACCESS_KEY_ID"] == {
         "secretKeyRef": {"name": "s3", "key": "AWS_ACCESS_KEY_ID"}

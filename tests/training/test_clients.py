@@ -54,7 +54,7 @@ client.delete_job("from-client", job_kind="TFJob")
 def test_the_training_client_creates_follows_and_deletes_a_job(
     platform: Platform, tmp_path: Path
 ) -> None:
-    said = run(platform, tmp_path, TRAINING, "kubeflow-training==1.9.4")
+    said = run(platform, tmp_path, TRAINING, "kubeflow-training==1.9.4", "kubernetes<34")
     assert "['from-client-worker-0', 'from-client-worker-1']" in said
     assert "trained" in said
 

@@ -129,7 +129,7 @@ client.delete_experiment("from-client")
 def test_the_katib_client_tunes_a_function(platform: Platform, tmp_path: Path) -> None:
     script = tmp_path / "client.py"
     script.write_text(KATIB)
-    python = python_with("kubeflow-katib==0.19.0")
+    python = python_with("kubeflow-katib==0.19.0", "kubernetes<34")
     said = platform.run(str(python), str(script), timeout=300).stdout
     assert "result" in said
     assert "4 trials" in said

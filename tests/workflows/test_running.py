@@ -18,6 +18,31 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.yaml"))
 DOCUMENTS = {path.stem: yaml.load_all(path.read_text()) for path in EXAMPLES}
 
+SEEDS = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata:
+  name: ml-pipeline
+spec:
+  entrypoint: train-model
+  templates:
+  - name: train-model
+    container:
+      image: tensorflow/tensorflow:latest
+      command: [python, train.py]
+---
+apiVersion: argoproj.io/v1alpha1
+kind: WorkflowTemplate
+metadata:
+  name: custom-ml-workflow
+spec:
+  templates:
+  - name: custom-component
+    container:
+      image: my-custom-ml-image
+      command: [python, custom_script.py]
+"""
+
 SEED_WORKFLOW = """
 apiVersion: argoproj.io/v1alpha1
 kind: Workflow
@@ -79,6 +104,14 @@ async def test_every_example_succeeds(cluster: Cluster, example: str) -> None:
         else:
             done = await cluster.run(document)
             assert done["status"]["phase"] == "Succeeded", done["status"]
+
+
+async def test_manifests_as_users_write_them_are_accepted(cluster: Cluster) -> None:
+    kinds = {"Workflow": WORKFLOWS, "WorkflowTemplate": WORKFLOW_TEMPLATES}
+    for document in yaml.load_all(SEEDS):
+        resource = kinds[document["kind"]]
+        created = await cluster.client.create(resource, document, "default", dry_run=True)
+        assert created["spec"]["templates"][0]["container"]["name"] == "main"
 
 
 async def test_values_of_any_size_come_out_of_a_step(cluster: Cluster) -> None:

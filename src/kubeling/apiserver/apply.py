@@ -88,27 +88,87 @@ def record_update(old: Obj | None, new: Obj, schema: Schema | None, by: Applied)
     entries: list[Obj] = list((old or {}).get("metadata", {}).get("managedFields") or ())
     if given is not None and (not given or given == [{}]):
         entries = []
-    after = field_set(new, schema)
-    before = field_set(old, schema) if old is not None else frozenset()
-    changed = {
-        path
-        for path in after
-        if path not in before or (old is not None and _value_at(old, path) != _value_at(new, path))
-    }
-    gone = before - after
+    changed, gone = _differences(old, new, schema)
     mine = next((e for e in entries if _is(e, by, "Update")), None)
-    owned = (decode_fields(mine["fieldsV1"]) if mine else frozenset()) | changed
     rest = _stripped([e for e in entries if e is not mine], changed | gone)
-    owned = frozenset(path for path in owned if path not in gone)
-    if owned and (changed or mine is not None):
-        same = mine is not None and owned == decode_fields(mine["fieldsV1"])
-        rest.append(
-            mine if same and mine is not None and not changed else _entry(by, "Update", owned, mine)
-        )
+    if mine is not None and not gone and all(_owns(mine["fieldsV1"], path) for path in changed):
+        rest.append(mine)
+    else:
+        owned = (decode_fields(mine["fieldsV1"]) if mine else frozenset()) | changed
+        if left := owned - gone:
+            rest.append(_entry(by, "Update", left, mine))
     if rest:
         metadata["managedFields"] = _sorted(rest)
     else:
         metadata.pop("managedFields", None)
+
+
+def _differences(old: Obj | None, new: Obj, schema: Schema | None) -> tuple[FieldSet, FieldSet]:
+    """The paths that are new or have a new value, and those that are gone.
+
+    Only what differs is looked into, so the cost is that of the change, not of the object.
+    """
+    if old is None:
+        return field_set(new, schema), frozenset()
+    changed: set[Path] = set()
+    gone: set[Path] = set()
+    _compare(old, new, schema, (), changed, gone)
+    return _ownable(changed), _ownable(gone - changed)
+
+
+def _compare(
+    old: Any, new: Any, schema: Schema | None, path: Path, changed: set[Path], gone: set[Path]
+) -> None:
+    if old == new:
+        return
+    if _is_open_map(old, schema) and _is_open_map(new, schema):
+        for name in old.keys() | new.keys():
+            here = (*path, f"f:{name}")
+            if here in _NEVER_OWNED:
+                continue
+            below = schema.child(name) if schema is not None else None
+            if name not in new:
+                _collect(old[name], below, here, gone)
+            elif name not in old:
+                _collect(new[name], below, here, changed)
+            else:
+                _compare(old[name], new[name], below, here, changed, gone)
+        return
+    if schema is not None and _is_keyed(old, schema) and _is_keyed(new, schema):
+        _compare_items(old, new, schema, path, changed, gone)
+        return
+    _collect(old, schema, path, gone)
+    _collect(new, schema, path, changed)
+
+
+def _compare_items(
+    old: list[Any],
+    new: list[Any],
+    schema: Schema,
+    path: Path,
+    changed: set[Path],
+    gone: set[Path],
+) -> None:
+    before = {_element(item, schema): item for item in old}
+    after = {_element(item, schema): item for item in new}
+    for element, item in after.items():
+        if element is None:
+            continue
+        if element not in before:
+            _collect_item(item, schema, (*path, element), changed)
+        else:
+            _compare(before[element], item, schema.items, (*path, element), changed, gone)
+    for element, item in before.items():
+        if element is not None and element not in after:
+            _collect_item(item, schema, (*path, element), gone)
+
+
+def _is_open_map(value: Any, schema: Schema | None) -> bool:
+    return isinstance(value, dict) and bool(value) and not (schema is not None and schema.atomic)
+
+
+def _is_keyed(value: Any, schema: Schema) -> bool:
+    return isinstance(value, list) and bool(value) and schema.list_type in ("map", "set")
 
 
 # Sets of fields
@@ -118,34 +178,36 @@ def field_set(obj: Obj, schema: Schema | None) -> FieldSet:
     """The leaves, and the items of keyed lists, that an object states."""
     found: set[Path] = set()
     _collect(obj, schema, (), found)
+    return _ownable(found)
+
+
+def _ownable(paths: set[Path]) -> FieldSet:
     return frozenset(
-        path
-        for path in found
-        if path not in _ENVELOPE and not any(path[: len(n)] == n for n in _NEVER_OWNED)
+        path for path in paths if path[:2] not in _NEVER_OWNED and path not in _ENVELOPE
     )
 
 
 def _collect(value: Any, schema: Schema | None, path: Path, found: set[Path]) -> None:
-    if isinstance(value, dict) and value and not (schema is not None and schema.atomic):
+    if _is_open_map(value, schema):
         for name, inner in value.items():
             below = schema.child(name) if schema is not None else None
             _collect(inner, below, (*path, f"f:{name}"), found)
-        return
-    if isinstance(value, list) and schema is not None and schema.list_type in ("map", "set"):
+    elif schema is not None and _is_keyed(value, schema):
         for item in value:
             element = _element(item, schema)
-            if element is None:
-                continue
-            here = (*path, element)
-            found.add(here)
-            if isinstance(item, dict):
-                for name, inner in item.items():
-                    below = schema.items.child(name) if schema.items else None
-                    _collect(inner, below, (*here, f"f:{name}"), found)
-        if value:
-            return
-    if path:
+            if element is not None:
+                _collect_item(item, schema, (*path, element), found)
+    elif path:
         found.add(path)
+
+
+def _collect_item(item: Any, schema: Schema, path: Path, found: set[Path]) -> None:
+    """An item of a keyed list is owned itself, and so are its fields."""
+    found.add(path)
+    if isinstance(item, dict):
+        for name, inner in item.items():
+            below = schema.items.child(name) if schema.items else None
+            _collect(inner, below, (*path, f"f:{name}"), found)
 
 
 def _element(item: Any, schema: Schema) -> str | None:
@@ -174,25 +236,8 @@ def encode_fields(paths: Iterable[Path]) -> Obj:
         node = tree
         for element in path:
             node = node.setdefault(element, {})
-        if path[-1][0] in "kv":
+        if path[-1].startswith("k:"):
             node["."] = {}
-    for path in list(_dotted(tree, ())):
-        if path[-1].startswith("v:"):
-            _at(tree, path).pop(".")
-    return tree
-
-
-def _dotted(node: Obj, path: Path) -> Iterable[Path]:
-    for element, below in node.items():
-        if element == ".":
-            yield path
-        else:
-            yield from _dotted(below, (*path, element))
-
-
-def _at(tree: Obj, path: Path) -> Obj:
-    for element in path:
-        tree = tree[element]
     return tree
 
 
@@ -359,16 +404,24 @@ def _contested(changed: set[Path], others: list[Obj]) -> list[tuple[Obj, Path]]:
 
 
 def _stripped(entries: list[Obj], paths: Iterable[Path]) -> list[Obj]:
-    taken = frozenset(paths)
     kept = []
     for entry in entries:
-        owned = decode_fields(entry["fieldsV1"])
-        left = owned - taken
-        if left == owned:
+        lost = frozenset(path for path in paths if _owns(entry["fieldsV1"], path))
+        if not lost:
             kept.append(entry)
-        elif left:
+        elif left := decode_fields(entry["fieldsV1"]) - lost:
             kept.append({**entry, "fieldsV1": encode_fields(left)})
     return kept
+
+
+def _owns(fields: Obj, path: Path) -> bool:
+    """Whether FieldsV1 names exactly this path."""
+    node: Any = fields
+    for element in path:
+        node = node.get(element)
+        if node is None:
+            return False
+    return "." in node or not node
 
 
 def _entry(by: Applied, operation: str, paths: FieldSet, old: Obj | None) -> Obj:

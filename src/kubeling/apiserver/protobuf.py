@@ -26,6 +26,10 @@ MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
 
 _MAGIC: Final = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_BROKEN: Final = (
+    IndexError, ValueError, TypeError, OverflowError, OSError, struct.error, msgspec.DecodeError,
+)  # fmt: skip
+"""What reading a message can raise whose bytes are cut or mean something else."""
 
 
 def decode(body: bytes) -> Obj:
@@ -37,7 +41,7 @@ def decode(body: bytes) -> Obj:
         type_meta = dict(_records(memoryview(envelope.get(1, b""))))
         api_version, kind = (bytes(type_meta.get(n, b"")).decode() for n in (1, 2))
         content = _message(memoryview(envelope.get(2, b"")), _definition(api_version, kind))
-    except (IndexError, ValueError, struct.error, msgspec.DecodeError) as error:
+    except _BROKEN as error:
         raise BadRequest(f"the body is not a valid protobuf message: {error}") from None
     if not content.get("status"):
         content.pop("status", None)
@@ -117,10 +121,20 @@ def _message(data: memoryview, definition: str) -> Obj:
             result.setdefault(name, {})[bytes(entry.get(1, b"")).decode()] = inner
         else:
             decoded = _value(value, field)
-            # Go writes empty strings and zero times that JSON would leave out.
-            if decoded not in ("", None):
+            if not _left_out(decoded, field):
                 result[name] = decoded
     return result
+
+
+def _left_out(value: Any, field: Field) -> bool:
+    """Go writes zeros, empty strings and zero times in protobuf that it leaves out in JSON."""
+    if value is None:
+        return True
+    return not (value or field.pointer or field.required or isinstance(value, dict))
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _value(value: Any, field: Field) -> Any:
@@ -132,18 +146,18 @@ def _value(value: Any, field: Field) -> Any:
         case "bool":
             return bool(value)
         case "int32" | "int64":
-            return value - (1 << 64) if value >= 1 << 63 else value
+            return _signed(value)
         case "double":
             return value
         case "quantity":
             return bytes(dict(_records(value)).get(1, b"")).decode()
         case "intstr":
             parts = dict(_records(value))
-            return bytes(parts.get(3, b"")).decode() if parts.get(1) else parts.get(2, 0)
+            return bytes(parts.get(3, b"")).decode() if parts.get(1) else _signed(parts.get(2, 0))
         case "time" | "microtime":
             return _time(dict(_records(value)), field.type)
         case "duration":
-            return f"{dict(_records(value)).get(1, 0) / 1e9:g}s"
+            return f"{_signed(dict(_records(value)).get(1, 0)) / 1e9:g}s"
         case "raw" | "fields":
             return _json(value)
         case type_ if type_.startswith("any:"):

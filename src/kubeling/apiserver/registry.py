@@ -87,10 +87,11 @@ class Registry:
         prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
         for attempt in range(_NAME_ATTEMPTS):
             try:
-                return await self._create(served, deep_copy(obj) if prefix else obj, options)
+                return await self._create(served, obj, options)
             except AlreadyExists:
                 if not prefix or attempt == _NAME_ATTEMPTS - 1:
                     raise
+                del obj["metadata"]["name"]
         raise AssertionError("unreachable")
 
     async def _create(self, served: Served, obj: Obj, options: WriteOptions) -> Obj:
@@ -162,14 +163,19 @@ class Registry:
         resource = served.resource
         old = served.present(stored)
         namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
-        new = transform(deep_copy(old))
+        # A write of the status changes nothing else, so nothing else needs a copy.
+        new = transform(old if options.subresource == "status" else deep_copy(old))
+        new = {**new, "metadata": dict(new["metadata"])}
         meta.check_identity(new, resource, namespace, name)
         self._check_version(served, new, old)
-        meta.carry_over(new, old, resource)
-        new = _only(new, old, served, options.subresource)
-        served.strategy.inherit(new, old)
-        if options.subresource in ("", "status"):
-            self._shape(served, new, old, options)
+        if options.subresource == "status":
+            new = self._with_status(served, new, old, options)
+        else:
+            meta.carry_over(new, old, resource)
+            new = _only(new, old, served, options.subresource)
+            served.strategy.inherit(new, old)
+            if not options.subresource:
+                self._shape(served, new, old, options)
         new = served.accept(new)
         if served.to_stored is not None and options.subresource != "status" and "status" in stored:
             # A version that has no room for all of a status must not lose any of it.
@@ -186,6 +192,30 @@ class Registry:
                 else:
                     await self._write(Write(key, new))
         return served.present(new)
+
+    def _with_status(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> Obj:
+        """The old object with the new status, completed and checked by itself."""
+        name = old["metadata"]["name"]
+        part: Obj = {
+            "apiVersion": new["apiVersion"],
+            "kind": new["kind"],
+            "metadata": {"name": name},
+        }
+        if "status" in new:
+            part["status"] = deep_copy(new["status"])
+        served.shape.prune(part)
+        served.shape.default(part)
+        errors = [e for e in served.shape.validate(part, old) if e.path.startswith("status")]
+        if errors:
+            raise Invalid.of(served.resource.group, served.resource.kind, name, errors)
+        kept = {**old, "metadata": dict(old["metadata"])}
+        if options.applied and "managedFields" in new["metadata"]:
+            kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
+        if "status" in new:
+            kept["status"] = part["status"]
+        else:
+            kept.pop("status", None)
+        return kept
 
     def _settle(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
         """The server's own fields, and the rules between the old state and the new."""
@@ -292,17 +322,7 @@ class Registry:
 
 
 def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:
-    """What a write through a subresource, or beside it, may change."""
-    if subresource == "status":
-        metadata = {**old["metadata"]}
-        if "managedFields" in new["metadata"]:
-            metadata["managedFields"] = new["metadata"]["managedFields"]
-        kept = {**deep_copy(old), "metadata": deep_copy(metadata)}
-        if "status" in new:
-            kept["status"] = new["status"]
-        else:
-            kept.pop("status", None)
-        return kept
+    """What a write through a subresource, or beside the status, may change."""
     if subresource == "finalize":
         finalizers = (new.get("spec") or {}).get("finalizers") or []
         return {**deep_copy(old), "spec": {**old.get("spec", {}), "finalizers": finalizers}}

@@ -29,6 +29,8 @@ _ENVELOPE: Final[Obj] = {
     "kind": {"type": "string"},
     "metadata": {"x-kubeling-ref": _OBJECT_META},
 }
+_LIMITS: Final = frozenset({"enum", "minLength", "maxLength", "pattern", "minimum", "maximum"})
+_COMBINATIONS: Final = frozenset({"allOf", "anyOf", "oneOf", "not"})
 _QUANTITY: Final = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
 
 
@@ -195,12 +197,22 @@ class Schema:
         if (error := self._wrong_type(value, path)) is not None:
             yield error
             return
-        yield from self._limits(value, path)
+        if self._limited:
+            yield from self._limits(value, path)
         if isinstance(value, dict):
             yield from self._object(value, path)
         elif isinstance(value, list):
             yield from self._list(value, path)
-        yield from self._combined(value, path)
+        if self._combining:
+            yield from self._combined(value, path)
+
+    @cached_property
+    def _limited(self) -> bool:
+        return not _LIMITS.isdisjoint(self._node)
+
+    @cached_property
+    def _combining(self) -> bool:
+        return not _COMBINATIONS.isdisjoint(self._node)
 
     def _wrong_type(self, value: Any, path: str) -> FieldError | None:
         found = _type_of(value)

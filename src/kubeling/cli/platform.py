@@ -31,6 +31,7 @@ from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
+from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_network
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
 from kubeling.kube.client import Client
@@ -66,9 +67,11 @@ class Platform:
             listener = _listen(self.options.host, self.options.port)
             stack.callback(listener.close)
             components = load_components()
-            engine = await prepare_engine(self._engine_config())
+            services = await prepare_service_network(self.instance.data_dir)
+            stack.callback(services.close)
+            engine = await prepare_engine(self._engine_config(services))
             stack.push_async_callback(_end, engine)
-            server = self._api_server(engine, components)
+            server = self._api_server(engine, services, components)
             await server.start()
             stack.push_async_callback(server.stop)
             endpoints = self._endpoints(listener, server)
@@ -80,14 +83,14 @@ class Platform:
             await workloads.ensure_storage_class(context)
             await publish(client, endpoints)
             await self._gateway(stack, context, components, listener)
-            await self._serve(context, components, engine, server, endpoints, ready)
+            await self._serve(context, components, engine, services, endpoints, ready)
 
     async def _serve(
         self,
         context: Context,
         components: list[Component],
         engine: Engine,
-        server: ApiServer,
+        services: ServiceNetwork,
         endpoints: Endpoints,
         ready: Callable[[Endpoints], None],
     ) -> None:
@@ -97,6 +100,8 @@ class Platform:
                 group.create_task(work, name=name)
 
             start(engine.run(context.client, context.informers), "engine")
+            node_addresses = sorted({self.options.host, engine.host_ip})
+            start(services.run(context, node_addresses), "services")
             controllers = workloads.controllers(context)
             if self.options.controllers:
                 controllers += [c for part in components for c in part.controllers(context)]
@@ -105,21 +110,24 @@ class Platform:
             self.instance.write_endpoints(endpoints)
             ready(endpoints)
 
-    def _engine_config(self) -> EngineConfig:
+    def _engine_config(self, services: ServiceNetwork) -> EngineConfig:
         return EngineConfig(
             data_dir=self.instance.data_dir,
             workspace=self.options.workspace,
             api_host=API_HOST,
             api_port=API_PORT,
+            dns_server=services.dns_address,
         )
 
-    def _api_server(self, engine: Engine, components: list[Component]) -> ApiServer:
+    def _api_server(
+        self, engine: Engine, services: ServiceNetwork, components: list[Component]
+    ) -> ApiServer:
         before = self.instance.endpoints()
         config = ApiServerConfig(
             data_dir=self.instance.data_dir,
             host=self.options.host,
             port=before.api_port if before else 0,
-            service_cidr=_service_cidr(engine.host_ip),
+            service_cidr=services.cidr,
         )
         return ApiServer(
             config,
@@ -167,12 +175,6 @@ async def _end(engine: Engine) -> None:
     """Ends the pods' processes: a platform that is stopped on purpose leaves nothing running."""
     await engine.end_pods()
     await engine.close()
-
-
-def _service_cidr(gateway: str) -> str:
-    """A range of this instance's own: pods' networks differ in their third number, so does it."""
-    number = int(gateway.split(".")[2])
-    return f"10.{96 + number // 64}.{number % 64 * 4}.0/22"
 
 
 def _listen(host: str, port: int) -> socket.socket:

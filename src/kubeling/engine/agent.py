@@ -31,6 +31,7 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import (
     CONFIG_MAPS,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     SECRETS,
@@ -74,6 +75,7 @@ class NodeAgent:
             informers.of(PODS).add_handler(self._pod_changed)
             for resource in _SOURCES:
                 informers.of(resource).add_handler(self._source_changed)
+            informers.of(NODES).add_handler(self._node_changed)
             await asyncio.get_running_loop().create_future()
 
     # What the watches say.
@@ -90,6 +92,7 @@ class NodeAgent:
         if assigned and assigned != self._node.config.node_name:
             return
         if is_finished(new) or (deletion_requested(new) and not assigned):
+            self._pending.pop(uid(new), None)
             if deletion_requested(new):
                 self._spawn(self._remove(new), f"remove {key_of(new)}")
         elif assigned or self._is_on_disk(new):
@@ -112,6 +115,12 @@ class NodeAgent:
         for worker in self._workers.values():
             if namespace(worker.pod) == namespace(changed):
                 worker.sources_changed()
+
+    def _node_changed(self, _: Obj | None, new: Obj | None) -> None:
+        """Labels and cordoning decide what fits."""
+        if new is not None and name(new) == self._node.config.node_name:
+            self._node_object = new
+            self._admit_waiting()
 
     # Scheduling.
 

@@ -116,7 +116,7 @@ def credentials(pod: Obj, container: Mapping[str, Any], walls: Walls) -> Credent
 
 
 def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server: str) -> None:
-    """The pod's hosts, hostname and resolv.conf."""
+    """The pod's hosts and hostname, and resolv.conf where it is not the machine's."""
     paths.etc.mkdir(parents=True, exist_ok=True)
     pod = facts.pod
     own = hostname(pod)
@@ -130,15 +130,12 @@ def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server:
         lines.append("\t".join([alias["ip"], *alias.get("hostnames", ())]))
     (paths.etc / "hosts").write_text("\n".join(lines) + "\n")
     (paths.etc / "hostname").write_text(own + "\n")
-    (paths.etc / "resolv.conf").write_text(_resolv_conf(pod, cluster_domain, dns_server))
+    if dns_server and spec(pod).get("dnsPolicy") != "Default":
+        resolver = _resolv_conf(pod, cluster_domain, dns_server)
+        (paths.etc / "resolv.conf").write_text(resolver)
 
 
 def _resolv_conf(pod: Obj, cluster_domain: str, dns_server: str) -> str:
-    if not dns_server or spec(pod).get("dnsPolicy") == "Default":
-        try:
-            return Path("/etc/resolv.conf").read_text()
-        except FileNotFoundError:
-            return ""
     search = f"{namespace(pod)}.svc.{cluster_domain} svc.{cluster_domain} {cluster_domain}"
     return f"nameserver {dns_server}\nsearch {search}\noptions ndots:5\n"
 

@@ -89,7 +89,7 @@ class Engine:
         """Runs pods until cancelled; their processes live on."""
         capacity = capacity_of_machine(self.config)
         node = node_object(self.config, self.host_ip, capacity, self._clock.now())
-        events = PodEvents(EventRecorder(client, "kubelet", self._clock))
+        events = PodEvents(EventRecorder(client, "kubelet", self._clock), self._clock)
         services = NodeServices(
             config=self.config,
             client=client,

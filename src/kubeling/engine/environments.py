@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -91,7 +92,9 @@ class Environments:
 
     def _home(self, python: PythonEnvironment) -> Path:
         parts = [python.version or sys.version, *sorted(python.requirements)]
-        text = "\n".join([*parts, "platform"] if python.platform else parts)
+        if python.bare:
+            parts += ["bare", *sorted(python.bare)]
+        text = "\n".join([*parts, "platform"] if _sees_platform(python) else parts)
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _programs(self, programs: dict[str, str]) -> Path:
@@ -115,12 +118,20 @@ async def _build(home: Path, python: PythonEnvironment) -> None:
     await asyncio.to_thread(_start_over, home)
     interpreter = python.version or sys.executable
     await _run(uv, "venv", "--seed", "--quiet", "--python", interpreter, str(home))
-    if python.requirements:
-        target = str(home / "bin" / "python")
-        await _run(uv, "pip", "install", "--quiet", "--python", target, *python.requirements)
-    if python.platform:
+    # Compiled now, because a container's changes to the environment, compilation among them, are
+    # its own and lost with it.
+    install = (*(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python"), _python(home))
+    if python.requirements and not (_sees_platform(python) and _has_platform(python.requirements)):
+        await _run(*install, *python.requirements)
+    if python.bare:
+        await _run(*install, "--no-deps", *python.bare)
+    if _sees_platform(python):
         _show_platform(home)
     (home / _COMPLETE).touch()
+
+
+def _python(home: Path) -> str:
+    return str(home / "bin" / "python")
 
 
 def _show_platform(home: Path) -> None:
@@ -158,7 +169,18 @@ def _is_platform(python: PythonEnvironment) -> bool:
     """Whether the interpreter the platform runs on will do."""
     if python.version and not sys.version.startswith(python.version):
         return False
-    return all(_is_installed(requirement) for requirement in python.requirements)
+    return _has_platform((*python.requirements, *python.bare))
+
+
+def _sees_platform(python: PythonEnvironment) -> bool:
+    """Whether an environment of its own shows the platform's packages behind them."""
+    if python.version and not sys.version.startswith(python.version):
+        return False
+    return python.platform or (bool(python.bare) and _has_platform(python.requirements))
+
+
+def _has_platform(requirements: Iterable[str]) -> bool:
+    return all(_is_installed(requirement) for requirement in requirements)
 
 
 def _is_installed(requirement: str) -> bool:
@@ -170,6 +192,8 @@ def _is_installed(requirement: str) -> bool:
         return False  # an URL or a path: uv knows what to do with it
     if wanted.url or wanted.extras:
         return False
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return True
     try:
         return wanted.specifier.contains(metadata.version(wanted.name), prereleases=True)
     except metadata.PackageNotFoundError:

@@ -14,23 +14,36 @@ from typing import Any, Final
 
 import msgspec
 
-from kubeling.kube import yaml
+from kubeling.kube import objects, yaml
+from kubeling.kube.objects import Obj
 
-__all__ = ["Catalogue", "ImageEntry", "PythonEnvironment", "UnknownImage", "repository"]
+__all__ = [
+    "Catalogue",
+    "ImageEntry",
+    "PythonEnvironment",
+    "UnknownImage",
+    "repository",
+    "with_declared_packages",
+]
 
 _CATALOGUE: Final = Path(__file__).with_name("catalogue.yaml")
+_PACKAGES: Final = "kubeling.io/python-packages"
+_PACKAGES_READY: Final = "KUBELING_PACKAGES_READY"
 
 
 class PythonEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Python environment; without requirements, the platform's own.
 
     With ``platform`` it sees the platform's packages too, behind its own: for images whose program
-    is part of the platform but needs more than the platform does.
+    is part of the platform but needs more than the platform does. The ``bare`` requirements are
+    installed without what they depend on; where they are all that the platform lacks, its packages
+    are seen, too.
     """
 
     requirements: tuple[str, ...] = ()
     version: str = ""
     platform: bool = False
+    bare: tuple[str, ...] = ()
 
 
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,6 +121,29 @@ def _from_mapping(document: Any, origin: str) -> tuple[ImageEntry, ...]:
         )
     except msgspec.ValidationError as error:
         raise ValueError(f"{origin}: {error}") from None
+
+
+def with_declared_packages(entry: ImageEntry, pod: Obj, container: str) -> ImageEntry:
+    """The entry with the Python packages that the pod declares for the container.
+
+    A variable tells the container that it has them, so that its command need not install them.
+    Raises :class:`ValueError` for a declaration that cannot be read.
+    """
+    text = objects.annotations(pod).get(_PACKAGES)
+    if not text or entry.python is None:
+        return entry
+    try:
+        declared = msgspec.json.decode(text, type=dict[str, PythonEnvironment]).get(container)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"annotation {_PACKAGES}: {error}") from None
+    if declared is None:
+        return entry
+    python = msgspec.structs.replace(
+        entry.python,
+        requirements=(*entry.python.requirements, *declared.requirements),
+        bare=(*entry.python.bare, *declared.bare),
+    )
+    return msgspec.structs.replace(entry, python=python, env={**entry.env, _PACKAGES_READY: "true"})
 
 
 def repository(image: str) -> str:

@@ -10,7 +10,7 @@ from kubeling.engine.assembly import ContainerParts, base_env
 from kubeling.engine.environments import Environment, PullError
 from kubeling.engine.envvars import expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
-from kubeling.engine.images import ImageEntry, UnknownImage
+from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.services import NodeServices
@@ -62,6 +62,7 @@ class Preparation:
         image = container.get("image", "")
         try:
             entry = self.node.catalogue.find(image)
+            entry = with_declared_packages(entry, pod, container["name"])
             ready = self.node.environments.ready(entry)
             if ready is not None:
                 text = f'Container image "{image}" already present on machine'

@@ -25,6 +25,7 @@ _LINKS: Final = (
     ("/proc/self/fd/2", "/dev/stderr"),
     ("pts/ptmx", "/dev/ptmx"),
 )
+_ETC: Final = ("hosts", "hostname", "resolv.conf")
 _KERNEL_SETTINGS: Final = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
 _KERNEL_SECRETS: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware")
 
@@ -94,7 +95,8 @@ def mounts_for(
         for folder in programs
         if any(folder.is_relative_to(cover) for cover in covers)
     ]
-    mounts += [bind(etc / name, f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")]
+    names = (name for name in _ETC if (etc / name).exists())
+    mounts += [bind(etc / name, f"/etc/{name}") for name in names]
     mounts += [
         bind(volume.source, volume.target, volume.read_only)
         for volume in sorted(volumes, key=lambda v: v.target.count("/"))

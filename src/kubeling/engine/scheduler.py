@@ -45,6 +45,8 @@ def unschedulable_reason(pod: Obj, node: Obj, ledger: Ledger) -> str:
     """Why the node does not take the pod, in the scheduler's words; empty if it does."""
     if gates := spec(pod).get("schedulingGates"):
         return f"Scheduling is blocked due to non-empty scheduling gates: {gates[0]['name']}"
+    if (node.get("spec") or {}).get("unschedulable"):
+        return f"{_NONE}1 node(s) were unschedulable."
     if not _selects(pod, node):
         return f"{_NONE}1 node(s) didn't match Pod's node affinity/selector."
     if missing := ledger.missing(pod):

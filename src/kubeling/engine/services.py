@@ -28,13 +28,15 @@ from kubeling.kube.quantities import Quantity
 __all__ = ["NodeServices", "PodEvents"]
 
 _AT_ONCE = 32
+_LATER_SECONDS = 0.1
 
 
 class PodEvents:
-    """Events about pods, written in the background: no pod waits for its events."""
+    """Events about pods, written in the background and a little later: no pod waits for them."""
 
-    def __init__(self, recorder: EventRecorder) -> None:
+    def __init__(self, recorder: EventRecorder, clock: Clock) -> None:
         self._recorder = recorder
+        self._clock = clock
         self._queue: asyncio.Queue[tuple[Obj, EventType, str, str]] = asyncio.Queue()
 
     def normal(self, pod: Obj, reason: str, message: str) -> None:
@@ -47,6 +49,8 @@ class PodEvents:
         """Writes events until cancelled, several at once so that they share a commit."""
         while True:
             batch = [await self._queue.get()]
+            if self._queue.empty():
+                await self._clock.sleep(_LATER_SECONDS)
             while len(batch) < _AT_ONCE and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             await asyncio.gather(*(self._recorder.event(*event) for event in batch))

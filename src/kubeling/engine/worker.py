@@ -21,7 +21,13 @@ from kubeling.engine.instance import ContainerInstance
 from kubeling.engine.net.pool import PodNetwork, PoolExhausted
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.pods import Decision, PodState, StopReason, decide
-from kubeling.engine.podspec import all_containers, grace_seconds, main_containers, spec
+from kubeling.engine.podspec import (
+    all_containers,
+    grace_seconds,
+    main_containers,
+    restart_policy,
+    spec,
+)
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import PodPlacement, pod_status
@@ -33,8 +39,10 @@ __all__ = ["PodRecord", "PodWorker"]
 
 log = logging.getLogger(__name__)
 
-# A pod that ends within this time is reported once instead of twice.
-_SETTLE_SECONDS: Final = 0.03
+# A pod that ends within this time is reported once instead of twice; one that is meant to stay is
+# waited for by others.
+_SETTLE_SECONDS: Final = 0.1
+_SETTLE_SECONDS_OF_SERVERS: Final = 0.02
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -201,17 +209,16 @@ class PodWorker:
     async def _place(self) -> None:
         """Gives the pod its folder and address, or finds those it has."""
         found = read_record(self._paths)
-        if found is None:
-            self._record = await self._new_record()
-        else:
-            self._record = found
-            if found.octet and self._node.networks is not None:
-                self._network = self._node.networks.claim(found.octet)
+        if found is not None and found.octet and self._node.networks is not None:
+            self._network = self._node.networks.claim(found.octet)
+        has_place = found is not None and (self._network is not None or not found.octet)
+        self._record = found if has_place else await self._new_record(found)
         facts = self._facts()
-        if found is None:
+        if not has_place:
             config = self._node.config
             write_etc(facts, self._paths, config.cluster_domain, config.dns_server)
-            self._paths.record.write_bytes(msgspec.json.encode(self._record))
+            self._write_record()
+        if found is None:
             self._tell_missing_walls()
             return
         try:
@@ -221,7 +228,11 @@ class PodWorker:
         for instance in self.instances.values():
             instance.adopt(facts)
 
-    async def _new_record(self) -> PodRecord:
+    def _write_record(self) -> None:
+        self._paths.record.write_bytes(msgspec.json.encode(self._record))
+
+    async def _new_record(self, before: PodRecord | None) -> PodRecord:
+        """A fresh place; a pod from before a reboot has lost its network but not its age."""
         address, octet = self._node.host_ip, 0
         if self._node.networks is not None and not spec(self._pod).get("hostNetwork"):
             try:
@@ -232,7 +243,7 @@ class PodWorker:
         return PodRecord(
             namespace(self._pod),
             name(self._pod),
-            self._node.now(),
+            before.started_at if before else self._node.now(),
             address,
             octet,
             reusable=not _may_change_network(self._pod),
@@ -287,7 +298,8 @@ class PodWorker:
             self._publish_at = None
             return
         if not urgent and self._publish_at is None:
-            self._publish_at = now + _SETTLE_SECONDS
+            stays = restart_policy(self._pod) == "Always"
+            self._publish_at = now + (_SETTLE_SECONDS_OF_SERVERS if stays else _SETTLE_SECONDS)
         if urgent or (self._publish_at is not None and now >= self._publish_at):
             await self._publish(status)
 
@@ -308,7 +320,10 @@ class PodWorker:
     # The end.
 
     async def _finish(self) -> None:
+        """Gives the address back; what is left of the pod is its files."""
         if self._network is not None and self._node.networks is not None:
+            self._record = msgspec.structs.replace(self._facts_record, octet=0)
+            self._write_record()
             await self._node.networks.release(self._network, reuse=self._facts_record.reusable)
             self._network = None
 

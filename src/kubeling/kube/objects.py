@@ -8,6 +8,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple, cast
 
+import msgspec
+
 from kubeling.kube.resources import Resource
 
 __all__ = [
@@ -51,12 +53,8 @@ class Key(NamedTuple):
 
 
 def deep_copy(value: Any) -> Any:
-    """A copy of a JSON value, several times faster than :func:`copy.deepcopy`."""
-    if isinstance(value, dict):
-        return {k: deep_copy(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [deep_copy(v) for v in value]
-    return value
+    """A copy of a JSON value, dozens of times faster than :func:`copy.deepcopy`."""
+    return msgspec.to_builtins(value)
 
 
 def name(obj: Mapping[str, Any]) -> str:

@@ -25,7 +25,14 @@ from kubeling.pipelines.nodes import ArtifactRef, Inputs, TaskNode
 from kubeling.pipelines.placeholders import PlaceholderError, PlaceholderScope, resolve
 from kubeling.pipelines.values import ValueMismatch, coerce, normalize, to_text
 
-__all__ = ["BindingError", "Surroundings", "bind_inputs", "complete", "final_status"]
+__all__ = [
+    "BindingError",
+    "Surroundings",
+    "bind_inputs",
+    "complete",
+    "final_status",
+    "source_value",
+]
 
 _FINAL_STATES: Final = {"SUCCEEDED": "COMPLETE", "SKIPPED": "COMPLETE"}
 
@@ -112,7 +119,7 @@ def _declared(name: str, value: Any, declared: InputParameter) -> Any:
 
 
 def _parameter(name: str, source: ParameterInput, around: Surroundings) -> Any:
-    value = _source_value(source, around)
+    value = source_value(source, around)
     if source.parameter_expression_selector and value is not None:
         try:
             return evaluate(
@@ -124,7 +131,8 @@ def _parameter(name: str, source: ParameterInput, around: Surroundings) -> Any:
     return value
 
 
-def _source_value(source: ParameterInput, around: Surroundings) -> Any:
+def source_value(source: ParameterInput, around: Surroundings) -> Any:
+    """What a source of a parameter gives, ``None`` if nothing."""
     if source.component_input_parameter:
         return around.inputs.parameters.get(source.component_input_parameter)
     if (output := source.task_output_parameter) is not None:

@@ -22,6 +22,7 @@ from kubeling.pipelines.expressions import ExpressionError, evaluate_condition
 from kubeling.pipelines.importing import imported_artifact
 from kubeling.pipelines.ir import ComponentSpec, DagSpec, PipelineSpec, TaskSpec
 from kubeling.pipelines.nodes import (
+    ArtifactRef,
     Inputs,
     NodeState,
     Outputs,
@@ -72,7 +73,7 @@ class RunFacts:
 
 @dataclass(slots=True)
 class Actions:
-    """What has to be done outside: ask the cache, create pods, stop pods; and when to look again."""
+    """What has to be done outside, and when to look again."""
 
     look_up: list[TaskNode] = field(default_factory=list)
     launch: list[TaskNode] = field(default_factory=list)
@@ -372,7 +373,7 @@ class Execution:
             path = child_path(node.path, number)
             iteration = self.nodes.get(path)
             if iteration is None:
-                if active >= limit:
+                if active >= limit or self.terminating:
                     break
                 iteration = self._iterate(node, task, number, item)
             if not iteration.final:
@@ -385,13 +386,11 @@ class Execution:
 
     def _iterate(self, node: TaskNode, task: TaskSpec, number: int, item: Any) -> TaskNode:
         child = self._add(child_path(node.path, number), node.name, task, node, number)
-        if self.terminating:
-            self._end(child, "CANCELED")
-            return child
         component = self.spec.components[node.component]
         inputs = Inputs(dict(node.inputs.parameters), dict(node.inputs.artifacts))
         if task.artifact_iterator is not None:
-            inputs.artifacts[task.artifact_iterator.item_input] = [item]
+            artifact = msgspec.convert(item, ArtifactRef)
+            inputs.artifacts[task.artifact_iterator.item_input] = [artifact]
         elif task.parameter_iterator is not None:
             inputs.parameters[task.parameter_iterator.item_input] = item
         try:

@@ -13,7 +13,7 @@ from typing import Final
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists, NotFound
+from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace
 from kubeling.kube.resources import (
     DEPLOYMENTS,
@@ -26,6 +26,7 @@ from kubeling.kube.resources import (
 )
 from kubeling.serving import credentials, names, status, templates, workloads
 from kubeling.serving.announcements import announcements
+from kubeling.serving.dependents import Dependents
 from kubeling.serving.names import ComponentName, deployment_name
 from kubeling.serving.observation import ObservedRevision, observe, revision_of
 from kubeling.serving.registered import ModelNotRegistered, RegisteredModels
@@ -68,6 +69,7 @@ class InferenceServiceController:
         self._settings = context.settings
         self._clock = context.clock
         self._recorder = context.recorder("inferenceservice-controller")
+        self._dependents = Dependents(context.client, context.informers, self._recorder)
         self._models = RegisteredModels(context.settings.gateway_url)
         self._informers.of(INFERENCE_SERVICES).add_handler(self._on_change)
 
@@ -116,7 +118,7 @@ class InferenceServiceController:
         wanted = _replicas(isvc, desired, latest, revisions, rollout)
         await self._create_missing(isvc, desired, latest, revisions, wanted)
         await self._scale(isvc, revisions, wanted, grow=True)
-        await self._apply_services(isvc, revisions, rollout)
+        await self._apply_services(isvc, latest, revisions, rollout)
         facts = status.Facts(
             isvc,
             desired.components,
@@ -140,29 +142,29 @@ class InferenceServiceController:
                 self._informers.of(SERVING_RUNTIMES).list(namespace(isvc)),
                 self._informers.of(CLUSTER_SERVING_RUNTIMES).list(),
             )
-        around = await self._surroundings(isvc)
+        access = await self._access(isvc)
         made: dict[ComponentName, templates.PodTemplate] = {
-            "predictor": templates.predictor(isvc, runtime, around)
+            "predictor": templates.predictor(isvc, runtime, access)
         }
         if spec.get("transformer"):
             made["transformer"] = templates.transformer(isvc)
         return Desired(made, templates.digest(*made.values()), runtime)
 
-    async def _surroundings(self, isvc: Obj) -> templates.Surroundings:
+    async def _access(self, isvc: Obj) -> credentials.Access:
+        """The way to the model's store, from the secrets that the spec leads to."""
         predictor = isvc["spec"]["predictor"]
         model = predictor.get("model") or {}
         if storage := model.get("storage"):
             secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
-            access = credentials.from_storage_config(
+            return credentials.from_storage_config(
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
-            return templates.Surroundings(access)
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
         if not any(uri.startswith(_REMOTE) for uri in uris):
-            return templates.Surroundings()
+            return credentials.Access()
         secrets = await self._account_secrets(namespace(isvc), predictor)
-        return templates.Surroundings(credentials.from_secrets(secrets))
+        return credentials.from_secrets(secrets)
 
     async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
         account = await self._client.find(
@@ -202,7 +204,7 @@ class InferenceServiceController:
                 made = workloads.deployment(
                     isvc, component, latest, template, desired.digest, replicas
                 )
-                await self._create(DEPLOYMENTS, made)
+                await self._dependents.create(DEPLOYMENTS, made)
             await self._apply_autoscaler(isvc, component, latest, replicas)
 
     async def _scale(
@@ -233,9 +235,9 @@ class InferenceServiceController:
             if labels(scaler).get(names.COMPONENT) == component and (
                 wanted is None or name(scaler) != name(wanted)
             ):
-                await self._delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
+                await self._dependents.delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
         if wanted is not None:
-            await self._ensure(HORIZONTAL_POD_AUTOSCALERS, isvc, wanted)
+            await self._dependents.ensure(HORIZONTAL_POD_AUTOSCALERS, isvc, wanted)
 
     async def _remove_old(
         self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
@@ -243,13 +245,14 @@ class InferenceServiceController:
         kept = {_number(title) for title in rollout.kept | rollout.running}
         for number in revisions.keys() - kept:
             for deployment in revisions[number].deployments.values():
-                await self._delete(DEPLOYMENTS, deployment)
-            for service in self._owned(isvc, SERVICES):
-                if revision_of_service(service) == number:
-                    await self._delete(SERVICES, service)
+                await self._dependents.delete(DEPLOYMENTS, deployment)
 
     async def _apply_services(
-        self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
+        self,
+        isvc: Obj,
+        latest: int,
+        revisions: Mapping[int, ObservedRevision],
+        rollout: Rollout,
     ) -> None:
         kept = {_number(title) for title in rollout.kept | rollout.running}
         ports = {
@@ -261,39 +264,17 @@ class InferenceServiceController:
             for component in names.COMPONENTS
             if component in revision.deployments
         }
-        for service in workloads.services(isvc, ports, _number(rollout.primary)):
-            await self._ensure(SERVICES, isvc, service)
-
-    async def _ensure(self, resource: Resource, isvc: Obj, wanted: Obj) -> None:
-        """Creates an object or brings its spec up to date; a namesake of others is left alone."""
-        found = self._informers.of(resource).get(namespace(wanted), name(wanted))
-        if found is None:
-            await self._create(resource, wanted)
-        elif not objects.is_owned_by(found, isvc):
-            await self._recorder.warning(
-                isvc,
-                "NameTaken",
-                f"{resource.kind} {name(wanted)} exists and is not this service's; rename one",
-            )
-        elif not _covers(found["spec"], wanted["spec"]):
-            patch = {"spec": wanted["spec"]}
-            await self._client.patch(resource, name(wanted), patch, namespace(wanted))
-
-    async def _create(self, resource: Resource, wanted: Obj) -> None:
-        try:
-            await self._client.create(resource, wanted)
-        except AlreadyExists:
-            # The cache is behind; the event that it catches up with comes back here.
-            return
-
-    async def _delete(self, resource: Resource, obj: Obj) -> None:
-        await self._client.delete(
-            resource, name(obj), namespace(obj), uid=objects.uid(obj), missing_ok=True
-        )
+        wanted = {name(s): s for s in workloads.services(isvc, ports, _number(rollout.primary))}
+        for service in wanted.values():
+            await self._dependents.ensure(SERVICES, isvc, service)
+        for service in self._owned(isvc, SERVICES):
+            # Those of the newest revision may be there before the cache shows its Deployment.
+            if name(service) not in wanted and _selected(service) != latest:
+                await self._dependents.delete(SERVICES, service)
 
     async def _stop(self, isvc: Obj) -> None:
         for scaler in self._owned(isvc, HORIZONTAL_POD_AUTOSCALERS):
-            await self._delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
+            await self._dependents.delete(HORIZONTAL_POD_AUTOSCALERS, scaler)
         for deployment in self._owned(isvc, DEPLOYMENTS):
             if deployment["spec"].get("replicas", 1):
                 await self._client.set_scale(
@@ -390,21 +371,11 @@ def _number(revision: str) -> int:
     return int(tail) if tail.isdigit() else 0
 
 
-def revision_of_service(service: Obj) -> int:
-    """The revision a Service is named after, or 0 for those that follow the traffic."""
-    selected = revision_of({"metadata": {"labels": service["spec"].get("selector") or {}}})
-    return selected if name(service).endswith(f"-{selected:05d}") else 0
+def _selected(service: Obj) -> int:
+    """The revision whose pods a Service leads to."""
+    return revision_of({"metadata": {"labels": service["spec"].get("selector") or {}}})
 
 
 def _service_of(pod: Obj) -> Iterable[Key]:
     isvc = labels(pod).get(names.SERVICE)
     return [Key(namespace(pod), isvc)] if isvc else []
-
-
-def _covers(found: object, wanted: object) -> bool:
-    """Whether everything wanted is there; what the server added besides does not matter."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return all(key in found and _covers(found[key], value) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(found, list):
-        return len(found) == len(wanted) and all(map(_covers, found, wanted))
-    return found == wanted

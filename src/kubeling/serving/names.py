@@ -13,6 +13,7 @@ __all__ = [
     "PORT",
     "REVISION",
     "SERVICE",
+    "SOURCE_VOLUME",
     "STOP",
     "ComponentName",
     "component_selector",
@@ -30,6 +31,7 @@ REVISION: Final = "serving.kubeling.io/revision"
 DIGEST: Final = "serving.kubeling.io/template-digest"
 STOP: Final = "serving.kserve.io/stop"
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
+SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080
 
 

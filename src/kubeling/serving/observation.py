@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, condition, labels, name
-from kubeling.serving.names import COMPONENT, DIGEST, REVISION
+from kubeling.serving.names import COMPONENT, DIGEST, REVISION, SOURCE_VOLUME
 
 __all__ = ["Failure", "ObservedRevision", "is_pod_ready", "observe", "pod_failure", "revision_of"]
 
@@ -18,13 +18,17 @@ _INITIALIZER: Final = "storage-initializer"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a revision's pods do not come up; ``reason`` is upstream's word for it."""
+    """Why a revision's pods do not come up; ``reason`` is upstream's word for it.
+
+    ``waiting`` ones may pass by themselves (no room on the node, a claim that is not bound yet).
+    """
 
     reason: str
     message: str
     location: str = ""
     time: str = ""
     exit_code: int = 0
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def pod_failure(pod: Obj) -> Failure | None:
             return found
     scheduled = condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status == "False":
-        return Failure("Unschedulable", scheduled.message, name(pod))
+        return Failure("Unschedulable", scheduled.message, name(pod), waiting=True)
     return None
 
 
@@ -121,11 +125,13 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
     ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated") or {}
     if ended.get("exitCode") and not entry.get("ready"):
         return _ended(pod, entry, ended)
-    if waiting.get("reason", "") not in _NORMAL_WAITING:
-        reason = waiting["reason"]
-        text = f"{reason}: {waiting.get('message', '')}".rstrip(": ")
-        return Failure("RuntimeUnhealthy", f"container {entry['name']}: {text}", name(pod))
-    return None
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    if reason not in _NORMAL_WAITING:
+        text = f"container {entry['name']}: {reason}: {said}".rstrip(": ")
+        return Failure("RuntimeUnhealthy", text, name(pod))
+    if f'"{SOURCE_VOLUME}' in said:
+        return Failure("ModelLoadFailed", f"{said}; check storageUri", name(pod))
+    return Failure("PodPending", said, name(pod), waiting=True) if said else None
 
 
 def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure:

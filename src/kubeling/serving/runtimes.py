@@ -160,6 +160,8 @@ def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) 
             f"--format={format_name}",
             "--http_port=8080",
         ],
+        # Small enough for a laptop, and a share of it is what autoscaling by CPU measures.
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
         "ports": [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}],
         "readinessProbe": {
             "httpGet": {"path": "/v2/health/ready", "port": 8080},

@@ -164,7 +164,7 @@ def _model_status(facts: Facts, now: dt.datetime) -> Obj:
         "states": {key: value for key, value in states.items() if value},
         "copies": _copies(observed),
     }
-    if failure is not None and failure.reason != "Unschedulable":
+    if failure is not None and not failure.waiting:
         status["lastFailureInfo"] = _failure_info(facts, failure)
     return status
 
@@ -172,14 +172,14 @@ def _model_status(facts: Facts, now: dt.datetime) -> Obj:
 def _transition(loaded: bool, failure: Failure | None) -> str:
     if loaded:
         return "UpToDate"
-    blocked = failure is not None and failure.reason != "Unschedulable"
+    blocked = failure is not None and not failure.waiting
     return "BlockedByFailedLoad" if blocked else "InProgress"
 
 
 def _target_state(loaded: bool, failure: Failure | None, observed: ObservedRevision | None) -> str:
     if loaded:
         return "Loaded"
-    if failure is not None and failure.reason != "Unschedulable":
+    if failure is not None and not failure.waiting:
         return "FailedToLoad"
     return "Loading" if observed is not None and observed.pods.get("predictor") else "Pending"
 
@@ -255,7 +255,7 @@ def _component_condition(facts: Facts, component: ComponentName) -> tuple[str, s
     failure = _failure(facts, component)
     if failure is None:
         return "Unknown", "RevisionPending", f"revision {latest} is being started"
-    value = "Unknown" if failure.reason == "Unschedulable" else "False"
+    value = "Unknown" if failure.waiting else "False"
     return value, failure.reason, f"revision {latest}: {failure.message}"
 
 

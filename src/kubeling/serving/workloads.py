@@ -10,6 +10,7 @@ from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from kubeling.serving.names import (
     COMPONENT,
+    COMPONENTS,
     DIGEST,
     PORT,
     SERVICE,
@@ -57,17 +58,16 @@ def services(
     isvc: Obj, ports: Mapping[tuple[ComponentName, int], int], primary: int
 ) -> Iterator[Obj]:
     """A Service per component and revision, and the names without one, led to ``primary``."""
-    components = sorted({component for component, _ in ports})
     for (component, number), port in ports.items():
         title = deployment_name(name(isvc), component, number)
         yield _service(isvc, title, revision_labels(name(isvc), component, number), port)
-    for component in components:
-        if (port := ports.get((component, primary), 0)) == 0:
-            continue
+    present = [component for component in COMPONENTS if (component, primary) in ports]
+    for component in present:
         selector = revision_labels(name(isvc), component, primary)
+        port = ports[component, primary]
         yield _service(isvc, f"{name(isvc)}-{component}", selector, port)
-        if component == components[-1]:
-            # "transformer" sorts last: where there is one, requests enter through it.
+        if component == present[-1]:
+            # Where there is a transformer, requests enter through it.
             yield _service(isvc, name(isvc), selector, port)
 
 

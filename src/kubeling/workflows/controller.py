@@ -3,7 +3,7 @@
 Per Workflow one :class:`Run` is kept in memory; it can be thrown away at any time. The order of
 writes makes a crash harmless: pods are created (their names follow from the nodes) before the
 status mentions them, and deleted only after it has their results. The status is written at once
-when the phase changes and otherwise at most every :data:`WRITE_INTERVAL` seconds.
+when the phase changes and otherwise at most every :data:`~.run.WRITE_INTERVAL` seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -23,37 +22,32 @@ from kubeling.kube.objects import (
     Obj,
     controller_of,
     deletion_requested,
-    generation,
     is_owned_by,
     name,
     namespace,
     new_object,
-    resource_version,
     uid,
 )
 from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
 from kubeling.workflows.completion import LABEL_PHASE, Completion
-from kubeling.workflows.execution import Actions, Execution
+from kubeling.workflows.cron_controller import cron_controller
+from kubeling.workflows.execution import Actions
 from kubeling.workflows.observation import PodObservation, observe_pod
-from kubeling.workflows.pods import LABEL_COMPLETED, NODE_ID, Store
+from kubeling.workflows.pods import LABEL_COMPLETED, NODE_ID
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
     WORKFLOW_TEMPLATES,
     WORKFLOWS,
 )
-from kubeling.workflows.specs import claim_name, effective_spec
+from kubeling.workflows.run import Run
+from kubeling.workflows.specs import claim_name
 from kubeling.workflows.store import fetch_stored, store_of
-from kubeling.workflows.templates import Library, Missing
-from kubeling.workflows.writing import StatusWriter
+from kubeling.workflows.templates import Missing
 
-__all__ = ["WRITE_INTERVAL", "WorkflowReconciler", "controllers"]
+__all__ = ["WorkflowReconciler", "controllers"]
 
-WRITE_INTERVAL: Final = 0.25
 _RETRY_QUOTA: Final = 2.0
 _CREATE_AT_ONCE: Final = 16
-_WRITE_SHARE: Final = 10
-"""Writing takes at most one in so many seconds, however large the status is."""
-
 _FINAL: Final = ("Succeeded", "Failed", "Error")
 
 
@@ -61,57 +55,8 @@ def controllers(context: Context) -> list[Controller]:
     """The controllers of this room."""
     reconciler = WorkflowReconciler(context)
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
-    return [Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)]
-
-
-class Run:
-    """A Workflow under way: its execution, and what has not been done or written yet."""
-
-    def __init__(self, workflow: Obj, template_spec: Obj | None, store: Store) -> None:
-        status = workflow.get("status") or {}
-        spec = effective_spec(workflow, template_spec)
-        library = Library(name(workflow), spec, dict(status.get("storedTemplates") or {}))
-        self.workflow = workflow
-        self.template_spec = template_spec
-        self.execution = Execution(workflow, spec, store, library)
-        self.writer = StatusWriter(status)
-        self.todo = Actions()
-        self.versions: deque[str] = deque([resource_version(workflow)], maxlen=64)
-        self.written_at = float("-inf")
-        self.write_interval = WRITE_INTERVAL
-        self.claimed = False
-        self.overtaken = False
-
-    @property
-    def unwritten(self) -> bool:
-        execution = self.execution
-        return bool(
-            execution.changed or execution.status_changed or execution.library.stored_changed
-        )
-
-    def takes(self, workflow: Obj) -> bool:
-        """Whether the Workflow as it is now is one this run has written, or equals it."""
-        version = resource_version(workflow)
-        if version in self.versions:
-            return True
-        if not self.writer.knows(_nodes(workflow)):
-            return False
-        self.versions.append(version)
-        if generation(workflow) != generation(self.workflow):
-            self.execution.spec = effective_spec(workflow, self.template_spec)
-            self.execution.forget_frames()
-        self.workflow = workflow
-        return True
-
-    def wrote(self, answer: Obj) -> None:
-        """Notes what the server answered to a write: somebody may have written in between."""
-        self.versions.append(resource_version(answer))
-        self.overtaken = self.overtaken or not self.writer.knows(_nodes(answer))
-
-
-def _nodes(workflow: Obj) -> Obj:
-    nodes: Obj = (workflow.get("status") or {}).get("nodes") or {}
-    return nodes
+    workflows = Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)
+    return [workflows, cron_controller(context)]
 
 
 class WorkflowReconciler:
@@ -316,7 +261,7 @@ class WorkflowReconciler:
             )
             run.wrote(written)
         run.written_at = self._clock.monotonic()
-        run.write_interval = max(WRITE_INTERVAL, _WRITE_SHARE * (run.written_at - begun))
+        run.write_took = run.written_at - begun
         if execution.phase != before:
             await self._announce(run)
 

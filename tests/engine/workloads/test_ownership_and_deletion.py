@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from tests.engine.workloads.cluster import Cluster, workload
@@ -116,6 +117,11 @@ def claim(title: str = "data", size: str = "1Gi") -> Obj:
     return new_object(PERSISTENT_VOLUME_CLAIMS, title, "default", spec=spec)
 
 
+def fill(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("kept")
+
+
 def bound(obj: Obj) -> bool:
     return (obj.get("status") or {}).get("phase") == "Bound"
 
@@ -125,11 +131,10 @@ async def test_a_claim_gets_a_folder_and_the_folder_goes_with_it(cluster: Cluste
     found = await cluster.until(PERSISTENT_VOLUME_CLAIMS, "data", bound)
     volume = await cluster.until(PERSISTENT_VOLUMES, found["spec"]["volumeName"], bound)
     folder = Path(volume["spec"]["hostPath"]["path"])
-    folder.mkdir(parents=True)
-    (folder / "file").write_text("kept")
+    await asyncio.to_thread(fill, folder)
     await cluster.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", "default")
     await cluster.until_gone(PERSISTENT_VOLUMES, name(volume))
-    assert not folder.exists()
+    assert not await asyncio.to_thread(folder.exists)
 
 
 async def test_a_claim_in_use_is_not_let_go(cluster: Cluster) -> None:

@@ -38,7 +38,10 @@ _SCALARS: Final[dict[str, Obj]] = {
 
 
 class Field(NamedTuple):
-    """One field: ``container`` is ``[]`` for lists and ``{}`` for maps of ``type``."""
+    """One field: ``container`` is ``[]`` for lists and ``{}`` for maps of ``type``.
+
+    A ``pointer`` is a scalar whose zero value says something else than its absence.
+    """
 
     number: int
     container: Literal["", "[]", "{}"]
@@ -50,6 +53,8 @@ class Field(NamedTuple):
     list_type: str
     list_keys: tuple[str, ...]
     atomic: bool
+    pointer: bool
+    default: Any
 
 
 @cache
@@ -117,6 +122,8 @@ def _field(
         facts.get("list", ""),
         tuple(facts.get("keys", ())),
         bool(facts.get("atomic")),
+        bool(facts.get("pointer")),
+        facts.get("default"),
     )
 
 
@@ -128,7 +135,7 @@ def _schema(field: Field) -> Obj:
             node["x-kubernetes-map-type"] = "atomic"
         return node
     if field.container == "":
-        return {**node, "x-kubernetes-map-type": "atomic"} if field.atomic else node
+        return _single(node, field)
     node = {"type": "array", "items": node}
     if field.list_type:
         node["x-kubernetes-list-type"] = field.list_type
@@ -139,6 +146,14 @@ def _schema(field: Field) -> Obj:
     if field.merge_key:
         node["x-kubernetes-patch-merge-key"] = field.merge_key
     return node
+
+
+def _single(node: Obj, field: Field) -> Obj:
+    extra: Obj = {"x-kubernetes-map-type": "atomic"} if field.atomic else {}
+    # An empty default says no more than the type does.
+    if field.default:
+        extra["default"] = field.default
+    return {**node, **extra} if extra else node
 
 
 def _type_schema(type: str) -> Obj:

@@ -21,7 +21,7 @@ __all__ = [
     "standard_class",
 ]
 
-PROVISIONER: Final = "kubeling.io/local-path"
+PROVISIONER: Final = "kubeling.dev/local"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 _PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 

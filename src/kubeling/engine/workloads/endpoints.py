@@ -77,8 +77,10 @@ class _Endpoints:
             await self._mirror(service)
 
     async def _mirror(self, service: Obj) -> None:
-        endpoints = self._endpoints.get(*key_of(service))
-        if endpoints is not None:
+        """Endpoints whose writer makes no slices get some."""
+        key = key_of(service)
+        endpoints = self._endpoints.get(*key)
+        if endpoints is not None and len(self._of(key)) == len(self._slices_of(key)):
             await self._write_slices(service, _mirrored(endpoints))
 
     async def _write_endpoints(self, service: Obj, wanted: list[Obj]) -> None:
@@ -123,11 +125,11 @@ class _Endpoints:
         await self._client.replace(resource, fresh)
 
     def _of(self, key: Key) -> list[Obj]:
-        return [
-            found
-            for found in self._slices.list(key.namespace)
-            if labels(found).get(_SERVICE) == key.name and labels(found).get(_MANAGED) == _OURS
-        ]
+        return [s for s in self._slices_of(key) if labels(s).get(_MANAGED) == _OURS]
+
+    def _slices_of(self, key: Key) -> list[Obj]:
+        slices = self._slices.list(key.namespace)
+        return [found for found in slices if labels(found).get(_SERVICE) == key.name]
 
     async def _remove(self, key: Key) -> None:
         """A deleted Service takes its Endpoints along (its slices are collected as garbage)."""

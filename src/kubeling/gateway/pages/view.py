@@ -7,6 +7,8 @@ says that something it shows has changed.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Views"]
 
+_PATIENCE_SECONDS = 2.0
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
@@ -60,14 +63,20 @@ class Views:
 
     async def objects(self, *resources: Resource) -> list[Obj]:
         """All objects of the kinds, newest first."""
-        await self.context.informers.synced(*resources)
+        await self._filled(resources)
         found = [obj for r in resources for obj in self.context.informers.of(r).list()]
         found.sort(key=lambda o: str(o["metadata"].get("creationTimestamp", "")), reverse=True)
         return found
 
+    async def _filled(self, resources: Sequence[Resource]) -> None:
+        """Waits for the caches, but not for a kind that this API server does not have."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.context.informers.synced(*resources)
+
     async def object(self, resource: Resource, request: web.Request) -> Obj:
         """The object a path's ``namespace`` and ``name`` mean; 404 if there is none."""
-        await self.context.informers.synced(resource)
+        await self._filled((resource,))
         where = request.match_info.get("namespace", "")
         found = self.context.informers.of(resource).get(
             "" if where == "-" else where, request.match_info["name"]

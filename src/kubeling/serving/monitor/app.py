@@ -60,6 +60,10 @@ class Monitor:
             ) as answer:
                 content = await answer.read()
                 status, kind = answer.status, answer.content_type
+        except aiohttp.ClientConnectorError as error:
+            why = error.os_error.strerror or error.os_error
+            where = f"{error.host}:{error.port}"
+            return _json({"error": f"the predictor cannot be reached at {where}: {why}"}, 503)
         except aiohttp.ClientError as error:
             return _json({"error": f"the predictor cannot be reached: {error}"}, 503)
         if request.path.endswith(_PREDICTIONS):

@@ -1,0 +1,190 @@
+"""The pods' name server: the cluster's names from caches, all others from the machine's servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kubeling.engine.servicenet.zone import Answer, Zone
+
+if TYPE_CHECKING:
+    from dnslib import DNSRecord
+
+__all__ = ["DnsServer", "dns_sockets", "read_host_resolvers", "respond"]
+
+_SECONDS_TO_LIVE: Final = 5
+_FORWARD_SECONDS: Final = 3.0
+_MAX_UDP: Final = 1232
+_ADDRESS, _ALIAS, _SERVICE, _ANY = 1, 5, 33, 255
+_NO_SUCH_NAME: Final = 3
+_CANNOT: Final = 2
+
+
+def dns_sockets(address: str, port: int = 53) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket at the address; raises :class:`OSError`."""
+    packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        packets.setblocking(False)
+        packets.bind((address, port))
+        streams = socket.create_server((address, packets.getsockname()[1]))
+    except OSError:
+        packets.close()
+        raise
+    return packets, streams
+
+
+def respond(zone: Zone, query: DNSRecord) -> DNSRecord | None:
+    """The answer to a query about the cluster's names; ``None`` for any other."""
+    from dnslib import CNAME, QTYPE, RR, SRV, A
+
+    name = str(query.q.qname).rstrip(".").lower()
+    if not zone.holds(name):
+        return None
+    reply = query.reply()
+    answer = zone.lookup(name)
+    if answer is None:
+        reply.header.rcode = _NO_SUCH_NAME
+        return reply
+    wanted, shown = query.q.qtype, query.q.qname
+    if answer.alias:
+        reply.add_answer(RR(shown, QTYPE.CNAME, ttl=_SECONDS_TO_LIVE, rdata=CNAME(answer.alias)))
+    if wanted in (_ADDRESS, _ANY):
+        for address in _shuffled(answer):
+            reply.add_answer(RR(shown, QTYPE.A, ttl=_SECONDS_TO_LIVE, rdata=A(address)))
+    if wanted in (_SERVICE, _ANY):
+        for port, target in answer.services:
+            record = SRV(0, 100, port, target)
+            reply.add_answer(RR(shown, QTYPE.SRV, ttl=_SECONDS_TO_LIVE, rdata=record))
+        for target, address in answer.extra.items():
+            reply.add_ar(RR(target, QTYPE.A, ttl=_SECONDS_TO_LIVE, rdata=A(address)))
+    return reply
+
+
+class DnsServer(asyncio.DatagramProtocol):
+    """Answers on the two sockets until it is closed."""
+
+    def __init__(self, zone: Zone, upstream: list[str]) -> None:
+        self._zone = zone
+        self._upstream = upstream
+        self._packets: asyncio.DatagramTransport | None = None
+        self._streams: asyncio.Server | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def start(self, packets: socket.socket, streams: socket.socket) -> None:
+        """Begins to answer."""
+        loop = asyncio.get_running_loop()
+        self._packets, _ = await loop.create_datagram_endpoint(lambda: self, sock=packets)
+        self._streams = await asyncio.start_server(self._on_stream, sock=streams)
+
+    async def close(self) -> None:
+        """Stops answering."""
+        if self._packets is not None:
+            self._packets.close()
+        if self._streams is not None:
+            self._streams.close()
+        for task in self._answering:
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        task = asyncio.get_running_loop().create_task(self._on_packet(data, addr))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _on_packet(self, data: bytes, sender: tuple[str, int]) -> None:
+        answer = await self._answer(data, stream=False)
+        if answer and self._packets is not None and not self._packets.is_closing():
+            self._packets.sendto(answer, sender)
+
+    async def _on_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+                answer = await self._answer(await reader.readexactly(length), stream=True)
+                writer.write(struct.pack("!H", len(answer)) + answer)
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, data: bytes, *, stream: bool) -> bytes:
+        from dnslib import DNSError, DNSRecord
+
+        try:
+            query = DNSRecord.parse(data)
+            own = respond(self._zone, query)
+        except (DNSError, UnicodeDecodeError):
+            return b""
+        if own is None:
+            return await self._forward(data, query, stream=stream)
+        if (alias := _alias(own)) and query.q.qtype != _ALIAS:
+            await self._follow(own, alias)
+        return _packed(own, stream=stream)
+
+    async def _follow(self, reply: DNSRecord, alias: str) -> None:
+        """Adds what the alias stands for, as a stub resolver expects of its server."""
+        from dnslib import QTYPE, DNSError, DNSRecord
+
+        question = DNSRecord.question(alias, QTYPE[reply.q.qtype])
+        with contextlib.suppress(DNSError):
+            reply.add_answer(*DNSRecord.parse(await self._answer(question.pack(), stream=True)).rr)
+
+    async def _forward(self, data: bytes, query: DNSRecord, *, stream: bool) -> bytes:
+        for server in self._upstream:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(_FORWARD_SECONDS):
+                    if stream:
+                        return await _ask_by_stream(server, data)
+                    return await _ask_by_packet(server, data)
+        reply = query.reply()
+        reply.header.rcode = _CANNOT
+        return bytes(reply.pack())
+
+
+def _packed(reply: DNSRecord, *, stream: bool) -> bytes:
+    packed = bytes(reply.pack())
+    if not stream and len(packed) > _MAX_UDP:
+        return bytes(reply.truncate().pack())
+    return packed
+
+
+def _alias(reply: DNSRecord) -> str:
+    return next((str(record.rdata.label) for record in reply.rr if record.rtype == _ALIAS), "")
+
+
+def _shuffled(answer: Answer) -> list[str]:
+    return random.sample(answer.addresses, len(answer.addresses))
+
+
+async def _ask_by_packet(server: str, data: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        channel.connect((server, 53))
+        await loop.sock_sendall(channel, data)
+        while True:
+            answer = await loop.sock_recv(channel, 65535)
+            if answer[:2] == data[:2]:
+                return answer
+
+
+async def _ask_by_stream(server: str, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(server, 53)
+    try:
+        writer.write(struct.pack("!H", len(data)) + data)
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        return await reader.readexactly(length)
+    finally:
+        writer.close()
+
+
+def read_host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """The machine's own name servers."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return []
+    return [line[1] for line in lines if len(line) > 1 and line[0] == "nameserver"]

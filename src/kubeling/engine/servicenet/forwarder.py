@@ -1,0 +1,184 @@
+"""Carries TCP connections and UDP packets to one of several places, in turn.
+
+User space is slower than the kernel's address translation but needs no privileges, works the same
+everywhere, and an endpoint that does not answer is passed over instead of failing the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from kubeling.engine.servicenet.routes import Address
+
+__all__ = ["Backends", "TcpForwarder", "UdpForwarder"]
+
+_CHUNK: Final = 1 << 16
+_CONNECT_SECONDS: Final = 5.0
+_UDP_IDLE_SECONDS: Final = 60.0
+
+
+class Backends:
+    """The places behind a frontend; taken in turn, replaced at any time."""
+
+    def __init__(self, places: Sequence[Address] = ()) -> None:
+        self.places = tuple(places)
+        self._turn = itertools.count()
+
+    def in_turn(self) -> list[Address]:
+        """All places, beginning with the one whose turn it is."""
+        if not self.places:
+            return []
+        start = next(self._turn) % len(self.places)
+        return [*self.places[start:], *self.places[:start]]
+
+
+class TcpForwarder:
+    """Listens at one address. Changing ``backends`` affects new connections only."""
+
+    def __init__(self, backends: Backends) -> None:
+        self.backends = backends
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> None:
+        """Begins to listen; raises :class:`OSError`."""
+        listener = socket.create_server((host, port), backlog=1024)
+        self._server = await asyncio.start_server(self._accept, sock=listener)
+
+    async def stop(self) -> None:
+        """Stops listening and ends the connections."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._carry(reader, writer)
+        except asyncio.CancelledError:
+            # Only stop() cancels, and it waits for us: there is nobody to tell.
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for host, port in self.backends.in_turn():
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    far_reader, far_writer = await asyncio.open_connection(host, port)
+            except (OSError, TimeoutError):
+                continue
+            try:
+                await _both_ways(reader, writer, far_reader, far_writer)
+            finally:
+                far_writer.transport.abort()
+            return
+
+
+async def _both_ways(
+    near_reader: asyncio.StreamReader,
+    near_writer: asyncio.StreamWriter,
+    far_reader: asyncio.StreamReader,
+    far_writer: asyncio.StreamWriter,
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_one_way(near_reader, far_writer))
+        group.create_task(_one_way(far_reader, near_writer))
+
+
+async def _one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copies until the end, and passes the end on: the other direction may go on."""
+    try:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+            await writer.drain()
+    except OSError:
+        writer.transport.abort()
+
+
+class UdpForwarder(asyncio.DatagramProtocol):
+    """Listens for packets at one address; each sender keeps its place while it sends."""
+
+    def __init__(self, backends: Backends) -> None:
+        self.backends = backends
+        self._near: asyncio.DatagramTransport | None = None
+        self._far: dict[Address, asyncio.DatagramTransport] = {}
+        self._idle: dict[Address, asyncio.TimerHandle] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> None:
+        """Begins to listen; raises :class:`OSError`."""
+        loop = asyncio.get_running_loop()
+        self._near, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+
+    async def stop(self) -> None:
+        if self._near is not None:
+            self._near.close()
+        for task in self._opening:
+            task.cancel()
+        for sender in list(self._far):
+            self._close(sender)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if (far := self._far.get(addr)) is not None:
+            far.sendto(data)
+            self._touch(addr)
+            return
+        task = asyncio.get_running_loop().create_task(self._open(data, addr))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def answer(self, data: bytes, sender: Address) -> None:
+        """Sends an answer back to whoever asked."""
+        if self._near is not None and not self._near.is_closing():
+            self._near.sendto(data, sender)
+            self._touch(sender)
+
+    async def _open(self, data: bytes, sender: Address) -> None:
+        places = self.backends.in_turn()
+        if not places:
+            return
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            far, _ = await loop.create_datagram_endpoint(
+                lambda: _Answers(self, sender), remote_addr=places[0]
+            )
+            self._far[sender] = far
+            far.sendto(data)
+            self._touch(sender)
+
+    def _touch(self, sender: Address) -> None:
+        if timer := self._idle.pop(sender, None):
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._idle[sender] = loop.call_later(_UDP_IDLE_SECONDS, self._close, sender)
+
+    def _close(self, sender: Address) -> None:
+        if timer := self._idle.pop(sender, None):
+            timer.cancel()
+        if far := self._far.pop(sender, None):
+            far.close()
+
+
+class _Answers(asyncio.DatagramProtocol):
+    """The far side of one sender."""
+
+    def __init__(self, forwarder: UdpForwarder, sender: Address) -> None:
+        self._forwarder = forwarder
+        self._sender = sender
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._forwarder.answer(data, self._sender)

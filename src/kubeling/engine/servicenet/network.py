@@ -1,0 +1,124 @@
+"""The Services' network of one instance, prepared before the API server starts.
+
+The API server needs to know the range to give addresses from, and the pods their name server; so
+both are decided first, and :meth:`ServiceNetwork.run` serves them when the API answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from kubeling.component import Context
+from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
+
+__all__ = ["ServiceNetwork", "prepare_service_network"]
+
+log = logging.getLogger(__name__)
+
+
+class _RangeFile(msgspec.Struct):
+    range: str = ""
+
+
+class ServiceNetwork:
+    """Addresses and names for Services; made by :func:`prepare_service_network`.
+
+    ``cidr`` is for the API server, ``dns_address`` (empty if there can be none) for the pods'
+    ``resolv.conf``.
+    """
+
+    def __init__(
+        self, chosen: ServiceRange, sockets: tuple[socket.socket, socket.socket] | None
+    ) -> None:
+        self._range = chosen
+        self._sockets = sockets
+
+    @property
+    def cidr(self) -> str:
+        return self._range.cidr
+
+    @property
+    def dns_address(self) -> str:
+        return self._range.dns_address if self._sockets else ""
+
+    async def run(self, context: Context, node_addresses: Sequence[str]) -> None:
+        """Forwards and answers until cancelled; node ports are at ``node_addresses``."""
+        from kubeling.engine.servicenet.dns import DnsServer, read_host_resolvers
+        from kubeling.engine.servicenet.proxy import ServiceProxy
+        from kubeling.engine.servicenet.zone import Zone
+
+        proxy = ServiceProxy(context, node_addresses)
+        zone = Zone(context.informers, context.settings.cluster_domain)
+        upstream = [server for server in read_host_resolvers() if server != self.dns_address]
+        dns = DnsServer(zone, upstream)
+        try:
+            if self._sockets:
+                await dns.start(*self._sockets)
+            await proxy.controller.run(context.informers)
+        finally:
+            await proxy.close()
+            await dns.close()
+
+    def close(self) -> None:
+        """Lets go of the sockets and takes the route away."""
+        for channel in self._sockets or ():
+            channel.close()
+        if self._range.routed:
+            from kubeling.engine.servicenet.anyip import remove_local_range
+
+            remove_local_range(self._range.network)
+
+
+async def prepare_service_network(data_dir: Path, *, isolation: bool = True) -> ServiceNetwork:
+    """Decides on the range (the same one each time) and opens the name server's sockets."""
+    return await asyncio.to_thread(_prepare, data_dir, isolation)
+
+
+def _prepare(data_dir: Path, isolation: bool) -> ServiceNetwork:
+    routed = isolation and sys.platform == "linux" and os.geteuid() == 0
+    try:
+        chosen = _choose(data_dir, routed=routed)
+        if routed:
+            from kubeling.engine.servicenet.anyip import add_local_range
+
+            add_local_range(chosen.network)
+    except OSError as error:
+        log.warning("services are on the loopback network: %s", error)
+        chosen = _choose(data_dir, routed=False)
+    return ServiceNetwork(chosen, _dns_sockets(chosen))
+
+
+def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
+    file = data_dir / "engine" / "services.json"
+    try:
+        previous = msgspec.json.decode(file.read_bytes(), type=_RangeFile).range
+    except FileNotFoundError:
+        previous = ""
+    taken: list[tuple[str, int]] = []
+    if routed and not previous:
+        from kubeling.engine.net.netlink import Route
+
+        taken = Route().destinations()
+    chosen = choose_range(data_dir, taken, previous, routed=routed)
+    if chosen.cidr != previous:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(msgspec.json.encode(_RangeFile(chosen.cidr)))
+    return chosen
+
+
+def _dns_sockets(chosen: ServiceRange) -> tuple[socket.socket, socket.socket] | None:
+    from kubeling.engine.servicenet.dns import dns_sockets
+
+    try:
+        return dns_sockets(chosen.dns_address)
+    except OSError as error:
+        log.warning("pods cannot resolve the names of services: %s", error)
+        return None

@@ -1,0 +1,108 @@
+"""Listens for every port of every Service, and leads to the pods behind it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from kubeling.component import Context
+from kubeling.engine.servicenet.forwarder import Backends, TcpForwarder, UdpForwarder
+from kubeling.engine.servicenet.routes import SERVICE_LABEL, Frontend, routes_of
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.objects import Key, Obj, deletion_requested, labels, namespace
+from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
+
+__all__ = ["ServiceProxy"]
+
+_TRY_AGAIN_SECONDS = 30.0
+
+_Forwarder = TcpForwarder | UdpForwarder
+
+
+class ServiceProxy:
+    """Keeps what is listened on in line with the Services and their endpoints."""
+
+    def __init__(self, context: Context, node_addresses: Sequence[str]) -> None:
+        self._services = context.informers.of(SERVICES)
+        self._slices = context.informers.of(ENDPOINT_SLICES)
+        self._slices.add_index("service", _service_of)
+        self._recorder = context.recorder("service-proxy")
+        self._node_addresses = tuple(node_addresses)
+        self._open: dict[Key, dict[Frontend, _Forwarder]] = {}
+
+    @property
+    def controller(self) -> Controller:
+        return Controller(
+            "service-proxy",
+            SERVICES,
+            self.reconcile,
+            watches={ENDPOINT_SLICES: _key_of_slice},
+        )
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Opens, redirects and closes what one Service needs."""
+        service = self._services.get(*key)
+        routes = {}
+        if service is not None and not deletion_requested(service):
+            slices = self._slices.by_index("service", str(key))
+            routes = routes_of(service, slices, self._node_addresses)
+        present = self._open.setdefault(key, {})
+        for place in present.keys() - routes.keys():
+            await present.pop(place).stop()
+        refused = False
+        for place, places in routes.items():
+            if place in present:
+                present[place].backends.places = places
+                continue
+            assert service is not None
+            forwarder = await self._listen(service, place, Backends(places))
+            if forwarder is None:
+                refused = True
+            else:
+                present[place] = forwarder
+        if not present:
+            del self._open[key]
+        return Result(_TRY_AGAIN_SECONDS) if refused else None
+
+    async def close(self) -> None:
+        """Stops listening altogether."""
+        for present in self._open.values():
+            for forwarder in present.values():
+                await forwarder.stop()
+        self._open.clear()
+
+    async def _listen(self, service: Obj, place: Frontend, backends: Backends) -> _Forwarder | None:
+        forwarder: _Forwarder
+        if place.protocol == "TCP":
+            forwarder = TcpForwarder(backends)
+        elif place.protocol == "UDP":
+            forwarder = UdpForwarder(backends)
+        else:
+            message = f"{place.protocol} is not forwarded: only TCP and UDP are"
+            await self._recorder.warning(service, "ProtocolNotSupported", message)
+            return None
+        try:
+            await forwarder.start(place.host, place.port)
+        except OSError as error:
+            await self._recorder.warning(service, "FailedToListen", _explain(place, error))
+            return None
+        return forwarder
+
+
+def _explain(place: Frontend, error: OSError) -> str:
+    where = f"{place.host} port {place.port}"
+    if error.errno == errno.EACCES:
+        return (
+            f"cannot listen on {where}: ports below 1024 need more rights; use a higher port, or "
+            "set the system's net.ipv4.ip_unprivileged_port_start"
+        )
+    return f"cannot listen on {where}: {error.strerror or error}"
+
+
+def _service_of(found: Obj) -> tuple[str, ...]:
+    return tuple(str(key) for key in _key_of_slice(found))
+
+
+def _key_of_slice(found: Obj) -> tuple[Key, ...]:
+    title = labels(found).get(SERVICE_LABEL)
+    return (Key(namespace(found), title),) if title else ()

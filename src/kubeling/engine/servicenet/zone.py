@@ -1,0 +1,147 @@
+"""What names in the cluster's domain mean. Pure, as far as caches are.
+
+The names are those of the Kubernetes DNS specification: ``service.namespace.svc.domain``; below a
+headless service its pods by host name (or by their own, as training jobs use them);
+``_port._protocol.service…`` for SRV; ``10-244-1-7.namespace.pod.domain``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kubeling.engine.servicenet.routes import SERVICE_LABEL
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import Obj, labels, name, namespace
+from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
+
+__all__ = ["Answer", "Service", "Zone"]
+
+
+class Service(NamedTuple):
+    """An SRV record: where a port is offered."""
+
+    port: int
+    target: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a name stands for; a name that exists may still have no records of a type."""
+
+    addresses: list[str] = field(default_factory=list)
+    alias: str = ""
+    services: list[Service] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class Zone:
+    """The names of one cluster, answered from the caches of Services and EndpointSlices."""
+
+    def __init__(self, informers: Informers, domain: str) -> None:
+        self.domain = domain.strip(".").lower()
+        self._services = informers.of(SERVICES)
+        self._slices = informers.of(ENDPOINT_SLICES)
+        self._slices.add_index("service", _service_key)
+
+    def holds(self, query: str) -> bool:
+        """Whether the name is the cluster's to answer."""
+        return query == self.domain or query.endswith(f".{self.domain}")
+
+    def lookup(self, query: str) -> Answer | None:
+        """What the name (in lower case, without the last dot) means; ``None`` if nothing."""
+        if query == self.domain:
+            return Answer()
+        parts = query.removesuffix(f".{self.domain}").split(".")
+        match parts:
+            case ["svc"] | ["pod"] | [_, "svc"] | [_, "pod"]:
+                return Answer()
+            case [service, where, "svc"]:
+                return self._service(service, where)
+            case [port, protocol, service, where, "svc"] if port.startswith("_"):
+                return self._port(port[1:], protocol.lstrip("_"), service, where)
+            case [host, service, where, "svc"]:
+                return self._host(host, service, where)
+            case [address, _, "pod"]:
+                return _pod(address)
+        return None
+
+    def _service(self, title: str, where: str) -> Answer | None:
+        service = self._services.get(where, title)
+        if service is None:
+            return None
+        spec = service["spec"]
+        if spec.get("type") == "ExternalName":
+            return Answer(alias=spec["externalName"].rstrip("."))
+        if spec.get("clusterIP") not in (None, "", "None"):
+            return Answer([spec["clusterIP"]])
+        return Answer(sorted({a for _, a, _ in self._endpoints(service)}))
+
+    def _host(self, host: str, title: str, where: str) -> Answer | None:
+        service = self._services.get(where, title)
+        if service is None:
+            return None
+        found = [address for named, address, _ in self._endpoints(service) if host in named]
+        return Answer(sorted(set(found))) if found else None
+
+    def _port(self, port: str, protocol: str, title: str, where: str) -> Answer | None:
+        service = self._services.get(where, title)
+        if service is None:
+            return None
+        base = f"{title}.{where}.svc.{self.domain}"
+        if service["spec"].get("clusterIP") not in (None, "", "None"):
+            wanted = (port, protocol.upper())
+            numbers = [
+                int(p["port"])
+                for p in service["spec"].get("ports") or ()
+                if (p.get("name"), p.get("protocol", "TCP")) == wanted
+            ]
+            if not numbers:
+                return None
+            return Answer(
+                services=[Service(number, base) for number in numbers],
+                extra={base: service["spec"]["clusterIP"]},
+            )
+        answer = Answer()
+        for named, address, ports in self._endpoints(service):
+            target = f"{named[0]}.{base}"
+            for number in ports.get((port, protocol.upper()), ()):
+                answer.services.append(Service(number, target))
+                answer.extra[target] = address
+        return answer if answer.services else None
+
+    def _endpoints(
+        self, service: Obj
+    ) -> Iterator[tuple[list[str], str, dict[tuple[str, str], list[int]]]]:
+        """The ready endpoints: their names (best first), address and ports."""
+        key = f"{namespace(service)}/{name(service)}"
+        for found in self._slices.by_index("service", key):
+            ports: dict[tuple[str, str], list[int]] = {}
+            for port in found.get("ports") or ():
+                pair = (port.get("name") or "", port.get("protocol") or "TCP")
+                ports.setdefault(pair, []).append(int(port["port"]))
+            for endpoint in found.get("endpoints") or ():
+                if not (endpoint.get("conditions") or {}).get("ready", True):
+                    continue
+                for address in endpoint["addresses"]:
+                    yield _names(endpoint, address), address, ports
+
+
+def _names(endpoint: Obj, address: str) -> list[str]:
+    target = endpoint.get("targetRef") or {}
+    candidates = (endpoint.get("hostname"), target.get("name"), address.replace(".", "-"))
+    return [str(candidate).lower() for candidate in candidates if candidate]
+
+
+def _pod(text: str) -> Answer | None:
+    try:
+        return Answer([str(ipaddress.IPv4Address(text.replace("-", ".")))])
+    except ValueError:
+        return None
+
+
+def _service_key(found: Obj) -> tuple[str, ...]:
+    title = labels(found).get(SERVICE_LABEL)
+    return (f"{namespace(found)}/{title}",) if title else ()

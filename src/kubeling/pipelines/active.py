@@ -1,0 +1,86 @@
+"""A run that the controller has in hand: its execution, and what it has not yet done or stored.
+
+Everything here can be thrown away at any moment: it is made again from the Run object, the rows of
+the database and the pods.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeling.artifacts.store import ArtifactStore, local_path
+from kubeling.kube.objects import Obj, name, namespace, uid
+from kubeling.pipelines.execution import Execution, RunFacts
+from kubeling.pipelines.nodes import TaskNode
+from kubeling.pipelines.packages import Package
+from kubeling.pipelines.resources import RunSpec
+from kubeling.pipelines.store import RunRecord
+
+__all__ = ["ActiveRun", "UnusableRun", "store_folder"]
+
+
+class UnusableRun(ValueError):
+    """A run that cannot begin; the message says why and what to do."""
+
+
+class ActiveRun:
+    """A run under way."""
+
+    def __init__(
+        self,
+        run: Obj,
+        spec: RunSpec,
+        package: Package,
+        store: ArtifactStore,
+        record: RunRecord,
+        nodes: dict[str, TaskNode],
+    ) -> None:
+        self.run = run
+        self.package = package
+        self.record = record
+        self.volume_folder = store_folder(store, namespace(run))
+        self.execution = Execution(
+            package.spec, _facts(run, spec, package, self.volume_folder), nodes, record.epoch
+        )
+        self.written_at = float("-inf")
+        self.unwritten = False
+        self.announced: set[str] = {n.path for n in nodes.values() if n.final}
+
+    @property
+    def platform(self) -> dict[str, Any]:
+        return self.package.platform
+
+
+def store_folder(store: ArtifactStore, where: str) -> str:
+    """The part of the store that the pods of a namespace mount."""
+    return str(store.folder / "pipelines" / where)
+
+
+def _facts(run: Obj, spec: RunSpec, package: Package, volume_folder: str) -> RunFacts:
+    pipeline = package.spec.pipeline_info.name
+    root = volume_folder
+    if given := spec.pipeline_root or package.spec.default_pipeline_root:
+        path = local_path(given)
+        if path is None:
+            raise UnusableRun(
+                f'pipeline root "{given}": only folders below {volume_folder} can be used; leave '
+                "the pipeline root out to use the artifact store"
+            )
+        root = str(path)
+        if not path.is_relative_to(volume_folder):
+            raise UnusableRun(f'pipeline root "{given}" is not below {volume_folder}')
+    return RunFacts(
+        uid(run),
+        name(run),
+        namespace(run),
+        spec.display_name or name(run),
+        run["metadata"].get("creationTimestamp", ""),
+        spec.scheduled_at or "",
+        f"{root}/{_segment(pipeline)}/{uid(run)}",
+        spec.parameters,
+        spec.pipeline_root,
+    )
+
+
+def _segment(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text).strip(".") or "pipeline"

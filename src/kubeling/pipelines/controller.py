@@ -1,0 +1,409 @@
+"""The edge of runs: reads the API, lets executions decide, and does what they say.
+
+The order of writes makes a crash harmless. Pods are created first: their names follow from the
+tasks, so creating them again finds them. Then the nodes are stored, then the Run's status is
+written. A pod whose end was stored is never looked at again; one whose end was not is found in the
+API, because pods stay until their Run is deleted, with their logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+from kubeling.artifacts.store import ArtifactError
+from kubeling.component import Context
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    controller_of,
+    deletion_requested,
+    is_owned_by,
+    name,
+    namespace,
+    uid,
+)
+from kubeling.kube.resources import PODS
+from kubeling.pipelines.active import ActiveRun, UnusableRun
+from kubeling.pipelines.cache_lookup import look_up
+from kubeling.pipelines.database import run_store
+from kubeling.pipelines.execution import Actions
+from kubeling.pipelines.executor_io import (
+    OutputsError,
+    attempt_folder,
+    output_folders,
+    read_outputs,
+)
+from kubeling.pipelines.nodes import TaskError, TaskNode
+from kubeling.pipelines.observation import deleted_pod, observe_pod
+from kubeling.pipelines.packages import Package, unwrap
+from kubeling.pipelines.placeholders import PlaceholderError
+from kubeling.pipelines.pods import PodRequest, build_pod, pod_name
+from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
+from kubeling.pipelines.run_state import FINAL, next_record, run_status
+from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
+from kubeling.pipelines.store import RunRecord, RunStore
+
+__all__ = ["RunReconciler", "run_controller"]
+
+WRITE_INTERVAL: Final = 0.25
+_CREATE_AT_ONCE: Final = 16
+_QUOTA_PAUSE: Final = 2.0
+_STOP_NOW: Final = {"spec": {"activeDeadlineSeconds": 1}}
+
+
+def run_controller(context: Context) -> Controller:
+    """The controller of Runs."""
+    reconciler = RunReconciler(context)
+    context.informers.of(PODS).add_handler(reconciler.pod_changed)
+    return Controller("pipeline-run", RUNS, reconciler.reconcile, owns=[PODS], workers=8)
+
+
+class RunReconciler:
+    """Brings Runs forward."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._clock = context.clock
+        self._runs = context.informers.of(RUNS)
+        self._pods = context.informers.of(PODS)
+        self._recorder = context.recorder("pipeline-controller")
+        self._active: dict[str, ActiveRun] = {}
+        self._news: dict[str, dict[str, tuple[Obj, bool]]] = {}
+        self._swept = False
+
+    def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Notes news of a pod for the next reconciliation of its Run."""
+        pod = new or old
+        owner = controller_of(pod) if pod is not None else None
+        if pod is not None and owner is not None and owner["uid"] in self._active:
+            self._news.setdefault(owner["uid"], {})[name(pod)] = (pod, new is None)
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Takes in what happened to one Run and does what follows."""
+        run = self._runs.get(*key)
+        store = await run_store(self._context)
+        await self._sweep(store)
+        if run is None or deletion_requested(run):
+            self._forget_missing()
+            if run is None:
+                await store.close_deleted(*key, self._clock.now())
+            return None
+        if _is_done(run):
+            self._forget(run)
+            return None
+        try:
+            active = self._active.get(uid(run)) or await self._load(run, store)
+            if active.record.epoch < decode_run(run).retries:
+                self._forget(run)
+                active = await self._load(run, store)
+            active.run = run
+            return await self._advance(active, store)
+        except UnusableRun as error:
+            await self._refuse(run, store, str(error))
+            return None
+        except BaseException:
+            # What is in memory may be half-done; what is stored is not.
+            self._forget(run)
+            raise
+
+    # Taking a run in hand.
+
+    async def _load(self, run: Obj, store: RunStore) -> ActiveRun:
+        spec = decode_run(run)
+        package = await _package(spec, store)
+        record, nodes = await store.load(run, package.wrapped, self._clock.now())
+        active = ActiveRun(run, spec, package, self._context.artifacts, record, nodes)
+        self._active[uid(run)] = active
+        pods = {name(pod): (pod, False) for pod in self._pods.owned_by(uid(run))}
+        self._news[uid(run)] = pods
+        await self._find_missing(active, pods)
+        return active
+
+    async def _find_missing(self, active: ActiveRun, pods: dict[str, tuple[Obj, bool]]) -> None:
+        """Looks for pods that ought to be there in the API itself; the cache may lag."""
+        facts = active.execution.facts
+        for node in active.execution.nodes.values():
+            if node.stage != "pod" or node.final or node.pod in pods:
+                continue
+            found = await self._client.find(PODS, node.pod, facts.namespace)
+            if found is not None:
+                pods[node.pod] = (found, False)
+                continue
+            node.stage = "launch" if node.state == "PENDING" else node.stage
+            if node.stage == "pod":
+                error = TaskError(f"pod {node.pod} was deleted", 10)
+                seen = PodSeen(node.path, node.attempt, node.epoch, "Failed", node.pod, error=error)
+                active.execution.advance(self._clock.now(), [seen])
+
+    def _forget(self, run: Obj) -> None:
+        self._active.pop(uid(run), None)
+        self._news.pop(uid(run), None)
+
+    def _forget_missing(self) -> None:
+        alive = {uid(run) for run in self._runs.list()}
+        for key in [key for key in self._active if key not in alive]:
+            self._active.pop(key)
+            self._news.pop(key, None)
+
+    async def _sweep(self, store: RunStore) -> None:
+        """Once: ends the records of runs that were deleted while no controller ran."""
+        if self._swept:
+            return
+        self._swept = True
+        for where, run_name in await store.unfinished():
+            if await self._client.find(RUNS, run_name, where) is None:
+                await store.close_deleted(where, run_name, self._clock.now())
+
+    # One turn.
+
+    async def _advance(self, active: ActiveRun, store: RunStore) -> Result | None:
+        execution = active.execution
+        execution.terminating = decode_run(active.run).terminate
+        seen = await self._look(active)
+        actions = await self._decide(active, store, seen)
+        held_back = await self._launch(active, actions)
+        await self._stop(active, actions)
+        await self._save(active, store)
+        if active.record.state in FINAL:
+            self._forget(active.run)
+            return None
+        return self._next(active, actions, held_back)
+
+    async def _look(self, active: ActiveRun) -> list[Sighting]:
+        news = self._news.get(uid(active.run), {})
+        self._news[uid(active.run)] = {}
+        seen: list[PodSeen] = []
+        for pod, is_gone in news.values():
+            sighting = deleted_pod(pod) if is_gone else observe_pod(pod)
+            node = active.execution.nodes.get(sighting.path) if sighting else None
+            if sighting is not None and node is not None and not node.final:
+                seen.append(sighting)
+        if any(s.phase == "Succeeded" for s in seen):
+            return list(await asyncio.to_thread(self._with_outputs, active, seen))
+        return list(seen)
+
+    def _with_outputs(self, active: ActiveRun, seen: Sequence[PodSeen]) -> list[PodSeen]:
+        return [self._outputs_of(active, s) if s.phase == "Succeeded" else s for s in seen]
+
+    def _outputs_of(self, active: ActiveRun, seen: PodSeen) -> PodSeen:
+        execution = active.execution
+        node = execution.nodes[seen.path]
+        folder = attempt_folder(execution.facts.folder, node)
+        identity = (execution.facts.run_id, seen.path, str(seen.epoch), str(seen.attempt))
+        try:
+            outputs = read_outputs(
+                self._context.artifacts, execution.component_of(node), folder, identity
+            )
+        except OutputsError as error:
+            return _replaced(seen, TaskError(str(error)))
+        return PodSeen(
+            seen.path,
+            seen.attempt,
+            seen.epoch,
+            "Succeeded",
+            seen.pod,
+            outputs,
+            started_at=seen.started_at,
+            finished_at=seen.finished_at,
+        )
+
+    async def _decide(
+        self, active: ActiveRun, store: RunStore, seen: Sequence[Sighting]
+    ) -> Actions:
+        actions = active.execution.advance(self._clock.now(), seen)
+        while actions.look_up:
+            answers = await look_up(
+                store, self._context.artifacts, namespace(active.run), actions.look_up
+            )
+            await self._tell_hits(active, answers)
+            actions = active.execution.advance(self._clock.now(), answers)
+        return actions
+
+    async def _tell_hits(self, active: ActiveRun, answers: Sequence[CacheSeen]) -> None:
+        for answer in answers:
+            if answer.outputs is not None:
+                text = f"Task {answer.path}: {answer.reason}"
+                await self._recorder.normal(active.run, "TaskCached", text)
+
+    # Pods.
+
+    async def _launch(self, active: ActiveRun, actions: Actions) -> bool:
+        """Creates pods; tells whether a quota held some back."""
+        if not actions.launch:
+            return False
+        gate = asyncio.Semaphore(_CREATE_AT_ONCE)
+        try:
+            await asyncio.to_thread(self._make_folders, active, actions.launch)
+        except (ArtifactError, OSError) as error:
+            raise UnusableRun(f"cannot write to the artifact store: {error}") from error
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._create(active, node, gate)) for node in actions.launch]
+        refused = [seen for task in tasks if isinstance(seen := task.result(), PodSeen)]
+        if refused:
+            await self._launch(active, active.execution.advance(self._clock.now(), refused))
+        return any(task.result() is None for task in tasks)
+
+    def _make_folders(self, active: ActiveRun, nodes: Sequence[TaskNode]) -> None:
+        for node in nodes:
+            for folder in output_folders(attempt_folder(active.execution.facts.folder, node)):
+                self._context.artifacts.make_folder(folder)
+
+    async def _create(
+        self, active: ActiveRun, node: TaskNode, gate: asyncio.Semaphore
+    ) -> bool | PodSeen | None:
+        """True: created; a sighting: refused for good; ``None``: not now."""
+        execution = active.execution
+        own_name = pod_name(execution.facts.name, execution.facts.run_id, node)
+        async with gate:
+            try:
+                request = PodRequest(
+                    active.run, execution, node, active.platform, active.volume_folder
+                )
+                pod = await self._client.create(PODS, build_pod(request))
+            except AlreadyExists:
+                await self._adopt(active, own_name)
+            except Forbidden as error:
+                node.message = str(error)
+                execution.changed.add(node.path)
+                return None
+            except (Invalid, BadRequest, PlaceholderError) as error:
+                seen = PodSeen(node.path, node.attempt, node.epoch, "Failed", may_retry=False)
+                return _replaced(seen, TaskError(str(error), 3))
+            else:
+                own_name = name(pod)
+        node.stage, node.pod = "pod", own_name
+        execution.changed.add(node.path)
+        return True
+
+    async def _adopt(self, active: ActiveRun, own_name: str) -> None:
+        """The pod exists: it is ours from before a crash, or a namesake's."""
+        found = await self._client.find(PODS, own_name, namespace(active.run))
+        if found is None or not is_owned_by(found, active.run):
+            raise Conflict(f'pod "{own_name}" exists and belongs to something else')
+        self._news.setdefault(uid(active.run), {}).setdefault(own_name, (found, False))
+
+    async def _stop(self, active: ActiveRun, actions: Actions) -> None:
+        """Stops pods and keeps them, for their logs: a deadline that has passed does that."""
+        for node in actions.stop:
+            if node.message == "stopping":
+                continue
+            node.message = "stopping"
+            try:
+                await self._client.patch(PODS, node.pod, _STOP_NOW, namespace(active.run))
+            except NotFound:
+                continue
+            except Invalid:
+                await self._client.delete(PODS, node.pod, namespace(active.run), missing_ok=True)
+
+    # Storing and telling.
+
+    async def _save(self, active: ActiveRun, store: RunStore) -> None:
+        execution, now = active.execution, self._clock.now()
+        before = active.record
+        record = next_record(before, execution, now)
+        changed = [execution.nodes[path] for path in sorted(execution.changed)]
+        if changed or record != before:
+            await store.save(active.run, changed, record, now)
+            execution.changed.clear()
+            active.record = record
+            active.unwritten = True
+        moved = record.state != (active.run.get("status") or {}).get("state")
+        waited = self._clock.monotonic() - active.written_at
+        if active.unwritten and (moved or waited >= WRITE_INTERVAL):
+            await self._write(active)
+        await self._announce(active, changed, record, before)
+
+    async def _write(self, active: ActiveRun) -> None:
+        run = active.run
+        status = run_status(
+            run.get("status") or {}, active.record, active.execution, uid(run), self._clock.now()
+        )
+        await self._client.patch_status(RUNS, name(run), status, namespace(run))
+        active.written_at = self._clock.monotonic()
+        active.unwritten = False
+
+    async def _announce(
+        self, active: ActiveRun, changed: Sequence[TaskNode], record: RunRecord, before: RunRecord
+    ) -> None:
+        run = active.run
+        for node in changed:
+            if node.state == "FAILED" and node.kind == "container" and node.error is not None:
+                text = f"Task {node.path} failed: {node.error.message}"
+                await self._recorder.warning(run, "TaskFailed", text)
+        if record.state == before.state:
+            return
+        if record.state == "SUCCEEDED":
+            await self._recorder.normal(run, "RunSucceeded", "All tasks have ended")
+        elif record.state == "FAILED":
+            await self._recorder.warning(run, "RunFailed", record.error)
+        elif record.state == "RUNNING":
+            await self._recorder.normal(run, "RunStarted", "The run's tasks begin")
+
+    async def _refuse(self, run: Obj, store: RunStore, message: str) -> None:
+        """Ends a run that cannot begin."""
+        now = self._clock.now()
+        before, _ = await store.load(run, run["spec"].get("pipelineSpec") or {}, now)
+        stamp = now.isoformat().replace("+00:00", "Z")
+        history = [*before.state_history, {"update_time": stamp, "state": "FAILED"}]
+        record = RunRecord("FAILED", message, before.epoch, history, now)
+        await store.save(run, [], record, now)
+        status = run_status(run.get("status") or {}, record, None, uid(run), now)
+        await self._client.patch_status(RUNS, name(run), status, namespace(run))
+        await self._recorder.warning(run, "RunFailed", message)
+        self._forget(run)
+
+    def _next(self, active: ActiveRun, actions: Actions, held_back: bool) -> Result | None:
+        times: list[float] = []
+        if active.unwritten:
+            times.append(WRITE_INTERVAL)
+        if held_back:
+            times.append(_QUOTA_PAUSE)
+        if self._news.get(uid(active.run)):
+            times.append(0.0)
+        if actions.wake_at is not None:
+            wait = (actions.wake_at - self._clock.now()) / dt.timedelta(seconds=1)
+            times.append(max(0.0, wait))
+        return Result(min(times)) if times else None
+
+
+async def _package(spec: RunSpec, store: RunStore) -> Package:
+    """What a Run is to run; raises :class:`UnusableRun`."""
+    document = spec.pipeline_spec
+    if document is None and (reference := spec.pipeline_version_reference) is not None:
+        document = await store.version_spec(reference.pipeline_id, reference.pipeline_version_id)
+        if document is None:
+            raise UnusableRun(
+                f"pipelineVersionReference: Not found: pipeline {reference.pipeline_id} has no "
+                f"version {reference.pipeline_version_id}".rstrip()
+            )
+    elif spec.platform_spec:
+        document = {"pipeline_spec": document, "platform_spec": spec.platform_spec}
+    try:
+        return await asyncio.to_thread(unwrap, document)
+    except ValueError as error:
+        raise UnusableRun(f"the pipeline cannot be run: {error}") from None
+
+
+def _is_done(run: Obj) -> bool:
+    status = run.get("status") or {}
+    return status.get("state") in FINAL and status.get("retries", 0) >= decode_run(run).retries
+
+
+def _replaced(seen: PodSeen, error: TaskError) -> PodSeen:
+    return PodSeen(
+        seen.path,
+        seen.attempt,
+        seen.epoch,
+        "Failed",
+        seen.pod,
+        error=error,
+        started_at=seen.started_at,
+        finished_at=seen.finished_at,
+        may_retry=seen.may_retry,
+    )

@@ -1,0 +1,380 @@
+"""Runs and their tasks in the metadata database.
+
+Each method is one transaction and may be repeated: rows are made from content, so what a crash cut
+off is written again with the same keys.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from kubeling.kube.objects import Obj, name, namespace, parse_time, uid
+from kubeling.pipelines.lineage import Lineage, lineage_of
+from kubeling.pipelines.nodes import Outputs, TaskNode, task_id
+from kubeling.pipelines.resources import decode_run
+from kubeling.pipelines.restarting import restart
+from kubeling.pipelines.tables import (
+    ARTIFACT_TASKS,
+    ARTIFACTS,
+    CACHE,
+    EXPERIMENTS,
+    METRICS,
+    RUNS,
+    TASKS,
+    VERSIONS,
+)
+
+if TYPE_CHECKING:
+    from kubeling.metadata.database import Database
+
+__all__ = ["CacheEntry", "RunRecord", "RunStore", "default_experiment", "ensure_run"]
+
+T = TypeVar("T")
+FINAL_STATES: Final = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+_DEFAULT: Final = "Default"
+_DEFAULT_DESCRIPTION: Final = (
+    "All runs created without specifying an experiment will be grouped here."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What the database says about a run's state."""
+
+    state: str
+    error: str
+    epoch: int
+    state_history: list[dict[str, Any]]
+    finished_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A task whose outputs can be taken."""
+
+    run_id: str
+    task_id: str
+    created_at: dt.datetime
+    outputs: Outputs
+
+
+class RunStore:
+    """The runs' side of the metadata database; safe to use from many tasks at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def load(
+        self, run: Obj, wrapped: Obj, now: dt.datetime
+    ) -> tuple[RunRecord, dict[str, TaskNode]]:
+        """A run's record, made if need be, and its nodes; starts what it has to do again."""
+        run_id, epoch = uid(run), decode_run(run).retries
+
+        def work(connection: sa.Connection) -> tuple[RunRecord, dict[str, TaskNode]]:
+            ensure_run(connection, run, wrapped, now)
+            record = _record(connection, run_id)
+            nodes = _nodes(connection, run_id)
+            if record.epoch < epoch:
+                record = _restart(connection, run, nodes, epoch, now)
+            return record, nodes
+
+        return await self.database.run(work)
+
+    async def save(
+        self, run: Obj, nodes: Sequence[TaskNode], record: RunRecord, now: dt.datetime
+    ) -> None:
+        """Writes changed nodes, what they made, and the run's state."""
+        run_id, where = uid(run), namespace(run)
+        rows = [_task_row(run_id, node) for node in nodes]
+        lineage = lineage_of(run_id, where, nodes, now)
+        cached = [_cache_row(run_id, where, node, now) for node in nodes if _is_cacheable(node)]
+
+        def work(connection: sa.Connection) -> None:
+            _upsert(connection, TASKS, rows)
+            _save_lineage(connection, lineage)
+            _upsert(connection, CACHE, cached)
+            _update_run(connection, run_id, record)
+
+        await self.database.run(work)
+
+    async def cached(self, where: str, fingerprints: Iterable[str]) -> dict[str, CacheEntry]:
+        """Earlier tasks with the given keys."""
+        wanted = list(fingerprints)
+
+        def work(connection: sa.Connection) -> dict[str, CacheEntry]:
+            rows = connection.execute(
+                sa.select(CACHE).where(CACHE.c.namespace == where, CACHE.c.fingerprint.in_(wanted))
+            )
+            return {
+                row.fingerprint: CacheEntry(
+                    row.run_id,
+                    row.task_id,
+                    row.created_at,
+                    msgspec.json.decode(row.outputs, type=Outputs),
+                )
+                for row in rows
+            }
+
+        return await self.database.run(work)
+
+    async def version_spec(self, pipeline_id: str, version_id: str) -> Obj | None:
+        """The spec of an uploaded version, of the latest one if none is named."""
+
+        def work(connection: sa.Connection) -> Obj | None:
+            query = sa.select(VERSIONS.c.pipeline_spec).where(VERSIONS.c.pipeline_id == pipeline_id)
+            if version_id:
+                query = query.where(VERSIONS.c.pipeline_version_id == version_id)
+            query = query.order_by(VERSIONS.c.created_at.desc()).limit(1)
+            found: Obj | None = connection.execute(query).scalar()
+            return found
+
+        return await self.database.run(work)
+
+    async def unfinished(self) -> list[tuple[str, str]]:
+        """Namespace and name of the runs that have not ended."""
+
+        def work(connection: sa.Connection) -> list[tuple[str, str]]:
+            query = sa.select(RUNS.c.namespace, RUNS.c.name).where(
+                RUNS.c.state.not_in(FINAL_STATES)
+            )
+            return [(row.namespace, row.name) for row in connection.execute(query)]
+
+        return await self.database.run(work)
+
+    async def close_deleted(self, where: str, run_name: str, now: dt.datetime) -> None:
+        """Ends the record of a run whose object is gone."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(RUNS)
+                .where(
+                    RUNS.c.namespace == where,
+                    RUNS.c.name == run_name,
+                    RUNS.c.state.not_in(FINAL_STATES),
+                )
+                .values(
+                    state="FAILED",
+                    error="the Run object was deleted",
+                    finished_at=now.replace(tzinfo=None),
+                )
+            )
+
+        await self.database.run(work)
+
+
+def ensure_run(connection: sa.Connection, run: Obj, wrapped: Obj, now: dt.datetime) -> None:
+    """Files a Run object, once; an experiment it does not name is the default one."""
+    run_id = uid(run)
+    if connection.execute(sa.select(RUNS.c.run_id).where(RUNS.c.run_id == run_id)).scalar():
+        return
+    spec = decode_run(run)
+    reference = spec.pipeline_version_reference
+    experiment = spec.experiment_id or default_experiment(connection, now)
+    created = now.replace(tzinfo=None)
+    config = spec.runtime_config
+    connection.execute(
+        sa.insert(RUNS).values(
+            run_id=run_id,
+            namespace=namespace(run),
+            name=name(run),
+            display_name=spec.display_name or name(run),
+            description=spec.description,
+            experiment_id=experiment,
+            pipeline_id=reference.pipeline_id if reference else "",
+            pipeline_version_id=reference.pipeline_version_id if reference else "",
+            recurring_run_id=spec.recurring_run_id,
+            service_account=spec.service_account,
+            storage_state="AVAILABLE",
+            state="PENDING",
+            state_history=[{"update_time": _stamp(now), "state": "PENDING"}],
+            error="",
+            epoch=0,
+            runtime_config=(
+                {"parameters": config.parameters, "pipeline_root": config.pipeline_root}
+                if config
+                else {}
+            ),
+            pipeline_spec=wrapped,
+            created_at=created,
+            scheduled_at=(
+                parse_time(spec.scheduled_at).replace(tzinfo=None) if spec.scheduled_at else None
+            ),
+            finished_at=None,
+        )
+    )
+    connection.execute(
+        sa.update(EXPERIMENTS)
+        .where(EXPERIMENTS.c.experiment_id == experiment)
+        .values(last_run_created_at=created)
+    )
+
+
+def default_experiment(connection: sa.Connection, now: dt.datetime) -> str:
+    """The id of the experiment for runs that name none, made on first use."""
+    query = sa.select(EXPERIMENTS.c.experiment_id).where(
+        EXPERIMENTS.c.display_name == _DEFAULT, EXPERIMENTS.c.namespace == ""
+    )
+    if found := connection.execute(query).scalar():
+        return str(found)
+    own = str(uuid.uuid4())
+    connection.execute(
+        sa.insert(EXPERIMENTS).values(
+            experiment_id=own,
+            namespace="",
+            display_name=_DEFAULT,
+            description=_DEFAULT_DESCRIPTION,
+            storage_state="AVAILABLE",
+            created_at=now.replace(tzinfo=None),
+        )
+    )
+    return own
+
+
+def _record(connection: sa.Connection, run_id: str) -> RunRecord:
+    row = connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).one()
+    finished = row.finished_at.replace(tzinfo=dt.UTC) if row.finished_at else None
+    return RunRecord(row.state, row.error, row.epoch, list(row.state_history), finished)
+
+
+def _nodes(connection: sa.Connection, run_id: str) -> dict[str, TaskNode]:
+    rows = connection.execute(sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id))
+    nodes = (msgspec.json.decode(row.body, type=TaskNode) for row in rows)
+    return {node.path: node for node in nodes}
+
+
+def _restart(
+    connection: sa.Connection, run: Obj, nodes: dict[str, TaskNode], epoch: int, now: dt.datetime
+) -> RunRecord:
+    fresh = restart(nodes.values(), epoch)
+    nodes.update({node.path: node for node in fresh})
+    _upsert(connection, TASKS, [_task_row(uid(run), node) for node in fresh])
+    record = _record(connection, uid(run))
+    history = [*record.state_history, {"update_time": _stamp(now), "state": "RUNNING"}]
+    record = RunRecord("RUNNING", "", epoch, history, None)
+    _update_run(connection, uid(run), record)
+    return record
+
+
+def _update_run(connection: sa.Connection, run_id: str, record: RunRecord) -> None:
+    finished = record.finished_at
+    connection.execute(
+        sa.update(RUNS)
+        .where(RUNS.c.run_id == run_id)
+        .values(
+            state=record.state,
+            error=record.error,
+            epoch=record.epoch,
+            state_history=record.state_history,
+            finished_at=finished.replace(tzinfo=None) if finished else None,
+        )
+    )
+
+
+def _task_row(run_id: str, node: TaskNode) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "path": node.path,
+        "task_id": task_id(run_id, node.path),
+        "name": node.name,
+        "display_name": node.display_name[:255],
+        "kind": node.kind,
+        "state": node.state,
+        "cached": bool(node.cached_from),
+        "pod": node.pod,
+        "created_at": _naive(node.created_at),
+        "started_at": _naive(node.started_at),
+        "finished_at": _naive(node.finished_at),
+        "body": msgspec.json.encode(node),
+    }
+
+
+def _is_cacheable(node: TaskNode) -> bool:
+    return bool(node.fingerprint) and node.state == "SUCCEEDED" and not node.cached_from
+
+
+def _cache_row(run_id: str, where: str, node: TaskNode, now: dt.datetime) -> dict[str, Any]:
+    return {
+        "namespace": where,
+        "fingerprint": node.fingerprint,
+        "run_id": run_id,
+        "task_id": task_id(run_id, node.path),
+        "outputs": msgspec.json.encode(node.outputs),
+        "created_at": now.replace(tzinfo=None),
+    }
+
+
+def _save_lineage(connection: sa.Connection, lineage: Lineage) -> None:
+    _upsert(connection, ARTIFACTS, lineage.artifacts, keep=True)
+    _upsert(connection, ARTIFACT_TASKS, lineage.events, keep=True)
+    _upsert(connection, METRICS, lineage.metrics)
+
+
+def _upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    keep: bool = False,
+) -> None:
+    """Inserts rows; those whose key is there are replaced, or kept."""
+    unique = {tuple(row[c.name] for c in table.primary_key): row for row in rows}
+    if not unique:
+        return
+    statement = _UPSERTS[connection.dialect.name](table, keep)
+    connection.execute(statement, list(unique.values()))
+
+
+def _on_conflict(insert: Callable[[sa.Table], Any]) -> Callable[[sa.Table, bool], Any]:
+    def build(table: sa.Table, keep: bool) -> Any:
+        statement = insert(table)
+        keys = list(table.primary_key)
+        if keep:
+            return statement.on_conflict_do_nothing(index_elements=keys)
+        values = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)
+
+    return build
+
+
+def _mysql(table: sa.Table, keep: bool) -> Any:
+    from sqlalchemy.dialects.mysql import insert
+
+    statement = insert(table)
+    if keep:
+        return statement.prefix_with("IGNORE")
+    values = {c.name: statement.inserted[c.name] for c in table.c if not c.primary_key}
+    return statement.on_duplicate_key_update(**values)
+
+
+def _sqlite(table: sa.Table) -> Any:
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(table)
+
+
+def _postgresql(table: sa.Table) -> Any:
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert(table)
+
+
+_UPSERTS: Final[dict[str, Callable[[sa.Table, bool], Any]]] = {
+    "sqlite": _on_conflict(_sqlite),
+    "postgresql": _on_conflict(_postgresql),
+    "mysql": _mysql,
+}
+
+
+def _naive(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment else None
+
+
+def _stamp(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

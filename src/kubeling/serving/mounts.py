@@ -1,0 +1,149 @@
+"""What is mounted into a component's pods: its models, and the place for its request log."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kubeling.kube import objects
+from kubeling.kube.objects import Obj
+from kubeling.serving.credentials import Access
+from kubeling.serving.names import REQUEST_LOG, SOURCE_VOLUME
+from kubeling.serving.storage.uris import parse_uri
+
+__all__ = ["MAIN_CONTAINER", "add_request_log", "add_storage", "main_container"]
+
+MAIN_CONTAINER: Final = "kserve-container"
+
+_MODELS: Final = "/mnt/models"
+_LOGS: Final = "/mnt/request-log"
+_VOLUME: Final = "kserve-provision-location"
+_INITIALIZER: Final = "kubeling/storage-initializer"
+
+
+def main_container(pod: Obj) -> Obj:
+    """The container that serves: by name, else the first."""
+    containers: list[Obj] = pod["containers"]
+    return next((c for c in containers if c.get("name") == MAIN_CONTAINER), containers[0])
+
+
+def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
+    """The models to provide, with their places in the container."""
+    if several := component.get("storageUris"):
+        return [(entry["uri"], entry.get("mountPath") or _MODELS) for entry in several]
+    model = component.get("model") or {}
+    if uri := model.get("storageUri"):
+        return [(uri, _MODELS)]
+    if path := (model.get("storage") or {}).get("path"):
+        parameters = model["storage"].get("parameters") or {}
+        bucket = parameters.get("bucket", "")
+        scheme = parameters.get("type", "s3")
+        return [(path if "://" in path else f"{scheme}://{bucket}/{path.lstrip('/')}", _MODELS)]
+    for variable in main_container(pod).get("env") or ():
+        if variable["name"] == "STORAGE_URI" and variable.get("value"):
+            return [(variable["value"], _MODELS)]
+    return []
+
+
+def add_storage(pod: Obj, component: Obj, access: Access) -> None:
+    """Provides the component's models: claims are mounted, everything else is fetched first."""
+    fetched: list[tuple[str, str, int]] = []
+    for index, (uri, place) in enumerate(_sources(pod, component)):
+        address = parse_uri(uri)
+        if address.scheme == "pvc":
+            _mount_claim(pod, address.root, address.path, place, index)
+        else:
+            fetched.append((uri, place, index))
+    if not fetched:
+        return
+    arguments: list[str] = []
+    mounts = list(access.mounts)
+    volumes = pod.setdefault("volumes", [])
+    volumes += access.volumes
+    for uri, place, index in fetched:
+        volume = _VOLUME if index == 0 else f"{_VOLUME}-{index}"
+        volumes.append({"name": volume, "emptyDir": {}})
+        mounts.append({"name": volume, "mountPath": place})
+        main = main_container(pod)
+        main["volumeMounts"] = [
+            *(main.get("volumeMounts") or ()),
+            {"name": volume, "mountPath": place, "readOnly": True},
+        ]
+        arguments += [uri, place]
+        _mount_source(uri, index, volumes, mounts)
+    _add_initializer(pod, arguments, list(access.env), mounts)
+
+
+def _add_initializer(pod: Obj, arguments: list[str], env: list[Obj], mounts: list[Obj]) -> None:
+    initializer: Obj = {
+        "name": "storage-initializer",
+        "image": _INITIALIZER,
+        "command": ["python", "-m", "kubeling.serving.storage"],
+        "args": arguments,
+        "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if env:
+        initializer["env"] = env
+    pod["initContainers"] = [initializer, *(pod.get("initContainers") or ())]
+
+
+def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> None:
+    """A model on a claim is mounted where the server looks, not copied."""
+    volume = f"model-claim-{index}"
+    pod.setdefault("volumes", []).append(
+        {"name": volume, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    )
+    mount: Obj = {"name": volume, "mountPath": place, "readOnly": True}
+    if path.strip("/"):
+        mount["subPath"] = path.strip("/")
+    main = main_container(pod)
+    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+
+
+def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -> None:
+    """A model on the node's disk is shown to the initializer at its own path."""
+    address = parse_uri(uri)
+    if address.scheme != "file":
+        return
+    folder = posixpath.dirname(address.path.rstrip("/"))
+    if folder == "/" or any(mount["mountPath"] == folder for mount in mounts):
+        return
+    volume = f"{SOURCE_VOLUME}-{index}"
+    volumes.append({"name": volume, "hostPath": {"path": folder, "type": "Directory"}})
+    mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
+
+
+def add_request_log(isvc: Obj, component: Obj, pod: Obj) -> None:
+    """Where requests are recorded: the ``logger`` field, or the annotation for the service."""
+    built_in = "kubeling.serving.server" in (main_container(pod).get("command") or ())
+    logger: Mapping[str, Any] | None = component.get("logger")
+    annotation = objects.annotations(isvc).get(REQUEST_LOG, "")
+    if logger is None:
+        if not built_in or annotation in ("", "false"):
+            return
+        logger = {"url": "" if annotation == "true" else annotation}
+    url = logger.get("url") or ""
+    main = main_container(pod)
+    place = url if url.startswith(("http://", "https://")) else _LOGS
+    if place == _LOGS:
+        pod.setdefault("volumes", []).append({"name": "request-log", **_log_volume(url)})
+        mount = {"name": "request-log", "mountPath": _LOGS}
+        if url.startswith("pvc://") and (below := parse_uri(url).path.strip("/")):
+            mount["subPath"] = below
+        main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+    if built_in:
+        mode = logger.get("mode") or "all"
+        main["args"] = [*(main.get("args") or ()), f"--request_log={place}", f"--log_mode={mode}"]
+    else:
+        main["env"].append({"name": "REQUEST_LOG", "value": place})
+
+
+def _log_volume(url: str) -> Obj:
+    if not url:
+        return {"emptyDir": {"sizeLimit": "64Mi"}}
+    address = parse_uri(url)
+    if address.scheme == "pvc":
+        return {"persistentVolumeClaim": {"claimName": address.root}}
+    return {"hostPath": {"path": address.path, "type": "DirectoryOrCreate"}}

@@ -1,0 +1,79 @@
+"""Why pods do not come up, in the words a node reports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubeling.kube.objects import Obj
+from kubeling.serving.observation import pod_failure
+
+
+def pod(init: Any = None, main: Any = None, **status: Any) -> Obj:
+    statuses = {
+        "initContainerStatuses": [{"name": "storage-initializer", "state": init or {}}],
+        "containerStatuses": [{"name": "kserve-container", "state": main or {}}],
+    }
+    return {"metadata": {"name": "p"}, "status": {**statuses, **status}}
+
+
+def ended(code: int, message: str = "") -> Obj:
+    return {"terminated": {"exitCode": code, "message": message, "reason": "Error"}}
+
+
+def waits(reason: str, message: str = "") -> Obj:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "message"),
+    [
+        (pod(init=ended(1, "x\ncannot fetch gs://a: no\n")), "ModelLoadFailed", "cannot fetch gs"),
+        (pod(main=ended(1, "boom")), "ModelLoadFailed", "container kserve-container: boom"),
+        (pod(main=ended(137)), "ModelLoadFailed", "exit code 137; see kubectl logs p -c kserve-"),
+        (
+            pod(main=waits("ErrImagePull", "uv pip: no such package")),
+            "RuntimeUnhealthy",
+            "container kserve-container: ErrImagePull: uv pip: no such package",
+        ),
+        (
+            pod(init=waits("ContainerCreating", 'volume "model-source-0": hostPath /x is missing')),
+            "ModelLoadFailed",
+            "hostPath /x is missing; check storageUri",
+        ),
+    ],
+)
+def test_a_failure_is_told_in_the_users_terms(found: Obj, reason: str, message: str) -> None:
+    failure = pod_failure(found)
+    assert failure is not None
+    assert failure.reason == reason
+    assert message in failure.message
+    assert not failure.waiting
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "no cpu left"}]),
+        pod(main=waits("ContainerCreating", "no cpu left")),
+    ],
+)
+def test_what_may_pass_by_itself_is_no_failure_yet(found: Obj) -> None:
+    failure = pod_failure(found)
+    assert failure is not None
+    assert failure.waiting
+    assert failure.message == "no cpu left"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pod(),
+        pod(init=waits("PodInitializing"), main=waits("ContainerCreating")),
+        pod(init=ended(0), main={"running": {}}),
+        pod(main=ended(1), conditions=[{"type": "Ready", "status": "True"}]),
+    ],
+)
+def test_a_pod_on_its_way_has_no_failure(found: Obj) -> None:
+    assert pod_failure(found) is None
