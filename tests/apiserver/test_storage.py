@@ -1,4 +1,4 @@
-"""What the object store guarantees: durability, order, snapshots, and clear words when it cannot."""
+"""What the object store guarantees: durability, order, snapshots, clear words when it cannot."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_newer_store_is_refused_and_left_alone(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StorageTooNew, match="written by a newer release .*: upgrade"):
+    with pytest.raises(StorageTooNew, match=r"written by a newer release .*: upgrade"):
         Store.open(path)
 
 

@@ -383,11 +383,8 @@ async def test_a_service_accounts_token_opens_what_its_roles_allow(kubectl: Kube
         "create", "rolebinding", "bot", "--clusterrole=view", "--serviceaccount=default:bot"
     )
     token = (await kubectl("create", "token", "bot")).strip()
-    minimal = [
-        "--kubeconfig=/dev/null",
-        f"--server={await kubectl('config', 'view', '-o', 'jsonpath={.clusters[0].cluster.server}')}",
-        "--insecure-skip-tls-verify",
-    ]
+    server = await kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
+    minimal = ["--kubeconfig=/dev/null", f"--server={server}", "--insecure-skip-tls-verify"]
     assert await kubectl(*minimal, f"--token={token}", "get", "cm", "-o", "name") == (
         "configmap/kube-root-ca.crt\n"
     )

@@ -127,6 +127,13 @@ def test_credentials_stay_in_their_secrets() -> None:
     assert "AWS_ACCESS_KEY_ID" not in env(pod["containers"][0])
 
 
+def test_the_models_environment_tells_where_its_store_is() -> None:
+    emulator = {"name": "STORAGE_EMULATOR_HOST", "value": "http://gcs:4443"}
+    model = {"storageUri": "gs://b/m", "env": [emulator, {"name": "OTHER", "value": "x"}]}
+    pod = predictor(service(predictor={"sklearn": model}))["spec"]
+    assert pod["initContainers"][0]["env"] == [emulator]
+
+
 def test_a_storage_config_entry_is_referred_to() -> None:
     secret = {"metadata": {"name": "storage-config"}, "data": {"mine": "e30="}}
     found = from_storage_config(secret, "mine", {"bucket": "b"}).env

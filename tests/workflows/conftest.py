@@ -83,6 +83,11 @@ class Cluster:
                     return event.object
         raise AssertionError("the watch ended")
 
+    async def log(self, pod: str) -> str:
+        """What the main container of a pod printed."""
+        chunks = [chunk async for chunk in self.client.logs(pod, "default", container="main")]
+        return b"".join(chunks).decode()
+
     async def gone(self, resource: Resource, within: float = 60) -> None:
         """Waits until there is no object of the resource."""
         async with asyncio.timeout(within):
@@ -105,6 +110,7 @@ async def cluster_in(folder: Path) -> AsyncIterator[Cluster]:
         stack.push_async_callback(engine.end_pods)
         server = ApiServer(
             ApiServerConfig(data),
+            node=engine.node_api,
             admission=dict(COMPONENT.admission()),
             crds=list(COMPONENT.crds()),
         )

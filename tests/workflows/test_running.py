@@ -256,3 +256,39 @@ async def test_controllers_killed_again_and_again_run_every_step_once(tmp_path: 
         assert done["status"]["phase"] == "Succeeded", done["status"]
         runs = sorted((cluster.workspace / "runs").read_text().split(), key=int)
         assert runs == [*map(str, range(12)), "112"]
+
+
+async def test_a_workflow_can_be_given_labels_that_are_computed(cluster: Cluster) -> None:
+    body = script("true")
+    body["spec"]["arguments"] = {"parameters": [{"name": "model", "value": "resnet"}]}
+    body["spec"]["workflowMetadata"] = {
+        "labels": {"team": "vision"},
+        "labelsFrom": {"model": {"expression": "workflow.parameters.model"}},
+    }
+    done = await cluster.run(body)
+    assert done["metadata"]["labels"]["team"] == "vision"
+    assert done["metadata"]["labels"]["model"] == "resnet"
+
+
+async def test_a_step_that_takes_too_long_is_stopped(cluster: Cluster) -> None:
+    done = await cluster.run(script("sleep 600", timeout="1s"))
+    assert done["status"]["phase"] == "Failed"
+    assert done["status"]["message"] == "Step exceeded its deadline"
+
+
+async def test_a_step_that_hands_over_its_result_logs_as_ever(cluster: Cluster) -> None:
+    done = await cluster.run(
+        workflow(
+            {"name": "main", "steps": [
+                [{"name": "say", "template": "say"}],
+                [{"name": "no", "template": "say", "when": "'{{steps.say.outputs.result}}' == ''"}],
+            ]},
+            {"name": "say", "script": {
+                "image": "bash", "command": ["bash"], "source": "echo out; echo err >&2",
+            }},
+        )
+    )  # fmt: skip
+    say = nodes(done)["say"]
+    assert say["outputs"] == {"result": "out", "exitCode": "0"}
+    pods = (await cluster.client.list(PODS, "default")).items
+    assert sorted((await cluster.log(pods[0]["metadata"]["name"])).split()) == ["err", "out"]

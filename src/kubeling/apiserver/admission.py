@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
+from kubeling.apiserver.completion import check_limits, complete_claim, complete_pod
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.quota import QuotaKeeper
 from kubeling.apiserver.records import StoreKey
@@ -20,7 +22,8 @@ __all__ = ["AdmissionChain", "Check"]
 Check = Callable[[Served, Obj, Obj | None, WriteOptions], None]
 """Refuses a write by raising; sees the object as it would be stored."""
 
-_PROTECTED: frozenset[str] = frozenset({"default", "kube-system", "kube-public"})
+_COMPLETIONS: Final = {"/pods": complete_pod, "/persistentvolumeclaims": complete_claim}
+_PROTECTED: Final = frozenset({"default", "kube-system", "kube-public"})
 
 
 class AdmissionChain:
@@ -47,8 +50,8 @@ class AdmissionChain:
         for admission in self._rooms.get(_address(served.resource), ()):
             if admission.default is not None:
                 admission.default(new, _request(served, old, options))
-        if served.storage == "/pods" and old is None:
-            self._account(new)
+        if old is None and (complete := _COMPLETIONS.get(served.storage)) is not None:
+            complete(self._store, new)
 
     def validate(
         self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
@@ -64,6 +67,8 @@ class AdmissionChain:
 
     def check(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """The server's own rules; raises to refuse."""
+        if served.storage == "/pods" and old is None:
+            check_limits(self._store, new)
         for check in self._checks:
             check(served, new, old, options)
 
@@ -106,21 +111,6 @@ class AdmissionChain:
             return
         with self._quota.reserve(served.storage, new, old):
             yield
-
-    def _account(self, pod: Obj) -> None:
-        spec = pod.get("spec")
-        if not isinstance(spec, dict):
-            return
-        name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-        spec["serviceAccountName"] = spec["serviceAccount"] = name
-        namespace = pod["metadata"]["namespace"]
-        if self._store.get(StoreKey("/serviceaccounts", namespace, name)) is None:
-            pod_name = pod["metadata"].get("name", "")
-            why = (
-                f'error looking up service account {namespace}/{name}: serviceaccount "{name}" '
-                "not found"
-            )
-            raise Forbidden.of("", "pods", pod_name, why)
 
 
 def _address(resource: Resource) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ from kubeling.apiserver.requests import (
     WatchAnswer,
     parse_path,
 )
-from kubeling.apiserver.served import Served
+from kubeling.apiserver.served import SUBRESOURCE_VERBS, Served
 from kubeling.apiserver.user import User
 from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.clock import Clock
@@ -95,7 +95,7 @@ class Api:
             ),
         )
         handler = self._handlers.get((served.storage, target.subresource))
-        if not _supports(served, target, verb, handled=handler is not None):
+        if not _supports(served, target, verb):
             raise MethodNotAllowed(
                 f"the server does not allow this method on the requested resource: {verb} "
                 f"{target.plural}"
@@ -126,9 +126,9 @@ class Api:
             raise forbidden(user, wanted)
 
 
-def _supports(served: Served, target: Target, verb: str, *, handled: bool) -> bool:
+def _supports(served: Served, target: Target, verb: str) -> bool:
     if target.subresource:
-        return handled or verb in ("get", "update", "patch")
+        return verb in SUBRESOURCE_VERBS[target.subresource]
     if verb not in served.verbs:
         return False
     if verb in ("create", "list", "deletecollection"):

@@ -10,13 +10,14 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Final, cast
 
+from kubeling.apiserver.jsonpath import compile_path
 from kubeling.apiserver.served import ALL_VERBS, Scale, Served, Shape
 from kubeling.apiserver.strategy import CustomStrategy, GenerationStrategy
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deep_copy, set_condition
 from kubeling.kube.resources import Resource
 
-__all__ = ["CLEANUP", "DefinitionStrategy", "definition_errors", "served_by"]
+__all__ = ["CLEANUP", "DefinitionStrategy", "served_by"]
 
 CLEANUP: Final = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until its objects are gone."""
@@ -36,51 +37,67 @@ class DefinitionStrategy(GenerationStrategy):
         _complete_names(new)
         new["status"] = _status(new, deep_copy(old.get("status") or {}))
 
-    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
-        for field in ("group", "scope"):
-            if new["spec"].get(field) != old["spec"].get(field):
-                value = new["spec"].get(field)
-                yield FieldError(f"spec.{field}", "Invalid value", "field is immutable", value)
-        for field in ("plural", "kind"):
-            if new["spec"]["names"].get(field) != old["spec"]["names"].get(field):
-                value = new["spec"]["names"].get(field)
-                path = f"spec.names.{field}"
-                yield FieldError(path, "Invalid value", "field is immutable", value)
-
-
-def definition_errors(obj: Obj) -> list[FieldError]:
-    """What keeps a definition from being served."""
-    spec = obj.get("spec") or {}
-    names = spec.get("names") or {}
-    errors = [
-        FieldError(f"spec.{path}", "Required value", "")
-        for path, value in (
-            ("group", spec.get("group")),
-            ("scope", spec.get("scope")),
-            ("names.plural", names.get("plural")),
-            ("names.kind", names.get("kind")),
-            ("versions", spec.get("versions")),
-        )
-        if not value
-    ]
-    if errors:
+    def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
+        spec, names = new["spec"], new["spec"].get("names") or {}
+        errors = list(_missing(spec, names))
+        if errors:
+            return errors
+        errors += _name_errors(new, spec, names)
+        errors += _version_errors(spec["versions"])
+        if old is not None:
+            errors += _changes(spec, old["spec"])
         return errors
+
+
+def _missing(spec: Obj, names: Obj) -> Iterable[FieldError]:
+    for path, value in (
+        ("group", spec.get("group")),
+        ("scope", spec.get("scope")),
+        ("names.plural", names.get("plural")),
+        ("names.kind", names.get("kind")),
+        ("versions", spec.get("versions")),
+    ):
+        if not value:
+            yield FieldError(f"spec.{path}", "Required value", "")
+
+
+def _name_errors(definition: Obj, spec: Obj, names: Obj) -> Iterable[FieldError]:
     wanted = f"{names['plural']}.{spec['group']}"
-    name = obj["metadata"].get("name")
+    name = definition["metadata"].get("name")
     if name != wanted:
         message = f'must be spec.names.plural+"."+spec.group: "{wanted}"'
-        errors.append(FieldError("metadata.name", "Invalid value", message, name))
+        yield FieldError("metadata.name", "Invalid value", message, name)
     if spec["scope"] not in ("Namespaced", "Cluster"):
         message = 'supported values: "Cluster", "Namespaced"'
-        errors.append(FieldError("spec.scope", "Unsupported value", message, spec["scope"]))
-    if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
+        yield FieldError("spec.scope", "Unsupported value", message, spec["scope"])
+
+
+def _version_errors(versions: list[Obj]) -> Iterable[FieldError]:
+    if sum(bool(version.get("storage")) for version in versions) != 1:
         message = "must have exactly one version marked as storage version"
-        errors.append(FieldError("spec.versions", "Invalid value", message))
-    for index, version in enumerate(spec["versions"]):
+        yield FieldError("spec.versions", "Invalid value", message)
+    for index, version in enumerate(versions):
+        path = f"spec.versions[{index}]"
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            path = f"spec.versions[{index}].schema.openAPIV3Schema"
-            errors.append(FieldError(path, "Required value", "schemas are required"))
-    return errors
+            yield FieldError(f"{path}.schema.openAPIV3Schema", "Required value", "")
+        for place, column in enumerate(version.get("additionalPrinterColumns") or ()):
+            try:
+                compile_path(column["jsonPath"])
+            except ValueError as error:
+                where = f"{path}.additionalPrinterColumns[{place}].jsonPath"
+                yield FieldError(where, "Invalid value", str(error), column["jsonPath"])
+
+
+def _changes(spec: Obj, before: Obj) -> Iterable[FieldError]:
+    names, names_before = spec["names"], before["names"]
+    for path, value, old in (
+        ("group", spec.get("group"), before.get("group")),
+        ("scope", spec.get("scope"), before.get("scope")),
+        ("names.plural", names.get("plural"), names_before.get("plural")),
+        ("names.kind", names.get("kind"), names_before.get("kind")),
+    ):
+        if value != old:
+            yield FieldError(f"spec.{path}", "Invalid value", "field is immutable", value)
 
 
 def served_by(definition: Obj, shape: Callable[[Obj, Obj], Shape]) -> list[Served]:

@@ -8,29 +8,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from kubeling.apiserver.catalog import Catalog
-from kubeling.apiserver.served import Served
+from kubeling.apiserver.served import SUBRESOURCE_VERBS, Served
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Obj
 
 __all__ = ["Discovery"]
 
-_UPDATE: Final = ("get", "patch", "update")
-_SUBRESOURCE_VERBS: Final = {
-    "status": _UPDATE,
-    "scale": _UPDATE,
-    "resize": _UPDATE,
-    "ephemeralcontainers": _UPDATE,
-    "approval": _UPDATE,
-    "finalize": ("update",),
-    "log": ("get",),
-    "exec": ("create", "get"),
-    "attach": ("create", "get"),
-    "portforward": ("create", "get"),
-    "proxy": ("create", "delete", "get", "patch", "update"),
-    "binding": ("create",),
-    "eviction": ("create",),
-    "token": ("create",),
-}
 _SUBRESOURCE_KINDS: Final = {
     "scale": ("autoscaling", "v1", "Scale"),
     "exec": ("", "v1", "PodExecOptions"),
@@ -163,7 +146,7 @@ def _resources(served: Served) -> Iterable[Obj]:
             "singularName": "",
             "namespaced": resource.namespaced,
             "kind": kind,
-            "verbs": list(_SUBRESOURCE_VERBS.get(subresource, _UPDATE)),
+            "verbs": list(SUBRESOURCE_VERBS[subresource]),
         }
         if (group, version) != (resource.group, resource.version):
             below |= {"group": group, "version": version}
@@ -208,7 +191,7 @@ def _resource_discovery(served: Served) -> Obj:
             {
                 "subresource": subresource,
                 "responseKind": _kind(*_subresource_kind(served, subresource)),
-                "verbs": list(_SUBRESOURCE_VERBS.get(subresource, _UPDATE)),
+                "verbs": list(SUBRESOURCE_VERBS[subresource]),
             }
             for subresource in sorted(served.subresources)
         ]

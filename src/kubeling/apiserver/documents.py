@@ -66,6 +66,8 @@ class OpenApiDocuments:
         self._groups = {}
         for served in self._catalog:
             resource = served.resource
+            if served.definition is None and resource not in _DEFINITIONS:
+                continue
             path = group_path(resource.group, resource.version)
             self._groups.setdefault(path, []).append(served)
         self._tags = {path: _tag(served) for path, served in self._groups.items()}

@@ -19,6 +19,18 @@ class JobStrategy(GenerationStrategy):
 
     default_propagation = "Orphan"
 
+    def prepare_create(self, obj: Obj) -> None:
+        """A Job finds its pods by its own uid, unless it says that it chooses them itself."""
+        spec, metadata = obj["spec"], obj["metadata"]
+        if spec.get("manualSelector"):
+            return
+        owned = {"batch.kubernetes.io/controller-uid": metadata["uid"]}
+        named = {"batch.kubernetes.io/job-name": metadata["name"]}
+        legacy = {"controller-uid": metadata["uid"], "job-name": metadata["name"]}
+        labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
+        labels.update({**owned, **named, **legacy})
+        spec.setdefault("selector", {}).setdefault("matchLabels", {}).update(owned)
+
 
 class PodStrategy(GenerationStrategy):
     """Pods wait for the node agent to stop their containers."""
@@ -119,8 +131,8 @@ class ServiceStrategy(Strategy):
 class BindingStrategy(Strategy):
     """A binding's role cannot be changed, or a right could be widened behind its back."""
 
-    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
-        if new.get("roleRef") != old.get("roleRef"):
+    def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
+        if old is not None and new.get("roleRef") != old.get("roleRef"):
             message = "cannot change roleRef; delete the binding and create it again"
             yield FieldError("roleRef", "Invalid value", message, new.get("roleRef"))
 

@@ -224,7 +224,7 @@ class Registry:
             strategy.prepare_update(new, old)
             if strategy.has_generation and strategy.changed_generation(new, old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        errors = [*meta.immutable_errors(new, old), *strategy.validate_update(new, old)]
+        errors = meta.immutable_errors(new, old)
         if errors:
             raise Invalid.of(resource.group, resource.kind, new["metadata"]["name"], errors)
         if not options.subresource:
@@ -259,7 +259,8 @@ class Registry:
         if old is None or new["metadata"] != old["metadata"]:
             errors += metadata_errors(new, resource)
         if not errors:
-            errors = self._admission.validate(served, new, old, options)
+            errors = [*served.strategy.validate(new, old)]
+            errors += self._admission.validate(served, new, old, options)
         if errors:
             raise Invalid.of(resource.group, resource.kind, name, errors)
 

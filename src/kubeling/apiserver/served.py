@@ -12,7 +12,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["ALL_VERBS", "FreeShape", "Scale", "Served", "Shape"]
+__all__ = ["ALL_VERBS", "SUBRESOURCE_VERBS", "FreeShape", "Scale", "Served", "Shape"]
 
 ALL_VERBS: Final = (
     "create",
@@ -24,6 +24,25 @@ ALL_VERBS: Final = (
     "update",
     "watch",
 )
+
+_UPDATE: Final = ("get", "patch", "update")
+SUBRESOURCE_VERBS: Final[Mapping[str, tuple[str, ...]]] = {
+    "status": _UPDATE,
+    "scale": _UPDATE,
+    "resize": _UPDATE,
+    "ephemeralcontainers": _UPDATE,
+    "approval": _UPDATE,
+    "finalize": ("update",),
+    "log": ("get",),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
+    "proxy": ("create", "delete", "get", "patch", "update"),
+    "binding": ("create",),
+    "eviction": ("create",),
+    "token": ("create",),
+}
+"""What can be done with each subresource, whatever the kind."""
 
 
 class Shape(Protocol):

@@ -15,6 +15,7 @@ from kubeling.apiserver.auth import Authenticator, load_tokens
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.escalation import EscalationCheck
@@ -101,12 +102,12 @@ class ApiServer:
         Raises ``StorageError`` where the data cannot be used and :class:`OSError` where the
         address is taken.
         """
-        self.authority = Authority(self.config.data_dir / "pki")
         self.store = Store.open(
             self.config.data_dir / "objects.db", power_loss_safe=self.config.power_loss_safe
         )
         self.store.start()
         try:
+            self.authority = _authority(self.config.data_dir / "pki")
             await self._serve()
         except BaseException:
             await self.stop()
@@ -128,6 +129,7 @@ class ApiServer:
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
         self._upkeep = Upkeep(self.registry)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
+        await self._upkeep.aggregate()
         self._api = self._handler()
         self.running = True
         self._tasks = [
@@ -230,3 +232,10 @@ class ApiServer:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.store.expire_history()
             await self._upkeep.expire_events()
+
+
+def _authority(folder: Path) -> Authority:
+    try:
+        return Authority(folder)
+    except OSError as error:
+        raise StorageError(f"cannot keep keys in {folder}: {error.strerror}") from error

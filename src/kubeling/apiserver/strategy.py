@@ -35,8 +35,8 @@ class Strategy:
     def prepare_update(self, new: Obj, old: Obj) -> None:
         """Sets what the server decides about a changed object."""
 
-    def validate_update(self, new: Obj, old: Obj) -> Iterable[FieldError]:
-        """Rules between the two states that no schema states."""
+    def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
+        """Rules that no schema states; ``old`` is what ``new`` replaces."""
         return ()
 
     def changed_generation(self, new: Obj, old: Obj) -> bool:

@@ -8,42 +8,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from kubeling.apiserver.columns import BUILTIN_COLUMNS, Cell, Column
+import msgspec
+
+from kubeling.apiserver.columns import AGE, BUILTIN_COLUMNS, NAME, Cell, Column, age_of, shown
 from kubeling.apiserver.jsonpath import compile_path
-from kubeling.kube.durations import human_duration
-from kubeling.kube.objects import Obj, parse_time
+from kubeling.kube.objects import Obj
 
 __all__ = ["IncludeObject", "columns_of", "to_table"]
 
 IncludeObject = Literal["Metadata", "Object", "None"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Age:
-    """A cell that shows how long ago a moment was."""
-
-    find: Callable[[Obj], Any]
-
-    def at(self, obj: Obj, now: dt.datetime) -> str:
-        moment = self.find(obj)
-        if not isinstance(moment, str):
-            return "<unknown>"
-        return human_duration((now - parse_time(moment)).total_seconds())
-
-
 def columns_of(
     group: str, kind: str, printer_columns: Sequence[Mapping[str, Any]] = ()
 ) -> list[Column]:
-    """The columns of a kind: NAME first, AGE last where the kind names none of its own."""
-    name = Column("Name", "string", lambda obj: obj["metadata"].get("name", ""))
+    """The columns of a kind: NAME first, unless the kind shows it in its own way, and AGE."""
     if printer_columns:
-        return [name, *(_printer_column(column) for column in printer_columns)]
-    if found := BUILTIN_COLUMNS.get((group, kind)):
-        return list(found) if kind == "Event" else [name, *found]
-    return [name, Column("Age", "date", lambda obj: obj["metadata"].get("creationTimestamp"))]
+        return [NAME, *(_printer_column(column) for column in printer_columns)]
+    found = BUILTIN_COLUMNS.get((group, kind), (AGE,))
+    named = any(column.name == NAME.name for column in found)
+    return list(found) if named else [NAME, *found]
 
 
 def to_table(
@@ -56,12 +42,8 @@ def to_table(
     header: bool = True,
 ) -> Obj:
     """The objects as a Table; ``metadata`` is that of the list they come from."""
-    cells = [_Age(column.cell) if column.type == "date" else column.cell for column in columns]
     rows = [
-        {
-            "cells": [cell.at(obj, now) if isinstance(cell, _Age) else cell(obj) for cell in cells],
-            **_row_object(obj, include),
-        }
+        {"cells": [column.cell(obj, now) for column in columns], **_row_object(obj, include)}
         for obj in objects
     ]
     return {
@@ -76,8 +58,7 @@ def to_table(
 def _definition(column: Column) -> Obj:
     return {
         "name": column.name,
-        # Ages are rendered here, so clients get text, as from upstream's server.
-        "type": "string" if column.type == "date" else column.type,
+        "type": column.type,
         "format": "name" if column.name == "Name" else "",
         "description": column.description or column.name,
         "priority": column.priority,
@@ -100,24 +81,34 @@ def _row_object(obj: Obj, include: IncludeObject) -> Obj:
 
 
 def _printer_column(column: Mapping[str, Any]) -> Column:
-    find = compile_path(column["jsonPath"])
-    kind = column.get("type", "string")
+    find, kind = compile_path(column["jsonPath"]), column.get("type", "string")
     return Column(
         column["name"],
         kind,
-        find if kind == "date" else _typed(find, kind),
+        _cell(find, kind),
         int(column.get("priority") or 0),
         column.get("description", ""),
     )
 
 
-def _typed(find: Callable[[Obj], Any], kind: str) -> Cell:
-    def cell(obj: Obj) -> Any:
-        value = find(obj)
-        if value is None or kind != "string" or isinstance(value, str):
-            return value
-        if isinstance(value, bool):
-            return str(value).lower()
-        return str(value)
+def _cell(find: Callable[[Obj], Any], kind: str) -> Cell:
+    """What was found, if it is what the column promises; nothing is shown as nothing."""
+    match kind:
+        case "date":
+            return lambda obj, now: None if (found := find(obj)) is None else age_of(found, now)
+        case "integer" | "number":
+            return shown(lambda obj: _number(find(obj)))
+        case "boolean":
+            return shown(lambda obj: found if isinstance(found := find(obj), bool) else None)
+        case _:
+            return shown(lambda obj: _words(find(obj)))
 
-    return cell
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _words(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()

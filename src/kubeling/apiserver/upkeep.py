@@ -65,6 +65,9 @@ class Upkeep:
             await self._do(task, name)
         except ApiError as error:
             log.warning("upkeep (%s %s): %s", task, name, error)
+        except Exception:
+            # One task's defect must not end the others.
+            log.exception("upkeep (%s %s) failed", task, name)
         finally:
             self._under_way.discard((task, name))
             self._wake.set()
@@ -82,7 +85,7 @@ class Upkeep:
             case "namespace":
                 await self._complete_namespace(name)
             case "aggregate":
-                await self._aggregate()
+                await self.aggregate()
             case _:
                 await self._empty(name)
 
@@ -108,7 +111,8 @@ class Upkeep:
 
     # --- cluster roles ---------------------------------------------------------------------
 
-    async def _aggregate(self) -> None:
+    async def aggregate(self) -> None:
+        """Gives every aggregated role the rules of the roles it selects."""
         served = self._served(_CLUSTER_ROLES)
         roles = [record.obj for record in self._registry.store.list(_CLUSTER_ROLES)]
         for role in roles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kubeling.kube.resources import BUILTIN, JOBS, PODS, Resource
+from kubeling.kube.resources import BUILTIN, JOBS, NAMESPACES, PODS, Resource
 
 __all__ = [
     "BY_KIND",
@@ -63,7 +63,7 @@ SECTIONS: Final = (
     Section("/models", "Models", (INFERENCE_SERVICES,)),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
     Section("/registry", "Registry"),
-    Section("/namespaces", "Namespaces", (PROFILES,)),
+    Section("/namespaces", "Namespaces", (NAMESPACES,)),
 )
 PRIMARY: Final = (*(kind for section in SECTIONS for kind in section.kinds), JOBS, PODS)
 

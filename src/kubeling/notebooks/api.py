@@ -43,9 +43,15 @@ class NotebookProxy:
             raise web.HTTPServiceUnavailable(text=_why(notebook, pod), headers={"Retry-After": "2"})
         ports = pod["spec"]["containers"][0].get("ports") or [{"containerPort": PORT}]
         base = f"http://{pod['status']['podIP']}:{ports[0]['containerPort']}"
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._websocket(request, base + request.raw_path)
-        return await self._http(request, base + request.raw_path)
+        websocket = request.headers.get("Upgrade", "").lower() == "websocket"
+        way = self._websocket if websocket else self._http
+        try:
+            return await way(request, base + request.raw_path)
+        except aiohttp.ClientConnectorError:
+            raise web.HTTPServiceUnavailable(
+                text="The notebook does not answer yet; try again in a moment.",
+                headers={"Retry-After": "2"},
+            ) from None
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

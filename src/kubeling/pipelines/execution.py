@@ -152,7 +152,7 @@ class Execution:
                     self._take_pod(node, sighting)
 
     def _take_cache(self, node: TaskNode, seen: CacheSeen) -> None:
-        node.message = seen.reason
+        node.cache = seen.reason
         if seen.outputs is None:
             node.stage = "launch"
             self._touch(node)
@@ -168,8 +168,7 @@ class Execution:
         node.stage = "pod"
         node.pod = seen.pod
         node.started_at = seen.started_at or node.started_at
-        if seen.waiting != node.message and not node.cached_from:
-            node.message = seen.waiting
+        node.message = seen.waiting
         self._touch(node)
         match seen.phase:
             case "Running":

@@ -80,7 +80,8 @@ class TaskNode(msgspec.Struct, omit_defaults=True):
     """A task, an iteration of a loop, or the run itself (whose path is empty).
 
     ``path`` is the way through the DAGs to it: ``loop/0/train``. ``epoch`` counts how often the run
-    was sent back to work; with ``attempt`` it makes names of pods unique.
+    was sent back to work; with ``attempt`` it makes names of pods unique. ``cache`` says in words
+    why the cache had an answer, or none.
     """
 
     path: str
@@ -99,6 +100,7 @@ class TaskNode(msgspec.Struct, omit_defaults=True):
     items: list[Any] | None = None
     fingerprint: str = ""
     cached_from: str = ""
+    cache: str = ""
     message: str = ""
     error: TaskError | None = None
     pod: str = ""

@@ -14,11 +14,14 @@ from kubeling.component import Context
 from kubeling.metadata.database import Database
 from kubeling.registry.entities import ENTITIES, Entity
 from kubeling.registry.errors import BadRequest, RegistryError
+from kubeling.registry.filters import parse_filter
 from kubeling.registry.store import Page, Parent, RegistryStore
 
 __all__ = ["PREFIX", "routes"]
 
 PREFIX = "/api/model_registry/v1alpha3"
+_PREFIXES = (PREFIX, "/api/model_registry/v1")
+"""The paths of the client's releases up to 0.3.9, and of those after it."""
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,14 +33,14 @@ class RegistryApi:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self, prefix: str) -> list[web.AbstractRouteDef]:
         """All paths; an artifact's kind is a path of its own as well."""
         found: list[web.AbstractRouteDef] = []
         for entity in ENTITIES.values():
             if entity.singular != "serve_model":
-                found += self._collection(entity, entity.singular, entity.plural)
+                found += self._collection(prefix, entity, entity.singular, entity.plural)
         found += self._collection(
-            ENTITIES["artifact"], "model_artifact", "model_artifacts", "model-artifact"
+            prefix, ENTITIES["artifact"], "model_artifact", "model_artifacts", "model-artifact"
         )
         for parent, path, child in (
             ("registered_model", "versions", "model_version"),
@@ -47,11 +50,11 @@ class RegistryApi:
             ("experiment", "experiment_runs", "experiment_run"),
             ("experiment_run", "artifacts", "artifact"),
         ):
-            base = f"{PREFIX}/{ENTITIES[parent].plural}/{{id}}/{path}"
+            base = f"{prefix}/{ENTITIES[parent].plural}/{{id}}/{path}"
             found.append(web.get(base, self._list(ENTITIES[child], parent)))
             found.append(web.post(base, self._create(ENTITIES[child], parent)))
-        run = f"{PREFIX}/experiment_runs/{{id}}/metric_history"
-        service = f"{PREFIX}/inference_services/{{id}}"
+        run = f"{prefix}/experiment_runs/{{id}}/metric_history"
+        service = f"{prefix}/inference_services/{{id}}"
         return [
             *found,
             web.get(run, _guarded(self._metric_history)),
@@ -60,13 +63,13 @@ class RegistryApi:
         ]
 
     def _collection(
-        self, entity: Entity, singular: str, plural: str, artifact_type: str = ""
+        self, prefix: str, entity: Entity, singular: str, plural: str, artifact_type: str = ""
     ) -> list[web.AbstractRouteDef]:
-        one = f"{PREFIX}/{plural}/{{id}}"
+        one = f"{prefix}/{plural}/{{id}}"
         return [
-            web.get(f"{PREFIX}/{singular}", self._find(entity, artifact_type)),
-            web.get(f"{PREFIX}/{plural}", self._list(entity, "", artifact_type)),
-            web.post(f"{PREFIX}/{plural}", self._create(entity, "", artifact_type)),
+            web.get(f"{prefix}/{singular}", self._find(entity, artifact_type)),
+            web.get(f"{prefix}/{plural}", self._list(entity, "", artifact_type)),
+            web.post(f"{prefix}/{plural}", self._create(entity, "", artifact_type)),
             web.get(one, self._get(entity, artifact_type)),
             web.patch(one, self._update(entity)),
         ]
@@ -99,8 +102,8 @@ class RegistryApi:
         async def list_(request: web.Request) -> web.Response:
             page, query = _page(request), request.query
             wanted = artifact_type or query.get("artifactType", "")
-            if query.get("filterQuery"):
-                raise BadRequest("filterQuery is not supported yet; use name or externalId")
+            wanted_by = query.get("filterQuery", "").strip()
+            predicate = parse_filter(wanted_by) if wanted_by else None
 
             def work(store: RegistryStore) -> tuple[list[dict[str, Any]], bool]:
                 owner = self._owner(store, parent, request)
@@ -111,6 +114,7 @@ class RegistryApi:
                     artifact_type=wanted,
                     name=query.get("name", ""),
                     external_id=query.get("externalId", ""),
+                    predicate=predicate,
                 )
 
             items, more = await self._run(work)
@@ -133,9 +137,10 @@ class RegistryApi:
 
             def work(store: RegistryStore) -> dict[str, Any]:
                 owner = self._owner(store, parent, request)
-                if parent and entity.singular == "artifact" and body.get("id"):
-                    return store.update(entity, str(body["id"]), body)
-                made = store.create(entity, body, owner)
+                if (known := _known(store, entity, owner, body)) is not None:
+                    made = store.update(entity, known, body)
+                else:
+                    made = store.create(entity, body, owner)
                 if parent == "experiment_run" and body.get("artifactType") == "metric":
                     store.record_metrics(request.match_info["id"], made)
                 return made
@@ -187,7 +192,23 @@ class RegistryApi:
 
 def routes(context: Context) -> list[web.AbstractRouteDef]:
     """The registry's routes."""
-    return RegistryApi(context).routes()
+    api = RegistryApi(context)
+    return [route for prefix in _PREFIXES for route in api.routes(prefix)]
+
+
+def _known(
+    store: RegistryStore, entity: Entity, owner: Parent | None, body: dict[str, Any]
+) -> str | None:
+    """The id of the artifact a body changes: the one it names; of a run, the one of its name."""
+    if owner is None or entity.singular != "artifact":
+        return None
+    if body.get("id"):
+        return str(body["id"])
+    if owner.kind != "experiment_run" or not body.get("name"):
+        return None
+    kind = str(body.get("artifactType", ""))
+    found, _ = store.page(entity, Page(1), parent=owner, artifact_type=kind, name=body["name"])
+    return str(found[0]["id"]) if found else None
 
 
 def _guarded(handler: Handler) -> Handler:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from kubeling.registry.entities import ARTIFACT_TYPES, ENTITIES, Entity
 from kubeling.registry.errors import BadRequest, Conflict, NotFound
+from kubeling.registry.filters import Predicate
 from kubeling.registry.tables import ENTITIES as TABLE
 from kubeling.registry.tables import METRIC_HISTORY
 
@@ -86,6 +88,7 @@ class RegistryStore:
         artifact_type: str = "",
         name: str = "",
         external_id: str = "",
+        predicate: Predicate | None = None,
     ) -> tuple[list[Body], bool]:
         """A page of entities, and whether there are more."""
         order = _ORDERS.get(page.order_by)
@@ -103,9 +106,13 @@ class RegistryStore:
                 query = query.where(column == value)
         size = min(max(page.size, 1), _MAX_PAGE)
         by = (order.desc(), TABLE.c.id.desc()) if page.descending else (order, TABLE.c.id)
-        rows = self._connection.execute(
-            query.order_by(*by).offset(page.offset).limit(size + 1)
-        ).all()
+        query = query.order_by(*by)
+        if predicate is not None:
+            shown = map(_shown, self._connection.execute(query))
+            held = filter(predicate, shown)
+            items = list(islice(held, page.offset, page.offset + size + 1))
+            return items[:size], len(items) > size
+        rows = self._connection.execute(query.offset(page.offset).limit(size + 1)).all()
         return [_shown(row) for row in rows[:size]], len(rows) > size
 
     def create(self, entity: Entity, body: Body, parent: Parent | None = None) -> Body:
@@ -134,7 +141,7 @@ class RegistryStore:
             with self._connection.begin_nested():
                 done = self._connection.execute(sa.insert(TABLE).values(values))
         except sa.exc.IntegrityError:
-            raise Conflict(f'a {entity.title} named "{content["name"]}" exists already') from None
+            raise Conflict(f'{entity.title} named "{content["name"]}" exists already') from None
         key = done.inserted_primary_key
         assert key is not None
         return self.get(entity, str(key[0]))

@@ -20,6 +20,7 @@ _MODELS: Final = "/mnt/models"
 _LOGS: Final = "/mnt/request-log"
 _VOLUME: Final = "kserve-provision-location"
 _INITIALIZER: Final = "kubeling/storage-initializer"
+_STORAGE_VARIABLES: Final = ("AWS_", "S3_", "GOOGLE_", "STORAGE_")
 
 
 def main_container(pod: Obj) -> Obj:
@@ -72,7 +73,12 @@ def add_storage(pod: Obj, component: Obj, access: Access) -> None:
         ]
         arguments += [uri, place]
         _mount_source(uri, index, volumes, mounts)
-    _add_initializer(pod, arguments, list(access.env), mounts)
+    _add_initializer(pod, arguments, [*access.env, *_storage_env(main_container(pod))], mounts)
+
+
+def _storage_env(container: Obj) -> list[Obj]:
+    """What the model's own environment says about storage holds for fetching it, too."""
+    return [v for v in container.get("env") or () if v["name"].startswith(_STORAGE_VARIABLES)]
 
 
 def _add_initializer(pod: Obj, arguments: list[str], env: list[Obj], mounts: list[Obj]) -> None:

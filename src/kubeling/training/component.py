@@ -27,9 +27,9 @@ def _admission() -> Mapping[Resource, Admission]:
 
 
 def _objects() -> list[Obj]:
-    from kubeling.training.runtimes import builtin_runtimes
+    from kubeling.training.runtimes import builtin_runtimes, public_version
 
-    return builtin_runtimes()
+    return [*public_version(), *builtin_runtimes()]
 
 
 def _controllers(context: Context) -> list[Controller]:

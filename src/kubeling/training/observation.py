@@ -9,7 +9,16 @@ from typing import Final
 from kubeling.kube.objects import Obj, deletion_requested, name
 from kubeling.training.job import Progress, Replica, TrainingJob
 
-__all__ = ["Failure", "failure_of", "in_place", "phase", "progress", "restart_count", "waiting_for"]
+__all__ = [
+    "Failure",
+    "failure_of",
+    "first_failure",
+    "in_place",
+    "phase",
+    "progress",
+    "restart_count",
+    "waiting_for",
+]
 
 RETRYABLE_EXIT_CODE: Final = 128
 """From here on an exit code stands for a signal, so for trouble from outside."""
@@ -70,7 +79,8 @@ def failure_of(job: TrainingJob, replica: Replica, pod: Obj) -> Failure | None:
     """The failure of a pod, if it failed."""
     if phase(pod) != "Failed" or deletion_requested(pod):
         return None
-    code = _exit_code(pod, job.kind.container)
+    ended = _ended(pod, job.kind.container)
+    code = None if ended.get("exitCode") is None else int(ended["exitCode"])
     match job.restart_policy(replica.type):
         case "ExitCode":
             # Without a code the pod never ran to its end: it was evicted or lost with its node.
@@ -80,8 +90,20 @@ def failure_of(job: TrainingJob, replica: Replica, pod: Obj) -> Failure | None:
         case _:
             retryable = False
     status = pod.get("status") or {}
-    reason = str(status.get("message") or status.get("reason") or "")
+    reason = _last_line(ended) or str(status.get("message") or status.get("reason") or "")
     return Failure(pod, replica, code, reason, retryable)
+
+
+def first_failure(pods: Iterable[Obj]) -> str:
+    """How the first failed pod ended, in words; empty if none failed."""
+    for pod in sorted(pods, key=name):
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            ended = (status.get("state") or {}).get("terminated") or {}
+            if phase(pod) == "Failed" and ended.get("exitCode"):
+                said = _last_line(ended)
+                text = f"pod {name(pod)} failed with exit code {ended['exitCode']}"
+                return f"{text} ({said})" if said else text
+    return ""
 
 
 def restart_count(job: TrainingJob, placed: dict[Replica, Obj]) -> int:
@@ -129,10 +151,16 @@ def _sentence(state: Obj) -> str:
     return ": ".join(part for part in (state.get("reason"), state.get("message")) if part)
 
 
-def _exit_code(pod: Obj, container: str) -> int | None:
+def _ended(pod: Obj, container: str) -> Obj:
+    """How a container ended, empty if it did not."""
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status.get("name") == container:
-            ended = (status.get("state") or {}).get("terminated") or {}
-            code = ended.get("exitCode")
-            return None if code is None else int(code)
-    return None
+            ended: Obj = (status.get("state") or {}).get("terminated") or {}
+            return ended
+    return {}
+
+
+def _last_line(ended: Obj) -> str:
+    """The last thing a container said, which for a Python program is the exception."""
+    lines = str(ended.get("message") or "").strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -27,6 +27,9 @@ def pod(job: TrainingJob, replica: Replica) -> Obj:
     scheduling = job.run_policy.scheduling_policy
     if scheduling is not None and scheduling.priority_class:
         content.setdefault("priorityClassName", scheduling.priority_class)
+    for container in content.get("containers") or ():
+        # A failure is then told with the end of the log, in the pod and so in the job.
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     _add_environment(job, content, job.kind.environment(job, replica))
     return new_object(
         PODS,

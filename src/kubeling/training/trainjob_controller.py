@@ -171,7 +171,8 @@ class TrainJobReconciler:
     ) -> Result | None:
         now = self._clock.now()
         wanted = {group.name: group.replicas for group in groups}
-        status = status_of(train_job, wanted, jobs, now)
+        pods = self._pods.by_index("jobset", _jobset_key(namespace(train_job), name(train_job)))
+        status = status_of(train_job, wanted, jobs, now, pods)
         ended = has_ended({**train_job, "status": status})
         if status != (train_job.get("status") or {}):
             await self._client.replace_status(TRAIN_JOBS, {**train_job, "status": status})
@@ -179,7 +180,7 @@ class TrainJobReconciler:
         if ended:
             await self._stop(jobs)
             return None
-        await self._tell_waiting(train_job)
+        await self._tell_waiting(train_job, pods)
         left = deadline_left(train_job, now)
         return None if left is None else Result(max(left, 0.01))
 
@@ -200,8 +201,7 @@ class TrainJobReconciler:
                 train_job, "Warning" if bad else "Normal", entry["reason"], entry["message"]
             )
 
-    async def _tell_waiting(self, train_job: Obj) -> None:
-        pods = self._pods.by_index("jobset", _jobset_key(namespace(train_job), name(train_job)))
+    async def _tell_waiting(self, train_job: Obj, pods: list[Obj]) -> None:
         waiting = observation.waiting_for(pods)
         if waiting and self._waiting.get(key_of(train_job)) != waiting:
             await self._recorder.warning(train_job, "PodsWaiting", waiting)

@@ -105,6 +105,8 @@ def _job(train_job: Obj, replicated: ReplicatedJob, index: int, place: int, tota
     pod = template.setdefault("spec", {})
     pod.setdefault("restartPolicy", "Never")
     pod["subdomain"] = name(train_job)
+    for container in pod.get("containers") or ():
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     return new_object(
         JOBS,
         own,

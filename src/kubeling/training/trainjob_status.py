@@ -20,6 +20,7 @@ from kubeling.kube.objects import (
     remove_condition,
     set_condition,
 )
+from kubeling.training.observation import first_failure
 from kubeling.training.trainjob_render import REPLICATED_JOB
 
 __all__ = ["NOT_SUPPORTED", "deadline_left", "failed_status", "has_ended", "status_of"]
@@ -35,9 +36,16 @@ def has_ended(train_job: Obj) -> bool:
 
 
 def status_of(
-    train_job: Obj, wanted: Mapping[str, int], jobs: Sequence[Obj], now: dt.datetime
+    train_job: Obj,
+    wanted: Mapping[str, int],
+    jobs: Sequence[Obj],
+    now: dt.datetime,
+    pods: Sequence[Obj] = (),
 ) -> Obj:
-    """The status; ``wanted`` names the replicated jobs and how many Jobs each has."""
+    """The status; ``wanted`` names the replicated jobs and how many Jobs each has.
+
+    ``pods`` only add to the words in which a failure is told.
+    """
     status: Obj = deep_copy(train_job.get("status") or {})
     if _lacks_runtime(train_job):
         remove_condition(status, ["Failed"])
@@ -46,6 +54,8 @@ def status_of(
     failed = next((job for job in jobs if is_condition_true(job, "Failed")), None)
     if failed is not None:
         why = f"job {name(failed)} failed: {_failure(failed)}"
+        if details := first_failure(pods):
+            why = f"{why}; {details}"
         set_condition(status, "Failed", True, reason="FailedJobs", message=why, now=now)
     elif jobs and sum(is_condition_true(job, "Complete") for job in jobs) >= sum(wanted.values()):
         text = "all jobs completed successfully"

@@ -138,6 +138,9 @@ def _add_to_template(template: Obj, addition: Addition) -> None:
     if addition.annotations:
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **addition.annotations}
     spec = template["spec"]
+    for container in spec["containers"]:
+        # A failed trial is then told with the end of its log.
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     primary = _primary(spec["containers"], addition.container)
     if primary is None:
         return

@@ -283,5 +283,6 @@ def _containers_ends(pod: Obj | None) -> str:
         ended_state = (entry.get("state") or {}).get("terminated") or {}
         if ended_state.get("exitCode"):
             text = f"container {entry['name']} exited with code {ended_state['exitCode']}"
-            ends.append(f"{text}: {ended_state['message']}" if ended_state.get("message") else text)
+            said = str(ended_state.get("message") or "").strip().splitlines()
+            ends.append(f"{text}: {said[-1].strip()}" if said else text)
     return "; ".join(ends)

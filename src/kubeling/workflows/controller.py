@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -40,11 +41,14 @@ from kubeling.workflows.resources import (
     WORKFLOWS,
 )
 from kubeling.workflows.run import Run
+from kubeling.workflows.scope import Unresolved
 from kubeling.workflows.specs import claim_name
 from kubeling.workflows.store import fetch_stored, store_of
 from kubeling.workflows.templates import Missing
 
 __all__ = ["WorkflowReconciler", "controllers"]
+
+log = logging.getLogger(__name__)
 
 _RETRY_QUOTA: Final = 2.0
 _CREATE_AT_ONCE: Final = 16
@@ -212,9 +216,13 @@ class WorkflowReconciler:
 
     async def _create_pods(self, run: Run) -> None:
         gate = asyncio.Semaphore(_CREATE_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            for pod_name in list(run.todo.create):
-                group.create_task(self._create_pod(run, pod_name, gate))
+        results = await asyncio.gather(
+            *(self._create_pod(run, pod_name, gate) for pod_name in list(run.todo.create)),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _create_pod(self, run: Run, pod_name: str, gate: asyncio.Semaphore) -> None:
         pod = run.todo.create[pod_name]
@@ -268,9 +276,11 @@ class WorkflowReconciler:
     async def _announce(self, run: Run) -> None:
         """Tells the new phase in the labels tools select by, and as an event."""
         workflow, phase = run.workflow, run.execution.phase
-        labels = {LABEL_PHASE: phase, LABEL_COMPLETED: str(run.execution.finished).lower()}
+        metadata: Obj = _metadata(run) if phase == "Running" else {"labels": {}}
+        metadata["labels"][LABEL_PHASE] = phase
+        metadata["labels"][LABEL_COMPLETED] = str(run.execution.finished).lower()
         written = await self._client.patch(
-            WORKFLOWS, name(workflow), {"metadata": {"labels": labels}}, namespace(workflow)
+            WORKFLOWS, name(workflow), {"metadata": metadata}, namespace(workflow)
         )
         run.wrote(written)
         if phase == "Running":
@@ -293,3 +303,12 @@ class WorkflowReconciler:
         if due is not None:
             times.append(max(0.0, (due - self._clock.now()) / dt.timedelta(seconds=1)))
         return Result(min(times)) if times else None
+
+
+def _metadata(run: Run) -> Obj:
+    """The Workflow's own labels and annotations; a mistake in them stops nothing."""
+    try:
+        return run.execution.metadata
+    except Unresolved as problem:
+        log.warning("workflow %s: workflowMetadata: %s", name(run.workflow), problem)
+        return {"labels": {}}

@@ -80,6 +80,18 @@ class Execution(Ledger):
         return self.phase in ("Succeeded", "Failed", "Error")
 
     @property
+    def metadata(self) -> Obj:
+        """Labels and annotations the spec wants on the Workflow, computed."""
+        wanted = self.spec.get("workflowMetadata") or {}
+        labels: Obj = self.globals.render(wanted.get("labels") or {})
+        for name, source in (wanted.get("labelsFrom") or {}).items():
+            labels[name] = parameter_text(self.globals.evaluate(source.get("expression") or ""))
+        return {
+            "labels": labels,
+            "annotations": self.globals.render(wanted.get("annotations") or {}),
+        }
+
+    @property
     def wake_at(self) -> dt.datetime | None:
         """When something is due even if nothing happens."""
         return self._timers[0][0] if self._timers else None
@@ -195,6 +207,8 @@ class Execution(Ledger):
     def _observe(self, seen: PodObservation) -> None:
         node = self.nodes.get(seen.node_id)
         if node is None or is_fulfilled(node) or node.type != "Pod":
+            if seen.phase not in ("Pending", "Running"):
+                self._active.discard(seen.node_id)
             return
         if seen.phase in ("Pending", "Running"):
             self._progress_of_pod(node, seen)
@@ -249,9 +263,7 @@ class Execution(Ledger):
         self._reset()
         self.recount()
         for seen in self._seen.values():
-            node = self.nodes.get(seen.node_id)
-            if node is not None and node.type == "Pod":
-                self._take_up(node, seen)
+            self._take_up(seen)
         if not self.started_at:
             self.phase = "Running"
             self.started_at = self.stamp()
@@ -268,10 +280,14 @@ class Execution(Ledger):
         RootFrame(self).open()
         self._settle()
 
-    def _take_up(self, node: Node, seen: PodObservation) -> None:
-        if not is_fulfilled(node):
-            self._active.add(node.id)
-        elif seen.phase in ("Pending", "Running") and is_failed(node):
+    def _take_up(self, seen: PodObservation) -> None:
+        """Counts a pod that is there already, even if its node was never written."""
+        if seen.phase not in ("Pending", "Running"):
+            return
+        node = self.nodes.get(seen.node_id)
+        if node is None or not is_fulfilled(node):
+            self._active.add(seen.node_id)
+        elif is_failed(node):
             self._actions.stop.add(seen.pod)
 
     def _watch_limits(self) -> None:
@@ -403,6 +419,7 @@ class Execution(Ledger):
         template = msgspec.convert(raw, Template)
         self._declared[node.id] = template.outputs
         self._active.add(node.id)
+        self._watch_timeout(node, template)
         seen = self._seen.get(node.id)
         if seen is not None:
             self._observe(seen)
@@ -422,10 +439,6 @@ class Execution(Ledger):
         )
         pod = build_pod(request)
         self._actions.create[pod["metadata"]["name"]] = pod
-        if template.timeout:
-            seconds = parse_duration(template.timeout)
-            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
-            self.at(due, lambda: self._expire(node))
 
     def _rendered(self, node: Node, resolved: Resolved, scope: Scope) -> Obj:
         for artifact in (resolved.template.outputs or Outputs()).artifacts:
@@ -438,6 +451,12 @@ class Execution(Ledger):
         kept = {key: value for key, value in resolved.raw.items() if key != "inputs"}
         rendered: Obj = scope.render(kept)
         return rendered
+
+    def _watch_timeout(self, node: Node, template: Template) -> None:
+        if template.timeout:
+            seconds = parse_duration(template.timeout)
+            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
+            self.at(due, lambda: self._expire(node))
 
     def _expire(self, node: Node) -> None:
         if not is_fulfilled(node):

@@ -17,7 +17,7 @@ from kubeling.engine.servicenet.dns import DnsServer, dns_sockets
 from kubeling.engine.servicenet.proxy import ServiceProxy
 from kubeling.engine.servicenet.zone import Zone
 from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Obj, new_object
+from kubeling.kube.objects import Key, Obj, new_object
 from kubeling.kube.resources import ENDPOINT_SLICES, EVENTS, SERVICES
 
 HERE = "127.0.0.1"
@@ -136,11 +136,30 @@ async def test_an_address_that_cannot_be_used_is_an_event(context: Context) -> N
         ports = [{"port": 80, "nodePort": taken.getsockname()[1]}]
         async with forwarding(context):
             await context.client.create(SERVICES, service(type="NodePort", ports=ports))
+            await context.client.create(ENDPOINT_SLICES, endpoint_slice("web", endpoint()))
             async with asyncio.timeout(5):
                 async for event in context.client.watch(EVENTS, "default"):
                     if str(taken.getsockname()[1]) in event.object["message"]:
                         break
             assert event.object["reason"] == "FailedToListen"
+
+
+async def test_a_service_without_pods_refuses_connections(context: Context) -> None:
+    alive = await echo_server(b"alive")
+    node_port = free_port()
+    ports = [{"port": 80, "nodePort": node_port}]
+    async with forwarding(context) as proxy:
+        await context.client.create(SERVICES, service(type="NodePort", ports=ports))
+        made = endpoint_slice("web", endpoint(), port=port_of(alive))
+        await context.client.create(ENDPOINT_SLICES, made)
+        await listening(node_port)
+        await context.client.delete(ENDPOINT_SLICES, "web", "default")
+        async with asyncio.timeout(5):
+            while context.informers.of(ENDPOINT_SLICES).get("default", "web") is not None:
+                await asyncio.sleep(0)
+        await proxy.reconcile(Key("default", "web"))
+        with pytest.raises(ConnectionRefusedError):
+            await ask(node_port)
 
 
 async def query(address: tuple[str, int], name: str, kind: str = "A") -> DNSRecord:

@@ -174,6 +174,10 @@ async def canary(session: Session) -> str:
 async def monitor(session: Session) -> str:
     """Compares the recorded requests with the training data, in a Job."""
     job = session.manifest("drift-check.yaml")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    path = f"v1/models/{MODEL}/requests"
+    revisions = sorted(session.facts["traffic"])
+    container["args"] = [f"--log=http://{revision}/{path}" for revision in revisions]
     await session.renew(job)
     name = job["metadata"]["name"]
     ended = ("Complete", "Failed")

@@ -61,11 +61,11 @@ class NetworkPool:
     async def start(self, claimed: Iterable[int] = ()) -> None:
         """Makes bridge and masquerading; networks left by an earlier run are taken over.
 
-        ``claimed`` are the octets of pods that live on. Raises :class:`OSError` where the system
-        does not allow it.
+        ``claimed`` are the octets of pods that lived on; those whose network is gone, as after a
+        regular stop, are free again. Raises :class:`OSError` where the system does not allow it.
         """
-        self._in_use = set(claimed)
         left, self._mtu = await self._do(_set_up, self.subnet, self._folder)
+        self._in_use = set(claimed) & set(left)
         for octet in left:
             self._unused.remove(octet)
             if octet not in self._in_use:
@@ -86,8 +86,7 @@ class NetworkPool:
 
     def claim(self, octet: int) -> PodNetwork | None:
         """The network of a pod found again after a restart, if it still exists."""
-        network = self._network(octet)
-        return network if is_network(network.file) else None
+        return self._network(octet) if octet in self._in_use else None
 
     async def release(self, network: PodNetwork, *, reuse: bool = True) -> None:
         """Takes a network back; all processes in it must have ended."""

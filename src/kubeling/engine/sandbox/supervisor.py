@@ -54,6 +54,8 @@ def launch(plan: LaunchPlan) -> int:
     pid = os.fork()
     if pid == 0:
         _run(plan, folder, alive, log)
+    # By whoever answers the agent: what was launched can be found from then on.
+    records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
     return pid
 
 
@@ -75,9 +77,6 @@ def _write(path: str, text: str) -> None:
 def _run(plan: LaunchPlan, folder: int, alive: int, log: int) -> NoReturn:
     try:
         os.setsid()
-        # Outside pid of a process that is 1 to itself: /proc is still the machine's.
-        pid = int(os.readlink("/proc/self")) if _ON_LINUX else os.getpid()
-        records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
         records.write(folder, records.EXIT, _supervise(plan, alive, log))
     finally:
         os._exit(0)

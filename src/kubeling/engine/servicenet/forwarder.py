@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -83,6 +84,7 @@ class TcpForwarder:
             finally:
                 far_writer.transport.abort()
             return
+        _reset(writer)
 
 
 async def _both_ways(
@@ -102,11 +104,17 @@ async def _one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while data := await reader.read(_CHUNK):
             writer.write(data)
             await writer.drain()
-        if writer.can_write_eof():
+        if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
             await writer.drain()
     except OSError:
         writer.transport.abort()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Makes the end of the connection an error for the caller, not an empty answer."""
+    channel = writer.get_extra_info("socket")
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class UdpForwarder(asyncio.DatagramProtocol):

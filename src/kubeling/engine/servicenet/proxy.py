@@ -45,7 +45,9 @@ class ServiceProxy:
         routes = {}
         if service is not None and not deletion_requested(service):
             slices = self._slices.by_index("service", str(key))
-            routes = routes_of(service, slices, self._node_addresses)
+            found = routes_of(service, slices, self._node_addresses)
+            # Without a pod behind it a port is closed, so that callers are refused at once.
+            routes = {place: places for place, places in found.items() if places}
         present = self._open.setdefault(key, {})
         for place in present.keys() - routes.keys():
             await present.pop(place).stop()

@@ -11,7 +11,7 @@ from kubeling.gateway.kinds import PRIMARY, SECTIONS, Section
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.states import is_active, is_failed, state_of
 from kubeling.kube.diagnosis import Cause, OwnerTree, first_causes
-from kubeling.kube.objects import Obj, controller_of
+from kubeling.kube.objects import Obj, controller_of, uid
 from kubeling.kube.resources import EVENTS
 
 __all__ = ["home"]
@@ -41,12 +41,13 @@ async def home(views: Views, request: web.Request) -> web.Response:
     objects = await views.objects(*PRIMARY)
     events = await views.objects(EVENTS)
     tree = OwnerTree(objects, events)
-    roots = [obj for obj in objects if controller_of(obj) is None]
+    shown = {uid(obj) for obj in objects}
+    roots = [obj for obj in objects if _owner_uid(obj) not in shown]
     active = [obj for obj in roots if is_active(obj)][:_SHOWN]
     failures = [Failure(obj, _cause(obj, tree)) for obj in roots if is_failed(obj)][:_SHOWN]
-    kinds = {(obj["apiVersion"], obj["kind"]): [] for obj in objects}  # type: dict[tuple[str, str], list[Obj]]
+    kinds: dict[tuple[str, str], list[Obj]] = {}
     for obj in objects:
-        kinds[obj["apiVersion"], obj["kind"]].append(obj)
+        kinds.setdefault((obj["apiVersion"], obj["kind"]), []).append(obj)
     tallies = [_tally(section, kinds) for section in SECTIONS if section.kinds]
     return views.page(
         request,
@@ -58,6 +59,11 @@ async def home(views: Views, request: web.Request) -> web.Response:
         failures=failures,
         tallies=tallies,
     )
+
+
+def _owner_uid(obj: Obj) -> str:
+    owner = controller_of(obj)
+    return str(owner["uid"]) if owner else ""
 
 
 def _cause(obj: Obj, tree: OwnerTree) -> Cause | None:

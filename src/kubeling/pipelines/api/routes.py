@@ -1,0 +1,127 @@
+"""Where the API is mounted: upstream's paths, behind any prefix a proxy may put before them.
+
+The services, and with them the database, are loaded at the first request that needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from kubeling import __version__
+from kubeling.component import Context
+from kubeling.kube.objects import Obj
+from kubeling.pipelines.api.wire import handler, upload_handler
+from kubeling.pipelines.database import open_database
+
+__all__ = ["routes"]
+
+_PREFIXES: Final = ("", "/{prefix:.+}")
+_SERVICES: Final = {
+    "pipelines": "PipelineService",
+    "experiments": "ExperimentService",
+    "runs": "RunService",
+    "recurring_runs": "RecurringRunService",
+    "artifacts": "ArtifactService",
+}
+# Method, path below /apis/v2beta1, service, its method.
+_TABLE: Final = (
+    ("GET", "/experiments", "experiments", "list"),
+    ("POST", "/experiments", "experiments", "create"),
+    ("GET", "/experiments/{experiment}", "experiments", "get"),
+    ("DELETE", "/experiments/{experiment}", "experiments", "delete"),
+    ("POST", "/experiments/{experiment}:archive", "experiments", "archive"),
+    ("POST", "/experiments/{experiment}:unarchive", "experiments", "unarchive"),
+    ("GET", "/pipelines", "pipelines", "list"),
+    ("POST", "/pipelines", "pipelines", "create"),
+    ("POST", "/pipelines/create", "pipelines", "create_with_version"),
+    ("POST", "/pipelines/upload", "pipelines", "upload"),
+    ("POST", "/pipelines/upload_version", "pipelines", "upload_version"),
+    ("GET", "/pipelines/names/{name}", "pipelines", "get_by_name"),
+    ("GET", "/pipelines/{pipeline}", "pipelines", "get"),
+    ("PATCH", "/pipelines/{pipeline}", "pipelines", "update"),
+    ("DELETE", "/pipelines/{pipeline}", "pipelines", "delete"),
+    ("GET", "/pipelines/{pipeline}/versions", "pipelines", "list_versions"),
+    ("POST", "/pipelines/{pipeline}/versions", "pipelines", "create_version"),
+    ("GET", "/pipelines/{pipeline}/versions/{version}", "pipelines", "get_version"),
+    ("PATCH", "/pipelines/{pipeline}/versions/{version}", "pipelines", "update_version"),
+    ("DELETE", "/pipelines/{pipeline}/versions/{version}", "pipelines", "delete_version"),
+    ("GET", "/runs", "runs", "list"),
+    ("POST", "/runs", "runs", "create"),
+    ("GET", "/runs/{run}", "runs", "get"),
+    ("DELETE", "/runs/{run}", "runs", "delete"),
+    ("POST", "/runs/{run}:archive", "runs", "archive"),
+    ("POST", "/runs/{run}:unarchive", "runs", "unarchive"),
+    ("POST", "/runs/{run}:terminate", "runs", "terminate"),
+    ("POST", "/runs/{run}:retry", "runs", "retry"),
+    ("GET", "/recurringruns", "recurring_runs", "list"),
+    ("POST", "/recurringruns", "recurring_runs", "create"),
+    ("GET", "/recurringruns/{job}", "recurring_runs", "get"),
+    ("DELETE", "/recurringruns/{job}", "recurring_runs", "delete"),
+    ("POST", "/recurringruns/{job}:enable", "recurring_runs", "enable"),
+    ("POST", "/recurringruns/{job}:disable", "recurring_runs", "disable"),
+    ("GET", "/artifacts", "artifacts", "list"),
+    ("GET", "/artifacts/{artifact}", "artifacts", "get"),
+    ("GET", "/artifact_tasks", "artifacts", "list_artifact_tasks"),
+    ("GET", "/tasks", "artifacts", "list_tasks"),
+    ("GET", "/tasks/{task}", "artifacts", "get_task"),
+)
+
+
+def routes(context: Context) -> Sequence[web.AbstractRouteDef]:
+    """All routes of the API."""
+    services = _Services(context)
+    found: list[web.AbstractRouteDef] = []
+    for prefix in _PREFIXES:
+        root = f"{prefix}/apis/v2beta1"
+        found.append(web.get(f"{root}/healthz", handler(_healthz)))
+        found.append(web.get(f"{prefix}/apis/v1beta1/healthz", handler(_healthz)))
+        found.append(web.get(f"{root}/artifacts/{{artifact}}/content", services.content))
+        for method, path, service, name in _TABLE:
+            found.append(web.route(method, root + path, services.endpoint(service, name)))
+    return found
+
+
+async def _healthz(_: web.Request) -> Obj:
+    return {
+        "commit_sha": "unknown",
+        "tag_name": __version__,
+        "multi_user": False,
+        "pipeline_store": "database",
+    }
+
+
+class _Services:
+    """The services, each made when it is first asked for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._made: dict[str, Any] = {}
+
+    def endpoint(self, service: str, name: str) -> Any:
+        """The handler of one endpoint."""
+
+        async def call(request: web.Request) -> Obj:
+            found = self._made.get(service) or await self._make(service)
+            message: Obj = await getattr(found, name)(request)
+            return message
+
+        return upload_handler(call) if name.startswith("upload") else handler(call)
+
+    async def content(self, request: web.Request) -> web.StreamResponse:
+        """An artifact's content, as a stream."""
+        found = self._made.get("artifacts") or await self._make("artifacts")
+        response: web.StreamResponse = await found.content(request)
+        return response
+
+    async def _make(self, service: str) -> Any:
+        database = await open_database(self._context)
+        module = await asyncio.to_thread(
+            importlib.import_module, f"kubeling.pipelines.api.{service}"
+        )
+        made = getattr(module, _SERVICES[service])(self._context, database)
+        return self._made.setdefault(service, made)

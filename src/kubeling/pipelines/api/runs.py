@@ -1,0 +1,303 @@
+"""Runs: creating, listing, stopping, retrying.
+
+A run is created as a Run object first; its row in the database follows from the object, so there is
+no moment at which a crash could leave one that nobody carries out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+import secrets
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+
+from kubeling.kube.objects import Obj, new_object, uid
+from kubeling.pipelines.api.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.run_messages import run_message, task_details
+from kubeling.pipelines.api.service import Service
+from kubeling.pipelines.api.wire import body_of, compact, query_of
+from kubeling.pipelines.nodes import TaskNode
+from kubeling.pipelines.packages import Package, unwrap
+from kubeling.pipelines.resources import RUNS
+from kubeling.pipelines.run_state import FINAL
+from kubeling.pipelines.store import ensure_run
+from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
+from kubeling.pipelines.tables import RUNS as TABLE
+
+__all__ = ["RunService", "run_source", "source_values"]
+
+DEFAULT_NAMESPACE: Final = "default"
+_YOUNG: Final = dt.timedelta(seconds=5)
+_HOLD: Final = 2.0
+_R: Final = TABLE.c
+_SDK: Final = "OpenAPI-Generator/"
+
+
+def _metric(name: str) -> sa.ColumnElement[Any] | None:
+    if not name.startswith("metric:"):
+        return None
+    metrics = METRICS.c
+    return (
+        sa.select(sa.func.max(metrics.value))
+        .where(metrics.run_id == _R.run_id, metrics.name == name.removeprefix("metric:"))
+        .scalar_subquery()
+    )
+
+
+_RUNS: Final = Listable(
+    TABLE,
+    _R.run_id,
+    {
+        "run_id": _R.run_id,
+        "id": _R.run_id,
+        "display_name": _R.display_name,
+        "name": _R.display_name,
+        "created_at": _R.created_at,
+        "finished_at": _R.finished_at,
+        "scheduled_at": _R.scheduled_at,
+        "description": _R.description,
+        "storage_state": _R.storage_state,
+        "state": _R.state,
+        "status": _R.state,
+        "namespace": _R.namespace,
+        "experiment_id": _R.experiment_id,
+        "recurring_run_id": _R.recurring_run_id,
+        "pipeline_id": _R.pipeline_id,
+        "pipeline_version_id": _R.pipeline_version_id,
+    },
+    _R.created_at,
+    _metric,
+)
+_FIELDS: Final = (
+    "experiment_id", "run_id", "display_name", "storage_state", "description",
+    "pipeline_version_id", "pipeline_spec", "pipeline_version_reference", "runtime_config",
+    "service_account", "created_at", "scheduled_at", "finished_at", "state", "error",
+    "run_details", "recurring_run_id", "state_history", "plugins_input", "plugins_output",
+)  # fmt: skip
+
+
+class RunService(Service):
+    """Upstream's RunService."""
+
+    async def list(self, request: web.Request) -> Obj:
+        options = list_options(request)
+        conditions = []
+        if experiment := query_of(request, "experiment_id"):
+            conditions.append(_R.experiment_id == experiment)
+        if namespace := query_of(request, "namespace"):
+            conditions.append(_R.namespace == namespace)
+        page = await self.database.run(
+            lambda c: list_rows(c, _RUNS, options, list(TABLE.c), *conditions)
+        )
+        return compact(
+            runs=[run_message(row) for row in page.rows],
+            total_size=page.total,
+            next_page_token=page.next_token,
+        )
+
+    async def get(self, request: web.Request) -> Obj:
+        run_id = request.match_info["run"]
+        row = await self._row(run_id)
+        if self._is_worth_waiting(request, row):
+            await self._wait_for_end(row)
+            row = await self._row(run_id)
+        query = sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id)
+        bodies = await self.database.run(lambda c: list(c.execute(query).scalars()))
+        return await asyncio.to_thread(_with_tasks, row, bodies)
+
+    async def create(self, request: web.Request) -> Obj:
+        body = await body_of(request, _FIELDS)
+        body.setdefault("experiment_id", query_of(request, "experiment_id"))
+        spec, package = await run_source(self, body)
+        namespace = await self.namespace_of(spec.get("experimentID", ""))
+        slug = re.sub(r"[^a-z0-9]+", "-", package.spec.pipeline_info.name.lower()).strip("-")
+        name = f"{slug[:57].rstrip('-') or 'run'}-{secrets.token_hex(3)[:5]}"
+        spec.setdefault("displayName", name)
+        run = await self.context.client.create(RUNS, new_object(RUNS, name, namespace, spec=spec))
+        now = self.context.clock.now()
+        await self.database.run(lambda c: ensure_run(c, run, package.wrapped, now))
+        return run_message(await self._row(uid(run)))
+
+    async def delete(self, request: web.Request) -> Obj:
+        row = await self._row(request.match_info["run"])
+        await self.context.client.delete(
+            RUNS, row.name, row.namespace, propagation="Background", uid=row.run_id, missing_ok=True
+        )
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(TASKS).where(TASKS.c.run_id == row.run_id))
+            connection.execute(sa.delete(TABLE).where(_R.run_id == row.run_id))
+
+        await self.database.run(work)
+        return {}
+
+    async def archive(self, request: web.Request) -> Obj:
+        return await self._set_storage_state(request, "ARCHIVED")
+
+    async def unarchive(self, request: web.Request) -> Obj:
+        row = await self._row(request.match_info["run"])
+        experiment = sa.select(EXPERIMENTS.c.storage_state).where(
+            EXPERIMENTS.c.experiment_id == row.experiment_id
+        )
+        if await self.database.run(lambda c: c.execute(experiment).scalar()) == "ARCHIVED":
+            raise FailedPreconditionError(
+                f"run {row.run_id} belongs to an archived experiment; unarchive that first"
+            )
+        return await self._set_storage_state(request, "AVAILABLE")
+
+    async def terminate(self, request: web.Request) -> Obj:
+        """Stops a run; one that has ended stays as it is."""
+        row = await self._row(request.match_info["run"])
+        if row.state not in FINAL:
+            patch = {"spec": {"terminate": True}}
+            await self.context.client.patch(RUNS, row.name, patch, row.namespace)
+        return {}
+
+    async def retry(self, request: web.Request) -> Obj:
+        """Sends a failed run back to work; tasks that succeeded are not run again."""
+        row = await self._row(request.match_info["run"])
+        if row.state not in ("FAILED", "CANCELED"):
+            raise FailedPreconditionError(
+                f"run {row.run_id} is {row.state}; only a failed run can be retried"
+            )
+        patch = {"spec": {"retries": row.epoch + 1, "terminate": False}}
+        await self.context.client.patch(RUNS, row.name, patch, row.namespace)
+        query = sa.update(TABLE).where(_R.run_id == row.run_id)
+        await self.database.run(lambda c: c.execute(query.values(state="PENDING", error="")))
+        return {}
+
+    async def namespace_of(self, experiment_id: str) -> str:
+        """Where runs of an experiment run."""
+        if not experiment_id:
+            return DEFAULT_NAMESPACE
+        columns = EXPERIMENTS.c
+        query = sa.select(columns.namespace).where(columns.experiment_id == experiment_id)
+        found = await self.database.run(lambda c: c.execute(query).first())
+        if found is None:
+            raise NotFoundError.of("Experiment", experiment_id)
+        return found.namespace or DEFAULT_NAMESPACE
+
+    async def _row(self, run_id: str) -> Any:
+        query = sa.select(TABLE).where(_R.run_id == run_id)
+        row = await self.database.run(lambda c: c.execute(query).first())
+        if row is None:
+            raise NotFoundError.of("Run", run_id)
+        return row
+
+    async def _set_storage_state(self, request: web.Request, state: str) -> Obj:
+        row = await self._row(request.match_info["run"])
+        query = sa.update(TABLE).where(_R.run_id == row.run_id).values(storage_state=state)
+        await self.database.run(lambda c: c.execute(query))
+        return {}
+
+    def _is_worth_waiting(self, request: web.Request, row: Any) -> bool:
+        """Whether an SDK asks about a run that may end any moment.
+
+        It asks again only after five seconds, so a short run would seem to take that long.
+        """
+        return (
+            row.state not in FINAL
+            and request.headers.get("User-Agent", "").startswith(_SDK)
+            and self.now() - row.created_at < _YOUNG
+        )
+
+    async def _wait_for_end(self, row: Any) -> None:
+        informer = self.context.informers.of(RUNS)
+        ended = asyncio.Event()
+
+        def look(_: Obj | None, run: Obj | None) -> None:
+            if run is None or uid(run) != row.run_id:
+                return
+            if (run.get("status") or {}).get("state") in FINAL:
+                ended.set()
+
+        informer.add_handler(look)
+        try:
+            async with asyncio.timeout(_HOLD):
+                await ended.wait()
+        except TimeoutError:
+            return
+        finally:
+            informer.remove_handler(look)
+
+
+async def run_source(service: Service, body: Obj) -> tuple[Obj, Package]:
+    """The spec of a Run for what a client wants to run, and the pipeline it means."""
+    version = body.get("pipeline_version_reference") or {}
+    version = {k.replace("I", "_i").replace("V", "_v"): v for k, v in version.items()}
+    if old := body.get("pipeline_version_id"):
+        version = {**version, "pipeline_version_id": old}
+    spec = source_values(body)
+    if document := body.get("pipeline_spec"):
+        package = _unwrapped(document)
+    elif version:
+        row = await _find_version(service, version)
+        package = _unwrapped(row.pipeline_spec)
+        spec["pipelineVersionReference"] = {
+            "pipelineID": row.pipeline_id,
+            "pipelineVersionID": row.pipeline_version_id,
+        }
+    else:
+        raise InvalidArgumentError(
+            "pipeline_spec: Required value: a compiled pipeline, or pipeline_version_reference"
+        )
+    spec["pipelineSpec"] = package.document
+    if package.platform:
+        spec["platformSpec"] = package.platform
+    return spec, package
+
+
+def source_values(body: Obj) -> Obj:
+    """The simple fields of a Run's spec."""
+    config = body.get("runtime_config") or {}
+    runtime = {
+        "parameters": config.get("parameters") or {},
+        "pipelineRoot": config.get("pipeline_root") or config.get("pipelineRoot") or "",
+    }
+    fields = {
+        "displayName": body.get("display_name"),
+        "description": body.get("description"),
+        "experimentID": body.get("experiment_id"),
+        "serviceAccount": body.get("service_account"),
+        "runtimeConfig": {key: value for key, value in runtime.items() if value},
+    }
+    return {key: value for key, value in fields.items() if value}
+
+
+def _unwrapped(document: Any) -> Package:
+    try:
+        return unwrap(document)
+    except ValueError as error:
+        raise InvalidArgumentError(f"invalid pipeline: {error}") from None
+
+
+async def _find_version(service: Service, reference: Obj) -> Any:
+    columns = VERSIONS.c
+    query = sa.select(VERSIONS).order_by(columns.created_at.desc()).limit(1)
+    for field in ("pipeline_id", "pipeline_version_id"):
+        if wanted := reference.get(field):
+            query = query.where(columns[field] == wanted)
+    row = await service.database.run(lambda c: c.execute(query).first())
+    if row is None:
+        shown = reference.get("pipeline_version_id") or reference.get("pipeline_id") or ""
+        raise NotFoundError.of("PipelineVersion", shown)
+    return row
+
+
+def _with_tasks(row: Any, bodies: list[bytes]) -> Obj:
+    nodes = [msgspec.json.decode(body, type=TaskNode) for body in bodies]
+    try:
+        spec = unwrap(row.pipeline_spec).spec
+    except ValueError:
+        spec = None
+    return run_message(row, task_details(row.run_id, nodes, spec))

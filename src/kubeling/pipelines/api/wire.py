@@ -1,0 +1,116 @@
+"""JSON on the wire: proto field names, unset fields left out, times in RFC 3339."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from kubeling.kube.errors import ApiError, Conflict, NotFound
+from kubeling.kube.objects import Obj
+from kubeling.pipelines.api.errors import ApiFailure, InvalidArgumentError
+
+__all__ = [
+    "EPOCH",
+    "answer",
+    "body_of",
+    "compact",
+    "handler",
+    "query_of",
+    "upload_handler",
+    "wire_time",
+]
+
+EPOCH: Final = "1970-01-01T00:00:00Z"
+_ENCODER: Final = msgspec.json.Encoder()
+
+Endpoint = Callable[[web.Request], Awaitable[Obj]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answer(value: Any, status: int = 200) -> web.Response:
+    """A JSON response."""
+    return web.Response(body=_ENCODER.encode(value), status=status, content_type="application/json")
+
+
+def compact(**fields: Any) -> Obj:
+    """The message without unset fields, as proto-JSON has it; ``False`` and 0 are unset, too."""
+    return {key: value for key, value in fields.items() if value or value == EPOCH}
+
+
+def wire_time(moment: dt.datetime | None) -> str:
+    """A time, the beginning of 1970 where there is none."""
+    if moment is None:
+        return EPOCH
+    return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+def query_of(request: web.Request, name: str) -> str:
+    """A query value; an empty one is as good as none."""
+    return request.query.get(name, "").strip()
+
+
+async def body_of(request: web.Request, allowed: Sequence[str]) -> Obj:
+    """The request's body; unknown fields are refused as upstream does. Both spellings are read."""
+    data = await request.read()
+    try:
+        body = msgspec.json.decode(data or b"{}")
+    except msgspec.DecodeError as error:
+        raise InvalidArgumentError(f"the body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidArgumentError("the body must be a JSON object")
+    snake = {_snake(key): value for key, value in body.items()}
+    if unknown := sorted(snake.keys() - set(allowed)):
+        raise InvalidArgumentError(
+            f'unknown field "{unknown[0]}" (known: {", ".join(sorted(allowed))})'
+        )
+    return {key: value for key, value in snake.items() if value is not None}
+
+
+def handler(endpoint: Endpoint) -> Handler:
+    """Turns an endpoint's result, or its refusal, into a response."""
+
+    @wraps(endpoint)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return answer(await endpoint(request))
+        except ApiFailure as error:
+            failure = {"code": error.code, "message": str(error), "details": []}
+            return answer(failure, error.http)
+        except ApiError as error:
+            return answer(_from_kubernetes(error), error.status_code)
+
+    return handle
+
+
+def upload_handler(endpoint: Endpoint) -> Handler:
+    """As :func:`handler`, with the error body of the upload endpoints."""
+
+    @wraps(endpoint)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return answer(await endpoint(request))
+        except ApiFailure as error:
+            failure = {"error_message": str(error), "error_details": str(error)}
+            return answer(failure, error.http)
+
+    return handle
+
+
+def _from_kubernetes(error: ApiError) -> Obj:
+    codes: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 422: 3, 503: 14}
+    if isinstance(error, Conflict):
+        code = 10
+    elif isinstance(error, NotFound):
+        code = 5
+    else:
+        code = codes.get(error.status_code, 13)
+    return {"code": code, "message": error.message, "details": []}
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
