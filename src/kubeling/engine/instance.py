@@ -64,6 +64,7 @@ class ContainerInstance:
         self._stopping: asyncio.Task[None] | None = None
         self._following: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self._news = False
 
     @property
     def busy(self) -> bool:
@@ -109,11 +110,13 @@ class ContainerInstance:
 
     def retry_now(self) -> None:
         """Something the container may have waited for has changed."""
+        self._news = True
         match self.state.current:
             case Waiting(retry_at=float()) as waiting:
                 self._set(replace(waiting, retry_at=None))
 
     async def _start(self, facts: PodFacts, preparation: Preparation, network: str) -> None:
+        self._news = False
         try:
             parts = await self._prepare(preparation.container(facts, self._container, network))
             if parts is None:
@@ -163,7 +166,9 @@ class ContainerInstance:
         delay = min(_RETRY_BASE * 2.0 ** min(self._failures, 16), _RETRY_LIMIT)
         self._failures += 1
         self._node.events.warning(facts.pod, why.event, why.event_message)
-        waiting = Waiting(why.reason, why.message, self._node.now() + delay)
+        # What it waits for may have come while it was being looked for.
+        due = self._node.now() + (0.0 if self._news else delay)
+        waiting = Waiting(why.reason, why.message, due)
         self.state = replace(self.state, current=waiting, last=self.state.ended or self.state.last)
 
     # Running.
