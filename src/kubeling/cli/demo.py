@@ -13,6 +13,7 @@ import click
 
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Endpoints, Instance, default_data_dir
+from kubeling.cli.lifecycle import remove
 
 __all__ = ["demo", "demo_files"]
 
@@ -46,10 +47,8 @@ def demo(data_dir: Path | None, as_json: bool, stop: bool) -> int:
         return asyncio.run(run_demo(endpoints, workspace, as_json=as_json))
     finally:
         if stop:
-            command = [sys.executable, "-m", "kubeling", "reset", "--yes"]
-            subprocess.run(
-                [*command, "--data-dir", str(instance.data_dir)], check=True, capture_output=True
-            )
+            remove(instance)
+            shutil.rmtree(workspace)
 
 
 def demo_files() -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -14,7 +12,7 @@ import click
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Endpoints, Instance, data_dir_option
 
-__all__ = ["down", "env", "reset", "status"]
+__all__ = ["down", "env", "exports", "remove", "reset", "status"]
 
 _STOP_SECONDS = 60
 
@@ -64,11 +62,7 @@ def reset(data_dir: Path, yes: bool) -> None:
         raise CliError(f"{instance.data_dir} is not a data directory of kubeling; nothing deleted")
     if not yes:
         click.confirm(f"Delete everything in {instance.data_dir}?", abort=True)
-    running = instance.running()
-    if running is not None:
-        _stop(instance, running)
-    _clean_up(instance.data_dir)
-    shutil.rmtree(instance.data_dir)
+    remove(instance)
     click.echo(f"Deleted {instance.data_dir}.")
 
 
@@ -95,6 +89,15 @@ def exports(running: Endpoints) -> dict[str, str]:
     }
 
 
+def remove(instance: Instance) -> None:
+    """Stops a platform if it runs, and deletes all it keeps, in the kernel and on disk."""
+    running = instance.running()
+    if running is not None:
+        _stop(instance, running)
+    _clean_up(instance.data_dir)
+    shutil.rmtree(instance.data_dir)
+
+
 def _stop(instance: Instance, running: Endpoints) -> None:
     import psutil
 
@@ -112,7 +115,8 @@ def _stop(instance: Instance, running: Endpoints) -> None:
 
 
 def _clean_up(data_dir: Path) -> None:
-    """Ends what a crashed platform left running; the engine knows what that is."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "kubeling.engine.cleanup", str(data_dir)]
-    subprocess.run(command, check=True, env=environment)
+    """Ends what a crashed platform left running, and takes its networks down."""
+    from kubeling.engine.config import EngineConfig
+    from kubeling.engine.engine import remove_engine_state
+
+    asyncio.run(remove_engine_state(EngineConfig(data_dir=data_dir, workspace=data_dir)))

@@ -16,7 +16,6 @@ import msgspec
 
 from kubeling.engine.agent import NodeAgent
 from kubeling.engine.changes import FileChanges
-from kubeling.engine.claims import LocalVolumes
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Runtime
 from kubeling.engine.environments import Environments
@@ -35,7 +34,6 @@ from kubeling.engine.walls import NO_WALLS, Walls, find_walls
 from kubeling.engine.worker import read_record
 from kubeling.kube.client import Client
 from kubeling.kube.clock import Clock, SystemClock
-from kubeling.kube.controller import run_controllers
 from kubeling.kube.events import EventRecorder
 from kubeling.kube.informer import Informers
 
@@ -111,12 +109,7 @@ class Engine:
         agent = NodeAgent(services, node)
         assert isinstance(self.node_api, LocalNodeApi)
         self.node_api.serve(services, agent)
-        volumes = LocalVolumes(client, informers, self.config.paths.claims)
-        await volumes.publish_class()
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                run_controllers(volumes.controllers(), informers), name="volume controllers"
-            )
             group.create_task(events.run(), name="pod events")
             group.create_task(
                 keep_alive(client, node, self._clock, self.config.heartbeat_seconds),

@@ -334,7 +334,7 @@ class RunReconciler:
         run = active.run
         for node in changed:
             if node.state == "FAILED" and node.kind == "container" and node.error is not None:
-                text = f"Task {node.path} failed: {node.error.message}"
+                text = f"Task {node.path} failed: {node.error.summary}"
                 await self._recorder.warning(run, "TaskFailed", text)
         if record.state == before.state:
             return

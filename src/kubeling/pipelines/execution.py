@@ -39,7 +39,7 @@ from kubeling.pipelines.values import normalize, to_text
 
 __all__ = ["Actions", "Execution", "RunFacts"]
 
-_FAILED: Final = frozenset({"FAILED", "CANCELED"})
+_RECENT: Final = dt.timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,8 @@ class Execution:
             return
         node.stage = "pod"
         node.pod = seen.pod
-        node.started_at = seen.started_at or node.started_at
+        if seen.started_at is not None and node.created_at is not None:
+            node.started_at = max(seen.started_at, node.created_at)
         node.message = seen.waiting
         self._touch(node)
         match seen.phase:
@@ -241,7 +242,7 @@ class Execution:
     def _end_dag(self, node: TaskNode, children: Sequence[TaskNode]) -> None:
         failed = next((c for c in children if c.state == "FAILED"), None)
         if failed is not None:
-            why = failed.error.message if failed.error else ""
+            why = failed.error.summary if failed.error else ""
             self._fail(node, f"task {failed.display_name} failed: {why}".rstrip(": "))
         elif any(child.state == "CANCELED" for child in children):
             self._end(node, "CANCELED")
@@ -402,7 +403,7 @@ class Execution:
     def _end_loop(self, node: TaskNode, iterations: Sequence[TaskNode], *, complete: bool) -> None:
         failed = [i for i in iterations if i.state == "FAILED"]
         if failed:
-            why = failed[0].error.message if failed[0].error else ""
+            why = failed[0].error.summary if failed[0].error else ""
             text = f"{len(failed)} of {len(node.items or ())} iterations failed; first: {why}"
             self._fail(node, text)
         elif not complete or any(i.state == "CANCELED" for i in iterations):
@@ -446,8 +447,11 @@ class Execution:
         self._end(node, "SKIPPED")
 
     def _end(self, node: TaskNode, state: NodeState, *, at: dt.datetime | None = None) -> None:
+        """Pods tell times in whole seconds; what has just happened is timed by the clock."""
         node.state, node.stage = state, "end"
-        node.finished_at = at or self._now
+        recent = at is None or self._now - at < _RECENT
+        node.finished_at = self._now if recent else at
+        node.started_at = node.started_at or node.finished_at
         self._touch(node)
 
     def _touch(self, node: TaskNode) -> None:
@@ -461,4 +465,4 @@ class Execution:
 
 def _has_run(upstream: Iterable[TaskNode]) -> bool:
     """Whether an exit task has something to clean up after."""
-    return any(node.started_at is not None for node in upstream)
+    return any(node.kind for node in upstream)

@@ -75,6 +75,11 @@ class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
     code: int = 13
     exit_code: int | None = None
 
+    @property
+    def summary(self) -> str:
+        """The first line, without the end of the log that may follow."""
+        return self.message.partition("\n")[0]
+
 
 class TaskNode(msgspec.Struct, omit_defaults=True):
     """A task, an iteration of a loop, or the run itself (whose path is empty).

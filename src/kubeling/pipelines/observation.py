@@ -72,7 +72,16 @@ def _failure(status: Obj, main: Obj) -> TaskError:
         text = f"exited with code {code}"
     else:
         text = f"{reason}: {status.get('message') or ''}".rstrip(": ")
-    return TaskError(f"{text}: {said}" if said else text, exit_code=code)
+    return TaskError(_with_log(text, said), exit_code=code)
+
+
+def _with_log(text: str, said: str) -> str:
+    """The cause in one line, which is the log's last, and below it the end of the log."""
+    lines = said.splitlines()
+    if not lines:
+        return text
+    summary = f"{text}: {lines[-1].strip()}"
+    return summary if len(lines) == 1 else f"{summary}\n\n{said}"
 
 
 def _waiting(status: Obj, main: Obj) -> str:

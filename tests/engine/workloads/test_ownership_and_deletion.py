@@ -172,6 +172,16 @@ async def test_an_existing_volume_is_used_first(cluster: Cluster) -> None:
     assert found["status"]["capacity"] == {"storage": "2Gi"}
 
 
+async def test_a_claim_can_grow(cluster: Cluster) -> None:
+    await cluster.client.create(PERSISTENT_VOLUME_CLAIMS, claim())
+    await cluster.until(PERSISTENT_VOLUME_CLAIMS, "data", bound)
+    more = {"spec": {"resources": {"requests": {"storage": "3Gi"}}}}
+    await cluster.client.patch(PERSISTENT_VOLUME_CLAIMS, "data", more, "default")
+    await cluster.until(
+        PERSISTENT_VOLUME_CLAIMS, "data", lambda c: c["status"]["capacity"] == {"storage": "3Gi"}
+    )
+
+
 async def test_a_quota_shows_what_is_used(cluster: Cluster) -> None:
     hard = {"pods": "5", "count/configmaps": "10"}
     quota = new_object(RESOURCE_QUOTAS, "limits", "default", spec={"hard": hard})

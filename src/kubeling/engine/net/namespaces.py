@@ -30,7 +30,7 @@ def add_network(file: Path, subnet: PodSubnet, octet: int, mtu: int) -> None:
     try:
         linux.unshare(linux.CLONE_NEWNET)
         try:
-            _disable_ipv6()
+            _configure()
             route.add_veth(_INTERFACE, link, home, mtu)
             route.switch_on("lo")
             _keep(file)
@@ -76,7 +76,15 @@ def _into(file: Path) -> None:
         os.close(network)
 
 
-def _disable_ipv6() -> None:
-    """Pods have IPv4 addresses only: a link-local IPv6 one would only cost time to configure."""
-    with contextlib.suppress(OSError):
-        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+def _configure() -> None:
+    """Pods have IPv4 addresses only: a link-local IPv6 one would only cost time to configure.
+
+    Closed connections do not linger, or the next pod with this network could not listen on the
+    ports of the last one.
+    """
+    for setting, value in (
+        ("ipv6/conf/default/disable_ipv6", "1"),
+        ("ipv4/tcp_max_tw_buckets", "0"),
+    ):
+        with contextlib.suppress(OSError):
+            Path("/proc/sys/net", setting).write_text(value)

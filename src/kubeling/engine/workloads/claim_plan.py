@@ -19,6 +19,7 @@ __all__ = [
     "find_volume",
     "provisioned_volume",
     "standard_class",
+    "wants_more",
 ]
 
 PROVISIONER: Final = "kubeling.dev/local"
@@ -35,6 +36,7 @@ def standard_class() -> Obj:
         provisioner=PROVISIONER,
         reclaimPolicy="Delete",
         volumeBindingMode="Immediate",
+        allowVolumeExpansion=True,
     )
 
 
@@ -81,6 +83,11 @@ def provisioned_volume(claim: Obj, storage_class: Obj, folder: Path) -> Obj:
             "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
         },
     )
+
+
+def wants_more(claim: Obj, volume: Obj) -> bool:
+    """Whether a bound claim asks for more than its volume has."""
+    return _size(volume) < parse_quantity(claim["spec"]["resources"]["requests"]["storage"])
 
 
 def _fits(volume: Obj, claim: Obj) -> bool:

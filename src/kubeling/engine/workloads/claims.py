@@ -20,6 +20,7 @@ from kubeling.engine.workloads.claim_plan import (
     default_storage_class,
     find_volume,
     provisioned_volume,
+    wants_more,
 )
 from kubeling.engine.workloads.podstate import is_finished
 from kubeling.engine.workloads.writing import write_status
@@ -173,13 +174,27 @@ class _Claims:
 
     async def _check_volume(self, claim: Obj) -> None:
         title = claim["spec"].get("volumeName", "")
-        if self._volumes.get("", title) is not None:
+        if (volume := self._volumes.get("", title)) is not None:
+            if wants_more(claim, volume):
+                await self._expand(claim, volume)
             return
         if await self._client.find(PERSISTENT_VOLUMES, title) is None:
             status = {**(claim.get("status") or {}), "phase": "Lost"}
             await write_status(self._client, PERSISTENT_VOLUME_CLAIMS, claim, status)
             message = f'Bound claim has lost its PersistentVolume "{title}". Data is lost!'
             await self._recorder.warning(claim, "ClaimLost", message)
+
+    async def _expand(self, claim: Obj, volume: Obj) -> None:
+        """A folder has no size: the volume is as large as the claim says."""
+        chosen = self._classes.get("", claim["spec"].get("storageClassName") or "")
+        if chosen is None or not chosen.get("allowVolumeExpansion"):
+            message = "the storage class does not allow volumes to grow (allowVolumeExpansion)"
+            await self._recorder.warning(claim, "VolumeResizeFailed", message)
+            return
+        capacity = {"storage": claim["spec"]["resources"]["requests"]["storage"]}
+        await self._client.patch(PERSISTENT_VOLUMES, name(volume), {"spec": {"capacity": capacity}})
+        status = {**claim["status"], "capacity": capacity}
+        await write_status(self._client, PERSISTENT_VOLUME_CLAIMS, claim, status)
 
     async def _release(self, claim: Obj) -> None:
         finalizers = claim["metadata"].get("finalizers") or []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -118,7 +118,7 @@ def list_rows(
     connection: sa.Connection,
     kind: Listable,
     options: ListOptions,
-    columns: list[sa.ColumnElement[Any]],
+    columns: Sequence[sa.ColumnElement[Any]],
     *conditions: sa.ColumnElement[bool],
 ) -> Page:
     """One page of rows that meet the conditions and the filter."""

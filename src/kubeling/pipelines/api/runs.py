@@ -36,7 +36,6 @@ from kubeling.pipelines.tables import RUNS as TABLE
 
 __all__ = ["RunService", "run_source", "source_values"]
 
-DEFAULT_NAMESPACE: Final = "default"
 _YOUNG: Final = dt.timedelta(seconds=5)
 _HOLD: Final = 2.0
 _R: Final = TABLE.c
@@ -175,17 +174,6 @@ class RunService(Service):
         query = sa.update(TABLE).where(_R.run_id == row.run_id)
         await self.database.run(lambda c: c.execute(query.values(state="PENDING", error="")))
         return {}
-
-    async def namespace_of(self, experiment_id: str) -> str:
-        """Where runs of an experiment run."""
-        if not experiment_id:
-            return DEFAULT_NAMESPACE
-        columns = EXPERIMENTS.c
-        query = sa.select(columns.namespace).where(columns.experiment_id == experiment_id)
-        found = await self.database.run(lambda c: c.execute(query).first())
-        if found is None:
-            raise NotFoundError.of("Experiment", experiment_id)
-        return found.namespace or DEFAULT_NAMESPACE
 
     async def _row(self, run_id: str) -> Any:
         query = sa.select(TABLE).where(_R.run_id == run_id)

@@ -1,0 +1,84 @@
+"""A small language for defaults: where they go, and what goes there.
+
+``Rule("spec.ports[]", {"protocol": "TCP"})`` gives every port that names no protocol one. The
+parts of a path must exist: a rule never makes the place it fills. Rules run in order, so one may
+make an object that the next completes. What depends on other fields is a function of the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubeling.kube.objects import Obj, deep_copy
+
+__all__ = ["Rule", "Rules", "default", "fill", "items", "part", "under"]
+
+Values = Obj | Callable[[Obj], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``values`` for what is absent at each place of ``path``, or a function that does it."""
+
+    path: str
+    values: Values
+    _steps: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        steps = tuple(self.path.replace("[]", ".[]").split(".")) if self.path else ()
+        object.__setattr__(self, "_steps", steps)
+
+    def places(self, obj: Obj) -> Iterator[Obj]:
+        """The objects at the path; all parts that have another shape are passed over."""
+        found: Iterable[Any] = [obj]
+        for step in self._steps:
+            found = list(_entered(found, step))
+        return (place for place in found if isinstance(place, dict))
+
+
+Rules = dict[tuple[str, str], tuple[Rule, ...]]
+"""Rules by API version and kind."""
+
+
+def fill(obj: Obj, rules: Iterable[Rule]) -> None:
+    """Applies rules in order."""
+    for rule in rules:
+        for place in rule.places(obj):
+            if callable(rule.values):
+                rule.values(place)
+            else:
+                default(place, rule.values)
+
+
+def default(place: Obj, values: Obj) -> None:
+    """Sets what is absent or ``null``."""
+    for key, value in values.items():
+        if place.get(key) is None:
+            place[key] = deep_copy(value)
+
+
+def under(path: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules of a part, for the object that has it at ``path``."""
+    return tuple(Rule(f"{path}.{rule.path}".rstrip("."), rule.values) for rule in rules)
+
+
+def part(place: Obj, key: str) -> Obj:
+    """The object at a key; an empty one that belongs to nobody where there is none."""
+    found = place.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def items(place: Obj, key: str) -> list[Obj]:
+    """The objects of the list at a key."""
+    found = place.get(key)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _entered(places: Iterable[Any], step: str) -> Iterator[Any]:
+    for place in places:
+        if step == "[]" and isinstance(place, list):
+            yield from place
+        elif isinstance(place, dict) and step in place:
+            yield place[step]

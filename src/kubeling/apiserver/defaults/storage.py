@@ -1,0 +1,36 @@
+"""Defaults of what holds data."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from kubeling.apiserver.defaults.rules import Rule, Rules, default, part
+from kubeling.kube.objects import Obj
+
+__all__ = ["STORAGE_DEFAULTS"]
+
+
+def _plain_text(secret: Obj) -> None:
+    """``stringData`` is for writing only: it is kept, encoded, in ``data``."""
+    plain = secret.get("stringData")
+    if not isinstance(plain, dict):
+        return
+    del secret["stringData"]
+    default(secret, {"data": {}})
+    for key, value in plain.items():
+        part(secret, "data")[key] = base64.b64encode(str(value).encode()).decode()
+
+
+STORAGE_DEFAULTS: Final[Rules] = {
+    ("v1", "Secret"): (Rule("", {"type": "Opaque"}), Rule("", _plain_text)),
+    ("v1", "PersistentVolumeClaim"): (Rule("spec", {"volumeMode": "Filesystem"}),),
+    ("v1", "PersistentVolume"): (
+        Rule("spec", {"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"}),
+        Rule("spec.hostPath", {"type": ""}),
+        Rule("spec.iscsi", {"iscsiInterface": "default"}),
+    ),
+    ("storage.k8s.io/v1", "StorageClass"): (
+        Rule("", {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}),
+    ),
+}

@@ -1,0 +1,204 @@
+"""Recurring runs: RecurringRun objects, as upstream's API shows them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+
+from kubeling.kube.objects import Obj, new_object, uid
+from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
+from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.runs import run_source
+from kubeling.pipelines.api.service import DEFAULT_NAMESPACE, Service
+from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time
+from kubeling.pipelines.recurring_store import file_recurring_run
+from kubeling.pipelines.resources import RECURRING_RUNS, Trigger
+from kubeling.pipelines.schedule import ScheduleError, check_trigger
+from kubeling.pipelines.tables import RECURRING_RUNS as TABLE
+
+__all__ = ["RecurringRunService"]
+
+_R: Final = TABLE.c
+_MAX_CONCURRENCY: Final = 10
+_RECURRING: Final = Listable(
+    TABLE,
+    _R.recurring_run_id,
+    {
+        "recurring_run_id": _R.recurring_run_id,
+        "id": _R.recurring_run_id,
+        "display_name": _R.display_name,
+        "name": _R.display_name,
+        "created_at": _R.created_at,
+        "updated_at": _R.updated_at,
+        "description": _R.description,
+        "experiment_id": _R.experiment_id,
+        "status": _R.status,
+        "namespace": _R.namespace,
+    },
+    _R.created_at,
+)
+_FIELDS: Final = (
+    "recurring_run_id", "display_name", "description", "pipeline_version_id", "pipeline_spec",
+    "pipeline_version_reference", "runtime_config", "service_account", "max_concurrency",
+    "trigger", "mode", "created_at", "updated_at", "status", "error", "no_catchup", "namespace",
+    "experiment_id",
+)  # fmt: skip
+
+
+class RecurringRunService(Service):
+    """Upstream's RecurringRunService."""
+
+    async def list(self, request: web.Request) -> Obj:
+        options = list_options(request)
+        conditions = []
+        if experiment := query_of(request, "experiment_id"):
+            conditions.append(_R.experiment_id == experiment)
+        if namespace := query_of(request, "namespace"):
+            conditions.append(_R.namespace == namespace)
+        page = await self.database.run(
+            lambda c: list_rows(c, _RECURRING, options, list(TABLE.c), *conditions)
+        )
+        return compact(
+            recurringRuns=[_message(row) for row in page.rows],
+            total_size=page.total,
+            next_page_token=page.next_token,
+        )
+
+    async def get(self, request: web.Request) -> Obj:
+        return _message(await self._row(request.match_info["job"]))
+
+    async def create(self, request: web.Request) -> Obj:
+        body = await body_of(request, _FIELDS)
+        run, package = await run_source(self, body)
+        namespace = await self.namespace_of(body.get("experiment_id") or "")
+        trigger = _trigger(body.get("trigger") or {})
+        concurrency = int(body.get("max_concurrency") or 1)
+        spec = {
+            "run": run,
+            "trigger": msgspec.to_builtins(trigger),
+            "enabled": body.get("mode") != "DISABLE",
+            "maxConcurrency": min(max(concurrency, 1), _MAX_CONCURRENCY),
+            "noCatchup": bool(body.get("no_catchup")),
+        }
+        words = body.get("display_name") or package.spec.pipeline_info.name
+        slug = re.sub(r"[^a-z0-9]+", "-", str(words).lower()).strip("-")
+        name = f"{slug[:45].rstrip('-') or 'job'}-{secrets.token_hex(3)[:5]}"
+        job = await self.context.client.create(
+            RECURRING_RUNS, new_object(RECURRING_RUNS, name, namespace, spec=spec)
+        )
+        now = self.context.clock.now()
+        await self.database.run(lambda c: file_recurring_run(c, job, now))
+        return _message(await self._row(uid(job)))
+
+    async def delete(self, request: web.Request) -> Obj:
+        """Deletes the schedule; runs it has created stay."""
+        row = await self._row(request.match_info["job"])
+        await self.context.client.delete(RECURRING_RUNS, row.name, row.namespace, missing_ok=True)
+        query = sa.delete(TABLE).where(_R.recurring_run_id == row.recurring_run_id)
+        await self.database.run(lambda c: c.execute(query))
+        return {}
+
+    async def enable(self, request: web.Request) -> Obj:
+        return await self._set_enabled(request, True)
+
+    async def disable(self, request: web.Request) -> Obj:
+        return await self._set_enabled(request, False)
+
+    async def _set_enabled(self, request: web.Request, enabled: bool) -> Obj:
+        row = await self._row(request.match_info["job"])
+        patch = {"spec": {"enabled": enabled}}
+        job = await self.context.client.patch(RECURRING_RUNS, row.name, patch, row.namespace)
+        now = self.context.clock.now()
+        await self.database.run(lambda c: file_recurring_run(c, job, now))
+        return {}
+
+    async def _row(self, own_id: str) -> Any:
+        query = sa.select(TABLE).where(_R.recurring_run_id == own_id)
+        row = await self.database.run(lambda c: c.execute(query).first())
+        if row is None:
+            raise NotFoundError.of("RecurringRun", own_id)
+        return row
+
+
+def _trigger(given: Obj) -> Trigger:
+    camel = {
+        _camel(kind): {
+            _camel(key): int(value) if key in ("interval_second", "intervalSecond") else value
+            for key, value in schedule.items()
+            if value
+        }
+        for kind, schedule in given.items()
+        if schedule
+    }
+    try:
+        trigger = msgspec.convert(camel, Trigger)
+        check_trigger(trigger)
+    except (msgspec.ValidationError, ScheduleError) as error:
+        raise InvalidArgumentError(f"trigger: {error}") from None
+    return trigger
+
+
+def _message(row: Any) -> Obj:
+    spec = row.body
+    run = spec["run"]
+    reference = run.get("pipelineVersionReference")
+    config = run.get("runtimeConfig") or {}
+    source: Obj = {"pipeline_spec": run.get("pipelineSpec")}
+    if run.get("platformSpec"):
+        source = {
+            "pipeline_spec": {
+                "pipeline_spec": run["pipelineSpec"],
+                "platform_spec": run["platformSpec"],
+            }
+        }
+    if reference:
+        source = {
+            "pipeline_version_reference": compact(
+                pipeline_id=reference.get("pipelineID"),
+                pipeline_version_id=reference.get("pipelineVersionID"),
+            )
+        }
+    return compact(
+        recurring_run_id=row.recurring_run_id,
+        display_name=row.display_name,
+        description=row.description,
+        **source,
+        runtime_config=compact(
+            parameters=config.get("parameters"), pipeline_root=config.get("pipelineRoot")
+        ),
+        service_account=run.get("serviceAccount"),
+        max_concurrency=str(spec.get("maxConcurrency", 1)),
+        trigger=_snake_trigger(spec.get("trigger") or {}),
+        mode="ENABLE" if spec.get("enabled", True) else "DISABLE",
+        created_at=wire_time(row.created_at),
+        updated_at=wire_time(row.updated_at),
+        status=row.status,
+        no_catchup=spec.get("noCatchup"),
+        namespace="" if row.namespace == DEFAULT_NAMESPACE else row.namespace,
+        experiment_id=row.experiment_id,
+    )
+
+
+def _snake_trigger(trigger: Obj) -> Obj:
+    shown: Obj = {}
+    for kind, schedule in trigger.items():
+        if schedule:
+            values = {_snake(key): value for key, value in schedule.items()}
+            if "interval_second" in values:
+                values["interval_second"] = str(values["interval_second"])
+            shown[_snake(kind)] = values
+    return shown
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
