@@ -37,7 +37,7 @@ def main() -> None:
     tracker = None
     address = address_of(MASTER)
     if RANK == 0:
-        tracker = RabitTracker(WORLD_SIZE, host_ip=address, port=PORT, sortby="task")
+        tracker = RabitTracker(WORLD_SIZE, host_ip=address, port=PORT, sortby="task", timeout=120)
         tracker.start()
     with collective.CommunicatorContext(
         dmlc_tracker_uri=address, dmlc_tracker_port=PORT, dmlc_task_id=str(RANK), dmlc_retry=30

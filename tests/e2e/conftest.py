@@ -1,4 +1,4 @@
-"""The platform the end-to-end tests share: once with its controllers inside, once with them apart."""
+"""The platform of the end-to-end tests: with its controllers inside, and with them apart."""
 
 from __future__ import annotations
 

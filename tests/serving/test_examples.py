@@ -29,7 +29,7 @@ def test_every_manifest_is_tried() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {*SERVICES, "drift-check"}
 
 
-SERVICES = ["autoscaled", "canary", "custom-model", "monitored", "sklearn-iris"]
+SERVICES = ["autoscaled", "canary", "custom-model", "monitored", "sklearn", "sklearn-bucket"]
 
 
 @pytest.mark.parametrize("title", SERVICES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.e2e
 
 Obj = dict[str, Any]
 ROW = [5.1, 3.5, 1.4, 0.2]
+EXAMPLES = Path(__file__).parents[2] / "examples" / "serving"
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,24 @@ def test_a_canary_from_apply_to_the_drift_of_its_requests(
     platform.until(lambda o: is_ready(o) and traffic(o) == [100], "isvc", "iris")
     assert ask(platform, "iris", [ROW])[1] == "iris-predictor-00002"
     platform.kubectl("delete", "isvc", "iris")
+
+
+def test_the_first_example_needs_nothing_but_its_file(platform: Platform) -> None:
+    platform.kubectl("apply", "-f", str(EXAMPLES / "sklearn.yaml"))
+    platform.until(is_ready, "isvc", "iris")
+    assert ask(platform, "iris", [ROW])[0] == {"predictions": [0]}
+    platform.kubectl("delete", "-f", str(EXAMPLES / "sklearn.yaml"))
+
+
+def test_an_artifact_is_served_from_where_the_platform_keeps_it(
+    platform: Platform, workspace: Path
+) -> None:
+    kept = platform.data_dir / "artifacts" / "run-1" / "model"
+    shutil.copytree(workspace / "v1", kept)
+    apply(platform, isvc("kept", predictor={"sklearn": {"storageUri": kept.as_uri()}}))
+    platform.until(is_ready, "isvc", "kept")
+    assert ask(platform, "kept", [ROW])[0] == {"predictions": [0]}
+    platform.kubectl("delete", "isvc", "kept")
 
 
 def test_a_monitor_reaches_its_predictor_by_name(platform: Platform, workspace: Path) -> None:

@@ -62,6 +62,9 @@ def _fill_container(notebook: Obj, container: Obj) -> None:
     env = container.setdefault("env", [])
     if not any(entry.get("name") == "NB_PREFIX" for entry in env):
         env.append({"name": "NB_PREFIX", "value": prefix(notebook)})
+    # Upstream has no probe, so a notebook counts as ready before it can be opened.
+    port = container["ports"][0]["containerPort"]
+    container.setdefault("readinessProbe", {"tcpSocket": {"port": port}, "periodSeconds": 1})
 
 
 def service(notebook: Obj) -> Obj:
