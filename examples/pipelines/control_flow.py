@@ -53,7 +53,9 @@ def sum_of_squares(numbers: list) -> int:
 
 @dsl.pipeline(name="control-flow")
 def control_flow(
-    marker: str, side: str = "heads", numbers: list = [1, 2, 3]  # noqa: B006
+    marker: str,
+    side: str = "heads",
+    numbers: list = [1, 2, 3],  # noqa: B006
 ) -> str:
     with dsl.ExitHandler(clean_up(), name="guarded"):
         fail_at_first(marker=marker).set_retry(2, backoff_duration="0s").set_caching_options(False)

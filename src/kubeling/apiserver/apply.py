@@ -88,6 +88,9 @@ def record_update(old: Obj | None, new: Obj, schema: Schema | None, by: Applied)
     entries: list[Obj] = list((old or {}).get("metadata", {}).get("managedFields") or ())
     if given is not None and (not given or given == [{}]):
         entries = []
+    if old is None:
+        metadata["managedFields"] = [_new_entry(by, "Update", _tree(new, schema))]
+        return
     changed, gone = _differences(old, new, schema)
     mine = next((e for e in entries if _is(e, by, "Update")), None)
     rest = _stripped([e for e in entries if e is not mine], changed | gone)
@@ -103,13 +106,11 @@ def record_update(old: Obj | None, new: Obj, schema: Schema | None, by: Applied)
         metadata.pop("managedFields", None)
 
 
-def _differences(old: Obj | None, new: Obj, schema: Schema | None) -> tuple[FieldSet, FieldSet]:
+def _differences(old: Obj, new: Obj, schema: Schema | None) -> tuple[FieldSet, FieldSet]:
     """The paths that are new or have a new value, and those that are gone.
 
     Only what differs is looked into, so the cost is that of the change, not of the object.
     """
-    if old is None:
-        return field_set(new, schema), frozenset()
     changed: set[Path] = set()
     gone: set[Path] = set()
     _compare(old, new, schema, (), changed, gone)
@@ -238,6 +239,37 @@ def encode_fields(paths: Iterable[Path]) -> Obj:
             node = node.setdefault(element, {})
         if path[-1].startswith("k:"):
             node["."] = {}
+    return tree
+
+
+def _tree(obj: Obj, schema: Schema | None) -> Obj:
+    """What an object states, as FieldsV1: :func:`field_set` encoded, in one pass."""
+    tree: Obj = _subtree(obj, schema)
+    for name in ("f:apiVersion", "f:kind"):
+        tree.pop(name, None)
+    metadata = tree.get("f:metadata", {})
+    for section, name in _NEVER_OWNED:
+        tree.get(section, {}).pop(name, None)
+    if not metadata:
+        tree.pop("f:metadata", None)
+    return tree
+
+
+def _subtree(value: Any, schema: Schema | None) -> Obj:
+    if _is_open_map(value, schema):
+        return {
+            f"f:{name}": _subtree(inner, schema.child(name) if schema is not None else None)
+            for name, inner in value.items()
+        }
+    tree: Obj = {}
+    if schema is not None and _is_keyed(value, schema):
+        for item in value:
+            element = _element(item, schema)
+            if element is None:
+                continue
+            tree[element] = {".": {}} if element.startswith("k:") else {}
+            if isinstance(item, dict):
+                tree[element] |= _subtree(item, schema.items)
     return tree
 
 
@@ -428,6 +460,10 @@ def _entry(by: Applied, operation: str, paths: FieldSet, old: Obj | None) -> Obj
     fields = encode_fields(paths)
     if old is not None and old["fieldsV1"] == fields and old.get("apiVersion") == by.api_version:
         return old
+    return _new_entry(by, operation, fields)
+
+
+def _new_entry(by: Applied, operation: str, fields: Obj) -> Obj:
     entry: Obj = {
         "manager": by.manager,
         "operation": operation,

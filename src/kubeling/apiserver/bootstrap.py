@@ -54,7 +54,7 @@ def _definitions(
         wanted: Obj = deep_copy(given)
         wanted["metadata"].setdefault("labels", {})[_SOURCE] = "true"
         record = store.get(served.key("", wanted["metadata"]["name"]))
-        served.shape.default(wanted)
+        served.shape.settle(wanted, None)
         if record is None:
             yield _new(served, wanted, clock)
             continue

@@ -10,7 +10,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["metadata_errors"]
+__all__ = ["label_errors", "metadata_errors"]
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
@@ -48,7 +48,7 @@ def metadata_errors(obj: Obj, resource: Resource) -> Iterator[FieldError]:
     """What is wrong with the metadata a user wrote; its types are checked already."""
     metadata = obj["metadata"]
     yield from _name_errors(metadata.get("name", ""), resource)
-    yield from _label_errors(metadata.get("labels") or {})
+    yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
     yield from _annotation_errors(metadata.get("annotations") or {})
     yield from _owner_errors(metadata.get("ownerReferences") or ())
 
@@ -75,8 +75,8 @@ def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:
         yield FieldError(path, "Invalid value", text, name)
 
 
-def _label_errors(labels: Any) -> Iterator[FieldError]:
-    path = "metadata.labels"
+def label_errors(labels: Any, path: str) -> Iterator[FieldError]:
+    """What is wrong with labels, or with what selects them."""
     if not isinstance(labels, dict):
         yield FieldError(path, "Invalid value", "must be an object", labels)
         return

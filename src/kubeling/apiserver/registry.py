@@ -21,7 +21,7 @@ from kubeling.apiserver.fields import record_fields, unchanged
 from kubeling.apiserver.listing import Change, list_objects, watch_objects
 from kubeling.apiserver.names import metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
-from kubeling.apiserver.served import Served
+from kubeling.apiserver.served import Served, Settled
 from kubeling.apiserver.storage import Store, Write
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import (
@@ -195,26 +195,13 @@ class Registry:
 
     def _with_status(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> Obj:
         """The old object with the new status, completed and checked by itself."""
-        name = old["metadata"]["name"]
-        part: Obj = {
-            "apiVersion": new["apiVersion"],
-            "kind": new["kind"],
-            "metadata": {"name": name},
-        }
-        if "status" in new:
-            part["status"] = deep_copy(new["status"])
-        served.shape.prune(part)
-        served.shape.default(part)
-        errors = [e for e in served.shape.validate(part, old) if e.path.startswith("status")]
-        if errors:
-            raise Invalid.of(served.resource.group, served.resource.kind, name, errors)
         kept = {**old, "metadata": dict(old["metadata"])}
         if options.applied and "managedFields" in new["metadata"]:
             kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
-        if "status" in new:
-            kept["status"] = part["status"]
-        else:
-            kept.pop("status", None)
+        kept.pop("status", None)
+        if new.get("status") is not None:
+            kept["status"] = deep_copy(new["status"])
+            self._judge(served, old, served.shape.settle_status(kept["status"]), options)
         return kept
 
     def _settle(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
@@ -243,26 +230,29 @@ class Registry:
 
     def _shape(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """Defaults, pruning and validation by the room and by the kind's schema."""
-        resource, name = served.resource, new["metadata"]["name"]
         self._admission.default(served, new, old, options)
-        unknown = served.shape.prune(new)
-        if unknown and options.field_validation == "Strict":
-            found = ", ".join(f'unknown field "{path}"' for path in unknown)
+        settled = served.shape.settle(new, old)
+        if old is None or new["metadata"] != old["metadata"]:
+            settled.errors.extend(metadata_errors(new, served.resource))
+        if not settled.errors:
+            settled.errors.extend(served.strategy.validate(new, old))
+            settled.errors.extend(self._admission.validate(served, new, old, options))
+        self._judge(served, new, settled, options)
+
+    def _judge(self, served: Served, obj: Obj, settled: Settled, options: WriteOptions) -> None:
+        """Refuses what was found wrong, and unknown fields where that is asked for."""
+        resource = served.resource
+        if settled.unknown and options.field_validation == "Strict":
+            found = ", ".join(f'unknown field "{path}"' for path in settled.unknown)
             raise BadRequest(
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a '
                 f"{resource.kind}: strict decoding error: {found}"
             )
         if options.field_validation == "Warn":
-            options.warnings += [f'unknown field "{path}"' for path in unknown]
-        served.shape.default(new)
-        errors = served.shape.validate(new, old)
-        if old is None or new["metadata"] != old["metadata"]:
-            errors += metadata_errors(new, resource)
-        if not errors:
-            errors = [*served.strategy.validate(new, old)]
-            errors += self._admission.validate(served, new, old, options)
-        if errors:
-            raise Invalid.of(resource.group, resource.kind, name, errors)
+            options.warnings += [f'unknown field "{path}"' for path in settled.unknown]
+        if settled.errors:
+            name = obj["metadata"]["name"]
+            raise Invalid.of(resource.group, resource.kind, name, settled.errors)
 
     # --- deleting --------------------------------------------------------------------------
 

@@ -107,29 +107,29 @@ class Schema:
     def type(self) -> str:
         return self._type
 
-    @property
+    @cached_property
     def list_type(self) -> str:
         """``atomic``, ``set`` or ``map``: how appliers share a list."""
         return str(self._node.get("x-kubernetes-list-type", "atomic"))
 
-    @property
+    @cached_property
     def list_keys(self) -> tuple[str, ...]:
         """The fields that identify an item of a ``map`` list."""
         return tuple(self._node.get("x-kubernetes-list-map-keys") or ())
 
-    @property
+    @cached_property
     def atomic(self) -> bool:
         """Whether an object has one owner as a whole."""
         return self._node.get("x-kubernetes-map-type") == "atomic"
 
-    @property
+    @cached_property
     def patch_strategies(self) -> frozenset[str]:
         """Strategic merge's ``merge``, ``replace`` and ``retainKeys``."""
         return frozenset(
             filter(None, str(self._node.get("x-kubernetes-patch-strategy", "")).split(","))
         )
 
-    @property
+    @cached_property
     def merge_key(self) -> str:
         """The field by which strategic merge finds an item."""
         return str(self._node.get("x-kubernetes-patch-merge-key", ""))
@@ -257,7 +257,7 @@ class Schema:
             yield from self._combined(value, path)
 
     @cached_property
-    def _python_type(self) -> type | None:
+    def _python_type(self) -> Any:
         return _PYTHON_TYPES.get(self._type)
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.strategy import Strategy
@@ -12,7 +12,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["ALL_VERBS", "SUBRESOURCE_VERBS", "FreeShape", "Scale", "Served", "Shape"]
+__all__ = ["ALL_VERBS", "SUBRESOURCE_VERBS", "FreeShape", "Scale", "Served", "Settled", "Shape"]
 
 ALL_VERBS: Final = (
     "create",
@@ -45,19 +45,23 @@ SUBRESOURCE_VERBS: Final[Mapping[str, tuple[str, ...]]] = {
 """What can be done with each subresource, whatever the kind."""
 
 
+class Settled(NamedTuple):
+    """What was found while an object was brought into shape."""
+
+    unknown: list[str]
+    """Paths of fields the kind does not have; they are gone."""
+    errors: list[FieldError]
+
+
 class Shape(Protocol):
     """What a kind's schema does to objects. All methods are pure but for the object given."""
 
-    def default(self, obj: Obj) -> None:
-        """Fills in what the user left out."""
+    def settle(self, new: Obj, old: Obj | None) -> Settled:
+        """Removes what the kind does not have, fills in what was left out, checks the rest."""
         ...
 
-    def prune(self, obj: Obj) -> list[str]:
-        """Removes fields the kind does not have; returns their paths."""
-        ...
-
-    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
-        """What is wrong with ``new``; ``old`` is what it replaces."""
+    def settle_status(self, status: Any) -> Settled:
+        """The same for a status by itself."""
         ...
 
     @property
@@ -71,14 +75,11 @@ class FreeShape:
 
     merge_schema: Any = None
 
-    def default(self, obj: Obj) -> None:
-        pass
+    def settle(self, new: Obj, old: Obj | None) -> Settled:
+        return Settled([], [])
 
-    def prune(self, obj: Obj) -> list[str]:
-        return []
-
-    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
-        return []
+    def settle_status(self, status: Any) -> Settled:
+        return Settled([], [])
 
 
 @dataclass(frozen=True, slots=True)

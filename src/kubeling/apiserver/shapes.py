@@ -6,12 +6,13 @@ Schemas are compiled when a kind is first used, so starting the server compiles 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.apiserver.defaults import set_defaults
 from kubeling.apiserver.schema import Schema, compile_schema
+from kubeling.apiserver.served import Settled
 from kubeling.apiserver.validation import validate_builtin
-from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 
 __all__ = ["BuiltinShape", "CustomShape", "custom_shape"]
@@ -27,16 +28,24 @@ class BuiltinShape:
     def merge_schema(self) -> Schema:
         return compile_schema(definition_schema(self._definition), definition_schema, root=True)
 
-    def default(self, obj: Obj) -> None:
-        self.merge_schema.drop_nulls(obj)
-        set_defaults(obj)
-
-    def prune(self, obj: Obj) -> list[str]:
-        return self.merge_schema.prune(obj)
-
-    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
+    def settle(self, new: Obj, old: Obj | None) -> Settled:
+        schema = self.merge_schema
+        if schema.conforms(new):
+            set_defaults(new)
+            return Settled([], validate_builtin(new, old))
+        unknown = schema.prune(new)
+        schema.drop_nulls(new)
+        set_defaults(new)
         # The rules read fields as their types say, so types come first.
-        return self.merge_schema.validate(new) or validate_builtin(new, old)
+        return Settled(unknown, schema.validate(new) or validate_builtin(new, old))
+
+    def settle_status(self, status: Any) -> Settled:
+        schema = self.merge_schema.child("status")
+        if schema is None or schema.conforms(status):
+            return Settled([], [])
+        unknown = schema.prune(status, "status")
+        schema.drop_nulls(status)
+        return Settled(unknown, schema.validate(status, "status"))
 
 
 class CustomShape:
@@ -50,14 +59,18 @@ class CustomShape:
     def merge_schema(self) -> Schema:
         return compile_schema(self._source, definition_schema, root=True)
 
-    def default(self, obj: Obj) -> None:
-        self.merge_schema.default(obj)
+    def settle(self, new: Obj, old: Obj | None) -> Settled:
+        return self._settled(self.merge_schema, new, "")
 
-    def prune(self, obj: Obj) -> list[str]:
-        return [] if self._preserve else self.merge_schema.prune(obj)
+    def settle_status(self, status: Any) -> Settled:
+        schema = self.merge_schema.child("status")
+        return self._settled(schema, status, "status") if schema else Settled([], [])
 
-    def validate(self, new: Obj, old: Obj | None) -> list[FieldError]:
-        return self.merge_schema.validate(new)
+    def _settled(self, schema: Schema, value: Any, path: str) -> Settled:
+        conforms = schema.conforms(value)
+        unknown = [] if conforms or self._preserve else schema.prune(value, path)
+        schema.default(value)
+        return Settled(unknown, [] if conforms else schema.validate(value, path))
 
 
 def custom_shape(definition: Obj, version: Obj) -> CustomShape:

@@ -118,5 +118,7 @@ def _clean_up(data_dir: Path) -> None:
     """Ends what a crashed platform left running, and takes its networks down."""
     from kubeling.engine.config import EngineConfig
     from kubeling.engine.engine import remove_engine_state
+    from kubeling.engine.servicenet.network import remove_service_network
 
+    remove_service_network(data_dir)
     asyncio.run(remove_engine_state(EngineConfig(data_dir=data_dir, workspace=data_dir)))

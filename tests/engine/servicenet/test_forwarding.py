@@ -121,9 +121,17 @@ async def test_a_pod_that_does_not_answer_is_passed_over(context: Context) -> No
     alive = await echo_server(b"alive")
     node_port = free_port()
     ports = [{"port": 80, "nodePort": node_port}]
+    with socket.socket() as deaf:
+        deaf.bind((HERE, 0))
+        await check_pass_over(context, node_port, ports, deaf.getsockname()[1], port_of(alive))
+
+
+async def check_pass_over(
+    context: Context, node_port: int, ports: list[Obj], deaf: int, alive: int
+) -> None:
     async with forwarding(context):
         await context.client.create(SERVICES, service(type="NodePort", ports=ports))
-        for number, port in enumerate((free_port(), port_of(alive))):
+        for number, port in enumerate((deaf, alive)):
             found = endpoint_slice("web", endpoint(), port=port)
             found["metadata"]["name"] = f"web-{number}"
             await context.client.create(ENDPOINT_SLICES, found)
@@ -153,10 +161,11 @@ async def test_a_service_without_pods_refuses_connections(context: Context) -> N
         made = endpoint_slice("web", endpoint(), port=port_of(alive))
         await context.client.create(ENDPOINT_SLICES, made)
         await listening(node_port)
+        gone = asyncio.Event()
+        context.informers.of(ENDPOINT_SLICES).add_handler(lambda _, new: new or gone.set())
         await context.client.delete(ENDPOINT_SLICES, "web", "default")
         async with asyncio.timeout(5):
-            while context.informers.of(ENDPOINT_SLICES).get("default", "web") is not None:
-                await asyncio.sleep(0)
+            await gone.wait()
         await proxy.reconcile(Key("default", "web"))
         with pytest.raises(ConnectionRefusedError):
             await ask(node_port)

@@ -7,7 +7,7 @@ make an object that the next completes. What depends on other fields is a functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,17 @@ class Rule:
         steps = tuple(self.path.replace("[]", ".[]").split(".")) if self.path else ()
         object.__setattr__(self, "_steps", steps)
 
-    def places(self, obj: Obj) -> Iterator[Obj]:
+    def places(self, obj: Obj) -> list[Obj]:
         """The objects at the path; all parts that have another shape are passed over."""
-        found: Iterable[Any] = [obj]
+        found: list[Any] = [obj]
         for step in self._steps:
-            found = list(_entered(found, step))
-        return (place for place in found if isinstance(place, dict))
+            if step == "[]":
+                found = [item for place in found if isinstance(place, list) for item in place]
+            else:
+                found = [p[step] for p in found if isinstance(p, dict) and step in p]
+            if not found:
+                return found
+        return [place for place in found if isinstance(place, dict)]
 
 
 Rules = dict[tuple[str, str], tuple[Rule, ...]]
@@ -74,11 +79,3 @@ def items(place: Obj, key: str) -> list[Obj]:
     """The objects of the list at a key."""
     found = place.get(key)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def _entered(places: Iterable[Any], step: str) -> Iterator[Any]:
-    for place in places:
-        if step == "[]" and isinstance(place, list):
-            yield from place
-        elif isinstance(place, dict) and step in place:
-            yield place[step]

@@ -7,6 +7,7 @@ both are decided first, and :meth:`ServiceNetwork.run` serves them when the API 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import socket
@@ -19,7 +20,7 @@ import msgspec
 from kubeling.component import Context
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
 
-__all__ = ["ServiceNetwork", "prepare_service_network"]
+__all__ = ["ServiceNetwork", "prepare_service_network", "remove_service_network"]
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,12 @@ async def prepare_service_network(data_dir: Path, *, isolation: bool = True) -> 
     return await asyncio.to_thread(_prepare, data_dir, isolation)
 
 
+def remove_service_network(data_dir: Path) -> None:
+    """Takes away what a platform that was killed may have left in the kernel."""
+    if known := _known(data_dir):
+        ServiceNetwork(ServiceRange(ipaddress.IPv4Network(known)), None).close()
+
+
 def _prepare(data_dir: Path, isolation: bool) -> ServiceNetwork:
     routed = isolation and sys.platform == "linux" and os.geteuid() == 0
     try:
@@ -97,11 +104,7 @@ def _prepare(data_dir: Path, isolation: bool) -> ServiceNetwork:
 
 
 def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
-    file = data_dir / "engine" / "services.json"
-    try:
-        previous = msgspec.json.decode(file.read_bytes(), type=_RangeFile).range
-    except FileNotFoundError:
-        previous = ""
+    previous = _known(data_dir)
     taken: list[tuple[str, int]] = []
     if routed and not previous:
         from kubeling.engine.net.netlink import Route
@@ -109,9 +112,21 @@ def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
         taken = Route().destinations()
     chosen = choose_range(data_dir, taken, previous, routed=routed)
     if chosen.cidr != previous:
+        file = _file(data_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(msgspec.json.encode(_RangeFile(chosen.cidr)))
     return chosen
+
+
+def _known(data_dir: Path) -> str:
+    try:
+        return msgspec.json.decode(_file(data_dir).read_bytes(), type=_RangeFile).range
+    except FileNotFoundError:
+        return ""
+
+
+def _file(data_dir: Path) -> Path:
+    return data_dir / "engine" / "services.json"
 
 
 def _dns_sockets(chosen: ServiceRange) -> tuple[socket.socket, socket.socket] | None:

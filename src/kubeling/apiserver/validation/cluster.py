@@ -1,0 +1,111 @@
+"""Rules of what a cluster is run by: limits, priorities, leases, webhooks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kubeling.apiserver.validation.rules import (
+    Checks,
+    Errors,
+    at_least,
+    between,
+    choice,
+    dns_label,
+    dns_subdomain,
+    quantities,
+    required,
+    selector,
+    spec_of,
+)
+from kubeling.kube.errors import FieldError
+from kubeling.kube.objects import Obj
+from kubeling.kube.quantities import parse_quantity
+
+__all__ = ["CLUSTER_RULES"]
+
+_HIGHEST: Final = 10**9
+_LIMIT_FIELDS: Final = ("max", "min", "default", "defaultRequest")
+_WEBHOOKS: Final = "admissionregistration.k8s.io"
+
+
+def _quota(new: Obj, old: Obj | None) -> Errors:
+    yield from quantities(spec_of(new).get("hard") or {}, "spec.hard")
+
+
+def _limit_range(new: Obj, old: Obj | None) -> Errors:
+    for index, limit in enumerate(spec_of(new).get("limits") or ()):
+        path = f"spec.limits[{index}]"
+        yield from required(limit, path, "type")
+        for field in _LIMIT_FIELDS:
+            yield from quantities(limit.get(field) or {}, f"{path}.{field}")
+        yield from _ordered(limit, path, "min", "max")
+        yield from _ordered(limit, path, "default", "max")
+        yield from _ordered(limit, path, "defaultRequest", "default")
+
+
+def _ordered(limit: Obj, path: str, less: str, more: str) -> Errors:
+    bounds = limit.get(more) or {}
+    for name, value in (limit.get(less) or {}).items():
+        if name in bounds and parse_quantity(value) > parse_quantity(bounds[name]):
+            message = f"{less} value {value} is greater than {more} value {bounds[name]}"
+            yield FieldError(f"{path}.{less}[{name}]", "Invalid value", message, value)
+
+
+def _priority_class(new: Obj, old: Obj | None) -> Errors:
+    value = new.get("value", 0)
+    name = (new.get("metadata") or {}).get("name", "")
+    if value > _HIGHEST and not name.startswith("system-"):
+        message = f"maximum allowed value of a user defined priority is {_HIGHEST}"
+        yield FieldError("value", "Forbidden", message)
+    yield from choice(new, "", "preemptionPolicy", ("Never", "PreemptLowerPriority"))
+    if old is not None:
+        for field in ("value", "preemptionPolicy"):
+            if new.get(field) != old.get(field):
+                yield FieldError(field, "Forbidden", "may not be changed in an update.")
+
+
+def _lease(new: Obj, old: Obj | None) -> Errors:
+    spec = spec_of(new)
+    if spec.get("leaseDurationSeconds", 1) <= 0:
+        message = "must be greater than 0"
+        value = spec["leaseDurationSeconds"]
+        yield FieldError("spec.leaseDurationSeconds", "Invalid value", message, value)
+    yield from at_least(spec, "spec", "leaseTransitions")
+
+
+def _runtime_class(new: Obj, old: Obj | None) -> Errors:
+    yield from dns_label(new.get("handler", ""), "handler")
+    if old is not None and new.get("handler") != old.get("handler"):
+        yield FieldError("handler", "Invalid value", "field is immutable", new.get("handler"))
+
+
+def _webhooks(new: Obj, old: Obj | None) -> Errors:
+    for index, webhook in enumerate(new.get("webhooks") or ()):
+        path = f"webhooks[{index}]"
+        name = webhook.get("name", "")
+        yield from dns_subdomain(name, f"{path}.name")
+        if name.count(".") < 2:
+            message = "should be a domain with at least three segments separated by dots"
+            yield FieldError(f"{path}.name", "Invalid value", message, name)
+        yield from required(webhook, path, "admissionReviewVersions")
+        yield from choice(webhook, path, "sideEffects", ("None", "NoneOnDryRun"))
+        yield from choice(webhook, path, "failurePolicy", ("Fail", "Ignore"))
+        yield from choice(webhook, path, "matchPolicy", ("Equivalent", "Exact"))
+        yield from between(webhook, path, "timeoutSeconds", 1, 30)
+        for field in ("namespaceSelector", "objectSelector"):
+            yield from selector(webhook.get(field) or {}, f"{path}.{field}")
+        config = webhook.get("clientConfig") or {}
+        if ("url" in config) == ("service" in config):
+            message = "exactly one of url or service is required"
+            yield FieldError(f"{path}.clientConfig", "Required value", message)
+
+
+CLUSTER_RULES: Final[Checks] = {
+    ("", "ResourceQuota"): _quota,
+    ("", "LimitRange"): _limit_range,
+    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
+    ("coordination.k8s.io", "Lease"): _lease,
+    ("node.k8s.io", "RuntimeClass"): _runtime_class,
+    (_WEBHOOKS, "MutatingWebhookConfiguration"): _webhooks,
+    (_WEBHOOKS, "ValidatingWebhookConfiguration"): _webhooks,
+}
