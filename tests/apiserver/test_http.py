@@ -171,6 +171,17 @@ async def test_a_watch_from_a_forgotten_version_says_so_in_the_stream(wire: Wire
     assert (code, event["type"], event["object"]["code"]) == (200, "ERROR", 410)
 
 
+async def test_a_watch_that_cannot_be_read_is_refused_at_once(wire: Wire) -> None:
+    for wrong, expected in (
+        ("labelSelector=a%20b", 400),
+        ("fieldSelector=nope=1", 400),
+        ("resourceVersion=x", 422),
+        ("resourceVersionMatch=Exact", 422),
+    ):
+        code, _, _ = await wire("GET", f"{CONFIG_MAPS.path('default')}?watch=1&{wrong}")
+        assert code == expected, wrong
+
+
 async def test_initial_events_end_with_a_bookmark(wire: Wire) -> None:
     query = (
         "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"

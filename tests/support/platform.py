@@ -96,7 +96,10 @@ class Platform:
         timeout: float = 120,
     ) -> dict[str, Any]:
         """Watches an object until ``what`` holds of it; fails with what `why` says."""
-        command = ["kubectl", "get", kind, name, "-n", namespace, "-w", "-o", "json"]
+        # Watched as a list: of a named object kubectl skips the watch's first event, and with it a
+        # change between its two requests.
+        only = f"--field-selector=metadata.name={name}"
+        command = ["kubectl", "get", kind, only, "-n", namespace, "-w", "-o", "json"]
         watch = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + timeout
         try:

@@ -11,6 +11,7 @@ The connection is used by one thread at a time: the opener loads, then the write
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -118,8 +119,10 @@ class Database:
             execute("UPDATE counter SET version = ?", (version,))
             execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
+            # A disk that fails may fail this as well; what went wrong first is what counts.
+            with contextlib.suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
             raise self._translated(error) from error
 
     def close(self) -> None:

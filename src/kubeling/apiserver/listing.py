@@ -69,22 +69,47 @@ def list_objects(store: Store, served: Served, namespace: str, options: ListOpti
     }
 
 
-async def watch_objects(
+def watch_objects(
     store: Store, served: Served, namespace: str, name: str, options: ListOptions
 ) -> AsyncGenerator[Change, None]:
-    """Changes from the version asked for, until the time is up or the client too slow."""
+    """Changes from the version asked for, until the time is up or the client too slow.
+
+    What is wrong with the request is raised here; that a version is too old, by the stream.
+    """
     matches = _predicate(served, options)
-    since, initial = _start(store, options)
+    if options.version_match and not options.initial_events:
+        error = FieldError(
+            "resourceVersionMatch",
+            "Forbidden",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        )
+        raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
+    since = _version(options.resource_version) if options.resource_version else 0
+    return _changes(store, served, namespace, name, options, matches, since)
+
+
+async def _changes(
+    store: Store,
+    served: Served,
+    namespace: str,
+    name: str,
+    options: ListOptions,
+    matches: Predicate | None,
+    since: int,
+) -> AsyncGenerator[Change, None]:
+    from_now = options.initial_events or since == 0
+    if since > store.version and not from_now:
+        raise _expired(store, since)
+    since = store.version if from_now else since
     try:
         watcher = store.watch(served.storage, since, namespace, name)
     except WatchExpired:
-        raise _expired(store, str(since)) from None
+        raise _expired(store, since) from None
     try:
-        if initial:
+        if from_now:
             for record in _records(store, served, namespace, since):
-                obj = served.present(record.obj)
                 if name in ("", record.key.name) and (matches is None or matches(record.obj)):
-                    yield Change("ADDED", obj)
+                    yield Change("ADDED", served.present(record.obj))
         if options.initial_events:
             yield _bookmark(served, since, {"k8s.io/initial-events-end": "true"})
         async for change in _follow(store, served, watcher, matches, options):
@@ -148,23 +173,6 @@ def _bookmark(served: Served, version: int, annotations: Obj | None = None) -> C
     return Change("BOOKMARK", obj)
 
 
-def _start(store: Store, options: ListOptions) -> tuple[int, bool]:
-    """From which version to follow, and whether to begin with the present state."""
-    if options.version_match and not options.initial_events:
-        error = FieldError(
-            "resourceVersionMatch",
-            "Forbidden",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )
-        raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
-    if options.initial_events or options.resource_version in ("", "0"):
-        return store.version, True
-    version = _version(options.resource_version)
-    if version > store.version:
-        raise _expired(store, options.resource_version)
-    return version, False
-
-
 def _position(store: Store, options: ListOptions) -> tuple[int, tuple[str, str] | None]:
     if options.continue_token:
         try:
@@ -223,5 +231,5 @@ def _version(text: str) -> int:
         raise Invalid.of("meta.k8s.io", "ListOptions", "", [error]) from None
 
 
-def _expired(store: Store, version: str) -> Expired:
+def _expired(store: Store, version: int) -> Expired:
     return Expired(f"too old resource version: {version} ({store.version})")

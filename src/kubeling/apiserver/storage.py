@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -30,6 +31,8 @@ from kubeling.apiserver.watcher import Watcher
 from kubeling.kube.objects import Obj
 
 __all__ = ["Store", "Write"]
+
+log = logging.getLogger(__name__)
 
 HISTORY_LIMIT: Final = 2000
 HISTORY_SECONDS: Final = 300.0
@@ -273,6 +276,10 @@ class Store:
             self._database.commit(rows, rows[-1].version)
         except StorageError as error:
             return error
+        except Exception as error:
+            # Whatever happens, the writers are told and the thread goes on.
+            log.exception("commit failed")
+            return StorageError(f"{self._database.path}: {error}")
         return None
 
     def _publish(self, batch: Iterable[_Transaction], error: StorageError | None) -> None:

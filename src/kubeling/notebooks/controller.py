@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.objects import Key, Obj, deletion_requested, labels, namespace
+from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace, uid
 from kubeling.kube.resources import EVENTS, PODS, SERVICES, STATEFUL_SETS
 from kubeling.notebooks.plan import service, stateful_set, status
 from kubeling.notebooks.resources import NOTEBOOKS
@@ -12,6 +12,7 @@ from kubeling.notebooks.resources import NOTEBOOKS
 __all__ = ["NotebookController"]
 
 _MANAGER = "notebook-controller"
+_ABOUT = "about"
 
 
 class NotebookController:
@@ -21,6 +22,10 @@ class NotebookController:
         self._client = context.client
         self._informers = context.informers
         self._recorder = context.recorder(_MANAGER)
+        self._events = context.informers.of(EVENTS)
+        self._events.add_index(_ABOUT, lambda event: (event["involvedObject"].get("uid", ""),))
+        self._events.add_handler(self._forget)
+        self._reissued: dict[str, int] = {}
 
     def controller(self) -> Controller:
         return Controller(
@@ -44,17 +49,23 @@ class NotebookController:
         wanted = status(notebook, stateful, pod)
         if wanted != notebook.get("status"):
             await self._client.patch_status(NOTEBOOKS, key.name, wanted, key.namespace)
-        await self._reissue(notebook, key)
+        if pod is not None:
+            await self._reissue(notebook, pod)
         return None
 
-    async def _reissue(self, notebook: Obj, key: Key) -> None:
+    async def _reissue(self, notebook: Obj, pod: Obj) -> None:
         """Shows the pod's warnings on the notebook, where its user looks."""
-        for event in self._informers.of(EVENTS).list(key.namespace):
-            about = event.get("involvedObject") or {}
-            if event.get("type") != "Warning" or about.get("name") != f"{key.name}-0":
+        for event in self._events.by_index(_ABOUT, uid(pod)):
+            count = int(event.get("count") or 1)
+            if event.get("type") != "Warning" or self._reissued.get(uid(event)) == count:
                 continue
-            text = f"Reissued from pod/{about['name']}: {event.get('message', '')}"
+            self._reissued[uid(event)] = count
+            text = f"Reissued from pod/{name(pod)}: {event.get('message', '')}"
             await self._recorder.warning(notebook, event.get("reason", ""), text)
+
+    def _forget(self, event: Obj | None, present: Obj | None) -> None:
+        if event is not None and present is None:
+            self._reissued.pop(uid(event), None)
 
 
 def _notebook_of_pod(pod: Obj) -> list[Key]:
@@ -64,7 +75,7 @@ def _notebook_of_pod(pod: Obj) -> list[Key]:
 
 def _notebook_of_event(event: Obj) -> list[Key]:
     about = event.get("involvedObject") or {}
-    name = str(about.get("name", ""))
-    if event.get("type") != "Warning" or about.get("kind") != "Pod" or not name.endswith("-0"):
+    pod = str(about.get("name", ""))
+    if event.get("type") != "Warning" or about.get("kind") != "Pod" or not pod.endswith("-0"):
         return []
-    return [Key(namespace(event), name.removesuffix("-0"))]
+    return [Key(namespace(event), pod.removesuffix("-0"))]

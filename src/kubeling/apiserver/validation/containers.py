@@ -214,7 +214,7 @@ def _probe(probe: Obj, path: str, *, ready: bool) -> Errors:
 
 
 def _handler(handler: Obj, path: str) -> Errors:
-    chosen = {field: handler[field] for field in _HANDLERS if field in handler}
+    chosen: Obj = {field: handler[field] for field in _HANDLERS if field in handler}
     yield from exactly_one(chosen, path, "handler")
     if "exec" in chosen:
         yield from required(chosen["exec"], f"{path}.exec", "command")

@@ -1,0 +1,433 @@
+"""What cannot work is refused, in the words people find when they search for them."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeling.apiserver.builtin.resources import BUILTIN_RESOURCES
+from kubeling.apiserver.defaults import set_defaults
+from kubeling.apiserver.validation import validate_builtin
+
+Obj = dict[str, Any]
+
+
+def obj(api_version: str, kind: str, **parts: Any) -> Obj:
+    made: Obj = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, **parts}
+    made = copy.deepcopy(made)
+    set_defaults(made)
+    return made
+
+
+def wrong(new: Obj, old: Obj | None = None) -> list[str]:
+    return [str(error) for error in validate_builtin(new, old)]
+
+
+def template(labels: Obj | None = None, **spec: Any) -> Obj:
+    containers = [{"name": "c", "image": "nginx"}]
+    return {
+        "metadata": {"labels": labels or {"app": "x"}},
+        "spec": {"containers": containers, **spec},
+    }
+
+
+def pod(**spec: Any) -> Obj:
+    return obj("v1", "Pod", **template(**spec))
+
+
+def container(**fields: Any) -> Obj:
+    return pod(containers=[{"name": "c", "image": "nginx", **fields}])
+
+
+class TestContainers:
+    def test_a_plain_pod_is_fine(self) -> None:
+        assert wrong(pod()) == []
+
+    def test_a_pod_has_containers_with_images_and_names_of_their_own(self) -> None:
+        assert wrong(pod(containers=[])) == ["spec.containers: Required value"]
+        assert wrong(pod(containers=[{"name": "a"}])) == [
+            "spec.containers[0].image: Required value"
+        ]
+        twice = pod(containers=[{"name": "a", "image": "x"}, {"name": "a", "image": "x"}])
+        assert wrong(twice) == ['spec.containers[1].name: Duplicate value: "a"']
+
+    def test_names_are_labels(self) -> None:
+        (error,) = wrong(container(name="My_App"))
+        assert error.startswith(
+            'spec.containers[0].name: Invalid value: "My_App": a lowercase RFC 1123 label must '
+            "consist of lower case alphanumeric characters or '-', and must start and end with an "
+            "alphanumeric character"
+        )
+
+    @pytest.mark.parametrize(
+        ("fields", "error"),
+        [
+            (
+                {"ports": [{"containerPort": 0}]},
+                "ports[0].containerPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ),
+            (
+                {"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]},
+                'ports[1].name: Duplicate value: "a"',
+            ),
+            (
+                {"volumeMounts": [{"name": "nope", "mountPath": "/x"}]},
+                'volumeMounts[0].name: Not found: "nope"',
+            ),
+            (
+                {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+                'resources.requests: Invalid value: "2": must be less than or equal to cpu limit '
+                "of 1",
+            ),
+            (
+                {"resources": {"limits": {"memory": "-1"}}},
+                'resources.limits[memory]: Invalid value: "-1": must be greater than or equal to 0',
+            ),
+            (
+                {"imagePullPolicy": "Sometimes"},
+                'imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", '
+                '"IfNotPresent", "Never"',
+            ),
+            (
+                {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]},
+                "env[0].valueFrom.fieldRef.fieldPath: Invalid value: "
+                '"spec.x": error converting fieldPath: field label not supported: spec.x',
+            ),
+            (
+                {"livenessProbe": {"periodSeconds": 1}},
+                "livenessProbe: Required value: must specify a handler type",
+            ),
+            (
+                {"livenessProbe": {"tcpSocket": {"port": 1}, "successThreshold": 2}},
+                "livenessProbe.successThreshold: Invalid value: 2: must be 1",
+            ),
+        ],
+    )
+    def test_details(self, fields: Obj, error: str) -> None:
+        assert f"spec.containers[0].{error}" in wrong(container(**fields))
+
+    def test_a_device_cannot_be_shared(self) -> None:
+        resources = {"requests": {"nvidia.com/gpu": "1"}}
+        (error,) = wrong(container(resources=resources))
+        assert error.endswith("Limit must be set for non overcommitable resources")
+
+    def test_only_sidecars_are_probed_while_initializing(self) -> None:
+        probe = {"exec": {"command": ["true"]}}
+        initial = {"name": "i", "image": "x", "readinessProbe": probe}
+        assert wrong(pod(initContainers=[initial])) == [
+            "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers "
+            "without restartPolicy=Always"
+        ]
+        assert wrong(pod(initContainers=[{**initial, "restartPolicy": "Always"}])) == []
+
+
+class TestPods:
+    def test_volumes_are_of_one_type_each(self) -> None:
+        two = {"name": "v", "emptyDir": {}, "secret": {"secretName": "s"}}
+        assert wrong(pod(volumes=[two])) == [
+            "spec.volumes[0].secret: Forbidden: may not specify more than 1 volume type"
+        ]
+        assert wrong(pod(volumes=[{"name": "v", "configMap": {}}])) == [
+            "spec.volumes[0].configMap.name: Required value"
+        ]
+
+    def test_tolerations(self) -> None:
+        assert wrong(pod(tolerations=[{"operator": "Exists"}])) == []
+        (error,) = wrong(pod(tolerations=[{"value": "x"}]))
+        assert "operator must be Exists when `key` is empty" in error
+
+    def test_an_update_may_change_little(self) -> None:
+        old = pod()
+        new = copy.deepcopy(old)
+        new["spec"]["containers"][0]["image"] = "other"
+        assert wrong(new, old) == []
+        new["spec"]["restartPolicy"] = "Never"
+        (error,) = wrong(new, old)
+        assert error.startswith(
+            "spec: Forbidden: pod updates may not change fields other than "
+            "`spec.containers[*].image`"
+        )
+        new["spec"]["containers"].append({"name": "d", "image": "x"})
+        assert wrong(new, old) == [
+            "spec.containers: Forbidden: pod updates may not add or remove containers"
+        ]
+
+
+class TestWorkloads:
+    def deployment(self, **spec: Any) -> Obj:
+        base = {"selector": {"matchLabels": {"app": "x"}}, "template": template()}
+        return obj("apps/v1", "Deployment", spec={**base, **spec})
+
+    def test_a_selector_selects_the_template(self) -> None:
+        assert wrong(self.deployment()) == []
+        (error,) = wrong(self.deployment(selector={"matchLabels": {"app": "y"}}))
+        assert error == (
+            'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match '
+            "template `labels`"
+        )
+        (error,) = wrong(self.deployment(selector={}))
+        assert "empty selector is invalid for deployment" in error
+
+    def test_a_selector_is_for_good(self) -> None:
+        labels = {"app": "x", "b": "y"}
+        new = self.deployment(selector={"matchLabels": labels}, template=template(labels))
+        (error,) = wrong(new, self.deployment())
+        assert error == (
+            'spec.selector: Invalid value: {"matchLabels":{"app":"x","b":"y"}}: field is immutable'
+        )
+
+    def test_terms_of_a_selector(self) -> None:
+        terms = [{"key": "app", "operator": "In"}, {"key": "app", "operator": "Is"}]
+        errors = wrong(self.deployment(selector={"matchExpressions": terms}))
+        assert errors == [
+            "spec.selector.matchExpressions[0].values: Required value: must be specified when "
+            "`operator` is 'In' or 'NotIn'",
+            'spec.selector.matchExpressions[1].operator: Invalid value: "Is": not a valid selector '
+            "operator",
+        ]
+
+    def test_its_pods_always_restart(self) -> None:
+        (error,) = wrong(self.deployment(template=template(restartPolicy="Never")))
+        assert error == (
+            'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: '
+            '"Always"'
+        )
+
+    def test_strategies(self) -> None:
+        both = {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}
+        (error,) = wrong(self.deployment(strategy=both))
+        assert "may not be specified when strategy `type` is 'Recreate'" in error
+        rolling = {"maxSurge": 0, "maxUnavailable": "0%"}
+        (error,) = wrong(self.deployment(strategy={"rollingUpdate": rolling}))
+        assert "may not be 0 when `maxSurge` is 0" in error
+        (error,) = wrong(self.deployment(replicas=-1))
+        assert error == "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+
+    def test_a_stateful_set_mounts_its_claims(self) -> None:
+        mounting = template()
+        mounts = [{"name": "data", "mountPath": "/data"}]
+        mounting["spec"]["containers"][0]["volumeMounts"] = mounts
+        claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+        base = {"selector": {"matchLabels": {"app": "x"}}, "template": mounting}
+        spec = {**base, "serviceName": "s", "volumeClaimTemplates": [claim]}
+        old = obj("apps/v1", "StatefulSet", spec=spec)
+        assert wrong(old) == []
+        new = copy.deepcopy(old)
+        new["spec"]["replicas"] = 4
+        assert wrong(new, old) == []
+        new["spec"]["serviceName"] = "other"
+        (error,) = wrong(new, old)
+        assert error.startswith(
+            "spec: Forbidden: updates to statefulset spec for fields other than"
+        )
+
+    def test_an_autoscaler_has_room(self) -> None:
+        target = {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}
+        spec = {"scaleTargetRef": target, "minReplicas": 5, "maxReplicas": 2}
+        (error,) = wrong(obj("autoscaling/v2", "HorizontalPodAutoscaler", spec=spec))
+        assert "must be greater than or equal to `minReplicas`" in error
+
+
+class TestJobs:
+    def job(self, **spec: Any) -> Obj:
+        base = {"template": template(restartPolicy="Never")}
+        return obj("batch/v1", "Job", spec={**base, **spec})
+
+    def test_a_job_ends(self) -> None:
+        assert wrong(self.job()) == []
+        assert wrong(self.job(template=template())) == [
+            'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'
+        ]
+
+    def test_an_indexed_job_has_so_many_indexes_and_may_grow_as_a_whole(self) -> None:
+        indexed = {"completionMode": "Indexed", "parallelism": 2}
+        assert wrong(self.job(**indexed)) == [
+            "spec.completions: Required value: when completion mode is Indexed"
+        ]
+        old = self.job(**indexed, completions=2)
+        assert wrong(self.job(**indexed, completions=3), old) != []
+        assert wrong(self.job(completionMode="Indexed", parallelism=3, completions=3), old) == []
+
+    def test_a_template_changes_only_while_the_job_is_suspended(self) -> None:
+        new = {"template": template(restartPolicy="OnFailure")}
+        assert wrong(self.job(**new), self.job()) == [
+            "spec.template: Invalid value: field is immutable"
+        ]
+        assert wrong(self.job(**new), self.job(suspend=True)) == []
+
+    @pytest.mark.parametrize(
+        "schedule", ["*/5 * * * *", "@hourly", "@every 90m", "0 9 * * mon-fri"]
+    )
+    def test_schedules(self, schedule: str) -> None:
+        spec = {"schedule": schedule, "jobTemplate": {"spec": self.job()["spec"]}}
+        assert wrong(obj("batch/v1", "CronJob", spec=spec)) == []
+
+    @pytest.mark.parametrize(
+        "schedule", ["* * * *", "61 * * * *", "@sometimes", "TZ=UTC * * * * *"]
+    )
+    def test_what_is_no_schedule(self, schedule: str) -> None:
+        spec = {"schedule": schedule, "jobTemplate": {"spec": self.job()["spec"]}}
+        (error,) = wrong(obj("batch/v1", "CronJob", spec=spec))
+        assert error.startswith("spec.schedule: Invalid value")
+
+    def test_a_cron_job_leaves_room_for_the_names_of_its_jobs(self) -> None:
+        spec = {
+            "schedule": "@daily",
+            "jobTemplate": {"spec": self.job()["spec"]},
+            "timeZone": "No/Where",
+        }
+        made = obj("batch/v1", "CronJob", spec=spec)
+        made["metadata"]["name"] = "x" * 53
+        assert [error.partition(":")[0] for error in wrong(made)] == [
+            "metadata.name",
+            "spec.timeZone",
+        ]
+
+
+class TestServices:
+    def service(self, **spec: Any) -> Obj:
+        return obj("v1", "Service", spec={"ports": [{"port": 80}], **spec})
+
+    def test_ports(self) -> None:
+        assert wrong(self.service()) == []
+        assert wrong(self.service(ports=[])) == ["spec.ports: Required value"]
+        assert wrong(self.service(ports=[], clusterIP="None")) == []
+        assert wrong(self.service(ports=[{"port": 1}, {"port": 2, "name": "b"}])) == [
+            "spec.ports[0].name: Required value"
+        ]
+        ports = [{"port": 1, "name": "a"}, {"port": 1, "name": "b"}]
+        assert wrong(self.service(ports=ports)) == [
+            'spec.ports[1]: Duplicate value: {"protocol":"TCP","port":1}'
+        ]
+
+    def test_an_address_is_for_good(self) -> None:
+        (error,) = wrong(self.service(clusterIP="10.0.0.2"), self.service(clusterIP="10.0.0.1"))
+        assert "may not change once set" in error
+
+    def test_an_ingress_leads_somewhere(self) -> None:
+        (error,) = wrong(obj("networking.k8s.io/v1", "Ingress", spec={}))
+        assert error == (
+            "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"
+        )
+
+
+class TestData:
+    def test_keys(self) -> None:
+        (error,) = wrong(obj("v1", "ConfigMap", data={"a b": "x"}))
+        assert error.startswith('data[a b]: Invalid value: "a b": a valid config key must consist')
+
+    def test_what_was_declared_immutable_stays(self) -> None:
+        old = obj("v1", "ConfigMap", data={"a": "1"}, immutable=True)
+        new = obj("v1", "ConfigMap", data={"a": "2"}, immutable=True)
+        assert wrong(new, old) == ["data: Forbidden: field is immutable when `immutable` is set"]
+
+    def test_secrets_hold_base64_and_what_their_type_says(self) -> None:
+        assert wrong(obj("v1", "Secret", stringData={"a": "plain"})) == []
+        (error,) = wrong(obj("v1", "Secret", data={"a": "plain!"}))
+        assert error.endswith("must be base64; write plain text in stringData")
+        assert wrong(
+            obj("v1", "Secret", type="kubernetes.io/tls", stringData={"tls.crt": "c"})
+        ) == ["data[tls.key]: Required value"]
+
+
+class TestStorage:
+    def claim(self, size: str = "1Gi", **spec: Any) -> Obj:
+        base = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return obj("v1", "PersistentVolumeClaim", spec={**base, **spec})
+
+    def test_claims(self) -> None:
+        assert wrong(self.claim()) == []
+        assert wrong(self.claim(accessModes=[])) == [
+            "spec.accessModes: Required value: at least 1 access mode is required"
+        ]
+        assert wrong(self.claim("0")) == [
+            'spec.resources[storage]: Invalid value: "0": must be greater than zero'
+        ]
+
+    def test_a_claim_can_be_bound_and_can_grow_and_nothing_else(self) -> None:
+        assert wrong(self.claim(volumeName="v", storageClassName="s"), self.claim()) == []
+        assert wrong(self.claim("2Gi"), self.claim()) == []
+        (error,) = wrong(self.claim(), self.claim("2Gi"))
+        assert "field can not be less than previous value" in error
+        (error,) = wrong(self.claim(volumeName="w"), self.claim(volumeName="v"))
+        assert error.startswith("spec: Forbidden: spec is immutable after creation")
+
+    def test_a_volume_is_somewhere(self) -> None:
+        spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
+        assert wrong(obj("v1", "PersistentVolume", spec=spec)) == [
+            "spec: Required value: must specify a volume type"
+        ]
+        assert wrong(obj("v1", "PersistentVolume", spec={**spec, "hostPath": {"path": "/x"}})) == []
+
+
+class TestAccess:
+    RBAC = "rbac.authorization.k8s.io/v1"
+
+    def test_a_rule_says_what_may_be_done_to_what(self) -> None:
+        rules = [{"verbs": [], "apiGroups": [""], "resources": ["pods"]}]
+        assert wrong(obj(self.RBAC, "Role", rules=rules)) == [
+            "rules[0].verbs: Required value: verbs must contain at least one value"
+        ]
+        urls = [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]
+        assert wrong(obj(self.RBAC, "ClusterRole", rules=urls)) == []
+        (error,) = wrong(obj(self.RBAC, "Role", rules=urls))[:1]
+        assert "namespaced rules cannot apply to non-resource URLs" in error
+
+    def test_a_binding_names_a_role_and_people(self) -> None:
+        reference = {"kind": "Role", "name": "r"}
+        subjects = [{"kind": "Person", "name": "ann"}]
+        assert wrong(obj(self.RBAC, "RoleBinding", roleRef=reference, subjects=subjects)) == [
+            'subjects[0].kind: Unsupported value: "Person": supported values: "Group", '
+            '"ServiceAccount", "User"'
+        ]
+        account = [{"kind": "ServiceAccount", "name": "bob"}]
+        (error,) = wrong(
+            obj(
+                self.RBAC,
+                "ClusterRoleBinding",
+                roleRef={"kind": "ClusterRole", "name": "r"},
+                subjects=account,
+            )
+        )
+        assert error == "subjects[0].namespace: Required value"
+
+
+def test_a_webhook_can_be_reached_and_says_what_it_does() -> None:
+    webhook = {"name": "w", "clientConfig": {}, "sideEffects": "Some", "timeoutSeconds": 60}
+    made = obj(
+        "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", webhooks=[webhook]
+    )
+    assert [error.split(": ")[0] for error in wrong(made)] == [
+        "webhooks[0].name",
+        "webhooks[0].admissionReviewVersions",
+        "webhooks[0].sideEffects",
+        "webhooks[0].timeoutSeconds",
+        "webhooks[0].clientConfig",
+    ]
+
+
+KINDS = [(e.resource.api_version, e.resource.kind) for e in BUILTIN_RESOURCES]
+
+
+@pytest.mark.parametrize(("api_version", "kind"), KINDS)
+def test_an_empty_object_is_refused_or_accepted_but_never_breaks_the_rules(
+    api_version: str, kind: str
+) -> None:
+    empty = obj(api_version, kind)
+    validate_builtin(empty, None)
+    validate_builtin(empty, empty)
+    validate_builtin({"apiVersion": api_version, "kind": kind, "metadata": {}}, empty)
+
+
+@given(st.text(max_size=70))
+def test_a_valid_container_name_is_a_label_of_at_most_63_characters(name: str) -> None:
+    alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+    valid = (
+        0 < len(name) <= 63
+        and set(name) <= set(alphanumeric + "-")
+        and name[0] in alphanumeric
+        and name[-1] in alphanumeric
+    )
+    assert (wrong(container(name=name)) == []) == valid
