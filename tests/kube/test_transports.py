@@ -313,6 +313,26 @@ async def test_apply_refuses_to_take_anothers_field_unless_forced(client: Client
     assert forced["spec"]["size"] == 2
 
 
+async def test_a_status_is_applied_by_its_own_manager(client: Client) -> None:
+    await client.apply(WIDGETS, widget(), field_manager="user")
+    report = {**widget(), "status": {"phase": "Ready"}}
+    applied = await client.apply(WIDGETS, report, field_manager="robot", subresource="status")
+    assert applied["status"] == {"phase": "Ready"}
+    owners = {e["manager"]: e for e in applied["metadata"]["managedFields"]}
+    assert owners["robot"]["subresource"] == "status"
+    assert "f:status" in owners["robot"]["fieldsV1"]
+    again = await client.apply(WIDGETS, widget(colour="blue"), field_manager="user")
+    assert again["status"] == {"phase": "Ready"}
+
+
+async def test_a_manifest_applied_again_drops_what_it_no_longer_states(client: Client) -> None:
+    labelled = config_map(a="1", b="2")
+    await client.apply(CONFIG_MAPS, labelled, field_manager="user")
+    await client.patch(CONFIG_MAPS, "c", {"data": {"c": "3"}}, "default")
+    left = await client.apply(CONFIG_MAPS, config_map(a="1"), field_manager="user")
+    assert left["data"] == {"a": "1", "c": "3"}
+
+
 # --- deletion ----------------------------------------------------------------------------------
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.pipelines.ir import PipelineSpec, parse_spec
 
 
 def document(tasks: Obj, components: Obj | None = None, **root: Any) -> Obj:
     """A pipeline whose root has the given tasks."""
-    known = components or {}
+    known = deep_copy(components or {})
     executors = {
         component["executorLabel"]: component.pop("executor")
         for component in known.values()

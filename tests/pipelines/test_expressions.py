@@ -1,5 +1,6 @@
 """The conditions of compiled pipelines."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -78,7 +79,5 @@ def test_any_text_survives_quoting(text: str) -> None:
 
 @given(st.text(alphabet="()[]{}!&|<>=+-*/%.,'\"ab1 ", max_size=30))
 def test_nonsense_is_refused_and_never_crashes(source: str) -> None:
-    try:
+    with contextlib.suppress(ExpressionError):
         evaluate(source, {"a": 1, "b": "x"})
-    except ExpressionError:
-        pass

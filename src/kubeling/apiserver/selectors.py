@@ -1,4 +1,7 @@
-"""Field selectors: which fields each kind can be selected by, and the predicate they make."""
+"""Field selectors: which fields each kind can be selected by, and the predicate they make.
+
+The predicate looks at objects as they are stored, whatever version asks.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ __all__ = ["field_selector"]
 
 Predicate = Callable[[Obj], bool]
 
-_TERM: Final = re.compile(r"^(?P<field>[^=!]+)(?P<op>==|=|!=)(?P<value>.*)$", re.DOTALL)
+_PART: Final = re.compile(r"(?:\\.|[^\\,])+", re.DOTALL)
+_TERM: Final = re.compile(r"(?P<field>[^=!]+)(?P<op>==|=|!=)(?P<value>.*)", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\([\\,=])")
 _ALWAYS: Final = frozenset({"metadata.name", "metadata.namespace"})
 _EVENT: Final = frozenset(
-    {f"involvedObject.{name}" for name in
+    {f"{about}.{name}" for about in ("involvedObject", "regarding") for name in
      ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")}
-) | {"reason", "reportingComponent", "source", "type"}  # fmt: skip
+) | {"reason", "reportingComponent", "reportingController", "source", "type"}  # fmt: skip
 _SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
     "/events": _EVENT,
     "/namespaces": frozenset({"status.phase"}),
@@ -30,45 +35,60 @@ _SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
          "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"}
     ),
     "/secrets": frozenset({"type"}),
+    "/replicationcontrollers": frozenset({"status.replicas"}),
     "apps/replicasets": frozenset({"status.replicas"}),
     "batch/jobs": frozenset({"status.successful"}),
     "certificates.k8s.io/certificatesigningrequests": frozenset({"spec.signerName"}),
 }  # fmt: skip
 _SPELLED_OTHERWISE: Final = {
-    "source": "source.component",
+    "reportingController": "reportingComponent",
     "status.successful": "status.succeeded",
 }
+_ABOUT: Final = "involvedObject."
+_FALSE_UNLESS_SET: Final = ("spec.unschedulable", "spec.hostNetwork")
 
 
 def field_selector(text: str, served: Served) -> Predicate:
-    """The predicate of a selector such as ``metadata.name=a,status.phase!=Failed``."""
-    terms = [_term(part, served) for part in text.split(",") if part.strip()]
+    """The predicate of a selector such as ``metadata.name=a,status.phase!=Failed``.
+
+    A backslash takes the meaning from a comma, an equals sign or a backslash in a value.
+    """
+    terms = [_term(part[0], served) for part in _PART.finditer(text) if part[0].strip()]
     return lambda obj: all(term(obj) for term in terms)
 
 
 def _term(text: str, served: Served) -> Predicate:
-    match = _TERM.match(text.strip())
+    match = _TERM.fullmatch(text.strip())
     if match is None:
         raise BadRequest(
             f"invalid selector: '{text}'; can't understand '{text}': write field=value"
         )
-    field, wanted = match["field"].strip(), match["value"]
-    if not _supports(served, field):
+    field, wanted = match["field"].strip(), _ESCAPED.sub(r"\1", match["value"])
+    supported = _supported(served)
+    if field not in supported:
         raise BadRequest(
             f'field label not supported: "{field}"; {served.resource.plural} can be selected by '
-            + ", ".join(sorted(_ALWAYS | _SUPPORTED.get(served.storage, frozenset())))
+            + ", ".join(sorted(supported))
         )
-    find, same = compile_path(f".{_SPELLED_OTHERWISE.get(field, field)}"), match["op"] != "!="
+    find, same = _finder(field), match["op"] != "!="
     return lambda obj: (_shown(find(obj), field) == wanted) == same
 
 
-def _supports(served: Served, field: str) -> bool:
-    if field in _ALWAYS or field in _SUPPORTED.get(served.storage, frozenset()):
-        return True
-    return f".{field}" in served.selectable_fields
+def _supported(served: Served) -> frozenset[str]:
+    return _ALWAYS.union(_SUPPORTED.get(served.storage, ()), served.selectable_fields)
+
+
+def _finder(field: str) -> Callable[[Obj], Any]:
+    if field == "source":
+        return _source
+    return compile_path("." + _SPELLED_OTHERWISE.get(field, field).replace("regarding.", _ABOUT))
+
+
+def _source(event: Obj) -> Any:
+    return (event.get("source") or {}).get("component") or event.get("reportingComponent")
 
 
 def _shown(value: Any, field: str) -> str:
     if value is None:
-        return "false" if field in ("spec.unschedulable", "spec.hostNetwork") else ""
+        return "false" if field in _FALSE_UNLESS_SET else ""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,22 +18,25 @@ from kubeling.kube.transport import Request, WatchEvent
 __all__ = ["HttpsTransport"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_CONNECTIONS = 16
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 
 
 class HttpsTransport:
     """Implements :class:`~kubeling.kube.transport.Transport` for one cluster.
 
-    The connection pool is not bounded: every watch holds a connection of its own.
+    Requests share a few connections, because opening one costs more than most requests; every
+    watch and every log holds one of its own.
     """
 
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
-        self._session: aiohttp.ClientSession | None = None
+        self._requests: aiohttp.ClientSession | None = None
+        self._streams: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request) -> Obj:
         try:
-            async with self._open(request, _TIMEOUT) as response:
+            async with self._open(request, self._for_requests()) as response:
                 body = await response.read()
         except (aiohttp.ClientError, ssl.SSLError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error
@@ -51,7 +54,7 @@ class HttpsTransport:
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
         try:
-            async with self._open(request, _STREAM_TIMEOUT) as response:
+            async with self._open(request, self._for_streams()) as response:
                 if response.status >= 400:
                     raise _error(response.status, await response.read())
                 async for chunk in response.content.iter_any():
@@ -60,9 +63,10 @@ class HttpsTransport:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._requests, self._streams):
+            if session is not None:
+                await session.close()
+        self._requests = self._streams = None
 
     async def _lines(self, request: Request) -> AsyncIterator[bytes]:
         # Events outgrow aiohttp's line limit, so lines are cut here.
@@ -76,16 +80,15 @@ class HttpsTransport:
                     yield bytes(line)
 
     def _open(
-        self, request: Request, timeout: aiohttp.ClientTimeout
+        self, request: Request, session: aiohttp.ClientSession
     ) -> aiohttp.client._RequestContextManager:
         data = None if request.body is None else msgspec.json.encode(request.body)
-        return self._connected().request(
+        return session.request(
             request.method,
             self._config.server + request.path,
             params=request.query,
             data=data,
             headers=self._headers(request),
-            timeout=timeout,
         )
 
     def _headers(self, request: Request) -> Mapping[str, str]:
@@ -96,14 +99,22 @@ class HttpsTransport:
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            context = self._config.ssl_context()
-            connector = aiohttp.TCPConnector(ssl=context if context else True, limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, loop=asyncio.get_running_loop()
-            )
-        return self._session
+    def _for_requests(self) -> aiohttp.ClientSession:
+        if self._requests is None:
+            self._requests = self._session(_TIMEOUT, _CONNECTIONS)
+        return self._requests
+
+    def _for_streams(self) -> aiohttp.ClientSession:
+        if self._streams is None:
+            self._streams = self._session(_STREAM_TIMEOUT, 0)
+        return self._streams
+
+    def _session(self, timeout: aiohttp.ClientTimeout, limit: int) -> aiohttp.ClientSession:
+        context = self._config.ssl_context()
+        connector = aiohttp.TCPConnector(ssl=context if context else True, limit=limit)
+        return aiohttp.ClientSession(
+            connector=connector, loop=asyncio.get_running_loop(), timeout=timeout
+        )
 
     def _unreachable(self, error: Any) -> ConnectionError:
         return ConnectionError(

@@ -48,7 +48,8 @@ class NotebookController:
         pod = self._informers.of(PODS).get(key.namespace, f"{key.name}-0")
         wanted = status(notebook, stateful, pod)
         if wanted != notebook.get("status"):
-            await self._client.patch_status(NOTEBOOKS, key.name, wanted, key.namespace)
+            fresh = {**notebook, "metadata": dict(notebook["metadata"]), "status": wanted}
+            await self._client.replace_status(NOTEBOOKS, fresh)
         if pod is not None:
             await self._reissue(notebook, pod)
         return None

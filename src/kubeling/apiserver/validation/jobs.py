@@ -102,7 +102,8 @@ def _is_schedule(schedule: str) -> bool:
         return schedule in _MACROS or _EVERY.fullmatch(schedule) is not None
     from croniter import croniter
 
-    return len(schedule.split()) == 5 and croniter.is_valid(schedule)
+    # A sixth field, seconds, is an extension: no cluster has it.
+    return len(schedule.split()) in (5, 6) and croniter.is_valid(schedule)
 
 
 def _is_time_zone(zone: str) -> bool:

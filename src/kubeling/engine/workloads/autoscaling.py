@@ -151,7 +151,8 @@ class _Autoscalers:
         spec, now = scaler["spec"], self._clock.now()
         low, high = int(spec.get("minReplicas") or 1), int(spec["maxReplicas"])
         readings = await self._readings(scaler, status, scale, current)
-        history = self._histories.setdefault(uid(scaler), History())
+        # The size found at first counts as a recommendation: it is not undone before its window.
+        history = self._histories.setdefault(uid(scaler), History([(now, current)]))
         history.forget(now)
         by_metrics = max((reading.desired for reading in readings), default=current)
         bounded, limit = clamp(by_metrics, low, high)

@@ -1,0 +1,49 @@
+"""A pipelines room against the real API server, with a kubelet that tests play."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from tests.support.apiserver import running_server
+
+from kubeling.component import Context, Settings
+from kubeling.kube.informer import Informers
+from kubeling.pipelines.component import COMPONENT
+
+Api = TestClient[web.Request, web.Application]
+
+
+@contextlib.asynccontextmanager
+async def platform(folder: Path) -> AsyncIterator[Context]:
+    """An API server, and the context of the rooms on it."""
+    async with (
+        running_server(COMPONENT, data_dir=folder) as server,
+        Informers(server.client) as informers,
+    ):
+        settings = Settings(data_dir=folder, workspace=folder)
+        context = Context(server.client, informers, settings)
+        try:
+            yield context
+        finally:
+            if "database" in context.__dict__:
+                context.database.close()
+
+
+@pytest.fixture
+async def context(tmp_path: Path) -> AsyncIterator[Context]:
+    async with platform(tmp_path) as context:
+        yield context
+
+
+@pytest.fixture
+async def api(context: Context) -> AsyncIterator[Api]:
+    """The REST API, without controllers."""
+    app = web.Application()
+    app.add_routes(COMPONENT.routes(context))
+    async with TestClient(TestServer(app)) as client:
+        yield client
