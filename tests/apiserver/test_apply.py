@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeling.apiserver.apply import (
-    Applied,
-    apply,
-    decode_fields,
-    encode_fields,
-    field_set,
-    record_update,
-)
+from kubeling.apiserver.apply import Applied, apply, record_update
 from kubeling.apiserver.builtin.types import definition_schema
+from kubeling.apiserver.fieldsets import decode_fields, encode_fields, field_set
 from kubeling.apiserver.schema import compile_schema
 from kubeling.kube.errors import Conflict
 

@@ -83,10 +83,9 @@ async def succeed(context: Context, pod: Obj, **outputs: str) -> None:
     path = pod["metadata"]["annotations"][TASK_PATH]
     attempt = pod["metadata"]["annotations"]["pipelines.kubeflow.org/attempt"]
     run_id = pod["metadata"]["labels"]["pipeline/runid"]
+    folder = f"{mount}/p/{run_id}/{path}/{attempt}"
     for key, text in outputs.items():
-        from pathlib import Path
-
-        Path(mount, "p", run_id, path, attempt, ".parameters", key).write_text(text)
+        context.artifacts.put(f"{folder}/.parameters/{key}", text.encode())
     await finish(context, pod, "Succeeded", 0)
 
 

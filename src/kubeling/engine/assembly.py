@@ -158,7 +158,12 @@ def _folder(parts: ContainerParts, walls: Walls, host: HostView) -> str:
 
 def _programs(environment: Environment) -> list[Path]:
     folders = [folder.parent for folder in environment.path]
-    return [*folders, Path(sys.prefix), Path(sys.base_prefix)]
+    own = [Path(sys.prefix), Path(sys.base_prefix)]
+    # An editable install's sources lie outside the interpreter's folders.
+    sources = Path(__file__).parents[2]
+    if not any(sources.is_relative_to(folder) for folder in own):
+        own.append(sources)
+    return [*folders, *own]
 
 
 def _security(pod: Obj, container: Mapping[str, Any]) -> Obj:

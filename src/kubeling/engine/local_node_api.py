@@ -24,6 +24,8 @@ from kubeling.kube.resources import PODS
 __all__ = ["LocalNodeApi"]
 
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+_LOG_ALIAS: Final = "kubeling.io/log-container-alias"
+"""``name=container``: upstream's sidecar that SDKs ask for, where we need none to collect a log."""
 
 
 class LocalNodeApi:
@@ -142,6 +144,9 @@ def _choose(pod: Obj, container: str) -> str:
     names = [c["name"] for c in all_containers(pod)]
     if container:
         if container not in names:
+            alias, _, target = annotations(pod).get(_LOG_ALIAS, "").partition("=")
+            if alias == container and target in names:
+                return target
             raise BadRequest(f"container {container} is not valid for pod {name(pod)}")
         return container
     mains = [c["name"] for c in main_containers(pod)]

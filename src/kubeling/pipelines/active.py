@@ -13,8 +13,8 @@ from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.pipelines.execution import Execution, RunFacts
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package
+from kubeling.pipelines.records import RunRecord
 from kubeling.pipelines.resources import RunSpec
-from kubeling.pipelines.store import RunRecord
 
 __all__ = ["ActiveRun", "UnusableRun", "store_folder"]
 

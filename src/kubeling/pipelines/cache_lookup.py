@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kubeling.artifacts.store import ArtifactError, ArtifactStore
 from kubeling.pipelines.nodes import TaskNode
+from kubeling.pipelines.records import CacheEntry
 from kubeling.pipelines.sightings import CacheSeen
-from kubeling.pipelines.store import CacheEntry, RunStore
+
+if TYPE_CHECKING:
+    from kubeling.pipelines.store import RunStore
 
 __all__ = ["look_up"]
 

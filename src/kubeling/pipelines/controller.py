@@ -11,18 +11,15 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from kubeling.artifacts.store import ArtifactError
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
 from kubeling.kube.objects import (
     Key,
     Obj,
     controller_of,
     deletion_requested,
-    is_owned_by,
     name,
     namespace,
     uid,
@@ -32,28 +29,23 @@ from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.cache_lookup import look_up
 from kubeling.pipelines.database import run_store
 from kubeling.pipelines.execution import Actions
-from kubeling.pipelines.executor_io import (
-    OutputsError,
-    attempt_folder,
-    output_folders,
-    read_outputs,
-)
+from kubeling.pipelines.executor_io import OutputsError, attempt_folder, read_outputs
 from kubeling.pipelines.nodes import TaskError, TaskNode
 from kubeling.pipelines.observation import deleted_pod, observe_pod
 from kubeling.pipelines.packages import Package, unwrap
-from kubeling.pipelines.placeholders import PlaceholderError
-from kubeling.pipelines.pods import PodRequest, build_pod, pod_name
+from kubeling.pipelines.records import FINAL_STATES, RunRecord
 from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
-from kubeling.pipelines.run_state import FINAL, next_record, run_status
+from kubeling.pipelines.run_state import next_record, run_status
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
-from kubeling.pipelines.store import RunRecord, RunStore
+from kubeling.pipelines.task_pods import TaskPods
+
+if TYPE_CHECKING:
+    from kubeling.pipelines.store import RunStore
 
 __all__ = ["RunReconciler", "run_controller"]
 
 WRITE_INTERVAL: Final = 0.25
-_CREATE_AT_ONCE: Final = 16
 _QUOTA_PAUSE: Final = 2.0
-_STOP_NOW: Final = {"spec": {"activeDeadlineSeconds": 1}}
 
 
 def run_controller(context: Context) -> Controller:
@@ -73,6 +65,7 @@ class RunReconciler:
         self._runs = context.informers.of(RUNS)
         self._pods = context.informers.of(PODS)
         self._recorder = context.recorder("pipeline-controller")
+        self._pods_of_tasks = TaskPods(context)
         self._active: dict[str, ActiveRun] = {}
         self._news: dict[str, dict[str, tuple[Obj, bool]]] = {}
         self._swept = False
@@ -167,10 +160,18 @@ class RunReconciler:
         execution.terminating = decode_run(active.run).terminate
         seen = await self._look(active)
         actions = await self._decide(active, store, seen)
-        held_back = await self._launch(active, actions)
-        await self._stop(active, actions)
+        held_back = False
+        while actions.launch:
+            launched = await self._pods_of_tasks.launch(active, actions.launch)
+            held_back |= launched.held_back
+            for pod in launched.found:
+                self._news.setdefault(uid(active.run), {}).setdefault(name(pod), (pod, False))
+            if not launched.seen:
+                break
+            actions = await self._decide(active, store, launched.seen)
+        await self._pods_of_tasks.stop(active, actions.stop)
         await self._save(active, store)
-        if active.record.state in FINAL:
+        if active.record.state in FINAL_STATES:
             self._forget(active.run)
             return None
         return self._next(active, actions, held_back)
@@ -201,17 +202,8 @@ class RunReconciler:
                 self._context.artifacts, execution.component_of(node), folder, identity
             )
         except OutputsError as error:
-            return _replaced(seen, TaskError(str(error)))
-        return PodSeen(
-            seen.path,
-            seen.attempt,
-            seen.epoch,
-            "Succeeded",
-            seen.pod,
-            outputs,
-            started_at=seen.started_at,
-            finished_at=seen.finished_at,
-        )
+            return seen.with_error(TaskError(str(error)))
+        return seen.with_outputs(outputs)
 
     async def _decide(
         self, active: ActiveRun, store: RunStore, seen: Sequence[Sighting]
@@ -230,76 +222,6 @@ class RunReconciler:
             if answer.outputs is not None:
                 text = f"Task {answer.path}: {answer.reason}"
                 await self._recorder.normal(active.run, "TaskCached", text)
-
-    # Pods.
-
-    async def _launch(self, active: ActiveRun, actions: Actions) -> bool:
-        """Creates pods; tells whether a quota held some back."""
-        if not actions.launch:
-            return False
-        gate = asyncio.Semaphore(_CREATE_AT_ONCE)
-        try:
-            await asyncio.to_thread(self._make_folders, active, actions.launch)
-        except (ArtifactError, OSError) as error:
-            raise UnusableRun(f"cannot write to the artifact store: {error}") from error
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._create(active, node, gate)) for node in actions.launch]
-        refused = [seen for task in tasks if isinstance(seen := task.result(), PodSeen)]
-        if refused:
-            await self._launch(active, active.execution.advance(self._clock.now(), refused))
-        return any(task.result() is None for task in tasks)
-
-    def _make_folders(self, active: ActiveRun, nodes: Sequence[TaskNode]) -> None:
-        for node in nodes:
-            for folder in output_folders(attempt_folder(active.execution.facts.folder, node)):
-                self._context.artifacts.make_folder(folder)
-
-    async def _create(
-        self, active: ActiveRun, node: TaskNode, gate: asyncio.Semaphore
-    ) -> bool | PodSeen | None:
-        """True: created; a sighting: refused for good; ``None``: not now."""
-        execution = active.execution
-        own_name = pod_name(execution.facts.name, execution.facts.run_id, node)
-        async with gate:
-            try:
-                request = PodRequest(
-                    active.run, execution, node, active.platform, active.volume_folder
-                )
-                pod = await self._client.create(PODS, build_pod(request))
-            except AlreadyExists:
-                await self._adopt(active, own_name)
-            except Forbidden as error:
-                node.message = str(error)
-                execution.changed.add(node.path)
-                return None
-            except (Invalid, BadRequest, PlaceholderError) as error:
-                seen = PodSeen(node.path, node.attempt, node.epoch, "Failed", may_retry=False)
-                return _replaced(seen, TaskError(str(error), 3))
-            else:
-                own_name = name(pod)
-        node.stage, node.pod = "pod", own_name
-        execution.changed.add(node.path)
-        return True
-
-    async def _adopt(self, active: ActiveRun, own_name: str) -> None:
-        """The pod exists: it is ours from before a crash, or a namesake's."""
-        found = await self._client.find(PODS, own_name, namespace(active.run))
-        if found is None or not is_owned_by(found, active.run):
-            raise Conflict(f'pod "{own_name}" exists and belongs to something else')
-        self._news.setdefault(uid(active.run), {}).setdefault(own_name, (found, False))
-
-    async def _stop(self, active: ActiveRun, actions: Actions) -> None:
-        """Stops pods and keeps them, for their logs: a deadline that has passed does that."""
-        for node in actions.stop:
-            if node.message == "stopping":
-                continue
-            node.message = "stopping"
-            try:
-                await self._client.patch(PODS, node.pod, _STOP_NOW, namespace(active.run))
-            except NotFound:
-                continue
-            except Invalid:
-                await self._client.delete(PODS, node.pod, namespace(active.run), missing_ok=True)
 
     # Storing and telling.
 
@@ -392,18 +314,6 @@ async def _package(spec: RunSpec, store: RunStore) -> Package:
 
 def _is_done(run: Obj) -> bool:
     status = run.get("status") or {}
-    return status.get("state") in FINAL and status.get("retries", 0) >= decode_run(run).retries
-
-
-def _replaced(seen: PodSeen, error: TaskError) -> PodSeen:
-    return PodSeen(
-        seen.path,
-        seen.attempt,
-        seen.epoch,
-        "Failed",
-        seen.pod,
-        error=error,
-        started_at=seen.started_at,
-        finished_at=seen.finished_at,
-        may_retry=seen.may_retry,
+    return (
+        status.get("state") in FINAL_STATES and status.get("retries", 0) >= decode_run(run).retries
     )

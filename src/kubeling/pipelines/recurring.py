@@ -31,6 +31,7 @@ from kubeling.kube.objects import (
     uid,
 )
 from kubeling.pipelines.database import open_database
+from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import (
     RECURRING_RUNS,
     RUNS,
@@ -42,7 +43,6 @@ from kubeling.pipelines.schedule import ScheduleError, check_trigger, next_time
 __all__ = ["RECURRING_RUN", "expand_macros", "recurring_run_controller"]
 
 RECURRING_RUN: Final = "pipelines.kubeflow.org/recurring-run"
-_FINAL: Final = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 _MACRO: Final = re.compile(r"\[\[(ScheduledTime|CurrentTime|Index|RunUUID)(?:\.([^\]]*))?\]\]")
 _GO_TIME: Final = (
     ("2006", "%Y"), ("01", "%m"), ("02", "%d"), ("15", "%H"), ("04", "%M"), ("05", "%S"),
@@ -150,7 +150,7 @@ class _Reconciler:
             run
             for run in self._runs.list(namespace(job))
             if labels(run).get(RECURRING_RUN) == name(job)
-            and (run.get("status") or {}).get("state") not in _FINAL
+            and (run.get("status") or {}).get("state") not in FINAL_STATES
         ]
 
     async def _create(self, job: Obj, spec: RecurringRunSpec, due: dt.datetime, index: int) -> None:

@@ -13,11 +13,10 @@ from typing import Any, Final
 from kubeling.kube.objects import Obj, format_time, set_condition
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.nodes import TaskNode
-from kubeling.pipelines.store import RunRecord
+from kubeling.pipelines.records import FINAL_STATES, RunRecord
 
-__all__ = ["FINAL", "next_record", "run_status"]
+__all__ = ["next_record", "run_status"]
 
-FINAL: Final = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 _TERMINATED: Final = "terminated by the user"
 
 
@@ -38,7 +37,7 @@ def next_record(record: RunRecord, execution: Execution, now: dt.datetime) -> Ru
         state=state,
         error=error,
         state_history=history,
-        finished_at=now if state in FINAL else None,
+        finished_at=now if state in FINAL_STATES else None,
     )
 
 
@@ -68,7 +67,7 @@ def run_status(
 
 def _conditions(status: Obj, record: RunRecord, now: dt.datetime) -> None:
     reason = record.state.capitalize()
-    ended = record.state in FINAL
+    ended = record.state in FINAL_STATES
     outcomes = {
         "Running": not ended and record.state != "PENDING",
         "Succeeded": record.state == "SUCCEEDED",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubeling.pipelines.nodes import Outputs, TaskError
@@ -38,6 +38,14 @@ class PodSeen:
     finished_at: dt.datetime | None = None
     waiting: str = ""
     may_retry: bool = True
+
+    def with_outputs(self, outputs: Outputs) -> PodSeen:
+        """The same attempt, which made something."""
+        return replace(self, outputs=outputs)
+
+    def with_error(self, error: TaskError) -> PodSeen:
+        """The same attempt, failed."""
+        return replace(self, phase="Failed", error=error)
 
 
 Sighting = CacheSeen | PodSeen

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 from kubeling.kube.objects import Obj, name, namespace, parse_time, uid
 from kubeling.pipelines.lineage import Lineage, lineage_of
 from kubeling.pipelines.nodes import Outputs, TaskNode, task_id
+from kubeling.pipelines.records import FINAL_STATES, CacheEntry, RunRecord
 from kubeling.pipelines.resources import decode_run
 from kubeling.pipelines.restarting import restart
 from kubeling.pipelines.tables import (
@@ -34,35 +34,13 @@ from kubeling.pipelines.tables import (
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["CacheEntry", "RunRecord", "RunStore", "default_experiment", "ensure_run"]
+__all__ = ["RunStore", "default_experiment", "ensure_run"]
 
 T = TypeVar("T")
-FINAL_STATES: Final = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _DEFAULT: Final = "Default"
 _DEFAULT_DESCRIPTION: Final = (
     "All runs created without specifying an experiment will be grouped here."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What the database says about a run's state."""
-
-    state: str
-    error: str
-    epoch: int
-    state_history: list[dict[str, Any]]
-    finished_at: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """A task whose outputs can be taken."""
-
-    run_id: str
-    task_id: str
-    created_at: dt.datetime
-    outputs: Outputs
 
 
 class RunStore:

@@ -28,8 +28,8 @@ from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package, unwrap
+from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
-from kubeling.pipelines.run_state import FINAL
 from kubeling.pipelines.store import ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
 from kubeling.pipelines.tables import RUNS as TABLE
@@ -157,7 +157,7 @@ class RunService(Service):
     async def terminate(self, request: web.Request) -> Obj:
         """Stops a run; one that has ended stays as it is."""
         row = await self._row(request.match_info["run"])
-        if row.state not in FINAL:
+        if row.state not in FINAL_STATES:
             patch = {"spec": {"terminate": True}}
             await self.context.client.patch(RUNS, row.name, patch, row.namespace)
         return {}
@@ -194,7 +194,7 @@ class RunService(Service):
         It asks again only after five seconds, so a short run would seem to take that long.
         """
         return (
-            row.state not in FINAL
+            row.state not in FINAL_STATES
             and request.headers.get("User-Agent", "").startswith(_SDK)
             and self.now() - row.created_at < _YOUNG
         )
@@ -206,7 +206,7 @@ class RunService(Service):
         def look(_: Obj | None, run: Obj | None) -> None:
             if run is None or uid(run) != row.run_id:
                 return
-            if (run.get("status") or {}).get("state") in FINAL:
+            if (run.get("status") or {}).get("state") in FINAL_STATES:
                 ended.set()
 
         informer.add_handler(look)
