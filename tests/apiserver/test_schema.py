@@ -1,7 +1,9 @@
 """Structural schemas: what is unknown, missing or wrong is named by its path."""
 
+import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,118 @@ def test_quantities_are_checked() -> None:
     assert errors[0].startswith("spec.containers[0].resources.limits.memory: Invalid value")
 
 
+def one(node: dict[str, Any], value: Any) -> list[str]:
+    return texts(schema(x=node).validate({"x": value}))
+
+
+@pytest.mark.parametrize(
+    ("format", "fine", "wrong"),
+    [
+        ("date-time", "2026-01-01T00:00:00Z", "yesterday"),
+        ("date-time", "2026-01-01T00:00:00.123456789+02:00", "2026-01-01"),
+        ("date", "2026-01-01", "1.1.2026"),
+        ("ipv4", "10.0.0.1", "10.0.0.256"),
+        ("ipv6", "::1", "10.0.0.1"),
+        ("cidr", "10.0.0.0/8", "10.0.0.0"),
+        ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123"),
+        ("uri", "https://example.com/x", "example"),
+        ("email", "a@example.com", "a"),
+        ("whatever", "anything", None),
+    ],
+)
+def test_formats(format: str, fine: str, wrong: str | None) -> None:
+    node = {"type": "string", "format": format}
+    assert one(node, fine) == []
+    if wrong is not None:
+        message = f'x: Invalid value: "{wrong}": x in body must be of type {format}: "{wrong}"'
+        assert one(node, wrong) == [message]
+
+
+def test_bytes_that_are_not_base64_are_refused_and_not_repeated() -> None:
+    node = {"type": "string", "format": "byte"}
+    assert one(node, "aGkK\n") == []
+    assert one(node, "hunter2!") == [
+        "x: Invalid value: x in body must be of type byte: it is not base64"
+    ]
+
+
+def test_numbers() -> None:
+    assert one({"type": "integer", "multipleOf": 5}, 10) == []
+    assert one({"type": "integer", "multipleOf": 5}, 11) == [
+        "x: Invalid value: 11: x in body should be a multiple of 5"
+    ]
+    assert one({"type": "integer", "format": "int32"}, 2**31) != []
+    assert one({"type": "integer"}, 3.0) == []
+    assert one({"type": "number", "minimum": 0, "exclusiveMinimum": True}, 0) == [
+        "x: Invalid value: 0: x in body should be greater than 0"
+    ]
+
+
+def test_patterns_mean_what_they_mean_in_go() -> None:
+    assert one({"type": "string", "pattern": "^[a-z]+$"}, "abc\n") != []
+    assert one({"type": "string", "pattern": r"^a\z"}, "a") == []
+    assert one({"type": "string", "pattern": "^[$]$"}, "$") == []
+    assert one({"type": "string", "pattern": r"^\pL+$"}, "what Python cannot say") == []
+
+
+def test_combinations() -> None:
+    either = {"oneOf": [{"required": ["a"]}, {"required": ["b"]}], "type": "object"}
+    assert one(either, {"a": 1}) == []
+    begin = 'x: Invalid value: "": "x" must validate one and only one schema (oneOf). Found '
+    assert one(either, {}) == [begin + "none valid"]
+    assert one(either, {"a": 1, "b": 1}) == [begin + "2 valid alternatives"]
+    assert one({"not": {"required": ["a"]}}, {"a": 1}) == [
+        'x: Invalid value: "": "x" must not validate the schema (not)'
+    ]
+    assert one({"anyOf": [{"type": "integer"}, {"type": "string"}]}, True) != []
+
+
+def test_integers_or_strings_are_no_other_type() -> None:
+    node = {"x-kubernetes-int-or-string": True}
+    assert one(node, 80) == one(node, "http") == []
+    assert one(node, True) == [
+        'x: Invalid value: "boolean": x in body must be of type integer,string: "boolean"'
+    ]
+
+
+def test_items_of_sets_and_keyed_lists_are_told_apart() -> None:
+    words = {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}
+    assert one(words, ["a", "b", "a"]) == ['x[2]: Duplicate value: "a"']
+    keyed = {
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": {"type": "object", "properties": {"name": {"type": "string"}}},
+    }
+    assert one(keyed, [{"name": "a"}, {"name": "a"}]) == ['x[1]: Duplicate value: {"name":"a"}']
+
+
+def test_a_null_counts_as_absent_unless_it_is_allowed() -> None:
+    node = schema(
+        plain={"type": "string"},
+        nullable={"type": "string", "nullable": True},
+        free={"x-kubernetes-preserve-unknown-fields": True},
+        filled={"type": "integer", "default": 1},
+    )
+    value: dict[str, Any] = {"plain": None, "nullable": None, "free": None, "filled": None}
+    node.default(value)
+    assert value == {"nullable": None, "free": None, "filled": 1}
+    assert node.validate(value) == []
+
+
+def test_an_embedded_object_keeps_its_metadata_and_no_more() -> None:
+    node = schema(
+        inner={
+            "type": "object",
+            "x-kubernetes-embedded-resource": True,
+            "properties": {"spec": {"type": "object"}},
+        }
+    )
+    inner = {"apiVersion": "v1", "kind": "A", "metadata": {"name": "a", "nope": 1}, "other": 1}
+    value = {"inner": inner}
+    assert sorted(node.prune(value)) == ["inner.metadata.nope", "inner.other"]
+
+
 def test_preserved_fields_are_kept_unless_a_type_is_named() -> None:
     free = schema(any={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     value = {"any": {"x": {"y": 1}}}
@@ -114,3 +228,13 @@ def test_no_input_whatever_breaks_the_engine(value: dict[str, Any]) -> None:
     POD.default(value)
     POD.validate(value)
     assert POD.prune(value) == [], "what pruning leaves is known"
+
+
+@given(st.dictionaries(st.sampled_from(["spec", "metadata", "status", "zz"]), JSON, max_size=4))
+def test_an_object_conforms_if_and_only_if_no_pass_finds_anything(value: dict[str, Any]) -> None:
+    passed = copy.deepcopy(value)
+    conforms = POD.conforms(value)
+    unknown = POD.prune(passed)
+    POD.drop_nulls(passed)
+    found = unknown or POD.validate(passed) or passed != value
+    assert conforms == (not found)

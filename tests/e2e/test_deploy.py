@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.support.platform import Platform
 
 pytestmark = pytest.mark.e2e

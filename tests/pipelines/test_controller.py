@@ -166,7 +166,7 @@ async def test_what_ran_before_is_taken_from_the_cache(context: Context) -> None
         await ended(context, "first", "SUCCEEDED")
         await submit(context, cached, "second")
         await ended(context, "second", "SUCCEEDED")
-        event = await until(context, EVENTS, lambda e: e["reason"] == "TaskCached")
+        event = await until(context, EVENTS, lambda e: e["reason"] == "TasksCached")
     assert await pods(context) == ["a"]
     assert "same inputs and code" in event["message"]
 

@@ -6,8 +6,9 @@ import msgspec
 from tests.pipelines.simulation import Simulation, echo, succeed
 from tests.pipelines.specs import dag, output_of, selected, spec, step, task
 
-from kubeling.pipelines.nodes import TaskNode
+from kubeling.pipelines.nodes import ArtifactRef, Outputs, TaskNode
 from kubeling.pipelines.restarting import restart
+from kubeling.pipelines.sightings import PodSeen
 
 ADD = {"step": step(x="NUMBER_INTEGER", outputs={"out": "NUMBER_INTEGER"})}
 
@@ -133,6 +134,27 @@ def test_a_loop_over_nothing_succeeds() -> None:
     done = Simulation(spec({"l": task("body", **loop("[]"))}, {**ADD, "body": BODY})).run(echo)
     assert done.nodes["l"].outputs.parameters == {"out": []}
     assert done.state("") == "SUCCEEDED"
+
+
+def test_a_loop_goes_over_artifacts() -> None:
+    found = [ArtifactRef(n, f"a{n}", "system.Dataset", f"/store/{n}") for n in range(2)]
+    body = dag({"square": task(inputs={"x": 1})})
+    body["inputDefinitions"] = {
+        "artifacts": {"all": {"isArtifactList": True}, "one": {"artifactType": {}}}
+    }
+    over = {"itemInput": "one", "items": {"inputArtifact": "all"}}
+    loop_task = task("body", artifactIterator=over)
+    source = {"taskOutputArtifact": {"producerTask": "make", "outputArtifactKey": "made"}}
+    loop_task["inputs"] = {"artifacts": {"all": source}}
+    pipeline = spec({"make": task(inputs={"x": 1}), "l": loop_task}, {**ADD, "body": body})
+    simulation = Simulation(pipeline)
+    simulation.advance()
+    seen = PodSeen("make", 0, 0, "Succeeded", outputs=Outputs({"out": 1}, {"made": found}))
+    simulation.advance(seen)
+    simulation.run(echo)
+    given = [simulation.nodes[f"l/{n}"].inputs.artifacts["one"] for n in range(2)]
+    assert given == [[found[0]], [found[1]]]
+    assert simulation.state("") == "SUCCEEDED"
 
 
 def test_a_task_is_tried_again_after_its_pause() -> None:

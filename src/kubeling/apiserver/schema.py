@@ -7,11 +7,17 @@ definition that refers to itself (``JSONSchemaProps``) could not be compiled oth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Final
 
+from kubeling.apiserver.constraints import (
+    LIMITS,
+    limit_errors,
+    list_errors,
+    object_errors,
+    quantity_error,
+)
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deep_copy
 
@@ -29,7 +35,6 @@ _ENVELOPE: Final[Obj] = {
     "kind": {"type": "string"},
     "metadata": {"x-kubeling-ref": _OBJECT_META},
 }
-_LIMITS: Final = frozenset({"enum", "minLength", "maxLength", "pattern", "minimum", "maximum"})
 _COMBINATIONS: Final = frozenset({"allOf", "anyOf", "oneOf", "not"})
 _PYTHON_TYPES: Final[dict[str, type]] = {
     "string": str,
@@ -39,7 +44,6 @@ _PYTHON_TYPES: Final[dict[str, type]] = {
     "object": dict,
     "array": list,
 }
-_QUANTITY: Final = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?\d+)?$")
 
 
 def compile_schema(schema: Obj, resolve: Resolve, *, root: bool = False) -> Schema:
@@ -88,6 +92,11 @@ class Schema:
         }
 
     @cached_property
+    def _forbidden(self) -> Schema | None:
+        node = self._node.get("not")
+        return Schema(node, self._resolve) if isinstance(node, dict) else None
+
+    @cached_property
     def _defaults(self) -> list[tuple[str, Any]]:
         return [
             (name, schema._node["default"])
@@ -98,6 +107,11 @@ class Schema:
     @property
     def nullable(self) -> bool:
         return bool(self._node.get("nullable"))
+
+    @property
+    def accepts_null(self) -> bool:
+        """Whether a ``null`` says something: it does where no type is named, too."""
+        return self.nullable or not (self._type or _INT_OR_STRING in self._node)
 
     def child(self, name: str) -> Schema | None:
         """The node of a property or of a map's value, if the schema says anything about it."""
@@ -142,11 +156,14 @@ class Schema:
     # Defaulting
 
     def default(self, value: Any) -> None:
-        """Fills in defaults, and drops a ``null`` where a default or nothing should be."""
+        """Fills in defaults; a ``null`` that is not allowed counts as absent."""
         if isinstance(value, dict):
             for name, default in self._defaults:
                 if value.get(name) is None and not self.properties[name].nullable:
                     value[name] = deep_copy(default)
+            for name in [name for name, inner in value.items() if inner is None]:
+                if (schema := self.child(name)) is not None and not schema.accepts_null:
+                    del value[name]
             for name, inner in value.items():
                 if inner is not None and (schema := self.child(name)) is not None:
                     schema.default(inner)
@@ -218,7 +235,7 @@ class Schema:
                     return False
             elif not schema.conforms(inner):
                 return False
-        return next(self._object_rules(value, ""), None) is None
+        return next(object_errors(self._node, value, ""), None) is None
 
     def _conforming_list(self, value: list[Any]) -> bool:
         items = self.items
@@ -226,12 +243,12 @@ class Schema:
             for inner in value:
                 if not items.conforms(inner):
                     return False
-        return next(self._list_rules(value, ""), None) is None
+        return next(list_errors(self._node, value, ""), None) is None
 
     def _fits(self, value: Any) -> bool:
         if type(value) is not self._python_type and self._wrong_type(value, "") is not None:
             return False
-        if self._limited and next(self._limits(value, ""), None) is not None:
+        if self._limited and next(limit_errors(self._node, value, ""), None) is not None:
             return False
         return not self._combining or next(self._combined(value, ""), None) is None
 
@@ -248,7 +265,7 @@ class Schema:
             yield error
             return
         if self._limited:
-            yield from self._limits(value, path)
+            yield from limit_errors(self._node, value, path)
         if isinstance(value, dict):
             yield from self._object(value, path)
         elif isinstance(value, list):
@@ -262,7 +279,7 @@ class Schema:
 
     @cached_property
     def _limited(self) -> bool:
-        return not _LIMITS.isdisjoint(self._node)
+        return not LIMITS.isdisjoint(self._node)
 
     @cached_property
     def _combining(self) -> bool:
@@ -272,7 +289,7 @@ class Schema:
         found = _type_of(value)
         if self._node.get(_INT_OR_STRING):
             if self._node.get("x-kubeling-format") == "quantity":
-                return _wrong_quantity(value, path)
+                return quantity_error(value, path)
             fits, wanted = found in ("integer", "string"), "integer,string"
         else:
             wanted = self._type
@@ -287,108 +304,35 @@ class Schema:
         message = f'{path or "<root>"} in body must be of type {wanted}: "{found}"'
         return FieldError(path, "Invalid value", message, found)
 
-    def _limits(self, value: Any, path: str) -> Iterator[FieldError]:
-        node = self._node
-        if "enum" in node and value not in node["enum"]:
-            listed = ", ".join(f'"{choice}"' for choice in node["enum"])
-            yield FieldError(path, "Unsupported value", f"supported values: {listed}", value)
-        if isinstance(value, str):
-            yield from self._text_limits(value, path)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield from self._number_limits(value, path)
-
-    def _text_limits(self, value: str, path: str) -> Iterator[FieldError]:
-        node = self._node
-        if len(value) < node.get("minLength", 0):
-            message = f"{path} in body should be at least {node['minLength']} chars long"
-            yield FieldError(path, "Invalid value", message, value)
-        if "maxLength" in node and len(value) > node["maxLength"]:
-            yield FieldError(path, "Too long", f"may not be more than {node['maxLength']} bytes")
-        if "pattern" in node and not re.search(node["pattern"], value):
-            message = f"{path} in body should match '{node['pattern']}'"
-            yield FieldError(path, "Invalid value", message, value)
-
-    def _number_limits(self, value: float, path: str) -> Iterator[FieldError]:
-        node = self._node
-        if "minimum" in node and (
-            value < node["minimum"] or (node.get("exclusiveMinimum") and value == node["minimum"])
-        ):
-            relation = (
-                "greater than" if node.get("exclusiveMinimum") else "greater than or equal to"
-            )
-            message = f"{path} in body should be {relation} {node['minimum']}"
-            yield FieldError(path, "Invalid value", message, value)
-        if "maximum" in node and (
-            value > node["maximum"] or (node.get("exclusiveMaximum") and value == node["maximum"])
-        ):
-            relation = "less than" if node.get("exclusiveMaximum") else "less than or equal to"
-            message = f"{path} in body should be {relation} {node['maximum']}"
-            yield FieldError(path, "Invalid value", message, value)
-
     def _object(self, value: Obj, path: str) -> Iterator[FieldError]:
-        yield from self._object_rules(value, path)
+        yield from object_errors(self._node, value, path)
         for name, inner in value.items():
             if (schema := self.child(name)) is not None:
                 yield from schema._validate(inner, _join(path, name))
 
-    def _object_rules(self, value: Obj, path: str) -> Iterator[FieldError]:
-        for name in self._node.get("required") or ():
-            if name not in value:
-                yield FieldError(_join(path, name), "Required value", "")
-        if "minProperties" in self._node and len(value) < self._node["minProperties"]:
-            message = (
-                f"{path} in body should have at least {self._node['minProperties']} properties"
-            )
-            yield FieldError(path, "Invalid value", message, len(value))
-
     def _list(self, value: list[Any], path: str) -> Iterator[FieldError]:
-        yield from self._list_rules(value, path)
+        yield from list_errors(self._node, value, path)
         if self.items is not None:
             for index, inner in enumerate(value):
                 yield from self.items._validate(inner, f"{path}[{index}]")
 
-    def _list_rules(self, value: list[Any], path: str) -> Iterator[FieldError]:
-        node = self._node
-        if len(value) < node.get("minItems", 0):
-            message = f"{path} in body should have at least {node['minItems']} items"
-            yield FieldError(path, "Invalid value", message, len(value))
-        if "maxItems" in node and len(value) > node["maxItems"]:
-            yield FieldError(
-                path, "Too many", f"must have at most {node['maxItems']} items", len(value)
-            )
-        yield from self._duplicates(value, path)
-
-    def _duplicates(self, value: list[Any], path: str) -> Iterator[FieldError]:
-        kind = self._node.get("x-kubernetes-list-type")
-        keys = self._node.get("x-kubernetes-list-map-keys") or ()
-        if kind not in ("set", "map") or "x-kubernetes-patch-strategy" in self._node:
-            return
-        seen: list[Any] = []
-        for index, item in enumerate(value):
-            mark = item
-            if kind == "map":
-                if not isinstance(item, dict):
-                    continue
-                mark = {key: item.get(key) for key in keys}
-            if mark in seen:
-                yield FieldError(f"{path}[{index}]", "Duplicate value", "", mark)
-            seen.append(mark)
-
     def _combined(self, value: Any, path: str) -> Iterator[FieldError]:
+        shown = f'"{path}"'
         for branch in self._branches.get("allOf", ()):
             yield from branch._validate(value, path)
-        for key, most in (("anyOf", None), ("oneOf", 1)):
-            branches = self._branches.get(key)
-            if not branches:
-                continue
-            fitting = sum(not branch.validate(value, path) for branch in branches)
-            if fitting == 0 or (most is not None and fitting > most):
-                message = f"{path or '<root>'} in body must validate one schema ({key})"
-                yield FieldError(path, "Invalid value", message)
-        if "not" in self._node and not Schema(self._node["not"], self._resolve).validate(value):
-            yield FieldError(
-                path, "Invalid value", f"{path} in body must not validate the schema (not)"
-            )
+        if "anyOf" in self._branches and not self._fitting("anyOf", value, path):
+            message = f"{shown} must validate at least one schema (anyOf)"
+            yield FieldError(path, "Invalid value", message, "")
+        if "oneOf" in self._branches and (fitting := self._fitting("oneOf", value, path)) != 1:
+            found = f"{fitting} valid alternatives" if fitting else "none valid"
+            message = f"{shown} must validate one and only one schema (oneOf). Found {found}"
+            yield FieldError(path, "Invalid value", message, "")
+        if self._forbidden is not None and not self._forbidden.validate(value, path):
+            message = f"{shown} must not validate the schema (not)"
+            yield FieldError(path, "Invalid value", message, "")
+
+    def _fitting(self, key: str, value: Any, path: str) -> int:
+        return sum(not branch.validate(value, path) for branch in self._branches[key])
 
 
 def _own(node: Obj) -> Obj:
@@ -417,12 +361,3 @@ def _type_of(value: Any) -> str:
             return "array"
         case _:
             return "object"
-
-
-def _wrong_quantity(value: Any, path: str) -> FieldError | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return None
-    if isinstance(value, str) and _QUANTITY.match(value):
-        return None
-    message = "quantities must match the regular expression '" + _QUANTITY.pattern + "'"
-    return FieldError(path, "Invalid value", message, value)

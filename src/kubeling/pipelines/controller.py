@@ -218,10 +218,15 @@ class RunReconciler:
         return actions
 
     async def _tell_hits(self, active: ActiveRun, answers: Sequence[CacheSeen]) -> None:
-        for answer in answers:
-            if answer.outputs is not None:
-                text = f"Task {answer.path}: {answer.reason}"
-                await self._recorder.normal(active.run, "TaskCached", text)
+        """One event, however many tasks were answered; the tasks themselves say more."""
+        hits = [answer for answer in answers if answer.outputs is not None]
+        if len(hits) == 1:
+            text = f"Task {hits[0].path}: {hits[0].reason}"
+        else:
+            paths = ", ".join(hit.path for hit in hits)
+            text = f"{len(hits)} tasks take outputs of earlier ones, same inputs and code: {paths}"
+        if hits:
+            await self._recorder.normal(active.run, "TasksCached", text)
 
     # Storing and telling.
 

@@ -52,9 +52,12 @@ class TaskPods:
             await asyncio.to_thread(self._make_folders, active, nodes)
         except (ArtifactError, OSError) as error:
             raise UnusableRun(f"cannot write to the artifact store: {error}") from error
-        async with asyncio.TaskGroup() as group:
-            for node in nodes:
-                group.create_task(self._launch_one(active, node, gate, launched))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in nodes:
+                    group.create_task(self._launch_one(active, node, gate, launched))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         return launched
 
     async def stop(self, active: ActiveRun, nodes: Sequence[TaskNode]) -> None:

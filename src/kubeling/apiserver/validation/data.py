@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from kubeling.apiserver.validation.rules import IMMUTABLE, Checks, Errors
 from kubeling.kube.errors import FieldError
@@ -38,15 +37,6 @@ def _keys(keys: Iterable[str], path: str) -> Errors:
             yield FieldError(f"{path}[{key}]", "Invalid value", message, key)
 
 
-def _bytes(data: Any, path: str) -> Errors:
-    for key, value in data.items():
-        try:
-            binascii.a2b_base64(value, strict_mode=True)
-        except (ValueError, binascii.Error):
-            message = "must be base64; write plain text in stringData"
-            yield FieldError(f"{path}[{key}]", "Invalid value", message, value)
-
-
 def _size(data: Iterable[str]) -> Errors:
     if sum(len(value) for value in data) > _LIMIT:
         yield FieldError("", "Too long", f"may not be more than {_LIMIT} bytes")
@@ -67,7 +57,6 @@ def _config_map(new: Obj, old: Obj | None) -> Errors:
     data, binary = new.get("data") or {}, new.get("binaryData") or {}
     yield from _keys(data, "data")
     yield from _keys(binary, "binaryData")
-    yield from _bytes(binary, "binaryData")
     for key in sorted(data.keys() & binary.keys()):
         message = "duplicate of key present in binaryData"
         yield FieldError(f"data[{key}]", "Invalid value", message, key)
@@ -78,7 +67,6 @@ def _config_map(new: Obj, old: Obj | None) -> Errors:
 def _secret(new: Obj, old: Obj | None) -> Errors:
     data, kind = new.get("data") or {}, new.get("type", "Opaque")
     yield from _keys(data, "data")
-    yield from _bytes(data, "data")
     yield from _size(data.values())
     for key in _TYPED.get(kind, ()):
         if key not in data:

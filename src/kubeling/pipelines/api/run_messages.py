@@ -16,7 +16,10 @@ _FAILURE_CODE: Final = 13
 
 
 def run_message(row: Any, tasks: Sequence[Obj] | None = None) -> Obj:
-    """A run; one made from an uploaded version refers to it, others carry their spec."""
+    """A run; one made from an uploaded version refers to it, others carry their spec.
+
+    ``namespace`` is not in upstream's message, whose clients ignore it: it is where the pods are.
+    """
     source: Obj = {}
     if row.pipeline_id:
         source["pipeline_version_reference"] = compact(
@@ -30,6 +33,7 @@ def run_message(row: Any, tasks: Sequence[Obj] | None = None) -> Obj:
         display_name=row.display_name,
         storage_state=row.storage_state,
         description=row.description,
+        namespace=row.namespace,
         **source,
         runtime_config=_compacted(row.runtime_config),
         service_account=row.service_account,
