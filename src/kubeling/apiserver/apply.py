@@ -24,6 +24,7 @@ from kubeling.apiserver.fieldsets import (
     encode_fields,
     field_set,
     find_item,
+    is_key,
     owns,
     stated_fields,
     value_at,
@@ -67,8 +68,10 @@ def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) ->
     merged: Obj = _merge(live, applied, schema)
     dropped = _unowned(owned - wanted, wanted, [e for e in entries if e is not mine])
     if dropped:
-        merged = _without(merged, dropped, wanted)
-    changed = {path for path in wanted if value_at(live, path) != value_at(merged, path)}
+        merged = _without(merged, dropped, wanted, schema)
+    changed = {
+        path for path in wanted if value_at(live, path, schema) != value_at(merged, path, schema)
+    }
     others = [e for e in entries if e is not mine]
     contested = _contested(changed, others)
     if contested and not by.force:
@@ -128,7 +131,7 @@ def _merge_items(live: list[Any], applied: list[Any], schema: Schema) -> list[An
     merged = list(live)
     for item in applied:
         element = element_of(item, schema)
-        found = find_item(merged, "k", element[2:]) if element else None
+        found = find_item(merged, element, schema) if element else None
         if found is None:
             merged.append(item)
         else:
@@ -136,32 +139,33 @@ def _merge_items(live: list[Any], applied: list[Any], schema: Schema) -> list[An
     return merged
 
 
-def _without(obj: Obj, dropped: Iterable[Path], wanted: FieldSet) -> Obj:
+def _without(obj: Obj, dropped: Iterable[Path], wanted: FieldSet, schema: Schema | None) -> Obj:
     result: Obj = deep_copy(obj)
     removed: set[Path] = set()
     for path in sorted(dropped, key=len):
-        # An item goes as a whole: without its keys the rest of it could not be found.
-        if not any(path[:length] in removed for length in range(1, len(path))):
-            _remove(result, path, wanted)
-            removed.add(path)
+        # An item goes as a whole or, if others own parts of it, keeps the keys it is known by.
+        if is_key(path) or any(path[:length] in removed for length in range(1, len(path))):
+            continue
+        _remove(result, path, wanted, schema)
+        removed.add(path)
     return result
 
 
-def _remove(node: Any, path: Path, wanted: FieldSet) -> None:
+def _remove(node: Any, path: Path, wanted: FieldSet, schema: Schema | None) -> None:
     trail: list[tuple[Any, Any]] = []
     for element in path:
-        kind, text = element[0], element[2:]
-        if kind == "f":
-            if not isinstance(node, dict) or text not in node:
+        if element.startswith("f:"):
+            name = element[2:]
+            if not isinstance(node, dict) or name not in node:
                 return
-            trail.append((node, text))
-            node = node[text]
+            trail.append((node, name))
+            node, schema = node[name], schema.child(name) if schema is not None else None
         else:
-            found = find_item(node, kind, text) if isinstance(node, list) else None
+            found = find_item(node, element, schema) if isinstance(node, list) else None
             if found is None:
                 return
             trail.append((node, found[1]))
-            node = found[0]
+            node, schema = found[0], schema.items if schema is not None else None
     container, key = trail[-1]
     del container[key]
     # An emptied parent goes too, unless it is a section of the object or stated as empty.

@@ -23,6 +23,7 @@ __all__ = [
     "encode_fields",
     "field_set",
     "find_item",
+    "is_key",
     "owns",
     "stated_fields",
     "value_at",
@@ -87,12 +88,14 @@ def element_of(item: Any, schema: Schema) -> str | None:
         return None
     keys = {}
     for key in schema.list_keys:
-        value = item.get(key, schema.items.default_of(key) if schema.items else None)
-        if value is None and key == "protocol":
-            value = "TCP"
+        value = item.get(key, _default(schema, key))
         if value is not None:
             keys[key] = value
     return "k:" + _text(keys) if keys else None
+
+
+def _default(schema: Schema | None, key: str) -> Any:
+    return schema.items.default_of(key) if schema is not None and schema.items else None
 
 
 def _text(value: Any) -> str:
@@ -233,35 +236,45 @@ def owns(fields: Obj, path: Path) -> bool:
     return "." in node or not node
 
 
-def value_at(obj: Any, path: Path) -> Any:
+def value_at(obj: Any, path: Path, schema: Schema | None) -> Any:
     """The value at a path; of a list item, that it is there; else something like nothing else."""
-    for element in path:
-        kind, text = element[0], element[2:]
-        if kind == "f":
-            if not isinstance(obj, dict) or text not in obj:
+    last = len(path) - 1
+    for place, element in enumerate(path):
+        if element.startswith("f:"):
+            name = element[2:]
+            if not isinstance(obj, dict) or name not in obj:
                 return _MISSING
-            obj = obj[text]
+            obj, schema = obj[name], schema.child(name) if schema is not None else None
             continue
-        found = find_item(obj, kind, text) if isinstance(obj, list) else None
+        found = find_item(obj, element, schema) if isinstance(obj, list) else None
         if found is None:
             return _MISSING
-        obj = found[0]
-        if kind == "v" or element is path[-1]:
+        obj, schema = found[0], schema.items if schema is not None else None
+        if place == last:
             # An item stands for its presence; its fields have paths of their own.
             return True
     return obj
 
 
-def find_item(items: list[Any], kind: str, text: str) -> tuple[Any, int] | None:
-    """The item that an element ``kind:text`` names, and its place."""
-    wanted = msgspec.json.decode(text)
+def find_item(items: list[Any], element: str, schema: Schema | None) -> tuple[Any, int] | None:
+    """The item that an element ``k:…`` or ``v:…`` names, and its place."""
+    wanted = msgspec.json.decode(element[2:])
     for index, item in enumerate(items):
-        if kind == "v" and item == wanted:
-            return item, index
-        if kind == "k" and isinstance(item, dict) and _has_keys(item, wanted):
+        if element.startswith("v:"):
+            same = item == wanted
+        else:
+            same = isinstance(item, dict) and all(
+                item.get(key, _default(schema, key)) == value for key, value in wanted.items()
+            )
+        if same:
             return item, index
     return None
 
 
-def _has_keys(item: Obj, keys: Obj) -> bool:
-    return all(item.get(key, "TCP" if key == "protocol" else None) == keys[key] for key in keys)
+def is_key(path: Path) -> bool:
+    """Whether a path is that of a field by which a list item is known."""
+    return (
+        len(path) > 1
+        and path[-2].startswith("k:")
+        and path[-1][2:] in msgspec.json.decode(path[-2][2:])
+    )

@@ -43,7 +43,7 @@ class ActiveRun:
             package.spec, _facts(run, spec, package, self.volume_folder), nodes, record.epoch
         )
         self.written_at = float("-inf")
-        self.unwritten = False
+        self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}
 
     @property
