@@ -134,6 +134,7 @@ async def resolve_targets(
         pairs = [word.partition("/")[::2] for word in words]
     else:
         pairs = [(words[0], name) for name in words[1:]]
-        if not pairs:
-            raise CliError(f"which {words[0]}?", f"Name one: {words[0]}/NAME")
+    if not pairs or not all(name for _, name in pairs):
+        kind = words[0].partition("/")[0]
+        raise CliError(f"which {kind}?", f"Name one: {kind}/NAME")
     return [(await connection.discovery.resolve(kind), name) for kind, name in pairs]
