@@ -2,8 +2,8 @@
 
 python benchmarks/idle.py [--seconds 15]
 
-PSS counts a page that processes share once among them, so the sum is what would be free without
-the platform. CPU is in percent of one core.
+PSS counts a page that processes share once among them; where other Python programs run, they carry a
+part of it, and the resident size is the most it can be.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ def family(pid: int) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def mebibytes(processes: list[psutil.Process]) -> list[float]:
-    return [process.memory_full_info().pss / 2**20 for process in processes]
+def mebibytes(processes: list[psutil.Process]) -> tuple[float, float]:
+    """Proportional and resident sizes."""
+    found = [process.memory_full_info() for process in processes]
+    return sum(one.pss for one in found) / 2**20, sum(one.rss for one in found) / 2**20
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def bare_mebibytes() -> float:
+def bare_mebibytes() -> tuple[float, float]:
     """The interpreter that waits for its input."""
     with subprocess.Popen(
         [sys.executable, "-c", "print(flush=True); input()"],
@@ -43,7 +45,7 @@ def bare_mebibytes() -> float:
         if process.stdout is None:
             raise RuntimeError("no pipe to the bare interpreter")
         process.stdout.readline()
-        found = sum(mebibytes([psutil.Process(process.pid)]))
+        found = mebibytes([psutil.Process(process.pid)])
         process.communicate(b"\n")
     return found
 
@@ -52,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15)
     length = parser.parse_args().seconds
-    print(f"bare interpreter      {bare_mebibytes():6.1f} MiB")
+    bare_proportional, bare_resident = bare_mebibytes()
     with platform() as running:
         running.up()
         processes = family(running.pid())
@@ -60,9 +62,13 @@ def main() -> None:
         before, began = cpu_seconds(processes), time.monotonic()
         time.sleep(length)
         used = (cpu_seconds(processes) - before) / (time.monotonic() - began)
-        sizes = mebibytes(processes)
-    print(f"{len(sizes)} idle processes      {sum(sizes):6.1f} MiB   {used * 100:.2f}% of a core")
-    print("goal                   150.0 MiB   1.00%")
+        proportional, resident = mebibytes(processes)
+    print(f"bare interpreter   {bare_proportional:6.1f} MiB PSS  {bare_resident:6.1f} MiB resident")
+    print(
+        f"{len(processes)} idle processes   {proportional:6.1f} MiB PSS  {resident:6.1f} MiB resident"
+    )
+    print(f"CPU                {used * 100:6.2f}% of a core over {length:.0f} s")
+    print("goals               150.0 MiB PSS, 1% of a core")
 
 
 if __name__ == "__main__":

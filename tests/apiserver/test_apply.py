@@ -110,6 +110,94 @@ def test_an_update_takes_what_it_changes_from_an_applier() -> None:
         apply(changed, deployment(replicas=2), DEPLOYMENT, by("a"))
 
 
+def test_who_came_before_the_notes_owns_what_was_there() -> None:
+    live = deployment(replicas=2)
+    with pytest.raises(Conflict, match=r'"before-first-apply" using apps/v1: \.spec\.replicas'):
+        apply(live, deployment(replicas=3), DEPLOYMENT, by("a"))
+    obj = apply(live, deployment(replicas=2), DEPLOYMENT, by("a"))
+    assert owner_of(obj, "a") == owner_of(obj, "before-first-apply") == {"f:spec/f:replicas"}
+
+
+def test_all_conflicts_are_told_by_their_owners() -> None:
+    obj = apply(None, deployment(replicas=2, paused=True), DEPLOYMENT, by("a"))
+    changed = {**obj, "spec": {**obj["spec"], "minReadySeconds": 1}}
+    changed["metadata"] = dict(obj["metadata"])
+    record_update(obj, changed, DEPLOYMENT, by("b"))
+    with pytest.raises(Conflict) as raised:
+        apply(changed, deployment(replicas=3, paused=False, minReadySeconds=2), DEPLOYMENT, by("c"))
+    assert raised.value.message == (
+        'Apply failed with 3 conflicts: conflicts with "a":\n'
+        "- .spec.paused\n"
+        "- .spec.replicas\n"
+        'conflicts with "b" using apps/v1:\n'
+        "- .spec.minReadySeconds"
+    )
+
+
+def test_an_item_that_someone_else_has_a_part_in_keeps_its_name() -> None:
+    item = {"name": "one", "image": "x", "workingDir": "/"}
+    obj = apply(None, deployment(template=template(item)), DEPLOYMENT, by("a"))
+    changed = deployment(template=template({**item, "image": "y"}))
+    changed["metadata"] = dict(obj["metadata"])
+    record_update(obj, changed, DEPLOYMENT, by("b"))
+    obj = apply(changed, deployment(), DEPLOYMENT, by("a"))
+    containers = obj["spec"]["template"]["spec"]["containers"]
+    assert containers == [{"name": "one", "image": "y"}]
+
+
+def test_what_kubectl_applied_on_its_side_it_goes_on_applying_here() -> None:
+    note = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    live = deployment(replicas=2, paused=True)
+    live["metadata"]["annotations"] = note
+    record_update(None, live, DEPLOYMENT, by("kubectl-client-side-apply"))
+    obj = apply(live, deployment(replicas=3), DEPLOYMENT, by("kubectl"))
+    assert obj["spec"] == {"replicas": 3}
+    assert [entry["manager"] for entry in obj["metadata"]["managedFields"]] == ["kubectl"]
+
+
+class TestEntriesThatAnUpdateBrings:
+    def updated(self, entries: Any, *, subresource: str = "") -> list[Obj]:
+        old = apply(None, deployment(replicas=2), DEPLOYMENT, by("a"))
+        new = {**old, "metadata": {**old["metadata"], "managedFields": entries}}
+        record_update(old, new, DEPLOYMENT, Applied("b", "apps/v1", NOW, subresource))
+        found: list[Obj] = new["metadata"].get("managedFields", [])
+        return found
+
+    @pytest.mark.parametrize("entries", [[], [{}]])
+    def test_nothing_clears_them(self, entries: list[Obj]) -> None:
+        assert self.updated(entries) == []
+
+    def test_others_replace_them(self) -> None:
+        other = {
+            "manager": "z",
+            "operation": "Apply",
+            "apiVersion": "apps/v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }
+        assert self.updated([other]) == [other]
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            None,
+            [{"manager": "z"}],
+            [{"manager": "z", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"k:{": {}}}],
+        ],
+    )
+    def test_absent_or_garbled_ones_change_nothing(self, entries: Any) -> None:
+        assert [entry["manager"] for entry in self.updated(entries)] == ["a"]
+
+    def test_a_subresource_cannot_bring_any(self) -> None:
+        assert [entry["manager"] for entry in self.updated([], subresource="status")] == ["a"]
+
+
+def test_an_object_without_notes_stays_without_until_the_next_apply() -> None:
+    old, new = deployment(replicas=1), deployment(replicas=2)
+    record_update(old, new, DEPLOYMENT, by("b"))
+    assert "managedFields" not in new["metadata"]
+
+
 PATHS = st.frozensets(
     st.lists(
         st.sampled_from(["f:a", "f:b", 'k:{"name":"x"}', 'k:{"name":"y"}']),
@@ -151,3 +239,47 @@ def test_the_result_states_everything_the_applier_states(first: Obj, second: Obj
     assert field_set(deployment(**second), DEPLOYMENT) <= field_set(obj, DEPLOYMENT)
     for key in ("replicas", "paused", "minReadySeconds"):
         assert obj["spec"].get(key) == second.get(key)
+
+
+@given(SPECS, SPECS)
+def test_what_someone_applies_and_takes_back_leaves_no_trace(first: Obj, second: Obj) -> None:
+    before = apply(None, deployment(**first), DEPLOYMENT, by("a"))
+    after = apply(before, deployment(**second), DEPLOYMENT, by("b", force=True))
+    undone = apply(after, deployment(), DEPLOYMENT, by("b"))
+    mine = apply(undone, deployment(**first), DEPLOYMENT, by("a"))
+    assert filled(mine["spec"]) == filled(before["spec"])
+
+
+@given(SPECS, SPECS)
+def test_managers_that_agree_can_apply_in_any_order(first: Obj, second: Obj) -> None:
+    second = {key: value for key, value in second.items() if key not in first}
+    one = apply(None, deployment(**first), DEPLOYMENT, by("a"))
+    one = apply(one, deployment(**second), DEPLOYMENT, by("b"))
+    other = apply(None, deployment(**second), DEPLOYMENT, by("b"))
+    other = apply(other, deployment(**first), DEPLOYMENT, by("a"))
+    assert one["spec"] == other["spec"]
+    for manager in ("a", "b"):
+        assert owner_of(one, manager) == owner_of(other, manager)
+
+
+@given(SPECS, SPECS)
+def test_a_conflict_is_another_value_in_a_field_that_someone_owns(first: Obj, second: Obj) -> None:
+    live = apply(None, deployment(**first), DEPLOYMENT, by("a"))
+    plain = ("replicas", "paused", "minReadySeconds")
+    disputed = {f".spec.{key}" for key in plain if key in first and key in second
+                and first[key] != second[key]}  # fmt: skip
+    only_plain = {key: second[key] for key in plain if key in second}
+    try:
+        apply(live, deployment(**only_plain), DEPLOYMENT, by("b"))
+        found = set()
+    except Conflict as conflict:
+        found = {cause["field"] for cause in conflict.details["causes"]}
+    assert found == disputed
+
+
+def filled(value: Any) -> Any:
+    """The value without the empty lists and objects that say nothing."""
+    if isinstance(value, dict):
+        inner = {key: filled(below) for key, below in value.items()}
+        return {key: below for key, below in inner.items() if below not in ({}, [])}
+    return [filled(item) for item in value] if isinstance(value, list) else value

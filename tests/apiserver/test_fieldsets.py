@@ -95,5 +95,7 @@ def test_fields_are_spelled_the_same_both_ways(spec: Any) -> None:
 def test_differences_are_those_of_the_whole_sets(before: Any, after: Any) -> None:
     old, new = thing(before), thing(after, "2")
     had, has = field_set(old, SCHEMA), field_set(new, SCHEMA)
-    changed = {p for p in has if p not in had or value_at(old, p) != value_at(new, p)}
+    changed = {
+        p for p in has if p not in had or value_at(old, p, SCHEMA) != value_at(new, p, SCHEMA)
+    }
     assert differences(old, new, SCHEMA) == (changed, had - has)

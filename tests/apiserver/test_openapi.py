@@ -93,6 +93,14 @@ def test_kinds_and_merge_keys_are_named() -> None:
     assert schemas["io.k8s.api.core.v1.PodSpec"]["required"] == ["containers"]
 
 
+def test_integers_or_strings_and_quantities_are_called_so() -> None:
+    schemas = builtin("", "v1")["components"]["schemas"]
+    port = schemas["io.k8s.api.core.v1.TCPSocketAction"]["properties"]["port"]
+    assert port["$ref"].endswith(".IntOrString")
+    limits = schemas["io.k8s.api.core.v1.ResourceRequirements"]["properties"]["limits"]
+    assert limits["additionalProperties"]["$ref"].endswith(".Quantity")
+
+
 def test_only_built_in_kinds_promise_strategic_merges() -> None:
     strategic = "application/strategic-merge-patch+json"
     pods = builtin("", "v1")["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]

@@ -1,5 +1,6 @@
 """Patches do what RFC 6902, RFC 7386 and Kubernetes' strategic merge say."""
 
+import copy
 from typing import Any, ClassVar
 
 import pytest
@@ -69,13 +70,17 @@ class TestJsonPatch:
             {"op": "remove", "path": "/nope"},
             {"op": "replace", "path": "/nope/deep", "value": 1},
             {"op": "add", "path": "/list/9", "value": 1},
+            {"op": "add", "path": "/list/\u00b2", "value": 1},
         ],
     )
     def test_what_does_not_fit_the_object_is_refused(self, operation: dict[str, Any]) -> None:
         with pytest.raises(Invalid):
             json_patch({"a": 1, "list": []}, [operation])
 
-    @pytest.mark.parametrize("patch", [{}, [1], [{"op": "add"}], [{"op": "up", "path": "/a"}]])
+    @pytest.mark.parametrize(
+        "patch",
+        [{}, [1], [{"op": "add"}], [{"op": "up", "path": "/a"}], [{"op": "move", "path": "/a"}]],
+    )
     def test_what_is_no_patch_is_refused(self, patch: Any) -> None:
         with pytest.raises(BadRequest):
             json_patch({}, patch)
@@ -138,3 +143,67 @@ class TestStrategicMergePatch:
     def test_an_item_without_its_key_is_refused(self) -> None:
         with pytest.raises(BadRequest, match="merge key: name"):
             self.patched({"spec": {"containers": [{"image": "z"}]}})
+
+    def test_only_the_named_keys_are_retained(self) -> None:
+        strategy = {"$retainKeys": ["type"], "type": "Recreate"}
+        deployment = compile_schema(
+            {"x-kubeling-ref": "io.k8s.api.apps.v1.Deployment"}, definition_schema, root=True
+        )
+        live = {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}
+        after = strategic_merge_patch(live, {"spec": {"strategy": strategy}}, deployment)
+        assert after == {"spec": {"strategy": {"type": "Recreate"}}}
+
+    @pytest.mark.parametrize(
+        "patch", [[], {"spec": {"$patch": "maybe"}}, {"spec": {"containers": [1]}}]
+    )
+    def test_what_is_no_patch_is_refused(self, patch: Any) -> None:
+        with pytest.raises(BadRequest):
+            strategic_merge_patch(self.POD, patch, POD)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+CONTAINERS = st.dictionaries(
+    NAMES,
+    st.fixed_dictionaries(
+        {}, optional={"image": st.sampled_from(["x", "y"]), "args": st.lists(NAMES, max_size=2)}
+    ),
+    max_size=3,
+).map(lambda named: [{"name": name, **fields} for name, fields in named.items()])
+PODS = st.fixed_dictionaries(
+    {"containers": CONTAINERS},
+    optional={
+        "nodeSelector": st.dictionaries(NAMES, NAMES),
+        "priority": st.integers(0, 3),
+        "tolerations": st.lists(st.fixed_dictionaries({"key": NAMES}), max_size=2),
+    },
+)
+
+
+class TestStrategicMergeOfAnything:
+    @given(PODS, PODS)
+    def test_twice_is_once_and_both_sides_are_left_alone(self, live: Any, patch: Any) -> None:
+        before = copy.deepcopy((live, patch))
+        once = strategic_merge_patch({"spec": live}, {"spec": patch}, POD)
+        assert strategic_merge_patch(once, {"spec": patch}, POD) == once
+        assert (live, patch) == before
+
+    @given(PODS, PODS)
+    def test_what_the_patch_says_holds_and_what_it_is_silent_about_stays(
+        self, live: Any, patch: Any
+    ) -> None:
+        spec = strategic_merge_patch({"spec": live}, {"spec": patch}, POD)["spec"]
+        merged = {c["name"]: c for c in spec["containers"]}
+        said = {c["name"]: c for c in patch["containers"]}
+        was = {c["name"]: c for c in live["containers"]}
+        assert merged == {n: {**was.get(n, {}), **said.get(n, {})} for n in was.keys() | said}
+        assert list(merged)[: len(was)] == list(was)
+        for key in ("priority", "tolerations"):
+            assert spec.get(key) == patch.get(key, live.get(key))
+
+    @given(PODS, st.permutations(["a", "b", "c"]))
+    def test_a_stated_order_is_kept(self, live: Any, order: list[str]) -> None:
+        wanted = [{"name": name} for name in order]
+        patch = {"spec": {"$setElementOrder/containers": wanted}}
+        spec = strategic_merge_patch({"spec": live}, patch, POD)["spec"]
+        present = {c["name"] for c in live["containers"]}
+        assert [c["name"] for c in spec["containers"]] == [n for n in order if n in present]

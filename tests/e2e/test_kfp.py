@@ -116,10 +116,11 @@ def test_uploading_versions_experiments_and_lists(solo: Platform, kfp: Kfp) -> N
 
 
 def test_terminating_ends_the_wait_and_retrying_goes_on(solo: Platform, kfp: Kfp) -> None:
-    found = kfp(solo, "terminate")
+    found = kfp(solo, "terminate", solo.workspace)
     assert found["state"] == "FAILED"
     assert "terminated" in found["error"]
     assert found["seconds"] < 30
+    assert found["retried"] == "SUCCEEDED"
 
 
 def test_a_recurring_run_fires(solo: Platform, kfp: Kfp) -> None:

@@ -45,7 +45,7 @@ async def until(context: Context, resource: Resource, holds: Callable[[Obj], Any
 
     informer.add_handler(look)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await found
     finally:
         informer.remove_handler(look)

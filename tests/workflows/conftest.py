@@ -15,6 +15,8 @@ from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import open_engine
+from kubeling.engine.workloads import claims
+from kubeling.engine.workloads.all import ensure_storage_class
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
@@ -46,7 +48,11 @@ class Cluster:
         """Runs the workflow controllers until the end of the block."""
         async with Informers(self.client) as informers:
             context = Context(self.client, informers, self.context.settings)
-            task = asyncio.create_task(run_controllers(COMPONENT.controllers(context), informers))
+            await ensure_storage_class(context)
+            # The folder that stages share is a claim.
+            ours = [*COMPONENT.controllers(context), claims.claim_controller(context)]
+            ours.append(claims.volume_controller(context))
+            task = asyncio.create_task(run_controllers(ours, informers))
             try:
                 yield
             finally:

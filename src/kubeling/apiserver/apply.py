@@ -8,12 +8,8 @@ The semantics are those of structured-merge-diff, of which no Python implementat
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final, cast
-
-import msgspec
+from typing import Any, cast
 
 from kubeling.apiserver.fieldsets import (
     FieldSet,
@@ -21,7 +17,6 @@ from kubeling.apiserver.fieldsets import (
     decode_fields,
     differences,
     element_of,
-    encode_fields,
     field_set,
     find_item,
     is_key,
@@ -29,25 +24,22 @@ from kubeling.apiserver.fieldsets import (
     stated_fields,
     value_at,
 )
+from kubeling.apiserver.managers import (
+    Applied,
+    adopted,
+    conflict,
+    contested,
+    entry_of,
+    is_entry,
+    new_entry,
+    ordered,
+    stripped,
+    written_entries,
+)
 from kubeling.apiserver.schema import Schema
-from kubeling.kube.errors import Conflict
-from kubeling.kube.objects import Obj, deep_copy, format_time
+from kubeling.kube.objects import Obj, deep_copy
 
 __all__ = ["Applied", "apply", "record_update"]
-
-_CLIENT_SIDE: Final = "kubectl-client-side-apply"
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Who writes: a manager, in a version, perhaps only a subresource."""
-
-    manager: str
-    api_version: str
-    now: dt.datetime
-    subresource: str = ""
-    force: bool = False
 
 
 def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) -> Obj:
@@ -59,52 +51,60 @@ def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) ->
     applied.get("metadata", {}).pop("managedFields", None)
     wanted = field_set(applied, schema)
     if live is None:
-        entry = _entry(by, "Apply", wanted, None)
-        applied["metadata"]["managedFields"] = [entry]
+        applied["metadata"]["managedFields"] = [entry_of(by, "Apply", wanted, None)]
         return applied
-    entries = _upgraded(live, by)
-    mine = next((e for e in entries if _is(e, by, "Apply")), None)
+    entries = adopted(live, schema, by)
+    mine = next((entry for entry in entries if is_entry(entry, by, "Apply")), None)
+    others = [entry for entry in entries if entry is not mine]
     owned = decode_fields(mine["fieldsV1"]) if mine else frozenset()
     merged: Obj = _merge(live, applied, schema)
-    dropped = _unowned(owned - wanted, wanted, [e for e in entries if e is not mine])
-    if dropped:
+    if dropped := _unowned(owned - wanted, wanted, others):
         merged = _without(merged, dropped, wanted, schema)
     changed = {
         path for path in wanted if value_at(live, path, schema) != value_at(merged, path, schema)
     }
-    others = [e for e in entries if e is not mine]
-    contested = _contested(changed, others)
-    if contested and not by.force:
-        raise _conflict(contested)
-    others = _stripped(others, {path for _, path in contested})
-    fresh = _entry(by, "Apply", wanted, mine)
-    merged["metadata"] = {**merged["metadata"], "managedFields": _sorted([fresh, *others])}
+    disputed = contested(changed, others)
+    if disputed and not by.force:
+        raise conflict(disputed)
+    others = stripped(others, {path for _, path in disputed})
+    fresh = entry_of(by, "Apply", wanted, mine)
+    merged["metadata"] = {**merged["metadata"], "managedFields": ordered([fresh, *others])}
     return merged
 
 
 def record_update(old: Obj | None, new: Obj, schema: Schema | None, by: Applied) -> None:
-    """Notes in ``new`` that a writer who does not apply owns what it changed."""
+    """Notes in ``new`` that a writer who does not apply owns what it changed.
+
+    An object whose notes someone has cleared stays without, until the next apply.
+    """
     metadata = new["metadata"]
-    given = metadata.get("managedFields")
-    entries: list[Obj] = list((old or {}).get("metadata", {}).get("managedFields") or ())
-    if given is not None and (not given or given == [{}]):
-        entries = []
     if old is None:
-        metadata["managedFields"] = [_new_entry(by, "Update", stated_fields(new, schema))]
+        metadata["managedFields"] = [new_entry(by, "Update", stated_fields(new, schema))]
+        return
+    entries = written_entries(new, old, by)
+    if not entries:
+        metadata.pop("managedFields", None)
         return
     changed, gone = differences(old, new, schema)
-    mine = next((e for e in entries if _is(e, by, "Update")), None)
-    rest = _stripped([e for e in entries if e is not mine], changed | gone)
+    mine = next((entry for entry in entries if is_entry(entry, by, "Update")), None)
+    rest = stripped([entry for entry in entries if entry is not mine], changed | gone)
     if mine is not None and not gone and all(owns(mine["fieldsV1"], path) for path in changed):
         rest.append(mine)
     else:
         owned = (decode_fields(mine["fieldsV1"]) if mine else frozenset()) | changed
         if left := owned - gone:
-            rest.append(_entry(by, "Update", left, mine))
+            rest.append(entry_of(by, "Update", left, mine))
     if rest:
-        metadata["managedFields"] = _sorted(rest)
+        metadata["managedFields"] = ordered(rest)
     else:
         metadata.pop("managedFields", None)
+
+
+def _unowned(paths: FieldSet, wanted: FieldSet, others: list[Obj]) -> set[Path]:
+    """The paths of which neither they nor anything below is stated by anyone."""
+    taken = wanted.union(*(decode_fields(entry["fieldsV1"]) for entry in others))
+    above = {path[:length] for path in taken for length in range(1, len(path) + 1)}
+    return set(paths - above)
 
 
 # Merging and removing
@@ -174,124 +174,3 @@ def _remove(node: Any, path: Path, wanted: FieldSet, schema: Schema | None) -> N
         if container[key] not in ({}, []) or isinstance(container, list) or path[:length] in wanted:
             return
         del container[key]
-
-
-# Managers
-
-
-def _is(entry: Obj, by: Applied, operation: str) -> bool:
-    return (
-        entry.get("manager") == by.manager
-        and entry.get("operation") == operation
-        and entry.get("subresource", "") == by.subresource
-        and (operation == "Apply" or entry.get("apiVersion") == by.api_version)
-    )
-
-
-def _upgraded(live: Obj, by: Applied) -> list[Obj]:
-    """The entries; a kubectl that used to apply on the client owns them as an applier now."""
-    entries: list[Obj] = list(live["metadata"].get("managedFields") or ())
-    annotated = _LAST_APPLIED in (live["metadata"].get("annotations") or {})
-    if by.manager != "kubectl" or not annotated or any(_is(e, by, "Apply") for e in entries):
-        return entries
-    return [
-        {**entry, "manager": by.manager, "operation": "Apply"}
-        if entry.get("manager") == _CLIENT_SIDE and entry.get("operation") == "Update"
-        else entry
-        for entry in entries
-    ]
-
-
-def _unowned(paths: FieldSet, wanted: FieldSet, others: list[Obj]) -> set[Path]:
-    """The paths of which neither they nor anything below is stated by anyone."""
-    taken = wanted.union(*(decode_fields(entry["fieldsV1"]) for entry in others))
-    kept = {path for path in paths if any(t[: len(path)] == path for t in taken)}
-    return set(paths - kept)
-
-
-def _contested(changed: set[Path], others: list[Obj]) -> list[tuple[Obj, Path]]:
-    found = []
-    for entry in others:
-        owned = decode_fields(entry["fieldsV1"])
-        found += [(entry, path) for path in sorted(changed & owned)]
-    return found
-
-
-def _stripped(entries: list[Obj], paths: Iterable[Path]) -> list[Obj]:
-    kept = []
-    for entry in entries:
-        lost = frozenset(path for path in paths if owns(entry["fieldsV1"], path))
-        if not lost:
-            kept.append(entry)
-        elif left := decode_fields(entry["fieldsV1"]) - lost:
-            kept.append({**entry, "fieldsV1": encode_fields(left)})
-    return kept
-
-
-def _entry(by: Applied, operation: str, paths: FieldSet, old: Obj | None) -> Obj:
-    fields = encode_fields(paths)
-    if old is not None and old["fieldsV1"] == fields and old.get("apiVersion") == by.api_version:
-        return old
-    return _new_entry(by, operation, fields)
-
-
-def _new_entry(by: Applied, operation: str, fields: Obj) -> Obj:
-    entry: Obj = {
-        "manager": by.manager,
-        "operation": operation,
-        "apiVersion": by.api_version,
-        "time": format_time(by.now),
-        "fieldsType": "FieldsV1",
-        "fieldsV1": fields,
-    }
-    if by.subresource:
-        entry["subresource"] = by.subresource
-    return entry
-
-
-def _sorted(entries: list[Obj]) -> list[Obj]:
-    return sorted(
-        entries,
-        key=lambda e: (e.get("operation", ""), e.get("time", ""), e["manager"], e["apiVersion"]),
-    )
-
-
-def _conflict(contested: list[tuple[Obj, Path]]) -> Conflict:
-    causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f'conflict with "{entry["manager"]}"'
-            + (f' with subresource "{entry["subresource"]}"' if entry.get("subresource") else "")
-            + (f" using {entry['apiVersion']}" if entry["operation"] == "Update" else ""),
-            "field": _readable(path),
-        }
-        for entry, path in contested
-    ]
-    managers = sorted({entry["manager"] for entry, _ in contested})
-    fields = "\n".join(f"- {cause['field']}" for cause in causes)
-    count = f"{len(causes)} conflict" + ("s" if len(causes) > 1 else "")
-    named = ", ".join(f'"{manager}"' for manager in managers)
-    return Conflict(
-        f"Apply failed with {count}: conflicts with {named}:\n{fields}"
-        if len(causes) > 1
-        else f"Apply failed with {count}: conflict with {named}: {causes[0]['field']}",
-        details={"causes": causes},
-    )
-
-
-def _readable(path: Path) -> str:
-    text = ""
-    for element in path:
-        kind, name = element[0], element[2:]
-        if kind == "f":
-            text += f".{name}"
-        elif kind == "k":
-            keys = msgspec.json.decode(name)
-            text += (
-                "["
-                + ",".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in keys.items())
-                + "]"
-            )
-        else:
-            text += f"[={name}]"
-    return text

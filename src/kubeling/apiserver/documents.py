@@ -20,7 +20,7 @@ from kubeling.kube.objects import Obj
 
 __all__ = ["OpenApiDocuments"]
 
-_FORM: Final = 2
+_FORM: Final = 3
 """Raised when documents come to say the same things differently: clients keep them by hash."""
 _DEFINITIONS: Final = {entry.resource: entry.definition for entry in BUILTIN_RESOURCES}
 

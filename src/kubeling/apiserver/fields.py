@@ -8,15 +8,16 @@ from typing import Any, Final
 import msgspec
 
 from kubeling.apiserver.apply import Applied, apply, record_update
+from kubeling.apiserver.managers import same_entries
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.schema import Schema
 from kubeling.apiserver.served import Served
 from kubeling.kube.objects import Obj
 
-__all__ = ["applied_by", "author", "record_fields", "unchanged"]
+__all__ = ["applicable", "applied_by", "author", "record_fields", "unchanged"]
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_RESET: Final[tuple[list[Obj], list[Obj]]] = ([], [{}])
+_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion")
 
 
 def author(served: Served, options: WriteOptions, now: dt.datetime) -> Applied:
@@ -28,6 +29,17 @@ def author(served: Served, options: WriteOptions, now: dt.datetime) -> Applied:
         subresource=options.subresource,
         force=options.force,
     )
+
+
+def applicable(applied: Obj, served: Served, subresource: str) -> Obj:
+    """The part of a manifest that can be applied here: a status has its own place to do that."""
+    if subresource == "status":
+        kept: Obj = {k: applied[k] for k in ("apiVersion", "kind", "status") if k in applied}
+        metadata = applied.get("metadata") or {}
+        return {**kept, "metadata": {key: metadata[key] for key in _IDENTITY if key in metadata}}
+    if "status" in served.subresources:
+        return {key: value for key, value in applied.items() if key != "status"}
+    return applied
 
 
 def applied_by(by: Applied, live: Obj, applied: Obj, schema: Schema | None) -> Obj:
@@ -58,7 +70,8 @@ def unchanged(new: Obj, old: Obj, options: WriteOptions) -> bool:
     """Whether writing ``new`` over ``old`` would change nothing."""
     if options.applied:
         return new == old
-    if new["metadata"].get("managedFields") in _RESET and "managedFields" in old["metadata"]:
+    given = new["metadata"].get("managedFields")
+    if given is not None and not same_entries(given, old["metadata"].get("managedFields") or []):
         return False
     return _plain(new) == _plain(old)
 

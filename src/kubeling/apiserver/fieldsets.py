@@ -15,6 +15,7 @@ from kubeling.apiserver.schema import Schema
 from kubeling.kube.objects import Obj
 
 __all__ = [
+    "MISSING",
     "FieldSet",
     "Path",
     "decode_fields",
@@ -23,6 +24,7 @@ __all__ = [
     "encode_fields",
     "field_set",
     "find_item",
+    "is_field_set",
     "is_key",
     "owns",
     "stated_fields",
@@ -40,7 +42,9 @@ _NEVER_OWNED: Final = frozenset(
         "generateName",
     )
 )  # fmt: skip
-_MISSING: Final = object()
+MISSING: Final = object()
+"""Where there is no value: like nothing else."""
+_PRESENT: Final = object()
 _ENVELOPE: Final = frozenset({("f:apiVersion",), ("f:kind",), ("f:metadata",)})
 
 
@@ -160,6 +164,24 @@ def decode_fields(fields: Obj) -> FieldSet:
     return frozenset(found)
 
 
+def is_field_set(fields: Any) -> bool:
+    """Whether something a client sent is FieldsV1."""
+    return isinstance(fields, dict) and all(
+        element == "." or (_is_element(element) and is_field_set(below))
+        for element, below in fields.items()
+    )
+
+
+def _is_element(element: str) -> bool:
+    if element.startswith("f:"):
+        return True
+    try:
+        value = msgspec.json.decode(element[2:])
+    except msgspec.DecodeError:
+        return False
+    return element.startswith("v:") or (element.startswith("k:") and isinstance(value, dict))
+
+
 def differences(old: Obj, new: Obj, schema: Schema | None) -> tuple[FieldSet, FieldSet]:
     """The paths that are new or have a new value, and those that are gone.
 
@@ -237,23 +259,32 @@ def owns(fields: Obj, path: Path) -> bool:
 
 
 def value_at(obj: Any, path: Path, schema: Schema | None) -> Any:
-    """The value at a path; of a list item, that it is there; else something like nothing else."""
+    """The value at a path, or :data:`MISSING`.
+
+    Of what is shared out further (an object, a list item) it is only that it is there: what is in
+    it has paths of its own.
+    """
     last = len(path) - 1
     for place, element in enumerate(path):
         if element.startswith("f:"):
             name = element[2:]
             if not isinstance(obj, dict) or name not in obj:
-                return _MISSING
+                return MISSING
             obj, schema = obj[name], schema.child(name) if schema is not None else None
             continue
         found = find_item(obj, element, schema) if isinstance(obj, list) else None
         if found is None:
-            return _MISSING
+            return MISSING
         obj, schema = found[0], schema.items if schema is not None else None
         if place == last:
-            # An item stands for its presence; its fields have paths of their own.
-            return True
-    return obj
+            return _PRESENT
+    return _PRESENT if _is_shared(obj, schema) else obj
+
+
+def _is_shared(value: Any, schema: Schema | None) -> bool:
+    if isinstance(value, dict):
+        return not (schema is not None and schema.atomic)
+    return isinstance(value, list) and schema is not None and schema.list_type in ("map", "set")
 
 
 def find_item(items: list[Any], element: str, schema: Schema | None) -> tuple[Any, int] | None:

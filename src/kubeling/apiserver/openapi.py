@@ -27,6 +27,17 @@ _PATCHES: Final = (
     "application/json-patch+json",
     "application/merge-patch+json",
 )
+_NAMED: Final[Mapping[str, tuple[str, Obj]]] = {
+    "int-or-string": (
+        "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+        {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+    ),
+    "quantity": (
+        "io.k8s.apimachinery.pkg.api.resource.Quantity",
+        {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    ),
+}
+"""Scalars that built-in types have names for, which ``kubectl explain`` shows."""
 _BUILTIN_PATCHES: Final = (*_PATCHES, "application/strategic-merge-patch+json")
 """kubectl sends what a document promises, and only built-in kinds can be merged by key."""
 
@@ -126,6 +137,9 @@ def _convert(node: Mapping[str, Any], schemas: dict[str, Obj]) -> Obj:
         if description := node.get("description"):
             return {"allOf": [reference], "description": description}
         return reference
+    if named := _NAMED.get(node.get("x-kubeling-format", "")):
+        schemas.setdefault(*named)
+        return {"$ref": _REF + named[0]}
     result: Obj = {}
     for key, value in node.items():
         if key == "properties":
@@ -134,7 +148,7 @@ def _convert(node: Mapping[str, Any], schemas: dict[str, Obj]) -> Obj:
             result[key] = _convert(value, schemas)
         elif key in ("allOf", "anyOf", "oneOf"):
             result[key] = [_convert(inner, schemas) for inner in value]
-        elif key != "x-kubeling-format":
+        else:
             result[key] = value
     if node.get("x-kubernetes-int-or-string"):
         result.setdefault("oneOf", [{"type": "integer"}, {"type": "string"}])

@@ -65,7 +65,9 @@ def _operate(document: Any, operation: Any) -> Any:
                 raise _refused(f"testing value {operation['path']} failed")
             return document
         case "move" | "copy":
-            source = _pointer(operation.get("from", ""))
+            if "from" not in operation:
+                raise BadRequest(f"the {op} operation at {operation['path']} has no from")
+            source = _pointer(operation["from"])
             moved = deep_copy(_lookup(document, source))
             if op == "move":
                 document = _remove(document, source)
@@ -121,7 +123,7 @@ def _remove(document: Any, path: Sequence[str]) -> Any:
 
 
 def _index(items: list[Any], text: str, last: int) -> int:
-    if not text.isdigit() or int(text) > last:
+    if not (text.isascii() and text.isdigit()) or int(text) > last:
         raise _refused(f"{text} is not an index of a list of {len(items)}")
     return int(text)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from kubeling.apiserver.apply import apply
 from kubeling.apiserver.bodies import media_type, read_object, read_patch
 from kubeling.apiserver.deletion import DeleteOptions
-from kubeling.apiserver.fields import applied_by, author
+from kubeling.apiserver.fields import applicable, applied_by, author
 from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
@@ -119,6 +119,7 @@ class Verbs:
         if (applied.get("metadata") or {}).get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
         options.applied = True
+        applied = applicable(applied, served, target.subresource)
         by = author(served, options, self._registry.clock.now())
         schema = served.shape.merge_schema
         obj, created = await self._registry.update(

@@ -13,6 +13,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from kubeling.artifacts.store import ArtifactError
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import (
@@ -97,7 +98,7 @@ class RunReconciler:
                 active = await self._load(run, store)
             active.run = run
             return await self._advance(active, store)
-        except UnusableRun as error:
+        except (UnusableRun, ArtifactError) as error:
             await self._refuse(run, store, str(error))
             return None
         except BaseException:

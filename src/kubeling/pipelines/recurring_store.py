@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.pipelines.resources import decode_recurring_run
-from kubeling.pipelines.store import default_experiment
+from kubeling.pipelines.store import default_experiment, upsert
 from kubeling.pipelines.tables import RECURRING_RUNS
 
 __all__ = ["file_recurring_run"]
@@ -33,15 +33,13 @@ def file_recurring_run(connection: sa.Connection, job: Obj, now: dt.datetime) ->
     moment = now.astimezone(dt.UTC).replace(tzinfo=None)
     if found is None:
         experiment = spec.run.experiment_id or default_experiment(connection, now)
-        connection.execute(
-            sa.insert(RECURRING_RUNS).values(
-                recurring_run_id=uid(job),
-                experiment_id=experiment,
-                created_at=moment,
-                updated_at=moment,
-                **values,
-            )
-        )
+        own = {
+            "recurring_run_id": uid(job),
+            "experiment_id": experiment,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        upsert(connection, RECURRING_RUNS, [{**own, **values}], keep=True)
     elif any(getattr(found, key) != value for key, value in values.items()):
         connection.execute(
             sa.update(RECURRING_RUNS)

@@ -34,7 +34,7 @@ from kubeling.pipelines.tables import (
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["RunStore", "default_experiment", "ensure_run"]
+__all__ = ["RunStore", "default_experiment", "ensure_run", "upsert"]
 
 T = TypeVar("T")
 _DEFAULT: Final = "Default"
@@ -75,9 +75,9 @@ class RunStore:
         cached = [_cache_row(run_id, where, node, now) for node in nodes if _is_cacheable(node)]
 
         def work(connection: sa.Connection) -> None:
-            _upsert(connection, TASKS, rows)
+            upsert(connection, TASKS, rows)
             _save_lineage(connection, lineage)
-            _upsert(connection, CACHE, cached)
+            upsert(connection, CACHE, cached)
             _update_run(connection, run_id, record)
 
         await self.database.run(work)
@@ -152,46 +152,44 @@ def ensure_run(connection: sa.Connection, run: Obj, wrapped: Obj, now: dt.dateti
     run_id = uid(run)
     if connection.execute(sa.select(RUNS.c.run_id).where(RUNS.c.run_id == run_id)).scalar():
         return
-    spec = decode_run(run)
-    reference = spec.pipeline_version_reference
-    experiment = spec.experiment_id or default_experiment(connection, now)
-    created = now.replace(tzinfo=None)
-    config = spec.runtime_config
-    connection.execute(
-        sa.insert(RUNS).values(
-            run_id=run_id,
-            namespace=namespace(run),
-            name=name(run),
-            display_name=spec.display_name or name(run),
-            description=spec.description,
-            experiment_id=experiment,
-            pipeline_id=reference.pipeline_id if reference else "",
-            pipeline_version_id=reference.pipeline_version_id if reference else "",
-            recurring_run_id=spec.recurring_run_id,
-            service_account=spec.service_account,
-            storage_state="AVAILABLE",
-            state="PENDING",
-            state_history=[{"update_time": _stamp(now), "state": "PENDING"}],
-            error="",
-            epoch=0,
-            runtime_config=(
-                {"parameters": config.parameters, "pipeline_root": config.pipeline_root}
-                if config
-                else {}
-            ),
-            pipeline_spec=wrapped,
-            created_at=created,
-            scheduled_at=(
-                parse_time(spec.scheduled_at).replace(tzinfo=None) if spec.scheduled_at else None
-            ),
-            finished_at=None,
-        )
-    )
+    experiment = decode_run(run).experiment_id or default_experiment(connection, now)
+    # The API and a controller in another process may do this at the same moment.
+    row = _run_row(run, wrapped, experiment, now)
+    upsert(connection, RUNS, [row], keep=True)
     connection.execute(
         sa.update(EXPERIMENTS)
         .where(EXPERIMENTS.c.experiment_id == experiment)
-        .values(last_run_created_at=created)
+        .values(last_run_created_at=row["created_at"])
     )
+
+
+def _run_row(run: Obj, wrapped: Obj, experiment: str, now: dt.datetime) -> dict[str, Any]:
+    spec = decode_run(run)
+    reference, config = spec.pipeline_version_reference, spec.runtime_config
+    scheduled = parse_time(spec.scheduled_at) if spec.scheduled_at else None
+    given = {"parameters": spec.parameters, "pipeline_root": spec.pipeline_root} if config else {}
+    return {
+        "run_id": uid(run),
+        "namespace": namespace(run),
+        "name": name(run),
+        "display_name": spec.display_name or name(run),
+        "description": spec.description,
+        "experiment_id": experiment,
+        "pipeline_id": reference.pipeline_id if reference else "",
+        "pipeline_version_id": reference.pipeline_version_id if reference else "",
+        "recurring_run_id": spec.recurring_run_id,
+        "service_account": spec.service_account,
+        "storage_state": "AVAILABLE",
+        "state": "PENDING",
+        "state_history": [{"update_time": _stamp(now), "state": "PENDING"}],
+        "error": "",
+        "epoch": 0,
+        "runtime_config": given,
+        "pipeline_spec": wrapped,
+        "created_at": _naive(now),
+        "scheduled_at": _naive(scheduled),
+        "finished_at": None,
+    }
 
 
 def default_experiment(connection: sa.Connection, now: dt.datetime) -> str:
@@ -201,18 +199,16 @@ def default_experiment(connection: sa.Connection, now: dt.datetime) -> str:
     )
     if found := connection.execute(query).scalar():
         return str(found)
-    own = str(uuid.uuid4())
-    connection.execute(
-        sa.insert(EXPERIMENTS).values(
-            experiment_id=own,
-            namespace="",
-            display_name=_DEFAULT,
-            description=_DEFAULT_DESCRIPTION,
-            storage_state="AVAILABLE",
-            created_at=now.replace(tzinfo=None),
-        )
-    )
-    return own
+    row = {
+        "experiment_id": str(uuid.uuid4()),
+        "namespace": "",
+        "display_name": _DEFAULT,
+        "description": _DEFAULT_DESCRIPTION,
+        "storage_state": "AVAILABLE",
+        "created_at": now.replace(tzinfo=None),
+    }
+    upsert(connection, EXPERIMENTS, [row], keep=True)
+    return str(connection.execute(query).scalar_one())
 
 
 def _record(connection: sa.Connection, run_id: str) -> RunRecord:
@@ -232,7 +228,7 @@ def _restart(
 ) -> RunRecord:
     fresh = restart(nodes.values(), epoch)
     nodes.update({node.path: node for node in fresh})
-    _upsert(connection, TASKS, [_task_row(uid(run), node) for node in fresh])
+    upsert(connection, TASKS, [_task_row(uid(run), node) for node in fresh])
     record = _record(connection, uid(run))
     history = [*record.state_history, {"update_time": _stamp(now), "state": "RUNNING"}]
     record = RunRecord("RUNNING", "", epoch, history, None)
@@ -289,19 +285,19 @@ def _cache_row(run_id: str, where: str, node: TaskNode, now: dt.datetime) -> dic
 
 
 def _save_lineage(connection: sa.Connection, lineage: Lineage) -> None:
-    _upsert(connection, ARTIFACTS, lineage.artifacts, keep=True)
-    _upsert(connection, ARTIFACT_TASKS, lineage.events, keep=True)
-    _upsert(connection, METRICS, lineage.metrics)
+    upsert(connection, ARTIFACTS, lineage.artifacts, keep=True)
+    upsert(connection, ARTIFACT_TASKS, lineage.events, keep=True)
+    upsert(connection, METRICS, lineage.metrics)
 
 
-def _upsert(
+def upsert(
     connection: sa.Connection,
     table: sa.Table,
     rows: Sequence[Mapping[str, Any]],
     *,
     keep: bool = False,
 ) -> None:
-    """Inserts rows; those whose key is there are replaced, or kept."""
+    """Inserts rows; those whose key is there are replaced, or kept, without a race."""
     unique = {tuple(row[c.name] for c in table.primary_key): row for row in rows}
     if not unique:
         return
@@ -314,7 +310,7 @@ def _on_conflict(insert: Callable[[sa.Table], Any]) -> Callable[[sa.Table, bool]
         statement = insert(table)
         keys = list(table.primary_key)
         if keep:
-            return statement.on_conflict_do_nothing(index_elements=keys)
+            return statement.on_conflict_do_nothing()
         values = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
         return statement.on_conflict_do_update(index_elements=keys, set_=values)
 

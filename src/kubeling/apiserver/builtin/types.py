@@ -28,7 +28,7 @@ _SCALARS: Final[dict[str, Obj]] = {
     "int64": {"type": "integer", "format": "int64"},
     "double": {"type": "number", "format": "double"},
     "quantity": {"x-kubernetes-int-or-string": True, "x-kubeling-format": "quantity"},
-    "intstr": {"x-kubernetes-int-or-string": True},
+    "intstr": {"x-kubernetes-int-or-string": True, "x-kubeling-format": "int-or-string"},
     "time": {"type": "string", "format": "date-time", "nullable": True},
     "microtime": {"type": "string", "format": "date-time", "nullable": True},
     "duration": {"type": "string"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kubeling.apiserver.defaults.rules import Rule, Rules, default, items, part, under
+from kubeling.apiserver.defaults.rules import Rule, Rules, default, items, part
 from kubeling.kube.objects import Obj
 
 __all__ = ["POD_DEFAULTS", "TEMPLATE"]
@@ -104,15 +104,15 @@ _POD_SPEC: Final = (
         },
     ),
     Rule("", _accounts),
-    *(rule for field in _CONTAINER_LISTS for rule in under(f"{field}[]", _CONTAINER)),
-    *under("volumes[]", _VOLUME),
+    *(Rule(f"{field}[]", _CONTAINER) for field in _CONTAINER_LISTS),
+    Rule("volumes[]", _VOLUME),
 )
-TEMPLATE: Final = (Rule("", {"metadata": {}, "spec": {}}), *under("spec", _POD_SPEC))
+TEMPLATE: Final = (Rule("", {"metadata": {}, "spec": {}}), Rule("spec", _POD_SPEC))
 """Of a pod template. It has fewer than a pod: what is settled when the pod is made stays open."""
 
 POD_DEFAULTS: Final[Rules] = {
     ("v1", "Pod"): (
-        *under("spec", _POD_SPEC),
+        Rule("spec", _POD_SPEC),
         Rule(
             "spec",
             {"enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority", "priority": 0},
@@ -121,5 +121,5 @@ POD_DEFAULTS: Final[Rules] = {
         Rule("spec.containers[]", _requests),
         Rule("spec.initContainers[]", _requests),
     ),
-    ("v1", "PodTemplate"): under("template", TEMPLATE),
+    ("v1", "PodTemplate"): (Rule("template", TEMPLATE),),
 }

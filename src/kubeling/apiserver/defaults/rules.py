@@ -13,17 +13,18 @@ from typing import Any
 
 from kubeling.kube.objects import Obj, deep_copy
 
-__all__ = ["Rule", "Rules", "default", "fill", "items", "part", "under"]
-
-Values = Obj | Callable[[Obj], None]
+__all__ = ["Rule", "Rules", "default", "fill", "items", "part"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``values`` for what is absent at each place of ``path``, or a function that does it."""
+    """``values`` for what is absent at each place of ``path``; or what fills the place instead.
+
+    That is a function, or rules of its own.
+    """
 
     path: str
-    values: Values
+    values: Obj | Callable[[Obj], None] | tuple[Rule, ...]
     _steps: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,10 +52,12 @@ def fill(obj: Obj, rules: Iterable[Rule]) -> None:
     """Applies rules in order."""
     for rule in rules:
         for place in rule.places(obj):
-            if callable(rule.values):
-                rule.values(place)
-            else:
+            if isinstance(rule.values, dict):
                 default(place, rule.values)
+            elif isinstance(rule.values, tuple):
+                fill(place, rule.values)
+            else:
+                rule.values(place)
 
 
 def default(place: Obj, values: Obj) -> None:
@@ -62,11 +65,6 @@ def default(place: Obj, values: Obj) -> None:
     for key, value in values.items():
         if place.get(key) is None:
             place[key] = deep_copy(value)
-
-
-def under(path: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The rules of a part, for the object that has it at ``path``."""
-    return tuple(Rule(f"{path}.{rule.path}".rstrip("."), rule.values) for rule in rules)
 
 
 def part(place: Obj, key: str) -> Obj:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from kubeling.apiserver.defaults.pods import TEMPLATE
-from kubeling.apiserver.defaults.rules import Rule, Rules, default, part, under
+from kubeling.apiserver.defaults.rules import Rule, Rules, default, part
 from kubeling.kube.objects import Obj, deep_copy
 
 __all__ = ["WORKLOAD_DEFAULTS"]
 
 _MAX_INT: Final = 2**31 - 1
-_SPEC_TEMPLATE: Final = under("spec.template", TEMPLATE)
+_SPEC_TEMPLATE: Final = Rule("spec.template", TEMPLATE)
 _CPU_PERCENT: Final = 80
 
 
@@ -94,9 +94,9 @@ WORKLOAD_DEFAULTS: Final[Rules] = {
         ),
         Rule("spec.strategy", {"type": "RollingUpdate"}),
         Rule("spec.strategy", _deployment_strategy),
-        *_SPEC_TEMPLATE,
+        _SPEC_TEMPLATE,
     ),
-    ("apps/v1", "ReplicaSet"): (Rule("spec", {"replicas": 1}), *_SPEC_TEMPLATE),
+    ("apps/v1", "ReplicaSet"): (Rule("spec", {"replicas": 1}), _SPEC_TEMPLATE),
     ("apps/v1", "StatefulSet"): (
         Rule(
             "spec",
@@ -113,24 +113,24 @@ WORKLOAD_DEFAULTS: Final[Rules] = {
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Pending"}},
         ),
         Rule("spec.volumeClaimTemplates[].spec", {"volumeMode": "Filesystem"}),
-        *_SPEC_TEMPLATE,
+        _SPEC_TEMPLATE,
     ),
     ("apps/v1", "DaemonSet"): (
         Rule("spec", {"revisionHistoryLimit": 10}),
         *_rolling(maxUnavailable=1, maxSurge=0),
-        *_SPEC_TEMPLATE,
+        _SPEC_TEMPLATE,
     ),
     ("v1", "ReplicationController"): (
         Rule("", _labels_of_template),
         Rule("spec", _selector_of_template),
         Rule("spec", {"replicas": 1}),
-        *_SPEC_TEMPLATE,
+        _SPEC_TEMPLATE,
     ),
     ("batch/v1", "Job"): (
         Rule("", _labels_of_template),
         Rule("spec", _job),
         Rule("spec.podFailurePolicy.rules[].onPodConditions[]", {"status": "True"}),
-        *_SPEC_TEMPLATE,
+        _SPEC_TEMPLATE,
     ),
     ("batch/v1", "CronJob"): (
         Rule(
@@ -139,7 +139,7 @@ WORKLOAD_DEFAULTS: Final[Rules] = {
              "failedJobsHistoryLimit": 1},
         ),
         Rule("spec.jobTemplate", {"metadata": {}}),
-        *under("spec.jobTemplate.spec.template", TEMPLATE),
+        Rule("spec.jobTemplate.spec.template", TEMPLATE),
     ),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): (
         Rule("spec", {"minReplicas": 1}),

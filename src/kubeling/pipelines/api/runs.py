@@ -171,7 +171,8 @@ class RunService(Service):
             )
         patch = {"spec": {"retries": row.epoch + 1, "terminate": False}}
         await self.context.client.patch(RUNS, row.name, patch, row.namespace)
-        query = sa.update(TABLE).where(_R.run_id == row.run_id)
+        # Unless the controller was faster, a client that asks now must not see the old end.
+        query = sa.update(TABLE).where(_R.run_id == row.run_id, _R.epoch == row.epoch)
         await self.database.run(lambda c: c.execute(query.values(state="PENDING", error="")))
         return {}
 
