@@ -2,8 +2,8 @@
 
 python benchmarks/idle.py [--seconds 15]
 
-PSS counts a page that processes share once among them; where other Python programs run, they carry a
-part of it, and the resident size is the most it can be.
+PSS counts a page that processes share once among them. Where other Python programs run, they carry
+a part of it; the resident size is the most it can be.
 """
 
 from __future__ import annotations
@@ -50,11 +50,15 @@ def bare_mebibytes() -> tuple[float, float]:
     return found
 
 
+def sizes(proportional: float, resident: float) -> str:
+    return f"{proportional:6.1f} MiB PSS  {resident:6.1f} MiB resident"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15)
     length = parser.parse_args().seconds
-    bare_proportional, bare_resident = bare_mebibytes()
+    bare = bare_mebibytes()
     with platform() as running:
         running.up()
         processes = family(running.pid())
@@ -62,11 +66,9 @@ def main() -> None:
         before, began = cpu_seconds(processes), time.monotonic()
         time.sleep(length)
         used = (cpu_seconds(processes) - before) / (time.monotonic() - began)
-        proportional, resident = mebibytes(processes)
-    print(f"bare interpreter   {bare_proportional:6.1f} MiB PSS  {bare_resident:6.1f} MiB resident")
-    print(
-        f"{len(processes)} idle processes   {proportional:6.1f} MiB PSS  {resident:6.1f} MiB resident"
-    )
+        idle = mebibytes(processes)
+    print(f"bare interpreter   {sizes(*bare)}")
+    print(f"{len(processes)} idle processes   {sizes(*idle)}")
     print(f"CPU                {used * 100:6.2f}% of a core over {length:.0f} s")
     print("goals               150.0 MiB PSS, 1% of a core")
 
