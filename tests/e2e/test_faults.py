@@ -234,18 +234,26 @@ def test_reset_after_a_crash_leaves_no_process_behind(own: Platform) -> None:
     assert not own.data_dir.exists()
 
 
-def test_a_port_in_use_is_one_line(own: Platform, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        message = refusal(own, "--port", str(port), "--data-dir", str(tmp_path / "other"))
+def test_a_port_in_use_is_one_line(solo: Platform, tmp_path: Path) -> None:
+    port = str(solo.endpoints["gateway_port"])
+    message = refusal(solo, "--port", port, "--data-dir", str(tmp_path / "other"))
     assert f"port {port} of 127.0.0.1 is in use" in message
+    assert processes_of(tmp_path / "other") == []
 
 
-def test_a_data_directory_has_one_platform(own: Platform) -> None:
+def test_a_data_directory_has_one_platform(solo: Platform) -> None:
+    solo.kubectl("create", "configmap", "kept")
+    message = refusal(solo, "--port", "0", "--data-dir", str(solo.data_dir))
+    assert f"in use by another platform (process {solo.endpoints['pid']}, {solo.url})" in message
+    solo.kubectl("delete", "configmap", "kept")
+
+
+def test_an_api_port_that_was_taken_meanwhile_is_replaced(own: Platform) -> None:
     own.kubectl("create", "configmap", "kept")
-    message = refusal(own, "--port", "0", "--data-dir", str(own.data_dir))
-    assert f"in use by another platform (process {own.endpoints['pid']}, {own.url})" in message
-    assert own.object("configmap", "kept")
+    own.kill()
+    with socket.create_server(("127.0.0.1", own.endpoints["api_port"])):
+        own.start()
+        assert own.object("configmap", "kept")
 
 
 @pytest.mark.parametrize("what", ["layout", "objects"])
@@ -254,7 +262,8 @@ def test_data_of_a_newer_version_is_refused_and_kept(own: Platform, what: str) -
     own.kubeling("down", "--data-dir", str(own.data_dir))
     before = written_as(own.data_dir, what, 99)
     message = refusal(own, "--port", "0", "--data-dir", str(own.data_dir))
-    assert "newer" in message
+    assert message.startswith(f"error: {own.data_dir}")
+    assert "written by a newer" in message
     written_as(own.data_dir, what, before)
     own.start()
     assert own.object("configmap", "kept")

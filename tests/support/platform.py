@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -131,7 +132,7 @@ class Platform:
     def kill(self) -> None:
         """Ends the platform as a crash does: SIGKILL, no clean-up."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.endpoints["pid"], signal.SIGKILL)
+            _kill(self.endpoints["pid"])
         self._stop_controllers(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -169,6 +170,16 @@ def started(data_dir: Path, workspace: Path, mode: Mode = "in-process") -> Itera
         yield platform
     finally:
         platform.stop()
+
+
+def _kill(pid: int) -> None:
+    """Ends a process that is not a child of ours; its ports and locks are free afterwards."""
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [], 30)
+    finally:
+        os.close(process)
 
 
 def _objects(watch: subprocess.Popen[str], deadline: float) -> Iterator[dict[str, Any]]:

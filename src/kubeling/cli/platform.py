@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from kubeling import __version__
+from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.cli.controllers import ensure_objects
 from kubeling.cli.errors import CliError
@@ -72,7 +73,7 @@ class Platform:
             engine = await prepare_engine(self._engine_config(services))
             stack.push_async_callback(_end, engine)
             server = self._api_server(engine, services, components)
-            await server.start()
+            await _start(server)
             stack.push_async_callback(server.stop)
             endpoints = self._endpoints(listener, server)
             server.write_kubeconfig(self.instance.kubeconfig)
@@ -126,7 +127,7 @@ class Platform:
         config = ApiServerConfig(
             data_dir=self.instance.data_dir,
             host=self.options.host,
-            port=before.api_port if before else 0,
+            port=_free(self.options.host, before.api_port) if before else 0,
             service_cidr=services.cidr,
         )
         return ApiServer(
@@ -175,6 +176,22 @@ async def _end(engine: Engine) -> None:
     """Ends the pods' processes: a platform that is stopped on purpose leaves nothing running."""
     await engine.end_pods()
     await engine.close()
+
+
+async def _start(server: ApiServer) -> None:
+    try:
+        await server.start()
+    except StorageError as error:
+        raise CliError(str(error)) from None
+
+
+def _free(host: str, port: int) -> int:
+    """The port, or 0 for any where another process has taken it since."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        return 0
+    return port
 
 
 def _listen(host: str, port: int) -> socket.socket:
