@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import socket
 import sqlite3
 import subprocess
 import time
@@ -246,14 +245,6 @@ def test_a_data_directory_has_one_platform(solo: Platform) -> None:
     message = refusal(solo, "--port", "0", "--data-dir", str(solo.data_dir))
     assert f"in use by another platform (process {solo.endpoints['pid']}, {solo.url})" in message
     solo.kubectl("delete", "configmap", "kept")
-
-
-def test_an_api_port_that_was_taken_meanwhile_is_replaced(own: Platform) -> None:
-    own.kubectl("create", "configmap", "kept")
-    own.kill()
-    with socket.create_server(("127.0.0.1", own.endpoints["api_port"])):
-        own.start()
-        assert own.object("configmap", "kept")
 
 
 @pytest.mark.parametrize("what", ["layout", "objects"])
