@@ -24,9 +24,9 @@ Obj = dict[str, Any]
 
 SEED = 20
 KILLS = 5
-LAST_KILL_SECONDS = 2.5
-STEPS = ("first", "second", "third", "fourth")
-TRIALS = 4
+LATEST_KILL_SECONDS = 1.0
+STEPS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+TRIALS = 8
 
 
 def step(name: str) -> str:
@@ -201,7 +201,7 @@ def test_work_goes_on_after_crashes_and_no_step_runs_twice(own: Platform) -> Non
 
     moments = random.Random(SEED)
     for _ in range(KILLS):
-        time.sleep(moments.uniform(0, LAST_KILL_SECONDS))  # The moment of the crash is the input.
+        time.sleep(moments.uniform(0, LATEST_KILL_SECONDS))  # The moment of the crash is the input.
         own.kill()
         own.start()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.engine.node import Node, container, pod
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.logs import LogOptions, last_text, read_log
 from kubeling.engine.paths import ContainerPaths
-from kubeling.engine.sandbox.pump import records
+from kubeling.engine.sandbox.pump import Log, Pump, records
 from kubeling.kube.errors import BadRequest, NotFound
 
 
@@ -80,6 +81,49 @@ async def test_output_without_a_newline_can_be_followed(node: Node) -> None:
     async with asyncio.timeout(10):
         assert await anext(stream) == b"50%"
     await stream.aclose()  # type: ignore[attr-defined]
+
+
+class Streams:
+    """A container's two output pipes and what the log makes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = ContainerPaths(folder)
+        log = Log(os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+        self.ends = {}
+        self.pumps = {}
+        for stream in ("stdout", "stderr"):
+            out, self.ends[stream] = os.pipe()
+            self.pumps[stream] = Pump(out, log, stream)
+
+    def say(self, stream: str, text: bytes) -> None:
+        os.write(self.ends[stream], text)
+        self.pumps[stream].move()
+
+
+async def test_lines_of_standard_output_and_error_do_not_mix(tmp_path: Path) -> None:
+    streams = Streams(tmp_path)
+    streams.say("stdout", b"loss=")
+    streams.say("stderr", b"a warn")
+    streams.say("stdout", b"0.5\nnext")
+    streams.say("stderr", b"ing\n")
+    for pump in streams.pumps.values():
+        pump.drain()
+    assert await read(streams.paths) == b"loss=0.5\na warning\nnext"
+
+
+async def test_a_piece_that_was_shown_ends_where_the_other_stream_comes_in(tmp_path: Path) -> None:
+    streams = Streams(tmp_path)
+    streams.say("stderr", b" 50%")
+    streams.pumps["stderr"].flush()
+    streams.say("stdout", b"loss=0.5\n")
+    streams.say("stderr", b"\r100%\n")
+    assert await read(streams.paths) == b" 50%\nloss=0.5\n\r100%\n"
+
+
+async def test_a_line_without_end_is_not_kept_in_memory(tmp_path: Path) -> None:
+    streams = Streams(tmp_path)
+    streams.say("stdout", b"x" * 20_000)
+    assert await read(streams.paths) == b"x" * 20_000
 
 
 async def test_large_output_is_complete(node: Node) -> None:

@@ -1,7 +1,9 @@
 """From a container's output pipes to its log, one record a line, as the CRI writes them.
 
-``2026-01-01T00:00:00.000000000Z stdout F text``: ``F`` ends a line, ``P`` is a piece of one. A
-piece is written as soon as it arrives, so that a progress bar or a prompt can be followed.
+``2026-01-01T00:00:00.000000000Z stdout F text``: ``F`` ends a line, ``P`` is a piece of one. As in
+containerd a line is written when it is whole, so that standard output and standard error do not
+mix within one. Other than there, a piece is written too when nothing follows it for a moment, so
+that a progress bar or a prompt can be followed.
 """
 
 from __future__ import annotations
@@ -10,26 +12,58 @@ import os
 import time
 
 _CHUNK = 65536
+_LONGEST_PIECE = 16384
+
+
+class Log:
+    """The log of one container, which its streams share.
+
+    A line that one stream has begun in a piece ends where the other stream comes in.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._unfinished = ""
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Appends what a stream said."""
+        stamp = _stamp(time.time_ns())
+        end = b""
+        if self._unfinished not in ("", stream):
+            end = f"{stamp} {self._unfinished} F \n".encode()
+        _write_all(self._file, end + records(data, stamp, stream))
+        self._unfinished = "" if data.endswith(b"\n") else stream
 
 
 class Pump:
     """Copies one pipe into the log, stamping each line with the time it arrived."""
 
-    def __init__(self, pipe: int, log: int, stream: str) -> None:
+    def __init__(self, pipe: int, log: Log, stream: str) -> None:
         os.set_blocking(pipe, False)
         self.pipe = pipe
+        self.holds = b""
         self._log = log
         self._stream = stream
 
     def move(self) -> bool:
-        """Copies what is there; returns whether more may come."""
+        """Copies the whole lines that are there; returns whether more may come."""
         try:
             data = os.read(self.pipe, _CHUNK)
         except BlockingIOError:
             return True
-        if data:
-            _write_all(self._log, records(data, _stamp(time.time_ns()), self._stream))
+        lines, newline, rest = (self.holds + data).rpartition(b"\n")
+        if newline:
+            self._log.write(self._stream, lines + newline)
+        self.holds = rest
+        if len(rest) > _LONGEST_PIECE:
+            self.flush()
         return bool(data)
+
+    def flush(self) -> None:
+        """Writes the piece of a line that is held back."""
+        if self.holds:
+            self._log.write(self._stream, self.holds)
+            self.holds = b""
 
     def drain(self) -> None:
         """Copies all that is left without waiting for more."""
@@ -37,10 +71,11 @@ class Pump:
             try:
                 data = os.read(self.pipe, _CHUNK)
             except BlockingIOError:
-                return
+                break
             if not data:
-                return
-            _write_all(self._log, records(data, _stamp(time.time_ns()), self._stream))
+                break
+            self.holds += data
+        self.flush()
 
 
 def records(data: bytes, stamp: str, stream: str) -> bytes:

@@ -16,7 +16,7 @@ import sys
 import time
 
 from kubeling.engine.sandbox import command, linux, records, root
-from kubeling.engine.sandbox.pump import Pump
+from kubeling.engine.sandbox.pump import Log, Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ALIVE = "alive"
 LOG = "log"
 START_ERROR = "StartError"
+_PIECE_MILLISECONDS = 50
 _ON_LINUX = sys.platform == "linux"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
               signal.SIGUSR2)  # fmt: skip
@@ -130,7 +131,7 @@ class _Container:
     def __init__(self, log: int) -> None:
         self.status = 0
         self.refused: tuple[int, str] | None = None
-        self._log = log
+        self._log = Log(log)
         self._pid = 0
         self._pumps: list[Pump] = []
         self._ended = False
@@ -158,7 +159,12 @@ class _Container:
             poll.register(pipe, select.POLLIN)
         self._reap()
         while not self._finished():
-            for ready, _ in poll.poll():
+            held = any(pump.holds for pump in self._pumps)
+            events = poll.poll(_PIECE_MILLISECONDS if held else None)
+            if not events:
+                for pump in self._pumps:
+                    pump.flush()
+            for ready, _ in events:
                 if ready == self._wakeup:
                     os.read(ready, 512)
                     self._reap()
