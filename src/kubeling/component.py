@@ -7,7 +7,9 @@ controllers``) calls them when it needs what they return.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +40,8 @@ __all__ = [
     "Settings",
     "load_components",
 ]
+
+_OPENING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,17 @@ class Context:
         from kubeling.metadata.database import Database
 
         return Database(self.settings.metadata_url)
+
+    async def open_database(self) -> Database:
+        """The metadata database, imported and migrated off the event loop."""
+        if "database" in self.__dict__ and self.database.is_open:
+            return self.database
+        return await asyncio.to_thread(self._open_database)
+
+    def _open_database(self) -> Database:
+        with _OPENING:
+            self.database.open()
+            return self.database
 
     @cached_property
     def artifacts(self) -> ArtifactStore:

@@ -62,6 +62,15 @@ class Database:
                 raise DatabaseError(message) from error
             return engine
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction can begin without waiting for the schema's upgrade."""
+        return "engine" in self.__dict__
+
+    def open(self) -> None:
+        """Opens the database now rather than with the first transaction."""
+        _ = self.engine
+
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` in a transaction, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, self.run_sync, work)
@@ -74,7 +83,7 @@ class Database:
     def close(self) -> None:
         """Waits for transactions under way and closes the connections."""
         self._executor.shutdown()
-        if "engine" in self.__dict__:
+        if self.is_open:
             self.engine.dispose()
 
     def _migrate(self, engine: sa.Engine) -> None:

@@ -28,7 +28,6 @@ from kubeling.kube.objects import (
 from kubeling.kube.resources import PODS
 from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.cache_lookup import look_up
-from kubeling.pipelines.database import run_store
 from kubeling.pipelines.execution import Actions
 from kubeling.pipelines.executor_io import OutputsError, attempt_folder, read_outputs
 from kubeling.pipelines.nodes import TaskError, TaskNode
@@ -41,6 +40,7 @@ from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
 from kubeling.pipelines.task_pods import TaskPods
 
 if TYPE_CHECKING:
+    from kubeling.metadata.database import Database
     from kubeling.pipelines.store import RunStore
 
 __all__ = ["RunReconciler", "run_controller"]
@@ -69,6 +69,7 @@ class RunReconciler:
         self._pods_of_tasks = TaskPods(context)
         self._active: dict[str, ActiveRun] = {}
         self._news: dict[str, dict[str, tuple[Obj, bool]]] = {}
+        self._store: RunStore | None = None
         self._swept = False
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -78,10 +79,16 @@ class RunReconciler:
         if pod is not None and owner is not None and owner["uid"] in self._active:
             self._news.setdefault(owner["uid"], {})[name(pod)] = (pod, new is None)
 
+    async def _open_store(self) -> RunStore:
+        if self._store is None:
+            database = await self._context.open_database()
+            self._store = await asyncio.to_thread(_store_on, database)
+        return self._store
+
     async def reconcile(self, key: Key) -> Result | None:
         """Takes in what happened to one Run and does what follows."""
         run = self._runs.get(*key)
-        store = await run_store(self._context)
+        store = await self._open_store()
         await self._sweep(store)
         if run is None or deletion_requested(run):
             self._forget_missing()
@@ -298,6 +305,12 @@ class RunReconciler:
             wait = (actions.wake_at - self._clock.now()) / dt.timedelta(seconds=1)
             times.append(max(0.0, wait))
         return Result(min(times)) if times else None
+
+
+def _store_on(database: Database) -> RunStore:
+    from kubeling.pipelines.store import RunStore
+
+    return RunStore(database)
 
 
 async def _package(spec: RunSpec, store: RunStore) -> Package:

@@ -30,7 +30,6 @@ from kubeling.kube.objects import (
     parse_time,
     uid,
 )
-from kubeling.pipelines.database import open_database
 from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import (
     RECURRING_RUNS,
@@ -115,7 +114,7 @@ class _Reconciler:
         return await self._fire(job, spec) if spec.enabled else None
 
     async def _file(self, job: Obj) -> None:
-        database = await open_database(self._context)
+        database = await self._context.open_database()
         from kubeling.pipelines.recurring_store import file_recurring_run
 
         now = self._clock.now()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from kubeling.component import Context
-from kubeling.metadata.database import Database
 from kubeling.registry.entities import ENTITIES, Entity
 from kubeling.registry.errors import BadRequest, RegistryError
 from kubeling.registry.filters import parse_filter
-from kubeling.registry.store import Page, Parent, RegistryStore
+from kubeling.registry.queries import Page, Parent
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from kubeling.registry.store import RegistryStore
 
 __all__ = ["PREFIX", "routes"]
 
@@ -186,8 +190,14 @@ class RegistryApi:
 
     async def _run(self, work: Callable[[RegistryStore], T]) -> T:
         now = int(self._context.clock.now().timestamp() * 1000)
-        database: Database = self._context.database
-        return await database.run(lambda connection: work(RegistryStore(connection, now)))
+        database = await self._context.open_database()
+        return await database.run(lambda connection: work(_store(connection, now)))
+
+
+def _store(connection: sa.Connection, now: int) -> RegistryStore:
+    from kubeling.registry.store import RegistryStore
+
+    return RegistryStore(connection, now)
 
 
 def routes(context: Context) -> list[web.AbstractRouteDef]:

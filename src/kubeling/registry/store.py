@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,34 +11,17 @@ import sqlalchemy as sa
 from kubeling.registry.entities import ARTIFACT_TYPES, ENTITIES, Entity
 from kubeling.registry.errors import BadRequest, Conflict, NotFound
 from kubeling.registry.filters import Predicate
+from kubeling.registry.queries import Page, Parent
 from kubeling.registry.tables import ENTITIES as TABLE
 from kubeling.registry.tables import METRIC_HISTORY
 
-__all__ = ["Page", "Parent", "RegistryStore"]
+__all__ = ["RegistryStore"]
 
 Body = dict[str, Any]
 
 _COMPUTED = frozenset({"id", "createTimeSinceEpoch", "lastUpdateTimeSinceEpoch"})
 _ORDERS = {"CREATE_TIME": TABLE.c.created, "LAST_UPDATE_TIME": TABLE.c.updated, "ID": TABLE.c.id}
 _MAX_PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """What an entity belongs to."""
-
-    kind: str = ""
-    id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list, in which order."""
-
-    size: int = 100
-    order_by: str = "ID"
-    descending: bool = False
-    offset: int = 0
 
 
 class RegistryStore:

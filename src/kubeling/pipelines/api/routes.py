@@ -16,7 +16,6 @@ from kubeling import __version__
 from kubeling.component import Context
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.wire import handler, upload_handler
-from kubeling.pipelines.database import open_database
 
 __all__ = ["routes"]
 
@@ -125,7 +124,7 @@ class _Services:
         return response
 
     async def _make(self, service: str) -> Any:
-        database = await open_database(self._context)
+        database = await self._context.open_database()
         module = await asyncio.to_thread(
             importlib.import_module, f"kubeling.pipelines.api.{service}"
         )
