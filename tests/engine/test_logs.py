@@ -63,6 +63,14 @@ async def test_timestamps_since_and_limit(tmp_path: Path) -> None:
     assert last_text(paths.log, lines=1) == "three\n"
 
 
+async def test_one_stream_alone(node: Node) -> None:
+    script = "echo out; sleep 0.1; echo err >&2; sleep 0.1; printf more"
+    await node.run(pod("p", container(script=script)))
+    assert await node.logs("p") == "out\nerr\nmore"
+    assert await node.logs("p", stream="Stdout") == "out\nmore"
+    assert await node.logs("p", stream="Stderr") == "err\n"
+
+
 async def test_following_sees_output_as_it_comes_and_ends_with_the_container(node: Node) -> None:
     script = "echo first; until test -e go; do sleep 0.02; done; printf last"
     await node.create(pod("p", container(script=script)))

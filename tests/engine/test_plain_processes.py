@@ -1,12 +1,13 @@
 """Where the system grants no walls, pods still run, and an Event says what is missing."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.engine.memory_api import MemoryApi
-from tests.engine.node import Node, container, ended, pod, running_node
+from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
 
 from kubeling.kube.resources import PODS
 
@@ -56,6 +57,22 @@ async def test_commands_run_beside_the_container(plain: Node) -> None:
         "default", "p", "", ["sh", "-c", "echo $A"], stdin=False
     )
     assert [data async for _, data in session.output()] == [b"1\n"]
+    await session.close()
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_commands_end_with_the_container(plain: Node, tty: bool) -> None:
+    await plain.create(pod("p", container(script="until test -e go; do sleep 0.02; done")))
+    await plain.running("p")
+    command = ["sh", "-c", "echo $$; exec sleep 60"]
+    session = await plain.engine.node_api.exec("default", "p", "", command, tty=tty)
+    output = session.output()
+    _, said = await anext(output)
+    (plain.engine.config.workspace / "go").touch()
+    async with asyncio.timeout(TIMEOUT):
+        await ended(int(said))
+        assert [piece async for piece in output] == []
+        assert await session.wait() == 137
     await session.close()
 
 

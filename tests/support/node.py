@@ -7,7 +7,8 @@ import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from kubeling.kube.errors import BadRequest
+from kubeling.apiserver.node import LogStream
+from kubeling.kube.errors import BadRequest, ServiceUnavailable
 
 
 @dataclass
@@ -71,6 +72,9 @@ class Session:
         assert self._process.stdin is not None
         self._process.stdin.close()
 
+    async def resize(self, columns: int, rows: int) -> None:
+        """A command with pipes has no size."""
+
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
 
@@ -101,11 +105,34 @@ class Session:
             await self._process.wait()
 
 
+class Connection:
+    """A connection to a port of this machine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    async def read(self) -> bytes:
+        return await self._reader.read(65536)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def write_eof(self) -> None:
+        self.writer.write_eof()
+
+    def close(self) -> None:
+        self.writer.transport.abort()
+
+
 class HostNode:
     """Implements the server's ``NodeApi`` on this machine."""
 
     def __init__(self) -> None:
         self.containers: dict[tuple[str, str], Log] = {}
+        self.processes: list[asyncio.subprocess.Process] = []
+        self.connections: list[Connection] = []
 
     def log(self, pod: str, container: str = "main") -> Log:
         """The log of a container, which exists from now on."""
@@ -123,6 +150,7 @@ class HostNode:
         since: dt.datetime | None = None,
         timestamps: bool = False,
         limit_bytes: int | None = None,
+        stream: LogStream = "All",
     ) -> AsyncIterator[bytes]:
         names = [c for p, c in self.containers if p == pod]
         if not container and len(names) > 1:
@@ -145,7 +173,14 @@ class HostNode:
             yield line
 
     async def exec(
-        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: bool = False,
+        tty: bool = False,
     ) -> Session:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
@@ -154,7 +189,21 @@ class HostNode:
             stdout=pipe,
             stderr=pipe,
         )
+        self.processes.append(process)
         return Session(process)
+
+    async def attach(
+        self, namespace: str, pod: str, container: str, *, stdin: bool = False
+    ) -> Session:
+        raise BadRequest(f"container {container} of pod {pod} is not running")
+
+    async def port_forward(self, namespace: str, pod: str, port: int) -> Connection:
+        try:
+            connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+        except OSError as error:
+            raise ServiceUnavailable(f"nothing listens on port {port} of {pod}") from error
+        self.connections.append(connection)
+        return connection
 
     async def pod_usage(self, namespace: str = "") -> list[PodUsage]:
         now = dt.datetime.now(dt.UTC)

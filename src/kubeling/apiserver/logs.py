@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from kubeling.apiserver.node import NodeApi
+from kubeling.apiserver.node import LogStream, NodeApi
 from kubeling.apiserver.options import truthy
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest, Query, StreamAnswer, Target
@@ -17,6 +17,7 @@ from kubeling.kube.objects import parse_time
 
 __all__ = ["LogHandler"]
 
+_STREAMS: Final[tuple[LogStream, ...]] = ("All", "Stdout", "Stderr")
 _PATIENCE: Final = 0.2
 """How long to wait for a first line, or a refusal, before the answer begins."""
 
@@ -33,8 +34,6 @@ class LogHandler:
         if self._node is None:
             raise ServiceUnavailable("no node runs here: there are no logs to read")
         query = request.query
-        if query.get("stream", "All") not in ("All", ""):
-            raise BadRequest("stream: reading one stream alone is not supported; leave it out")
         chunks = self._node.logs(
             target.namespace,
             target.name,
@@ -45,6 +44,7 @@ class LogHandler:
             since=self._since(query),
             timestamps=truthy(query, "timestamps"),
             limit_bytes=_count(query, "limitBytes"),
+            stream=_stream(query),
         )
         return StreamAnswer(await _begun(chunks))
 
@@ -96,6 +96,21 @@ async def _rest(
         first.cancel()
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
+
+
+def _stream(query: Query) -> LogStream:
+    """The stream to read; the last lines can be told only for both together, as upstream."""
+    text = query.get("stream") or "All"
+    for stream in _STREAMS:
+        if text == stream:
+            if stream != "All" and query.get("tailLines"):
+                message = "`tailLines` and specific `stream` are mutually exclusive for now"
+                error = FieldError("tailLines", "Forbidden", message)
+                raise Invalid.of("", "PodLogOptions", "", [error])
+            return stream
+    listed = ", ".join(f'"{stream}"' for stream in sorted(_STREAMS))
+    error = FieldError("stream", "Unsupported value", f"supported values: {listed}", text)
+    raise Invalid.of("", "PodLogOptions", "", [error])
 
 
 def _count(query: Query, name: str) -> int | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -11,13 +11,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from kubeling.apiserver.records import StoreKey
+from kubeling.apiserver.backends import service_backend
+from kubeling.apiserver.channels import is_websocket
+from kubeling.apiserver.proxysocket import pass_socket_on
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Target
 from kubeling.apiserver.served import Served
-from kubeling.apiserver.storage import Store
 from kubeling.kube.errors import BadRequest, ServiceUnavailable
-from kubeling.kube.objects import Obj, labels
+from kubeling.kube.objects import Obj
 
 __all__ = ["ProxyHandler"]
 
@@ -27,6 +28,7 @@ _HOP_BY_HOP: Final = frozenset(
         "proxy-authenticate", "proxy-authorization", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+_SUBRESOURCE: Final = re.compile("(/+api/+v1/+namespaces/+[^/]+/+[^/]+/+[^/]+/+proxy)(.*)")
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
@@ -51,15 +53,18 @@ class ProxyHandler:
         if served.storage == "/pods":
             address = _pod_address(obj, wanted)
         else:
-            address = _service_address(self._registry.store, obj, wanted)
+            address = service_backend(self._registry.store, obj, wanted.port)
         root = f"{wanted.scheme}://{address}"
 
         async def serve(connection: web.BaseRequest) -> web.StreamResponse:
             # The path goes on as it was written, not as it was decoded for routing.
-            path = connection.rel_url.raw_path.partition("/proxy")[2] or "/"
+            prefix, path = _parts(connection.rel_url.raw_path)
             query = connection.rel_url.raw_query_string
-            text = f"{root}{path}?{query}" if query else f"{root}{path}"
-            return await self._pass_on(connection, URL(text, encoded=True))
+            rest = f"{path or '/'}?{query}" if query else path or "/"
+            if not path and connection.method in ("GET", "HEAD"):
+                # Or a browser would resolve the page's links one folder too high.
+                return web.Response(status=301, headers={"Location": f"{prefix}{rest}"})
+            return await self._pass_on(connection, URL(f"{root}{rest}", encoded=True), prefix)
 
         return ConnectionAnswer(serve)
 
@@ -68,28 +73,56 @@ class ProxyHandler:
         if self._session is not None:
             await self._session.close()
 
-    async def _pass_on(self, request: web.BaseRequest, url: URL) -> web.StreamResponse:
+    async def _pass_on(self, request: web.BaseRequest, url: URL, prefix: str) -> web.StreamResponse:
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=False, timeout=_TIMEOUT)
+        headers = _passed(request.headers.items())
         try:
+            if is_websocket(request.headers):
+                return await pass_socket_on(self._session, request, url, headers)
             async with self._session.request(
                 request.method,
                 url,
-                headers=_passed(request.headers.items()),
+                headers=headers,
                 data=request.content if request.body_exists else None,
                 allow_redirects=False,
                 ssl=False,
             ) as upstream:
-                response = web.StreamResponse(
-                    status=upstream.status, headers=_passed(upstream.headers.items())
-                )
-                await response.prepare(request)
-                async for chunk in upstream.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
-                return response
+                return await _pass_back(upstream, request, prefix)
+        except aiohttp.WSServerHandshakeError as error:
+            text = f"{url} answered {error.status} instead of a websocket"
+            raise ServiceUnavailable(text) from None
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             raise ServiceUnavailable(f"error trying to reach {url}: {error}") from None
+
+
+async def _pass_back(
+    upstream: aiohttp.ClientResponse, request: web.BaseRequest, prefix: str
+) -> web.StreamResponse:
+    headers = _passed(upstream.headers.items())
+    if location := headers.get("Location"):
+        headers["Location"] = _seen_from_outside(URL(location), upstream.url, prefix)
+    response = web.StreamResponse(status=upstream.status, headers=headers)
+    await response.prepare(request)
+    async for chunk in upstream.content.iter_any():
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+def _seen_from_outside(location: URL, asked: URL, prefix: str) -> str:
+    """Where a redirect leads for a client that sees the server under ``prefix``."""
+    whole = asked.join(location)
+    if whole.origin() != asked.origin():
+        return str(location)
+    return f"{prefix}{whole.raw_path_qs}"
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """A path up to the subresource, and what follows."""
+    found = _SUBRESOURCE.match(path)
+    assert found is not None, path
+    return found[1], found[2]
 
 
 def _parse(text: str) -> _Name:
@@ -115,57 +148,6 @@ def _pod_address(pod: Obj, wanted: _Name) -> str:
         for port in container.get("ports") or ()
     ]
     return f"{address}:{_port(declared, wanted.port, 'containerPort') or 80}"
-
-
-def _service_address(store: Store, service: Obj, wanted: _Name) -> str:
-    metadata, spec = service["metadata"], service.get("spec") or {}
-    ports: list[Obj] = spec.get("ports") or []
-    chosen = _chosen(ports, wanted.port)
-    if chosen is None:
-        raise ServiceUnavailable(f'no service port "{wanted.port}" in service "{wanted.name}"')
-    found = [
-        *_slices(store, metadata["namespace"], metadata["name"], chosen),
-        *_endpoints(store, metadata["namespace"], metadata["name"], chosen),
-    ]
-    if not found:
-        raise ServiceUnavailable(f'no endpoints available for service "{wanted.name}"')
-    return random.choice(found)
-
-
-def _chosen(ports: list[Obj], wanted: str) -> Obj | None:
-    if not wanted:
-        return ports[0] if ports else None
-    for port in ports:
-        if wanted in (port.get("name"), str(port.get("port"))):
-            return port
-    return None
-
-
-def _slices(store: Store, namespace: str, name: str, port: Obj) -> Iterator[str]:
-    for record in store.list("discovery.k8s.io/endpointslices", namespace):
-        if labels(record.obj).get("kubernetes.io/service-name") != name:
-            continue
-        number = _number(record.obj.get("ports") or (), port)
-        for endpoint in record.obj.get("endpoints") or ():
-            if (endpoint.get("conditions") or {}).get("ready", True) and number:
-                yield from (f"{address}:{number}" for address in endpoint.get("addresses") or ())
-
-
-def _endpoints(store: Store, namespace: str, name: str, port: Obj) -> Iterator[str]:
-    record = store.get(StoreKey("/endpoints", namespace, name))
-    for subset in (record.obj.get("subsets") or ()) if record else ():
-        number = _number(subset.get("ports") or (), port)
-        if number:
-            yield from (f"{entry['ip']}:{number}" for entry in subset.get("addresses") or ())
-
-
-def _number(ports: Iterable[Obj], wanted: Obj) -> int | None:
-    """The endpoints' port that stands for a service's: of the same name, or the only one."""
-    listed = list(ports)
-    for port in listed:
-        if port.get("name", "") == wanted.get("name", ""):
-            return int(port["port"])
-    return int(listed[0]["port"]) if len(listed) == 1 else None
 
 
 def _port(declared: list[Obj], wanted: str, field: str) -> Any:

@@ -16,7 +16,7 @@ from kubeling.engine.images import ImageEntry
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for
-from kubeling.engine.sandbox.plan import Credentials, LaunchPlan
+from kubeling.engine.sandbox.plan import Credentials, LaunchPlan, Limits
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj, name, namespace
 
@@ -65,7 +65,12 @@ def hostname(pod: Obj) -> str:
 
 
 def launch_plan(
-    parts: ContainerParts, paths: ContainerPaths, pod_paths: PodPaths, walls: Walls, host: HostView
+    parts: ContainerParts,
+    limits: Limits,
+    paths: ContainerPaths,
+    pod_paths: PodPaths,
+    walls: Walls,
+    host: HostView,
 ) -> LaunchPlan:
     """The plan for one attempt; makes its folder."""
     _make_folders(paths)
@@ -88,7 +93,7 @@ def launch_plan(
     return LaunchPlan(
         directory=str(paths.root),
         argv=list(parts.argv),
-        env=dict(parts.env),
+        env=_terminal_env(parts.container) | dict(parts.env),
         cwd=_folder(parts, walls, host),
         namespaces=walls.namespaces,
         network=parts.network,
@@ -96,6 +101,10 @@ def launch_plan(
         root=walls.root(paths.files, passing),
         mounts=mounts if walls.files else [],
         credentials=credentials(parts.pod, parts.container, walls),
+        stdin=bool(parts.container.get("stdin")),
+        stdin_once=bool(parts.container.get("stdinOnce")),
+        tty=bool(parts.container.get("tty")),
+        limits=limits,
     )
 
 
@@ -137,7 +146,12 @@ def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server:
 
 def _resolv_conf(pod: Obj, cluster_domain: str, dns_server: str) -> str:
     search = f"{namespace(pod)}.svc.{cluster_domain} svc.{cluster_domain} {cluster_domain}"
-    return f"nameserver {dns_server}\nsearch {search}\noptions ndots:5\n"
+    # Names are asked for again until a platform that was started anew answers.
+    return f"nameserver {dns_server}\nsearch {search}\noptions ndots:5 timeout:3 attempts:5\n"
+
+
+def _terminal_env(container: Mapping[str, Any]) -> dict[str, str]:
+    return {"TERM": "xterm"} if container.get("tty") else {}
 
 
 def _make_folders(paths: ContainerPaths) -> None:

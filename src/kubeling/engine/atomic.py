@@ -1,7 +1,8 @@
-"""Writing a volume's files so that a reader sees all of the old ones or all of the new ones.
+"""Writing so that a reader, after a crash too, sees all of the old or all of the new.
 
-The kubelet's scheme: files lie in a folder of their own that ``..data`` points to, and each visible
-name is a link through ``..data``; replacing that one link replaces everything at once.
+A single file is written beside its place and renamed. For a volume's files there is the kubelet's
+scheme: they lie in a folder of their own that ``..data`` points to, and each visible name is a link
+through ``..data``; replacing that one link replaces everything at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["VolumeFile", "read_files", "write_files"]
+__all__ = ["VolumeFile", "read_files", "write_file", "write_files"]
 
 _DATA: Final = "..data"
 
@@ -25,6 +26,13 @@ class VolumeFile:
 
     content: bytes
     mode: int = 0o644
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file of the engine's own, which has one writer."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    fresh.write_bytes(content)
+    fresh.replace(path)
 
 
 def write_files(folder: Path, files: Mapping[str, VolumeFile]) -> bool:

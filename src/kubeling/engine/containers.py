@@ -12,10 +12,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from kubeling.engine.atomic import write_file
 from kubeling.engine.launcher import Launcher, LaunchError
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.sandbox import linux
@@ -53,6 +55,8 @@ class RunningContainer:
         self.paths = paths
         self._alone = alone
         self.pid = pid
+        self.attached = False
+        """Whether a client has been attached to it."""
         self.started_at = started_at
         self._alive = alive
         self._loop = asyncio.get_running_loop()
@@ -68,6 +72,15 @@ class RunningContainer:
         """Waits for the end; safe to call many times and to cancel."""
         await asyncio.shield(self._ended)
         return read_exit(self.paths) or _record_loss(self.paths, self.started_at)
+
+    def on_end(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Calls once it has ended; what is returned calls that off."""
+
+        def tell(_: asyncio.Future[None]) -> None:
+            call()
+
+        self._ended.add_done_callback(tell)
+        return lambda: _drop(self._ended, tell)
 
     @property
     def ended(self) -> bool:
@@ -129,7 +142,9 @@ class Runtime:
         """
         paths = ContainerPaths(Path(plan["directory"]))
         os.mkfifo(paths.alive, 0o600)
-        paths.launch.write_bytes(msgspec.json.encode(plan))
+        if plan["stdin"] or plan["tty"]:
+            os.mkfifo(paths.input, 0o600)
+        write_file(paths.launch, msgspec.json.encode(plan))
         alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
         try:
             pid = await self.launcher.launch(plan)
@@ -190,6 +205,10 @@ def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
     temporary.write_bytes(msgspec.json.encode(lost))
     temporary.rename(paths.exit)
     return lost
+
+
+def _drop(ended: asyncio.Future[None], call: Callable[[asyncio.Future[None]], None]) -> None:
+    ended.remove_done_callback(call)
 
 
 def _is_alone(plan: LaunchPlan) -> bool:

@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from kubeling.engine.agent import NodeAgent
+from kubeling.engine.atomic import write_file
+from kubeling.engine.cgroups import NO_CGROUPS, Cgroups, find_cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Runtime
@@ -58,11 +60,13 @@ class Engine:
         config: EngineConfig,
         runtime: Runtime,
         walls: Walls,
+        cgroups: Cgroups,
         networks: NetworkPool | None,
         clock: Clock,
     ) -> None:
         self.config = config
         self.walls = walls
+        self.cgroups = cgroups
         self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
         self.ready = asyncio.Event()
         self._runtime = runtime
@@ -95,6 +99,7 @@ class Engine:
             clock=self._clock,
             runtime=self._runtime,
             walls=self.walls,
+            cgroups=self.cgroups,
             host=_host_view(self.config),
             networks=self.networks,
             catalogue=Catalogue(self.config.images_file, self.config.images),
@@ -129,6 +134,7 @@ class Engine:
     async def end_pods(self) -> None:
         """Kills all pods' processes and removes their networks; for ``kubeling down``."""
         await end_all_pods(self.config.paths, self._runtime)
+        self.cgroups.close()
         if self.networks is not None:
             await self.networks.stop(remove=True)
             self.networks = None
@@ -156,7 +162,7 @@ async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> En
     runtime = Runtime(launcher)
     walls = await find_walls(runtime, paths.root) if config.isolation else NO_WALLS
     networks = await _networks(config, walls)
-    return Engine(config, runtime, walls, networks, clock or SystemClock())
+    return Engine(config, runtime, walls, _cgroups(config), networks, clock or SystemClock())
 
 
 async def end_all_pods(paths: EnginePaths, runtime: Runtime | None = None) -> None:
@@ -173,11 +179,16 @@ async def remove_engine_state(config: EngineConfig) -> None:
     """Ends all pods and removes all the engine keeps, in the kernel and on disk."""
     paths = config.paths
     await end_all_pods(paths)
+    _cgroups(config).close()
     if (subnet := _known_subnet(config)) is not None:
         pool = NetworkPool(paths.networks, subnet)
         await pool.stop(remove=True)
     if paths.root.exists():
         await asyncio.to_thread(remove_tree, paths.root)
+
+
+def _cgroups(config: EngineConfig) -> Cgroups:
+    return find_cgroups(str(config.data_dir.resolve())) if config.isolation else NO_CGROUPS
 
 
 async def _networks(config: EngineConfig, walls: Walls) -> NetworkPool | None:
@@ -201,7 +212,7 @@ def _choose(config: EngineConfig) -> PodSubnet:
         return known
     chosen = choose_subnet(config.data_dir, config.pod_cidr, Route().destinations())
     body = msgspec.json.encode(_NodeFile(str(chosen.network)))
-    config.paths.node_file.write_bytes(body)
+    write_file(config.paths.node_file, body)
     return chosen
 
 

@@ -1,67 +1,77 @@
-"""A command in a running container, with its standard files as asynchronous streams."""
+"""A command in a running container, with its standard files as asynchronous streams.
+
+It ends with the container, also where that has no process ids of its own to see to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Final
 
+from kubeling.engine.containers import RunningContainer
+from kubeling.engine.filestream import FileStream
 from kubeling.engine.launcher import Execution, Launcher, LaunchError
+from kubeling.engine.sandbox import terminal
 from kubeling.engine.sandbox.plan import ExecPlan
 from kubeling.kube.errors import BadRequest
 
-__all__ = ["PipedExecution"]
+__all__ = ["PipedExecution", "TerminalExecution"]
 
-_CHUNK: Final = 65536
+_PIECES: Final = 4
+"""How many pieces of output are read ahead of whoever takes them."""
 
 
 class PipedExecution:
     """Implements :class:`~kubeling.engine.node_api.ExecSession` over pipes."""
 
-    def __init__(self, execution: Execution, stdin: int, stdout: int, stderr: int) -> None:
+    def __init__(
+        self, execution: Execution, running: RunningContainer, stdin: int, stdout: int, stderr: int
+    ) -> None:
         self._execution = execution
-        self._stdin = stdin
-        self._outputs = {1: stdout, 2: stderr}
-        for file in (stdin, stdout, stderr):
-            if file >= 0:
-                os.set_blocking(file, False)
+        self._call_off = running.on_end(execution.kill)
+        self._stdin = FileStream(stdin) if stdin >= 0 else None
+        self._outputs = {1: FileStream(stdout), 2: FileStream(stderr)}
 
     @classmethod
-    async def start(cls, launcher: Launcher, plan: ExecPlan, *, stdin: bool) -> PipedExecution:
+    async def start(
+        cls, launcher: Launcher, plan: ExecPlan, running: RunningContainer, *, stdin: bool
+    ) -> PipedExecution:
         """Starts the command; without ``stdin`` it reads from nothing."""
-        if stdin:
-            in_end, ours = os.pipe()
-        else:
-            in_end, ours = os.open(os.devnull, os.O_RDONLY), -1
-        out, out_end = os.pipe()
-        err, err_end = os.pipe()
-        try:
+        with ExitStack() as failing, ExitStack() as theirs:
+            if stdin:
+                in_end, ours = os.pipe()
+                failing.callback(os.close, ours)
+            else:
+                in_end, ours = os.open(os.devnull, os.O_RDONLY), -1
+            theirs.callback(os.close, in_end)
+            out, out_end = os.pipe()
+            failing.callback(os.close, out)
+            theirs.callback(os.close, out_end)
+            err, err_end = os.pipe()
+            failing.callback(os.close, err)
+            theirs.callback(os.close, err_end)
             execution = await launcher.execute(plan, (in_end, out_end, err_end))
-        finally:
-            for file in (in_end, out_end, err_end):
-                os.close(file)
-        return cls(execution, ours, out, err)
+            failing.pop_all()
+            return cls(execution, running, ours, out, err)
 
     async def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view and self._stdin >= 0:
-            try:
-                view = view[os.write(self._stdin, view) :]
-            except BlockingIOError:
-                await _ready(self._stdin, writing=True)
-            except BrokenPipeError:
-                return  # the command does not read any more
+        if self._stdin is not None and not await self._stdin.write(data):
+            self.close_stdin()
 
     def close_stdin(self) -> None:
-        if self._stdin >= 0:
-            os.close(self._stdin)
-            self._stdin = -1
+        if self._stdin is not None:
+            self._stdin.close()
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Pipes have no size."""
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(16)
+        queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(_PIECES)
         readers = [
-            asyncio.create_task(self._read(stream, file, queue))
+            asyncio.create_task(_read(stream, file, queue))
             for stream, file in self._outputs.items()
         ]
         try:
@@ -78,42 +88,78 @@ class PipedExecution:
             await asyncio.gather(*readers, return_exceptions=True)
 
     async def wait(self) -> int:
-        try:
-            return await self._execution.wait()
-        except LaunchError as error:
-            raise BadRequest(f"the command could not be run: {error}") from error
+        return await _exit_code(self._execution)
 
     async def close(self) -> None:
+        self._call_off()
         self._execution.close()
         self.close_stdin()
         for file in self._outputs.values():
-            os.close(file)
-        self._outputs.clear()
-
-    async def _read(self, stream: int, file: int, queue: asyncio.Queue[tuple[int, bytes]]) -> None:
-        data = b"\0"
-        while data:
-            try:
-                data = os.read(file, _CHUNK)
-            except BlockingIOError:
-                await _ready(file)
-                continue
-            await queue.put((stream, data))
+            file.close()
 
 
-async def _ready(file: int, *, writing: bool = False) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
+class TerminalExecution:
+    """Implements :class:`~kubeling.engine.node_api.ExecSession` over a terminal.
 
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
+    A terminal's input has no end of its own: who types it sends the end-of-file character.
+    """
 
-    add, remove = (
-        (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    )
-    add(file, tell)
+    def __init__(self, execution: Execution, running: RunningContainer, file: int) -> None:
+        self._execution = execution
+        self._call_off = running.on_end(execution.kill)
+        self._terminal = FileStream(file)
+
+    @classmethod
+    async def start(
+        cls, launcher: Launcher, plan: ExecPlan, running: RunningContainer
+    ) -> TerminalExecution:
+        """Starts the command of a plan with ``tty``."""
+        execution = await launcher.execute(plan, ())
+        try:
+            return cls(execution, running, await execution.terminal())
+        except LaunchError as error:
+            execution.close()
+            raise _unable(error) from error
+        except BaseException:
+            execution.close()
+            raise
+
+    async def write(self, data: bytes) -> None:
+        await self._terminal.write(data)
+
+    def close_stdin(self) -> None:
+        """There is nothing to close."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        if self._terminal.file >= 0:
+            terminal.resize(self._terminal.file, columns, rows)
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        while data := await self._terminal.read():
+            yield 1, data
+
+    async def wait(self) -> int:
+        return await _exit_code(self._execution)
+
+    async def close(self) -> None:
+        self._call_off()
+        self._execution.close()
+        self._terminal.close()
+
+
+async def _read(stream: int, file: FileStream, queue: asyncio.Queue[tuple[int, bytes]]) -> None:
+    data = b"\0"
+    while data:
+        data = await file.read()
+        await queue.put((stream, data))
+
+
+async def _exit_code(execution: Execution) -> int:
     try:
-        await ready
-    finally:
-        remove(file)
+        return await execution.wait()
+    except LaunchError as error:
+        raise _unable(error) from error
+
+
+def _unable(error: LaunchError) -> BadRequest:
+    return BadRequest(f"the command could not be run: {error}")

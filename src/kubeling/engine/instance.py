@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from kubeling.engine.assembly import ContainerParts, credentials, launch_plan
+from kubeling.engine.cgroups import bounds_of
 from kubeling.engine.containers import Exit, RunningContainer
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.launcher import LaunchError
@@ -26,10 +27,11 @@ from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.probes import ProbeTarget, check, run_probe
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
+from kubeling.engine.sandbox.supervisor import START_ERROR
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import termination_message
 from kubeling.engine.trees import remove_tree
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, uid
 
 __all__ = ["ContainerInstance"]
 
@@ -123,14 +125,21 @@ class ContainerInstance:
                 return
             self.image_id = f"kubeling://sha256:{parts.environment.digest}"
             attempt = self.state.attempt + 1
+            bounds = bounds_of(self._container)
             plan = launch_plan(
-                parts, self._paths(attempt), self._pod_paths, self._node.walls, self._node.host
+                parts,
+                self._node.cgroups.limit(self._group(facts, attempt), bounds),
+                self._paths(attempt),
+                self._pod_paths,
+                self._node.walls,
+                self._node.host,
             )
             running = await self._node.runtime.start(plan)
         except NotReady as error:
             self._postpone(facts, error)
         except (LaunchError, OSError) as error:
             remove_tree(self._paths(self.state.attempt + 1).root)
+            self._node.cgroups.release(self._group(facts, self.state.attempt + 1))
             self._postpone(facts, NotReady("CreateContainerError", str(error)))
         else:
             self._begin(facts, running, attempt)
@@ -189,7 +198,8 @@ class ContainerInstance:
         for task in self._following - {asyncio.current_task()}:
             task.cancel()
         self._set(Ended(self._explained(ended, self.state.attempt)))
-        if ended.reason:
+        self._node.cgroups.release(self._group(facts, self.state.attempt))
+        if ended.reason == START_ERROR:
             self._node.events.warning(facts.pod, "Failed", f"Error: {ended.message}")
         await asyncio.to_thread(_drop_files, running.paths)
 
@@ -341,6 +351,9 @@ class ContainerInstance:
     def _paths(self, attempt: int) -> ContainerPaths:
         return self._pod_paths.container(self.name, attempt)
 
+    def _group(self, facts: PodFacts, attempt: int) -> str:
+        return f"{uid(facts.pod)}.{self.name}.{attempt}"
+
     def _find(self, attempt: int) -> RunningContainer | Exit | None:
         return self._node.runtime.find(self._paths(attempt))
 
@@ -365,7 +378,13 @@ class ContainerInstance:
 
 
 def exec_plan(
-    running: RunningContainer, container: Obj, pod: Obj, node: NodeServices, command: list[str]
+    running: RunningContainer,
+    container: Obj,
+    pod: Obj,
+    node: NodeServices,
+    command: list[str],
+    *,
+    tty: bool = False,
 ) -> ExecPlan:
     """How to run a command as the container's own would."""
     launched = msgspec.json.decode(running.paths.launch.read_bytes(), type=LaunchPlan)
@@ -374,9 +393,11 @@ def exec_plan(
         target=running.pid,
         namespaces=namespaces,
         argv=command,
-        env=launched["env"],
+        env={**launched["env"], "TERM": "xterm"} if tty else launched["env"],
         cwd=launched["cwd"],
         credentials=credentials(pod, container, node.walls),
+        tty=tty,
+        join=launched["limits"]["join"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import marshal
 import os
 import socket
@@ -56,8 +57,11 @@ class Launcher:
             raise LaunchError(str(answer["error"]))
         return int(answer["pid"])
 
-    async def execute(self, plan: ExecPlan, files: tuple[int, int, int]) -> Execution:
-        """Runs a command inside a container; ``files`` become its standard files."""
+    async def execute(self, plan: ExecPlan, files: Sequence[int]) -> Execution:
+        """Runs a command inside a container; ``files`` become its three standard files.
+
+        With a terminal there are none: :meth:`Execution.terminal` has to be asked for it.
+        """
         return Execution(await self._ask("exec", plan, files))
 
     async def stop(self) -> None:
@@ -91,8 +95,12 @@ class Launcher:
             self._pass_on(theirs)
         message: Any = (kind, plan)
         data = marshal.dumps(message)
-        socket.send_fds(ours, [len(data).to_bytes(_HEADER, "little")], files)
-        await asyncio.get_running_loop().sock_sendall(ours, data)
+        try:
+            socket.send_fds(ours, [len(data).to_bytes(_HEADER, "little")], files)
+            await asyncio.get_running_loop().sock_sendall(ours, data)
+        except BaseException:
+            ours.close()
+            raise
         return ours
 
     def _pass_on(self, connection: socket.socket) -> None:
@@ -124,6 +132,19 @@ class Execution:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
+    async def terminal(self) -> int:
+        """Our end of the command's terminal; to be asked for before anything else.
+
+        Raises :class:`LaunchError` if the container is gone.
+        """
+        await _readable(self._connection)
+        first, files, _, _ = socket.recv_fds(self._connection, 1, 1)
+        if not files:
+            answer = await _receive(self._connection, first)
+            raise LaunchError(str(answer.get("error")))
+        os.set_inheritable(files[0], False)
+        return files[0]
+
     async def wait(self) -> int:
         """The exit code: 126 or 127, and why on its standard error, if it could not be executed.
 
@@ -134,14 +155,29 @@ class Execution:
             raise LaunchError(str(answer.get("error")))
         return int(answer["exit_code"])
 
+    def kill(self) -> None:
+        """Kills the command; :meth:`wait` tells how that went."""
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            self._connection.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self._connection.close()
 
 
-async def _receive(connection: socket.socket) -> dict[str, Any]:
-    head = await _read(connection, _HEADER)
+async def _receive(connection: socket.socket, begun: bytes = b"") -> dict[str, Any]:
+    head = begun + await _read(connection, _HEADER - len(begun))
     answer: dict[str, Any] = marshal.loads(await _read(connection, int.from_bytes(head, "little")))
     return answer
+
+
+async def _readable(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(connection.fileno())
 
 
 async def _read(connection: socket.socket, size: int) -> bytes:

@@ -2,17 +2,26 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, Literal
 
 from kubeling.engine.agent import NodeAgent
+from kubeling.engine.attachment import Attachment
 from kubeling.engine.containers import RunningContainer
-from kubeling.engine.execution import PipedExecution
+from kubeling.engine.execution import PipedExecution, TerminalExecution
 from kubeling.engine.instance import ContainerInstance, exec_plan
 from kubeling.engine.logs import LogOptions, read_log
-from kubeling.engine.node_api import ContainerUsage, ExecSession, NodeUsage, PodUsage
+from kubeling.engine.node_api import (
+    ContainerUsage,
+    ExecSession,
+    LogStream,
+    NodeUsage,
+    PodUsage,
+    PortConnection,
+)
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.podspec import all_containers, main_containers
+from kubeling.engine.portforward import connect
 from kubeling.engine.services import NodeServices
 from kubeling.engine.usage import ProcessUse, machine_use, use_of_tree
 from kubeling.engine.worker import PodWorker
@@ -24,6 +33,11 @@ from kubeling.kube.resources import PODS
 __all__ = ["LocalNodeApi"]
 
 _DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+_LOG_STREAMS: Final[Mapping[LogStream, Literal["", "stdout", "stderr"]]] = {
+    "All": "",
+    "Stdout": "stdout",
+    "Stderr": "stderr",
+}
 _LOG_ALIAS: Final = "kubeling.io/log-container-alias"
 """``name=container``: upstream's sidecar that SDKs ask for, where we need none to collect a log."""
 
@@ -52,27 +66,47 @@ class LocalNodeApi:
         since: dt.datetime | None = None,
         timestamps: bool = False,
         limit_bytes: int | None = None,
+        stream: LogStream = "All",
     ) -> AsyncIterator[bytes]:
         found = self._pod(namespace, pod)
         chosen = _choose(found, container)
         paths = self._log_of(found, chosen, previous=previous)
-        options = LogOptions(follow, tail_lines, since, timestamps, limit_bytes)
+        options = LogOptions(
+            follow, tail_lines, since, timestamps, limit_bytes, _LOG_STREAMS[stream]
+        )
         async for piece in read_log(paths, self._node.changes, options):
             yield piece
 
     async def exec(
-        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: bool = False,
+        tty: bool = False,
     ) -> ExecSession:
         found = self._pod(namespace, pod)
-        chosen = _choose(found, container)
-        worker = self._worker(found)
-        running = worker.instances[chosen].running if worker else None
-        if running is None:
-            raise BadRequest(f"container {chosen} of pod {pod} is not running")
-        await running.wait_begun()
-        spec = next(c for c in all_containers(found) if c["name"] == chosen)
-        plan = exec_plan(running, spec, found, self._node, list(command))
-        return await PipedExecution.start(self._node.runtime.launcher, plan, stdin=stdin)
+        spec, running = await self._running(found, container)
+        plan = exec_plan(running, spec, found, self._node, list(command), tty=tty)
+        launcher = self._node.runtime.launcher
+        if tty:
+            return await TerminalExecution.start(launcher, plan, running)
+        return await PipedExecution.start(launcher, plan, running, stdin=stdin)
+
+    async def attach(
+        self, namespace: str, pod: str, container: str, *, stdin: bool = False
+    ) -> ExecSession:
+        spec, running = await self._running(self._pod(namespace, pod), container)
+        return Attachment(running, spec, self._node.changes, stdin=stdin)
+
+    async def port_forward(self, namespace: str, pod: str, port: int) -> PortConnection:
+        worker = self._worker(self._pod(namespace, pod))
+        # One that has ended has given its network back: there would be the machine's own only.
+        if worker is None or not any(i.running for i in worker.instances.values()):
+            raise BadRequest(f"unable to forward port because pod {pod} is not running")
+        return await connect(port, pod, self._node.networks, worker.network)
 
     async def pod_usage(self, namespace: str = "") -> list[PodUsage]:
         if self._agent is None:
@@ -97,6 +131,16 @@ class LocalNodeApi:
         if found is None:
             raise NotFound.of("", "pods", pod)
         return found
+
+    async def _running(self, pod: Obj, container: str) -> tuple[Obj, RunningContainer]:
+        """A container by its name, or the default one, and its running attempt."""
+        chosen = _choose(pod, container)
+        worker = self._worker(pod)
+        running = worker.instances[chosen].running if worker else None
+        if running is None:
+            raise BadRequest(f"container {chosen} of pod {name(pod)} is not running")
+        await running.wait_begun()
+        return next(c for c in all_containers(pod) if c["name"] == chosen), running
 
     def _worker(self, pod: Obj) -> PodWorker | None:
         assert self._agent is not None
@@ -147,7 +191,10 @@ def _choose(pod: Obj, container: str) -> str:
             alias, _, target = annotations(pod).get(_LOG_ALIAS, "").partition("=")
             if alias == container and target in names:
                 return target
-            raise BadRequest(f"container {container} is not valid for pod {name(pod)}")
+            raise BadRequest(
+                f"container {container} is not valid for pod {name(pod)}, choose one of: "
+                f"[{' '.join(names)}]"
+            )
         return container
     mains = [c["name"] for c in main_containers(pod)]
     default = annotations(pod).get(_DEFAULT_CONTAINER)

@@ -7,19 +7,21 @@ for ``tail`` and followed by file notification until the container's exit record
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.paths import ContainerPaths
 
-__all__ = ["LogOptions", "last_text", "read_log"]
+__all__ = ["LogOptions", "follow_output", "last_text", "read_log"]
 
 _BLOCK: Final = 65536
 _STAMP: Final = len("2026-01-01T00:00:00.000000000Z")
 _HEAD: Final = _STAMP + len(" stdout F ")
+_STREAM: Final = slice(_STAMP + 1, _STAMP + len(" stdout"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class LogOptions:
     since: dt.datetime | None = None
     timestamps: bool = False
     limit_bytes: int | None = None
+    stream: Literal["", "stdout", "stderr"] = ""
+    """The one of the two to read; both without."""
 
 
 async def read_log(
@@ -46,6 +50,21 @@ async def read_log(
             yield piece
         if left == 0:
             return
+
+
+async def follow_output(
+    paths: ContainerPaths, changes: FileChanges, start: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Yields what a container writes until it ends: ``(1, data)`` of standard output, ``(2, …)``.
+
+    ``start`` is the size that the log had before what is wanted.
+    """
+    with paths.log.open("rb") as file:
+        file.seek(start)
+        splitter = _Splitter()
+        async for block in _followed(file, paths, changes):
+            for piece in splitter.split(block):
+                yield piece
 
 
 def last_text(log: Path, lines: int = 80, limit: int = 2048) -> str:
@@ -70,15 +89,22 @@ async def _pieces(
             while block := file.read(_BLOCK):
                 yield b"".join(formatter.format(block))
             return
-        async with changes.of(paths.root) as changed:
-            ended = False
-            while not ended:
-                changed.clear()
-                ended = paths.exit.exists()  # before reading: nothing is written after it
-                while block := file.read(_BLOCK):
-                    yield b"".join(formatter.format(block))
-                if not ended:
-                    await changed.wait()
+        async for block in _followed(file, paths, changes):
+            yield b"".join(formatter.format(block))
+
+
+async def _followed(
+    file: BinaryIO, paths: ContainerPaths, changes: FileChanges
+) -> AsyncIterator[bytes]:
+    async with changes.of(paths.root) as changed:
+        ended = False
+        while not ended:
+            changed.clear()
+            ended = paths.exit.exists()  # before reading: nothing is written after it
+            while block := file.read(_BLOCK):
+                yield block
+            if not ended:
+                await changed.wait()
 
 
 class _Formatter:
@@ -90,6 +116,7 @@ class _Formatter:
             since.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").encode() if since else b""
         )
         self._timestamps = options.timestamps
+        self._stream = options.stream.encode()
         self._rest = b""
         self._at_start = True
 
@@ -98,12 +125,36 @@ class _Formatter:
         for record in records:
             if record[:_STAMP] < self._since:
                 continue
+            if self._stream and record[_STREAM] != self._stream:
+                continue
             if self._timestamps and self._at_start:
                 yield record[:_STAMP] + b" "
             yield record[_HEAD:]
             self._at_start = record[_HEAD - 2 : _HEAD - 1] == b"F"
             if self._at_start:
                 yield b"\n"
+
+
+class _Splitter:
+    """Takes records apart into the two streams they came from."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def split(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """The pieces in order, those of the same stream in one."""
+        *records, self._rest = (self._rest + block).split(b"\n")
+        for stream, group in itertools.groupby(records, key=_stream):
+            yield stream, b"".join(map(_text, group))
+
+
+def _stream(record: bytes) -> int:
+    return 2 if record[_STREAM] == b"stderr" else 1
+
+
+def _text(record: bytes) -> bytes:
+    whole = record[_HEAD - 2 : _HEAD - 1] == b"F"
+    return record[_HEAD:] + b"\n" if whole else record[_HEAD:]
 
 
 def _tail_offset(file: BinaryIO, lines: int) -> int:

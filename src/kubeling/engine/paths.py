@@ -10,13 +10,15 @@ engine/
     etc/                hosts, hostname, resolv.conf
     volumes/<name>/     its volumes
     containers/<name>/<attempt>/
-      launch.json state.json exit.json log termination-log alive tmp/ files/
+      launch.json state.json exit.json log termination-log alive input tmp/ files/
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from kubeling.engine.sandbox.keyboard import INPUT
 
 __all__ = ["ContainerPaths", "EnginePaths", "PodPaths"]
 
@@ -93,6 +95,10 @@ class ContainerPaths:
     @property
     def log(self) -> Path:
         return self.root / "log"
+
+    @property
+    def input(self) -> Path:
+        return self.root / INPUT
 
     @property
     def alive(self) -> Path:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubeling.engine.cgroups import Cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Runtime
@@ -66,6 +67,7 @@ class NodeServices:
     clock: Clock
     runtime: Runtime
     walls: Walls
+    cgroups: Cgroups
     host: HostView
     networks: NetworkPool | None
     catalogue: Catalogue

@@ -18,7 +18,7 @@ from pathlib import Path
 from kubeling.engine.containers import Runtime
 from kubeling.engine.launcher import LaunchError
 from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import Credentials, LaunchPlan, Mount, Root
+from kubeling.engine.sandbox.plan import Credentials, LaunchPlan, Limits, Mount, Root
 
 __all__ = ["NO_WALLS", "Walls", "find_walls"]
 
@@ -115,4 +115,8 @@ def _trial(walls: Walls, folder: Path) -> LaunchPlan:
         credentials=Credentials(
             uid=None, gid=None, groups=[], capabilities=None, no_new_privileges=False
         ),
+        stdin=False,
+        stdin_once=False,
+        tty=False,
+        limits=Limits(join=[], events="", memory=0),
     )

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from kubeling.engine.assembly import write_etc
+from kubeling.engine.atomic import write_file
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.instance import ContainerInstance
 from kubeling.engine.net.pool import PodNetwork, PoolExhausted
@@ -83,6 +84,11 @@ class PodWorker:
     def pod(self) -> Obj:
         """The pod as last seen."""
         return self._pod
+
+    @property
+    def network(self) -> PodNetwork | None:
+        """The pod's own network, if it has one."""
+        return self._network
 
     def update(self, pod: Obj) -> None:
         """The object has changed."""
@@ -229,7 +235,7 @@ class PodWorker:
             instance.adopt(facts)
 
     def _write_record(self) -> None:
-        self._paths.record.write_bytes(msgspec.json.encode(self._record))
+        write_file(self._paths.record, msgspec.json.encode(self._record))
 
     async def _new_record(self, before: PodRecord | None) -> PodRecord:
         """A fresh place; a pod from before a reboot has lost its network but not its age."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from kubeling.engine.net.netlink import Route
 from kubeling.engine.net.subnet import PodSubnet
 from kubeling.engine.sandbox import linux
 
-__all__ = ["add_network", "is_network", "remove_network"]
+__all__ = ["add_network", "is_network", "open_socket", "remove_network"]
 
 _THREAD_NETWORK: Final = "/proc/thread-self/ns/net"
 _INTERFACE: Final = "eth0"
@@ -53,6 +54,19 @@ def remove_network(file: Path) -> None:
     if is_network(file):
         linux.umount(str(file), linux.MNT_DETACH)
     file.unlink(missing_ok=True)
+
+
+def open_socket(file: Path, family: socket.AddressFamily) -> socket.socket:
+    """A TCP socket in a pod's network; it stays there wherever it is used."""
+    home = os.open(_THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _into(file)
+        try:
+            return socket.socket(family)
+        finally:
+            linux.setns(home, linux.CLONE_NEWNET)
+    finally:
+        os.close(home)
 
 
 def is_network(file: Path) -> bool:

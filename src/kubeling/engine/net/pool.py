@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from kubeling.engine.net.masquerade import add_masquerade, remove_masquerade
-from kubeling.engine.net.namespaces import add_network, is_network, remove_network
+from kubeling.engine.net.namespaces import add_network, is_network, open_socket, remove_network
 from kubeling.engine.net.netlink import Route
 from kubeling.engine.net.subnet import PodSubnet
 
@@ -98,6 +99,10 @@ class NetworkPool:
         else:
             await self._do(remove_network, network.file)
             self._unused.append(network.octet)
+
+    async def open_socket(self, network: PodNetwork, family: socket.AddressFamily) -> socket.socket:
+        """A TCP socket inside a network in use."""
+        return await self._do(open_socket, network.file, family)
 
     async def stop(self, *, remove: bool) -> None:
         """Ends the pool; with ``remove`` nothing of it stays in the kernel."""

@@ -6,10 +6,11 @@ import errno
 import os
 import signal
 
-from kubeling.engine.sandbox import linux
+from kubeling.engine.sandbox import linux, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from kubeling.engine.sandbox.plan import Credentials, ExecPlan, LaunchPlan
@@ -22,8 +23,12 @@ _RESET = tuple(
 )  # fmt: skip
 
 
-def spawn(plan: LaunchPlan | ExecPlan, files: tuple[int, int, int]) -> tuple[int, int]:
+def spawn(
+    plan: LaunchPlan | ExecPlan, files: tuple[int, int, int], join: Sequence[int] = ()
+) -> tuple[int, int]:
     """Forks the command; returns its pid and a pipe that tells of a failure to execute it.
+
+    ``join`` are open files through which it enters its control groups.
 
     The pipe ends empty once the command runs, or delivers ``<exit code> <message>``.
     """
@@ -31,7 +36,7 @@ def spawn(plan: LaunchPlan | ExecPlan, files: tuple[int, int, int]) -> tuple[int
     pid = os.fork()
     if pid == 0:
         os.close(receiving)
-        _execute(plan, files, sending)
+        _execute(plan, files, join, sending)
     os.close(sending)
     return pid, receiving
 
@@ -48,8 +53,12 @@ def failure(pipe: int) -> tuple[int, str] | None:
     return int(code), message
 
 
-def _execute(plan: LaunchPlan | ExecPlan, files: tuple[int, int, int], report: int) -> NoReturn:
+def _execute(
+    plan: LaunchPlan | ExecPlan, files: tuple[int, int, int], join: Sequence[int], report: int
+) -> NoReturn:
     try:
+        for group in join:
+            os.write(group, b"0")
         os.setsid()
         for number in _RESET:
             signal.signal(number, signal.SIG_DFL)
@@ -57,6 +66,8 @@ def _execute(plan: LaunchPlan | ExecPlan, files: tuple[int, int, int], report: i
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for standard, file in enumerate(files):
             os.dup2(file, standard)
+        if plan["tty"]:
+            terminal.control(0)
         _change_folder(plan["cwd"])
         _become(plan["credentials"])
         os.umask(0o022)

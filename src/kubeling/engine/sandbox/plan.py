@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-__all__ = ["Credentials", "ExecPlan", "ExitRecord", "LaunchPlan", "Mount", "Root"]
+__all__ = ["Credentials", "ExecPlan", "ExitRecord", "LaunchPlan", "Limits", "Mount", "Root"]
 
 
 class Mount(TypedDict):
@@ -49,8 +49,24 @@ class Credentials(TypedDict):
     no_new_privileges: bool
 
 
+class Limits(TypedDict):
+    """What bounds a container.
+
+    ``join`` are the control groups' files its command enters through, ``events`` is the one that
+    counts the kernel's kills for want of memory. ``memory`` is in bytes and watched by the
+    supervisor; 0 where a control group does that, or nothing is to be watched.
+    """
+
+    join: list[str]
+    events: str
+    memory: int
+
+
 class LaunchPlan(TypedDict):
-    """One container to start. ``directory`` receives its log and its records."""
+    """One container to start. ``directory`` receives its log and its records.
+
+    With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through.
+    """
 
     directory: str
     argv: list[str]
@@ -62,10 +78,17 @@ class LaunchPlan(TypedDict):
     root: Root | None
     mounts: list[Mount]
     credentials: Credentials
+    stdin: bool
+    stdin_once: bool
+    tty: bool
+    limits: Limits
 
 
 class ExecPlan(TypedDict):
-    """One command to run inside a running container; its standard files are sent along."""
+    """One command to run inside a running container.
+
+    Its standard files are sent along; with ``tty`` a terminal is sent back instead.
+    """
 
     target: int
     namespaces: int
@@ -73,12 +96,15 @@ class ExecPlan(TypedDict):
     env: dict[str, str]
     cwd: str
     credentials: Credentials
+    tty: bool
+    join: list[str]
 
 
 class ExitRecord(TypedDict):
     """How a container ended (``exit.json``); times are seconds since the epoch.
 
-    ``signal`` is the one that ended it, or 0. ``reason`` is empty unless it never started.
+    ``signal`` is the one that ended it, or 0. ``reason`` says why it never started, or that it ran
+    out of memory.
     """
 
     exit_code: int

@@ -3,11 +3,12 @@
 ``2026-01-01T00:00:00.000000000Z stdout F text``: ``F`` ends a line, ``P`` is a piece of one. As in
 containerd a line is written when it is whole, so that standard output and standard error do not
 mix within one. Other than there, a piece is written too when nothing follows it for a moment, so
-that a progress bar or a prompt can be followed.
+that a progress bar or a prompt can be followed; what a terminal shows is written at once.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -36,26 +37,29 @@ class Log:
 
 
 class Pump:
-    """Copies one pipe into the log, stamping each line with the time it arrived."""
+    """Copies one pipe into the log, stamping each line with the time it arrived.
 
-    def __init__(self, pipe: int, log: Log, stream: str) -> None:
+    ``at_once`` holds nothing back, for a terminal.
+    """
+
+    def __init__(self, pipe: int, log: Log, stream: str, *, at_once: bool = False) -> None:
         os.set_blocking(pipe, False)
         self.pipe = pipe
         self.holds = b""
         self._log = log
         self._stream = stream
+        self._at_once = at_once
 
     def move(self) -> bool:
         """Copies the whole lines that are there; returns whether more may come."""
-        try:
-            data = os.read(self.pipe, _CHUNK)
-        except BlockingIOError:
+        data = self._read()
+        if data is None:
             return True
         lines, newline, rest = (self.holds + data).rpartition(b"\n")
         if newline:
             self._log.write(self._stream, lines + newline)
         self.holds = rest
-        if len(rest) > _LONGEST_PIECE:
+        if self._at_once or len(rest) > _LONGEST_PIECE:
             self.flush()
         return bool(data)
 
@@ -67,15 +71,20 @@ class Pump:
 
     def drain(self) -> None:
         """Copies all that is left without waiting for more."""
-        while True:
-            try:
-                data = os.read(self.pipe, _CHUNK)
-            except BlockingIOError:
-                break
-            if not data:
-                break
+        while data := self._read():
             self.holds += data
         self.flush()
+
+    def _read(self) -> bytes | None:
+        """What is there now: ``None`` for nothing yet, no bytes at the end."""
+        try:
+            return os.read(self.pipe, _CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""  # nobody has the terminal open any more
 
 
 def records(data: bytes, stamp: str, stream: str) -> bytes:

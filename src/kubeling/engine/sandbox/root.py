@@ -145,6 +145,6 @@ def _let_pass(folder: str) -> None:
     """Lets every user go through ``folder`` and those above it (in this view only)."""
     while folder not in ("", "/"):
         mode = os.stat(folder).st_mode
-        if not mode & 0o001:
-            os.chmod(folder, mode & 0o7777 | 0o001)
+        if mode & 0o011 != 0o011:  # without a group of its own, a user is in root's
+            os.chmod(folder, mode & 0o7777 | 0o011)
         folder = os.path.dirname(folder)

@@ -15,7 +15,9 @@ import signal
 import sys
 import time
 
-from kubeling.engine.sandbox import command, linux, records, root
+from kubeling.engine.sandbox import command, keyboard, linux, records, root, terminal
+from kubeling.engine.sandbox.keyboard import Keyboard
+from kubeling.engine.sandbox.limits import WATCH_SECONDS, Guard
 from kubeling.engine.sandbox.pump import Log, Pump
 
 TYPE_CHECKING = False
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 ALIVE = "alive"
 LOG = "log"
 START_ERROR = "StartError"
+OUT_OF_MEMORY = "OOMKilled"
 _PIECE_MILLISECONDS = 50
 _ON_LINUX = sys.platform == "linux"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
@@ -44,6 +47,9 @@ def launch(plan: LaunchPlan) -> int:
     alive = os.open(ALIVE, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     log = os.open(LOG, flags, 0o644, dir_fd=folder)
+    typed = -1
+    if plan["stdin"] or plan["tty"]:
+        typed = keyboard.open_fifo(folder, once=plan["stdin_once"] and not plan["tty"])
     if plan["network"]:
         network = os.open(plan["network"], os.O_RDONLY | os.O_CLOEXEC)
         linux.setns(network, linux.CLONE_NEWNET)
@@ -54,7 +60,7 @@ def launch(plan: LaunchPlan) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = os.fork()
     if pid == 0:
-        _run(plan, folder, alive, log)
+        _run(plan, folder, alive, log, typed)
     # By whoever answers the agent: what was launched can be found from then on.
     records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
     return pid
@@ -75,18 +81,20 @@ def _write(path: str, text: str) -> None:
     os.close(file)
 
 
-def _run(plan: LaunchPlan, folder: int, alive: int, log: int) -> NoReturn:
+def _run(plan: LaunchPlan, folder: int, alive: int, log: int, typed: int) -> NoReturn:
     try:
         os.setsid()
-        records.write(folder, records.EXIT, _supervise(plan, alive, log))
+        records.write(folder, records.EXIT, _supervise(plan, alive, log, typed))
     finally:
         os._exit(0)
 
 
-def _supervise(plan: LaunchPlan, alive: int, log: int) -> Mapping[str, int | float | str]:
+def _supervise(
+    plan: LaunchPlan, alive: int, log: int, typed: int
+) -> Mapping[str, int | float | str]:
     started = time.time()
-    container = _Container(log)
     try:
+        container = _Container(log, typed, Guard(plan["limits"]))
         _enter(plan)
         container.start(plan)
         os.write(alive, b"\0")
@@ -96,7 +104,7 @@ def _supervise(plan: LaunchPlan, alive: int, log: int) -> Mapping[str, int | flo
     if container.refused is not None:
         code, message = container.refused
         return _record(code << 8, started, START_ERROR, message)
-    return _record(container.status, started)
+    return _record(container.status, started, OUT_OF_MEMORY if container.out_of_memory else "")
 
 
 def _enter(plan: LaunchPlan) -> None:
@@ -128,10 +136,13 @@ def _record(
 class _Container:
     """The running command, from fork to the last byte of its output."""
 
-    def __init__(self, log: int) -> None:
+    def __init__(self, log: int, typed: int, guard: Guard) -> None:
         self.status = 0
+        self._guard = guard
         self.refused: tuple[int, str] | None = None
         self._log = Log(log)
+        self._typed = typed
+        self._keyboard: Keyboard | None = None
         self._pid = 0
         self._pumps: list[Pump] = []
         self._ended = False
@@ -140,15 +151,30 @@ class _Container:
 
     def start(self, plan: LaunchPlan) -> None:
         """Executes the command; ``refused`` says why if that cannot be done."""
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        out, out_end = os.pipe()
-        err, err_end = os.pipe()
-        self._pid, report = command.spawn(plan, (null, out_end, err_end))
-        for file in (null, out_end, err_end):
+        files = self._terminal(plan) if plan["tty"] else self._pipes(plan)
+        self._pid, report = command.spawn(plan, files, self._guard.join)
+        for file in set(files):
             os.close(file)
-        self._pumps = [Pump(out, self._log, "stdout"), Pump(err, self._log, "stderr")]
         self.refused = command.failure(report)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+
+    def _terminal(self, plan: LaunchPlan) -> tuple[int, int, int]:
+        ours, theirs = terminal.open_terminal(plan["credentials"])
+        os.set_blocking(ours, False)
+        self._pumps = [Pump(ours, self._log, "stdout", at_once=True)]
+        self._keyboard = Keyboard(self._typed, os.dup(ours), is_terminal=True)
+        return theirs, theirs, theirs
+
+    def _pipes(self, plan: LaunchPlan) -> tuple[int, int, int]:
+        if plan["stdin"]:
+            in_end, target = os.pipe()
+            self._keyboard = Keyboard(self._typed, target, is_terminal=False)
+        else:
+            in_end = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        self._pumps = [Pump(out, self._log, "stdout"), Pump(err, self._log, "stderr")]
+        return in_end, out_end, err_end
 
     def wait(self) -> None:
         """Returns when the command has ended, its processes are gone and its log is complete."""
@@ -158,21 +184,50 @@ class _Container:
         for pipe in open_pumps:
             poll.register(pipe, select.POLLIN)
         self._reap()
+        awaited = -1
         while not self._finished():
-            held = any(pump.holds for pump in self._pumps)
-            events = poll.poll(_PIECE_MILLISECONDS if held else None)
+            awaited = self._await_input(poll, awaited)
+            events = poll.poll(self._patience())
             if not events:
                 for pump in self._pumps:
                     pump.flush()
+            if self._guard.watches and self._guard.exceeds(descendants(os.getpid())):
+                self._signal_all(signal.SIGKILL)
             for ready, _ in events:
                 if ready == self._wakeup:
                     os.read(ready, 512)
                     self._reap()
+                elif self._keyboard is not None and ready == awaited:
+                    self._keyboard.move()
                 elif not open_pumps[ready].move():
                     poll.unregister(ready)
         self._end_the_rest()
         for pump in self._pumps:
             pump.drain()
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the command ended because a process of the container had no memory left."""
+        killed = os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
+        return killed and self._guard.out_of_memory()
+
+    def _patience(self) -> float | None:
+        """How many milliseconds to wait for something to happen."""
+        if any(pump.holds for pump in self._pumps):
+            return _PIECE_MILLISECONDS
+        return WATCH_SECONDS * 1000 if self._guard.watches else None
+
+    def _await_input(self, poll: select.poll, awaited: int) -> int:
+        """Polls for what the keyboard goes on with: something typed, or room for what was."""
+        if self._keyboard is None:
+            return -1
+        wanted, event = self._keyboard.awaited
+        if wanted != awaited:
+            if awaited >= 0:
+                poll.unregister(awaited)
+            if wanted >= 0:
+                poll.register(wanted, event)
+        return wanted
 
     def _catch_signals(self) -> int:
         waking, wakeup = os.pipe()

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 
-from kubeling.engine.sandbox import command, linux, supervisor
+from kubeling.engine.sandbox import command, linux, supervisor, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,28 +66,52 @@ def _serve(connection: socket.socket) -> NoReturn:
 
 def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> None:
     """Runs a command inside a container; the caller's hanging up kills it."""
+    join = [os.open(group, os.O_WRONLY | os.O_CLOEXEC) for group in plan["join"]]
+    # From before entering, after which process ids mean something else there.
+    processes = os.open("/proc", os.O_RDONLY | os.O_CLOEXEC) if os.path.isdir("/proc") else -1
     _enter(plan["target"], plan["namespaces"])
+    if plan["tty"]:
+        ours, theirs = terminal.open_terminal(plan["credentials"])
+        socket.send_fds(connection, [b"\0"], [ours])
+        os.close(ours)
+        files = [theirs, theirs, theirs]
     waking, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    pid, report = command.spawn(plan, (files[0], files[1], files[2]))
+    pid, report = command.spawn(plan, (files[0], files[1], files[2]), join)
     refused = command.failure(report)
     if refused is not None:
         os.write(files[2], f"{refused[1]}\n".encode())
-    for file in files:
+    for file in set(files):
         os.close(file)
     poll = select.poll()
     poll.register(waking, select.POLLIN)
     poll.register(connection, select.POLLIN)
     if refused is None and any(ready != waking for ready, _ in poll.poll()):
-        os.killpg(pid, signal.SIGKILL)
+        _kill_session(pid, processes)
     _, status = os.waitpid(pid, 0)
     if refused is not None:
         _send(connection, {"exit_code": refused[0]})
     else:
         code = os.waitstatus_to_exitcode(status)
         _send(connection, {"exit_code": code if code >= 0 else 128 - code})
+
+
+def _kill_session(leader: int, processes: int) -> None:
+    """Kills a command with all it started: a shell's jobs are process groups of their own."""
+    os.killpg(leader, signal.SIGKILL)
+    for entry in os.listdir(processes) if processes >= 0 else ():
+        if not entry.isdigit():
+            continue
+        try:
+            file = os.open(f"{entry}/stat", os.O_RDONLY, dir_fd=processes)
+            state, _, _, session, *_ = os.read(file, 4096).rpartition(b")")[2].split()
+            os.close(file)
+            if int(session) == leader and state != b"Z":
+                os.kill(int(entry), signal.SIGKILL)
+        except OSError:
+            continue  # it has ended meanwhile
 
 
 def _enter(target: int, namespaces: int) -> None:

@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kubeling.engine.servicenet.sockets import listener, receiver
 from kubeling.engine.servicenet.zone import Answer, Zone
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ _NO_SUCH_NAME: Final = 3
 _CANNOT: Final = 2
 
 
-def dns_sockets(address: str, port: int = 53) -> tuple[socket.socket, socket.socket]:
+def dns_sockets(
+    address: str, port: int = 53, *, early: bool = False
+) -> tuple[socket.socket, socket.socket]:
     """A UDP and a TCP socket at the address; raises :class:`OSError`."""
-    packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    packets = receiver(address, port, early=early)
     try:
-        packets.setblocking(False)
-        packets.bind((address, port))
-        streams = socket.create_server((address, packets.getsockname()[1]))
+        streams = listener(address, packets.getsockname()[1], early=early)
     except OSError:
         packets.close()
         raise

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kubeling.engine.servicenet.routes import Address
+from kubeling.engine.servicenet.sockets import listener, receiver
 
 __all__ = ["Backends", "TcpForwarder", "UdpForwarder"]
 
@@ -46,10 +47,10 @@ class TcpForwarder:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int) -> None:
-        """Begins to listen; raises :class:`OSError`."""
-        listener = socket.create_server((host, port), backlog=1024)
-        self._server = await asyncio.start_server(self._accept, sock=listener)
+    async def start(self, host: str, port: int, *, early: bool = False) -> None:
+        """Begins to listen, ``early`` at an address still to come; raises :class:`OSError`."""
+        channel = listener(host, port, early=early)
+        self._server = await asyncio.start_server(self._accept, sock=channel)
 
     async def stop(self) -> None:
         """Stops listening and ends the connections."""
@@ -127,10 +128,11 @@ class UdpForwarder(asyncio.DatagramProtocol):
         self._idle: dict[Address, asyncio.TimerHandle] = {}
         self._opening: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int) -> None:
-        """Begins to listen; raises :class:`OSError`."""
+    async def start(self, host: str, port: int, *, early: bool = False) -> None:
+        """Begins to listen, ``early`` at an address still to come; raises :class:`OSError`."""
         loop = asyncio.get_running_loop()
-        self._near, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+        channel = receiver(host, port, early=early)
+        self._near, _ = await loop.create_datagram_endpoint(lambda: self, sock=channel)
 
     async def stop(self) -> None:
         if self._near is not None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import msgspec
 
 from kubeling.component import Context
+from kubeling.engine.atomic import write_file
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
+from kubeling.engine.servicenet.reach import Reach
 
 __all__ = ["ServiceNetwork", "prepare_service_network", "remove_service_network"]
 
@@ -37,10 +39,15 @@ class ServiceNetwork:
     """
 
     def __init__(
-        self, chosen: ServiceRange, sockets: tuple[socket.socket, socket.socket] | None
+        self,
+        chosen: ServiceRange,
+        sockets: tuple[socket.socket, socket.socket] | None,
+        reach: Reach | None,
     ) -> None:
         self._range = chosen
         self._sockets = sockets
+        self._reach = reach
+        self.ready = asyncio.Event()
 
     @property
     def cidr(self) -> str:
@@ -56,26 +63,28 @@ class ServiceNetwork:
         from kubeling.engine.servicenet.proxy import ServiceProxy
         from kubeling.engine.servicenet.zone import Zone
 
-        proxy = ServiceProxy(context, node_addresses)
+        proxy = ServiceProxy(context, node_addresses, self._range.network if self._reach else None)
         zone = Zone(context.informers, context.settings.cluster_domain)
         upstream = [server for server in read_host_resolvers() if server != self.dns_address]
         dns = DnsServer(zone, upstream)
         try:
             if self._sockets:
                 await dns.start(*self._sockets)
+            await proxy.begin()
+            if self._reach:
+                self._reach.open()
+            self.ready.set()
             await proxy.controller.run(context.informers)
         finally:
             await proxy.close()
             await dns.close()
 
     def close(self) -> None:
-        """Lets go of the sockets and takes the route away."""
+        """Lets go of the sockets and takes the routes away."""
         for channel in self._sockets or ():
             channel.close()
-        if self._range.routed:
-            from kubeling.engine.servicenet.anyip import remove_local_range
-
-            remove_local_range(self._range.network)
+        if self._reach:
+            self._reach.close()
 
 
 async def prepare_service_network(data_dir: Path, *, isolation: bool = True) -> ServiceNetwork:
@@ -86,21 +95,22 @@ async def prepare_service_network(data_dir: Path, *, isolation: bool = True) -> 
 def remove_service_network(data_dir: Path) -> None:
     """Takes away what a platform that was killed may have left in the kernel."""
     if known := _known(data_dir):
-        ServiceNetwork(ServiceRange(ipaddress.IPv4Network(known)), None).close()
+        chosen = ServiceRange(ipaddress.IPv4Network(known))
+        if chosen.routed:
+            Reach(chosen.network, data_dir).close()
 
 
 def _prepare(data_dir: Path, isolation: bool) -> ServiceNetwork:
     routed = isolation and sys.platform == "linux" and os.geteuid() == 0
     try:
         chosen = _choose(data_dir, routed=routed)
-        if routed:
-            from kubeling.engine.servicenet.anyip import add_local_range
-
-            add_local_range(chosen.network)
+        reach = Reach(chosen.network, data_dir) if routed else None
+        if reach:
+            reach.prepare()
     except OSError as error:
         log.warning("services are on the loopback network: %s", error)
-        chosen = _choose(data_dir, routed=False)
-    return ServiceNetwork(chosen, _dns_sockets(chosen))
+        chosen, reach = _choose(data_dir, routed=False), None
+    return ServiceNetwork(chosen, _dns_sockets(chosen), reach)
 
 
 def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
@@ -114,7 +124,7 @@ def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
     if chosen.cidr != previous:
         file = _file(data_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(msgspec.json.encode(_RangeFile(chosen.cidr)))
+        write_file(file, msgspec.json.encode(_RangeFile(chosen.cidr)))
     return chosen
 
 
@@ -133,7 +143,7 @@ def _dns_sockets(chosen: ServiceRange) -> tuple[socket.socket, socket.socket] | 
     from kubeling.engine.servicenet.dns import dns_sockets
 
     try:
-        return dns_sockets(chosen.dns_address)
+        return dns_sockets(chosen.dns_address, early=chosen.routed)
     except OSError as error:
         log.warning("pods cannot resolve the names of services: %s", error)
         return None

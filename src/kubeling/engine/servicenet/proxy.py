@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 from collections.abc import Sequence
 
 from kubeling.component import Context
 from kubeling.engine.servicenet.forwarder import Backends, TcpForwarder, UdpForwarder
 from kubeling.engine.servicenet.routes import SERVICE_LABEL, Frontend, routes_of
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.objects import Key, Obj, deletion_requested, labels, namespace
+from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, labels, namespace
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
 __all__ = ["ServiceProxy"]
@@ -20,14 +21,24 @@ _Forwarder = TcpForwarder | UdpForwarder
 
 
 class ServiceProxy:
-    """Keeps what is listened on in line with the Services and their endpoints."""
+    """Keeps what is listened on in line with the Services and their endpoints.
 
-    def __init__(self, context: Context, node_addresses: Sequence[str]) -> None:
+    The addresses of the network ``early`` may become this machine's after they are listened on.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        node_addresses: Sequence[str],
+        early: ipaddress.IPv4Network | None = None,
+    ) -> None:
+        self._informers = context.informers
         self._services = context.informers.of(SERVICES)
         self._slices = context.informers.of(ENDPOINT_SLICES)
         self._slices.add_index("service", _service_of)
         self._recorder = context.recorder("service-proxy")
         self._node_addresses = tuple(node_addresses)
+        self._early = early
         self._open: dict[Key, dict[Frontend, _Forwarder]] = {}
 
     @property
@@ -38,6 +49,12 @@ class ServiceProxy:
             self.reconcile,
             watches={ENDPOINT_SLICES: _key_of_slice},
         )
+
+    async def begin(self) -> None:
+        """Listens for all the Services there are."""
+        await self._informers.synced(SERVICES, ENDPOINT_SLICES)
+        for service in self._services.list():
+            await self.reconcile(key_of(service))
 
     async def reconcile(self, key: Key) -> Result | None:
         """Opens, redirects and closes what one Service needs."""
@@ -63,7 +80,7 @@ class ServiceProxy:
             else:
                 present[place] = forwarder
         if not present:
-            del self._open[key]
+            self._open.pop(key, None)
         return Result(_TRY_AGAIN_SECONDS) if refused else None
 
     async def close(self) -> None:
@@ -84,11 +101,14 @@ class ServiceProxy:
             await self._recorder.warning(service, "ProtocolNotSupported", message)
             return None
         try:
-            await forwarder.start(place.host, place.port)
+            await forwarder.start(place.host, place.port, early=self._is_early(place.host))
         except OSError as error:
             await self._recorder.warning(service, "FailedToListen", _explain(place, error))
             return None
         return forwarder
+
+    def _is_early(self, host: str) -> bool:
+        return self._early is not None and ipaddress.ip_address(host) in self._early
 
 
 def _explain(place: Frontend, error: OSError) -> str:
