@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import random
+import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,10 +19,15 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.platform import Platform, started
+from tests.support.processes import processes_of
 
 pytestmark = pytest.mark.e2e
 
 Obj = dict[str, Any]
+
+needs_mounts = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root makes a file system, on Linux"
+)
 
 SEED = 20
 KILLS = 5
@@ -161,19 +168,6 @@ def lines(platform: Platform, kind: str) -> list[str]:
     return (platform.workspace / f"lines-{kind}").read_text().splitlines()
 
 
-def processes_of(data_dir: Path) -> list[str]:
-    """The processes that were started from a data directory, by what /proc says of them."""
-    needle, found = str(data_dir).encode(), []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            said = [(process / part).read_bytes() for part in ("cmdline", "environ", "mountinfo")]
-            if any(needle in part for part in said):
-                found.append(f"{process.name}: {said[0].replace(bytes(1), b' ').decode()}")
-    return found
-
-
 def refusal(platform: Platform, *arguments: str) -> str:
     """The one line of an ``up`` that fails, without the hint."""
     done = platform.kubeling("up", "--detach", *arguments, check=False, timeout=30)
@@ -247,6 +241,14 @@ def test_a_data_directory_has_one_platform(solo: Platform) -> None:
     solo.kubectl("delete", "configmap", "kept")
 
 
+def test_an_api_port_that_was_taken_meanwhile_is_replaced(own: Platform) -> None:
+    own.kubectl("create", "configmap", "kept")
+    own.kill()
+    with socket.create_server(("127.0.0.1", own.endpoints["api_port"])):
+        own.start()
+        assert own.object("configmap", "kept")
+
+
 @pytest.mark.parametrize("what", ["layout", "objects"])
 def test_data_of_a_newer_version_is_refused_and_kept(own: Platform, what: str) -> None:
     own.kubectl("create", "configmap", "kept")
@@ -260,25 +262,49 @@ def test_data_of_a_newer_version_is_refused_and_kept(own: Platform, what: str) -
     assert own.object("configmap", "kept")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a file system that is small")
+@needs_mounts
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk, started(disk / "data", tmp_path) as platform:
         platform.kubectl("create", "configmap", "kept")
         ballast = disk / "ballast"
         fill(ballast)
-        large = tmp_path / "large"
-        large.write_text("x" * 900_000)
-        create = ["create", "configmap", "lost", f"--from-file={large}"]
-        done = platform.run("kubectl", *create, check=False, timeout=30)
-        assert done.returncode == 1
-        assert "is full: free some space" in done.stderr
+        manifest = tmp_path / "large.json"
+        manifest.write_text(json.dumps(large("lost")))
+        for client in (["kubectl", "create"], ["kubeling", "apply"]):
+            done = platform.run(*client, "-f", str(manifest), check=False, timeout=30)
+            assert done.returncode == 1
+            assert "is full: free some space" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+        acknowledged = small_writes_until_refused(platform)
 
         ballast.unlink()
-        platform.kubectl(*create)
+        platform.kubectl("create", "-f", str(manifest))
+        platform.kubectl("apply", "-f", "-", stdin=json.dumps(workflow()))
+        assert platform.until(ended, "workflow", "survivor")["status"]["phase"] == "Succeeded"
         platform.kill()
         platform.start()
-        assert platform.object("configmap", "kept")
-        assert platform.object("configmap", "lost")
+        listed = json.loads(platform.kubectl("get", "configmaps", "-o", "json"))["items"]
+        found = {each["metadata"]["name"] for each in listed} - {"kube-root-ca.crt"}
+        assert found == {"kept", "lost", *acknowledged}
+
+
+@needs_mounts
+@pytest.mark.parametrize("left", [0, 65536])
+def test_a_start_on_a_full_disk_is_one_line(tmp_path: Path, left: int) -> None:
+    with small_disk(tmp_path / "disk") as disk, started(disk / "data", tmp_path) as platform:
+        platform.kubectl("create", "configmap", "kept")
+        ballast = disk / "ballast"
+        fill(ballast)
+        platform.kubeling("down", "--data-dir", str(platform.data_dir))
+        fill(ballast, left)
+        for folder in (platform.data_dir, disk / "new"):
+            message = refusal(platform, "--port", "0", "--data-dir", str(folder))
+            assert message.startswith(f"error: the disk that holds {folder} is full: free some")
+
+        ballast.unlink()
+        with started(disk / "new", tmp_path):
+            platform.start()
+            assert platform.object("configmap", "kept")
 
 
 def test_platforms_live_side_by_side(own: Platform, tmp_path: Path) -> None:
@@ -321,8 +347,29 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], timeout=20, check=True)
 
 
-def fill(ballast: Path) -> None:
-    """Writes a file until nothing more fits on its file system."""
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(65536))
+def fill(ballast: Path, left: int = 0) -> None:
+    """Writes a file until no more than ``left`` bytes fit on its file system."""
+    with ballast.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(file.tell() - left)
+
+
+def large(name: str) -> Obj:
+    """An object that does not fit into the little space a store has left."""
+    metadata = {"name": name, "namespace": "default"}
+    data = {"large": "x" * 900_000}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def small_writes_until_refused(platform: Platform) -> list[str]:
+    """The objects that were acknowledged while there was a little space left."""
+    acknowledged: list[str] = []
+    for number in range(1000):
+        name = f"small-{number}"
+        create = ["kubectl", "create", "configmap", name, f"--from-literal=text={'x' * 50_000}"]
+        if platform.run(*create, check=False).returncode != 0:
+            return acknowledged
+        acknowledged.append(name)
+    raise AssertionError("the disk never filled")

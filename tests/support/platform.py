@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 __all__ = ["Mode", "Platform", "started"]
 
 Mode = Literal["in-process", "separate"]
@@ -125,14 +127,17 @@ class Platform:
         if self.mode == "separate":
             arguments.append("--no-controllers")
         self.kubeling(*arguments, "--data-dir", str(self.data_dir))
-        self.endpoints = json.loads((self.data_dir / "endpoints.json").read_text())
+        self.read_endpoints()
         if self.mode == "separate":
             self._start_controllers()
 
+    def read_endpoints(self) -> None:
+        """Learns where the platform answers now, whoever started it."""
+        self.endpoints = json.loads((self.data_dir / "endpoints.json").read_text())
+
     def kill(self) -> None:
-        """Ends the platform as a crash does: SIGKILL, no clean-up."""
-        with contextlib.suppress(ProcessLookupError):
-            _kill(self.endpoints["pid"])
+        """Ends the platform as a crash does, with its zygote: SIGKILL, no clean-up."""
+        _kill(self.endpoints["pid"], *_zygotes(self.endpoints["pid"]))
         self._stop_controllers(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -172,14 +177,31 @@ def started(data_dir: Path, workspace: Path, mode: Mode = "in-process") -> Itera
         platform.stop()
 
 
-def _kill(pid: int) -> None:
-    """Ends a process that is not a child of ours; its ports and locks are free afterwards."""
-    process = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        select.select([process], [], [], 30)
-    finally:
-        os.close(process)
+def _zygotes(platform: int) -> list[int]:
+    """The helpers that a platform starts its containers through."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(platform).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == "kubeling-zygote":
+                    found.append(child.pid)
+    return found
+
+
+def _kill(*pids: int) -> None:
+    """Ends processes that are not children of ours; their ports and locks are free afterwards."""
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                process = os.pidfd_open(pid)
+                stack.callback(os.close, process)
+                processes.append(process)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        for process in processes:
+            select.select([process], [], [], 30)
 
 
 def _objects(watch: subprocess.Popen[str], deadline: float) -> Iterator[dict[str, Any]]:

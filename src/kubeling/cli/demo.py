@@ -32,7 +32,8 @@ def demo(data_dir: Path | None, as_json: bool, stop: bool) -> int:
     """Run the main job: prepare, tune, train, register, serve, canary, monitor.
 
     On real data, with the manifests and scripts of examples/demo. The platform stays up for you to
-    look at. The exit code is 0 only if the numbers hold.
+    look at; should it end meanwhile, the demo waits until it is started again, and goes on. The
+    exit code is 0 only if the numbers hold.
     """
     from kubeling.cli.demo_run.runner import run_demo
 
@@ -44,7 +45,7 @@ def demo(data_dir: Path | None, as_json: bool, stop: bool) -> int:
     _copy(demo_files(), workspace)
     endpoints = instance.running() or _start(instance, workspace)
     try:
-        return asyncio.run(run_demo(endpoints, workspace, as_json=as_json))
+        return asyncio.run(run_demo(instance, endpoints, workspace, as_json))
     finally:
         if stop:
             remove(instance)

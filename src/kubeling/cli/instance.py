@@ -67,6 +67,7 @@ class Instance:
         self.data_dir = data_dir.expanduser().absolute()
         self.kubeconfig = self.data_dir / "kubeconfig"
         self.log_file = self.data_dir / "kubeling.log"
+        self.config_file = self.data_dir / "config.yaml"
         self._endpoints = self.data_dir / "endpoints.json"
         self._layout = self.data_dir / "layout"
         self._lock = self.data_dir / "lock"
@@ -81,9 +82,7 @@ class Instance:
     def write_endpoints(self, endpoints: Endpoints) -> None:
         """Publishes the addresses, atomically."""
         text = msgspec.json.format(msgspec.json.encode(endpoints), indent=2)
-        temporary = self._endpoints.with_suffix(".tmp")
-        temporary.write_bytes(text + b"\n")
-        temporary.replace(self._endpoints)
+        self._write(self._endpoints, text + b"\n")
 
     def running(self) -> Endpoints | None:
         """The addresses of the platform that holds the directory now, if one does."""
@@ -100,6 +99,15 @@ class Instance:
                 "Start one with: kubeling up --detach",
             )
         return found
+
+    def lives(self, endpoints: Endpoints) -> bool:
+        """Whether the platform that wrote these addresses still runs."""
+        import psutil
+
+        try:
+            return psutil.Process(endpoints.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -133,7 +141,7 @@ class Instance:
         try:
             written = int(self._layout.read_text())
         except FileNotFoundError:
-            self._layout.write_text(f"{LAYOUT}\n")
+            self._write(self._layout, f"{LAYOUT}\n".encode())
             return
         except ValueError:
             raise CliError(f"{self._layout} is damaged: it should hold a number") from None
@@ -143,6 +151,12 @@ class Instance:
                 f"knows {LAYOUT})",
                 "Upgrade with pip install --upgrade kubeling, or choose another --data-dir.",
             )
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Writes a file whole or not at all."""
+        temporary = path.with_name(f"{path.name}.tmp")
+        temporary.write_bytes(content)
+        temporary.replace(path)
 
     def _held(self) -> bool:
         try:

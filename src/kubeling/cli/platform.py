@@ -15,8 +15,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class PlatformOptions:
     host: str
     port: int
     controllers: bool = True
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the engine, by the names of :class:`EngineConfig`'s fields."""
 
 
 class Platform:
@@ -108,6 +110,7 @@ class Platform:
                 controllers += [c for part in components for c in part.controllers(context)]
             start(run_controllers(controllers, context.informers), "controllers")
             await engine.ready.wait()
+            await services.ready.wait()
             self.instance.write_endpoints(endpoints)
             ready(endpoints)
 
@@ -118,6 +121,7 @@ class Platform:
             api_host=API_HOST,
             api_port=API_PORT,
             dns_server=services.dns_address,
+            **self.options.engine,
         )
 
     def _api_server(
@@ -183,6 +187,12 @@ async def _start(server: ApiServer) -> None:
         await server.start()
     except StorageError as error:
         raise CliError(str(error)) from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        # It was free when we looked, and will be replaced if it is not next time.
+        said = f"port {server.config.port} of {server.config.host} was taken during the start"
+        raise CliError(said, "Start again: the API moves to another port.") from None
 
 
 def _free(host: str, port: int) -> int:

@@ -7,8 +7,9 @@ revision, because an idle platform needs neither.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -100,9 +101,26 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with engine.begin() as connection:
+        with _whole(engine) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _whole(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that changes of the schema are part of.
+
+    Python's driver for SQLite begins none for them, so a crash would leave half a schema. The lock
+    makes a second process wait, and find the upgrade done.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+        connection.exec_driver_sql("COMMIT")
 
 
 def _revision(engine: sa.Engine) -> str | None:

@@ -11,39 +11,37 @@ import aiohttp
 import click
 import msgspec
 
-from kubeling.cli.demo_run.session import Session, StageFailed
+from kubeling.cli.demo_run.link import Link, StageFailed
+from kubeling.cli.demo_run.session import Session
 from kubeling.cli.demo_run.stages import STAGES
 from kubeling.cli.demo_run.view import View
 from kubeling.cli.errors import CliError
-from kubeling.cli.instance import Endpoints
-from kubeling.kube.client import Client
-from kubeling.kube.config import load
+from kubeling.cli.instance import Endpoints, Instance
 from kubeling.kube.errors import ApiError
-from kubeling.kube.https import HttpsTransport
 
 __all__ = ["run_demo"]
 
 
-async def run_demo(endpoints: Endpoints, workspace: Path, *, as_json: bool) -> int:
+async def run_demo(instance: Instance, endpoints: Endpoints, workspace: Path, as_json: bool) -> int:
     """Runs the main job; returns the exit code."""
-    client = Client(HttpsTransport(load(endpoints.kubeconfig)), field_manager="kubeling-demo")
+    link = Link(instance, endpoints)
     async with aiohttp.ClientSession() as http:
-        session = Session(endpoints, workspace, client, http)
+        session = Session(link, workspace, http)
         try:
             results, error = await _run(session, View("The main job", quiet=as_json))
         finally:
-            await client.close()
+            await link.close()
     if as_json:
         shown = {
             "ok": error is None,
             "error": str(error) if error else "",
             "stages": results,
             "numbers": session.facts,
-            "dashboard": endpoints.dashboard,
+            "dashboard": session.url,
         }
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         return 0 if error is None else 1
-    _print_table(results, session, endpoints)
+    _print_table(results, session)
     if error is not None:
         raise error
     return 0
@@ -55,6 +53,7 @@ async def _run(session: Session, view: View) -> tuple[list[dict[str, Any]], CliE
         for stage in STAGES:
             view.update(stage.name, "running")
             session.say = partial(view.update, stage.name, "running")
+            session.link.waiting = partial(view.update, stage.name, "interrupted")
             began = time.monotonic()
             error: CliError | None = None
             try:
@@ -77,7 +76,7 @@ def _result(name: str, ok: bool, seconds: float, line: str) -> dict[str, Any]:
     return {"stage": name, "ok": ok, "seconds": seconds, "result": line}
 
 
-def _print_table(results: list[dict[str, Any]], session: Session, endpoints: Endpoints) -> None:
+def _print_table(results: list[dict[str, Any]], session: Session) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -90,7 +89,6 @@ def _print_table(results: list[dict[str, Any]], session: Session, endpoints: End
         style = "" if row["ok"] else "red"
         table.add_row(row["stage"], f"{row['seconds']:.1f} s", row["result"], style=style)
     console.print(table)
-    base = endpoints.dashboard
     for title, path in (
         ("dashboard", "/"),
         ("pipeline run", f"/pipelines/runs/{session.facts.get('run_id', '')}"),
@@ -101,6 +99,6 @@ def _print_table(results: list[dict[str, Any]], session: Session, endpoints: End
         ),
         ("registry", "/registry"),
     ):
-        console.print(f"  {title:<13} {base}{path}", soft_wrap=True)
-    data_dir = Path(endpoints.kubeconfig).parent
+        console.print(f"  {title:<13} {session.url}{path}", soft_wrap=True)
+    data_dir = session.link.instance.data_dir
     console.print(f"Stop it with: kubeling down --data-dir {data_dir}", soft_wrap=True)

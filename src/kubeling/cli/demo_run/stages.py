@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import datetime as dt
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from kubeling.cli.demo_run.session import NAMESPACE, Session, StageFailed
-from kubeling.kube.objects import Obj, is_condition_true
-from kubeling.kube.resources import JOBS
+from kubeling.cli.demo_run.link import StageFailed
+from kubeling.cli.demo_run.session import NAMESPACE, Session, check
+from kubeling.kube.objects import Obj, is_condition_true, uid
+from kubeling.kube.resources import JOBS, Resource
 
 __all__ = ["STAGES", "Stage"]
 
+RUNS: Final = Resource("pipelines.kubeflow.org", "v2beta1", "Run", "runs")
+PIPELINE: Final = "prepare-breast-cancer"
 MODEL: Final = "breast-cancer"
 MIN_ACCURACY: Final = 0.9
 CANARY_PERCENT: Final = 10
@@ -34,43 +38,58 @@ class Stage(NamedTuple):
 
 async def prepare(session: Session) -> str:
     """Uploads the pipeline as kfp does, runs it, waits."""
-    run_id = await _start_pipeline(session)
-    while True:
-        run = await session.get(f"/apis/v2beta1/runs/{run_id}")
-        state = run.get("state", "PENDING")
-        tasks = (run.get("run_details") or {}).get("task_details") or []
-        session.say(f"{state.lower()}, {len(tasks)} tasks")
-        if state in ("SUCCEEDED", "FAILED", "CANCELED"):
-            break
-        await asyncio.sleep(0.2)
-    if state != "SUCCEEDED":
-        raise StageFailed(f"the pipeline ended {state}: {(run.get('error') or {}).get('message')}")
-    session.facts["run_id"] = run_id
+    run = await _start_pipeline(session)
+    name = run["metadata"]["name"]
+
+    def ended(obj: Obj | None) -> bool:
+        status = (obj or {}).get("status") or {}
+        session.say(f"{status.get('state', 'PENDING').lower()}, {status.get('tasks', 'no')} tasks")
+        return obj is None or status.get("state") in ("SUCCEEDED", "FAILED", "CANCELED")
+
+    done = await session.until(RUNS, name, ended, 300)
+    status = (done or {}).get("status") or {}
+    if status.get("state") != "SUCCEEDED":
+        said = f"the pipeline ended {status.get('state', 'DELETED')}: {status.get('message', '')}"
+        raise StageFailed(said, f"kubeling why runs/{name}")
+    session.facts["run_id"] = uid(run)
     counts = {part: len(_rows(session, part)) for part in ("train", "validation", "holdout")}
     return ", ".join(f"{count} {part}" for part, count in counts.items()) + " rows"
 
 
-async def _start_pipeline(session: Session) -> str:
-    listed = await session.get("/apis/v2beta1/pipelines", page_size="200")
-    wanted = "prepare-breast-cancer"
-    known = [p for p in listed.get("pipelines") or () if p["display_name"] == wanted]
-    if known:
-        pipeline_id = known[0]["pipeline_id"]
-    else:
-        form = aiohttp.FormData()
-        content = (session.workspace / "pipeline.yaml").read_bytes()
-        form.add_field("uploadfile", content, filename="pipeline.yaml")
-        upload = f"{session.url}/apis/v2beta1/pipelines/upload"
-        async with session.http.post(upload, params={"name": wanted}, data=form) as answer:
-            if answer.status >= 400:
-                raise StageFailed(f"upload: {answer.status} {await answer.text()}")
-            pipeline_id = (await answer.json())["pipeline_id"]
+async def _start_pipeline(session: Session) -> Obj:
+    """A new run, made once: a run's name, like those kfp gives, tells it from all others."""
+    pipeline_id = await session.link.lasting(lambda: _pipeline(session))
+    title = f"{PIPELINE} {dt.datetime.now(dt.UTC):%Y-%m-%d %H-%M-%S-%f}"
     body = {
-        "display_name": "prepare data",
+        "display_name": title,
         "pipeline_version_reference": {"pipeline_id": pipeline_id},
         "runtime_config": {"parameters": {"folder": "data"}},
     }
-    return str((await session.post("/apis/v2beta1/runs", body))["run_id"])
+
+    async def start() -> Obj:
+        while True:
+            runs = await session.client.list(RUNS, NAMESPACE)
+            for run in runs.items:
+                if run["spec"].get("displayName") == title:
+                    return run
+            await session.post("/apis/v2beta1/runs", body)
+
+    return await session.link.lasting(start)
+
+
+async def _pipeline(session: Session) -> str:
+    """The id of the uploaded pipeline."""
+    listed = await session.get("/apis/v2beta1/pipelines", page_size="200")
+    known = [p for p in listed.get("pipelines") or () if p["display_name"] == PIPELINE]
+    if known:
+        return str(known[0]["pipeline_id"])
+    form = aiohttp.FormData()
+    content = (session.workspace / "pipeline.yaml").read_bytes()
+    form.add_field("uploadfile", content, filename="pipeline.yaml")
+    upload = f"{session.url}/apis/v2beta1/pipelines/upload"
+    async with session.http.post(upload, params={"name": PIPELINE}, data=form) as answer:
+        await check(answer)
+        return str((await answer.json())["pipeline_id"])
 
 
 async def tune(session: Session) -> str:
@@ -199,8 +218,7 @@ async def monitor(session: Session) -> str:
 async def _apply(session: Session, file: str) -> None:
     """Applies the service and waits until all its traffic goes to ready revisions."""
     isvc = session.manifest(file)
-    resource = await session.resource(isvc)
-    await session.client.apply(resource, isvc)
+    resource = await session.apply(isvc)
     wanted = isvc["spec"]["predictor"].get("canaryTrafficPercent")
 
     def ready(obj: Obj | None) -> bool:
@@ -220,18 +238,19 @@ async def _predict(session: Session, rows: list[list[float]]) -> list[tuple[floa
     gate = asyncio.Semaphore(8)
     done = 0
 
+    async def ask(row: list[float]) -> tuple[float, str]:
+        async with session.http.post(session.url + _PREDICT, json={"instances": [row]}) as answer:
+            await check(answer)
+            body: Any = await answer.json(content_type=None)
+            return float(body["predictions"][0]), answer.headers.get("x-kubeling-revision", "")
+
     async def one(row: list[float]) -> tuple[float, str]:
         nonlocal done
-        async with (
-            gate,
-            session.http.post(session.url + _PREDICT, json={"instances": [row]}) as answer,
-        ):
-            body: Any = await answer.json(content_type=None)
-            if answer.status != 200:
-                raise StageFailed(f"a prediction was refused: {answer.status} {body}")
-            done += 1
-            session.say(f"{done} of {len(rows)} requests")
-            return float(body["predictions"][0]), answer.headers.get("x-kubeling-revision", "")
+        async with gate:
+            found = await session.link.lasting(lambda: ask(row))
+        done += 1
+        session.say(f"{done} of {len(rows)} requests")
+        return found
 
     return list(await asyncio.gather(*(one(row) for row in rows)))
 

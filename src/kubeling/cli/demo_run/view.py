@@ -14,11 +14,12 @@ from kubeling.cli.demo_run.stages import STAGES
 
 __all__ = ["View"]
 
-State = Literal["waiting", "running", "done", "failed"]
+State = Literal["waiting", "running", "interrupted", "done", "failed"]
 
 _MARKS: dict[State, tuple[str, str]] = {
     "waiting": ("·", "dim"),
     "running": ("●", "cyan"),
+    "interrupted": ("…", "yellow"),
     "done": ("✓", "green"),
     "failed": ("✗", "red"),
 }
