@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 
 from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.apiserver.fieldsets import (
+    FieldSet,
+    Path,
     decode_fields,
-    differences,
     encode_fields,
     field_set,
     owns,
-    stated_fields,
     value_at,
 )
-from kubeling.apiserver.schema import compile_schema
+from kubeling.apiserver.fieldtrees import (
+    changed_fields,
+    element_of,
+    stated_fields,
+    with_fields,
+    without_fields,
+)
+from kubeling.apiserver.schema import Schema, compile_schema
 
 SCHEMA = compile_schema(
     {
@@ -82,12 +89,36 @@ def thing(spec: Any, version: str = "1") -> dict[str, Any]:
     return {"apiVersion": "x/v1", "kind": "Thing", "metadata": metadata, "spec": spec}
 
 
+def spelled_out(obj: dict[str, Any]) -> FieldSet:
+    """The plain way: every path of an object, one by one."""
+    found: set[Path] = set()
+
+    def walk(value: Any, schema: Schema | None, path: Path) -> None:
+        if isinstance(value, dict) and value and not (schema and schema.atomic):
+            for name, inner in value.items():
+                walk(inner, schema.child(name) if schema else None, (*path, f"f:{name}"))
+        elif isinstance(value, list) and value and schema and schema.list_type != "atomic":
+            for item in value:
+                here = (*path, str(element_of(item, schema)))
+                found.add(here)
+                if isinstance(item, dict):
+                    for name, inner in item.items():
+                        below = schema.items.child(name) if schema.items else None
+                        walk(inner, below, (*here, f"f:{name}"))
+        else:
+            found.add(path)
+
+    for name in ("metadata", "spec"):
+        walk(obj[name], SCHEMA.child(name), (f"f:{name}",))
+    return frozenset(found - {("f:metadata", f"f:{name}") for name in ("name", "resourceVersion")})
+
+
 @given(SPECS)
 def test_fields_are_spelled_the_same_both_ways(spec: Any) -> None:
     obj = thing(spec)
     paths = field_set(obj, SCHEMA)
+    assert paths == spelled_out(obj)
     assert stated_fields(obj, SCHEMA) == encode_fields(paths)
-    assert decode_fields(encode_fields(paths)) == paths
     assert all(owns(encode_fields(paths), path) for path in paths)
 
 
@@ -98,4 +129,14 @@ def test_differences_are_those_of_the_whole_sets(before: Any, after: Any) -> Non
     changed = {
         p for p in has if p not in had or value_at(old, p, SCHEMA) != value_at(new, p, SCHEMA)
     }
-    assert differences(old, new, SCHEMA) == (changed, had - has)
+    found = changed_fields(old, new, SCHEMA)
+    assert [decode_fields(tree) for tree in found] == [changed, had - has]
+
+
+@given(SPECS, SPECS)
+def test_fields_are_added_and_taken_away_as_sets_are(some: Any, others: Any) -> None:
+    these, those = field_set(thing(some), SCHEMA), field_set(thing(others, "2"), SCHEMA)
+    fields, more = encode_fields(these), encode_fields(those)
+    assert with_fields(fields, more) == encode_fields(these | those)
+    assert without_fields(fields, more) == encode_fields(these - those)
+    assert (fields, more) == (encode_fields(these), encode_fields(those))

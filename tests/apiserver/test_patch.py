@@ -110,7 +110,7 @@ class TestStrategicMergePatch:
         after = self.patched({"spec": {"containers": [{"name": "one", "env": env}]}})
         one, two = after["spec"]["containers"]
         assert one["image"] == "x"
-        assert [e["name"] for e in one["env"]] == ["A", "B"]
+        assert [e["name"] for e in one["env"]] == ["B", "A"], "new items come first, as upstream"
         assert two == {"name": "two", "image": "y"}
 
     def test_an_item_can_be_deleted_by_its_key(self) -> None:
@@ -133,7 +133,7 @@ class TestStrategicMergePatch:
         after = self.patched(
             {"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}}
         )
-        assert after["metadata"]["finalizers"] == ["b", "c"]
+        assert after["metadata"]["finalizers"] == ["c", "b"]
 
     def test_the_order_of_items_can_be_set(self) -> None:
         order = [{"name": "two"}, {"name": "one"}]
@@ -196,7 +196,8 @@ class TestStrategicMergeOfAnything:
         said = {c["name"]: c for c in patch["containers"]}
         was = {c["name"]: c for c in live["containers"]}
         assert merged == {n: {**was.get(n, {}), **said.get(n, {})} for n in was.keys() | said}
-        assert list(merged)[: len(was)] == list(was)
+        assert [n for n in merged if n in said] == list(said)
+        assert [n for n in merged if n not in said] == [n for n in was if n not in said]
         for key in ("priority", "tolerations"):
             assert spec.get(key) == patch.get(key, live.get(key))
 

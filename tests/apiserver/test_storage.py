@@ -29,9 +29,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "objects.db"
 
 
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
-    store = Store.open(path, history_limit=10)
+@pytest.fixture(params=[False, True], ids=["quick", "safe from power loss"])
+async def store(path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    store = Store.open(path, power_loss_safe=request.param, history_limit=10)
     store.start()
     yield store
     await store.close()
@@ -75,6 +75,38 @@ async def test_several_writes_happen_together(store: Store) -> None:
     assert first is not None
     assert second is not None
     assert second.version == first.version + 1
+
+
+async def test_the_log_beside_the_file_stays_small(store: Store, path: Path) -> None:
+    for index in range(15):
+        await put(store, f"a{index}", x="x" * 1_000_000)
+    assert path.with_name("objects.db-wal").stat().st_size < 10_000_000
+    await store.close()
+    again = Store.open(path)
+    assert again.count("/configmaps") == 15
+    again.start()
+    await again.close()
+
+
+async def test_writes_small_and_large_happen_in_the_order_they_were_asked_for(
+    store: Store,
+) -> None:
+    watcher = store.watch("/configmaps", store.version)
+    sizes = [10, 3_000_000, 10, 10, 3_000_000, 10]
+    await asyncio.gather(*(put(store, f"a{i}", x="x" * size) for i, size in enumerate(sizes)))
+    events = [await watcher.next(1.0) for _ in sizes]
+    assert [event.record.key.name for event in events if event] == [f"a{i}" for i in range(6)]
+
+
+async def test_closing_waits_for_what_is_under_way(store: Store, path: Path) -> None:
+    writing = [asyncio.create_task(put(store, f"a{i}", x="x" * 200_000)) for i in range(8)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*writing)
+    again = Store.open(path)
+    assert again.count("/configmaps") == 8
+    again.start()
+    await again.close()
 
 
 async def test_writers_of_one_object_take_turns(store: Store) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 from kubeling.apiserver.completion import check_limits, complete_claim, complete_pod
+from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.options import WriteOptions
+from kubeling.apiserver.policies.enforcement import Policies
 from kubeling.apiserver.quota import QuotaKeeper
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.webhooks.attributes import Operation, of_deletion, of_write
+from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks, Hooks
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError, Forbidden, NotFound
 from kubeling.kube.objects import Obj, deletion_requested
@@ -30,14 +35,22 @@ class AdmissionChain:
     """Everything that has a say in a write, in order.
 
     ``rooms`` hold per resource what a component defaults and validates; ``checks`` are the
-    server's own rules that need to see other objects or the user (role escalation).
+    server's own rules that need to see other objects or the user (role escalation). Of
+    ``webhooks``, mutating ones come after all defaults, validating ones last but for the quota.
     """
 
     def __init__(
-        self, store: Store, rooms: Mapping[Resource, Admission], checks: tuple[Check, ...] = ()
+        self,
+        store: Store,
+        rooms: Mapping[Resource, Admission],
+        webhooks: AdmissionWebhooks,
+        checks: tuple[Check, ...] = (),
+        policies: Policies | None = None,
     ) -> None:
         self._store = store
         self._checks = checks
+        self._policies = policies
+        self._webhooks = webhooks
         self._quota = QuotaKeeper(store)
         self._rooms: dict[tuple[str, str, str], list[Admission]] = {}
         for resource, admission in rooms.items():
@@ -72,6 +85,29 @@ class AdmissionChain:
         for check in self._checks:
             check(served, new, old, options)
 
+    def hooks(self, served: Served, operation: Operation, subresource: str = "") -> Hooks | None:
+        """The users' mutating policies and webhooks for such requests; almost always none."""
+        if subresource == "binding":
+            # It is reviewed as what it is, not as the change of a pod that it comes to.
+            return None
+        first = None
+        if self._policies is not None and self._policies.mutates(served):
+            first = self._policies.mutate
+        return self._webhooks.hooks(served, operation, subresource, first)
+
+    def enforce(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        """The users' policies on what would be stored; raises what they deny."""
+        if options.internal:
+            return
+        if self._policies is not None and self._policies.validates(served):
+            before = None if old is None else served.present(old)
+            self._policies.check(of_write(served, served.present(new), before, options))
+
+    def enforce_delete(self, served: Served, obj: Obj, options: DeleteOptions) -> None:
+        """The users' policies on what would be gone; raises what they deny."""
+        if self._policies is not None and options.user and self._policies.validates(served):
+            self._policies.check(of_deletion(served, served.present(obj), options))
+
     def check_namespace(self, served: Served, obj: Obj) -> None:
         """New objects need a namespace that exists and stays."""
         resource, namespace = served.resource, obj["metadata"]["namespace"]
@@ -101,16 +137,14 @@ class AdmissionChain:
             name = obj["metadata"]["name"]
             raise Forbidden.of("", "namespaces", name, "this namespace may not be deleted")
 
-    @contextlib.contextmanager
     def quota(
         self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Holds what the write will use until it is committed; raises where that is too much."""
-        if options.subresource == "status" or not served.resource.namespaced:
-            yield
-            return
-        with self._quota.reserve(served.storage, new, old):
-            yield
+        namespace = new["metadata"].get("namespace", "")
+        if options.subresource == "status" or not self._quota.limits(namespace):
+            return contextlib.nullcontext()
+        return self._quota.reserve(served.storage, new, old)
 
 
 def _address(resource: Resource) -> tuple[str, str, str]:

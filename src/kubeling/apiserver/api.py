@@ -7,6 +7,7 @@ refuses in the same words.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from kubeling.apiserver.catalog import Catalog
@@ -31,10 +32,13 @@ from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import Forbidden, MethodNotAllowed, NotFound
 
-__all__ = ["Api", "PlainHandler", "SubresourceHandler"]
+__all__ = ["Api", "PlainHandler", "Review", "SubresourceHandler"]
 
 SubresourceHandler = Callable[[Served, Target, ApiRequest], Awaitable[Answer]]
 """Answers a request about a subresource (or a review) that is not an object of its own."""
+
+Review = Callable[[Served, Target, ApiRequest], Awaitable[None]]
+"""Raises where such a request is not admitted."""
 
 PlainHandler = Callable[[ApiRequest], Answer]
 """Answers a request that is not about resources: discovery, versions, health."""
@@ -47,13 +51,15 @@ _VERBS: Final = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+_ACTING: Final = frozenset({"exec", "attach", "portforward"})
+"""Subresources that do more than read, although a websocket can only be asked for with GET."""
 
 
 class Api:
     """Everything the server answers.
 
     ``handlers`` are keyed by ``(group/plural, subresource)``; an empty subresource is a kind that
-    is only ever asked (reviews).
+    is only ever asked (reviews). ``review`` is asked before any of them.
     """
 
     def __init__(
@@ -63,8 +69,10 @@ class Api:
         authorizer: Authorizer,
         plain: PlainHandler,
         handlers: Mapping[tuple[str, str], SubresourceHandler],
+        review: Review,
         clock: Clock,
     ) -> None:
+        self._review = review
         self._clock = clock
         self._catalog = catalog
         self._verbs = verbs
@@ -82,18 +90,18 @@ class Api:
         if served is None or not _fits(served, target):
             raise _unknown()
         verb = _verb(request, target)
-        self._require(
-            request.user,
-            Attributes(
-                verb,
-                target.group,
-                target.plural,
-                target.subresource,
-                _namespace(served, target),
-                target.name,
-                version=target.version,
-            ),
+        wanted = Attributes(
+            verb,
+            target.group,
+            target.plural,
+            target.subresource,
+            _namespace(served, target),
+            target.name,
+            version=target.version,
         )
+        self._require(request.user, wanted)
+        if verb == "get" and target.subresource in _ACTING:
+            self._require(request.user, replace(wanted, verb="create"))
         handler = self._handlers.get((served.storage, target.subresource))
         if not _supports(served, target, verb):
             raise MethodNotAllowed(
@@ -101,10 +109,11 @@ class Api:
                 f"{target.plural}"
             )
         if handler is not None:
+            await self._review(served, target, request)
             return await handler(served, target, request)
-        wanted = negotiate(request.accept)
+        representation = negotiate(request.accept)
         answer = await self._verbs.handle(verb, served, target, request)
-        return self._represented(answer, served, wanted, request)
+        return self._represented(answer, served, representation, request)
 
     def _represented(
         self, answer: Answer, served: Served, wanted: Representation, request: ApiRequest

@@ -15,14 +15,18 @@ from kubeling.apiserver.fieldsets import (
     FieldSet,
     Path,
     decode_fields,
-    differences,
-    element_of,
+    encode_fields,
     field_set,
     find_item,
     is_key,
-    owns,
-    stated_fields,
     value_at,
+)
+from kubeling.apiserver.fieldtrees import (
+    changed_fields,
+    element_of,
+    stated_fields,
+    with_fields,
+    without_fields,
 )
 from kubeling.apiserver.managers import (
     Applied,
@@ -39,7 +43,7 @@ from kubeling.apiserver.managers import (
 from kubeling.apiserver.schema import Schema
 from kubeling.kube.objects import Obj, deep_copy
 
-__all__ = ["Applied", "apply", "record_update"]
+__all__ = ["Applied", "apply", "merge_applied", "record_update"]
 
 
 def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) -> Obj:
@@ -51,7 +55,7 @@ def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) ->
     applied.get("metadata", {}).pop("managedFields", None)
     wanted = field_set(applied, schema)
     if live is None:
-        applied["metadata"]["managedFields"] = [entry_of(by, "Apply", wanted, None)]
+        applied["metadata"]["managedFields"] = [new_entry(by, "Apply", encode_fields(wanted))]
         return applied
     entries = adopted(live, schema, by)
     mine = next((entry for entry in entries if is_entry(entry, by, "Apply")), None)
@@ -66,8 +70,8 @@ def apply(live: Obj | None, applied: Obj, schema: Schema | None, by: Applied) ->
     disputed = contested(changed, others)
     if disputed and not by.force:
         raise conflict(disputed)
-    others = stripped(others, {path for _, path in disputed})
-    fresh = entry_of(by, "Apply", wanted, mine)
+    others = stripped(others, encode_fields(path for _, path in disputed))
+    fresh = entry_of(by, "Apply", encode_fields(wanted), mine)
     merged["metadata"] = {**merged["metadata"], "managedFields": ordered([fresh, *others])}
     return merged
 
@@ -85,15 +89,13 @@ def record_update(old: Obj | None, new: Obj, schema: Schema | None, by: Applied)
     if not entries:
         metadata.pop("managedFields", None)
         return
-    changed, gone = differences(old, new, schema)
+    changed, gone = changed_fields(old, new, schema)
     mine = next((entry for entry in entries if is_entry(entry, by, "Update")), None)
-    rest = stripped([entry for entry in entries if entry is not mine], changed | gone)
-    if mine is not None and not gone and all(owns(mine["fieldsV1"], path) for path in changed):
-        rest.append(mine)
-    else:
-        owned = (decode_fields(mine["fieldsV1"]) if mine else frozenset()) | changed
-        if left := owned - gone:
-            rest.append(entry_of(by, "Update", left, mine))
+    others = [entry for entry in entries if entry is not mine]
+    rest = stripped(stripped(others, changed), gone)
+    owned = without_fields(mine["fieldsV1"], gone) if mine else {}
+    if fields := with_fields(owned, changed):
+        rest.append(entry_of(by, "Update", fields, mine))
     if rest:
         metadata["managedFields"] = ordered(rest)
     else:
@@ -108,6 +110,11 @@ def _unowned(paths: FieldSet, wanted: FieldSet, others: list[Obj]) -> set[Path]:
 
 
 # Merging and removing
+
+
+def merge_applied(live: Obj, applied: Obj, schema: Schema | None) -> Obj:
+    """What applying does to the fields, where nobody's ownership is asked; shares parts."""
+    return cast(Obj, _merge(live, applied, schema))
 
 
 def _merge(live: Any, applied: Any, schema: Schema | None) -> Any:

@@ -31,7 +31,6 @@ _CONVERTED: Final[Mapping[str, tuple[Resource, Convert, Convert]]] = {
 }
 """Group versions whose objects are stored in another, and the way there and back."""
 _NOT_SERVED: Final = {
-    "/pods": frozenset({"attach", "portforward"}),
     "/nodes": frozenset({"proxy"}),
 }
 """What the embedded node has no use for, so that discovery promises only what works."""

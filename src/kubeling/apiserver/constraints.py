@@ -1,7 +1,8 @@
 """What a schema node demands of a value of the right type: bounds, patterns, formats, uniqueness.
 
 Each function looks at one node and one value, not below it. The wording is that of Kubernetes'
-validation, which took it from go-openapi.
+validation, which took it from go-openapi. What only tells whether there is anything to say comes
+as predicates, made once for a node, because almost every value is as it should be.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 
 __all__ = [
-    "LIMITS",
+    "Predicate",
     "limit_errors",
+    "list_bounds",
     "list_errors",
+    "object_bounds",
     "object_errors",
     "quantity_error",
+    "value_limits",
 ]
 
-LIMITS: Final = frozenset(
+_LIMITS: Final = frozenset(
     {"enum", "minLength", "maxLength", "pattern", "minimum", "maximum", "multipleOf", "format"}
 )
 """The keywords that limit a scalar."""
@@ -38,6 +42,35 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _SIZES: Final = {"int32": 2**31, "int64": 2**63}
 
 Errors = Iterator[FieldError]
+Predicate = Callable[[Any], bool]
+"""Whether a value of the right type is as it should be."""
+
+
+def value_limits(node: Obj) -> Predicate | None:
+    """What limits a node's scalars; ``None`` where nothing does."""
+    limits = _LIMITS & node.keys()
+    if limits != {"format"}:
+        return (lambda value: not any(limit_errors(node, value, ""))) if limits else None
+    if (size := _SIZES.get(node["format"])) is not None:
+        return lambda value: type(value) is not int or -size <= value < size
+    if (fits := _FORMATS.get(node["format"])) is not None:
+        return lambda value: not isinstance(value, str) or _accepts(fits, value)
+    return None
+
+
+def object_bounds(node: Obj) -> Predicate | None:
+    """What a node demands of an object as a whole; ``None`` where that is nothing."""
+    if "minProperties" in node or "maxProperties" in node:
+        return lambda value: not any(object_errors(node, value, ""))
+    required = frozenset(node.get("required") or ())
+    return (lambda value: required <= value.keys()) if required else None
+
+
+def list_bounds(node: Obj) -> Predicate | None:
+    """What a node demands of a list as a whole; ``None`` where that is nothing."""
+    if "minItems" in node or "maxItems" in node or _refuses_duplicates(node):
+        return lambda value: not any(list_errors(node, value, ""))
+    return None
 
 
 def limit_errors(node: Obj, value: Any, path: str) -> Errors:
@@ -115,11 +148,18 @@ def list_errors(node: Obj, value: list[Any], path: str) -> Errors:
     yield from _duplicates(node, value, path)
 
 
-def _duplicates(node: Obj, value: list[Any], path: str) -> Errors:
-    kind = node.get("x-kubernetes-list-type")
+def _refuses_duplicates(node: Obj) -> bool:
     # Built-in kinds say by themselves which duplicates they refuse.
-    if kind not in ("set", "map") or "x-kubernetes-patch-strategy" in node:
+    return (
+        node.get("x-kubernetes-list-type") in ("set", "map")
+        and "x-kubernetes-patch-strategy" not in node
+    )
+
+
+def _duplicates(node: Obj, value: list[Any], path: str) -> Errors:
+    if not _refuses_duplicates(node):
         return
+    kind = node["x-kubernetes-list-type"]
     keys = node.get("x-kubernetes-list-map-keys") or ()
     seen: list[Any] = []
     for index, item in enumerate(value):

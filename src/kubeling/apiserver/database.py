@@ -6,14 +6,15 @@ moments before a power cut go (never the file's integrity); ``FULL`` waits for t
 commit. The default is NORMAL: a pod's start is a chain of commits, and a laptop's disk takes
 milliseconds for each.
 
-The connection is used by one thread at a time: the opener loads, then the writer commits.
+The connection is used by one thread at a time. Folding the log into the file waits for the disk, so
+it never happens within a commit: the owner calls :meth:`Database.checkpoint` when it is due.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+_PAGE: Final = 4096
+_CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+"""How much is logged, roughly, before the log is folded into the file."""
 
 _SCHEMA: Final = """
 CREATE TABLE objects (
@@ -37,7 +41,7 @@ CREATE TABLE objects (
     version   INTEGER NOT NULL,
     value     BLOB    NOT NULL,
     PRIMARY KEY (resource, namespace, name)
-) WITHOUT ROWID;
+);
 CREATE TABLE counter (version INTEGER NOT NULL);
 INSERT INTO counter VALUES (1);
 """
@@ -80,6 +84,9 @@ class Database:
 
     def __init__(self, path: Path, *, power_loss_safe: bool = False) -> None:
         self.path = path
+        self.waits_for_disk = power_loss_safe
+        """Whether a commit waits for the disk itself."""
+        self._logged = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._connection = sqlite3.connect(
@@ -106,8 +113,13 @@ class Database:
         (version,) = self._connection.execute("SELECT version FROM counter").fetchone()
         return int(version)
 
-    def commit(self, rows: Iterable[Row], version: int) -> None:
-        """Makes all changes in one transaction, or none."""
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether enough was logged to be folded into the file."""
+        return self._logged >= _CHECKPOINT_BYTES
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Makes all changes in one transaction, or none; ``rows`` are in order of version."""
         execute = self._connection.execute
         try:
             execute("BEGIN IMMEDIATE")
@@ -116,13 +128,22 @@ class Database:
                     execute(_DELETE, row[:3])
                 else:
                     execute(_PUT, row)
-            execute("UPDATE counter SET version = ?", (version,))
+            execute("UPDATE counter SET version = ?", (rows[-1].version,))
             execute("COMMIT")
         except sqlite3.Error as error:
             # A disk that fails may fail this as well; what went wrong first is what counts.
             with contextlib.suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     execute("ROLLBACK")
+            raise self._translated(error) from error
+        self._logged += sum(_PAGE + len(row.value or b"") for row in rows)
+
+    def checkpoint(self) -> None:
+        """Folds the write-ahead log into the file, which waits for the disk."""
+        self._logged = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
             raise self._translated(error) from error
 
     def close(self) -> None:
@@ -134,7 +155,8 @@ class Database:
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {synchronous}")
-        execute("PRAGMA journal_size_limit = 4194304")
+        execute("PRAGMA wal_autocheckpoint = 0")
+        execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
         execute("PRAGMA cache_size = -2048")
         execute("BEGIN IMMEDIATE")
         (found,) = execute("PRAGMA user_version").fetchone()

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 from kubeling.apiserver.jsonpath import compile_path
+from kubeling.apiserver.schemarules import states_rules
 from kubeling.apiserver.served import ALL_VERBS, Scale, Served, Shape
 from kubeling.apiserver.strategy import CustomStrategy, GenerationStrategy
+from kubeling.apiserver.validation.rules import choice
+from kubeling.apiserver.validation.webhooks import client_config_errors, review_version_errors
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deep_copy, set_condition
 from kubeling.kube.resources import Resource
@@ -44,6 +47,8 @@ class DefinitionStrategy(GenerationStrategy):
             return errors
         errors += _name_errors(new, spec, names)
         errors += _version_errors(spec["versions"])
+        errors += _rule_errors(spec["versions"], (old or {}).get("spec", {}).get("versions") or ())
+        errors += _conversion_errors(spec.get("conversion") or {})
         if old is not None:
             errors += _changes(spec, old["spec"])
         return errors
@@ -86,6 +91,37 @@ def _version_errors(versions: list[Obj]) -> Iterable[FieldError]:
             except ValueError as error:
                 where = f"{path}.additionalPrinterColumns[{place}].jsonPath"
                 yield FieldError(where, "Invalid value", str(error), column["jsonPath"])
+
+
+def _rule_errors(versions: list[Obj], before: Iterable[Obj]) -> Iterable[FieldError]:
+    """Rules that cannot be compiled; schemas that stay as they are stay accepted."""
+    known = [version.get("schema") for version in before]
+    for index, version in enumerate(versions):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        if version.get("schema") in known or not states_rules(schema):
+            continue
+        from kubeling.apiserver.schemarules.tree import definition_errors
+
+        path = f"spec.versions[{index}].schema.openAPIV3Schema"
+        yield from definition_errors(schema, path)
+
+
+def _conversion_errors(conversion: Obj) -> Iterable[FieldError]:
+    path, webhook = "spec.conversion", conversion.get("webhook")
+    yield from choice(conversion, path, "strategy", ("None", "Webhook"))
+    if conversion.get("strategy") != "Webhook":
+        if webhook is not None:
+            message = 'should not be set when strategy is not set to "Webhook"'
+            yield FieldError(f"{path}.webhook", "Forbidden", message)
+        return
+    config = (webhook or {}).get("clientConfig")
+    if config is None:
+        message = 'required when strategy is set to "Webhook"'
+        yield FieldError(f"{path}.webhook.clientConfig", "Required value", message)
+        return
+    versions = (webhook or {}).get("conversionReviewVersions") or []
+    yield from review_version_errors(versions, f"{path}.webhook.conversionReviewVersions")
+    yield from client_config_errors(config, f"{path}.webhook.clientConfig")
 
 
 def _changes(spec: Obj, before: Obj) -> Iterable[FieldError]:
@@ -133,6 +169,7 @@ def _served(definition: Obj, version: Obj, stored: Resource, shape: Shape) -> Se
         selectable_fields=tuple(
             field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or ()
         ),
+        by_webhook=(definition["spec"].get("conversion") or {}).get("strategy") == "Webhook",
         definition=definition,
     )
 

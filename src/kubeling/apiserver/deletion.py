@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
+from kubeling.apiserver.user import User
 from kubeling.kube.errors import BadRequest, Conflict, FieldError, Invalid
 from kubeling.kube.objects import Obj, format_time, name, uid
 from kubeling.kube.resources import Resource
@@ -34,9 +35,13 @@ class DeleteOptions:
     uid: str = ""
     resource_version: str = ""
     dry_run: bool = False
+    user: User | None = None
+    """Who asks; nobody where the server tidies up, which is its own business."""
+    warnings: list[str] = field(default_factory=list)
+    """What the client is told besides the answer."""
 
     @classmethod
-    def parse(cls, body: Any, query: Mapping[str, str]) -> DeleteOptions:
+    def parse(cls, body: Any, query: Mapping[str, str], user: User | None = None) -> DeleteOptions:
         """Reads a ``DeleteOptions`` object, else the query parameters of the same names."""
         given: Mapping[str, Any] = body if isinstance(body, dict) else {}
         grace = given.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
@@ -60,6 +65,7 @@ class DeleteOptions:
             preconditions.get("uid") or "",
             preconditions.get("resourceVersion") or "",
             bool(dry_run),
+            user,
         )
 
     def check(self, resource: Resource, obj: Obj) -> None:

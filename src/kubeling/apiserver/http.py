@@ -131,9 +131,11 @@ def _passes_through(request: web.BaseRequest) -> bool:
 
 
 async def _body(request: web.BaseRequest) -> bytes:
-    content = bytearray()
-    async for chunk in request.content.iter_any():
-        content += chunk
+    if not request.can_read_body:
+        return b""
+    content = bytearray(await request.content.readany())
+    while not request.content.at_eof():
+        content += await request.content.readany()
         if len(content) > _BODY_LIMIT:
             raise ApiError(
                 f"the body is larger than the limit of {_BODY_LIMIT} bytes",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kubeling.apiserver.definitions import DefinitionStrategy
+from kubeling.apiserver.policies.strategy import POLICY_STRATEGIES
 from kubeling.apiserver.strategy import GenerationStrategy, Strategy
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -167,6 +168,7 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     "/replicationcontrollers": _GENERATION,
     "/serviceaccounts": AccountStrategy(),
     "/services": ServiceStrategy(),
+    **POLICY_STRATEGIES,
     "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
     "apps/daemonsets": _GENERATION,
     "apps/deployments": _GENERATION,

@@ -12,7 +12,7 @@ import msgspec
 
 from kubeling.apiserver.options import ListOptions
 from kubeling.apiserver.records import Event, Record, WatchExpired
-from kubeling.apiserver.selectors import field_selector
+from kubeling.apiserver.selectors import field_selector, selected_name
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.watcher import Watcher
@@ -49,14 +49,18 @@ def list_objects(store: Store, served: Served, namespace: str, options: ListOpti
     """A ``List`` of what the selectors match. Its items are shared: do not change them."""
     version, start = _position(store, options)
     matches = _predicate(served, options)
-    records = _records(store, served, namespace, version)
-    if start is not None:
-        records = [r for r in records if (r.key.namespace, r.key.name) > start]
-    found = records if matches is None else [r for r in records if matches(r.obj)]
+    found: Sequence[Record]
+    if options.limit and matches is None and version == store.version:
+        found, rest = store.page(served.storage, namespace, start, options.limit)
+    else:
+        records = _records(store, served, namespace, version, selected_name(options.fields))
+        if start is not None:
+            records = [r for r in records if (r.key.namespace, r.key.name) > start]
+        found = records if matches is None else [r for r in records if matches(r.obj)]
+        rest = max(len(found) - options.limit, 0) if options.limit else 0
+        found = found[: options.limit] if rest else found
     metadata: Obj = {"resourceVersion": str(version)}
-    if options.limit and len(found) > options.limit:
-        rest = len(found) - options.limit
-        found = found[: options.limit]
+    if rest:
         last = found[-1].key
         metadata["continue"] = _token(version, last.namespace, last.name)
         if matches is None:
@@ -85,6 +89,7 @@ def watch_objects(
         )
         raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
     since = _version(options.resource_version) if options.resource_version else 0
+    name = name or selected_name(options.fields)
     return _changes(store, served, namespace, name, options, matches, since)
 
 
@@ -107,8 +112,8 @@ async def _changes(
         raise _expired(store, since) from None
     try:
         if from_now:
-            for record in _records(store, served, namespace, since):
-                if name in ("", record.key.name) and (matches is None or matches(record.obj)):
+            for record in _records(store, served, namespace, since, name):
+                if matches is None or matches(record.obj):
                     yield Change("ADDED", served.present(record.obj))
         if options.initial_events:
             yield _bookmark(served, since, {"k8s.io/initial-events-end": "true"})
@@ -194,11 +199,17 @@ def _position(store: Store, options: ListOptions) -> tuple[int, tuple[str, str] 
     return store.version, None
 
 
-def _records(store: Store, served: Served, namespace: str, version: int) -> Sequence[Record]:
+def _records(
+    store: Store, served: Served, namespace: str, version: int, name: str
+) -> Sequence[Record]:
+    """What there was at a version; of a ``name`` if one is given."""
     if version == store.version:
+        if name:
+            return store.named(served.storage, namespace, name)
         return store.list(served.storage, namespace)
     try:
-        return store.list_at(served.storage, namespace, version)
+        found = store.list_at(served.storage, namespace, version)
+        return [record for record in found if name in ("", record.key.name)]
     except WatchExpired:
         fresh = _token(store.version, "", "")
         raise Expired(

@@ -11,14 +11,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from kubeling.apiserver.fieldsets import (
-    FieldSet,
     Path,
-    decode_fields,
     encode_fields,
     field_set,
     is_field_set,
     owns,
 )
+from kubeling.apiserver.fieldtrees import without_fields
 from kubeling.apiserver.schema import Schema
 from kubeling.kube.errors import Conflict
 from kubeling.kube.objects import Obj, format_time
@@ -75,9 +74,8 @@ def new_entry(by: Applied, operation: Operation, fields: Obj) -> Obj:
     return entry
 
 
-def entry_of(by: Applied, operation: Operation, paths: FieldSet, old: Obj | None) -> Obj:
-    """The entry for these paths: ``old`` itself, time included, if it says the same."""
-    fields = encode_fields(paths)
+def entry_of(by: Applied, operation: Operation, fields: Obj, old: Obj | None) -> Obj:
+    """The entry for these fields: ``old`` itself, time included, if it says the same."""
     if old is not None and old["fieldsV1"] == fields and old.get("apiVersion") == by.api_version:
         return old
     return new_entry(by, operation, fields)
@@ -103,7 +101,7 @@ def ordered(entries: list[Obj]) -> list[Obj]:
 
 def same_entries(some: Any, others: Any) -> bool:
     """Whether two lists say the same, no matter how they spell the times."""
-    return bool(_timeless(some) == _timeless(others))
+    return bool(some == others or _timeless(some) == _timeless(others))
 
 
 def _timeless(entries: Any) -> Any:
@@ -117,15 +115,16 @@ def _timeless(entries: Any) -> Any:
     ]
 
 
-def stripped(entries: list[Obj], paths: Iterable[Path]) -> list[Obj]:
-    """The entries without these paths; those that named nothing else are gone."""
+def stripped(entries: list[Obj], lost: Obj) -> list[Obj]:
+    """The entries without these fields; those that named nothing else are gone."""
     kept = []
     for entry in entries:
-        lost = frozenset(path for path in paths if owns(entry["fieldsV1"], path))
-        if not lost:
+        fields = entry["fieldsV1"]
+        left = without_fields(fields, lost)
+        if left is fields:
             kept.append(entry)
-        elif left := decode_fields(entry["fieldsV1"]) - lost:
-            kept.append({**entry, "fieldsV1": encode_fields(left)})
+        elif left:
+            kept.append({**entry, "fieldsV1": left})
     return kept
 
 

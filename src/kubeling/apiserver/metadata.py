@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import random
 import uuid
+from collections.abc import Iterator
 from typing import Any, Final
 
 from kubeling.kube.errors import BadRequest, Conflict, FieldError
 from kubeling.kube.objects import Obj, format_time
 from kubeling.kube.resources import Resource
 
-__all__ = ["begin", "carry_over", "check_identity", "generated_name", "immutable_errors"]
+__all__ = ["begin", "carry_over", "check_identity", "generated_name", "immutable_errors", "named"]
 
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_NAME: Final = 63
@@ -30,6 +32,20 @@ def generated_name(prefix: str) -> str:
     """``prefix`` and five random characters, cut to fit a label."""
     suffix = "".join(random.choices(_LETTERS, k=_SUFFIX))
     return prefix[: _MAX_NAME - _SUFFIX] + suffix
+
+
+@contextlib.contextmanager
+def named(obj: Obj) -> Iterator[None]:
+    """Lends a name to a new object that is to be given one, for rules that read it."""
+    metadata = obj["metadata"]
+    if metadata.get("name") or not metadata.get("generateName"):
+        yield
+        return
+    metadata["name"] = generated_name(metadata["generateName"])
+    try:
+        yield
+    finally:
+        del metadata["name"]
 
 
 def check_identity(obj: Any, resource: Resource, namespace: str, name: str = "") -> None:

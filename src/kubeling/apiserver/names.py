@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from kubeling.kube.errors import FieldError
@@ -107,13 +108,20 @@ def _annotation_errors(annotations: Any) -> Iterator[FieldError]:
 
 
 def _key_errors(path: str, key: str) -> Iterator[FieldError]:
+    if fault := _key_fault(key):
+        yield FieldError(path, "Invalid value", fault, key)
+
+
+@lru_cache(maxsize=1024)
+def _key_fault(key: str) -> str:
+    """What is wrong with a key; the same few are on everything."""
     match = _QUALIFIED.fullmatch(key)
     if match is None or len(match["name"]) > 63:
-        yield FieldError(path, "Invalid value", _QUALIFIED_TEXT, key)
-        return
+        return _QUALIFIED_TEXT
     prefix = match["prefix"]
     if prefix is not None and not _DNS_SUBDOMAIN.fullmatch(prefix[:-1]):
-        yield FieldError(path, "Invalid value", f"prefix part {_SUBDOMAIN_TEXT}", key)
+        return f"prefix part {_SUBDOMAIN_TEXT}"
+    return ""
 
 
 def _owner_errors(owners: Any) -> Iterator[FieldError]:

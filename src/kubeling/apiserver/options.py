@@ -31,6 +31,8 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: FieldValidation = "Ignore"
     subresource: str = ""
+    internal: bool = False
+    """Whether the server tidies up, which users' webhooks and policies have no say in."""
     applied: bool = False
     """Whether the object comes from server-side apply, ownership included."""
     warnings: list[str] = field(default_factory=list)

@@ -171,8 +171,10 @@ def _merge_objects(target: Obj, patch: Obj, schema: Schema | None) -> Obj:
         if key.startswith(_ORDER):
             name = key[len(_ORDER) :]
             below = schema.child(name) if schema is not None else None
-            if name in result and value is not None:
-                result[name] = _ordered(result[name], value, below.merge_key if below else "")
+            if isinstance(result.get(name), list) and isinstance(value, list):
+                before = target[name] if isinstance(target.get(name), list) else []
+                key = below.merge_key if below else ""
+                result[name] = _arranged(result[name], value, before, key)
     return result
 
 
@@ -188,13 +190,14 @@ def _merge_lists(current: list[Any], patch: list[Any], schema: Schema | None) ->
     if schema is None or "merge" not in schema.patch_strategies:
         return [deep_copy(item) for item in patch if not _is_directive(item)]
     if not schema.merge_key:
-        return current + [item for item in patch if item not in current]
+        merged = current + [item for item in patch if item not in current]
+        return _arranged(merged, patch, current, "")
     if any(_is_directive(item) and item["$patch"] == "replace" for item in patch):
         return [deep_copy(item) for item in patch if not _is_directive(item)]
     result = list(current)
     for item in patch:
         result = _merge_item(result, item, schema)
-    return result
+    return _arranged(result, patch, current, schema.merge_key)
 
 
 def _merge_item(items: list[Any], item: Any, schema: Schema) -> list[Any]:
@@ -213,18 +216,25 @@ def _is_directive(item: Any) -> bool:
     return isinstance(item, dict) and "$patch" in item and len(item) == 1
 
 
-def _ordered(items: list[Any], order: list[Any], key: str) -> list[Any]:
-    """The items in the wanted order; those it does not name keep their place before the next."""
+def _arranged(items: list[Any], wanted: list[Any], before: list[Any], key: str) -> list[Any]:
+    """The items that are wanted in their order, the others in theirs, and both merged.
 
-    def mark(item: Any) -> Any:
-        return item.get(key) if key and isinstance(item, dict) else item
+    An item that was not there ``before`` comes as early as its order allows, as upstream has it.
+    """
 
-    places = {str(mark(item)): place for place, item in enumerate(order)}
-    ranks: list[tuple[int, int]] = []
-    last = -1
-    for index, item in enumerate(items):
-        place = places.get(str(mark(item)))
-        last = place if place is not None else last
-        ranks.append((last, index))
-    by_rank = sorted(range(len(items)), key=lambda index: ranks[index])
-    return [items[index] for index in by_rank]
+    def mark(item: Any) -> str:
+        return str(item.get(key) if key and isinstance(item, dict) else item)
+
+    places = {mark(item): place for place, item in enumerate(wanted)}
+    known = {mark(item): place for place, item in enumerate(before)}
+    named = [item for item in items if mark(item) in places]
+    named.sort(key=lambda item: places[mark(item)])
+    others = [item for item in items if mark(item) not in places]
+    others.sort(key=lambda item: known.get(mark(item), len(known)))
+    arranged: list[Any] = []
+    for item in named:
+        place = known.get(mark(item), -1)
+        while others and known.get(mark(others[0]), place) < place:
+            arranged.append(others.pop(0))
+        arranged.append(item)
+    return arranged + others

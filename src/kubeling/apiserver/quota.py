@@ -62,13 +62,14 @@ class QuotaKeeper:
         self._store = store
         self._under_way: dict[str, list[tuple[str, Obj, Obj | None]]] = {}
 
+    def limits(self, namespace: str) -> bool:
+        """Whether a namespace has quotas; what belongs to none has none."""
+        return bool(namespace and self._store.count("/resourcequotas", namespace))
+
     @contextlib.contextmanager
     def reserve(self, storage: str, new: Obj, old: Obj | None) -> Iterator[None]:
         """Counts a write as done while it is made; raises :class:`Forbidden` if too much."""
         namespace = new["metadata"].get("namespace", "")
-        if not self._store.count("/resourcequotas", namespace):
-            yield
-            return
         self._check(storage, namespace, new, old)
         pending = (storage, new, old)
         under_way = self._under_way.setdefault(namespace, [])

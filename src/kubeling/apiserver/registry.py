@@ -3,7 +3,8 @@
 Every write runs the same steps: identity, defaults (the room's, the kind's), pruning, validation,
 admission, quota, ownership of fields, storage. A step that refuses raises an
 :class:`~kubeling.kube.errors.ApiError`; then nothing happened. Updates are decided while the
-object is held, so a patch never has to be tried twice.
+object is held, so a patch never has to be tried twice; only where users' webhooks have a say is
+nothing held while they are asked.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ from kubeling.apiserver.fields import record_fields, unchanged
 from kubeling.apiserver.listing import Change, list_objects, watch_objects
 from kubeling.apiserver.names import metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
+from kubeling.apiserver.records import Record, StoreKey
 from kubeling.apiserver.served import Served, Settled
+from kubeling.apiserver.statuses import begin_status
 from kubeling.apiserver.storage import Store, Write
+from kubeling.apiserver.webhooks.attributes import of_deletion, of_write
+from kubeling.apiserver.webhooks.dispatch import Hooks
+from kubeling.apiserver.webhooks.writes import mutated
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import (
     AlreadyExists,
@@ -42,6 +48,8 @@ Transform = Callable[[Obj], Obj]
 """Makes the wanted object, in the request's version, from a copy of the present one."""
 
 _NAME_ATTEMPTS: Final = 8
+_REVIEWS: Final = 5
+"""How often webhooks are asked about a change of an object that goes on changing."""
 
 
 class Registry:
@@ -85,17 +93,25 @@ class Registry:
     async def create(self, served: Served, namespace: str, obj: Obj, options: WriteOptions) -> Obj:
         """Creates the object; raises :class:`AlreadyExists`."""
         meta.check_identity(obj, served.resource, namespace)
+        hooks = self._admission.hooks(served, "CREATE") if not options.internal else None
+        if hooks is not None:
+            if served.resource.namespaced:
+                self._admission.check_namespace(served, obj)
+            obj = await self._mutated(served, obj, None, options, hooks)
+            meta.check_identity(obj, served.resource, namespace)
         prefix = "" if obj["metadata"].get("name") else obj["metadata"].get("generateName", "")
         for attempt in range(_NAME_ATTEMPTS):
             try:
-                return await self._create(served, obj, options)
+                return await self._create(served, obj, options, hooks)
             except AlreadyExists:
                 if not prefix or attempt == _NAME_ATTEMPTS - 1:
                     raise
                 del obj["metadata"]["name"]
         raise AssertionError("unreachable")
 
-    async def _create(self, served: Served, obj: Obj, options: WriteOptions) -> Obj:
+    async def _create(
+        self, served: Served, obj: Obj, options: WriteOptions, hooks: Hooks | None
+    ) -> Obj:
         resource = served.resource
         meta.begin(obj, self.clock.now(), has_generation=served.strategy.has_generation)
         if not obj["metadata"].get("name"):
@@ -108,11 +124,16 @@ class Registry:
         if "status" in served.subresources:
             obj.pop("status", None)
         self._shape(served, obj, None, options)
-        # Whoever writes owns what was written, not what the server adds from here on.
-        record_fields(served, obj, None, options, self.clock.now())
+        # Whoever writes owns what was written, not what the server or a webhook adds.
+        if hooks is None:
+            record_fields(served, obj, None, options, self.clock.now())
         obj = served.accept(obj)
         served.strategy.prepare_create(obj)
+        begin_status(served, obj)
         self._admission.check(served, obj, None, options)
+        self._admission.enforce(served, obj, None, options)
+        if hooks is not None:
+            await hooks.validate(of_write(served, served.present(obj), None, options))
         key = served.key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         async with self.store.exclusive(key) as current:
             if current is not None:
@@ -149,9 +170,17 @@ class Registry:
         With ``create``, an object that does not exist is made rather than missed.
         """
         key = served.key(namespace, name)
-        async with self.store.exclusive(key) as record:
-            if record is not None:
-                return await self._update(served, record.obj, transform, options), False
+        hooks = None
+        if not options.internal:
+            hooks = self._admission.hooks(served, "UPDATE", options.subresource)
+        if hooks is not None:
+            changed = await self._update_hooked(served, key, transform, options, hooks)
+            if changed is not None:
+                return changed, False
+        else:
+            async with self.store.exclusive(key) as record:
+                if record is not None:
+                    return await self._update(served, record.obj, transform, options), False
         if create is None:
             raise NotFound.of(served.resource.group, served.resource.plural, name)
         obj = create()
@@ -161,31 +190,94 @@ class Registry:
     async def _update(
         self, served: Served, stored: Obj, transform: Transform, options: WriteOptions
     ) -> Obj:
-        resource = served.resource
         old = served.present(stored)
-        namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
         # A write of the status changes nothing else, so nothing else needs a copy.
         new = transform(old if options.subresource == "status" else deep_copy(old))
+        new = self._judged(served, new, old, stored, options)
+        return await self._commit(served, new, stored, options)
+
+    async def _update_hooked(
+        self,
+        served: Served,
+        key: StoreKey,
+        transform: Transform,
+        options: WriteOptions,
+        hooks: Hooks,
+    ) -> Obj | None:
+        """Changes the object as its webhooks allow; ``None`` where there is none.
+
+        Nothing is held while they are asked. If the object changed meanwhile, all is done again.
+        """
+        for _ in range(_REVIEWS):
+            record = self.store.get(key)
+            if record is None:
+                return None
+            old = served.present(record.obj)
+            new = self._wanted(served, deep_copy(transform(deep_copy(old))), old, options)
+            new = await self._mutated(served, new, old, options, hooks)
+            new = self._judged(served, new, old, record.obj, options)
+            await hooks.validate(of_write(served, served.present(new), old, options))
+            async with self.store.exclusive(key) as current:
+                if current is record:
+                    return await self._commit(served, new, current.obj, options, recorded=True)
+        raise Conflict.of(served.resource.group, served.resource.plural, key.name)
+
+    async def _mutated(
+        self, served: Served, new: Obj, old: Obj | None, options: WriteOptions, hooks: Hooks
+    ) -> Obj:
+        """The object as its mutating webhooks want it, which see it complete and owned."""
+        if not options.subresource:
+            with meta.named(new):
+                self._admission.default(served, new, old, options)
+            unknown, _ = served.shape.settle(new, old)
+            self.judge(served, new, Settled(unknown, []), options)
+        record_fields(served, new, old, options, self.clock.now())
+        return await mutated(hooks, served, new, old, options)
+
+    def _wanted(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> Obj:
+        """What is left of a wanted object once all is put back that the client cannot change."""
+        resource = served.resource
+        namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
         new = {**new, "metadata": dict(new["metadata"])}
         meta.check_identity(new, resource, namespace, name)
         self._check_version(served, new, old)
         if options.subresource == "status":
-            new = self._with_status(served, new, old, options)
-        else:
-            meta.carry_over(new, old, resource)
-            new = _only(new, old, served, options.subresource)
-            served.strategy.inherit(new, old)
-            if not options.subresource:
-                self._shape(served, new, old, options)
+            return self._with_status(served, new, old, options)
+        meta.carry_over(new, old, resource)
+        new = _only(new, old, served, options.subresource)
+        served.strategy.inherit(new, old)
+        return new
+
+    def _judged(
+        self, served: Served, new: Obj, old: Obj, stored: Obj, options: WriteOptions
+    ) -> Obj:
+        """The wanted object as it is to be stored; raises where it may not be."""
+        new = self._wanted(served, new, old, options)
+        if not options.subresource:
+            self._shape(served, new, old, options)
         new = served.accept(new)
         if served.to_stored is not None and options.subresource != "status" and "status" in stored:
             # A version that has no room for all of a status must not lose any of it.
             new["status"] = stored["status"]
         self._settle(served, new, stored, options)
+        return new
+
+    async def _commit(
+        self,
+        served: Served,
+        new: Obj,
+        stored: Obj,
+        options: WriteOptions,
+        *,
+        recorded: bool = False,
+    ) -> Obj:
+        """Writes what differs; ``recorded`` where it is noted already who owns what."""
         if unchanged(new, stored, options):
-            return old
-        record_fields(served, new, stored, options, self.clock.now())
-        key = served.key(namespace, name)
+            return served.present(stored)
+        if not recorded:
+            record_fields(served, new, stored, options, self.clock.now())
+        metadata = stored["metadata"]
+        key = served.key(metadata.get("namespace", ""), metadata["name"])
         with self._admission.quota(served, new, stored, options):
             if not options.dry_run:
                 if removable(new) and not removable(stored):
@@ -202,7 +294,10 @@ class Registry:
         kept.pop("status", None)
         if new.get("status") is not None:
             kept["status"] = deep_copy(new["status"])
-            self._judge(served, old, served.shape.settle_status(kept["status"]), options)
+            settled = served.shape.settle_status(kept["status"])
+            if not settled.errors:
+                settled.errors.extend(_broken_rules(served, kept, old, options))
+            self.judge(served, old, settled, options)
         return kept
 
     def _settle(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
@@ -217,6 +312,7 @@ class Registry:
             raise Invalid.of(resource.group, resource.kind, new["metadata"]["name"], errors)
         if not options.subresource:
             self._admission.check(served, new, old, options)
+        self._admission.enforce(served, new, old, options)
 
     def _check_version(self, served: Served, new: Obj, old: Obj) -> None:
         resource, name = served.resource, old["metadata"]["name"]
@@ -238,9 +334,10 @@ class Registry:
         if not settled.errors:
             settled.errors.extend(served.strategy.validate(new, old))
             settled.errors.extend(self._admission.validate(served, new, old, options))
-        self._judge(served, new, settled, options)
+            settled.errors.extend(_broken_rules(served, new, old, options))
+        self.judge(served, new, settled, options)
 
-    def _judge(self, served: Served, obj: Obj, settled: Settled, options: WriteOptions) -> None:
+    def judge(self, served: Served, obj: Obj, settled: Settled, options: WriteOptions) -> None:
         """Refuses what was found wrong, and unknown fields where that is asked for."""
         resource = served.resource
         if settled.unknown and options.field_validation == "Strict":
@@ -252,7 +349,7 @@ class Registry:
         if options.field_validation == "Warn":
             options.warnings += [f'unknown field "{path}"' for path in settled.unknown]
         if settled.errors:
-            name = obj["metadata"]["name"]
+            name = obj["metadata"].get("name", "")
             raise Invalid.of(resource.group, resource.kind, name, settled.errors)
 
     # --- deleting --------------------------------------------------------------------------
@@ -262,26 +359,41 @@ class Registry:
     ) -> Obj:
         """Deletes the object, or marks it where something holds it."""
         key = served.key(namespace, name)
+        hooks = self._admission.hooks(served, "DELETE") if options.user else None
+        for _ in range(_REVIEWS):
+            reviewed = self.store.get(key)
+            if hooks is not None and reviewed is not None:
+                options.check(served.resource, reviewed.obj)
+                self._admission.check_delete(served, reviewed.obj)
+                await hooks.review(of_deletion(served, served.present(reviewed.obj), options))
+            async with self.store.exclusive(key) as record:
+                if hooks is None or record is reviewed:
+                    return await self._delete(served, key, record, options)
+        raise Conflict.of(served.resource.group, served.resource.plural, name)
+
+    async def _delete(
+        self, served: Served, key: StoreKey, record: Record | None, options: DeleteOptions
+    ) -> Obj:
         strategy, resource = served.strategy, served.resource
-        async with self.store.exclusive(key) as record:
-            if record is None:
-                raise NotFound.of(resource.group, resource.plural, name)
-            stored = record.obj
-            options.check(resource, stored)
-            grace = strategy.grace_period(stored, options.grace_period_seconds)
-            propagation = options.propagation or strategy.default_propagation
-            marked = mark(stored, propagation, grace, self.clock.now())
-            self._admission.check_delete(served, stored)
-            if removable(marked):
-                if not options.dry_run:
-                    await self._write(Write(key, None))
-                gone = served.present(marked)
-                return gone if strategy.returns_deleted else _deleted(served, stored)
-            if _is_namespace(served):
-                marked["status"] = {**marked.get("status", {}), "phase": "Terminating"}
-            if marked != stored and not options.dry_run:
-                await self._write(Write(key, marked))
-            return served.present(marked)
+        if record is None:
+            raise NotFound.of(resource.group, resource.plural, key.name)
+        stored = record.obj
+        options.check(resource, stored)
+        grace = strategy.grace_period(stored, options.grace_period_seconds)
+        propagation = options.propagation or strategy.default_propagation
+        marked = mark(stored, propagation, grace, self.clock.now())
+        self._admission.check_delete(served, stored)
+        self._admission.enforce_delete(served, stored, options)
+        if removable(marked):
+            if not options.dry_run:
+                await self._write(Write(key, None))
+            gone = served.present(marked)
+            return gone if strategy.returns_deleted else _deleted(served, stored)
+        if _is_namespace(served):
+            marked["status"] = {**marked.get("status", {}), "phase": "Terminating"}
+        if marked != stored and not options.dry_run:
+            await self._write(Write(key, marked))
+        return served.present(marked)
 
     async def delete_collection(
         self, served: Served, namespace: str, listing: ListOptions, options: DeleteOptions
@@ -315,6 +427,15 @@ class Registry:
             raise ApiError(str(error), code=507, reason="InsufficientStorage") from error
         except StorageError as error:
             raise ApiError(str(error)) from error
+
+
+def _broken_rules(
+    served: Served, new: Obj, old: Obj | None, options: WriteOptions
+) -> builtins.list[FieldError]:
+    """What the schema's own rules forbid; what they forbade before is only said."""
+    found = served.shape.check_rules(new, old)
+    options.warnings += found.warnings
+    return found.errors
 
 
 def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:

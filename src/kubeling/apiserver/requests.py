@@ -6,8 +6,9 @@ as the JSON value itself; an answer carries objects, and who sends it decides ho
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kubeling.apiserver.listing import Change
@@ -31,26 +32,21 @@ __all__ = [
 ]
 
 
-class Query(Mapping[str, str]):
+class Query(dict[str, str]):
     """Query parameters; the first value of each, and all of them where repetition matters."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._values: dict[str, list[str]] = {}
+        super().__init__()
+        self._more: dict[str, list[str]] = {}
         for key, value in pairs:
-            self._values.setdefault(key, []).append(value)
-
-    def __getitem__(self, key: str) -> str:
-        return self._values[key][0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+            if key not in self:
+                self[key] = value
+            else:
+                self._more.setdefault(key, []).append(value)
 
     def all(self, key: str) -> list[str]:
         """Every value of a parameter, in order."""
-        return self._values.get(key, [])
+        return [self[key], *self._more.get(key, ())] if key in self else []
 
 
 @dataclass(slots=True)
@@ -140,6 +136,7 @@ class Target:
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
+@lru_cache(maxsize=1024)
 def parse_path(path: str) -> Target | None:
     """The target of a path under ``/api`` or ``/apis``; ``None`` for any other path."""
     parts = [part for part in path.split("/") if part]

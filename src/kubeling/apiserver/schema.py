@@ -12,11 +12,14 @@ from functools import cached_property
 from typing import Any, Final
 
 from kubeling.apiserver.constraints import (
-    LIMITS,
+    Predicate,
     limit_errors,
+    list_bounds,
     list_errors,
+    object_bounds,
     object_errors,
     quantity_error,
+    value_limits,
 )
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deep_copy
@@ -218,39 +221,55 @@ class Schema:
         Almost every object is like this, and telling so costs a fraction of the passes that
         would say what is wrong.
         """
-        if value is None or not self._fits(value):
+        if type(value) is not self._python_type and (
+            value is None or self._wrong_type(value, "") is not None
+        ):
+            return False
+        if self._limits is not None and not self._limits(value):
+            return False
+        if self._combining and any(self._combined(value, "")):
             return False
         if isinstance(value, dict):
             return self._conforming_object(value)
-        if isinstance(value, list):
-            return self._conforming_list(value)
-        return True
+        return not isinstance(value, list) or self._conforming_list(value)
 
     def _conforming_object(self, value: Obj) -> bool:
-        properties, additional, closed = self.properties, self.additional, self._closed
+        plain, properties, additional = self._plain_properties, self.properties, self.additional
         for name, inner in value.items():
+            if plain.get(name) is type(inner):
+                continue
             schema = properties.get(name) or additional
             if schema is None:
-                if closed:
+                if self._closed:
                     return False
-            elif not schema.conforms(inner):
+            elif schema._plain is not type(inner) and not schema.conforms(inner):
                 return False
-        return next(object_errors(self._node, value, ""), None) is None
+        return self._object_bounds is None or self._object_bounds(value)
 
     def _conforming_list(self, value: list[Any]) -> bool:
         items = self.items
         if items is not None:
+            plain = items._plain
             for inner in value:
-                if not items.conforms(inner):
+                if type(inner) is not plain and not items.conforms(inner):
                     return False
-        return next(list_errors(self._node, value, ""), None) is None
+        return self._list_bounds is None or self._list_bounds(value)
 
-    def _fits(self, value: Any) -> bool:
-        if type(value) is not self._python_type and self._wrong_type(value, "") is not None:
-            return False
-        if self._limited and next(limit_errors(self._node, value, ""), None) is not None:
-            return False
-        return not self._combining or next(self._combined(value, ""), None) is None
+    @cached_property
+    def _plain(self) -> Any:
+        """The Python type of which all values conform, if there is one."""
+        if self._limits is not None or self._combining or _INT_OR_STRING in self._node:
+            return None
+        return self._python_type if self._type in ("string", "integer", "boolean") else None
+
+    @cached_property
+    def _plain_properties(self) -> dict[str, Any]:
+        """The properties that need no second look, with the types of their values."""
+        return {
+            name: schema._plain
+            for name, schema in self.properties.items()
+            if schema._plain is not None
+        }
 
     # Validation
 
@@ -264,7 +283,7 @@ class Schema:
         if (error := self._wrong_type(value, path)) is not None:
             yield error
             return
-        if self._limited:
+        if self._limits is not None:
             yield from limit_errors(self._node, value, path)
         if isinstance(value, dict):
             yield from self._object(value, path)
@@ -278,8 +297,16 @@ class Schema:
         return _PYTHON_TYPES.get(self._type)
 
     @cached_property
-    def _limited(self) -> bool:
-        return not LIMITS.isdisjoint(self._node)
+    def _limits(self) -> Predicate | None:
+        return value_limits(self._node)
+
+    @cached_property
+    def _object_bounds(self) -> Predicate | None:
+        return object_bounds(self._node)
+
+    @cached_property
+    def _list_bounds(self) -> Predicate | None:
+        return list_bounds(self._node)
 
     @cached_property
     def _combining(self) -> bool:

@@ -14,7 +14,7 @@ from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest
 from kubeling.kube.objects import Obj
 
-__all__ = ["field_selector"]
+__all__ = ["field_selector", "selected_name"]
 
 Predicate = Callable[[Obj], bool]
 
@@ -55,6 +55,15 @@ def field_selector(text: str, served: Served) -> Predicate:
     """
     terms = [_term(part[0], served) for part in _PART.finditer(text) if part[0].strip()]
     return lambda obj: all(term(obj) for term in terms)
+
+
+def selected_name(text: str) -> str:
+    """The one name that a field selector allows, if it does: there is an index for that."""
+    for part in _PART.finditer(text):
+        match = _TERM.fullmatch(part[0].strip())
+        if match and match["op"] != "!=" and match["field"].strip() == "metadata.name":
+            return _ESCAPED.sub(r"\1", match["value"])
+    return ""
 
 
 def _term(text: str, served: Served) -> Predicate:

@@ -12,7 +12,16 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["ALL_VERBS", "SUBRESOURCE_VERBS", "FreeShape", "Scale", "Served", "Settled", "Shape"]
+__all__ = [
+    "ALL_VERBS",
+    "SUBRESOURCE_VERBS",
+    "Findings",
+    "FreeShape",
+    "Scale",
+    "Served",
+    "Settled",
+    "Shape",
+]
 
 ALL_VERBS: Final = (
     "create",
@@ -53,6 +62,14 @@ class Settled(NamedTuple):
     errors: list[FieldError]
 
 
+class Findings(NamedTuple):
+    """What a schema's rules say about an object."""
+
+    errors: list[FieldError]
+    warnings: list[str]
+    """Rules broken by values that were there before."""
+
+
 class Shape(Protocol):
     """What a kind's schema does to objects. All methods are pure but for the object given."""
 
@@ -62,6 +79,10 @@ class Shape(Protocol):
 
     def settle_status(self, status: Any) -> Settled:
         """The same for a status by itself."""
+        ...
+
+    def check_rules(self, new: Obj, old: Obj | None) -> Findings:
+        """Evaluates the schema's expressions over a settled object."""
         ...
 
     @property
@@ -80,6 +101,9 @@ class FreeShape:
 
     def settle_status(self, status: Any) -> Settled:
         return Settled([], [])
+
+    def check_rules(self, new: Obj, old: Obj | None) -> Findings:
+        return Findings([], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +135,8 @@ class Served:
     selectable_fields: tuple[str, ...] = ()
     to_stored: Callable[[Obj], Obj] | None = None
     from_stored: Callable[[Obj], Obj] | None = None
+    by_webhook: bool = False
+    """Whether a webhook changes objects between versions, so that here they stay as they are."""
     definition: Obj | None = field(default=None, repr=False)
 
     @property
@@ -123,7 +149,7 @@ class Served:
 
     def present(self, obj: Obj) -> Obj:
         """A stored object in this version. It may share parts with ``obj``."""
-        if obj.get("apiVersion") == self.resource.api_version:
+        if obj.get("apiVersion") == self.resource.api_version or self.by_webhook:
             return obj
         if self.from_stored is not None:
             return self.from_stored(obj)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from kubeling.apiserver.auth import Authenticator, load_tokens
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
@@ -27,6 +29,8 @@ from kubeling.apiserver.metrics import render_metrics
 from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.plain import Plain
 from kubeling.apiserver.podhandlers import PodHandlers
+from kubeling.apiserver.policies.enforcement import Policies
+from kubeling.apiserver.portforward import PortForwardHandler
 from kubeling.apiserver.proxy import ProxyHandler
 from kubeling.apiserver.rbac import Rbac
 from kubeling.apiserver.registry import Registry
@@ -41,6 +45,11 @@ from kubeling.apiserver.upkeep import Upkeep
 from kubeling.apiserver.usage import UsageHandler, usage_resources
 from kubeling.apiserver.user import ADMIN, User
 from kubeling.apiserver.verbs import Verbs
+from kubeling.apiserver.webhooks.client import WebhookClient
+from kubeling.apiserver.webhooks.connections import review_request
+from kubeling.apiserver.webhooks.conversion import Converter
+from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks
+from kubeling.apiserver.webhooks.index import WebhookIndex
 from kubeling.kube.admission import Admission
 from kubeling.kube.clock import Clock, SystemClock
 from kubeling.kube.objects import Obj
@@ -94,6 +103,7 @@ class ApiServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
         self._proxy: ProxyHandler | None = None
+        self._webhooks: WebhookClient | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -125,8 +135,19 @@ class ApiServer:
             EscalationCheck(self.rbac),
             ServiceAddresses(self.store, self.config.service_cidr),
         )
-        chain = AdmissionChain(self.store, self._rooms, checks)
+        self._webhooks = WebhookClient(self.store)
+        converter = Converter(self._webhooks)
+        self._hooks = AdmissionWebhooks(
+            self.store,
+            WebhookIndex(self.store, self.catalog),
+            self._webhooks,
+            converter,
+            self.rbac,
+        )
+        policies = Policies(self.store, self.catalog, self.rbac)
+        chain = AdmissionChain(self.store, self._rooms, self._hooks, checks, policies)
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
+        self._converted = ConvertedResources(self.registry, converter)
         self._upkeep = Upkeep(self.registry)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
         await self._upkeep.aggregate()
@@ -151,10 +172,11 @@ class ApiServer:
         )
         return Api(
             self.catalog,
-            Verbs(self.registry),
+            Verbs(self.registry, self._converted),
             self.rbac,
             plain.handle,
             self._special(proxy),
+            partial(review_request, self._hooks),
             self.clock,
         )
 
@@ -162,11 +184,14 @@ class ApiServer:
         """Who answers what is not an object of its own."""
         reviews = Reviews(self.rbac, self.tokens, self._authenticator)
         pods = PodHandlers(self.registry)
+        commands = ExecHandler(self.registry, self._node)
         usage = UsageHandler(self.registry, self._node)
         authorization, authentication = "authorization.k8s.io", "authentication.k8s.io"
         return {
             ("/pods", "log"): LogHandler(self.registry, self._node).handle,
-            ("/pods", "exec"): ExecHandler(self.registry, self._node).handle,
+            ("/pods", "exec"): commands.exec,
+            ("/pods", "attach"): commands.attach,
+            ("/pods", "portforward"): PortForwardHandler(self.registry, self._node).handle,
             ("/pods", "binding"): pods.bind,
             ("/pods", "eviction"): pods.evict,
             ("/pods", "proxy"): proxy.handle,
@@ -200,6 +225,8 @@ class ApiServer:
             await self._http.stop()
         if self._proxy is not None:
             await self._proxy.close()
+        if self._webhooks is not None:
+            await self._webhooks.close()
         await self.store.close()
 
     @property

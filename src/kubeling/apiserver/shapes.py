@@ -6,14 +6,18 @@ Schemas are compiled when a kind is first used, so starting the server compiles 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.apiserver.defaults import set_defaults
 from kubeling.apiserver.schema import Schema, compile_schema
-from kubeling.apiserver.served import Settled
+from kubeling.apiserver.schemarules import states_rules
+from kubeling.apiserver.served import Findings, Settled
 from kubeling.apiserver.validation import validate_builtin
 from kubeling.kube.objects import Obj
+
+if TYPE_CHECKING:
+    from kubeling.apiserver.schemarules.tree import RuleTree
 
 __all__ = ["BuiltinShape", "CustomShape", "custom_shape"]
 
@@ -30,6 +34,11 @@ class BuiltinShape:
 
     def settle(self, new: Obj, old: Obj | None) -> Settled:
         schema = self.merge_schema
+        if old is not None and _same_but_metadata(new, old):
+            # What is in shape stays so, because these schemas never change while we run.
+            metadata = schema.child("metadata")
+            if metadata is None or metadata.conforms(new["metadata"]):
+                return Settled([], [])
         if schema.conforms(new):
             set_defaults(new)
             return Settled([], validate_builtin(new, old))
@@ -46,6 +55,9 @@ class BuiltinShape:
         unknown = schema.prune(status, "status")
         schema.drop_nulls(status)
         return Settled(unknown, schema.validate(status, "status"))
+
+    def check_rules(self, new: Obj, old: Obj | None) -> Findings:
+        return Findings([], [])
 
 
 class CustomShape:
@@ -66,6 +78,17 @@ class CustomShape:
         schema = self.merge_schema.child("status")
         return self._settled(schema, status, "status") if schema else Settled([], [])
 
+    @cached_property
+    def _rules(self) -> RuleTree | None:
+        if not states_rules(self._source):
+            return None
+        from kubeling.apiserver.schemarules.tree import RuleTree
+
+        return RuleTree(self._source)
+
+    def check_rules(self, new: Obj, old: Obj | None) -> Findings:
+        return Findings([], []) if self._rules is None else self._rules.check(new, old)
+
     def _settled(self, schema: Schema, value: Any, path: str) -> Settled:
         conforms = schema.conforms(value)
         unknown = [] if conforms or self._preserve else schema.prune(value, path)
@@ -77,3 +100,12 @@ def custom_shape(definition: Obj, version: Obj) -> CustomShape:
     """The shape of one version of a definition."""
     preserve = bool(definition["spec"].get("preserveUnknownFields"))
     return CustomShape(version["schema"]["openAPIV3Schema"], preserve)
+
+
+def _same_but_metadata(new: Obj, old: Obj) -> bool:
+    """Whether a kind's rules have nothing to judge; those with a spec judge no metadata."""
+    return (
+        "spec" in new
+        and new.keys() == old.keys()
+        and all(new[section] == old[section] for section in new if section != "metadata")
+    )

@@ -105,7 +105,7 @@ class Upkeep:
         for resource, obj in self._served("/namespaces").strategy.companions(record.obj):
             served = self._served(f"{resource.group}/{resource.plural}")
             try:
-                await self._registry.create(served, name, obj, WriteOptions())
+                await self._registry.create(served, name, obj, WriteOptions(internal=True))
             except AlreadyExists:
                 continue
 
@@ -121,7 +121,11 @@ class Upkeep:
             rules = list(_aggregated(role, roles))
             if rules != (role.get("rules") or []):
                 await self._registry.update(
-                    served, "", role["metadata"]["name"], _with_rules(rules), WriteOptions()
+                    served,
+                    "",
+                    role["metadata"]["name"],
+                    _with_rules(rules),
+                    WriteOptions(internal=True),
                 )
 
     # --- definitions -----------------------------------------------------------------------
@@ -145,7 +149,7 @@ class Upkeep:
             finally:
                 watcher.close()
         await self._registry.update(
-            self._served(_DEFINITIONS), "", name, _without_cleanup, WriteOptions()
+            self._served(_DEFINITIONS), "", name, _without_cleanup, WriteOptions(internal=True)
         )
 
     # --- shared ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from kubeling.apiserver.apply import apply
 from kubeling.apiserver.bodies import media_type, read_object, read_patch
+from kubeling.apiserver.converted import ConvertedResources, kept_version
 from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.fields import applicable, applied_by, author
 from kubeling.apiserver.metadata import check_identity
@@ -23,18 +24,28 @@ from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATE
 __all__ = ["Verbs"]
 
 _MANAGER_LIMIT: Final = 128
+_WRITES: Final = frozenset({"create", "update", "patch"})
 
 
 class Verbs:
     """Serves get, list, watch, create, update, patch and delete for every kind alike."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, converted: ConvertedResources) -> None:
         self._registry = registry
+        self._converted = converted
 
     async def handle(
         self, verb: str, served: Served, target: Target, request: ApiRequest
     ) -> Answer:
         """Carries out a verb that authorisation has allowed."""
+        if not served.by_webhook or verb in _WRITES:
+            return await self._handle(verb, served, target, request)
+        answer = await self._handle(verb, kept_version(served), target, request)
+        return await self._converted.shown(answer, served)
+
+    async def _handle(
+        self, verb: str, served: Served, target: Target, request: ApiRequest
+    ) -> Answer:
         match verb:
             case "get":
                 return self._get(served, target)
@@ -52,14 +63,13 @@ class Verbs:
             case "patch":
                 return await self._patch(served, target, request)
             case "delete":
-                options_ = DeleteOptions.parse(read_object(request), request.query)
+                options_ = DeleteOptions.parse(read_object(request), request.query, request.user)
                 name = target.name
-                return ObjectAnswer(
-                    await self._registry.delete(served, target.namespace, name, options_)
-                )
+                gone = await self._registry.delete(served, target.namespace, name, options_)
+                return ObjectAnswer(gone, 200, options_.warnings)
             case _:
                 listing = ListOptions.parse(request.query)
-                deletion = DeleteOptions.parse(read_object(request), request.query)
+                deletion = DeleteOptions.parse(read_object(request), request.query, request.user)
                 return ObjectAnswer(
                     await self._registry.delete_collection(
                         served, target.namespace, listing, deletion
@@ -75,7 +85,7 @@ class Verbs:
         obj = read_object(request)
         if obj is None:
             raise BadRequest("the request has no body")
-        created = await self._registry.create(served, target.namespace, obj, options)
+        created = await self._writer(served).create(served, target.namespace, obj, options)
         return ObjectAnswer(created, 201, options.warnings)
 
     async def _update(self, served: Served, target: Target, request: ApiRequest) -> Answer:
@@ -86,7 +96,7 @@ class Verbs:
         if target.subresource == "scale":
             return await self._rescale(served, target, options, lambda _: wanted)
         check_identity(wanted, served.resource, target.namespace, target.name)
-        obj, _ = await self._registry.update(
+        obj, _ = await self._writer(served).update(
             served, target.namespace, target.name, lambda _: wanted, options
         )
         return ObjectAnswer(obj, 200, options.warnings)
@@ -100,7 +110,9 @@ class Verbs:
         change = _patcher(served, kind, patch)
         if target.subresource == "scale":
             return await self._rescale(served, target, options, change)
-        obj, _ = await self._registry.update(served, target.namespace, target.name, change, options)
+        obj, _ = await self._writer(served).update(
+            served, target.namespace, target.name, change, options
+        )
         return ObjectAnswer(obj, 200, options.warnings)
 
     async def _apply(
@@ -122,7 +134,7 @@ class Verbs:
         applied = applicable(applied, served, target.subresource)
         by = author(served, options, self._registry.clock.now())
         schema = served.shape.merge_schema
-        obj, created = await self._registry.update(
+        obj, created = await self._writer(served).update(
             served,
             target.namespace,
             target.name,
@@ -131,6 +143,9 @@ class Verbs:
             create=None if target.subresource else lambda: apply(None, applied, schema, by),
         )
         return ObjectAnswer(obj, 201 if created else 200, options.warnings)
+
+    def _writer(self, served: Served) -> Registry | ConvertedResources:
+        return self._converted if served.by_webhook else self._registry
 
     async def _rescale(
         self,
@@ -142,7 +157,7 @@ class Verbs:
         def transform(obj: Obj) -> Obj:
             return with_scale(served, obj, change(scale_of(served, obj)))
 
-        obj, _ = await self._registry.update(
+        obj, _ = await self._writer(served).update(
             served, target.namespace, target.name, transform, options
         )
         return ObjectAnswer(scale_of(served, obj), 200, options.warnings)

@@ -164,12 +164,18 @@ class Client:
         force: bool = True,
         subresource: str = "",
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Obj:
-        """Server-side apply: creates or updates exactly the fields that ``obj`` states."""
+        """Server-side apply: creates or updates exactly the fields that ``obj`` states.
+
+        ``strict`` has the server refuse fields that the kind does not have.
+        """
         metadata = obj["metadata"]
         query = self._write(dry_run)
         query["fieldManager"] = field_manager or self.field_manager
         query["force"] = "true" if force else "false"
+        if strict:
+            query["fieldValidation"] = "Strict"
         path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
         return await self._send("PATCH", path, query, obj, APPLY_PATCH)
 

@@ -97,7 +97,14 @@ def _causes(path: tuple[Obj, ...], tree: OwnerTree, seen: set[str]) -> list[Caus
             )
             for event in tree.warnings(obj)[:1]
         ]
-    return [Cause(path, finding) for finding in findings]
+    return [Cause(path, finding) for finding in _told_once(findings)]
+
+
+def _told_once(findings: Iterable[Finding]) -> list[Finding]:
+    """One of those that say the same: several conditions often carry one message."""
+    return list({(f.container, f.reason, f.message): f for f in reversed(list(findings))}.values())[
+        ::-1
+    ]
 
 
 def trouble(obj: Mapping[str, Any]) -> list[Finding]:
@@ -167,6 +174,9 @@ def _ended_well(obj: Mapping[str, Any]) -> bool:
     status = obj.get("status") or {}
     if status.get("phase") == "Succeeded":
         return True
+    if status.get("phase") in _BAD_PHASES:
+        # A failed Workflow is Completed all the same.
+        return False
     conditions = status.get("conditions") or ()
     return any(c.get("type") in _ENDED_WELL and c.get("status") == "True" for c in conditions)
 

@@ -1,10 +1,25 @@
-"""Durations as kubectl prints them."""
+"""Durations: as kubectl prints them, and as Go and so every manifest writes them."""
 
 from __future__ import annotations
 
-__all__ = ["human_duration"]
+import re
+from typing import Any, Final
+
+__all__ = ["human_duration", "parse_duration"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+_UNITS: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86400,
+}
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
 
 
 def human_duration(seconds: float) -> str:
@@ -31,3 +46,13 @@ def human_duration(seconds: float) -> str:
 
 def _pair(first: int, unit: str, second: int, smaller: str) -> str:
     return f"{first}{unit}{second}{smaller}" if second else f"{first}{unit}"
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds of ``1h30m``, ``500ms`` or a bare number; raises :class:`ValueError` for others."""
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not text or _PART.sub("", text):
+        raise ValueError(f'"{text}" is not a duration; write for example "30s", "5m" or "1h30m"')
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))

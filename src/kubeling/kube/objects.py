@@ -6,7 +6,7 @@ Objects travel as plain dicts in Kubernetes JSON. These functions know ``metadat
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 Obj = dict[str, Any]
+
+_SECONDS: Final = len("2026-01-31T23:59:59")
 
 
 class Key(NamedTuple):
@@ -159,7 +161,9 @@ def is_owned_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
 
 def format_time(moment: dt.datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as ``metav1.Time``."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if moment.tzinfo is not dt.UTC:
+        moment = moment.astimezone(dt.UTC)
+    return moment.isoformat()[:_SECONDS] + "Z"
 
 
 def parse_time(text: str) -> dt.datetime:

@@ -130,6 +130,22 @@ BUILTIN_RESOURCES: Final = (
         "validatingwebhookconfigurations", cluster=True,
     ),
     _of(
+        "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy",
+        "mutatingadmissionpolicies", cluster=True,
+    ),
+    _of(
+        "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding",
+        "mutatingadmissionpolicybindings", cluster=True,
+    ),
+    _of(
+        "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies", cluster=True, sub="status",
+    ),
+    _of(
+        "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings", cluster=True,
+    ),
+    _of(
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
         "crd crds", cluster=True, sub="status",
     ),

@@ -110,6 +110,34 @@ def _quota(limits: bool) -> Callable[[Obj], str]:
     return read
 
 
+# Policies
+
+
+def _listed(field: str) -> Callable[[Obj], int]:
+    return lambda policy: len(get(policy, "spec", field, default=[]))
+
+
+def _param_kind(policy: Obj) -> str:
+    kind = get(policy, "spec", "paramKind", default={})
+    return f"{kind['apiVersion']}/{kind['kind']}" if kind else "<unset>"
+
+
+def _param_ref(binding: Obj) -> str:
+    reference = get(binding, "spec", "paramRef", default={})
+    if not reference:
+        return "<unset>"
+    if not reference.get("name"):
+        return "*"
+    namespace = reference.get("namespace")
+    return f"{namespace}/{reference['name']}" if namespace else str(reference["name"])
+
+
+_POLICY_BINDING: Final = (
+    text("PolicyName", "spec", "policyName"),
+    computed("ParamRef", _param_ref),
+    AGE,
+)
+
 CLUSTER_COLUMNS: Final[Columns] = {
     ("", "Namespace"): (text("Status", "status", "phase"), AGE),
     ("", "Node"): (
@@ -140,6 +168,18 @@ CLUSTER_COLUMNS: Final[Columns] = {
     ),
     ("node.k8s.io", "RuntimeClass"): (text("Handler", "handler", default=""), AGE),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (CREATED_AT,),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): (
+        computed("Validations", _listed("validations"), type="integer"),
+        computed("ParamKind", _param_kind),
+        AGE,
+    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): _POLICY_BINDING,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): (
+        computed("Mutations", _listed("mutations"), type="integer"),
+        computed("ParamKind", _param_kind),
+        AGE,
+    ),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): _POLICY_BINDING,
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): (
         computed("Webhooks", lambda o: len(o.get("webhooks") or ()), type="integer"),
         AGE,

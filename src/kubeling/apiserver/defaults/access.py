@@ -18,6 +18,11 @@ _WEBHOOK: Final[Obj] = {
     "objectSelector": {},
     "timeoutSeconds": 10,
 }
+_MATCH: Final[Obj] = {
+    "matchPolicy": "Equivalent",
+    "namespaceSelector": {},
+    "objectSelector": {},
+}
 
 
 def _subject(subject: Obj) -> None:
@@ -55,6 +60,14 @@ def _webhooks(**more: object) -> tuple[Rule, ...]:
     )
 
 
+def _match(path: str) -> tuple[Rule, ...]:
+    return (
+        Rule(path, _MATCH),
+        Rule(f"{path}.resourceRules[]", {"scope": "*"}),
+        Rule(f"{path}.excludeResourceRules[]", {"scope": "*"}),
+    )
+
+
 ACCESS_DEFAULTS: Final[Rules] = {
     (f"{_RBAC}/v1", "RoleBinding"): _BINDING,
     (f"{_RBAC}/v1", "ClusterRoleBinding"): _BINDING,
@@ -66,6 +79,20 @@ ACCESS_DEFAULTS: Final[Rules] = {
         reinvocationPolicy="Never"
     ),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): _webhooks(),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"): (
+        Rule("spec", {"failurePolicy": "Fail"}),
+        *_match("spec.matchConstraints"),
+    ),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): _match(
+        "spec.matchResources"
+    ),
+    ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy"): (
+        Rule("spec", {"failurePolicy": "Fail", "reinvocationPolicy": "Never"}),
+        *_match("spec.matchConstraints"),
+    ),
+    ("admissionregistration.k8s.io/v1", "MutatingAdmissionPolicyBinding"): _match(
+        "spec.matchResources"
+    ),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): (
         Rule("spec", {"conversion": {"strategy": "None"}}),
         Rule("spec.conversion.webhook.clientConfig.service", _HTTPS),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kubeling.kube.objects import Obj, deep_copy
 
 __all__ = ["Rule", "Rules", "default", "fill", "items", "part"]
+
+_NESTED: Final = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Rule:
     def __post_init__(self) -> None:
         steps = tuple(self.path.replace("[]", ".[]").split(".")) if self.path else ()
         object.__setattr__(self, "_steps", steps)
+
+    def begins_in(self, obj: Obj) -> bool:
+        """Whether the object has the first part of the path: most have few of what they could."""
+        return not self._steps or self._steps[0] in obj
 
     def places(self, obj: Obj) -> list[Obj]:
         """The objects at the path; all parts that have another shape are passed over."""
@@ -51,6 +57,8 @@ Rules = dict[tuple[str, str], tuple[Rule, ...]]
 def fill(obj: Obj, rules: Iterable[Rule]) -> None:
     """Applies rules in order."""
     for rule in rules:
+        if not rule.begins_in(obj):
+            continue
         for place in rule.places(obj):
             if isinstance(rule.values, dict):
                 default(place, rule.values)
@@ -64,7 +72,7 @@ def default(place: Obj, values: Obj) -> None:
     """Sets what is absent or ``null``."""
     for key, value in values.items():
         if place.get(key) is None:
-            place[key] = deep_copy(value)
+            place[key] = deep_copy(value) if isinstance(value, _NESTED) else value
 
 
 def part(place: Obj, key: str) -> Obj:

@@ -17,6 +17,7 @@ from kubeling.apiserver.validation.network import NETWORK_RULES
 from kubeling.apiserver.validation.pod import POD_RULES
 from kubeling.apiserver.validation.rules import Check
 from kubeling.apiserver.validation.storage import STORAGE_RULES
+from kubeling.apiserver.validation.webhooks import WEBHOOK_RULES
 from kubeling.apiserver.validation.workloads import WORKLOAD_RULES
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -32,6 +33,7 @@ _KINDS: Final[Mapping[tuple[str, str], Check]] = {
     **DATA_RULES,
     **ACCESS_RULES,
     **CLUSTER_RULES,
+    **WEBHOOK_RULES,
 }
 
 

@@ -1,4 +1,4 @@
-"""Rules of what a cluster is run by: limits, priorities, leases, webhooks."""
+"""Rules of what a cluster is run by: limits, priorities, leases."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from kubeling.apiserver.validation.rules import (
     Checks,
     Errors,
     at_least,
-    between,
     choice,
     dns_label,
-    dns_subdomain,
     quantities,
     required,
-    selector,
     spec_of,
 )
 from kubeling.kube.errors import FieldError
@@ -25,7 +22,6 @@ __all__ = ["CLUSTER_RULES"]
 
 _HIGHEST: Final = 10**9
 _LIMIT_FIELDS: Final = ("max", "min", "default", "defaultRequest")
-_WEBHOOKS: Final = "admissionregistration.k8s.io"
 
 
 def _quota(new: Obj, old: Obj | None) -> Errors:
@@ -79,33 +75,10 @@ def _runtime_class(new: Obj, old: Obj | None) -> Errors:
         yield FieldError("handler", "Invalid value", "field is immutable", new.get("handler"))
 
 
-def _webhooks(new: Obj, old: Obj | None) -> Errors:
-    for index, webhook in enumerate(new.get("webhooks") or ()):
-        path = f"webhooks[{index}]"
-        name = webhook.get("name", "")
-        yield from dns_subdomain(name, f"{path}.name")
-        if name.count(".") < 2:
-            message = "should be a domain with at least three segments separated by dots"
-            yield FieldError(f"{path}.name", "Invalid value", message, name)
-        yield from required(webhook, path, "admissionReviewVersions")
-        yield from choice(webhook, path, "sideEffects", ("None", "NoneOnDryRun"))
-        yield from choice(webhook, path, "failurePolicy", ("Fail", "Ignore"))
-        yield from choice(webhook, path, "matchPolicy", ("Equivalent", "Exact"))
-        yield from between(webhook, path, "timeoutSeconds", 1, 30)
-        for field in ("namespaceSelector", "objectSelector"):
-            yield from selector(webhook.get(field) or {}, f"{path}.{field}")
-        config = webhook.get("clientConfig") or {}
-        if ("url" in config) == ("service" in config):
-            message = "exactly one of url or service is required"
-            yield FieldError(f"{path}.clientConfig", "Required value", message)
-
-
 CLUSTER_RULES: Final[Checks] = {
     ("", "ResourceQuota"): _quota,
     ("", "LimitRange"): _limit_range,
     ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     ("coordination.k8s.io", "Lease"): _lease,
     ("node.k8s.io", "RuntimeClass"): _runtime_class,
-    (_WEBHOOKS, "MutatingWebhookConfiguration"): _webhooks,
-    (_WEBHOOKS, "ValidatingWebhookConfiguration"): _webhooks,
 }

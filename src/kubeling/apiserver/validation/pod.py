@@ -42,7 +42,7 @@ def _pod(new: Obj, old: Obj | None) -> Errors:
 def pod_template(
     template: Obj,
     path: str,
-    restart_policies: Iterable[str] = ("Always",),
+    restart_policies: Collection[str] = ("Always",),
     more_volumes: Iterable[str] = (),
 ) -> Errors:
     """A template; ``more_volumes`` are those its pods get from elsewhere."""
@@ -51,7 +51,7 @@ def pod_template(
 
 
 def _spec(
-    spec: Obj, path: str, restart_policies: Iterable[str], more_volumes: Iterable[str] = ()
+    spec: Obj, path: str, restart_policies: Collection[str], more_volumes: Iterable[str] = ()
 ) -> Errors:
     yield from required(spec, path, "containers")
     yield from volumes(spec.get("volumes") or [], f"{path}.volumes")

@@ -85,12 +85,11 @@ def between(place: Mapping[str, Any], path: str, field: str, low: int, high: int
         yield FieldError(_at(path, field), "Invalid value", message, value)
 
 
-def choice(place: Mapping[str, Any], path: str, field: str, choices: Iterable[str]) -> Errors:
+def choice(place: Mapping[str, Any], path: str, field: str, choices: Collection[str]) -> Errors:
     """A field with few values; an absent one is not looked at."""
     value = place.get(field)
-    known = sorted(choices)
-    if value is not None and value not in known:
-        listed = ", ".join(f'"{known_value}"' for known_value in known)
+    if value is not None and value not in choices:
+        listed = ", ".join(f'"{known}"' for known in sorted(choices))
         message = f"supported values: {listed}"
         yield FieldError(_at(path, field), "Unsupported value", message, value)
 

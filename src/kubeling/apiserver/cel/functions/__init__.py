@@ -1,0 +1,1 @@
+"""Every function an expression may use, by subject."""
