@@ -11,6 +11,7 @@ from aiohttp import web
 from kubeling.component import Context
 from kubeling.gateway.kinds import BY_KIND
 from kubeling.gateway.live import stream_changes
+from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.experiments import experiment_page, experiments
 from kubeling.gateway.pages.home import home
 from kubeling.gateway.pages.lists import namespaces, notebooks, registry
@@ -51,9 +52,11 @@ def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
         "/namespaces": partial(namespaces, views),
         "/objects/{group}/{version}/{kind}/{namespace}/{name}": partial(object_page, views),
         "/pods/{namespace}/{name}/log": partial(pod_log, views),
-        "/live": partial(_live, context),
     }
-    routes: list[web.AbstractRouteDef] = [web.get(path, page) for path, page in pages.items()]
+    routes: list[web.AbstractRouteDef] = [
+        web.get(path, explained(views, page)) for path, page in pages.items()
+    ]
+    routes.append(web.get("/live", partial(_live, context)))
     return [*routes, web.static("/static", _STATIC)]
 
 

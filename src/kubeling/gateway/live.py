@@ -1,6 +1,8 @@
 """The event stream that tells a page when to fetch itself again.
 
 Sending the word instead of the content keeps one way of rendering; a burst of changes is one word.
+A stream opens with the word: what changed after the page was rendered, or while the line was
+broken, is then on the page too. It waits for no kind, as this API server may not have all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _KEEP_ALIVE_SECONDS = 20.0
 async def stream_changes(
     request: web.Request, context: Context, resources: Sequence[Resource]
 ) -> web.StreamResponse:
-    """Sends ``event: changed`` after any change to the resources, until the browser leaves."""
+    """Sends ``event: changed`` now and after any change, until the browser leaves."""
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
     )
@@ -33,10 +35,9 @@ async def stream_changes(
     def note(_old: Obj | None, _new: Obj | None) -> None:
         changed.set()
 
-    await context.informers.synced(*resources)
     for resource in resources:
         context.informers.of(resource).add_handler(note)
-    changed.clear()
+    changed.set()
     try:
         while True:
             try:

@@ -12,9 +12,17 @@ import aiohttp
 
 from kubeling.component import Context
 
-__all__ = ["RestClient"]
+__all__ = ["Refused", "RestClient"]
 
-_TIMEOUT = aiohttp.ClientTimeout(total=15)
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+class Refused(ConnectionError):
+    """The component answered, with an error."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class RestClient:
@@ -25,12 +33,23 @@ class RestClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
-        """The answer; raises :class:`ConnectionError` with the server's words if it refuses."""
+        """The answer; raises :class:`ConnectionError` with the server's words if it refuses.
+
+        A server that cannot be reached, or takes too long, is a refusal too.
+        """
+        try:
+            return await self._get(path, query)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = str(error) or "no answer in time"
+            raise ConnectionError(f"{path}: {said}") from error
+
+    async def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         async with self._session.get(self._base + path, params=query) as response:
             if response.status >= 400:
-                raise ConnectionError(f"{path}: {response.status} {await response.text()}")
+                text = f"{path}: {response.status} {await response.text()}"
+                raise Refused(text, response.status)
             answer: dict[str, Any] = await response.json()
             return answer
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kubeling.kube.durations import human_duration
 from kubeling.kube.objects import Obj, deletion_requested, parse_time
 
-__all__ = ["age", "is_active", "is_failed", "state_of"]
+__all__ = ["age", "elapsed", "is_active", "is_failed", "state_of"]
 
 _WORDS: Final = {
     "complete": "succeeded",
@@ -23,6 +23,7 @@ _WORDS: Final = {
     "active": "ready",
     "bound": "ready",
 }
+_STATELESS: Final = ("Service", "EndpointSlice", "ConfigMap", "Secret")
 _DECISIVE: Final = ("Failed", "Succeeded", "Complete", "Ready", "Suspended", "Running", "Created")
 _READY: Final = ("Ready", "Available")
 
@@ -31,6 +32,8 @@ def state_of(obj: Mapping[str, Any]) -> str:
     """One of pending, running, ready, succeeded, failed, suspended and deleting."""
     if deletion_requested(obj):
         return "deleting"
+    if obj.get("kind") in _STATELESS:
+        return "ready"
     status = obj.get("status") or {}
     phase = status.get("phase") or status.get("state")
     if isinstance(phase, str) and phase:
@@ -69,5 +72,12 @@ def is_failed(obj: Mapping[str, Any]) -> bool:
 
 def age(obj: Obj, now: dt.datetime) -> str:
     """How long ago the object was created, as kubectl prints it."""
-    created = obj["metadata"].get("creationTimestamp")
-    return human_duration((now - parse_time(created)).total_seconds()) if created else ""
+    return elapsed(obj["metadata"].get("creationTimestamp"), now)
+
+
+def elapsed(since: str | None, until: str | dt.datetime | None) -> str:
+    """The time between two moments as kubectl prints it; nothing if one is not known."""
+    if not since or not until:
+        return ""
+    end = until if isinstance(until, dt.datetime) else parse_time(until)
+    return human_duration((end - parse_time(since)).total_seconds())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from kubeling.gateway.kinds import BY_KIND
@@ -45,7 +47,7 @@ async def object_page(views: Views, request: web.Request) -> web.Response:
     return views.page(request, "object.html", "", title, watching, **values)
 
 
-async def object_values(views: Views, obj: Obj) -> dict[str, object]:
+async def object_values(views: Views, obj: Obj) -> dict[str, Any]:
     """What the detail templates show of an object."""
     owned_kinds = [r for r in BY_KIND.values() if r in _MAY_BE_OWNED or r.group not in ("", "apps")]
     informers = views.context.informers

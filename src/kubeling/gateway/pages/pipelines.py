@@ -39,7 +39,10 @@ async def run_page(views: Views, rest: RestClient, request: web.Request) -> web.
     """One run of a pipeline: its graph and what every task took and made."""
     run_id = request.match_info["run"]
     run = await rest.get(f"/apis/v2beta1/runs/{run_id}")
-    tasks = (run.get("run_details") or {}).get("task_details") or []
+    details = (run.get("run_details") or {}).get("task_details") or []
+    tasks = await rest.get(
+        "/apis/v2beta1/tasks", run_id=run_id, page_size="200", sort_by="create_time asc"
+    )
     return views.page(
         request,
         "run.html",
@@ -47,8 +50,8 @@ async def run_page(views: Views, rest: RestClient, request: web.Request) -> web.
         run.get("display_name", run_id),
         (RUNS, PODS),
         run=run,
-        tasks=tasks,
-        graph=draw_graph(task_nodes(tasks)),
+        tasks=sorted(tasks.get("tasks") or [], key=lambda task: task.get("start_time") or "~"),
+        graph=draw_graph(task_nodes(details)),
     )
 
 

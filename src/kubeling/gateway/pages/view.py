@@ -19,7 +19,7 @@ from aiohttp import web
 from kubeling import __version__
 from kubeling.component import Context
 from kubeling.gateway.kinds import SECTIONS, Section, link_to
-from kubeling.gateway.states import age, state_of
+from kubeling.gateway.states import age, elapsed, state_of
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import Resource
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Views"]
 
 _PATIENCE_SECONDS = 2.0
+_LONG_NUMBER = 8
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
@@ -37,6 +38,7 @@ class Views:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._waited_for: set[Resource] = set()
 
     @cached_property
     def templates(self) -> jinja2.Environment:
@@ -58,7 +60,9 @@ class Views:
             namespace=namespace,
             state=state_of,
             age=lambda obj: age(obj, self.context.clock.now()),
+            elapsed=lambda since, until=None: elapsed(since, until or self.context.clock.now()),
         )
+        environment.filters["short"] = _short
         return environment
 
     async def objects(self, *resources: Resource) -> list[Obj]:
@@ -69,10 +73,15 @@ class Views:
         return found
 
     async def _filled(self, resources: Sequence[Resource]) -> None:
-        """Waits for the caches, but not for a kind that this API server does not have."""
+        """Waits for the caches, but once only for a kind that this API server does not have."""
+        informers = self.context.informers
+        empty = {r for r in resources if not informers.of(r).synced}
+        if not empty - self._waited_for:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self.context.informers.synced(*resources)
+                await informers.synced(*empty)
+        self._waited_for |= empty
 
     async def object(self, resource: Resource, request: web.Request) -> Obj:
         """The object a path's ``namespace`` and ``name`` mean; 404 if there is none."""
@@ -82,7 +91,8 @@ class Views:
             "" if where == "-" else where, request.match_info["name"]
         )
         if found is None:
-            text = f"There is no {resource.kind} {request.match_info['name']}."
+            inside = "" if where in ("", "-") else f" in namespace {where}"
+            text = f"There is no {resource.kind} {request.match_info['name']}{inside}."
             raise web.HTTPNotFound(text=text)
         return found
 
@@ -98,20 +108,32 @@ class Views:
         section: Section | str,
         title: str,
         watching: Sequence[Resource] = (),
+        status: int = 200,
         **values: Any,
     ) -> web.Response:
         """The page, or only its live region when htmx asks for that."""
         path = section if isinstance(section, str) else section.path
         live = ",".join(resource.qualified for resource in watching)
+        informers = self.context.informers
         frame = "partial.html" if "HX-Request" in request.headers else "page.html"
         text = self.templates.get_template(template).render(
             frame=frame,
             current=path,
             title=title,
             live=live,
+            missing=[r.qualified for r in watching if not informers.of(r).synced],
             url=str(request.rel_url),
             settings=self.context.settings,
             **values,
         )
         headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
-        return web.Response(text=text, content_type="text/html", headers=headers)
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _short(value: object) -> str:
+    """A number as a person reads it, to six digits; other text as it is."""
+    text = str(value or "")
+    try:
+        return f"{float(text):.6g}" if len(text) > _LONG_NUMBER else text
+    except ValueError:
+        return text

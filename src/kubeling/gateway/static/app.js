@@ -5,6 +5,11 @@ async function followLog(target) {
   if (target.dataset.following) return;
   target.dataset.following = "yes";
   const answer = await fetch(target.dataset.log);
+  if (!answer.ok) {
+    // The container has not started: the page's next change asks again.
+    delete target.dataset.following;
+    return;
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { value, done } = await reader.read();
@@ -41,8 +46,13 @@ document.addEventListener("submit", (event) => {
     predict(event.target);
   }
 });
-document.addEventListener("htmx:afterSettle", (event) => prepare(event.target));
+document.addEventListener("htmx:afterSettle", () => prepare(document));
 prepare(document);
+
+// The stream reconnects by itself, and opens with the word that fetches the page again.
+const line = document.getElementById("line");
+document.addEventListener("htmx:sseError", () => { line.textContent = "· reconnecting…"; });
+document.addEventListener("htmx:sseOpen", () => { line.textContent = ""; });
 
 // The SDKs print links of upstream's single-page application.
 const upstream = location.hash.match(/^#\/runs\/details\/([\w-]+)/);

@@ -1,0 +1,45 @@
+"""What a page says when it cannot be shown: one sentence, and the way on.
+
+Programs that ask the same gateway get Kubernetes' own Status; a person gets a page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from kubeling.gateway.pages.view import Views
+from kubeling.gateway.rest import Refused
+from kubeling.kube.errors import ApiError
+
+__all__ = ["explained"]
+
+log = logging.getLogger(__name__)
+
+Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def explained(views: Views, page: Page) -> Page:
+    """The page, or a page that says why it is not there."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            return await page(request)
+        except web.HTTPNotFound as error:
+            return _say(views, request, 404, "Not found", error.text or "There is no such page.")
+        except ApiError as error:
+            return _say(views, request, error.status_code, "The API refused", str(error))
+        except ConnectionError as error:
+            if isinstance(error, Refused) and error.status == 404:
+                return _say(views, request, 404, "Not found", f"It is not there: {error}")
+            log.warning("%s: %s", request.path, error)
+            reason = f"A part of the platform that this page asks did not answer: {error}"
+            return _say(views, request, 503, "Not available now", reason)
+
+    return handler
+
+
+def _say(views: Views, request: web.Request, status: int, title: str, reason: str) -> web.Response:
+    return views.page(request, "error.html", "", title, status=status, reason=reason)
