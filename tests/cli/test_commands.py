@@ -16,13 +16,15 @@ from kubeling.cli.wait import meets
 
 def test_help_lists_every_command_with_one_line_each() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
-    platform = "up down status reset doctor env controllers demo"
+    platform = "up down status reset doctor config env controllers demo"
     resources = "apply get describe logs delete wait why run"
     for command in f"{platform} {resources}".split():
         assert f"\n  {command} " in shown
 
 
-@pytest.mark.parametrize("command", ["up", "down", "apply", "get", "why", "demo", "run"])
+@pytest.mark.parametrize(
+    "command", ["up", "down", "config", "apply", "get", "wait", "why", "demo", "run"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
     assert result.exit_code == 0
@@ -49,6 +51,20 @@ def test_an_error_is_one_line_and_a_hint_without_a_traceback(tmp_path: Path) -> 
     assert lines[0] == f"error: no platform is running from {tmp_path}"
     assert "kubeling up" in lines[1]
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("timeout", ["20", "20s", "1m30s"])
+def test_a_timeout_may_have_kubectls_units(tmp_path: Path, timeout: str) -> None:
+    words = ["wait", "pod/a", "--for", "delete", "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(cli, [*words, f"--timeout={timeout}"])
+    assert isinstance(result.exception, CliError)
+    assert "no platform is running" in result.exception.message
+
+
+def test_a_timeout_that_is_none_is_answered_with_an_example() -> None:
+    result = CliRunner().invoke(cli, ["wait", "pod/a", "--for", "delete", "--timeout=soon"])
+    assert result.exit_code == 2
+    assert 'write for example "30s"' in result.output
 
 
 class TestManifests:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from tests.support.apiserver import running_server
 from tests.support.node import HostNode
+from tests.support.webhooks import patch, webhook_server
 
 from kubeling.kube.client import Client
-from kubeling.kube.objects import new_object
+from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import NODES, PODS
 
 KUBECTL = shutil.which("kubectl")
@@ -397,3 +398,55 @@ async def test_config_and_health(kubectl: Kubectl) -> None:
     assert "Server Version: v1." in await kubectl("version")
     assert "readyz check passed" in await kubectl("get", "--raw", "/readyz?verbose")
     assert "apiserver_request_total" in await kubectl("get", "--raw", "/metrics")
+
+
+CONFIGURATION = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: {kind}
+metadata: {{name: house-rules}}
+webhooks:
+- name: rules.house.example.org
+  clientConfig: {{url: "{url}", caBundle: {ca_bundle}}}
+  rules:
+  - {{operations: [CREATE, UPDATE, DELETE], apiGroups: [""], apiVersions: [v1],
+     resources: [configmaps]}}
+  sideEffects: None
+  admissionReviewVersions: [v1]
+"""
+
+
+async def test_webhooks_change_warn_and_refuse(kubectl: Kubectl) -> None:
+    def judge(request: Obj) -> Obj:
+        if (request["object"] or request["oldObject"])["data"].get("pet") == "cat":
+            return {"allowed": False, "status": {"message": "no cats", "reason": "Forbidden"}}
+        return {"allowed": True, "warnings": ["the house has rules"]}
+
+    label = {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}
+    async with webhook_server(mutate=lambda _: patch(label), judge=judge) as server:
+        for kind, path in (
+            ("MutatingWebhookConfiguration", "/mutate"),
+            ("ValidatingWebhookConfiguration", "/judge"),
+        ):
+            config = {"kind": kind, **server.url(path), "ca_bundle": server.ca_bundle}
+            await kubectl("apply", "-f", "-", stdin=CONFIGURATION.format(**config))
+        made = await kubectl.run("create", "cm", "rex", "--from-literal=pet=dog")
+        assert made.out == "configmap/rex created\n"
+        assert "Warning: the house has rules" in made.err
+        shown = await kubectl("get", "cm", "rex", "-o", "jsonpath={.metadata.labels.seen}")
+        assert shown == "yes"
+        dry = await kubectl(
+            "create", "cm", "dry", "--from-literal=pet=dog", "--dry-run=server", "-o", "yaml"
+        )
+        assert "seen:" in dry
+        refused = await kubectl.refused("create", "cm", "tom", "--from-literal=pet=cat")
+        denied = 'admission webhook "rules.house.example.org" denied the request: no cats'
+        assert denied in refused
+        patched = await kubectl.refused("patch", "cm", "rex", "-p", '{"data":{"pet":"cat"}}')
+        assert denied in patched
+        assert "deleted" in await kubectl("delete", "cm", "rex")
+    unreachable = await kubectl.refused("create", "cm", "rex", "--from-literal=pet=dog")
+    assert 'failed calling webhook "rules.house.example.org": failed to call webhook' in unreachable
+    listed = await kubectl("get", "validatingwebhookconfigurations")
+    assert listed.split()[:5] == ["NAME", "WEBHOOKS", "AGE", "house-rules", "1"]
+    await kubectl("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "--all")
+    assert await kubectl("create", "cm", "rex") == "configmap/rex created\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = ["python_with"]
 
 _ROOT = Path(__file__).parents[2] / ".venvs"
+_UV = Path(sys.executable).parent / "uv"
 
 
 def python_with(*requirements: str) -> Path:
@@ -23,7 +24,7 @@ def python_with(*requirements: str) -> Path:
     python, mark = folder / "bin" / "python", folder / ".complete"
     if not mark.exists():
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", *requirements)
+        _run(str(_UV), "pip", "install", "--quiet", "--python", str(python), *requirements)
         mark.write_text(text)
     return python
 

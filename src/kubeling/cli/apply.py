@@ -49,6 +49,8 @@ async def _apply(
             except (ApiError, CliError) as error:
                 failures += 1
                 click.secho(f"error: {error}", fg="red", err=True)
+                if isinstance(error, CliError) and error.hint:
+                    click.echo(f"  {error.hint}", err=True)
     return 1 if failures else 0
 
 
@@ -63,7 +65,7 @@ async def _apply_one(connection: Connection, obj: Obj, dry_run: bool) -> str:
         return f"{resource.qualified}/{created['metadata']['name']} created{suffix}"
     name = obj["metadata"]["name"]
     before = await client.find(resource, name, obj["metadata"].get("namespace", ""))
-    after = await client.apply(resource, obj, dry_run=dry_run)
+    after = await client.apply(resource, obj, dry_run=dry_run, strict=True)
     if before is None:
         verb = "created"
     elif before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]:
@@ -136,5 +138,6 @@ async def resolve_targets(
         pairs = [(words[0], name) for name in words[1:]]
     if not pairs or not all(name for _, name in pairs):
         kind = words[0].partition("/")[0]
+        await connection.discovery.resolve(kind)
         raise CliError(f"which {kind}?", f"Name one: {kind}/NAME")
     return [(await connection.discovery.resolve(kind), name) for kind, name in pairs]

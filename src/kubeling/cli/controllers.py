@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -39,6 +40,15 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 @click.option("--artifacts", default="", help="URI under which artifacts are kept.")
 @click.option("--gateway", default="http://127.0.0.1:8080", help="URL of the dashboard.")
 @click.option("--install/--no-install", default=True, help="Install missing CRDs and objects.")
+@click.option(
+    "--webhook-host",
+    default="",
+    help="Address at which the cluster reaches this process to ask for defaults and validation; "
+    "without it, it is not asked to.",
+)
+@click.option(
+    "--webhook-port", default=9443, show_default=True, help="Port of --webhook-host; 0 for any."
+)
 def controllers(
     kubeconfig: Path | None,
     data_dir: Path,
@@ -47,6 +57,8 @@ def controllers(
     artifacts: str,
     gateway: str,
     install: bool,
+    webhook_host: str,
+    webhook_port: int,
 ) -> None:
     """Run all controllers against any API server, over HTTPS, until ctrl-C.
 
@@ -59,10 +71,16 @@ def controllers(
         database_url=database,
         artifact_root=artifacts,
     )
-    asyncio.run(_run(kubeconfig, settings, install))
+    webhooks = (webhook_host, webhook_port) if webhook_host else None
+    asyncio.run(_run(kubeconfig, settings, install, webhooks))
 
 
-async def _run(kubeconfig: Path | None, settings: Settings, install: bool) -> None:
+async def _run(
+    kubeconfig: Path | None,
+    settings: Settings,
+    install: bool,
+    webhooks: tuple[str, int] | None,
+) -> None:
     from kubeling.kube.https import HttpsTransport
 
     client = Client(HttpsTransport(load(kubeconfig)), field_manager="kubeling-controllers")
@@ -79,11 +97,26 @@ async def _run(kubeconfig: Path | None, settings: Settings, install: bool) -> No
             await ensure_crds(client, components)
             await ensure_objects(client, components)
         click.echo(f"Controllers run as {identity}; stop with ctrl-C.")
-        await election.run(lambda: run_components(client, components, settings))
+        await election.run(lambda: _lead(client, components, settings, webhooks))
     except asyncio.CancelledError:
         click.echo("Stopped.")
     finally:
         await client.close()
+
+
+async def _lead(
+    client: Client,
+    components: Sequence[Component],
+    settings: Settings,
+    webhooks: tuple[str, int] | None,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if webhooks is not None:
+            from kubeling.cli.webhooks import served_webhooks
+
+            folder = settings.data_dir / "webhooks"
+            await stack.enter_async_context(served_webhooks(client, components, *webhooks, folder))
+        await run_components(client, components, settings)
 
 
 async def run_components(

@@ -9,9 +9,11 @@ import click
 import msgspec
 
 from kubeling.cli.connection import Connection, connected, resource_options, run
+from kubeling.cli.errors import CliError
 from kubeling.kube import yaml
+from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import Resource
+from kubeling.kube.resources import NAMESPACES, Resource
 from kubeling.kube.transport import TABLE
 
 __all__ = ["get", "render_table"]
@@ -39,6 +41,8 @@ def get(
     """List objects of a KIND, or show the one called NAME (also KIND/NAME)."""
     if "/" in kind and not name:
         kind, _, name = kind.partition("/")
+        if not name:
+            raise CliError(f"which {kind}?", f"Name one: {kind}/NAME, or list all: {kind}")
     run(_get(kind, name, all_namespaces, selector, output, namespace, kubeconfig, data_dir))
 
 
@@ -58,6 +62,7 @@ async def _get(
         if output in ("table", "wide"):
             shown = await _table(connection, resource, where, name, selector)
             if not shown.get("rows"):
+                await _check_namespace(connection, where)
                 click.echo(f"No {resource.plural} found{f' in {where}' if where else ''}.")
                 return
             spans = all_namespaces and resource.namespaced
@@ -65,6 +70,21 @@ async def _get(
             return
         found = await _objects(connection, resource, where, name, selector)
         click.echo(_render(found, resource, output, single=bool(name)), nl=False)
+
+
+async def _check_namespace(connection: Connection, where: str) -> None:
+    """An empty answer about a namespace that does not exist is a slip of the pen."""
+    if not where:
+        return
+    try:
+        known = await connection.client.find(NAMESPACES, where)
+    except ApiError:
+        # Who may not read namespaces is told what they may know: that nothing was found.
+        return
+    if known is None:
+        raise CliError(
+            f'there is no namespace "{where}"', "List them with: kubeling get namespaces"
+        )
 
 
 async def _table(

@@ -12,6 +12,7 @@ from kubeling.cli.apply import resolve_targets
 from kubeling.cli.connection import Connection, connected, resource_options, run
 from kubeling.cli.errors import CliError
 from kubeling.cli.family import owner_tree, pods_below
+from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS
 
@@ -53,10 +54,19 @@ async def _logs(
     async with connected(data_dir, kubeconfig, namespace) as connection:
         sources = await _sources(connection, target, container)
         labelled = len(sources) > 1
-        async with asyncio.TaskGroup() as group:
-            for pod, source in sources:
-                label = f"{name(pod)}/{source}: ".encode() if labelled else b""
-                group.create_task(_print(connection, pod, source, label, follow, previous, tail))
+
+        async def show(pod: Obj, source: str) -> ApiError | None:
+            label = f"{name(pod)}/{source}: ".encode() if labelled else b""
+            try:
+                await _print(connection, pod, source, label, follow, previous, tail)
+            except ApiError as error:
+                return error
+            return None
+
+        refused = await asyncio.gather(*(show(pod, source) for pod, source in sources))
+    errors = list(dict.fromkeys(str(error) for error in refused if error is not None))
+    if errors:
+        raise CliError("; ".join(errors), f"See why with: kubeling why {_named(target)}")
 
 
 async def _sources(connection: Connection, target: str, container: str) -> list[tuple[Obj, str]]:
@@ -70,12 +80,27 @@ async def _sources(connection: Connection, target: str, container: str) -> list[
         raise CliError(
             f"{target} has no pods yet", f"See what it waits for with: kubeling why {target}"
         )
-    return [
+    return _chosen(pods, container)
+
+
+def _chosen(pods: list[Obj], container: str) -> list[tuple[Obj, str]]:
+    """The containers of these pods, or those called so, init containers among them."""
+    if not container:
+        return [(pod, entry["name"]) for pod in pods for entry in pod["spec"]["containers"]]
+    every = [
         (pod, entry["name"])
         for pod in pods
-        for entry in pod["spec"]["containers"]
-        if not container or entry["name"] == container
+        for entry in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
     ]
+    found = [(pod, called) for pod, called in every if called == container]
+    if not found:
+        names = ", ".join(dict.fromkeys(called for _, called in every))
+        raise CliError(f'there is no container "{container}"', f"There are: {names}.")
+    return found
+
+
+def _named(target: str) -> str:
+    return target if "/" in target else f"pod/{target}"
 
 
 async def _print(

@@ -30,6 +30,7 @@ _SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         "reset": ("kubeling.cli.lifecycle:reset", "Stop it and delete everything it keeps."),
         "doctor": ("kubeling.cli.doctor:doctor", "Check this machine and say what to do."),
+        "config": ("kubeling.cli.config:config", "Print the settings, and where each came from."),
         "env": ("kubeling.cli.lifecycle:env", "Print exports for kubectl and the SDKs."),
         "controllers": (
             "kubeling.cli.controllers:controllers",
@@ -98,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(_misused(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
@@ -110,6 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         sys.exit(_explain(error))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _misused(error: click.ClickException) -> int:
+    """Says in one line what is wrong with the words, and where the right ones are listed."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    click.secho(f"error: {error.format_message()}", fg="red", err=True)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "kubeling"
+    click.echo(f"  See: {path} --help", err=True)
+    return error.exit_code
 
 
 def _explain(error: Exception) -> int:

@@ -6,23 +6,24 @@ ready, or why it is not, so the parent prints the same words either way.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import click
 import msgspec
 
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Endpoints, Instance, data_dir_option
+from kubeling.cli.settings import Setting, effective, engine_settings, start_options
 
 __all__ = ["up"]
-
-DEFAULT_PORT: Final = 8080
 
 
 class _Report(msgspec.Struct):
@@ -35,65 +36,30 @@ class _Report(msgspec.Struct):
 
 @click.command()
 @data_dir_option
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path.cwd,
-    show_default="the current folder",
-    help="The folder in which steps find your scripts and data.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=None,
-    show_default=f"as last time, else {DEFAULT_PORT}",
-    help="The dashboard's port; 0 takes a free one.",
-)
+@start_options
 @click.option("--detach", is_flag=True, help="Return when the platform is ready.")
-@click.option(
-    "--no-controllers",
-    is_flag=True,
-    help="Leave the controllers to another process (kubeling controllers).",
-)
-def up(
-    data_dir: Path,
-    workspace: Path,
-    host: str,
-    port: int | None,
-    detach: bool,
-    no_controllers: bool,
-) -> None:
+def up(data_dir: Path, detach: bool, **flags: Any) -> None:
     """Start everything: the API, the node, all components and the dashboard.
 
     In the foreground until ctrl-C, or with --detach until "kubeling down".
     """
     instance = Instance(data_dir)
-    if port is None:
-        before = instance.endpoints()
-        port = before.gateway_port if before else DEFAULT_PORT
-    arguments = (instance, workspace.absolute(), host, port, not no_controllers)
+    settings = effective(instance, flags, os.environ)
     if detach:
-        _detach(*arguments)
+        _detach(instance, settings)
     else:
-        _serve(*arguments, report=None)
+        _serve(instance, settings, report=None)
 
 
-def _serve(
-    instance: Instance,
-    workspace: Path,
-    host: str,
-    port: int,
-    controllers: bool,
-    *,
-    report: int | None,
-) -> None:
+def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int | None) -> None:
     began = time.monotonic()
     gc.disable()  # Starting makes thousands of modules' objects and no garbage.
     from kubeling.cli.platform import Platform, PlatformOptions, run_platform
 
     def ready(endpoints: Endpoints) -> None:
         gc.freeze()
+        # Objects of the API are trees, which die without its help: it need not look so often.
+        gc.set_threshold(10_000, 20)
         gc.enable()
         if report is None:
             _print_ready(endpoints, time.monotonic() - began)
@@ -101,19 +67,32 @@ def _serve(
         else:
             _send(report, _Report(endpoints=endpoints))
 
-    with instance.claim():
-        options = PlatformOptions(workspace, host, port, controllers)
-        run_platform(Platform(instance, options), ready)
+    options = PlatformOptions(
+        Path(settings["workspace"].value),
+        settings["host"].value,
+        settings["port"].value,
+        settings["controllers"].value,
+        engine_settings(settings),
+    )
+    try:
+        with instance.claim():
+            run_platform(Platform(instance, options), ready)
+    except Exception as error:
+        from kubeling.cli.disk import full_disk
+
+        if found := full_disk(error, instance.data_dir):
+            raise found from error
+        raise
 
 
-def _detach(instance: Instance, workspace: Path, host: str, port: int, controllers: bool) -> None:
+def _detach(instance: Instance, settings: Mapping[str, Setting]) -> None:
     began = time.monotonic()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         _become_daemon(instance)
-        _child(instance, workspace, host, port, controllers, writing)
+        _child(instance, settings, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         text = pipe.read()
@@ -126,25 +105,25 @@ def _detach(instance: Instance, workspace: Path, host: str, port: int, controlle
     click.echo("Stop with: kubeling down")
 
 
-def _child(
-    instance: Instance, workspace: Path, host: str, port: int, controllers: bool, writing: int
-) -> None:
+def _child(instance: Instance, settings: Mapping[str, Setting], writing: int) -> None:
     code = 0
     try:
-        _serve(instance, workspace, host, port, controllers, report=writing)
+        _serve(instance, settings, report=writing)
     except CliError as error:
         _send(writing, _Report(error=error.message, hint=error.hint))
         code = error.code
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
         hint = f"This is a defect; {instance.log_file} says where."
         _send(writing, _Report(error=f"{type(error).__name__}: {error}", hint=hint))
         code = 1
+        traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # The log may be on a full disk; this process must end here nevertheless.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -48,9 +48,13 @@ async def _show(connection: Connection, cause: Cause) -> None:
     click.echo(" → ".join(_title(obj) for obj in cause.path))
     finding = cause.finding
     about = f"container {finding.container}: " if finding.container else ""
-    click.secho(f"  {about}{finding.reason}: {finding.message}".rstrip(": "), fg="red")
+    message = finding.message.strip()
+    click.secho(f"  {about}{finding.reason}: {message}".rstrip(": "), fg="red")
     if finding.exit_code is not None and cause.object.get("kind") == "Pod":
-        for line in await _tail(connection, cause.object, finding.container):
+        tail = await _tail(connection, cause.object, finding.container)
+        if "\n".join(tail).strip() == message:
+            return  # The message is the end of the log already.
+        for line in tail:
             click.echo(f"  | {line}")
 
 

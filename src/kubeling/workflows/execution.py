@@ -18,9 +18,9 @@ from typing import Final
 
 import msgspec
 
+from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
 from kubeling.workflows.dag import DagFrame
-from kubeling.workflows.durations import parse_duration
 from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
 from kubeling.workflows.ledger import Ledger

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
-from kubeling.workflows.durations import parse_duration
 from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.nodes import node_id
 from kubeling.workflows.resources import Node, Phase

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from kubeling.kube.durations import parse_duration
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.workflows.call_rules import Templates, dag_errors, steps_errors
-from kubeling.workflows.durations import parse_duration
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.images import image_command
 from kubeling.workflows.tag_rules import Known, tag_errors

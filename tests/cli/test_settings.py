@@ -1,0 +1,80 @@
+"""Settings: where each comes from, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.instance import Instance
+from kubeling.cli.main import cli
+from kubeling.cli.settings import Setting, effective, engine_settings
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    return Instance(tmp_path)
+
+
+def configure(instance: Instance, text: str) -> None:
+    instance.config_file.write_text(text)
+
+
+def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(
+    instance: Instance,
+) -> None:
+    configure(instance, "port: 1\nhost: file.example\nengine: {max_pods: 7}\n")
+    environment = {"KUBELING_PORT": "2", "KUBELING_ENGINE_ISOLATION": "false"}
+    found = effective(instance, {"port": 3, "workspace": None}, environment)
+    assert found["port"] == Setting("port", 3, "flag")
+    assert found["host"] == Setting("host", "file.example", "config.yaml")
+    assert found["engine.isolation"].value is False
+    assert found["engine.isolation"].source == "$KUBELING_ENGINE_ISOLATION"
+    assert found["controllers"] == Setting("controllers", True, "default")
+    assert engine_settings(found)["max_pods"] == 7
+    assert effective(instance, {}, environment)["port"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot: 1", 'there is no setting "prot"'),
+        ("port: http", "port is 'http': Expected `int`"),
+        ("port: 70000", "port is 70000"),
+        ("engine: {max_pods: many}", "engine.max_pods is 'many'"),
+        ("- port", "should hold settings"),
+        ("a: 1\n b: [", "line 2"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_setting(
+    instance: Instance, text: str, message: str
+) -> None:
+    configure(instance, text)
+    with pytest.raises(CliError) as raised:
+        effective(instance, {}, {})
+    assert str(instance.config_file) in raised.value.message
+    assert message in raised.value.message
+
+
+def test_a_wrong_variable_is_named(instance: Instance) -> None:
+    with pytest.raises(CliError, match="KUBELING_PORT: port is 'http'"):
+        effective(instance, {}, {"KUBELING_PORT": "http"})
+
+
+def test_a_workspace_that_is_not_there_is_refused(instance: Instance) -> None:
+    configure(instance, "workspace: /nowhere/at/all\n")
+    with pytest.raises(CliError, match=r"workspace \(config.yaml\): there is no folder /nowhere"):
+        effective(instance, {}, {})
+
+
+def test_config_prints_every_setting_and_its_source(instance: Instance) -> None:
+    configure(instance, "engine: {capacity: {nvidia.com/gpu: '1'}}\n")
+    arguments = ["config", "--data-dir", str(instance.data_dir), "--port", "0"]
+    shown = CliRunner().invoke(cli, arguments).output
+    assert f"{instance.data_dir}  (flag)" in shown
+    assert '{"nvidia.com/gpu":"1"}  (config.yaml)' in shown
+    found = json.loads(CliRunner().invoke(cli, [*arguments, "-o", "json"]).output)
+    assert found["port"] == {"value": 0, "source": "flag"}
