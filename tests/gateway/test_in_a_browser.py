@@ -1,0 +1,175 @@
+"""The dashboard as a person meets it: live, with the keyboard, on a phone, in light and in dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.browser import Browser, browser_at
+from tests.support.platform import Platform, started
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+LONG = "a-workflow-with-as-long-a-name-as-people-really-give-to-them"
+WORKFLOW = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {{name: {name}}}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container: {{image: busybox, command: [sh, -c, {script!r}]}}
+"""
+PAGES = (
+    "/",
+    "/pipelines",
+    f"/objects/argoproj.io/v1alpha1/Workflow/default/{LONG}",
+    f"/objects/core/v1/Pod/default/{LONG}",
+    "/experiments",
+    "/training",
+    "/models",
+    "/notebooks",
+    "/registry",
+    "/namespaces",
+    "/pipelines/runs/none",
+)
+FAINT = """(() => {
+  const rgba = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const behind = node => {
+    for (let n = node; n; n = n.parentElement) {
+      const [r, g, b, alpha] = rgba(getComputedStyle(n).backgroundColor);
+      if (alpha === undefined || alpha === 1) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const texts = [...node.childNodes].filter(c => c.nodeType === 3);
+    const text = texts.map(c => c.data).join("").trim();
+    if (!text || !node.getClientRects().length) continue;
+    const style = getComputedStyle(node);
+    const ink = node instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [light(rgba(ink)), light(behind(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) faint.push(text);
+  }
+  return faint;
+})()"""
+
+
+def workflow(name: str, script: str) -> str:
+    return WORKFLOW.format(name=name, script=script)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("in-a-browser")
+    with started(folder / "data", folder) as platform:
+        platform.kubectl("apply", "-f", "-", stdin=workflow(LONG, "exit 3"))
+        platform.until(lambda o: o["status"].get("phase") == "Failed", "workflow", LONG)
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser_at(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Browser:
+    browser.resize(1280)
+    browser.prefer("light")
+    return browser
+
+
+def on_page(text: str) -> str:
+    return f'document.getElementById("live").innerText.includes("{text}")'
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_phone_shows_a_page_without_scrolling_sideways(
+    platform: Platform, page: Browser, path: str
+) -> None:
+    page.resize(390)
+    page.open(platform.url + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_all_text_stands_out_from_its_ground(
+    platform: Platform, page: Browser, path: str, scheme: str
+) -> None:
+    page.prefer(scheme)
+    page.open(platform.url + path)
+    assert page.evaluate(FAINT) == []
+
+
+def test_dark_is_dark(platform: Platform, page: Browser) -> None:
+    page.prefer("dark")
+    page.open(platform.url)
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert all(int(part) < 64 for part in colour.removeprefix("rgb(").rstrip(")").split(","))
+
+
+def test_what_failed_is_on_the_home_page_with_why_and_a_link(
+    platform: Platform, page: Browser
+) -> None:
+    page.open(platform.url)
+    page.until(on_page("exited with code 3"))
+    link = page.evaluate(f'[...document.links].find(a => a.innerText === "{LONG}").href')
+    page.open(link)
+    assert LONG in page.evaluate('document.querySelector("h1").innerText')
+
+
+def test_a_list_shows_new_objects_and_their_ends_without_a_reload(
+    platform: Platform, page: Browser
+) -> None:
+    page.open(f"{platform.url}/pipelines")
+    page.evaluate("window.opened = true")
+    platform.kubectl("apply", "-f", "-", stdin=workflow("live", "while ! test -e go; do :; done"))
+    row = 'document.querySelector("a[href$=\'/live\']").closest("tr").innerText'
+    page.until(f'{row}.includes("running")')
+    (platform.workspace / "go").touch()
+    page.until(f'{row}.includes("succeeded")')
+    assert page.evaluate("window.opened")
+
+
+def test_a_log_grows_as_it_is_written(platform: Platform, page: Browser) -> None:
+    script = "echo first; while ! test -e more; do :; done; echo second"
+    platform.kubectl("apply", "-f", "-", stdin=workflow("talks", script))
+    platform.until(lambda o: o["status"].get("phase") == "Running", "pod", "talks")
+    page.open(f"{platform.url}/objects/core/v1/Pod/default/talks")
+    page.evaluate("window.opened = true")
+    page.until(on_page("first"))
+    (platform.workspace / "more").touch()
+    page.until(on_page("second"))
+    assert page.evaluate("window.opened")
+
+
+def test_the_keyboard_reaches_everything_in_order(platform: Platform, page: Browser) -> None:
+    page.open(platform.url)
+    names = []
+    for _ in range(10):
+        page.press("Tab")
+        names.append(page.evaluate("document.activeElement.innerText.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", f"{names[-1]} does not show that it has the focus"
+    assert names[:4] == ["Skip to content", "Kubeling", "Home", "Pipelines"]
+    assert names[9] == "Namespaces"
+
+
+def test_the_keyboard_skips_the_menu_and_follows_links(platform: Platform, page: Browser) -> None:
+    page.open(platform.url)
+    page.press("Tab")
+    page.press("Enter")
+    page.press("Tab")
+    inside = 'document.getElementById("live").contains(document.activeElement)'
+    assert page.evaluate(inside)
+    page.press("Enter")
+    page.wait_for_load()
+    page.until('location.pathname !== "/"')
