@@ -282,6 +282,17 @@ async def test_a_definition_takes_its_objects_with_it(client: Client) -> None:
         await client.list(WIDGETS)
 
 
+async def test_a_watch_of_a_deleted_definition_tells_of_the_last_object_and_ends(
+    client: Client,
+) -> None:
+    await client.create(WIDGETS, new_object(WIDGETS, "w", "default", spec={"size": 1}))
+    watch = client.watch(WIDGETS)
+    assert (await anext(watch)).type == "ADDED"
+    await client.delete(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS.qualified)
+    async with asyncio.timeout(30):
+        assert [event.type async for event in watch] == ["DELETED"]
+
+
 async def test_a_definition_is_checked(client: Client) -> None:
     bad = crd(Resource("example.org", "v1", "Gadget", "gadgets"), WidgetSpec)
     bad["metadata"]["name"] = "wrong.example.org"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 from tests.support.browser import Browser, browser_at
 from tests.support.platform import Platform, started
 
@@ -21,6 +24,24 @@ spec:
   - name: main
     container: {{image: busybox, command: [sh, -c, {script!r}]}}
 """
+TWO_STEPS = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: two-steps}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {name: first, template: wait, arguments: {parameters: [{name: script, value: cat one}]}}
+    - - name: second
+        template: wait
+        arguments: {parameters: [{name: script, value: cat two; exit 3}]}
+  - name: wait
+    inputs: {parameters: [{name: script}]}
+    container: {image: busybox, command: [sh, -c, "{{inputs.parameters.script}}"]}
+"""
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGES = (
     "/",
     "/pipelines",
@@ -90,6 +111,14 @@ def on_page(text: str) -> str:
     return f'document.getElementById("live").innerText.includes("{text}")'
 
 
+def node(label: str) -> str:
+    """The state of a graph's node, as the browser has it."""
+    title = (
+        f'[...document.querySelectorAll(".graph title")].find(t => /^{label}:/.test(t.textContent))'
+    )
+    return f"({title}?.textContent.split(': ')[1].toLowerCase() ?? null)"
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_phone_shows_a_page_without_scrolling_sideways(
     platform: Platform, page: Browser, path: str
@@ -148,6 +177,52 @@ def test_a_log_grows_as_it_is_written(platform: Platform, page: Browser) -> None
     page.until(on_page("first"))
     (platform.workspace / "more").touch()
     page.until(on_page("second"))
+    assert page.evaluate("window.opened")
+
+
+def test_the_graph_of_a_workflow_follows_its_steps(platform: Platform, page: Browser) -> None:
+    for gate in ("one", "two"):
+        os.mkfifo(platform.workspace / gate)
+    platform.kubectl("apply", "-f", "-", stdin=TWO_STEPS)
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/two-steps")
+    page.evaluate("window.opened = true")
+    page.until(f"{node('first')} === 'running'")
+    assert page.evaluate(node("second")) is None
+    (platform.workspace / "one").write_text("")
+    page.until(f"{node('first')} === 'succeeded' && {node('second')} === 'running'")
+    (platform.workspace / "two").write_text("")
+    page.until(f"{node('second')} === 'failed'")
+    assert page.evaluate("window.opened")
+
+
+def test_the_graph_of_a_run_follows_its_tasks(platform: Platform, page: Browser) -> None:
+    run = yaml.safe_load((EXAMPLES / "pipelines/run.yaml").read_text())
+    run["metadata"] = {"name": "live-run"}
+    executor = run["spec"]["pipelineSpec"]["deploymentSpec"]["executors"]["count"]["container"]
+    executor["command"][2] = f"cat counted; {executor['command'][2]}"
+    os.mkfifo(platform.workspace / "counted")
+    platform.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(run))
+    page.open(f"{platform.url}/pipelines")
+    page.until("document.querySelector(\"a[href^='/pipelines/runs/']\")")
+    page.open(page.evaluate("document.querySelector(\"a[href^='/pipelines/runs/']\").href"))
+    page.evaluate("window.opened = true")
+    page.until(f"{node('count')} === 'running'")
+    (platform.workspace / "counted").write_text("")
+    page.until(f"{node('count')} === 'succeeded'")
+    page.until(on_page("words"))
+    assert page.evaluate("window.opened")
+
+
+def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page: Browser) -> None:
+    page.open(f"{platform.url}/pipelines")
+    page.evaluate("window.opened = true")
+    line = 'document.getElementById("line").innerText'
+    platform.kill()
+    page.until(f'{line}.includes("reconnecting")')
+    platform.start(port=platform.endpoints["gateway_port"])
+    page.until(f'{line} === ""', timeout=60)
+    platform.kubectl("apply", "-f", "-", stdin=workflow("after-the-crash", "true"))
+    page.until(on_page("after-the-crash"))
     assert page.evaluate("window.opened")
 
 

@@ -117,13 +117,13 @@ class Platform:
         shown = self.kubectl("get", kind, name, "-n", namespace, "-o", "yaml", check=False)
         raise AssertionError(f"{kind}/{name} never got there\n{why.stdout}{why.stderr}\n{shown}")
 
-    def start(self) -> None:
-        """Starts (again) from the same data directory."""
+    def start(self, port: int = 0) -> None:
+        """Starts (again) from the same data directory, the dashboard on any free port or this."""
         images = self.workspace / "images.yaml"
         if images.exists() and not self.data_dir.exists():
             self.data_dir.mkdir(parents=True)
             shutil.copy(images, self.data_dir)
-        arguments = ["up", "--detach", "--port", "0", "--workspace", str(self.workspace)]
+        arguments = ["up", "--detach", "--port", str(port), "--workspace", str(self.workspace)]
         if self.mode == "separate":
             arguments.append("--no-controllers")
         self.kubeling(*arguments, "--data-dir", str(self.data_dir))

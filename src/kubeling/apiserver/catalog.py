@@ -16,12 +16,19 @@ class Catalog:
     """The resources by the names they have in paths and in objects.
 
     ``generation`` counts the changes; what is derived from the catalogue (discovery, OpenAPI) is
-    kept for as long as it stays the same.
+    kept for as long as it stays the same. ``retire`` is called with the storage of what is no
+    longer served as it was.
     """
 
-    def __init__(self, builtin: Iterable[Served], shape: Callable[[Obj, Obj], Shape]) -> None:
+    def __init__(
+        self,
+        builtin: Iterable[Served],
+        shape: Callable[[Obj, Obj], Shape],
+        retire: Callable[[str], None],
+    ) -> None:
         self.generation = 0
         self._shape = shape
+        self._retire = retire
         self._by_path: dict[tuple[str, str, str], Served] = {}
         self._by_kind: dict[tuple[str, str], Served] = {}
         self._by_storage: dict[str, Served] = {}
@@ -56,6 +63,7 @@ class Catalog:
             return
         for served in self._definitions.pop(name, ()):
             self._remove(served)
+            self._retire(served.storage)
         if event.type != "DELETED":
             fresh = served_by(definition, self._shape)
             self._definitions[name] = fresh

@@ -125,7 +125,8 @@ class ApiServer:
 
     async def _serve(self) -> None:
         authority = self.authority.certificate
-        self.catalog = Catalog((*builtin_resources(authority), *usage_resources()), custom_shape)
+        builtin = (*builtin_resources(authority), *usage_resources())
+        self.catalog = Catalog(builtin, custom_shape, self.store.finish_watches)
         self.store.subscribe(
             "apiextensions.k8s.io/customresourcedefinitions", self.catalog.on_definition
         )

@@ -133,6 +133,11 @@ class Store(Memory):
             for watcher in tuple(watchers):
                 watcher.close()
 
+    def finish_watches(self, resource: str) -> None:
+        """Ends the watches of a resource, each when it has delivered what has happened so far."""
+        for watcher in tuple(self._watchers.get(resource, ())):
+            watcher.finish()
+
     # --- reading ---------------------------------------------------------------------------
 
     def list_at(self, resource: str, namespace: str, version: int) -> Sequence[Record]:

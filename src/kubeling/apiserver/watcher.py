@@ -35,6 +35,7 @@ class Watcher:
         self._forget = forget
         self._queue: deque[Event] = deque()
         self._wake: asyncio.Future[None] | None = None
+        self._finishing = False
         self.closed = False
         for event in backlog:
             if self._wants(event):
@@ -52,6 +53,8 @@ class Watcher:
 
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or ``None`` after ``timeout`` seconds or when the stream has ended."""
+        if not self._queue and self._finishing:
+            self.close()
         if not self._queue and not self.closed:
             self._wake = asyncio.get_running_loop().create_future()
             try:
@@ -62,6 +65,13 @@ class Watcher:
             finally:
                 self._wake = None
         return self._queue.popleft() if self._queue else None
+
+    def finish(self) -> None:
+        """Takes no more events; the stream ends when those that are queued are delivered."""
+        self._finishing = True
+        self._forget(self)
+        if not self._queue:
+            self.close()
 
     def close(self) -> None:
         """Ends the stream; what is queued is dropped."""

@@ -6,6 +6,7 @@ read it the way any client does, so they show what a client would get.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import aiohttp
@@ -33,9 +34,9 @@ class RestClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
-        """The answer; raises :class:`ConnectionError` with the server's words if it refuses.
+        """The answer; raises :class:`Refused` with the component's own words if it refuses.
 
-        A server that cannot be reached, or takes too long, is a refusal too.
+        A server that cannot be reached, or takes too long, is a :class:`ConnectionError`.
         """
         try:
             return await self._get(path, query)
@@ -48,11 +49,18 @@ class RestClient:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         async with self._session.get(self._base + path, params=query) as response:
             if response.status >= 400:
-                text = f"{path}: {response.status} {await response.text()}"
-                raise Refused(text, response.status)
+                raise Refused(_message(await response.text()), response.status)
             answer: dict[str, Any] = await response.json()
             return answer
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _message(body: str) -> str:
+    """The sentence in an error's body: every component's errors are JSON with a ``message``."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body

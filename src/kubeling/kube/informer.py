@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kubeling.kube.client import Client
-from kubeling.kube.errors import ApiError, Gone
+from kubeling.kube.errors import ApiError, Forbidden, Gone, NotFound
 from kubeling.kube.objects import Key, Obj, controller_of, key_of, resource_version
 from kubeling.kube.resources import Resource
 
@@ -49,6 +49,7 @@ class Informer:
         self._indices: dict[str, dict[str, dict[Key, Obj]]] = {}
         self._version = ""
         self._synced = asyncio.Event()
+        self._refused = False
         self.add_index("namespace", lambda obj: (key_of(obj).namespace,))
         self.add_index("controller", _controller_uid)
 
@@ -56,6 +57,12 @@ class Informer:
     def synced(self) -> bool:
         """Whether the first list has been delivered."""
         return self._synced.is_set()
+
+    @property
+    def available(self) -> bool:
+        """Whether the server lists the resource: false before the first list, and from when its
+        kind is taken away (404) or forbidden (403) until it is there again."""
+        return self.synced and not self._refused
 
     async def wait_synced(self) -> None:
         await self._synced.wait()
@@ -109,6 +116,8 @@ class Informer:
             except Gone:
                 self._version = ""
             except (ApiError, ConnectionError) as error:
+                if isinstance(error, NotFound | Forbidden):
+                    self._refused, self._version = True, ""
                 failures += 1
                 delay = min(0.05 * 2**failures, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
                 log.debug("watch of %s: %s; again in %.2f s", self.resource, error, delay)
@@ -122,6 +131,7 @@ class Informer:
         for key, obj in fresh.items():
             self._store(key, obj)
         self._version = found.resource_version
+        self._refused = False
         self._synced.set()
 
     async def _follow(self) -> None:

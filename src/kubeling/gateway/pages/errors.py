@@ -33,7 +33,7 @@ def explained(views: Views, page: Page) -> Page:
             return _say(views, request, error.status_code, "The API refused", str(error))
         except ConnectionError as error:
             if isinstance(error, Refused) and error.status == 404:
-                return _say(views, request, 404, "Not found", f"It is not there: {error}")
+                return _say(views, request, 404, "Not found", f"{error}.")
             log.warning("%s: %s", request.path, error)
             reason = f"A part of the platform that this page asks did not answer: {error}"
             return _say(views, request, 503, "Not available now", reason)

@@ -121,7 +121,7 @@ class Views:
             current=path,
             title=title,
             live=live,
-            missing=[r.qualified for r in watching if not informers.of(r).synced],
+            missing=[r.qualified for r in watching if not informers.of(r).available],
             url=str(request.rel_url),
             settings=self.context.settings,
             **values,

@@ -1,0 +1,108 @@
+"""What pages say when a part they need is not there: a kind, or a component's REST face."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from tests.support.apiserver import running_server
+
+from kubeling.component import Component, Context, Settings
+from kubeling.gateway.app import create_app
+from kubeling.gateway.kinds import NOTEBOOKS
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import Obj, name, new_object
+from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from kubeling.notebooks.component import COMPONENT as NOTEBOOK_ROOM
+from kubeling.pipelines.component import COMPONENT as PIPELINE_ROOM
+
+Dashboard = TestClient[web.Request, web.Application]
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+@contextlib.asynccontextmanager
+async def dashboard(
+    folder: Path, *components: Component, rest_url: str = NOWHERE
+) -> AsyncIterator[tuple[Dashboard, Context]]:
+    """The dashboard of a platform that has only some components."""
+    async with (
+        running_server(*components, data_dir=folder) as running,
+        Informers(running.client) as informers,
+    ):
+        settings = Settings(folder, folder, gateway_url=rest_url)
+        context = Context(running.client, informers, settings)
+        async with TestClient(TestServer(create_app(context, components))) as client:
+            yield client, context
+            if "database" in context.__dict__:
+                context.database.close()
+
+
+async def shown(client: Dashboard, path: str) -> tuple[int, str]:
+    async with client.get(path) as answer:
+        return answer.status, await answer.text()
+
+
+async def reloaded(client: Dashboard, path: str, *, says: str) -> str:
+    """The page as it is once it says so."""
+    async with asyncio.timeout(30):
+        while says not in (page := (await shown(client, path))[1]):
+            pass
+    return page
+
+
+def notebook(called: str) -> Obj:
+    containers = [{"name": called, "image": "jupyter/minimal-notebook"}]
+    spec = {"template": {"spec": {"containers": containers}}}
+    return new_object(NOTEBOOKS, called, "default", spec=spec)
+
+
+async def test_a_kind_that_the_server_does_not_have_is_named_on_the_page(tmp_path: Path) -> None:
+    async with dashboard(tmp_path) as (client, _):
+        status, page = await shown(client, "/experiments")
+    assert status == 200
+    assert "does not list experiments.kubeflow.org" in page
+    assert "kubectl get crd" in page
+
+
+async def test_a_kind_that_is_taken_away_is_named_until_it_is_back(tmp_path: Path) -> None:
+    absent, row = "does not list notebooks.kubeflow.org", "/notebook/default/mine/"
+    async with dashboard(tmp_path, NOTEBOOK_ROOM) as (client, context):
+        await context.client.create(NOTEBOOKS, notebook("mine"))
+        await reloaded(client, "/notebooks", says=row)
+
+        crd = next(c for c in NOTEBOOK_ROOM.crds() if c["spec"]["names"]["kind"] == "Notebook")
+        await context.client.delete(CUSTOM_RESOURCE_DEFINITIONS, name(crd))
+        assert row not in await reloaded(client, "/notebooks", says=absent)
+
+        await context.client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
+        await context.client.create(NOTEBOOKS, notebook("mine"))
+        assert absent not in await reloaded(client, "/notebooks", says=row)
+
+
+async def test_a_component_that_is_down_is_said_in_a_sentence_and_hides_no_other_page(
+    tmp_path: Path,
+) -> None:
+    async with dashboard(tmp_path) as (client, _):
+        for path in ("/pipelines", "/pipelines/runs/1", "/registry"):
+            status, page = await shown(client, path)
+            assert status == 503
+            assert "Not available now" in page
+            assert "did not answer" in page
+            assert "Traceback" not in page
+        status, page = await shown(client, "/")
+        assert status == 200
+        assert "Running now" in page
+
+
+async def test_what_is_not_there_is_said_in_the_components_own_words(tmp_path: Path) -> None:
+    async with dashboard(tmp_path / "rest", PIPELINE_ROOM) as (rest, _):
+        address = str(rest.make_url("")).rstrip("/")
+        async with dashboard(tmp_path / "pages", rest_url=address) as (client, _):
+            status, page = await shown(client, "/pipelines/runs/none")
+    assert status == 404
+    assert "Run none not found.</p>" in page
