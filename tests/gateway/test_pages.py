@@ -35,6 +35,16 @@ spec:
   - {name: main, image: busybox, command: [sh, -c, "echo '<b>bold</b>'; exit 3"]}
 """
 
+MODEL = """
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: custom}
+spec:
+  predictor:
+    containers:
+    - {name: main, image: busybox, command: [sleep, "1000"]}
+"""
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
@@ -89,3 +99,15 @@ def test_a_failure_is_on_the_home_page_with_its_cause(platform: Platform, tmp_pa
     assert "will-fail" in shown
     assert "exited with code 3" in shown or "Error" in shown
     assert "<b>bold</b>" not in shown, "what a program printed is text, not markup"
+
+
+def test_what_people_made_stands_for_its_pods_on_the_home_page(
+    platform: Platform, tmp_path: Path
+) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=MODEL)
+    selector = "serving.kserve.io/inferenceservice=custom"
+    platform.run("kubectl", "wait", "pod", "-l", selector, "--for=create", "--timeout=60s")
+    shown = in_browser(platform.url, tmp_path)
+    running = shown.partition("Running now")[2].partition("Failed")[0]
+    assert '<span class="kind">InferenceService</span> <a' in running
+    assert '<span class="kind">Pod</span>' not in running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,11 +13,13 @@ from kubeling.gateway.pages.view import Views
 from kubeling.gateway.states import is_active, is_failed, state_of
 from kubeling.kube.diagnosis import Cause, OwnerTree, first_causes
 from kubeling.kube.objects import Obj, controller_of, uid
-from kubeling.kube.resources import EVENTS
+from kubeling.kube.resources import DEPLOYMENTS, EVENTS, REPLICA_SETS, STATEFUL_SETS
 
 __all__ = ["home"]
 
 _SHOWN = 8
+_BETWEEN = (REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS)
+"""What stands between what people made and its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,12 @@ class Failure:
 async def home(views: Views, request: web.Request) -> web.Response:
     """What runs, what failed and why, and how many there are of everything."""
     objects = await views.objects(*PRIMARY)
+    between = await views.objects(*_BETWEEN)
     events = await views.objects(EVENTS)
-    tree = OwnerTree(objects, events)
+    tree = OwnerTree([*objects, *between], events)
     shown = {uid(obj) for obj in objects}
-    roots = [obj for obj in objects if _owner_uid(obj) not in shown]
+    owner_of = {uid(obj): _owner_uid(obj) for obj in (*objects, *between)}
+    roots = [obj for obj in objects if not _belongs(obj, shown, owner_of)]
     active = [obj for obj in roots if is_active(obj)][:_SHOWN]
     failures = [Failure(obj, _cause(obj, tree)) for obj in roots if is_failed(obj)][:_SHOWN]
     kinds: dict[tuple[str, str], list[Obj]] = {}
@@ -59,6 +64,14 @@ async def home(views: Views, request: web.Request) -> web.Response:
         failures=failures,
         tallies=tallies,
     )
+
+
+def _belongs(obj: Obj, shown: Container[str], owner_of: Mapping[str, str]) -> bool:
+    """Whether another object on the page stands for this one."""
+    owner = owner_of[uid(obj)]
+    while owner and owner not in shown:
+        owner = owner_of.get(owner, "")
+    return bool(owner)
 
 
 def _owner_uid(obj: Obj) -> str:
