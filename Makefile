@@ -17,7 +17,8 @@ test: setup-test check
 check: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --platform linux
+	$(BIN)/mypy --platform darwin
 	$(BIN)/lint-imports
 
 setup: $(VENV)/.installed

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import Final
 
 __all__ = ["NetlinkError", "Route", "attribute", "nest", "transact"]
@@ -54,6 +55,8 @@ def message(kind: int, flags: int, body: bytes, sequence: int = 1) -> bytes:
 
 def transact(protocol: int, data: bytes, answers: int) -> None:
     """Sends messages and waits for their acknowledgements; raises :class:`NetlinkError`."""
+    if sys.platform != "linux":
+        raise OSError("Linux only")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as channel:
         channel.bind((0, 0))
         channel.send(data)
@@ -116,7 +119,9 @@ class Route:
 
     def destinations(self) -> list[tuple[str, int]]:
         """The IPv4 networks this machine has routes to, without the default one."""
-        found = []
+        found: list[tuple[str, int]] = []
+        if sys.platform != "linux":
+            raise OSError("Linux only")
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as channel:
             channel.bind((0, 0))
             head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -7,6 +7,7 @@ inside the container's root (``/var/run`` is one) can then never lead a mount ou
 from __future__ import annotations
 
 import os
+import sys
 
 from kubeling.engine.sandbox import linux
 
@@ -89,6 +90,8 @@ def _copy(base: str, name: str, lower: str) -> str:
 
 def _source(entry: Mount, base: str, name: str) -> int:
     """What will be bound later, opened while its path still means what the plan means."""
+    if sys.platform != "linux":
+        raise OSError("Linux only")
     path = entry["source"]
     if entry["kind"] not in ("bind", "copy"):
         return -1
