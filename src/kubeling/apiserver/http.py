@@ -210,7 +210,7 @@ def _failure(error: ApiError) -> web.Response:
     if seconds := error.details.get("retryAfterSeconds"):
         headers["Retry-After"] = str(seconds)
     status: Obj = error.status
-    return web.Response(body=_encode(status), status=error.status_code, headers=headers)
+    return web.Response(body=_encode(status) + b"\n", status=error.status_code, headers=headers)
 
 
 def _quotable(text: str) -> str:

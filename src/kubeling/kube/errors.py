@@ -115,11 +115,10 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.status_reason,
-            "code": self.status_code,
         }
         if self.details:
             status["details"] = self.details
-        return status
+        return {**status, "code": self.status_code}
 
     def __str__(self) -> str:
         return self.message
