@@ -1,35 +1,34 @@
-"""Who may do what: roles, bindings, escalation, impersonation, tokens, reviews."""
+"""Who may do what: roles, bindings, escalation, reviews."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 from tests.support.apiserver import RunningServer, running_server
 
-from kubeling.kube import config
 from kubeling.kube.client import Client
-from kubeling.kube.clock import FakeClock
-from kubeling.kube.errors import Forbidden, Invalid, Unauthorized
-from kubeling.kube.https import HttpsTransport
+from kubeling.kube.errors import Forbidden, Invalid
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import (
+    CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIG_MAPS,
-    NAMESPACES,
     PODS,
     ROLE_BINDINGS,
     ROLES,
-    SERVICE_ACCOUNTS,
     SUBJECT_ACCESS_REVIEWS,
-    TOKEN_REVIEWS,
     Resource,
 )
 
 RBAC = "rbac.authorization.k8s.io"
+LOCAL_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", True
+)
+OWN_RULES = Resource(
+    "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False
+)
 MYSELF = Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False)
 
 
@@ -50,6 +49,15 @@ def binding(name: str, role: str, user: str, kind: str = "Role") -> Obj:
         name,
         "default",
         roleRef={"apiGroup": RBAC, "kind": kind, "name": role},
+        subjects=[{"kind": "User", "apiGroup": RBAC, "name": user}],
+    )
+
+
+def cluster_binding(name: str, role: str, user: str) -> Obj:
+    return new_object(
+        CLUSTER_ROLE_BINDINGS,
+        name,
+        roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
         subjects=[{"kind": "User", "apiGroup": RBAC, "name": user}],
     )
 
@@ -153,6 +161,62 @@ async def test_nobody_grants_what_they_do_not_hold(running: RunningServer) -> No
         await bob.create(ROLE_BINDINGS, binding("admin", "cluster-admin", "bob", "ClusterRole"))
 
 
+async def test_a_refused_grant_names_what_is_lacking(running: RunningServer) -> None:
+    bob = await grant(running, "bob", rule("create", "roles", RBAC))
+    wanted = role("more", rule("delete get", "pods"), rule("get", "secrets", names="s"))
+    with pytest.raises(Forbidden) as raised:
+        await bob.create(ROLES, wanted)
+    assert str(raised.value) == (
+        'roles.rbac.authorization.k8s.io "more" is forbidden: user "bob" '
+        '(groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently '
+        'held:\n{APIGroups:[""], Resources:["pods"], Verbs:["delete" "get"]}\n'
+        '{APIGroups:[""], Resources:["secrets"], ResourceNames:["s"], Verbs:["get"]}'
+    )
+
+
+async def test_only_who_may_do_everything_gathers_rules_of_others(running: RunningServer) -> None:
+    await running.client.create(
+        CLUSTER_ROLES,
+        new_object(CLUSTER_ROLES, "maker", rules=[rule("create", CLUSTER_ROLES.plural, RBAC)]),
+    )
+    await running.client.create(CLUSTER_ROLE_BINDINGS, cluster_binding("maker", "maker", "bob"))
+    gathering = new_object(CLUSTER_ROLES, "all", rules=[])
+    gathering["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}
+    with pytest.raises(Forbidden, match="must have cluster-admin privileges to use the aggregati"):
+        await running.client_of("bob").create(CLUSTER_ROLES, gathering)
+    await running.client.create(CLUSTER_ROLES, gathering)
+
+
+async def test_the_verb_escalate_permits_giving_more(running: RunningServer) -> None:
+    bob = await grant(running, "bob", rule("create escalate", "roles", RBAC))
+    await bob.create(ROLES, role("more", rule("delete", "pods")))
+
+
+async def test_a_binding_may_be_labelled_by_who_could_not_make_it(running: RunningServer) -> None:
+    bob = await grant(running, "bob", rule("patch", "rolebindings", RBAC))
+    await running.client.create(ROLE_BINDINGS, binding("v", "view", "carol", "ClusterRole"))
+    await bob.patch(ROLE_BINDINGS, "v", {"metadata": {"labels": {"a": "b"}}}, "default")
+    subjects = {"subjects": [{"kind": "User", "apiGroup": RBAC, "name": "bob"}]}
+    with pytest.raises(Forbidden, match="not currently held"):
+        await bob.patch(ROLE_BINDINGS, "v", subjects, "default")
+
+
+async def test_built_in_roles_get_what_a_release_adds(tmp_path: Path) -> None:
+    async with running_server(data_dir=tmp_path) as running:
+        for name, follows in (("system:aggregate-to-view", True), ("system:discovery", False)):
+            change: Obj = {"rules": [rule("get", "mine", "x.io")]}
+            if not follows:
+                annotations = {"rbac.authorization.kubernetes.io/autoupdate": "false"}
+                change["metadata"] = {"annotations": annotations}
+            await running.client.patch(CLUSTER_ROLES, name, change)
+    async with running_server(data_dir=tmp_path) as running:
+        view = await running.client.get(CLUSTER_ROLES, "system:aggregate-to-view")
+        assert rule("get", "mine", "x.io") in view["rules"]
+        assert len(view["rules"]) > 10
+        discovery = await running.client.get(CLUSTER_ROLES, "system:discovery")
+        assert discovery["rules"] == [rule("get", "mine", "x.io")]
+
+
 async def test_the_verb_bind_permits_handing_on(running: RunningServer) -> None:
     bob = await grant(
         running,
@@ -169,14 +233,16 @@ async def test_the_verb_bind_permits_handing_on(running: RunningServer) -> None:
 async def test_access_reviews_answer_for_others(running: RunningServer) -> None:
     await grant(running, "bob", rule("list", "pods"))
 
-    async def allowed(verb: str) -> bool:
+    async def decision(verb: str) -> Obj:
         wanted = {"verb": verb, "resource": "pods", "namespace": "default"}
         review = {"metadata": {}, "spec": {"user": "bob", "resourceAttributes": wanted}}
         answer = await running.client.create(SUBJECT_ACCESS_REVIEWS, review)
-        return bool(answer["status"]["allowed"])
+        status: Obj = answer["status"]
+        return status
 
-    assert await allowed("list")
-    assert not await allowed("delete")
+    reason = 'RBAC: allowed by RoleBinding "default/bob" of Role "bob" to User "bob"'
+    assert await decision("list") == {"allowed": True, "reason": reason}
+    assert await decision("delete") == {"allowed": False}
 
 
 async def test_who_am_i(running: RunningServer) -> None:
@@ -187,119 +253,31 @@ async def test_who_am_i(running: RunningServer) -> None:
     }
 
 
-# --- tokens ------------------------------------------------------------------------------------
+async def test_a_question_that_cannot_be_answered_says_what_is_wrong(
+    running: RunningServer,
+) -> None:
+    pods = {"verb": "list", "resource": "pods", "namespace": "other"}
+    for resource, namespace, spec, message in (
+        (SUBJECT_ACCESS_REVIEWS, "", {"resourceAttributes": pods}, "at least one of user or group"),
+        (SUBJECT_ACCESS_REVIEWS, "", {"user": "bob"}, "exactly one of nonResourceAttributes or"),
+        (
+            SUBJECT_ACCESS_REVIEWS,
+            "",
+            {"user": "bob", "resourceAttributes": pods, "nonResourceAttributes": {"path": "/"}},
+            "cannot be specified in combination with resourceAttributes",
+        ),
+        (LOCAL_REVIEWS, "default", {"user": "bob", "resourceAttributes": pods}, "must match"),
+        (SUBJECT_ACCESS_REVIEWS, "", {"user": 5}, "spec.user"),
+    ):
+        metadata = {"namespace": namespace} if namespace else {}
+        with pytest.raises(Invalid, match=message):
+            await running.client.create(resource, {"metadata": metadata, "spec": spec})
 
 
-async def issue(client: Client, **spec: object) -> str:
-    body = {"spec": spec}
-    path = ("default", "default", "token")
-    answer = await client.create_subresource(SERVICE_ACCOUNTS, *path, body)
-    return str(answer["status"]["token"])
-
-
-async def review(client: Client, token: str, *audiences: str) -> Obj:
-    body: Obj = {"metadata": {}, "spec": {"token": token, "audiences": list(audiences)}}
-    status: Obj = (await client.create(TOKEN_REVIEWS, body))["status"]
-    return status
-
-
-async def test_a_token_stands_for_its_account(running: RunningServer) -> None:
-    status = await review(running.client, await issue(running.client))
-    assert status["authenticated"]
-    assert status["user"]["username"] == "system:serviceaccount:default:default"
-    assert "system:serviceaccounts:default" in status["user"]["groups"]
-
-
-async def test_a_token_is_good_for_its_audience(running: RunningServer) -> None:
-    token = await issue(running.client, audiences=["vault"])
-    assert not (await review(running.client, token)).get("authenticated")
-    assert (await review(running.client, token, "vault"))["audiences"] == ["vault"]
-
-
-async def test_a_token_ends_with_its_time() -> None:
-    clock = FakeClock(dt.datetime.now(dt.UTC))
-    async with running_server(clock=clock) as running:
-        token = await issue(running.client, expirationSeconds=600)
-        assert (await review(running.client, token))["authenticated"]
-        clock.advance(601)
-        assert "expired" in (await review(running.client, token))["error"]
-
-
-async def test_a_token_ends_with_the_pod_it_is_bound_to(running: RunningServer) -> None:
-    containers = [{"name": "main", "image": "busybox"}]
-    await running.client.create(
-        PODS, new_object(PODS, "p", "default", spec={"containers": containers})
-    )
-    token = await issue(running.client, boundObjectRef={"kind": "Pod", "name": "p"})
-    assert (await review(running.client, token))["authenticated"]
-    await running.client.delete(PODS, "p", "default")
-    assert "is gone" in (await review(running.client, token))["error"]
-
-
-async def test_a_forged_token_is_worth_nothing(running: RunningServer) -> None:
-    head, _, signature = (await issue(running.client)).split(".")
-    other = (await issue(running.client, audiences=["x"])).split(".")[1]
-    status = await review(running.client, f"{head}.{other}.{signature}")
-    assert "not signed with this server's key" in status["error"]
-
-
-# --- over the wire -----------------------------------------------------------------------------
-
-
-async def test_certificates_and_tokens_open_the_door(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text('secret,alice,1,"team-a,system:masters"\n')
-    async with running_server(https=True, token_file=tokens) as running:
-        admin = config.load_kubeconfig(running.kubeconfig)
-        by_token = config.ClusterConfig(admin.server, admin.ca_data, token="secret")
-        for given, name in ((admin, "kubeling:admin"), (by_token, "alice")):
-            client = Client(HttpsTransport(given))
-            answer = await client.create(MYSELF, {"metadata": {}})
-            assert answer["status"]["userInfo"]["username"] == name
-            await client.close()
-        for token in ("wrong", ""):
-            stranger = Client(
-                HttpsTransport(config.ClusterConfig(admin.server, admin.ca_data, token=token))
-            )
-            with pytest.raises(Unauthorized):
-                await stranger.list(NAMESPACES)
-            await stranger.close()
-
-
-async def test_impersonation_needs_the_right_to(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text("root,root,1,system:masters\nbob,bob,2\n")
-    async with running_server(https=True, token_file=tokens) as running:
-        context = config.load_kubeconfig(running.kubeconfig).ssl_context()
-        assert context is not None
-
-        async def whoami(token: str, **headers: str) -> tuple[int, Obj]:
-            given = {"Authorization": f"Bearer {token}", **headers}
-            async with session.post(
-                f"{running.server.url}{MYSELF.path()}", json={}, headers=given
-            ) as r:
-                return r.status, await r.json()
-
-        connector = aiohttp.TCPConnector(
-            ssl=config.ClusterConfig(running.server.url, insecure=True).ssl_context() or True
-        )
-        async with aiohttp.ClientSession(connector=connector) as session:
-            code, answer = await whoami("root", **{"Impersonate-User": "carol"})
-            assert (code, answer["status"]["userInfo"]["username"]) == (201, "carol")
-            code, answer = await whoami("bob", **{"Impersonate-User": "carol"})
-            assert code == 403
-            assert 'cannot impersonate resource "users"' in answer["message"]
-
-
-def test_private_keys_are_private(tmp_path: Path) -> None:
-    from kubeling.apiserver.tls import Authority
-
-    now = dt.datetime.now(dt.UTC)
-    authority = Authority(tmp_path / "pki")
-    first = authority.server("127.0.0.1", now).certificate.read_bytes()
-    assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "pki").iterdir())
-    again = Authority(tmp_path / "pki")
-    assert again.server("127.0.0.1", now).certificate.read_bytes() == first
-    renewed = again.server("127.0.0.1", now + dt.timedelta(days=340)).certificate.read_bytes()
-    assert renewed != first
-    assert again.server("10.0.0.7", now).certificate.read_bytes() != renewed
+async def test_what_may_i_do_lists_rules_of_both_kinds(running: RunningServer) -> None:
+    bob = await grant(running, "bob", rule("list", "pods"))
+    review = {"metadata": {}, "spec": {"namespace": "default"}}
+    status = (await bob.create(OWN_RULES, review))["status"]
+    assert rule("list", "pods") in status["resourceRules"]
+    assert any("/version" in r["nonResourceURLs"] for r in status["nonResourceRules"])
+    assert status["incomplete"] is False

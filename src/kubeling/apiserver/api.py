@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from kubeling.apiserver.catalog import Catalog
-from kubeling.apiserver.rbac import Attributes, Authorizer
+from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.representation import (
     Representation,
     negotiate,
@@ -30,7 +30,7 @@ from kubeling.apiserver.served import SUBRESOURCE_VERBS, Served
 from kubeling.apiserver.user import User
 from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.clock import Clock
-from kubeling.kube.errors import Forbidden, MethodNotAllowed, NotFound
+from kubeling.kube.errors import MethodNotAllowed, NotFound
 
 __all__ = ["Api", "PlainHandler", "Review", "SubresourceHandler"]
 
@@ -143,20 +143,6 @@ def _supports(served: Served, target: Target, verb: str) -> bool:
     if verb in ("create", "list", "deletecollection"):
         return not target.name
     return bool(target.name) or verb == "watch"
-
-
-def forbidden(user: User, wanted: Attributes) -> Forbidden:
-    """The refusal, in upstream's words."""
-    why = f'User "{user.name}" cannot {wanted}'
-    if wanted.path:
-        return Forbidden(f"forbidden: {why}")
-    if not wanted.name:
-        qualified = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
-        return Forbidden(
-            f"{qualified} is forbidden: {why}",
-            details={"group": wanted.group, "kind": wanted.resource},
-        )
-    return Forbidden.of(wanted.group, wanted.resource, wanted.name, why)
 
 
 def _unknown() -> NotFound:

@@ -1,30 +1,58 @@
-"""Authentication: who sends a request, by client certificate or bearer token."""
+"""Authentication: who sends a request, by client certificate or bearer token.
+
+A request without credentials is made by ``system:anonymous``, whom roles allow next to nothing;
+one with credentials that prove nothing is refused. Of the ways a token can be good, those that
+need no key come first.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from kubeling.apiserver.rbac import Attributes, Authorizer
-from kubeling.apiserver.tokens import TokenError, Tokens
-from kubeling.apiserver.user import User
-from kubeling.kube.errors import Forbidden, Unauthorized
+from kubeling.apiserver.tokens import ISSUER, TokenError, Tokens
+from kubeling.apiserver.user import ANONYMOUS, AUTHENTICATED, User
+from kubeling.kube.errors import Unauthorized
 
-__all__ = ["Authenticator", "impersonated", "load_tokens"]
+__all__ = ["Authenticator", "Identified", "TokenAuthenticator"]
 
-_AUTHENTICATED = "system:authenticated"
+
+class Identified(NamedTuple):
+    """Whom a token stands for, and which of the audiences asked for it is meant for."""
+
+    user: User
+    audiences: list[str]
+
+
+class TokenAuthenticator(Protocol):
+    """Knows the tokens of some issuers."""
+
+    def knows(self, token: str) -> bool:
+        """Whether a token claims to be from one of its issuers; proves nothing."""
+        ...
+
+    async def user(self, token: str) -> User:
+        """Whom a token stands for; raises :class:`TokenError`."""
+        ...
 
 
 class Authenticator:
-    """Finds the user of a request; one without credentials is refused."""
+    """Finds the user of a request."""
 
-    def __init__(self, tokens: Tokens, static: Mapping[str, User] | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        static: Mapping[str, User] | None = None,
+        issuers: TokenAuthenticator | None = None,
+        *,
+        anonymous: bool = True,
+    ) -> None:
         self._tokens = tokens
         self._static = dict(static or {})
+        self._issuers = issuers
+        self._anonymous = anonymous
 
-    def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User:
+    async def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User:
         """The user; raises :class:`Unauthorized`.
 
         ``certificate`` is what TLS verified, as the ssl module describes it.
@@ -33,75 +61,32 @@ class Authenticator:
             return subject
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            return self.by_token(token.strip())
-        raise Unauthorized("Unauthorized")
+            try:
+                return (await self.identify(token.strip())).user
+            except TokenError:
+                raise Unauthorized("Unauthorized") from None
+        if authorization or not self._anonymous:
+            raise Unauthorized("Unauthorized")
+        return ANONYMOUS
 
-    def by_token(self, token: str) -> User:
-        """Whom a bearer token stands for; raises :class:`Unauthorized`."""
+    async def identify(self, token: str, audiences: Sequence[str] = ()) -> Identified:
+        """Whom a bearer token stands for; raises :class:`TokenError`.
+
+        Without ``audiences`` it has to be meant for this server.
+        """
+        audiences = audiences or (ISSUER,)
         if token in self._static:
-            return self._static[token]
-        try:
-            user, _ = self._tokens.check(token)
-        except TokenError:
-            raise Unauthorized("Unauthorized") from None
-        return user
+            return Identified(self._static[token], _ours(audiences))
+        if self._issuers is not None and self._issuers.knows(token):
+            return Identified(await self._issuers.user(token), _ours(audiences))
+        return Identified(*self._tokens.check(token, audiences))
 
 
-def load_tokens(path: Path) -> dict[str, User]:
-    """Static tokens from a file of ``token,user,uid,"group1,group2"`` lines."""
-    found = {}
-    with path.open(newline="") as file:
-        for row in csv.reader(file):
-            if len(row) < 3:
-                continue
-            groups = row[3].split(",") if len(row) > 3 and row[3] else []
-            found[row[0]] = User(row[1], (*groups, _AUTHENTICATED), row[2])
-    return found
-
-
-def impersonated(user: User, headers: Iterable[tuple[str, str]], authorizer: Authorizer) -> User:
-    """The user a request acts for, by its ``Impersonate-…`` headers."""
-    name, uid, groups, extra = "", "", list[str](), dict[str, tuple[str, ...]]()
-    for header, value in headers:
-        match header.lower():
-            case "impersonate-user":
-                name = value
-            case "impersonate-group":
-                groups.append(value)
-            case "impersonate-uid":
-                uid = value
-            case other if other.startswith("impersonate-extra-"):
-                key = other.removeprefix("impersonate-extra-")
-                extra[key] = (*extra.get(key, ()), value)
-            case _:
-                continue
-    if not name:
-        if groups or uid or extra:
-            raise Forbidden("impersonating groups, uid or extra needs a user as well")
-        return user
-    _check(user, name, groups, authorizer)
-    if name.startswith("system:serviceaccount:") and not groups:
-        namespace = name.split(":")[2]
-        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-    if _AUTHENTICATED not in groups and name != "system:anonymous":
-        groups.append(_AUTHENTICATED)
-    return User(name, tuple(groups), uid, extra)
-
-
-def _check(user: User, name: str, groups: Iterable[str], authorizer: Authorizer) -> None:
-    if name.startswith("system:serviceaccount:") and name.count(":") == 3:
-        _, _, namespace, account = name.split(":")
-        wanted = [
-            Attributes("impersonate", "", "serviceaccounts", namespace=namespace, name=account)
-        ]
-    else:
-        wanted = [Attributes("impersonate", "", "users", name=name)]
-    wanted += [Attributes("impersonate", "", "groups", name=group) for group in groups]
-    for attributes in wanted:
-        if not authorizer.allows(user, attributes):
-            raise Forbidden.of(
-                "", attributes.resource, attributes.name, f'User "{user.name}" cannot {attributes}'
-            )
+def _ours(audiences: Sequence[str]) -> list[str]:
+    """Tokens that name no audience of ours are meant for this server alone."""
+    if ISSUER not in audiences:
+        raise TokenError("the token is meant for another audience")
+    return [ISSUER]
 
 
 def _subject(certificate: Mapping[str, Any]) -> User | None:
@@ -113,4 +98,4 @@ def _subject(certificate: Mapping[str, Any]) -> User | None:
                 name = value
             elif key == "organizationName":
                 groups.append(value)
-    return User(name, (*groups, _AUTHENTICATED)) if name else None
+    return User(name, (*groups, AUTHENTICATED)) if name else None

@@ -1,8 +1,9 @@
 """What exists before anyone asks: namespaces, roles, and the definitions of the rooms.
 
 Everything missing is written in one transaction, so a first start costs one trip to the disk and a
-later one none. What users changed since is left alone, but for the definitions of the rooms: those
-follow the release.
+later one none. What users changed since is left alone, with two exceptions that follow the
+release: the definitions of the rooms, and roles, which get the rules they lack unless they are
+annotated ``rbac.authorization.kubernetes.io/autoupdate: "false"`` (upstream's reconciliation).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from kubeling.apiserver.bootstrap_roles import bootstrap_roles
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store, Write
+from kubeling.kube import objects
 from kubeling.kube.clock import Clock
 from kubeling.kube.objects import Obj, deep_copy, generation, labels
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource
@@ -23,6 +25,7 @@ __all__ = ["bootstrap"]
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SOURCE: Final = "kubeling.io/platform"
+_AUTO_UPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
 
 
 async def bootstrap(
@@ -43,7 +46,16 @@ def _namespaces(store: Store, catalog: Catalog, clock: Clock) -> Iterator[Write]
 
 def _roles(store: Store, catalog: Catalog, clock: Clock) -> Iterator[Write]:
     for resource, obj in bootstrap_roles():
-        yield from _absent(store, catalog, clock, resource, obj)
+        served = _served(catalog, resource)
+        record = store.get(served.key("", obj["metadata"]["name"]))
+        if record is None:
+            yield _new(served, obj, clock)
+        elif objects.annotations(record.obj).get(_AUTO_UPDATE) != "false":
+            for field in ("rules", "subjects"):
+                present = record.obj.get(field) or []
+                missing = [entry for entry in obj.get(field) or () if entry not in present]
+                if missing and "aggregationRule" not in obj:
+                    yield Write(record.key, {**record.obj, field: [*present, *missing]})
 
 
 def _definitions(

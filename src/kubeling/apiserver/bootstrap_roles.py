@@ -16,12 +16,16 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 _AUTHORIZATION: Final = "authorization.k8s.io"
 _AUTHENTICATION: Final = "authentication.k8s.io"
 _AGGREGATE: Final = f"{_RBAC}/aggregate-to-"
+_CERTIFICATES: Final = "certificates.k8s.io"
+_SIGNERS: Final = ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving")
 _BOOTSTRAPPING: Final = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+_UPDATED: Final = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
 
 _WORKLOADS: Final = (
     (
         "",
-        "configmaps endpoints persistentvolumeclaims pods replicationcontrollers services",
+        "configmaps persistentvolumeclaims pods replicationcontrollers "
+        "replicationcontrollers/scale services",
     ),
     ("apps", "daemonsets deployments deployments/scale replicasets replicasets/scale "
              "statefulsets statefulsets/scale"),
@@ -31,7 +35,7 @@ _WORKLOADS: Final = (
     ("policy", "poddisruptionbudgets"),
 )  # fmt: skip
 _VIEWED: Final = (
-    ("", "bindings events limitranges namespaces namespaces/status pods/log pods/status "
+    ("", "bindings endpoints events limitranges namespaces namespaces/status pods/log pods/status "
          "persistentvolumeclaims/status replicationcontrollers/status resourcequotas "
          "resourcequotas/status serviceaccounts services/status"),
     ("apps", "controllerrevisions daemonsets/status deployments/status replicasets/status "
@@ -39,6 +43,7 @@ _VIEWED: Final = (
     ("autoscaling", "horizontalpodautoscalers/status"),
     ("batch", "cronjobs/status jobs/status"),
     ("discovery.k8s.io", "endpointslices"),
+    ("events.k8s.io", "events"),
     ("networking.k8s.io", "ingresses/status"),
     ("policy", "poddisruptionbudgets/status"),
     ("metrics.k8s.io", "pods nodes"),
@@ -49,6 +54,7 @@ def bootstrap_roles() -> Iterator[tuple[Resource, Obj]]:
     """The built-in cluster roles, and the bindings that give everyone the basics."""
     yield from _user_roles()
     yield from _basics()
+    yield from _services()
 
 
 def _user_roles() -> Iterator[tuple[Resource, Obj]]:
@@ -70,12 +76,14 @@ def _edit_rules() -> list[Obj]:
     return [
         *(_rule(_WRITE, group, names) for group, names in _WORKLOADS),
         _rule([*_READ, *_WRITE], "", "secrets serviceaccounts"),
-        _rule(["get", *_WRITE], "", "pods/attach pods/exec pods/portforward pods/proxy "
-                                    "services/proxy pods/eviction"),
+        _rule([*_READ, *_WRITE], "", "pods/attach pods/exec pods/portforward pods/proxy "
+                                     "services/proxy"),
+        _rule(["create"], "", "pods/eviction"),
         _rule(["create"], "", "serviceaccounts/token"),
         _rule(["impersonate"], "", "serviceaccounts"),
         _rule([*_READ, *_WRITE], "coordination.k8s.io", "leases"),
-        _rule(["create", "patch", "update"], "", "events"),
+        _rule(_WRITE, "", "events"),
+        _rule(_WRITE, "events.k8s.io", "events"),
     ]  # fmt: skip
 
 
@@ -118,6 +126,30 @@ def _basics() -> Iterator[tuple[Resource, Obj]]:
     )
 
 
+def _services() -> Iterator[tuple[Resource, Obj]]:
+    """What programs beside the platform are given: monitoring, token checks, approvals."""
+    health = ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*"]
+    yield _role(
+        "system:monitoring",
+        [
+            {"verbs": ["get"], "nonResourceURLs": [*health, "/metrics", "/metrics/slis"]},
+            _rule(["get"], "", "nodes/metrics"),
+        ],
+    )
+    yield _binding("system:monitoring", "system:monitoring", "system:monitoring")
+    discovery = "system:service-account-issuer-discovery"
+    paths = [
+        "/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+        "/openid/v1/jwks", "/openid/v1/jwks/",
+    ]  # fmt: skip
+    yield _role(discovery, [{"verbs": ["get"], "nonResourceURLs": paths}])
+    yield _binding(discovery, discovery, "system:serviceaccounts")
+    for signer in _SIGNERS:
+        approve = _rule(["approve"], _CERTIFICATES, "signers")
+        approve["resourceNames"] = [f"kubernetes.io/{signer}"]
+        yield _role(f"system:{_CERTIFICATES}:{signer}-approver", [approve])
+
+
 def _rule(verbs: list[str], group: str, resources: str) -> Obj:
     return {"verbs": list(verbs), "apiGroups": [group], "resources": resources.split()}
 
@@ -129,7 +161,7 @@ def _role(name: str, rules: list[Obj], aggregate_to: str = "") -> tuple[Resource
     role: Obj = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, "labels": labels, "annotations": dict(_UPDATED)},
         "rules": rules,
     }
     return CLUSTER_ROLES, role
@@ -153,7 +185,11 @@ def _binding(name: str, role: str, *groups: str) -> tuple[Resource, Obj]:
     binding: Obj = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": name, "labels": dict(_BOOTSTRAPPING)},
+        "metadata": {
+            "name": name,
+            "labels": dict(_BOOTSTRAPPING),
+            "annotations": dict(_UPDATED),
+        },
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "Group", "apiGroup": _RBAC, "name": group} for group in groups],
     }

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from kubeling.apiserver.auth import Authenticator, impersonated
+from kubeling.apiserver.auth import Authenticator
+from kubeling.apiserver.impersonation import impersonated
 from kubeling.apiserver.listing import Change
 from kubeling.apiserver.rbac import Authorizer
 from kubeling.apiserver.requests import (
@@ -94,7 +95,7 @@ class HttpServer:
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = self._authenticator.user(certificate, request.headers.get("Authorization", ""))
+        user = await self._authenticator.user(certificate, request.headers.get("Authorization", ""))
         user = impersonated(user, request.headers.items(), self._authorizer)
         answer = await self._handle(
             ApiRequest(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kubeling.apiserver.accounts import TokenRequests
 from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.api import Api, SubresourceHandler
-from kubeling.apiserver.auth import Authenticator, load_tokens
+from kubeling.apiserver.auth import Authenticator
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
@@ -23,6 +23,7 @@ from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.escalation import EscalationCheck
 from kubeling.apiserver.execution import ExecHandler
 from kubeling.apiserver.kubeconfig import write_kubeconfig
+from kubeling.apiserver.legacytokens import LegacyTokens
 from kubeling.apiserver.local import LocalTransport
 from kubeling.apiserver.logs import LogHandler
 from kubeling.apiserver.metrics import render_metrics
@@ -40,6 +41,7 @@ from kubeling.apiserver.services import ServiceAddresses
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
+from kubeling.apiserver.tokenfile import load_tokens
 from kubeling.apiserver.tokens import Tokens
 from kubeling.apiserver.upkeep import Upkeep
 from kubeling.apiserver.usage import UsageHandler, usage_resources
@@ -150,6 +152,7 @@ class ApiServer:
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
         self._converted = ConvertedResources(self.registry, converter)
         self._upkeep = Upkeep(self.registry)
+        LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
         await self._upkeep.aggregate()
         self._api = self._handler()
@@ -183,7 +186,7 @@ class ApiServer:
 
     def _special(self, proxy: ProxyHandler) -> dict[tuple[str, str], SubresourceHandler]:
         """Who answers what is not an object of its own."""
-        reviews = Reviews(self.rbac, self.tokens, self._authenticator)
+        reviews = Reviews(self.rbac, self._authenticator)
         pods = PodHandlers(self.registry)
         commands = ExecHandler(self.registry, self._node)
         usage = UsageHandler(self.registry, self._node)

@@ -1,34 +1,38 @@
-"""Service account tokens: JSON Web Tokens signed with the server's own key (ES256).
+"""Service account tokens: JSON Web Tokens signed with the server's own key.
 
 A token names its account, and the object it is bound to where there is one; it is worth something
-only while both exist with the same uid. Checked tokens are remembered for a while, because
-clients send the same one with every request.
+only while both exist with the same uid. Tokens of Secrets, which know no end, have claims of their
+own. Checked tokens are remembered for a while, because clients send the same one with every
+request. Upstream: ``pkg/serviceaccount``.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
+import datetime as dt
+import hmac
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import msgspec
 
+from kubeling.apiserver.jws import SignatureError, Signer, unverified_claims
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
-from kubeling.apiserver.user import User
+from kubeling.apiserver.user import AUTHENTICATED, User, account_groups
 from kubeling.kube.clock import Clock
-from kubeling.kube.objects import Obj
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from kubeling.kube.objects import Obj, deletion_requested, parse_time
 
 __all__ = ["ISSUER", "TokenError", "Tokens"]
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+_LEGACY_ISSUER: Final = "kubernetes/serviceaccount"
+_LEGACY: Final = "kubernetes.io/serviceaccount/"
 _REMEMBERED: Final = 1024
+_LEEWAY: Final = dt.timedelta(minutes=1)
+_EXTRA: Final = "authentication.kubernetes.io/"
 
 
 class TokenError(Exception):
@@ -42,11 +46,12 @@ class Bound(msgspec.Struct):
     uid: str
 
 
-class _Kubernetes(msgspec.Struct, rename="lower"):
+class _Kubernetes(msgspec.Struct, rename="lower", omit_defaults=True):
     namespace: str
     serviceaccount: Bound
     pod: Bound | None = None
     secret: Bound | None = None
+    node: Bound | None = None
 
 
 class Claims(msgspec.Struct):
@@ -62,15 +67,26 @@ class Claims(msgspec.Struct):
     kubernetes: _Kubernetes = msgspec.field(name="kubernetes.io")
 
 
+class LegacyClaims(msgspec.Struct):
+    """What the token of a Secret says."""
+
+    iss: str
+    sub: str
+    namespace: str = msgspec.field(name=f"{_LEGACY}namespace")
+    secret: str = msgspec.field(name=f"{_LEGACY}secret.name")
+    account: str = msgspec.field(name=f"{_LEGACY}service-account.name")
+    uid: str = msgspec.field(name=f"{_LEGACY}service-account.uid")
+
+
 class Tokens:
     """Issues and checks the tokens of service accounts."""
 
     def __init__(self, authority: Authority, store: Store, clock: Clock) -> None:
-        self._authority = authority
+        self._signer = Signer(authority)
         self._store = store
         self._clock = clock
-        self._checked: dict[str, Claims] = {}
-        self._key: EllipticCurvePrivateKey | None = None
+        self._checked: dict[str, Claims | LegacyClaims] = {}
+        self.jwks = self._signer.jwks
 
     def issue(
         self,
@@ -80,6 +96,7 @@ class Tokens:
         audiences: Sequence[str] = (),
         pod: Obj | None = None,
         secret: Obj | None = None,
+        node: Obj | None = None,
     ) -> tuple[str, int]:
         """A token for an account, and when it expires (seconds since the epoch)."""
         metadata = account["metadata"]
@@ -94,128 +111,112 @@ class Tokens:
             jti=str(uuid.uuid4()),
             kubernetes=_Kubernetes(
                 metadata["namespace"],
-                _bound(account),
-                _bound(pod) if pod else None,
-                _bound(secret) if secret else None,
+                Bound(metadata["name"], metadata["uid"]),
+                _bound(pod),
+                _bound(secret),
+                _bound(node),
             ),
         )
-        return self._signed(claims), claims.exp
+        return self._signer.sign(claims), claims.exp
+
+    def issue_legacy(self, account: Obj, secret: str) -> str:
+        """A token that is good for as long as a Secret holds it."""
+        metadata = account["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        subject = f"system:serviceaccount:{namespace}:{name}"
+        return self._signer.sign(
+            LegacyClaims(_LEGACY_ISSUER, subject, namespace, secret, name, metadata["uid"])
+        )
 
     def check(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> tuple[User, list[str]]:
         """Whom the token stands for, and for which audiences; raises :class:`TokenError`."""
         claims = self._checked.get(token) or self._verified(token)
-        if claims.exp <= self._clock.now().timestamp():
-            raise TokenError("the token has expired")
-        fitting = [audience for audience in audiences if audience in claims.aud]
-        if not fitting:
-            raise TokenError("the token is meant for another audience")
-        self._check_bindings(claims.kubernetes)
+        if isinstance(claims, LegacyClaims):
+            return self._check_legacy(claims, token, audiences)
+        now = self._clock.now()
+        if claims.exp <= now.timestamp():
+            raise TokenError("service account token has expired")
+        if claims.nbf > (now + _LEEWAY).timestamp():
+            raise TokenError("service account token is not valid yet")
+        fitting = _fitting(audiences, claims.aud)
+        named = claims.kubernetes
+        self._require("/serviceaccounts", named.namespace, named.serviceaccount)
+        self._require("/pods", named.namespace, named.pod)
+        self._require("/secrets", named.namespace, named.secret)
+        if named.pod is None:
+            # The node of a pod is only told; a token bound to a node is worth what the node is.
+            self._require("/nodes", "", named.node)
         return _user(claims), fitting
 
-    def jwks(self) -> Obj:
-        """The public key, for others to check tokens with."""
-        numbers = self._signing_key().public_key().public_numbers()
-        return {
-            "keys": [
-                {
-                    "use": "sig",
-                    "kty": "EC",
-                    "kid": self._key_id(),
-                    "crv": "P-256",
-                    "alg": "ES256",
-                    "x": _encode(numbers.x.to_bytes(32, "big")),
-                    "y": _encode(numbers.y.to_bytes(32, "big")),
-                }
-            ]
-        }
+    def _check_legacy(
+        self, claims: LegacyClaims, token: str, audiences: Sequence[str]
+    ) -> tuple[User, list[str]]:
+        self._require("/serviceaccounts", claims.namespace, Bound(claims.account, claims.uid))
+        record = self._store.get(StoreKey("/secrets", claims.namespace, claims.secret))
+        if record is None or not _holds(record.obj, token):
+            raise TokenError("Token has been invalidated")
+        groups = (*account_groups(claims.namespace), AUTHENTICATED)
+        return User(claims.sub, groups, claims.uid), _fitting(audiences, [ISSUER])
 
-    def _signed(self, claims: Claims) -> str:
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
-        header = {"alg": "ES256", "kid": self._key_id(), "typ": "JWT"}
-        text = f"{_encode(msgspec.json.encode(header))}.{_encode(msgspec.json.encode(claims))}"
-        signature = self._signing_key().sign(text.encode(), ec.ECDSA(hashes.SHA256()))
-        r, s = decode_dss_signature(signature)
-        return f"{text}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-
-    def _verified(self, token: str) -> Claims:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-        parts = token.split(".")
-        if len(parts) != 3:
+    def _verified(self, token: str) -> Claims | LegacyClaims:
+        issuer = unverified_claims(token).get("iss")
+        if issuer not in (ISSUER, _LEGACY_ISSUER):
             raise TokenError("not a service account token")
+        kind: type[Claims | LegacyClaims] = Claims if issuer == ISSUER else LegacyClaims
         try:
-            header = msgspec.json.decode(_decode(parts[0]))
-            claims = msgspec.json.decode(_decode(parts[1]), type=Claims)
-            raw = _decode(parts[2])
-        except (ValueError, msgspec.MsgspecError):
-            raise TokenError("not a service account token") from None
-        if not isinstance(header, dict) or header.get("alg") != "ES256" or len(raw) != 64:
-            raise TokenError("the token is not signed with this server's key")
-        signature = encode_dss_signature(
-            int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
-        )
-        try:
-            self._signing_key().public_key().verify(
-                signature, f"{parts[0]}.{parts[1]}".encode(), ec.ECDSA(hashes.SHA256())
-            )
-        except InvalidSignature:
+            claims = msgspec.json.decode(self._signer.verified(token), type=kind)
+        except SignatureError:
             raise TokenError("the token is not signed with this server's key") from None
+        except msgspec.MsgspecError:
+            raise TokenError("not a service account token") from None
         if len(self._checked) >= _REMEMBERED:
             self._checked.clear()
         self._checked[token] = claims
         return claims
 
-    def _check_bindings(self, named: _Kubernetes) -> None:
-        for resource, bound in (
-            ("serviceaccounts", named.serviceaccount),
-            ("pods", named.pod),
-            ("secrets", named.secret),
-        ):
-            if bound is None:
-                continue
-            record = self._store.get(StoreKey(f"/{resource}", named.namespace, bound.name))
-            if record is None or record.obj["metadata"]["uid"] != bound.uid:
-                raise TokenError(f"{resource} {bound.name}, which the token needs, is gone")
-
-    def _signing_key(self) -> EllipticCurvePrivateKey:
-        if self._key is None:
-            self._key = self._authority.signing_key("service-accounts")
-        return self._key
-
-    def _key_id(self) -> str:
-        numbers = self._signing_key().public_key().public_numbers()
-        return _encode(hashlib.sha256(numbers.x.to_bytes(32, "big")).digest())
+    def _require(self, storage: str, namespace: str, bound: Bound | None) -> None:
+        """Raises where an object the token depends on is gone, or is going for a while."""
+        if bound is None:
+            return
+        record = self._store.get(StoreKey(storage, namespace, bound.name))
+        plural, shown = storage.removeprefix("/"), bound.name
+        if record is None:
+            why = f'{plural} "{shown}" not found'
+            raise TokenError(f"service account token has been invalidated: {why}")
+        metadata = record.obj["metadata"]
+        if metadata["uid"] != bound.uid:
+            raise TokenError(f"{plural} UID ({metadata['uid']}) does not match claim ({bound.uid})")
+        deleted = metadata.get("deletionTimestamp")
+        if deleted and parse_time(deleted) < self._clock.now() - _LEEWAY:
+            why = f'{plural} "{shown}" has been deleted'
+            raise TokenError(f"service account token has been invalidated: {why}")
 
 
-def _bound(obj: Obj) -> Bound:
-    return Bound(obj["metadata"]["name"], obj["metadata"]["uid"])
+def _fitting(audiences: Sequence[str], meant: Sequence[str]) -> list[str]:
+    fitting = [audience for audience in audiences if audience in meant]
+    if not fitting:
+        shown = " ".join(f'"{audience}"' for audience in meant)
+        raise TokenError(f"token audiences [{shown}] is invalid for the target audiences")
+    return fitting
+
+
+def _holds(secret: Obj, token: str) -> bool:
+    """Whether a Secret still says what the token is."""
+    kept = (secret.get("data") or {}).get("token") or ""
+    given = base64.b64encode(token.encode()).decode()
+    return not deletion_requested(secret) and hmac.compare_digest(kept, given)
+
+
+def _bound(obj: Obj | None) -> Bound | None:
+    return None if obj is None else Bound(obj["metadata"]["name"], obj["metadata"]["uid"])
 
 
 def _user(claims: Claims) -> User:
     named = claims.kubernetes
-    extra: dict[str, tuple[str, ...]] = {
-        "authentication.kubernetes.io/credential-id": (f"JTI={claims.jti}",)
-    }
-    if named.pod is not None:
-        extra["authentication.kubernetes.io/pod-name"] = (named.pod.name,)
-        extra["authentication.kubernetes.io/pod-uid"] = (named.pod.uid,)
-    groups = (
-        "system:serviceaccounts",
-        f"system:serviceaccounts:{named.namespace}",
-        "system:authenticated",
-    )
+    extra: dict[str, tuple[str, ...]] = {f"{_EXTRA}credential-id": (f"JTI={claims.jti}",)}
+    for kind, bound in (("pod", named.pod), ("node", named.node)):
+        if bound is not None:
+            extra[f"{_EXTRA}{kind}-name"] = (bound.name,)
+            extra[f"{_EXTRA}{kind}-uid"] = (bound.uid,)
+    groups = (*account_groups(named.namespace), AUTHENTICATED)
     return User(claims.sub, groups, named.serviceaccount.uid, extra)
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _decode(text: str) -> Any:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -4,7 +4,8 @@
   them;
 - aggregated cluster roles hold the rules of the roles they select;
 - a definition that is deleted takes its objects with it;
-- events go after an hour.
+- events go after an hour;
+- and what other parts of the server add.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from kubeling.apiserver.definitions import CLEANUP
@@ -42,12 +43,22 @@ class Upkeep:
         self._registry = registry
         self._wanted: dict[tuple[str, str], None] = {}
         self._under_way: set[tuple[str, str]] = set()
+        self._more: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._wake = asyncio.Event()
         store = registry.store
         store.subscribe("/serviceaccounts", self._on_companion("default"))
         store.subscribe("/configmaps", self._on_companion("kube-root-ca.crt"))
-        store.subscribe(_CLUSTER_ROLES, lambda _: self._ask("aggregate", ""))
+        store.subscribe(_CLUSTER_ROLES, lambda _: self.ask("aggregate", ""))
         store.subscribe(_DEFINITIONS, self._on_definition)
+
+    def also(self, task: str, carry_out: Callable[[str], Awaitable[None]]) -> None:
+        """Lets another part of the server be asked for: what is asked is what it is called with."""
+        self._more[task] = carry_out
+
+    def ask(self, task: str, name: str) -> None:
+        """Has something done soon; asking again before it has begun changes nothing."""
+        self._wanted[task, name] = None
+        self._wake.set()
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -86,15 +97,17 @@ class Upkeep:
                 await self._complete_namespace(name)
             case "aggregate":
                 await self.aggregate()
-            case _:
+            case "empty":
                 await self._empty(name)
+            case _:
+                await self._more[task](name)
 
     # --- namespaces ------------------------------------------------------------------------
 
     def _on_companion(self, name: str) -> Callable[[Event], None]:
         def follow(event: Event) -> None:
             if event.type == "DELETED" and event.record.key.name == name:
-                self._ask("namespace", event.record.key.namespace)
+                self.ask("namespace", event.record.key.namespace)
 
         return follow
 
@@ -132,7 +145,7 @@ class Upkeep:
 
     def _on_definition(self, event: Event) -> None:
         if event.type != "DELETED" and deletion_requested(event.record.obj):
-            self._ask("empty", event.record.key.name)
+            self.ask("empty", event.record.key.name)
 
     async def _empty(self, name: str) -> None:
         record = self._registry.store.get(StoreKey(_DEFINITIONS, "", name))
@@ -153,10 +166,6 @@ class Upkeep:
         )
 
     # --- shared ----------------------------------------------------------------------------
-
-    def _ask(self, task: str, name: str) -> None:
-        self._wanted[task, name] = None
-        self._wake.set()
 
     def _served(self, storage: str) -> Served:
         served = self._registry.catalog.of_storage(storage)

@@ -7,7 +7,10 @@ from typing import Final
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["ADMIN", "ANONYMOUS", "User"]
+__all__ = ["ADMIN", "ANONYMOUS", "AUTHENTICATED", "UNAUTHENTICATED", "User", "account_groups"]
+
+AUTHENTICATED: Final = "system:authenticated"
+UNAUTHENTICATED: Final = "system:unauthenticated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +34,10 @@ class User:
         return info
 
 
-ADMIN: Final = User("system:admin", ("system:masters", "system:authenticated"))
-ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
+def account_groups(namespace: str) -> tuple[str, str]:
+    """The groups of every service account of a namespace."""
+    return "system:serviceaccounts", f"system:serviceaccounts:{namespace}"
+
+
+ADMIN: Final = User("system:admin", ("system:masters", AUTHENTICATED))
+ANONYMOUS: Final = User("system:anonymous", (UNAUTHENTICATED,))
