@@ -7,13 +7,13 @@ import contextlib
 import datetime as dt
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 from tests.support.apiserver import RunningServer, running_server
+from tests.support.callers import MYSELF, calling
 
+from kubeling.apiserver.settings import ApiSettings, SettingsError
 from kubeling.apiserver.tokenfile import load_tokens
 from kubeling.kube import config
 from kubeling.kube.client import Client
@@ -30,10 +30,8 @@ from kubeling.kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
     TOKEN_REVIEWS,
-    Resource,
 )
 
-MYSELF = Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False)
 RBAC = "rbac.authorization.k8s.io"
 API = "https://kubernetes.default.svc.cluster.local"
 EXTRA = "authentication.kubernetes.io"
@@ -214,44 +212,16 @@ async def test_a_token_secret_goes_with_its_account(running: RunningServer) -> N
 # --- over the wire -----------------------------------------------------------------------------
 
 
-@dataclass
-class Caller:
-    """Someone with a token, or without."""
-
-    running: RunningServer
-    session: aiohttp.ClientSession
-
-    async def get(self, path: str, token: str = "", **headers: str) -> tuple[int, Obj]:
-        """The code and the body of an answer."""
-        given = {"Authorization": f"Bearer {token}"} if token else {}
-        url = self.running.server.url + path
-        async with self.session.get(url, headers={**given, **headers}) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text.startswith("{") else {"text": text}
-
-    async def whoami(self, token: str, headers: list[tuple[str, str]]) -> tuple[int, Obj]:
-        """Who the server says this is."""
-        given = [("Authorization", f"Bearer {token}"), *headers]
-        url = self.running.server.url + MYSELF.path()
-        async with self.session.post(url, json={}, headers=given) as response:
-            answer = await response.json()
-            return response.status, answer.get("status", answer) if response.ok else answer
-
-
-@contextlib.asynccontextmanager
-async def calling(running: RunningServer) -> AsyncIterator[Caller]:
-    """Sessions without a client certificate."""
-    context = config.ClusterConfig(running.server.url, insecure=True).ssl_context()
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context or True)
-    ) as session:
-        yield Caller(running, session)
+def static(folder: Path, text: str) -> ApiSettings:
+    """Settings with static tokens."""
+    file = folder / "tokens.csv"
+    file.write_text(text)
+    return ApiSettings(token_auth_file=str(file))
 
 
 async def test_certificates_and_tokens_open_the_door(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text('secret,alice,1,"team-a,system:masters"\n')
-    async with running_server(https=True, token_file=tokens) as running:
+    tokens = static(tmp_path, 'secret,alice,1,"team-a,system:masters"\n')
+    async with running_server(https=True, settings=tokens) as running:
         admin = config.load_kubeconfig(running.kubeconfig)
         by_token = config.ClusterConfig(admin.server, admin.ca_data, token="secret")
         for given, name in ((admin, "kubeling:admin"), (by_token, "alice")):
@@ -278,9 +248,8 @@ async def test_nobody_in_particular_sees_that_the_server_lives(tmp_path: Path) -
 
 
 async def test_a_static_token_is_for_this_server_only(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text("secret,alice,1\n")
-    async with running_server(https=True, token_file=tokens) as running:
+    tokens = static(tmp_path, "secret,alice,1\n")
+    async with running_server(https=True, settings=tokens) as running:
         assert (await review(running.client, "secret"))["user"]["username"] == "alice"
         assert (await review(running.client, "secret", API))["audiences"] == [API]
         assert "another audience" in (await review(running.client, "secret", "vault"))["error"]
@@ -298,12 +267,11 @@ async def test_an_account_may_ask_who_issued_its_token(tmp_path: Path) -> None:
 
 
 async def test_impersonation_needs_the_right_to_each_part(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text("root,root,1,system:masters\nbob,bob,2\n")
+    tokens = static(tmp_path, "root,root,1,system:masters\nbob,bob,2\n")
     user, group = ("Impersonate-User", "carol"), ("Impersonate-Group", "team")
     uid, extra = ("Impersonate-Uid", "u1"), ("Impersonate-Extra-Acme.io%2fproject", "a")
     async with (
-        running_server(https=True, token_file=tokens) as running,
+        running_server(https=True, settings=tokens) as running,
         calling(running) as caller,
     ):
         code, status = await caller.whoami("root", [user, group, uid, extra])
@@ -345,10 +313,9 @@ async def let(running: RunningServer, user: str, rules: list[Obj]) -> None:
 
 
 async def test_whom_one_acts_for_has_the_groups_that_they_have(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens.csv"
-    tokens.write_text("root,root,1,system:masters\n")
+    tokens = static(tmp_path, "root,root,1,system:masters\n")
     async with (
-        running_server(https=True, token_file=tokens) as running,
+        running_server(https=True, settings=tokens) as running,
         calling(running) as caller,
     ):
         for name, groups in (
@@ -378,7 +345,7 @@ async def test_whom_one_acts_for_has_the_groups_that_they_have(tmp_path: Path) -
 def test_a_wrong_line_of_the_token_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "tokens.csv"
     file.write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingsError, match=message):
         load_tokens(file)
 
 

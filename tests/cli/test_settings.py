@@ -78,3 +78,42 @@ def test_config_prints_every_setting_and_its_source(instance: Instance) -> None:
     assert '{"nvidia.com/gpu":"1"}  (config.yaml)' in shown
     found = json.loads(CliRunner().invoke(cli, [*arguments, "-o", "json"]).output)
     assert found["port"] == {"value": 0, "source": "flag"}
+
+
+def test_the_api_servers_settings_are_flags_of_kube_apiserver(instance: Instance) -> None:
+    configure(instance, "api: {oidc_issuer_url: https://a, token_auth_file: tokens.csv}\n")
+    flags = [
+        *("--oidc-client-id", "kubeling", "--oidc-required-claim", "hd=a.b"),
+        *("--oidc-required-claim", "x=y=z", "--oidc-signing-algs", "RS256,ES256"),
+        *("--anonymous-auth", "false"),
+    ]
+    arguments = ["config", "--data-dir", str(instance.data_dir), "-o", "json", *flags]
+    found = json.loads(CliRunner().invoke(cli, arguments).output)
+    shown = {name: (setting["value"], setting["source"]) for name, setting in found.items()}
+    assert shown["api.oidc_issuer_url"] == ("https://a", "config.yaml")
+    assert shown["api.token_auth_file"] == (f"{instance.data_dir}/tokens.csv", "config.yaml")
+    assert shown["api.oidc_client_id"] == ("kubeling", "flag")
+    assert shown["api.oidc_required_claim"] == ({"hd": "a.b", "x": "y=z"}, "flag")
+    assert shown["api.oidc_signing_algs"] == (["RS256", "ES256"], "flag")
+    assert shown["api.anonymous_auth"] == (False, "flag")
+    assert shown["api.oidc_username_claim"] == ("sub", "default")
+
+
+def test_a_wrong_flag_of_the_api_server_is_named(instance: Instance) -> None:
+    arguments = ["config", "--data-dir", str(instance.data_dir)]
+    for flags, message in (
+        (["--oidc-signing-algs", "HS256"], "--oidc-signing-algs: api.oidc_signing_algs is"),
+        (["--oidc-required-claim", "x"], '"x" should be KEY=VALUE'),
+    ):
+        result = CliRunner().invoke(cli, [*arguments, *flags])
+        assert message in f"{result.output}{result.exception}", result
+
+
+def test_a_variable_holds_text_or_yaml(instance: Instance) -> None:
+    environment = {
+        "KUBELING_API_OIDC_CLIENT_ID": "007",
+        "KUBELING_API_OIDC_REQUIRED_CLAIM": "{hd: a.b}",
+    }
+    found = effective(instance, {}, environment)
+    assert found["api.oidc_client_id"].value == "007"
+    assert found["api.oidc_required_claim"].value == {"hd": "a.b"}

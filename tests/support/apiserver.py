@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
+from kubeling.apiserver.settings import ApiSettings
 from kubeling.component import Component
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
@@ -48,7 +49,7 @@ async def running_server(
     clock: Clock | None = None,
     node: NodeApi | None = None,
     https: bool = False,
-    token_file: Path | None = None,
+    settings: ApiSettings | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Runs a server with the definitions, admission and objects of the given components.
 
@@ -63,7 +64,9 @@ async def running_server(
             for component in components
             for resource, rule in component.admission().items()
         } | dict(admission or {})
-        config = ApiServerConfig(data_dir, port=0 if https else None, token_file=token_file)
+        config = ApiServerConfig(
+            data_dir, port=0 if https else None, settings=settings or ApiSettings()
+        )
         server = ApiServer(config, node=node, admission=rules, crds=definitions, clock=clock)
         await server.start()
         client = Client(server.local_transport(), field_manager="test")

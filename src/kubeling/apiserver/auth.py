@@ -14,7 +14,7 @@ from kubeling.apiserver.tokens import ISSUER, TokenError, Tokens
 from kubeling.apiserver.user import ANONYMOUS, AUTHENTICATED, User
 from kubeling.kube.errors import Unauthorized
 
-__all__ = ["Authenticator", "Identified", "TokenAuthenticator"]
+__all__ = ["Anonymous", "Authenticator", "Identified", "TokenAuthenticator"]
 
 
 class Identified(NamedTuple):
@@ -36,6 +36,13 @@ class TokenAuthenticator(Protocol):
         ...
 
 
+class Anonymous(NamedTuple):
+    """Whether requests need no credentials; with ``paths``, only those for one of these."""
+
+    enabled: bool = True
+    paths: frozenset[str] = frozenset()
+
+
 class Authenticator:
     """Finds the user of a request."""
 
@@ -44,15 +51,16 @@ class Authenticator:
         tokens: Tokens,
         static: Mapping[str, User] | None = None,
         issuers: TokenAuthenticator | None = None,
-        *,
-        anonymous: bool = True,
+        anonymous: Anonymous | None = None,
     ) -> None:
         self._tokens = tokens
         self._static = dict(static or {})
         self._issuers = issuers
-        self._anonymous = anonymous
+        self._anonymous = anonymous or Anonymous()
 
-    async def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User:
+    async def user(
+        self, certificate: Mapping[str, Any] | None, authorization: str, path: str = ""
+    ) -> User:
         """The user; raises :class:`Unauthorized`.
 
         ``certificate`` is what TLS verified, as the ssl module describes it.
@@ -65,7 +73,8 @@ class Authenticator:
                 return (await self.identify(token.strip())).user
             except TokenError:
                 raise Unauthorized("Unauthorized") from None
-        if authorization or not self._anonymous:
+        enabled, paths = self._anonymous
+        if authorization or not enabled or (paths and path not in paths):
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
 

@@ -95,7 +95,8 @@ class HttpServer:
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.user(certificate, request.headers.get("Authorization", ""))
+        authorization = request.headers.get("Authorization", "")
+        user = await self._authenticator.user(certificate, authorization, request.path)
         user = impersonated(user, request.headers.items(), self._authorizer)
         answer = await self._handle(
             ApiRequest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kubeling.apiserver.accounts import TokenRequests
 from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.api import Api, SubresourceHandler
-from kubeling.apiserver.auth import Authenticator
+from kubeling.apiserver.auth import Anonymous, Authenticator
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
@@ -38,6 +38,7 @@ from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest
 from kubeling.apiserver.reviews import Reviews
 from kubeling.apiserver.services import ServiceAddresses
+from kubeling.apiserver.settings import ApiSettings
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
@@ -59,6 +60,7 @@ from kubeling.kube.resources import Resource
 
 if TYPE_CHECKING:
     from kubeling.apiserver.http import HttpServer
+    from kubeling.apiserver.oidc.issuers import Issuers
 
 __all__ = ["ApiServer", "ApiServerConfig"]
 
@@ -76,8 +78,7 @@ class ApiServerConfig:
     data_dir: Path
     host: str = "127.0.0.1"
     port: int | None = None
-    token_file: Path | None = None
-    """Static tokens: lines of ``token,user,uid,"group1,group2"``."""
+    settings: ApiSettings = field(default_factory=ApiSettings)
     service_cidr: str = "10.96.0.0/16"
     """The range that Services get their addresses from."""
     power_loss_safe: bool = False
@@ -106,13 +107,14 @@ class ApiServer:
         self._http: HttpServer | None = None
         self._proxy: ProxyHandler | None = None
         self._webhooks: WebhookClient | None = None
+        self.issuers: Issuers | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Opens the store and serves.
 
-        Raises ``StorageError`` where the data cannot be used and :class:`OSError` where the
-        address is taken.
+        Raises ``StorageError`` where the data cannot be used, ``SettingsError`` where a setting
+        cannot be, and :class:`OSError` where the address is taken.
         """
         self.store = Store.open(
             self.config.data_dir / "objects.db", power_loss_safe=self.config.power_loss_safe
@@ -155,18 +157,34 @@ class ApiServer:
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
         await self._upkeep.aggregate()
+        self._authenticator = self._authentication()
         self._api = self._handler()
         self.running = True
         self._tasks = [
             asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
             asyncio.create_task(self._keep_house(), name="apiserver housekeeping"),
         ]
+        if self.issuers is not None:
+            self._tasks.append(asyncio.create_task(self.issuers.run(), name="token issuers"))
         if self.config.port is not None:
             await self._listen(self.config.port)
 
+    def _authentication(self) -> Authenticator:
+        settings = self.config.settings
+        static = load_tokens(Path(settings.token_auth_file)) if settings.token_auth_file else {}
+        anonymous = Anonymous(enabled=settings.anonymous_auth)
+        if settings.authentication_config or settings.oidc_issuer_url:
+            from kubeling.apiserver.oidc.configuration import configured
+            from kubeling.apiserver.oidc.issuers import Issuers
+
+            found, algorithms = configured(settings)
+            self.issuers = Issuers(found.jwt, algorithms, self.clock)
+            if found.anonymous is not None:
+                paths = frozenset(condition.path for condition in found.anonymous.conditions)
+                anonymous = Anonymous(enabled=found.anonymous.enabled, paths=paths)
+        return Authenticator(self.tokens, static, self.issuers, anonymous)
+
     def _handler(self) -> Api:
-        static = load_tokens(self.config.token_file) if self.config.token_file else {}
-        self._authenticator = Authenticator(self.tokens, static)
         self._proxy = proxy = ProxyHandler(self.registry)
         plain = Plain(
             Discovery(self.catalog, self.config.host),
@@ -231,6 +249,8 @@ class ApiServer:
             await self._proxy.close()
         if self._webhooks is not None:
             await self._webhooks.close()
+        if self.issuers is not None:
+            await self.issuers.close()
         await self.store.close()
 
     @property

@@ -25,6 +25,7 @@ from aiohttp import web
 from kubeling import __version__
 from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
+from kubeling.apiserver.settings import ApiSettings, SettingsError
 from kubeling.cli.controllers import ensure_objects
 from kubeling.cli.errors import CliError
 from kubeling.cli.inside import API_HOST, API_PORT, publish
@@ -55,6 +56,7 @@ class PlatformOptions:
     controllers: bool = True
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the engine, by the names of :class:`EngineConfig`'s fields."""
+    api: ApiSettings = field(default_factory=ApiSettings)
 
 
 class Platform:
@@ -133,6 +135,7 @@ class Platform:
             host=self.options.host,
             port=_free(self.options.host, before.api_port) if before else 0,
             service_cidr=services.cidr,
+            settings=self.options.api,
         )
         return ApiServer(
             config,
@@ -185,7 +188,7 @@ async def _end(engine: Engine) -> None:
 async def _start(server: ApiServer) -> None:
     try:
         await server.start()
-    except StorageError as error:
+    except (SettingsError, StorageError) as error:
         raise CliError(str(error)) from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:

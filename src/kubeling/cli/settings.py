@@ -2,44 +2,55 @@
 
 One typed list of settings, resolved in one place: a flag, else ``$KUBELING_…``, else
 ``config.yaml`` in the data directory, else the default. ``kubeling up`` starts with the result and
-``kubeling config`` prints it, so what is printed is what holds.
+``kubeling config`` prints it, so what is printed is what holds. The API server's settings are
+kube-apiserver's flags by their own names; files that ``config.yaml`` names lie beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import click
 import msgspec
 
+from kubeling.apiserver.settings import ApiSettings
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
 
-__all__ = ["Setting", "effective", "engine_settings", "start_options"]
+__all__ = ["Setting", "api_settings", "effective", "engine_settings", "start_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_API_FLAG: Final = "api_"
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 8080
 
+_API: Final = "api."
 _ENGINE: Final = "engine."
 _FOUND_AT_START: Final = frozenset({"data_dir", "workspace", "api_host", "api_port", "dns_server"})
 """Fields of the engine's settings that the platform itself fills in."""
 
-_TYPES: Final[dict[str, Any]] = {
-    "workspace": str,
-    "host": str,
-    "port": Annotated[int, msgspec.Meta(ge=0, le=65535)],
-    "controllers": bool,
-} | {
-    f"{_ENGINE}{field.name}": field.type
-    for field in msgspec.structs.fields(EngineConfig)
-    if field.name not in _FOUND_AT_START
-}
+_TYPES: Final[dict[str, Any]] = (
+    {
+        "workspace": str,
+        "host": str,
+        "port": Annotated[int, msgspec.Meta(ge=0, le=65535)],
+        "controllers": bool,
+    }
+    | {f"{_API}{field.name}": field.type for field in msgspec.structs.fields(ApiSettings)}
+    | {
+        f"{_ENGINE}{field.name}": field.type
+        for field in msgspec.structs.fields(EngineConfig)
+        if field.name not in _FOUND_AT_START
+    }
+)
+_FILES: Final = frozenset({
+    "api.token_auth_file", "api.authentication_config", "api.oidc_ca_file",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +69,12 @@ def effective(
     found = {setting.name: setting for setting in _defaults(instance)}
     found |= {setting.name: setting for setting in _from_file(instance.config_file)}
     found |= {setting.name: setting for setting in _from_environment(environ)}
-    for name, value in flags.items():
-        if value is not None:
-            found[name] = Setting(name, value, "flag")
+    for flag, value in flags.items():
+        name = flag.replace(_API_FLAG, _API, 1) if flag.startswith(_API_FLAG) else flag
+        if value is not None and value != ():
+            found[name] = Setting(name, _typed(name, value, f"--{_flag(name)}"), "flag")
+    for name in _FILES:
+        found[name] = _located(found[name], instance)
     workspace = Path(found["workspace"].value).expanduser().absolute()
     if not workspace.is_dir():
         source = found["workspace"].source
@@ -71,6 +85,8 @@ def effective(
 
 def start_options(command: F) -> F:
     """Adds the flags of a start; the function receives them by the settings' names."""
+    for field in reversed(msgspec.structs.fields(ApiSettings)):
+        command = _api_option(field)(command)
     for option in (
         click.option(
             "--no-controllers",
@@ -98,6 +114,55 @@ def start_options(command: F) -> F:
     return command
 
 
+def _api_option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
+    """A flag of kube-apiserver's: a list is given with commas, a mapping as ``KEY=VALUE``."""
+    described = msgspec.inspect.type_info(field.type)
+    assert isinstance(described, msgspec.inspect.Metadata)
+    assert described.extra_json_schema is not None
+    shape, mapping = described.type, isinstance(described.type, msgspec.inspect.DictType)
+    read: Any = {
+        msgspec.inspect.BoolType: bool,
+        msgspec.inspect.IntType: int,
+        msgspec.inspect.VarTupleType: _Listed(),
+    }.get(type(shape), str)
+    return click.option(
+        f"--{_flag(_API + field.name)}",
+        f"{_API_FLAG}{field.name}",
+        type=read,
+        multiple=mapping,
+        metavar="KEY=VALUE" if mapping else None,
+        callback=_pairs if mapping else None,
+        help=described.extra_json_schema["description"],
+    )
+
+
+class _Listed(click.ParamType[Any]):
+    """``a,b,c``"""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value.split(",")
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Any:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f'"{value}" should be KEY=VALUE')
+    return dict(value.split("=", 1) for value in values) or None
+
+
+def api_settings(settings: Mapping[str, Setting]) -> ApiSettings:
+    """Those that are the API server's."""
+    return ApiSettings(
+        **{
+            name.removeprefix(_API): setting.value
+            for name, setting in settings.items()
+            if name.startswith(_API)
+        }
+    )
+
+
 def engine_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:
     """Those that are the engine's, by the names of their fields."""
     return {
@@ -112,6 +177,19 @@ def variable(name: str) -> str:
     return f"KUBELING_{name.replace('.', '_').upper()}"
 
 
+def _flag(name: str) -> str:
+    """The flag of a setting: ``oidc-issuer-url``."""
+    return name.removeprefix(_API).replace("_", "-")
+
+
+def _located(setting: Setting, instance: Instance) -> Setting:
+    """A file's setting with its full path."""
+    if not setting.value:
+        return setting
+    root = instance.data_dir if setting.source == instance.config_file.name else Path.cwd()
+    return replace(setting, value=str(root / Path(setting.value).expanduser()))
+
+
 def _defaults(instance: Instance) -> Iterator[Setting]:
     yield Setting("workspace", str(Path.cwd()), "current folder")
     yield Setting("host", _HOST, "default")
@@ -121,11 +199,12 @@ def _defaults(instance: Instance) -> Iterator[Setting]:
     else:
         yield Setting("port", before.gateway_port, "last start")
     yield Setting("controllers", True, "default")
-    for field in msgspec.structs.fields(EngineConfig):
-        if field.name not in _FOUND_AT_START:
-            factory = field.default_factory
-            value = field.default if factory is msgspec.NODEFAULT else factory()
-            yield Setting(f"{_ENGINE}{field.name}", value, "default")
+    for prefix, config in ((_API, ApiSettings), (_ENGINE, EngineConfig)):
+        for field in msgspec.structs.fields(config):
+            if f"{prefix}{field.name}" in _TYPES:
+                factory = field.default_factory
+                value = field.default if factory is msgspec.NODEFAULT else factory()
+                yield Setting(f"{prefix}{field.name}", value, "default")
 
 
 def _from_file(path: Path) -> Iterator[Setting]:
@@ -155,8 +234,8 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
 
 def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
-        if name == _ENGINE.rstrip(".") and isinstance(value, dict):
-            yield from ((f"{_ENGINE}{inner}", given) for inner, given in value.items())
+        if f"{name}." in (_API, _ENGINE) and isinstance(value, dict):
+            yield from ((f"{name}.{inner}", given) for inner, given in value.items())
         else:
             yield str(name), value
 
@@ -165,8 +244,15 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
     for name, type_ in _TYPES.items():
         text = environ.get(variable(name), "")
         if text:
-            value = text if type_ is str else _parsed(text)
+            value = text if _is_text(type_) else _parsed(text)
             yield Setting(name, _typed(name, value, variable(name)), f"${variable(name)}")
+
+
+def _is_text(type_: Any) -> bool:
+    described = msgspec.inspect.type_info(type_)
+    if isinstance(described, msgspec.inspect.Metadata):
+        described = described.type
+    return isinstance(described, msgspec.inspect.StrType)
 
 
 def _parsed(text: str) -> Any:

@@ -21,7 +21,7 @@ import msgspec
 
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Endpoints, Instance, data_dir_option
-from kubeling.cli.settings import Setting, effective, engine_settings, start_options
+from kubeling.cli.settings import Setting, api_settings, effective, engine_settings, start_options
 
 __all__ = ["up"]
 
@@ -73,6 +73,7 @@ def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int |
         settings["port"].value,
         settings["controllers"].value,
         engine_settings(settings),
+        api_settings(settings),
     )
     try:
         with instance.claim():

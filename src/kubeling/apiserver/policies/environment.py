@@ -26,7 +26,7 @@ from kubeling.apiserver.cel.types import (
 )
 from kubeling.kube.objects import Obj
 
-__all__ = ["Environment", "Scope", "run"]
+__all__ = ["USER_INFO", "Environment", "Scope", "run"]
 
 
 def _object(name: str, /, **fields: Type) -> ObjectType:
@@ -35,7 +35,7 @@ def _object(name: str, /, **fields: Type) -> ObjectType:
 
 _KIND: Final = _object("GroupVersionKind", group=STRING, version=STRING, kind=STRING)
 _RESOURCE: Final = _object("GroupVersionResource", group=STRING, version=STRING, resource=STRING)
-_USER: Final = _object(
+USER_INFO: Final = _object(
     "UserInfo",
     username=STRING,
     uid=STRING,
@@ -54,7 +54,7 @@ _REQUEST: Final = _object(
     name=STRING,
     namespace=STRING,
     operation=STRING,
-    userInfo=_USER,
+    userInfo=USER_INFO,
     dryRun=BOOL,
     options=ANY,
 )
