@@ -32,7 +32,10 @@ from kubeling.apiserver.verbs import Verbs
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import MethodNotAllowed, NotFound
 
-__all__ = ["Api", "PlainHandler", "Review", "SubresourceHandler"]
+__all__ = ["Api", "Handle", "PlainHandler", "Review", "SubresourceHandler", "request_attributes"]
+
+Handle = Callable[[ApiRequest], Awaitable[Answer]]
+"""Answers any request, or raises an :class:`~kubeling.kube.errors.ApiError`."""
 
 SubresourceHandler = Callable[[Served, Target, ApiRequest], Awaitable[Answer]]
 """Answers a request about a subresource (or a review) that is not an object of its own."""
@@ -51,6 +54,8 @@ _VERBS: Final = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+_KNOWN: Final = frozenset({*_VERBS.values(), "list", "watch", "deletecollection"})
+_NAMESPACES: Final = ("", "namespaces")
 _ACTING: Final = frozenset({"exec", "attach", "portforward"})
 """Subresources that do more than read, although a websocket can only be asked for with GET."""
 
@@ -82,23 +87,16 @@ class Api:
 
     async def handle(self, request: ApiRequest) -> Answer:
         """Answers one request; refusals are raised as :class:`~kubeling.kube.errors.ApiError`."""
-        target = parse_path(request.path)
+        target, wanted = parse_path(request.path), request_attributes(request)
         if target is None or not target.is_resource:
-            self._require(request.user, Attributes(request.method.lower(), path=request.path))
+            self._require(request.user, wanted)
             return self._plain(request)
         served = self._catalog.find(target.group, target.version, target.plural)
         if served is None or not _fits(served, target):
             raise _unknown()
-        verb = _verb(request, target)
-        wanted = Attributes(
-            verb,
-            target.group,
-            target.plural,
-            target.subresource,
-            _namespace(served, target),
-            target.name,
-            version=target.version,
-        )
+        verb = wanted.verb
+        if verb not in _KNOWN:
+            raise MethodNotAllowed(f"the method {request.method} is not supported")
         self._require(request.user, wanted)
         if verb == "get" and target.subresource in _ACTING:
             self._require(request.user, replace(wanted, verb="create"))
@@ -157,10 +155,25 @@ def _fits(served: Served, target: Target) -> bool:
     return not target.subresource or target.subresource in served.subresources
 
 
+def request_attributes(request: ApiRequest) -> Attributes:
+    """What a request wants to do; a method nobody knows is its own verb."""
+    target = parse_path(request.path)
+    if target is None or not target.is_resource:
+        return Attributes(request.method.lower(), path=request.path)
+    return Attributes(
+        _verb(request, target),
+        target.group,
+        target.plural,
+        target.subresource,
+        # A namespace is within itself.
+        target.namespace or (target.name if (target.group, target.plural) == _NAMESPACES else ""),
+        target.name,
+        version=target.version,
+    )
+
+
 def _verb(request: ApiRequest, target: Target) -> str:
-    verb = _VERBS.get(request.method)
-    if verb is None:
-        raise MethodNotAllowed(f"the method {request.method} is not supported")
+    verb = _VERBS.get(request.method, request.method.lower())
     if verb == "get" and not target.subresource:
         if target.watch or request.query.get("watch", "").lower() in ("1", "true"):
             return "watch"
@@ -169,9 +182,3 @@ def _verb(request: ApiRequest, target: Target) -> str:
     if verb == "delete" and not target.name:
         return "deletecollection"
     return verb
-
-
-def _namespace(served: Served, target: Target) -> str:
-    if served.storage == "/namespaces":
-        return target.name
-    return target.namespace

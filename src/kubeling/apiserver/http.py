@@ -10,8 +10,9 @@ import asyncio
 import gzip
 import logging
 import ssl
+import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -31,9 +32,13 @@ from kubeling.apiserver.requests import (
     WatchAnswer,
     parse_path,
 )
+from kubeling.apiserver.user import ANONYMOUS
 from kubeling.kube import yaml
 from kubeling.kube.errors import ApiError, InternalError
 from kubeling.kube.objects import Obj
+
+if TYPE_CHECKING:
+    from kubeling.apiserver.audit.auditor import Auditor
 
 __all__ = ["HttpServer"]
 
@@ -52,10 +57,12 @@ class HttpServer:
         handle: Callable[[ApiRequest], Awaitable[Answer]],
         authenticator: Authenticator,
         authorizer: Authorizer,
+        auditor: Auditor | None = None,
     ) -> None:
         self._handle = handle
         self._authenticator = authenticator
         self._authorizer = authorizer
+        self._auditor = auditor
         self._runner: web.ServerRunner | None = None
         self.requests: dict[tuple[str, int], int] = {}
         """How many answers were given, by method and code."""
@@ -79,8 +86,10 @@ class HttpServer:
             self._runner = None
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        # The client's own, where it has one, so that both can be found by it.
+        audit_id = request.headers.get("Audit-ID", "")[:64] or str(uuid.uuid4())
         try:
-            response = await self._answered(request)
+            response = await self._answered(request, audit_id)
         except ApiError as error:
             response = _failure(error)
         except (asyncio.CancelledError, ConnectionError):
@@ -88,41 +97,57 @@ class HttpServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = _failure(InternalError("the server failed; its log says why"))
+        if not response.prepared:
+            response.headers["Audit-Id"] = audit_id
         key = (request.method, response.status)
         self.requests[key] = self.requests.get(key, 0) + 1
         return response
 
-    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
-        transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport else None
-        authorization = request.headers.get("Authorization", "")
-        user = await self._authenticator.user(certificate, authorization, request.path)
-        user = impersonated(user, request.headers.items(), self._authorizer)
-        answer = await self._handle(
-            ApiRequest(
-                method=request.method,
-                path=request.path,
-                user=user,
-                query=Query(request.query.items()),
-                text=b"" if _passes_through(request) else await _body(request),
-                content_type=request.headers.get("Content-Type", ""),
-                accept=request.headers.get("Accept", ""),
-                user_agent=request.headers.get("User-Agent", ""),
-                headers=request.headers,
-            )
+    async def _answered(self, request: web.BaseRequest, audit_id: str) -> web.StreamResponse:
+        asked = ApiRequest(
+            method=request.method,
+            path=request.path,
+            user=ANONYMOUS,
+            query=Query(request.query.items()),
+            content_type=request.headers.get("Content-Type", ""),
+            accept=request.headers.get("Accept", ""),
+            user_agent=request.headers.get("User-Agent", ""),
+            headers=request.headers,
+            source=request.remote or "",
+            audit_id=audit_id,
         )
+        await self._identify(asked, request)
+        if not _passes_through(request):
+            asked.text = await _body(request)
+        answer = await self._handle(asked)
         match answer:
             case ObjectAnswer():
                 return await _object(answer, request)
             case WatchAnswer():
-                return await _watch(answer, request)
+                return await _watch(answer, request, audit_id)
             case BytesAnswer():
                 headers = {"Content-Type": answer.content_type, **answer.headers}
                 return web.Response(body=answer.body, status=answer.code, headers=headers)
             case StreamAnswer():
-                return await _stream(answer, request)
+                return await _stream(answer, request, audit_id)
             case ConnectionAnswer():
                 return await answer.serve(request)
+
+    async def _identify(self, asked: ApiRequest, request: web.BaseRequest) -> None:
+        """Finds out who asks, and for whom."""
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        authorization = request.headers.get("Authorization", "")
+        user = None
+        try:
+            user = await self._authenticator.user(certificate, authorization, asked.path)
+            asked.user = impersonated(user, request.headers.items(), self._authorizer)
+        except ApiError as error:
+            if self._auditor is not None:
+                self._auditor.refused(asked, user, error)
+            raise
+        if asked.user is not user:
+            asked.impersonator = user
 
 
 def _passes_through(request: web.BaseRequest) -> bool:
@@ -164,8 +189,12 @@ async def _object(answer: ObjectAnswer, request: web.BaseRequest) -> web.Respons
     return web.Response(body=body, status=answer.code, headers=headers)
 
 
-async def _watch(answer: WatchAnswer, request: web.BaseRequest) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+async def _watch(
+    answer: WatchAnswer, request: web.BaseRequest, audit_id: str
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json", "Audit-Id": audit_id}
+    )
     response.enable_chunked_encoding()
     changes = answer.changes
     try:
@@ -193,8 +222,12 @@ def _line(change: Change, api_version: str) -> bytes:
     return line
 
 
-async def _stream(answer: StreamAnswer, request: web.BaseRequest) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": answer.content_type})
+async def _stream(
+    answer: StreamAnswer, request: web.BaseRequest, audit_id: str
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": answer.content_type, "Audit-Id": audit_id}
+    )
     response.enable_chunked_encoding()
     chunks = answer.chunks
     try:

@@ -6,6 +6,7 @@ the contract of transports allows.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -88,4 +89,5 @@ class LocalTransport:
             content_type=request.content_type,
             accept=request.accept,
             user_agent="kubeling",
+            audit_id=str(uuid.uuid4()) if self._server.audited else "",
         )

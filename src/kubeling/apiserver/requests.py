@@ -63,6 +63,11 @@ class ApiRequest:
     accept: str = ""
     user_agent: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    impersonator: User | None = None
+    """Who acts for ``user``, if somebody does."""
+    source: str = ""
+    """The address it came from; empty in process."""
+    audit_id: str = ""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kubeling.apiserver.accounts import TokenRequests
 from kubeling.apiserver.admission import AdmissionChain
-from kubeling.apiserver.api import Api, SubresourceHandler
+from kubeling.apiserver.api import Api, Handle, SubresourceHandler
 from kubeling.apiserver.auth import Anonymous, Authenticator
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
@@ -59,6 +59,7 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
 if TYPE_CHECKING:
+    from kubeling.apiserver.audit.auditor import Auditor
     from kubeling.apiserver.http import HttpServer
     from kubeling.apiserver.oidc.issuers import Issuers
 
@@ -108,6 +109,7 @@ class ApiServer:
         self._proxy: ProxyHandler | None = None
         self._webhooks: WebhookClient | None = None
         self.issuers: Issuers | None = None
+        self._auditor: Auditor | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -158,7 +160,10 @@ class ApiServer:
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
         await self._upkeep.aggregate()
         self._authenticator = self._authentication()
-        self._api = self._handler()
+        self._handle: Handle = self._handler().handle
+        self._auditor = self._audit()
+        if self._auditor is not None:
+            self._handle = self._auditor.around(self._handle)
         self.running = True
         self._tasks = [
             asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
@@ -183,6 +188,21 @@ class ApiServer:
                 paths = frozenset(condition.path for condition in found.anonymous.conditions)
                 anonymous = Anonymous(enabled=found.anonymous.enabled, paths=paths)
         return Authenticator(self.tokens, static, self.issuers, anonymous)
+
+    def _audit(self) -> Auditor | None:
+        settings = self.config.settings
+        if settings.audit_level == "off":
+            return None
+        from kubeling.apiserver.audit.auditor import AUDIT_LEVELS, Auditor
+        from kubeling.apiserver.audit.logfile import AuditFile
+
+        file = AuditFile(
+            settings.audit_log_path or str(self.config.data_dir / "audit.log"),
+            settings.audit_log_maxsize << 20,
+            settings.audit_log_maxbackup,
+            self.clock,
+        )
+        return Auditor(file, AUDIT_LEVELS[settings.audit_level], self.rbac, self.clock)
 
     def _handler(self) -> Api:
         self._proxy = proxy = ProxyHandler(self.registry)
@@ -232,7 +252,7 @@ class ApiServer:
     async def _listen(self, port: int) -> None:
         from kubeling.apiserver.http import HttpServer
 
-        self._http = HttpServer(self.handle, self._authenticator, self.rbac)
+        self._http = HttpServer(self.handle, self._authenticator, self.rbac, self._auditor)
         context = self.authority.server_context(self.config.host, self.clock.now())
         self.port = await self._http.start(self.config.host, port, context)
 
@@ -251,7 +271,14 @@ class ApiServer:
             await self._webhooks.close()
         if self.issuers is not None:
             await self.issuers.close()
+        if self._auditor is not None:
+            self._auditor.close()
         await self.store.close()
+
+    @property
+    def audited(self) -> bool:
+        """Whether requests are recorded."""
+        return self._auditor is not None
 
     @property
     def url(self) -> str:
@@ -261,7 +288,7 @@ class ApiServer:
 
     async def handle(self, request: ApiRequest) -> Answer:
         """Answers one request of an authenticated user."""
-        return await self._api.handle(request)
+        return await self._handle(request)
 
     def local_transport(
         self, user: str = ADMIN.name, groups: Sequence[str] = ADMIN.groups

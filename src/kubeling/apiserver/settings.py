@@ -68,3 +68,24 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_signing_algs: Annotated[
         tuple[Algorithm, ...], Meta(description="Algorithms that tokens may be signed with.")
     ] = ("RS256",)
+
+    audit_level: Annotated[
+        Literal["off", "metadata", "request", "request-response"],
+        Meta(description="What of each request is recorded in the audit log."),
+    ] = "off"
+
+    audit_log_path: Annotated[
+        str,
+        Meta(
+            description="The audit log; - is the standard output. By default audit.log beside "
+            "the data."
+        ),
+    ] = ""
+
+    audit_log_maxsize: Annotated[
+        int, Meta(ge=1, description="Megabytes after which the audit log begins anew.")
+    ] = 100
+
+    audit_log_maxbackup: Annotated[
+        int, Meta(ge=0, description="How many of its old files are kept.")
+    ] = 5

@@ -50,6 +50,7 @@ _TYPES: Final[dict[str, Any]] = (
 )
 _FILES: Final = frozenset({
     "api.token_auth_file", "api.authentication_config", "api.oidc_ca_file",
+    "api.audit_log_path",
 })  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def _flag(name: str) -> str:
 
 def _located(setting: Setting, instance: Instance) -> Setting:
     """A file's setting with its full path."""
-    if not setting.value:
+    if setting.value in ("", "-"):
         return setting
     root = instance.data_dir if setting.source == instance.config_file.name else Path.cwd()
     return replace(setting, value=str(root / Path(setting.value).expanduser()))
