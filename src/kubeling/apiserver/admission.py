@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Final, Protocol
 
+from kubeling.apiserver.certificates.check import complete_request
+from kubeling.apiserver.certificates.request import CSR
 from kubeling.apiserver.completion import check_limits, complete_claim, complete_pod
 from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.options import WriteOptions
@@ -24,8 +26,22 @@ from kubeling.kube.resources import Resource
 
 __all__ = ["AdmissionChain", "Check"]
 
-Check = Callable[[Served, Obj, Obj | None, WriteOptions], None]
-"""Refuses a write by raising; sees the object as it would be stored."""
+
+class Check(Protocol):
+    """A rule of the server's own; it completes the object or refuses the write by raising.
+
+    It sees the object as it would be stored, also where only a subresource is written.
+    """
+
+    @property
+    def storages(self) -> Collection[str]:
+        """The collections it is about."""
+        ...
+
+    def __call__(
+        self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
+    ) -> None: ...
+
 
 _COMPLETIONS: Final = {"/pods": complete_pod, "/persistentvolumeclaims": complete_claim}
 _PROTECTED: Final = frozenset({"default", "kube-system", "kube-public"})
@@ -48,7 +64,10 @@ class AdmissionChain:
         policies: Policies | None = None,
     ) -> None:
         self._store = store
-        self._checks = checks
+        self._checks: dict[str, list[Check]] = {}
+        for check in checks:
+            for storage in check.storages:
+                self._checks.setdefault(storage, []).append(check)
         self._policies = policies
         self._webhooks = webhooks
         self._quota = QuotaKeeper(store)
@@ -65,6 +84,8 @@ class AdmissionChain:
                 admission.default(new, _request(served, old, options))
         if old is None and (complete := _COMPLETIONS.get(served.storage)) is not None:
             complete(self._store, new)
+        if old is None and served.storage == CSR:
+            complete_request(new, options.user)
 
     def validate(
         self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
@@ -82,7 +103,7 @@ class AdmissionChain:
         """The server's own rules; raises to refuse."""
         if served.storage == "/pods" and old is None:
             check_limits(self._store, new)
-        for check in self._checks:
+        for check in self._checks.get(served.storage, ()):
             check(served, new, old, options)
 
     def hooks(self, served: Served, operation: Operation, subresource: str = "") -> Hooks | None:

@@ -28,6 +28,8 @@ _EVERYTHING: Final = (
 class EscalationCheck:
     """Refuses roles and bindings that would give more than their writer has."""
 
+    storages: Final = (*_ROLES, *_BINDINGS)
+
     def __init__(self, rbac: Rbac) -> None:
         self._rbac = rbac
 
@@ -36,7 +38,7 @@ class EscalationCheck:
             fields = ("rules", "aggregationRule")
             if old is None or any(new.get(field) != old.get(field) for field in fields):
                 self._check_role(served, new, old, options)
-        elif served.storage in _BINDINGS:
+        else:
             fields = ("subjects", "roleRef")
             if old is None or any(new.get(field) != old.get(field) for field in fields):
                 self._check_binding(served, new, options)

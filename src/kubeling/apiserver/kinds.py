@@ -138,6 +138,16 @@ class BindingStrategy(Strategy):
             yield FieldError("roleRef", "Invalid value", message, new.get("roleRef"))
 
 
+class RequestStrategy(Strategy):
+    """Certificate requests: what is asked for stays, what became of it is for subresources."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        obj["status"] = {}
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        new["spec"] = old["spec"]
+
+
 def qos_class(spec: Mapping[str, object]) -> str:
     """``Guaranteed``, ``Burstable`` or ``BestEffort``, from requests and limits."""
     containers: list[Obj] = [*_list(spec, "containers"), *_list(spec, "initContainers")]
@@ -176,6 +186,7 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     "apps/statefulsets": _GENERATION,
     "batch/cronjobs": _GENERATION,
     "batch/jobs": JobStrategy(),
+    "certificates.k8s.io/certificatesigningrequests": RequestStrategy(),
     "networking.k8s.io/ingresses": _GENERATION,
     "networking.k8s.io/networkpolicies": _GENERATION,
     "policy/poddisruptionbudgets": _GENERATION,

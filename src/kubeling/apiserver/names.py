@@ -23,7 +23,8 @@ _QUALIFIED: Final = re.compile(rf"(?P<prefix>[^/]*/)?(?P<name>{_NAME})")
 _VALUE: Final = re.compile(rf"({_NAME})?")
 
 _MAX_ANNOTATIONS: Final = 256 * 1024
-_RBAC: Final = "rbac.authorization.k8s.io"
+_ANY_NAME: Final = ("rbac.authorization.k8s.io", "certificates.k8s.io")
+"""Groups whose objects are named as users and requests are: by any segment of a path."""
 _ENDS: Final = "and must start and end with an alphanumeric character"
 _LABEL_TEXT: Final = (
     f"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', {_ENDS}"
@@ -59,7 +60,7 @@ def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:
     if not isinstance(name, str):
         yield FieldError(path, "Invalid value", "must be text", name)
         return
-    if resource.group == _RBAC:
+    if resource.group in _ANY_NAME:
         if name in (".", "..") or "/" in name or "%" in name:
             message = "may not be '.' or '..', nor contain '/' or '%'"
             yield FieldError(path, "Invalid value", message, name)

@@ -310,8 +310,7 @@ class Registry:
         errors = meta.immutable_errors(new, old)
         if errors:
             raise Invalid.of(resource.group, resource.kind, new["metadata"]["name"], errors)
-        if not options.subresource:
-            self._admission.check(served, new, old, options)
+        self._admission.check(served, new, old, options)
         self._admission.enforce(served, new, old, options)
 
     def _check_version(self, served: Served, new: Obj, old: Obj) -> None:
@@ -443,6 +442,10 @@ def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:
     if subresource == "finalize":
         finalizers = (new.get("spec") or {}).get("finalizers") or []
         return {**deep_copy(old), "spec": {**old.get("spec", {}), "finalizers": finalizers}}
+    if subresource == "approval":
+        status = deep_copy(old.get("status") or {})
+        status["conditions"] = (new.get("status") or {}).get("conditions") or []
+        return {**deep_copy(old), "metadata": new["metadata"], "status": status}
     if not subresource and "status" in served.subresources:
         if "status" in old:
             new["status"] = deep_copy(old["status"])

@@ -16,6 +16,8 @@ from kubeling.apiserver.auth import Anonymous, Authenticator
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.certificates.check import CertificateCheck
+from kubeling.apiserver.certificates.signing import CertificateSigning
 from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.discovery import Discovery
@@ -141,6 +143,7 @@ class ApiServer:
         checks = (
             EscalationCheck(self.rbac),
             ServiceAddresses(self.store, self.config.service_cidr),
+            CertificateCheck(self.rbac, self.clock),
         )
         self._webhooks = WebhookClient(self.store)
         converter = Converter(self._webhooks)
@@ -156,6 +159,7 @@ class ApiServer:
         self.registry = Registry(self.store, self.catalog, chain, self.clock)
         self._converted = ConvertedResources(self.registry, converter)
         self._upkeep = Upkeep(self.registry)
+        self._certificates = CertificateSigning(self.registry, self.authority, self._upkeep)
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         await bootstrap(self.store, self.catalog, self.clock, self._crds)
         await self._upkeep.aggregate()
@@ -310,6 +314,7 @@ class ApiServer:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.store.expire_history()
             await self._upkeep.expire_events()
+            await self._certificates.expire()
 
 
 def _authority(folder: Path) -> Authority:

@@ -26,6 +26,8 @@ _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
 class ServiceAddresses:
     """Gives out what Services ask the server for."""
 
+    storages: Final = ("/services",)
+
     def __init__(self, store: Store, cidr: str) -> None:
         self._network = ipaddress.ip_network(cidr)
         self._taken: Counter[str] = Counter()
@@ -36,7 +38,7 @@ class ServiceAddresses:
 
     def __call__(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """Completes a Service before it is stored."""
-        if served.storage != "/services" or options.subresource:
+        if options.subresource:
             return
         spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
         if spec.get("type") == "ExternalName":

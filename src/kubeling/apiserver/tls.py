@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +98,23 @@ class Authority:
             _write_private(path, _pem(ec.generate_private_key(ec.SECP256R1())))
         return _load_key(path)
 
+    def sign(self, make: Callable[[x509.Certificate], x509.CertificateBuilder]) -> bytes:
+        """A certificate (PEM) of what ``make`` says, which is shown the authority's own."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        issuer = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
+        signer = _load_key(self._folder / "ca.key")
+        builder = (
+            make(issuer)
+            .issuer_name(issuer.subject)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+                critical=False,
+            )
+        )
+        return _pem_certificate(builder.sign(signer, hashes.SHA256()))
+
     def _leaf(
         self, file: str, user: str, groups: Sequence[str], names: list[str], now: dt.datetime
     ) -> Identity:
@@ -154,19 +171,14 @@ class Authority:
         expires: dt.datetime,
     ) -> None:
         from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
-        issuer = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
-        signer = _load_key(self._folder / "ca.key")
         key = ec.generate_private_key(ec.SECP256R1())
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         builder = (
             x509.CertificateBuilder()
             .subject_name(_subject(user, groups))
-            .issuer_name(issuer.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(hours=1))
@@ -174,15 +186,12 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(authority, critical=False)
         )
         if names:
             alternatives = x509.SubjectAlternativeName([_general(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         _write_private(identity.key, _pem(key))
-        _write_private(
-            identity.certificate, _pem_certificate(builder.sign(signer, hashes.SHA256()))
-        )
+        _write_private(identity.certificate, self.sign(lambda _: builder))
 
 
 def _addresses(host: str) -> list[str]:

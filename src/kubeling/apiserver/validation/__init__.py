@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kubeling.apiserver.validation.access import ACCESS_RULES
+from kubeling.apiserver.validation.certificates import CERTIFICATE_RULES
 from kubeling.apiserver.validation.cluster import CLUSTER_RULES
 from kubeling.apiserver.validation.data import DATA_RULES
 from kubeling.apiserver.validation.jobs import JOB_RULES
@@ -32,6 +33,7 @@ _KINDS: Final[Mapping[tuple[str, str], Check]] = {
     **STORAGE_RULES,
     **DATA_RULES,
     **ACCESS_RULES,
+    **CERTIFICATE_RULES,
     **CLUSTER_RULES,
     **WEBHOOK_RULES,
 }
