@@ -276,7 +276,8 @@ async def test_a_question_that_cannot_be_answered_says_what_is_wrong(
 
 async def test_what_may_i_do_lists_rules_of_both_kinds(running: RunningServer) -> None:
     bob = await grant(running, "bob", rule("list", "pods"))
-    review = {"metadata": {}, "spec": {"namespace": "default"}}
+    review: Obj = {"metadata": {}, "spec": {"namespace": "default"}}
+    review["status"] = {"resourceRules": None, "nonResourceRules": None, "incomplete": False}
     status = (await bob.create(OWN_RULES, review))["status"]
     assert rule("list", "pods") in status["resourceRules"]
     assert any("/version" in r["nonResourceURLs"] for r in status["nonResourceRules"])

@@ -101,6 +101,8 @@ def _review(served: Served, request: ApiRequest) -> Obj:
     body: Any = read_object(request)
     if not isinstance(body, dict):
         raise BadRequest("the request has no body")
+    # Clients written in Go send the status too, as it is before there is an answer.
+    body.pop("status", None)
     resource = served.resource
     settled = served.shape.settle(body, None)
     if settled.errors:

@@ -95,6 +95,8 @@ class _IssuerCheck:
 
     async def user(self, token: str) -> tuple[float, User]:
         """When the token ends and whom it names; raises :class:`TokenError`."""
+        # Who comes while the server starts would otherwise be refused for that.
+        await self.keys.tried.wait()
         if not self.keys.ready.is_set():
             raise TokenError("oidc: authenticator not initialized")
         claims = await self._verified(token)

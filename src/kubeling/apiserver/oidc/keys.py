@@ -46,6 +46,8 @@ class IssuerKeys:
         self._keys: list[PyJWK] = []
         self._asked: float | None = None
         self._asking = asyncio.Lock()
+        self.tried = asyncio.Event()
+        """Set once the issuer was asked, whether it answered or not."""
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,6 +62,7 @@ class IssuerKeys:
                 if str(error) != said:
                     said = str(error)
                     log.warning("tokens of %s cannot be checked yet: %s", self._issuer.url, said)
+                self.tried.set()
                 await self._clock.sleep(_RETRY_SECONDS)
 
     async def close(self) -> None:
@@ -103,6 +106,7 @@ class IssuerKeys:
         self._address = address
         self._keys = await self._key_set()
         self.ready.set()
+        self.tried.set()
 
     async def _key_set(self) -> list[PyJWK]:
         from jwt import PyJWK
