@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.engine.memory_api import MemoryApi
 
 from kubeling.engine.config import EngineConfig
@@ -171,6 +172,20 @@ async def running_node(
                 await running
             if end_pods:
                 await engine.end_pods()
+
+
+@contextlib.asynccontextmanager
+async def unprivileged_node(data_dir: Path, api: MemoryApi, **settings: Any) -> AsyncIterator[Node]:
+    """A node that took itself, at its start, for one that is not root."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 1000)
+        starting = running_node(data_dir, api, **settings)
+        node = await starting.__aenter__()
+    try:
+        assert node.engine.walls.users
+        yield node
+    finally:
+        await starting.__aexit__(None, None, None)
 
 
 def _phase(obj: Obj) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,26 +15,14 @@ from kubeling.engine.fields import PodFacts
 from kubeling.engine.images import ImageEntry
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
-from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for
-from kubeling.engine.sandbox.plan import Credentials, LaunchPlan, Limits
+from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
+from kubeling.engine.sandbox.plan import LaunchPlan, Limits
+from kubeling.engine.security import Identity, credentials, identity, security_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj, name, namespace
 
 __all__ = ["ContainerParts", "base_env", "launch_plan", "write_etc"]
 
-_CAPABILITIES: Final = (
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
-    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
-    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
-    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
-    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-)  # fmt: skip
-# What container runtimes grant, less MKNOD: no device rules guard the machine's disks here.
-_GRANTED: Final = frozenset(
-    {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-     "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "AUDIT_WRITE", "SETFCAP"}
-)  # fmt: skip
 _TERMINATION_LOG: Final = "/dev/termination-log"
 _MAX_HOSTNAME: Final = 63
 
@@ -53,10 +41,11 @@ class ContainerParts:
     network: str
 
 
-def base_env(facts: PodFacts, entry: ImageEntry, environment: Environment) -> dict[str, str]:
+def base_env(
+    facts: PodFacts, who: Identity, entry: ImageEntry, environment: Environment
+) -> dict[str, str]:
     """The variables a container has before its own: the image's, ``HOME`` and ``HOSTNAME``."""
-    run_as = _security(facts.pod, {}).get("runAsUser")
-    home = "/tmp" if run_as else os.environ.get("HOME") or "/"
+    home = os.environ.get("HOME") or "/" if who.is_root else "/tmp"
     return {"HOME": home, "HOSTNAME": hostname(facts.pod), **environment.variables, **entry.env}
 
 
@@ -74,10 +63,10 @@ def launch_plan(
 ) -> LaunchPlan:
     """The plan for one attempt; makes its folder."""
     _make_folders(paths)
-    security = _security(parts.pod, parts.container)
-    privileged = bool(security.get("privileged"))
+    security = security_of(parts.pod, parts.container)
     programs = _programs(parts.environment)
-    passing = [str(folder) for folder in programs] if security.get("runAsUser") else []
+    is_root = identity(parts.pod, parts.container).is_root
+    passing = [] if is_root else [str(folder) for folder in programs]
     mounts = mounts_for(
         host,
         tmp=paths.tmp,
@@ -87,7 +76,8 @@ def launch_plan(
         volumes=parts.volumes,
         programs=programs,
         gpu=_wants_gpu(parts.container),
-        privileged=privileged,
+        privileged=bool(security.get("privileged")),
+        unmasked=security.get("procMount") == "Unmasked",
         new_proc=walls.processes,
     )
     return LaunchPlan(
@@ -98,7 +88,7 @@ def launch_plan(
         namespaces=walls.namespaces,
         network=parts.network,
         hostname=hostname(parts.pod),
-        root=walls.root(paths.files, passing),
+        root=walls.root(paths.files, passing, _sealed(parts, security, host, programs)),
         mounts=mounts if walls.files else [],
         credentials=credentials(parts.pod, parts.container, walls),
         stdin=bool(parts.container.get("stdin")),
@@ -108,20 +98,14 @@ def launch_plan(
     )
 
 
-def credentials(pod: Obj, container: Mapping[str, Any], walls: Walls) -> Credentials:
-    """Who a container's commands run as, where this process may decide that."""
-    security = _security(pod, container)
-    root = os.geteuid() == 0
-    groups = [*(security.get("supplementalGroups") or ())]
-    if (group := security.get("fsGroup")) is not None:
-        groups.append(group)
-    return Credentials(
-        uid=security.get("runAsUser") if root else None,
-        gid=security.get("runAsGroup") if root else None,
-        groups=[int(g) for g in groups] if root else [],
-        capabilities=_capabilities(security) if walls.files else None,
-        no_new_privileges=security.get("allowPrivilegeEscalation") is False,
-    )
+def _sealed(
+    parts: ContainerParts, security: Obj, host: HostView, programs: Iterable[Path]
+) -> list[str]:
+    """The folders that the container may not write to."""
+    if not security.get("readOnlyRootFilesystem"):
+        return []
+    mounted = {volume.target for volume in parts.volumes}
+    return [folder for folder in root_folders(host, programs) if folder not in mounted]
 
 
 def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server: str) -> None:
@@ -178,21 +162,6 @@ def _programs(environment: Environment) -> list[Path]:
     if not any(sources.is_relative_to(folder) for folder in own):
         own.append(sources)
     return [*folders, *own]
-
-
-def _security(pod: Obj, container: Mapping[str, Any]) -> Obj:
-    return {**(spec(pod).get("securityContext") or {}), **(container.get("securityContext") or {})}
-
-
-def _capabilities(security: Obj) -> list[int] | None:
-    if security.get("privileged"):
-        return None
-    asked = security.get("capabilities") or {}
-    dropped = {str(c).removeprefix("CAP_") for c in asked.get("drop") or ()}
-    granted = set() if "ALL" in dropped else _GRANTED - dropped
-    granted |= {str(c).removeprefix("CAP_") for c in asked.get("add") or ()}
-    everything = "ALL" in granted
-    return [n for n, name in enumerate(_CAPABILITIES) if everything or name in granted]
 
 
 def _wants_gpu(container: Mapping[str, Any]) -> bool:

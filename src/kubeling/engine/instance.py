@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kubeling.engine.assembly import ContainerParts, credentials, launch_plan
+from kubeling.engine.assembly import ContainerParts, launch_plan
 from kubeling.engine.cgroups import bounds_of
 from kubeling.engine.containers import Exit, RunningContainer
 from kubeling.engine.fields import PodFacts
@@ -28,6 +28,7 @@ from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.probes import ProbeTarget, check, run_probe
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import START_ERROR
+from kubeling.engine.security import credentials
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import termination_message
 from kubeling.engine.trees import remove_tree

@@ -13,6 +13,7 @@ from kubeling.engine.fields import FieldError, PodFacts
 from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
+from kubeling.engine.security import SecurityError, check_security, identity
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sources import MissingSource, Sources, gather
 from kubeling.engine.volumes import (
@@ -75,11 +76,16 @@ class Preparation:
 
     async def container(self, facts: PodFacts, container: Obj, network: str) -> ContainerParts:
         """All parts of a container; raises :class:`NotReady`."""
+        try:
+            check_security(facts.pod, container)
+        except SecurityError as error:
+            raise NotReady(error.reason, str(error)) from error
         entry, environment = await self.image(facts.pod, container)
         sources = await gather(facts.pod, self.node.client, self.node.informers)
         await self.volumes(facts, sources)
         try:
-            env = resolve_env(container, facts, sources, self._base(facts, entry, environment))
+            base = self._base(facts, container, entry, environment)
+            env = resolve_env(container, facts, sources, base)
         except (MissingSource, FieldError) as error:
             raise NotReady("CreateContainerConfigError", str(error)) from error
         try:
@@ -130,10 +136,11 @@ class Preparation:
         return environment
 
     def _base(
-        self, facts: PodFacts, entry: ImageEntry, environment: Environment
+        self, facts: PodFacts, container: Obj, entry: ImageEntry, environment: Environment
     ) -> Mapping[str, str]:
         config = self.node.config
-        env = {**self.node.passed_env, **base_env(facts, entry, environment)}
+        who = identity(facts.pod, container)
+        env = {**self.node.passed_env, **base_env(facts, who, entry, environment)}
         if spec(facts.pod).get("enableServiceLinks", True):
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))

@@ -13,7 +13,7 @@ from typing import Final
 
 from kubeling.engine.sandbox.plan import Mount
 
-__all__ = ["HostView", "VolumeMount", "bind", "machine_disks", "mounts_for"]
+__all__ = ["HostView", "VolumeMount", "bind", "machine_disks", "mounts_for", "root_folders"]
 
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _GPU_DEVICES: Final = ("nvidia", "kfd", "dri")
@@ -25,6 +25,7 @@ _LINKS: Final = (
     ("/proc/self/fd/2", "/dev/stderr"),
     ("pts/ptmx", "/dev/ptmx"),
 )
+_NOT_DISKS: Final = ("/boot", "/run")
 _ETC: Final = ("hosts", "hostname", "resolv.conf")
 _KERNEL_SETTINGS: Final = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
 _KERNEL_SECRETS: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware")
@@ -54,13 +55,17 @@ class HostView:
 
 
 def machine_disks(mountinfo: str, excluded: Sequence[Path]) -> tuple[str, ...]:
-    """The mount points of the machine's further disks (``/home``, ``/data`` …), outermost first."""
+    """The mount points of the machine's further disks (``/home``, ``/data`` …), outermost first.
+
+    What is mounted below ``/run`` serves programs that run now (named network namespaces).
+    """
     points = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         point = before.split()[4].encode().decode("unicode_escape")
-        if after.split()[0] in _DISKS and point not in ("/", "/boot", "/boot/efi"):
+        if after.split()[0] in _DISKS and point != "/":
             points.append(point)
+    excluded = (*excluded, *map(Path, _NOT_DISKS))
     kept = {p for p in points if not any(Path(p).is_relative_to(e) for e in excluded)}
     return tuple(sorted(p for p in kept if os.path.isdir(p)))
 
@@ -76,6 +81,7 @@ def mounts_for(
     programs: Iterable[Path],
     gpu: bool,
     privileged: bool,
+    unmasked: bool,
     new_proc: bool,
 ) -> list[Mount]:
     """All mounts of a container, in the order to make them.
@@ -84,7 +90,8 @@ def mounts_for(
     them they are put back, as views that the container may change (``pip install``).
     """
     proc = _mount("proc", "", "/proc") if new_proc else bind(Path("/proc"), "/proc")
-    mounts = [proc, *_devices(host, gpu, privileged), *_kernel(new_proc, privileged)]
+    mounts = [proc, *_devices(host, gpu, privileged)]
+    mounts += _kernel(privileged, masked=new_proc and not privileged and not unmasked)
     mounts += [_mount("copy", disk, disk) for disk in host.disks]
     mounts.append(bind(tmp, "/tmp"))
     mounts.append(bind(host.workspace, str(host.workspace)))
@@ -105,14 +112,19 @@ def mounts_for(
     return mounts
 
 
+def root_folders(host: HostView, programs: Iterable[Path]) -> list[str]:
+    """Where a container sees what would be its image's files elsewhere."""
+    return ["/", "/tmp", str(host.workspace), *host.disks, *map(str, programs)]
+
+
 def bind(source: Path, target: str, read_only: bool = False) -> Mount:
     """A file or folder of the machine at a place in the container."""
     return Mount(kind="bind", source=str(source), target=target, read_only=read_only, data="")
 
 
-def _kernel(new_proc: bool, privileged: bool) -> list[Mount]:
+def _kernel(privileged: bool, *, masked: bool) -> list[Mount]:
     mounts = [bind(Path("/sys"), "/sys", read_only=not privileged)]
-    if new_proc and not privileged:
+    if masked:
         present = (path for path in _KERNEL_SETTINGS if os.path.exists(path))
         mounts += [bind(Path(path), path, read_only=True) for path in present]
         mounts += [_mount("mask", "", path) for path in _KERNEL_SECRETS]

@@ -48,12 +48,16 @@ class Walls:
             flags |= linux.CLONE_NEWUSER
         return flags
 
-    def root(self, folder: Path, open: list[str]) -> Root | None:
+    def root(self, folder: Path, open: list[str], sealed: list[str]) -> Root | None:
         """The view of the machine's files that a container keeps its changes of in ``folder``."""
         if not self.files:
             return None
         return Root(
-            directory=str(folder), in_memory=self.in_memory, whole=not self.users, open=open
+            directory=str(folder),
+            in_memory=self.in_memory,
+            whole=not self.users,
+            open=open,
+            sealed=sealed,
         )
 
 
@@ -110,10 +114,16 @@ def _trial(walls: Walls, folder: Path) -> LaunchPlan:
         namespaces=walls.namespaces,
         network="",
         hostname="trial",
-        root=walls.root(folder / "files", []),
+        root=walls.root(folder / "files", [], []),
         mounts=mounts if walls.files else [],
         credentials=Credentials(
-            uid=None, gid=None, groups=[], capabilities=None, no_new_privileges=False
+            uid=None,
+            gid=None,
+            groups=[],
+            mapped_uid=0,
+            mapped_gid=0,
+            capabilities=None,
+            no_new_privileges=False,
         ),
         stdin=False,
         stdin_once=False,

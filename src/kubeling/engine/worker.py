@@ -30,6 +30,7 @@ from kubeling.engine.podspec import (
     spec,
 )
 from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.security import missing_walls
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import PodPlacement, pod_status
 from kubeling.kube.errors import ApiError, Conflict, NotFound
@@ -266,8 +267,13 @@ class PodWorker:
         )
 
     def _tell_missing_walls(self) -> None:
-        if not self._node.config.isolation:
-            return
+        missing = missing_walls(self._pod, self._node.walls)
+        if self._node.config.isolation:
+            missing = [*self._missing_places(), *missing]
+        if missing:
+            self._node.events.warning(self._pod, "ReducedIsolation", "; ".join(missing))
+
+    def _missing_places(self) -> list[str]:
         missing = []
         mounts = any(c.get("volumeMounts") for c in all_containers(self._pod))
         if not self._node.walls.files and mounts:
@@ -275,8 +281,7 @@ class PodWorker:
         ports = any(c.get("ports") for c in main_containers(self._pod))
         if self._node.networks is None and self._node.config.pod_networks and ports:
             missing.append("ports are the machine's own and can clash")
-        if missing:
-            self._node.events.warning(self._pod, "ReducedIsolation", "; ".join(missing))
+        return missing
 
     async def _refresh_volumes(self) -> None:
         self._volumes_stale = False

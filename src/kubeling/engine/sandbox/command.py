@@ -90,11 +90,10 @@ def _change_folder(folder: str) -> None:
 def _become(who: Credentials) -> None:
     if who["capabilities"] is not None:
         linux.limit_capabilities(who["capabilities"])
+    if who["gid"] is not None or who["groups"]:
+        os.setgroups(who["groups"])
     if who["gid"] is not None:
-        os.setgroups(who["groups"])
         os.setgid(who["gid"])
-    elif who["groups"]:
-        os.setgroups(who["groups"])
     if who["uid"] is not None:
         os.setuid(who["uid"])
     if who["no_new_privileges"]:

@@ -30,21 +30,28 @@ class Root(TypedDict):
 
     ``directory`` takes what the container changes; with ``in_memory`` it becomes a tmpfs (for disks
     that cannot hold an overlay). Without ``whole`` it is put together from the top folders.
-    ``open`` are folders to let every user pass through.
+    ``open`` are folders to let every user pass through. In the end the folders ``sealed`` become
+    read-only, with all that is mounted in them but by the plan.
     """
 
     directory: str
     in_memory: bool
     whole: bool
     open: list[str]
+    sealed: list[str]
 
 
 class Credentials(TypedDict):
-    """Who the command runs as; ``capabilities`` is ``None`` where they cannot be limited."""
+    """Who the command runs as; ``capabilities`` is ``None`` where they cannot be limited.
+
+    In a user namespace there is one user: ``mapped_uid`` and ``mapped_gid`` are its names inside.
+    """
 
     uid: int | None
     gid: int | None
     groups: list[int]
+    mapped_uid: int
+    mapped_gid: int
     capabilities: list[int] | None
     no_new_privileges: bool
 

@@ -19,8 +19,11 @@ _MADE_ANEW = ("proc", "sys", "dev", "tmp")
 _OVERLAY_OPTIONS = ("volatile", "volatile,userxattr", "userxattr", "")
 
 
-def enter(root: Root, mounts: list[Mount]) -> None:
-    """Makes the overlay the calling process's root, with ``mounts`` in place."""
+def enter(root: Root, mounts: list[Mount], cwd: str) -> None:
+    """Makes the overlay the calling process's root, with ``mounts`` in place.
+
+    ``cwd`` is made, too, before a root that is to be read-only becomes it.
+    """
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     base = root["directory"]
     if root["in_memory"]:
@@ -38,6 +41,9 @@ def enter(root: Root, mounts: list[Mount]) -> None:
     os.chdir("/")
     for folder in root["open"]:
         _let_pass(folder)
+    if root["sealed"]:
+        os.makedirs(cwd, exist_ok=True)
+        _seal(root["sealed"], [entry["target"] for entry in mounts])
 
 
 def _assemble(base: str) -> str:
@@ -135,6 +141,20 @@ def _make_read_only(target: str) -> None:
     # A user namespace may not clear restrictions the machine put on a mount: keep them.
     kept = os.statvfs(target).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.mount("", target, flags=flags | kept)
+
+
+def _seal(sealed: list[str], targets: list[str]) -> None:
+    """Makes folders read-only, and all mounts in them that the plan does not name."""
+    with open("/proc/self/mountinfo") as file:
+        points = [line.split()[4].encode().decode("unicode_escape") for line in file]
+    for point in points:
+        nearest = max((p for p in (*targets, *sealed) if _holds(p, point)), key=len, default="")
+        if nearest in sealed and os.path.lexists(point):  # else it is hidden under another
+            _make_read_only(point)
+
+
+def _holds(folder: str, path: str) -> bool:
+    return folder == "/" or f"{path}/".startswith(f"{folder}/")
 
 
 def _mask(target: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from kubeling.engine.sandbox.plan import LaunchPlan
+    from kubeling.engine.sandbox.plan import Credentials, LaunchPlan
 
 ALIVE = "alive"
 LOG = "log"
@@ -55,7 +55,7 @@ def launch(plan: LaunchPlan) -> int:
         linux.setns(network, linux.CLONE_NEWNET)
         os.close(network)
     if plan["namespaces"]:
-        _unshare(plan["namespaces"])
+        _unshare(plan["namespaces"], plan["credentials"])
     # The first process of a namespace never gets a signal it does not handle: hold them back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = os.fork()
@@ -66,13 +66,13 @@ def launch(plan: LaunchPlan) -> int:
     return pid
 
 
-def _unshare(namespaces: int) -> None:
+def _unshare(namespaces: int, who: Credentials) -> None:
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(namespaces)
     if namespaces & linux.CLONE_NEWUSER:
         _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
+        _write("/proc/self/uid_map", f"{who['mapped_uid']} {uid} 1")
+        _write("/proc/self/gid_map", f"{who['mapped_gid']} {gid} 1")
 
 
 def _write(path: str, text: str) -> None:
@@ -114,7 +114,7 @@ def _enter(plan: LaunchPlan) -> None:
     if plan["namespaces"] & linux.CLONE_NEWUTS:
         linux.set_hostname(plan["hostname"])
     if plan["root"] is not None:
-        root.enter(plan["root"], plan["mounts"])
+        root.enter(plan["root"], plan["mounts"], plan["cwd"])
     if _ON_LINUX and os.getpid() == 1:
         linux.forbid_tracing()
 
