@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -147,6 +148,15 @@ async def ended(pid: int) -> None:
     finally:
         loop.remove_reader(process)
         os.close(process)
+
+
+async def removed(path: Path) -> None:
+    """Waits until a file or folder is gone."""
+    async with asyncio.timeout(TIMEOUT):
+        for _ in itertools.count():
+            if not await asyncio.to_thread(path.exists):
+                return
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Final
 
+from kubeling.engine.memoryvolumes import detach_all
+from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import is_finished, spec
 from kubeling.engine.scheduler import Ledger, unschedulable_reason
 from kubeling.engine.services import NodeServices
@@ -199,8 +200,7 @@ class NodeAgent:
             log.warning("pod %s could not be removed: %s", key_of(pod), error)
 
     async def _clean_up(self, pod_uid: str) -> None:
-        folder = self._node.config.paths.pod(pod_uid).root
-        await asyncio.to_thread(_remove_if_there, folder)
+        await asyncio.to_thread(_remove_if_there, self._node.config.paths.pod(pod_uid))
 
     def _forget_lost_pods(self) -> None:
         """Ends and removes what was left by pods that were deleted while no agent ran."""
@@ -261,6 +261,7 @@ def _same(old: Obj, new: Obj) -> bool:
     return all(old.get(key) == new.get(key) for key in keys)
 
 
-def _remove_if_there(folder: Path) -> None:
-    if folder.exists():
-        remove_tree(folder)
+def _remove_if_there(paths: PodPaths) -> None:
+    if paths.root.exists():
+        detach_all(paths.volumes)
+        remove_tree(paths.root)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ class VolumeFile:
 
     content: bytes
     mode: int = 0o644
+    user: int | None = field(default=None, compare=False)
+    """Who owns it, where this process can give it away."""
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -35,8 +37,13 @@ def write_file(path: Path, content: bytes) -> None:
     fresh.replace(path)
 
 
-def write_files(folder: Path, files: Mapping[str, VolumeFile]) -> bool:
-    """Makes the volume hold exactly ``files`` (relative paths); returns whether it changed."""
+def write_files(
+    folder: Path, files: Mapping[str, VolumeFile], finish: Callable[[Path], None] = lambda _: None
+) -> bool:
+    """Makes the volume hold exactly ``files`` (relative paths); returns whether it changed.
+
+    ``finish`` may see to owners before anybody else sees the files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     current = folder / _DATA
     old = current.resolve() if current.is_symlink() else None
@@ -49,6 +56,9 @@ def write_files(folder: Path, files: Mapping[str, VolumeFile]) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         path.chmod(file.mode)
+        if file.user is not None and os.geteuid() == 0:
+            os.chown(path, file.user, -1)
+    finish(fresh)
     link = folder / "..data_tmp"
     link.symlink_to(fresh.name)
     os.replace(link, current)

@@ -65,6 +65,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     backoff_max: float = 300.0
 
+    storage_check_seconds: float = 10.0
+    """How often the disk use of pods with a limit on it is measured."""
+
     heartbeat_seconds: float = 60.0
     """How often the node's lease is renewed."""
 

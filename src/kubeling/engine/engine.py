@@ -24,6 +24,7 @@ from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.launcher import Launcher
 from kubeling.engine.local_node_api import LocalNodeApi
+from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.net.pool import NetworkPool
 from kubeling.engine.net.subnet import PodSubnet, choose_subnet
 from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, publish_node
@@ -173,6 +174,7 @@ async def end_all_pods(paths: EnginePaths, runtime: Runtime | None = None) -> No
         for container in _entries(folder.containers):
             for attempt in folder.attempts(container.name):
                 await runtime.end(folder.container(container.name, attempt))
+        detach_all(folder.volumes)
 
 
 async def remove_engine_state(config: EngineConfig) -> None:

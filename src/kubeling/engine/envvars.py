@@ -18,6 +18,7 @@ __all__ = [
     "expand_all",
     "resolve_env",
     "service_env",
+    "unknown_references",
 ]
 
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([A-Za-z0-9_.\-]*)\)")
@@ -51,6 +52,12 @@ def expand(text: str, env: Mapping[str, str]) -> str:
         return env.get(match[1], match[0])
 
     return _REFERENCE.sub(replace, text)
+
+
+def unknown_references(text: str, env: Mapping[str, str]) -> list[str]:
+    """The names in ``$(NAME)`` that there is no variable of."""
+    found = (match[1] for match in _REFERENCE.finditer(text) if match[0] != "$$")
+    return [name for name in found if name not in env]
 
 
 def expand_all(texts: Sequence[str], env: Mapping[str, str]) -> list[str]:

@@ -8,10 +8,15 @@ from typing import Any, Final
 
 from kubeling.engine.podspec import all_containers, spec
 from kubeling.kube.objects import Obj, annotations, labels
-from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
+from kubeling.kube.quantities import Quantity, parse_quantity
 
 __all__ = ["FieldError", "PodFacts", "field_value", "resource_value"]
 
+_ESCAPES: Final = {n: f"\\x{n:02x}" for n in (*range(0x20), 0x7F)} | str.maketrans(
+    {"\\": r"\\", '"': r"\"", "\n": r"\n", "\t": r"\t", "\r": r"\r", "\a": r"\a", "\b": r"\b",
+     "\f": r"\f", "\v": r"\v"}
+)  # fmt: skip
+"""As Go quotes strings."""
 _ENTRY: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -65,7 +70,7 @@ def resource_value(facts: PodFacts, reference: Mapping[str, Any], container: str
     stated = ((found.get("resources") or {}).get(kind) or {}).get(name)
     value = parse_quantity(stated) if stated is not None else _default(facts, kind, name)
     divisor = parse_quantity(reference.get("divisor") or 1) or Quantity(1)
-    return format_quantity((value / divisor).to_integral_value(ROUND_CEILING), binary=True)
+    return str(int((value / divisor).to_integral_value(ROUND_CEILING)))
 
 
 def _default(facts: PodFacts, kind: str, name: str) -> Quantity:
@@ -74,7 +79,6 @@ def _default(facts: PodFacts, kind: str, name: str) -> Quantity:
 
 
 def _lines(entries: Mapping[str, str]) -> str:
-    quoted = (
-        (key, value.replace("\\", "\\\\").replace('"', '\\"')) for key, value in entries.items()
+    return "\n".join(
+        f'{key}="{value.translate(_ESCAPES)}"' for key, value in sorted(entries.items())
     )
-    return "\n".join(sorted(f'{key}="{value}"' for key, value in quoted))

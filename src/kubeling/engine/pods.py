@@ -30,7 +30,7 @@ __all__ = [
 CREATING: Final = "ContainerCreating"
 INITIALIZING: Final = "PodInitializing"
 
-StopReason = Literal["Deleted", "DeadlineExceeded"]
+StopReason = Literal["Deleted", "DeadlineExceeded", "Evicted"]
 Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
 
@@ -227,7 +227,7 @@ def _stop(pod: Obj, state: PodState, decision: Decision) -> None:
         decision.phase = "Running"
         decision.stop += running
         return
-    failed = state.stopping == "DeadlineExceeded"
+    failed = state.stopping in ("DeadlineExceeded", "Evicted")
     _stop_sidecars(pod, state, decision, "Failed" if failed else _outcome(pod, state))
 
 

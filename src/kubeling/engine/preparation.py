@@ -10,17 +10,18 @@ from kubeling.engine.assembly import ContainerParts, base_env
 from kubeling.engine.environments import Environment, PullError
 from kubeling.engine.envvars import expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
+from kubeling.engine.hostpaths import HostPathError
 from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
+from kubeling.engine.mounts import resolve_mounts
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
-from kubeling.engine.security import SecurityError, check_security, identity
+from kubeling.engine.security import SecurityError, check_security, has_root, identity
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sources import MissingSource, Sources, gather
 from kubeling.engine.volumes import (
     Place,
     VolumeError,
     make_volume,
-    resolve_mounts,
     token_requests,
 )
 from kubeling.kube.errors import ApiError
@@ -30,6 +31,7 @@ from kubeling.kube.resources import SERVICE_ACCOUNTS, SERVICES
 __all__ = ["NotReady", "Preparation"]
 
 _REFRESH_AT = 0.8
+_UNABLE = (MissingSource, FieldError, VolumeError, HostPathError, OSError)
 
 
 class NotReady(Exception):
@@ -108,13 +110,14 @@ class Preparation:
         if sources is None:
             sources = await gather(facts.pod, self.node.client, self.node.informers)
         await self._renew_tokens(facts.pod)
+        memory = has_root(self.node.walls)
         for volume in wanted:
             folder = self.paths.volumes / volume["name"]
             try:
                 self._places[volume["name"]] = make_volume(
-                    volume, folder, facts, sources, self._tokens
+                    volume, folder, facts, sources, self._tokens, memory=memory
                 )
-            except (MissingSource, FieldError, VolumeError, OSError) as error:
+            except _UNABLE as error:
                 text = f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}'
                 raise NotReady("ContainerCreating", text, "FailedMount") from error
 

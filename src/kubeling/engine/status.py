@@ -56,8 +56,9 @@ def pod_status(
     placement: PodPlacement,
     image_ids: Mapping[str, str],
     now: dt.datetime,
+    evicted: str = "",
 ) -> Obj:
-    """The whole status of a pod that has a node."""
+    """The whole status of a pod that has a node; ``evicted`` says why the node wants it gone."""
     previous = pod.get("status") or {}
     status: Obj = {
         "phase": decision.phase,
@@ -73,6 +74,17 @@ def pod_status(
         status["podIPs"] = [{"ip": placement.pod_ip}]
     if state.stopping == "DeadlineExceeded" and decision.finished:
         status["reason"], status["message"] = "DeadlineExceeded", _DEADLINE
+    if state.stopping == "Evicted":
+        if decision.finished:
+            status["reason"], status["message"] = "Evicted", evicted
+        set_condition(
+            status,
+            "DisruptionTarget",
+            True,
+            reason="TerminationByKubelet",
+            message=evicted,
+            now=now,
+        )
     _conditions(pod, state, decision, status, now)
     for field, containers in (
         ("initContainerStatuses", init_containers(pod)),

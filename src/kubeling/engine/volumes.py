@@ -2,21 +2,24 @@
 
 emptyDir, configMap, secret, downwardAPI and projected volumes live in the pod's folder; hostPath
 and persistent volumes where they point to. A volume that cannot be made yet raises, and the pod
-waits with that message.
+waits with that message; one of a kind that this node does not have does so for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from kubeling.engine.atomic import VolumeFile, write_files
-from kubeling.engine.envvars import decode_config_map, decode_secret, expand
+from kubeling.engine.envvars import decode_config_map, decode_secret
 from kubeling.engine.fields import PodFacts, field_value, resource_value
-from kubeling.engine.rootfs import VolumeMount
+from kubeling.engine.hostpaths import host_path
+from kubeling.engine.memoryvolumes import mount_in_memory
+from kubeling.engine.ownership import Owner, give_to_group, owner_of_volumes, shared_mode
 from kubeling.engine.sources import MissingSource, SourceKind, Sources
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj
 
 __all__ = [
@@ -25,17 +28,17 @@ __all__ = [
     "VolumeError",
     "content_of",
     "make_volume",
-    "resolve_mounts",
     "token_requests",
 ]
 
 Tokens = Mapping[tuple[str, int], str]
 """Service account tokens by audience and lifetime."""
 
+_KEYS: Final = {"configmap": "config", "secret": "secret"}
 _DEFAULT_MODE: Final = 0o644
 _TOKEN_SECONDS: Final = 3600
 _CONTENT: Final = ("configMap", "secret", "downwardAPI", "projected")
-_IGNORED: Final = frozenset({"DirectoryOrCreate", "FileOrCreate", ""})
+_PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 
 
 class VolumeError(Exception):
@@ -51,22 +54,42 @@ class Place:
 
 
 def make_volume(
-    volume: Mapping[str, Any], folder: Path, facts: PodFacts, sources: Sources, tokens: Tokens
+    volume: Mapping[str, Any],
+    folder: Path,
+    facts: PodFacts,
+    sources: Sources,
+    tokens: Tokens,
+    *,
+    memory: bool = False,
 ) -> Place:
-    """Makes or refreshes a volume; ``folder`` is its own place in the pod's folder."""
+    """Makes or refreshes a volume; ``folder`` is its own place in the pod's folder.
+
+    ``memory`` says that volumes can be kept in memory here.
+    """
+    owner = owner_of_volumes(facts.pod)
     if any(kind in volume for kind in _CONTENT):
-        write_files(folder, content_of(volume, facts, sources, tokens))
+        files = content_of(volume, facts, sources, tokens)
+        write_files(folder, files, lambda made: give_to_group(made, owner, writable=False))
         return Place(folder, read_only=True)
     if "hostPath" in volume:
-        return Place(_host_path(volume["hostPath"]))
+        return Place(host_path(volume["hostPath"]))
     if "persistentVolumeClaim" in volume:
-        return _claimed(volume["persistentVolumeClaim"], sources)
+        return _claimed(volume["persistentVolumeClaim"], sources, owner)
     if "ephemeral" in volume or "emptyDir" in volume or set(volume) == {"name"}:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
+        _make_empty(volume.get("emptyDir") or {}, folder, owner, memory=memory)
         return Place(folder)
     kind = next((key for key in volume if key != "name"), "")
     raise VolumeError(f'volume "{volume["name"]}": type {kind} is not available on this node')
+
+
+def _make_empty(body: Mapping[str, Any], folder: Path, owner: Owner, *, memory: bool) -> None:
+    fresh = not folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    if memory and body.get("medium") == "Memory":
+        fresh = mount_in_memory(folder, body) or fresh
+    if fresh:
+        folder.chmod(0o777)
+        give_to_group(folder, owner)
 
 
 def content_of(
@@ -74,14 +97,24 @@ def content_of(
 ) -> dict[str, VolumeFile]:
     """The files of a configMap, secret, downwardAPI or projected volume."""
     if projected := volume.get("projected"):
-        mode = projected.get("defaultMode") or _DEFAULT_MODE
+        mode = projected.get("defaultMode", _DEFAULT_MODE)
         files: dict[str, VolumeFile] = {}
         for source in projected.get("sources") or ():
             files.update(_source(source, mode, facts, sources, tokens))
-        return files
+        return _for_the_group(files, facts)
     kind = next(kind for kind in _CONTENT if kind in volume)
     body = volume[kind] or {}
-    return _source({kind: body}, body.get("defaultMode") or _DEFAULT_MODE, facts, sources, tokens)
+    mode = body.get("defaultMode", _DEFAULT_MODE)
+    return _for_the_group(_source({kind: body}, mode, facts, sources, tokens), facts)
+
+
+def _for_the_group(files: dict[str, VolumeFile], facts: PodFacts) -> dict[str, VolumeFile]:
+    if owner_of_volumes(facts.pod).group is None:
+        return files
+    return {
+        path: replace(file, mode=shared_mode(file.mode, folder=False, writable=False))
+        for path, file in files.items()
+    }
 
 
 def token_requests(pod: Obj) -> set[tuple[str, int]]:
@@ -92,21 +125,6 @@ def token_requests(pod: Obj) -> set[tuple[str, int]]:
         for source in (volume.get("projected") or {}).get("sources") or ()
         if "serviceAccountToken" in source
     }
-
-
-def resolve_mounts(
-    container: Mapping[str, Any], places: Mapping[str, Place], env: Mapping[str, str]
-) -> list[VolumeMount]:
-    """A container's volume mounts as paths; ``subPathExpr`` is expanded with ``env``."""
-    mounts = []
-    for mount in container.get("volumeMounts") or ():
-        if (place := places.get(mount["name"])) is None:
-            raise VolumeError(f'volumeMounts: there is no volume "{mount["name"]}" in this pod')
-        below = mount.get("subPath") or expand(mount.get("subPathExpr") or "", env)
-        source = _below(place.path, below) if below else place.path
-        read_only = place.read_only or bool(mount.get("readOnly"))
-        mounts.append(VolumeMount(source, mount["mountPath"], read_only))
-    return mounts
 
 
 def _source(
@@ -121,8 +139,16 @@ def _source(
     if body := source.get("downwardAPI"):
         return {item["path"]: _downward(item, mode, facts) for item in body.get("items") or ()}
     if body := source.get("serviceAccountToken"):
-        return {body["path"]: VolumeFile(tokens[_token_key(body)].encode(), 0o600)}
-    return {}
+        return {body["path"]: _token(tokens[_token_key(body)], mode, facts.pod)}
+    kind = next(iter(source), "")
+    raise VolumeError(f"a projected volume's source {kind} is not available on this node")
+
+
+def _token(token: str, mode: int, pod: Obj) -> VolumeFile:
+    """Whoever all containers run as owns a token; without such a user everybody may read it."""
+    owner = owner_of_volumes(pod)
+    private = owner.user is not None or owner.group is not None
+    return VolumeFile(token.encode(), 0o600 if private else mode, owner.user)
 
 
 def _entries(
@@ -138,9 +164,9 @@ def _entries(
     files = {}
     for item in items:
         if item["key"] in entries:
-            files[item["path"]] = VolumeFile(entries[item["key"]], item.get("mode") or mode)
+            files[item["path"]] = VolumeFile(entries[item["key"]], item.get("mode", mode))
         elif not optional:
-            raise MissingSource(f'{kind} "{name}" has no key "{item["key"]}"')
+            raise MissingSource(f"references non-existent {_KEYS[kind]} key: {item['key']}")
     return files
 
 
@@ -149,31 +175,14 @@ def _downward(item: Mapping[str, Any], mode: int, facts: PodFacts) -> VolumeFile
         value = field_value(facts, reference["fieldPath"])
     else:
         value = resource_value(facts, item.get("resourceFieldRef") or {}, "")
-    return VolumeFile(value.encode(), item.get("mode") or mode)
+    return VolumeFile(value.encode(), item.get("mode", mode))
 
 
 def _token_key(body: Mapping[str, Any]) -> tuple[str, int]:
     return body.get("audience") or "", int(body.get("expirationSeconds") or _TOKEN_SECONDS)
 
 
-def _host_path(body: Mapping[str, Any]) -> Path:
-    path = Path(body["path"])
-    kind = body.get("type") or ""
-    if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
-    elif kind == "FileOrCreate":
-        path.touch()
-    elif not path.exists():
-        if kind in _IGNORED:
-            path.mkdir(parents=True)
-        else:
-            raise MissingSource(f"hostPath {path} does not exist on this machine (type {kind})")
-    if (kind == "Directory" and not path.is_dir()) or (kind == "File" and not path.is_file()):
-        raise VolumeError(f"hostPath type check failed: {path} is not a {kind.lower()}")
-    return path
-
-
-def _claimed(body: Mapping[str, Any], sources: Sources) -> Place:
+def _claimed(body: Mapping[str, Any], sources: Sources, owner: Owner) -> Place:
     claim = sources.get("persistentvolumeclaim", body["claimName"])
     assert claim is not None
     name = (claim.get("spec") or {}).get("volumeName")
@@ -186,14 +195,12 @@ def _claimed(body: Mapping[str, Any], sources: Sources) -> Place:
         raise VolumeError(
             f'persistentvolume "{name}": only hostPath and local volumes work on this node'
         )
-    Path(path).mkdir(parents=True, exist_ok=True)
-    return Place(Path(path), bool(body.get("readOnly")))
-
-
-def _below(volume: Path, sub_path: str) -> Path:
-    path = volume / sub_path
-    if ".." in Path(sub_path).parts or Path(sub_path).is_absolute():
-        raise VolumeError(f'subPath "{sub_path}" must be relative and stay inside the volume')
-    if not path.exists():
-        path.mkdir(parents=True)
-    return path
+    place = Path(path)
+    provisioned = _PROVISIONED_BY in objects.annotations(volume)
+    if not place.exists():
+        place.mkdir(parents=True)
+        if provisioned:
+            place.chmod(0o777)
+    if provisioned and not body.get("readOnly"):
+        give_to_group(place, owner)
+    return Place(place, bool(body.get("readOnly")))

@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from kubeling.engine.assembly import write_etc
 from kubeling.engine.atomic import write_file
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.instance import ContainerInstance
+from kubeling.engine.memoryvolumes import memory_volumes
 from kubeling.engine.net.pool import PodNetwork, PoolExhausted
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.pods import Decision, PodState, StopReason, decide
@@ -30,11 +31,18 @@ from kubeling.engine.podspec import (
     spec,
 )
 from kubeling.engine.preparation import NotReady, Preparation
-from kubeling.engine.security import missing_walls
+from kubeling.engine.security import has_root, missing_walls
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import PodPlacement, pod_status
+from kubeling.engine.storagelimits import exceeded, has_storage_limits
 from kubeling.kube.errors import ApiError, Conflict, NotFound
-from kubeling.kube.objects import Obj, deletion_requested, name, namespace, uid
+from kubeling.kube.objects import (
+    Obj,
+    deletion_requested,
+    name,
+    namespace,
+    uid,
+)
 from kubeling.kube.resources import PODS
 
 __all__ = ["PodRecord", "PodWorker"]
@@ -46,6 +54,7 @@ log = logging.getLogger(__name__)
 _SETTLE_SECONDS: Final = 0.1
 _SETTLE_SECONDS_OF_SERVERS: Final = 0.02
 _RETRY_SECONDS: Final = 1.0
+_EVICTION_GRACE_SECONDS: Final = 1.0
 
 
 class PodRecord(msgspec.Struct, frozen=True):
@@ -76,6 +85,8 @@ class PodWorker:
         self._published: Obj | None = None
         self._publish_at: float | None = None
         self._volumes_stale = False
+        self._evicted = ""
+        self._watching: asyncio.Task[None] | None = None
         self.instances: Mapping[str, ContainerInstance] = {
             c["name"]: ContainerInstance(node, c, self._paths, self._wake.set)
             for c in all_containers(pod)
@@ -93,6 +104,8 @@ class PodWorker:
 
     def update(self, pod: Obj) -> None:
         """The object has changed."""
+        if _described(pod) != _described(self._pod):
+            self._volumes_stale = True
         self._pod = pod
         self._wake.set()
 
@@ -112,10 +125,14 @@ class PodWorker:
         """Runs the pod until it has finished or its object is gone."""
         try:
             await self._place()
+            if has_storage_limits(self._pod):
+                self._watching = asyncio.create_task(self._watch_storage())
             while not await self._step():
                 pass
             await self._finish()
         finally:
+            if self._watching is not None:
+                self._watching.cancel()
             await asyncio.gather(*(i.close() for i in self.instances.values()))
 
     # One turn: observe, decide, act, report, wait.
@@ -143,8 +160,18 @@ class PodWorker:
     def _stopping(self, now: float) -> StopReason | None:
         if self._gone or deletion_requested(self._pod):
             return "Deleted"
+        if self._evicted:
+            return "Evicted"
         deadline = self._deadline()
         return "DeadlineExceeded" if deadline is not None and now >= deadline else None
+
+    async def _watch_storage(self) -> None:
+        """Evicts the pod once it keeps more than it may."""
+        while not self._evicted:
+            await self._node.clock.sleep(self._node.config.storage_check_seconds)
+            self._evicted = await asyncio.to_thread(exceeded, self._pod, self._paths)
+        self._node.events.warning(self._pod, "Evicted", self._evicted)
+        self._wake.set()
 
     def _deadline(self) -> float | None:
         seconds = spec(self._pod).get("activeDeadlineSeconds")
@@ -172,7 +199,8 @@ class PodWorker:
         if self._gone:
             return 0.0
         assert self._stop_begun is not None
-        return self._stop_begun + grace_seconds(self._pod) - now
+        grace = _EVICTION_GRACE_SECONDS if self._evicted else grace_seconds(self._pod)
+        return self._stop_begun + grace - now
 
     def _tell_back_off(self, container: str, delay: float) -> None:
         waiting = (self._published or {}).get("containerStatuses") or ()
@@ -278,6 +306,9 @@ class PodWorker:
         mounts = any(c.get("volumeMounts") for c in all_containers(self._pod))
         if not self._node.walls.files and mounts:
             missing.append(f"volumes are not at their mount paths but under {self._paths.volumes}")
+        volumes = memory_volumes(self._pod)
+        if volumes and not has_root(self._node.walls):
+            missing.append(f"emptyDir {', '.join(volumes)} is on disk: medium Memory needs root")
         ports = any(c.get("ports") for c in main_containers(self._pod))
         if self._node.networks is None and self._node.config.pod_networks and ports:
             missing.append("ports are the machine's own and can clash")
@@ -304,7 +335,9 @@ class PodWorker:
             dt.datetime.fromtimestamp(record.started_at, dt.UTC),
         )
         images = {n: i.image_id for n, i in self.instances.items()}
-        status = pod_status(self._pod, state, decision, placement, images, self._node.utc())
+        status = pod_status(
+            self._pod, state, decision, placement, images, self._node.utc(), self._evicted
+        )
         if self._gone or status == self._published:
             self._publish_at = None
             return
@@ -345,6 +378,11 @@ def read_record(paths: PodPaths) -> PodRecord | None:
         return msgspec.json.decode(paths.record.read_bytes(), type=PodRecord)
     except FileNotFoundError:
         return None
+
+
+def _described(pod: Obj) -> tuple[Any, Any]:
+    """What of the object's own description can change while the pod runs."""
+    return pod["metadata"].get("labels"), pod["metadata"].get("annotations")
 
 
 def _may_change_network(pod: Obj) -> bool:
