@@ -109,6 +109,31 @@ def test_what_runs_again_and_what_does_not(policy: str, code: int) -> None:
         assert decision.phase == ("Failed" if code else "Succeeded")
 
 
+def rules(operator: str, *codes: int) -> list[Obj]:
+    return [{"action": "Restart", "exitCodes": {"operator": operator, "values": list(codes)}}]
+
+
+@given(policies, st.integers(0, 3))
+def test_a_container_s_own_rules_come_before_its_policy_and_the_pod_s(
+    policy: str, code: int
+) -> None:
+    own = {"restartPolicy": "Never", "restartPolicyRules": rules("In", 2)}
+    obj = pod(policy)
+    obj["spec"]["containers"] = [{"name": "m0", **own}]
+    assert (on(obj, m0=ended(code)).start == ["m0"]) is (code == 2)
+    own["restartPolicyRules"] = rules("NotIn", 0, 1)
+    obj["spec"]["containers"] = [{"name": "m0", **own}]
+    assert (on(obj, m0=ended(code)).start == ["m0"]) is (code > 1)
+
+
+@given(policies)
+def test_an_init_container_with_a_policy_of_its_own(policy: str) -> None:
+    never = pod(policy, init=[{"name": "a", "restartPolicy": "Never"}])
+    assert on(never, a=ended(1)).phase == "Failed"
+    again = pod(policy, init=[{"name": "a", "restartPolicy": "OnFailure"}])
+    assert on(again, a=ended(1)).start == ["a"]
+
+
 def test_a_pod_past_its_deadline_has_failed_whatever_its_containers_say() -> None:
     assert on(pod(), "DeadlineExceeded", m0=RUNNING).stop == ["m0"]
     assert on(pod(), "DeadlineExceeded", m0=ended(0)).phase == "Failed"

@@ -4,6 +4,7 @@ but for creating the empty files and folders the plan mounts."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def launch_plan(
         stdin=bool(parts.container.get("stdin")),
         stdin_once=bool(parts.container.get("stdinOnce")),
         tty=bool(parts.container.get("tty")),
+        stop_signal=_stop_signal(parts.container),
         limits=limits,
     )
 
@@ -136,6 +138,20 @@ def _resolv_conf(pod: Obj, cluster_domain: str, dns_server: str) -> str:
 
 def _terminal_env(container: Mapping[str, Any]) -> dict[str, str]:
     return {"TERM": "xterm"} if container.get("tty") else {}
+
+
+def _stop_signal(container: Mapping[str, Any]) -> int:
+    """``lifecycle.stopSignal``: the API lets through what is a signal's name somewhere."""
+    name = str((container.get("lifecycle") or {}).get("stopSignal") or "SIGTERM")
+    if name.startswith(("SIGRTMIN+", "SIGRTMAX-")):
+        return _real_time_signal(name)
+    return int(signal.Signals.__members__.get(name, signal.SIGTERM))
+
+
+def _real_time_signal(name: str) -> int:
+    if name.startswith("SIGRTMIN+"):
+        return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
+    return int(signal.SIGRTMAX) - int(name.removeprefix("SIGRTMAX-"))
 
 
 def _make_folders(paths: ContainerPaths) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -19,29 +18,35 @@ import msgspec
 from kubeling.engine.assembly import ContainerParts, launch_plan
 from kubeling.engine.cgroups import bounds_of
 from kubeling.engine.containers import Exit, RunningContainer
+from kubeling.engine.execution import PipedExecution
 from kubeling.engine.fields import PodFacts
+from kubeling.engine.health import PROBES, HealthNews, watch_health
+from kubeling.engine.hooks import hook_of, run_hook
 from kubeling.engine.launcher import LaunchError
 from kubeling.engine.logs import last_text
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
 from kubeling.engine.preparation import NotReady, Preparation
-from kubeling.engine.probes import ProbeTarget, check, run_probe
+from kubeling.engine.probes import ProbeTarget
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import START_ERROR
 from kubeling.engine.security import credentials
 from kubeling.engine.services import NodeServices
-from kubeling.engine.status import termination_message
+from kubeling.engine.status import status_of, termination_message
 from kubeling.engine.trees import remove_tree
+from kubeling.kube.errors import BadRequest
 from kubeling.kube.objects import Obj, uid
 
-__all__ = ["ContainerInstance"]
+__all__ = ["LEAST_GRACE_SECONDS", "ContainerInstance"]
 
 _KEPT_ATTEMPTS: Final = 2
 _MESSAGE_LIMIT: Final = 4096
 _HOOK_SECONDS: Final = 300.0
 _RETRY_BASE: Final = 10.0
 _RETRY_LIMIT: Final = 300.0
-_PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
+_OUTPUT_LIMIT: Final = 10 << 10
+LEAST_GRACE_SECONDS: Final = 2.0
+"""What a container gets after the signal, however long its hook took."""
 
 
 class ContainerInstance:
@@ -94,7 +99,7 @@ class ContainerInstance:
         self.state = ContainerState(Waiting(), attempt, last, crashes=attempt)
         match self._find(attempt):
             case RunningContainer() as running:
-                self._follow(facts, running)
+                self._follow(facts, running, status_of(facts.pod, self.name, attempt))
             case Exit() as ended:
                 self._set(Ended(self._explained(ended, attempt)))
             case None:
@@ -183,15 +188,21 @@ class ContainerInstance:
 
     # Running.
 
-    def _follow(self, facts: PodFacts, running: RunningContainer) -> None:
+    def _follow(
+        self, facts: PodFacts, running: RunningContainer, before: Obj | None = None
+    ) -> None:
+        """Watches a container; ``before`` is what an earlier agent said of it."""
         self._running = running
-        probed = "startupProbe" in self._container
-        hooked = bool(self._hook("postStart"))
+        hooked = bool(hook_of(self._container, "postStart")) and before is None
+        started = not hooked and "startupProbe" not in self._container
         ready = "readinessProbe" not in self._container
-        self._set(Running(running.started_at, started=not probed and not hooked, ready=ready))
+        if before is not None:
+            started = started or bool(before.get("started"))
+            ready = ready or bool(before.get("ready"))
+        self._set(Running(running.started_at, started=started, ready=ready))
         self._watch(self._await_end(facts, running), "wait")
-        if hooked or any(kind in self._container for kind in _PROBES):
-            self._watch(self._attend(facts, running), "probes")
+        if hooked or any(kind in self._container for kind in PROBES):
+            self._watch(self._attend(facts, running, before), "probes")
 
     async def _await_end(self, facts: PodFacts, running: RunningContainer) -> None:
         ended = await running.wait()
@@ -204,64 +215,35 @@ class ContainerInstance:
             self._node.events.warning(facts.pod, "Failed", f"Error: {ended.message}")
         await asyncio.to_thread(_drop_files, running.paths)
 
-    async def _attend(self, facts: PodFacts, running: RunningContainer) -> None:
-        """The hook after the start, then the startup probe, then the other two."""
+    async def _attend(self, facts: PodFacts, running: RunningContainer, before: Obj | None) -> None:
+        """The hook after the start, then the probes; not again what was done ``before``."""
         await running.wait_begun()
-        if wrong := await self._run_hook("postStart", _HOOK_SECONDS, facts):
+        hook = hook_of(self._container, "postStart") if before is None else {}
+        clock, target = self._node.clock, self._target(facts)
+        if wrong := await run_hook(hook, target, clock, _HOOK_SECONDS):
             self._node.events.warning(facts.pod, "FailedPostStartHook", wrong)
-            self._kill_softly(facts)
+            self._restart(facts, "FailedPostStartHook", None)
             return
-        if "startupProbe" in self._container:
-            await self._startup(facts)
-        self._update(started=True)
-        async with asyncio.TaskGroup() as group:
-            if probe := self._container.get("readinessProbe"):
-                group.create_task(self._readiness(facts, probe))
-            if probe := self._container.get("livenessProbe"):
-                group.create_task(self._liveness(facts, probe))
-
-    async def _startup(self, facts: PodFacts) -> None:
-        passed = asyncio.Event()
-
-        async def report(good: bool, wrong: str) -> None:
-            if good:
-                passed.set()
-            else:
-                self._unhealthy(facts, "Startup", wrong)
-                self._kill_softly(facts)
-
-        probe = self._container["startupProbe"]
-        probing = self._watch(
-            run_probe(probe, self._target(facts), self._node.clock, report), "startup probe"
+        news = HealthNews(
+            started=lambda: self._update(started=True),
+            ready=lambda good: self._update(ready=good),
+            unhealthy=lambda kind, wrong: self._node.events.warning(
+                facts.pod, "Unhealthy", f"{kind.capitalize()} probe failed: {wrong}"
+            ),
+            failed=lambda kind, grace: self._restart(
+                facts, f"Container {self.name} failed {kind} probe, will be restarted", grace
+            ),
         )
-        await passed.wait()
-        probing.cancel()
-
-    async def _readiness(self, facts: PodFacts, probe: Obj) -> None:
-        async def report(good: bool, wrong: str) -> None:
-            if not good:
-                self._unhealthy(facts, "Readiness", wrong)
-            self._update(ready=good)
-
-        await run_probe(probe, self._target(facts), self._node.clock, report)
-
-    async def _liveness(self, facts: PodFacts, probe: Obj) -> None:
-        async def report(good: bool, wrong: str) -> None:
-            if not good:
-                self._unhealthy(facts, "Liveness", wrong)
-                self._kill_softly(facts)
-
-        await run_probe(probe, self._target(facts), self._node.clock, report)
-
-    def _unhealthy(self, facts: PodFacts, kind: str, wrong: str) -> None:
-        self._node.events.warning(facts.pod, "Unhealthy", f"{kind} probe failed: {wrong}")
+        started = bool(before and before.get("started"))
+        await watch_health(self._container, target, clock, news, started=started)
 
     # Stopping.
 
-    def stop(self, facts: PodFacts, grace: float) -> None:
+    def stop(self, facts: PodFacts, grace: float, why: str = "") -> None:
         """Begins to stop the container: hook, SIGTERM, and SIGKILL when the grace is over."""
         if self._running is not None and self._stopping is None:
-            self._node.events.normal(facts.pod, "Killing", f"Stopping container {self.name}")
+            text = why or f"Stopping container {self.name}"
+            self._node.events.normal(facts.pod, "Killing", text)
             self._stopping = self._spawn(self._stop(facts, self._running, grace), "stop")
 
     def kill(self) -> None:
@@ -270,20 +252,27 @@ class ContainerInstance:
             self._running.kill()
 
     async def _stop(self, facts: PodFacts, running: RunningContainer, grace: float) -> None:
+        clock = self._node.clock
+        over = clock.monotonic() + grace
         try:
-            async with asyncio.timeout(grace):
-                if wrong := await self._run_hook("preStop", grace, facts):
-                    self._node.events.warning(facts.pod, "FailedPreStopHook", wrong)
-                running.signal(signal.SIGTERM)
+            hook = hook_of(self._container, "preStop")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    wrong = await run_hook(hook, self._target(facts), clock, grace)
+                    if wrong:
+                        self._node.events.warning(facts.pod, "FailedPreStopHook", wrong)
+            running.signal(signal.SIGTERM)
+            async with asyncio.timeout(max(over - clock.monotonic(), LEAST_GRACE_SECONDS)):
                 await running.wait()
         except TimeoutError:
             running.kill()
         finally:
             self._stopping = None
 
-    def _kill_softly(self, facts: PodFacts) -> None:
+    def _restart(self, facts: PodFacts, why: str, grace: float | None) -> None:
+        """Ends the container so that it is started again, if its policy says so."""
         seconds = (facts.pod.get("spec") or {}).get("terminationGracePeriodSeconds")
-        self.stop(facts, float(30 if seconds is None else seconds))
+        self.stop(facts, float(30 if seconds is None else seconds) if grace is None else grace, why)
 
     async def close(self) -> None:
         """Stops watching; the container itself lives on."""
@@ -296,23 +285,23 @@ class ContainerInstance:
 
     # Commands inside.
 
-    async def execute(self, facts: PodFacts, command: list[str]) -> int:
-        """Runs a command in the container, without input or output; returns its exit code."""
-        if self._running is None:
-            return 1
-        await self._running.wait_begun()
-        plan = exec_plan(self._running, self._container, facts.pod, self._node, command)
-        null = os.open(os.devnull, os.O_RDWR)
+    async def execute(self, facts: PodFacts, command: list[str]) -> tuple[int, str]:
+        """Runs a command in the container; returns its exit code and what it said."""
+        if (running := self._running) is None:
+            return 1, "the container is not running"
+        await running.wait_begun()
+        plan = exec_plan(running, self._container, facts.pod, self._node, command)
+        launcher = self._node.runtime.launcher
+        session = await PipedExecution.start(launcher, plan, running, stdin=False)
         try:
-            execution = await self._node.runtime.launcher.execute(plan, (null, null, null))
+            said = b""
+            async for _, data in session.output():
+                said = (said + data)[:_OUTPUT_LIMIT]
+            return await session.wait(), said.decode(errors="replace")
+        except BadRequest as error:
+            return 127, error.message
         finally:
-            os.close(null)
-        try:
-            return await execution.wait()
-        except LaunchError:
-            return 127
-        finally:
-            execution.close()
+            await session.close()
 
     def _target(self, facts: PodFacts) -> ProbeTarget:
         ports = {
@@ -324,21 +313,7 @@ class ContainerInstance:
             facts.pod_ip or facts.host_ip, ports, lambda command: self.execute(facts, command)
         )
 
-    async def _run_hook(self, kind: str, seconds: float, facts: PodFacts) -> str:
-        """Runs a lifecycle hook, if there is one; returns what went wrong."""
-        hook = self._hook(kind)
-        if not hook:
-            return ""
-        if pause := hook.get("sleep"):
-            await self._node.clock.sleep(float(pause.get("seconds") or 0))
-            return ""
-        return await check({**hook, "timeoutSeconds": seconds}, self._target(facts))
-
     # Small things.
-
-    def _hook(self, kind: str) -> Obj:
-        hooks: Obj = self._container.get("lifecycle") or {}
-        return hooks.get(kind) or {}
 
     def _update(self, **changes: bool) -> None:
         if isinstance(self.state.current, Running):

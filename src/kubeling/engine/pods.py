@@ -164,7 +164,7 @@ def _initialise(
         elif not begun:
             if (ended := known.ended) is not None and ended.exit_code == 0:
                 continue
-            if ended is not None and policy == "Never":
+            if ended is not None and not _restarts(container, policy, ended):
                 _stop_sidecars(pod, state, decision, "Failed")
                 return False
             _run(container, known, policy, now, backoff, decision)
@@ -187,7 +187,7 @@ def _run(
         case Waiting(retry_at=retry_at):
             due = retry_at or now
         case Ended(exit=ended):
-            if not _restarts(policy, ended):
+            if not _restarts(container, policy, ended):
                 return
             crashes = 0 if backoff.is_long_run(ended) else known.crashes
             due = ended.finished_at + backoff.delay(crashes)
@@ -199,14 +199,21 @@ def _run(
         decision.look_again(due)
 
 
-def _restarts(policy: str, ended: Exit) -> bool:
+def _restarts(container: Obj, policy: str, ended: Exit) -> bool:
+    """Whether a container runs again: by its own rules, its own policy or, without, the pod's."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        named = ended.exit_code in (codes.get("values") or ())
+        if named is (codes.get("operator") == "In"):
+            return bool(rule.get("action") == "Restart")
+    policy = container.get("restartPolicy") or policy
     return policy == "Always" or (policy == "OnFailure" and ended.exit_code != 0)
 
 
 def _mains_over(pod: Obj, state: PodState) -> bool:
     policy = restart_policy(pod)
-    exits = [state.of(c).ended for c in main_containers(pod)]
-    return all(e is not None and not _restarts(policy, e) for e in exits)
+    exits = [(c, state.of(c).ended) for c in main_containers(pod)]
+    return all(e is not None and not _restarts(c, policy, e) for c, e in exits)
 
 
 def _conclude(pod: Obj, state: PodState, decision: Decision) -> None:

@@ -31,7 +31,7 @@ from kubeling.engine.podspec import (
 )
 from kubeling.kube.objects import Obj, format_time, generation, set_condition, uid
 
-__all__ = ["PodPlacement", "pod_status", "termination_message", "unscheduled_status"]
+__all__ = ["PodPlacement", "pod_status", "status_of", "termination_message", "unscheduled_status"]
 
 _CRASH_LOOP: Final = "CrashLoopBackOff"
 _OWN: Final = frozenset(
@@ -98,6 +98,18 @@ def pod_status(
     return {key: value for key, value in status.items() if value is not None}
 
 
+def status_of(pod: Obj, container: str, attempt: int) -> Obj | None:
+    """What was last said of an attempt at a container, if it ran then."""
+    identity = _identity(pod, container, attempt)
+    status = pod.get("status") or {}
+    for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for found in status.get(field) or ():
+            if found.get("containerID") == identity and "running" in (found.get("state") or {}):
+                said: Obj = found
+                return said
+    return None
+
+
 def unscheduled_status(pod: Obj, message: str, now: dt.datetime) -> Obj:
     """The status of a pod that no node takes."""
     previous = pod.get("status") or {}
@@ -132,7 +144,8 @@ def _conditions(
     alive = any(s.running for s in state.containers.values())
     begun = any(state.of(c).attempt >= 0 for c in mains)
     uninitialised = [] if begun else _uninitialised(pod, state)
-    unready = [c["name"] for c in mains if not _is_ready(state.of(c))]
+    served = [*filter(is_sidecar, init_containers(pod)), *mains]
+    unready = [c["name"] for c in served if not _is_ready(state.of(c))]
     set_to("PodReadyToStartContainers", alive or not decision.finished)
     if decision.finished:
         completed = "PodCompleted" if decision.phase == "Succeeded" else "PodFailed"
@@ -194,7 +207,7 @@ def _container_status(
 ) -> Obj:
     known = state.of(container)
     name = container["name"]
-    identity = f"kubeling://{uid(pod)}/{name}/{known.attempt}" if known.attempt >= 0 else ""
+    identity = _identity(pod, name, known.attempt) if known.attempt >= 0 else ""
     plain_init = container in init_containers(pod) and not is_sidecar(container)
     ended = known.ended
     status: Obj = {
@@ -208,12 +221,12 @@ def _container_status(
         "containerID": identity,
         "started": known.started,
     }
+    if wanted := (container.get("lifecycle") or {}).get("stopSignal"):
+        status["stopSignal"] = wanted
     previous = ended if name in decision.backing_off else known.last
     if previous is not None:
         attempt = known.attempt if name in decision.backing_off else known.attempt - 1
-        status["lastState"] = {
-            "terminated": _terminated(previous, f"kubeling://{uid(pod)}/{name}/{attempt}")
-        }
+        status["lastState"] = {"terminated": _terminated(previous, _identity(pod, name, attempt))}
     return status
 
 
@@ -232,6 +245,10 @@ def _state(
             if reason == CREATING and not _may_start(pod, container, decision):
                 reason = INITIALIZING
             return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+
+
+def _identity(pod: Obj, container: str, attempt: int) -> str:
+    return f"kubeling://{uid(pod)}/{container}/{attempt}"
 
 
 def _may_start(pod: Obj, container: Obj, decision: Decision) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -128,5 +129,6 @@ def _trial(walls: Walls, folder: Path) -> LaunchPlan:
         stdin=False,
         stdin_once=False,
         tty=False,
+        stop_signal=int(signal.SIGTERM),
         limits=Limits(join=[], events="", memory=0),
     )

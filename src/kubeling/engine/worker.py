@@ -18,7 +18,7 @@ import msgspec
 from kubeling.engine.assembly import write_etc
 from kubeling.engine.atomic import write_file
 from kubeling.engine.fields import PodFacts
-from kubeling.engine.instance import ContainerInstance
+from kubeling.engine.instance import LEAST_GRACE_SECONDS, ContainerInstance
 from kubeling.engine.memoryvolumes import memory_volumes
 from kubeling.engine.net.pool import PodNetwork, PoolExhausted
 from kubeling.engine.paths import PodPaths
@@ -183,11 +183,11 @@ class PodWorker:
             self._stop_begun = now
         for container in decision.stop:
             left = self._grace_left(now)
-            if left <= 0:
+            if left <= (0 if self._gone else -LEAST_GRACE_SECONDS):
                 self.instances[container].kill()
             else:
-                self.instances[container].stop(facts, left)
-                decision.look_again(now + left)
+                self.instances[container].stop(facts, max(left, 0.0))
+                decision.look_again(now + left + LEAST_GRACE_SECONDS)
         network = str(self._network.file) if self._network else ""
         for container in decision.start:
             if not self.instances[container].busy:

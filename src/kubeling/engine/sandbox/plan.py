@@ -72,7 +72,8 @@ class Limits(TypedDict):
 class LaunchPlan(TypedDict):
     """One container to start. ``directory`` receives its log and its records.
 
-    With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through.
+    With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through. The
+    command gets ``stop_signal`` where its supervisor gets SIGTERM.
     """
 
     directory: str
@@ -88,6 +89,7 @@ class LaunchPlan(TypedDict):
     stdin: bool
     stdin_once: bool
     tty: bool
+    stop_signal: int
     limits: Limits
 
 

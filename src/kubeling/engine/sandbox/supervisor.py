@@ -147,10 +147,12 @@ class _Container:
         self._pumps: list[Pump] = []
         self._ended = False
         self._terminating = False
+        self._stop_signal: int = signal.SIGTERM
         self._wakeup = self._catch_signals()
 
     def start(self, plan: LaunchPlan) -> None:
         """Executes the command; ``refused`` says why if that cannot be done."""
+        self._stop_signal = plan["stop_signal"]
         files = self._terminal(plan) if plan["tty"] else self._pipes(plan)
         self._pid, report = command.spawn(plan, files, self._guard.join)
         for file in set(files):
@@ -242,6 +244,7 @@ class _Container:
     def _forward(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGTERM:
             self._terminating = True
+            number = self._stop_signal
         if not self._ended:
             _kill(self._pid, number)
 
@@ -263,8 +266,8 @@ class _Container:
         self._ended = True
         if not self._terminating:
             return
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM:
-            self._signal_all(signal.SIGTERM)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == self._stop_signal:
+            self._signal_all(self._stop_signal)
         else:
             self._terminating = False
 
