@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from kubeling.engine.envfiles import EnvFileError, read_variable
 from kubeling.engine.fields import PodFacts, field_value, resource_value
 from kubeling.engine.sources import MissingSource, Sources
 from kubeling.kube.objects import Obj
 
 __all__ = [
+    "api_env",
     "decode_config_map",
     "decode_secret",
     "expand",
@@ -25,9 +28,15 @@ _REFERENCE: Final = re.compile(r"\$\$|\$\(([A-Za-z0-9_.\-]*)\)")
 
 
 def resolve_env(
-    container: Mapping[str, Any], facts: PodFacts, sources: Sources, base: Mapping[str, str]
+    container: Mapping[str, Any],
+    facts: PodFacts,
+    sources: Sources,
+    base: Mapping[str, str],
+    volumes: Mapping[str, Path],
 ) -> dict[str, str]:
     """The variables of a container on top of ``base`` (services, image defaults).
+
+    ``volumes`` are where files of variables are found.
 
     Raises :class:`~kubeling.engine.sources.MissingSource` or
     :class:`~kubeling.engine.fields.FieldError`.
@@ -37,7 +46,10 @@ def resolve_env(
         prefix = source.get("prefix") or ""
         env.update({prefix + key: value for key, value in _all_of(source, sources).items()})
     for variable in container.get("env") or ():
-        value = _value(variable, container["name"], facts, sources, env)
+        if reference := (variable.get("valueFrom") or {}).get("fileKeyRef"):
+            value = _from_file(reference, volumes)
+        else:
+            value = _value(variable, container["name"], facts, sources, env)
         if value is not None:
             env[variable["name"]] = value
     return env
@@ -72,14 +84,32 @@ def service_env(services: Iterable[Obj]) -> dict[str, str]:
         ports = spec.get("ports") or []
         if spec.get("clusterIP") in (None, "", "None") or not ports:
             continue
-        prefix = service["metadata"]["name"].upper().replace("-", "_")
-        env[f"{prefix}_SERVICE_HOST"] = spec["clusterIP"]
-        env[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
-        for port in ports:
-            if name := port.get("name"):
-                suffix = name.upper().replace("-", "_")
-                env[f"{prefix}_SERVICE_PORT_{suffix}"] = str(port["port"])
+        env.update(_of_service(_variable(service["metadata"]["name"]), spec["clusterIP"], ports))
     return env
+
+
+def api_env(host: str, port: int) -> dict[str, str]:
+    """The variables by which programs find the API: those of the Service ``kubernetes``."""
+    return _of_service("KUBERNETES", host, [{"name": "https", "port": port}])
+
+
+def _of_service(prefix: str, address: str, ports: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    env = {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(ports[0]["port"])}
+    for index, port in enumerate(ports):
+        number, protocol = port["port"], str(port.get("protocol") or "TCP")
+        if name := port.get("name"):
+            env[f"{prefix}_SERVICE_PORT_{_variable(name)}"] = str(number)
+        url = f"{protocol.lower()}://{address}:{number}"
+        if index == 0:
+            env[f"{prefix}_PORT"] = url
+        link = f"{prefix}_PORT_{number}_{protocol}"
+        env |= {link: url, f"{link}_PROTO": protocol.lower()}
+        env |= {f"{link}_PORT": str(number), f"{link}_ADDR": address}
+    return env
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")
 
 
 def decode_secret(secret: Obj) -> dict[str, bytes]:
@@ -107,6 +137,24 @@ def _all_of(source: Mapping[str, Any], sources: Sources) -> dict[str, str]:
         found = sources.get("secret", reference["name"], optional=optional)
         return {k: v.decode(errors="replace") for k, v in decode_secret(found or {}).items()}
     return {}
+
+
+def _from_file(reference: Mapping[str, Any], volumes: Mapping[str, Path]) -> str | None:
+    """A variable from a file that an earlier container left in a volume."""
+    volume, path = volumes.get(reference["volumeName"]), reference["path"]
+    file = (volume / path).resolve() if volume is not None else None
+    if volume is None or file is None or not file.is_relative_to(volume.resolve()):
+        raise MissingSource(f'fileKeyRef: there is no file "{path}" in a volume of the pod')
+    try:
+        value = read_variable(file.read_text(), reference["key"])
+    except FileNotFoundError:
+        value = None
+    except (OSError, ValueError, EnvFileError) as error:
+        raise MissingSource(f'couldn\'t parse env file "{path}": {error}') from None
+    if value is None and not reference.get("optional"):
+        text = f'environment variable key "{reference["key"]}" not found in file "{path}"'
+        raise MissingSource(text)
+    return value
 
 
 def _value(

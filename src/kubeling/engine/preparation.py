@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kubeling.engine.assembly import ContainerParts, base_env
 from kubeling.engine.environments import Environment, PullError
-from kubeling.engine.envvars import expand_all, resolve_env, service_env
+from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
 from kubeling.engine.hostpaths import HostPathError
 from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
@@ -87,7 +87,8 @@ class Preparation:
         await self.volumes(facts, sources)
         try:
             base = self._base(facts, container, entry, environment)
-            env = resolve_env(container, facts, sources, base)
+            volumes = {volume: place.path for volume, place in self._places.items()}
+            env = resolve_env(container, facts, sources, base, volumes)
         except (MissingSource, FieldError) as error:
             raise NotReady("CreateContainerConfigError", str(error)) from error
         try:
@@ -148,9 +149,7 @@ class Preparation:
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))
         if config.api_host:
-            env["KUBERNETES_SERVICE_HOST"] = config.api_host
-            env["KUBERNETES_SERVICE_PORT"] = str(config.api_port)
-            env["KUBERNETES_SERVICE_PORT_HTTPS"] = str(config.api_port)
+            env.update(api_env(config.api_host, config.api_port))
         return env
 
     async def _renew_tokens(self, pod: Obj) -> None:
