@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kubeling.apiserver.podaccounts import give_account
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.storage import Store
 from kubeling.kube import objects
@@ -24,13 +25,15 @@ def complete_pod(store: Store, pod: Obj) -> None:
         return
     namespace = pod["metadata"]["namespace"]
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-    if store.get(StoreKey("/serviceaccounts", namespace, name)) is None:
+    account = store.get(StoreKey("/serviceaccounts", namespace, name))
+    if account is None:
         why = (
             f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not '
             "found"
         )
         raise Forbidden.of("", "pods", pod["metadata"].get("name", ""), why)
     spec["serviceAccountName"] = spec["serviceAccount"] = name
+    give_account(pod, account.obj)
     for limit in _container_limits(store, namespace):
         for container in spec.get("containers") or ():
             _prescribe(container, limit)

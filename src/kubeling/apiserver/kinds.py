@@ -8,8 +8,9 @@ from typing import Final
 from kubeling.apiserver.definitions import DefinitionStrategy
 from kubeling.apiserver.policies.strategy import POLICY_STRATEGIES
 from kubeling.apiserver.strategy import GenerationStrategy, Strategy
+from kubeling.apiserver.validation.podparts import ephemeral_containers, resized
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, Resource
 
 __all__ = ["qos_class", "strategies"]
@@ -37,10 +38,38 @@ class PodStrategy(GenerationStrategy):
     """Pods wait for the node agent to stop their containers."""
 
     returns_deleted = True
+    parts = frozenset({"ephemeralcontainers", "resize"})
     _DEFAULT_GRACE: Final = 30
 
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj.get("spec") or {})}
+
+    def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
+        if old is None and (new.get("spec") or {}).get("ephemeralContainers"):
+            yield FieldError("spec.ephemeralContainers", "Forbidden", "cannot be set on create")
+
+    def part(self, subresource: str, new: Obj, old: Obj) -> Obj | None:
+        spec, wanted = dict(old["spec"]), new.get("spec") or {}
+        match subresource:
+            case "ephemeralcontainers":
+                spec["ephemeralContainers"] = deep_copy(wanted.get("ephemeralContainers") or [])
+            case "resize":
+                for field in ("initContainers", "containers"):
+                    if field in spec:
+                        spec[field] = _with_resources(spec[field], wanted.get(field) or ())
+            case _:
+                return None
+        return {**old, "spec": spec}
+
+    def validate_part(self, subresource: str, new: Obj, old: Obj) -> Iterable[FieldError]:
+        if subresource == "ephemeralcontainers":
+            yield from ephemeral_containers(new, old)
+            return
+        yield from resized(new, old)
+        before, after = qos_class(old["spec"]), qos_class(new["spec"])
+        if before != after:
+            message = "Pod QOS Class may not change as a result of resizing"
+            yield FieldError("spec", "Invalid value", message, after)
 
     def grace_period(self, obj: Obj, requested: int | None) -> int:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -146,6 +175,15 @@ class RequestStrategy(Strategy):
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         new["spec"] = old["spec"]
+
+
+def _with_resources(containers: list[Obj], wanted: Iterable[Obj]) -> list[Obj]:
+    """The containers with what is wanted of each one's resources."""
+    resources = {c.get("name"): deep_copy(c.get("resources") or {}) for c in wanted}
+    return [
+        {**c, "resources": resources[c["name"]]} if c["name"] in resources else c
+        for c in containers
+    ]
 
 
 def qos_class(spec: Mapping[str, object]) -> str:

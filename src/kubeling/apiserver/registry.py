@@ -255,6 +255,8 @@ class Registry:
         new = self._wanted(served, new, old, options)
         if not options.subresource:
             self._shape(served, new, old, options)
+        elif options.subresource in served.strategy.parts:
+            self._shape_part(served, new, old, options)
         new = served.accept(new)
         if served.to_stored is not None and options.subresource != "status" and "status" in stored:
             # A version that has no room for all of a status must not lose any of it.
@@ -334,6 +336,13 @@ class Registry:
             settled.errors.extend(served.strategy.validate(new, old))
             settled.errors.extend(self._admission.validate(served, new, old, options))
             settled.errors.extend(_broken_rules(served, new, old, options))
+        self.judge(served, new, settled, options)
+
+    def _shape_part(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
+        """The same for what is written through a subresource of the kind's own."""
+        settled = served.shape.settle(new, None)
+        if not settled.errors:
+            settled.errors.extend(served.strategy.validate_part(options.subresource, new, old))
         self.judge(served, new, settled, options)
 
     def judge(self, served: Served, obj: Obj, settled: Settled, options: WriteOptions) -> None:
@@ -446,6 +455,10 @@ def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:
         status = deep_copy(old.get("status") or {})
         status["conditions"] = (new.get("status") or {}).get("conditions") or []
         return {**deep_copy(old), "metadata": new["metadata"], "status": status}
+    if subresource and (part := served.strategy.part(subresource, new, old)) is not None:
+        owners = new["metadata"].get("managedFields")
+        metadata = {**old["metadata"], **({"managedFields": owners} if owners else {})}
+        return {**part, "metadata": metadata}
     if not subresource and "status" in served.subresources:
         if "status" in old:
             new["status"] = deep_copy(old["status"])

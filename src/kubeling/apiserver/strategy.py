@@ -25,6 +25,8 @@ class Strategy:
     default_propagation: ClassVar[Propagation] = "Background"
     returns_deleted: ClassVar[bool] = False
     """Whether an immediate deletion answers with the object rather than a ``Status``."""
+    parts: ClassVar[frozenset[str]] = frozenset()
+    """Subresources that write a part of the object's spec."""
 
     def prepare_create(self, obj: Obj) -> None:
         """Sets what the server decides about a new object."""
@@ -37,6 +39,18 @@ class Strategy:
 
     def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
         """Rules that no schema states; ``old`` is what ``new`` replaces."""
+        return ()
+
+    def part(self, subresource: str, new: Obj, old: Obj) -> Obj | None:
+        """What a write through a subresource of the kind's own comes to.
+
+        Only the part that the subresource is for is taken from ``new``. ``None`` for subresources
+        that are not parts of the object's spec.
+        """
+        return None
+
+    def validate_part(self, subresource: str, new: Obj, old: Obj) -> Iterable[FieldError]:
+        """Rules of such a write, which stand for those of the kind's ordinary updates."""
         return ()
 
     def changed_generation(self, new: Obj, old: Obj) -> bool:
@@ -57,6 +71,18 @@ class CustomStrategy(Strategy):
 
     has_generation = True
     unconditional_update = False
+
+    def part(self, subresource: str, new: Obj, old: Obj) -> Obj | None:
+        """What a write through a subresource of the kind's own comes to.
+
+        Only the part that the subresource is for is taken from ``new``. ``None`` for subresources
+        that are not parts of the object's spec.
+        """
+        return None
+
+    def validate_part(self, subresource: str, new: Obj, old: Obj) -> Iterable[FieldError]:
+        """Rules of such a write, which stand for those of the kind's ordinary updates."""
+        return ()
 
     def changed_generation(self, new: Obj, old: Obj) -> bool:
         ignored = ("metadata", "status")

@@ -27,8 +27,8 @@ __all__ = ["POD_RULES", "RESTART_POLICIES", "pod_template"]
 RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
 _MAX_INT: Final = 2**31 - 1
 _CHANGEABLE: Final = frozenset(
-    {"activeDeadlineSeconds", "tolerations", "nodeName", "ephemeralContainers",
-     "terminationGracePeriodSeconds", "schedulingGates"}
+    {"activeDeadlineSeconds", "tolerations", "nodeName", "terminationGracePeriodSeconds",
+     "schedulingGates"}
 )  # fmt: skip
 _CONTAINER_LISTS: Final = ("initContainers", "containers")
 
@@ -153,7 +153,7 @@ def _update(new: Obj, old: Obj) -> Errors:
 
 def _without_images(containers: Any) -> list[Obj]:
     return [
-        {k: v for k, v in found.items() if k not in ("image", "imagePullPolicy", "resources")}
+        {k: v for k, v in found.items() if k not in ("image", "imagePullPolicy")}
         for found in containers or ()
     ]
 
