@@ -143,15 +143,12 @@ def _terminal_env(container: Mapping[str, Any]) -> dict[str, str]:
 def _stop_signal(container: Mapping[str, Any]) -> int:
     """``lifecycle.stopSignal``: the API lets through what is a signal's name somewhere."""
     name = str((container.get("lifecycle") or {}).get("stopSignal") or "SIGTERM")
-    if name.startswith(("SIGRTMIN+", "SIGRTMAX-")):
-        return _real_time_signal(name)
+    if sys.platform == "linux":
+        if name.startswith("SIGRTMIN+"):
+            return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
+        if name.startswith("SIGRTMAX-"):
+            return int(signal.SIGRTMAX) - int(name.removeprefix("SIGRTMAX-"))
     return int(signal.Signals.__members__.get(name, signal.SIGTERM))
-
-
-def _real_time_signal(name: str) -> int:
-    if name.startswith("SIGRTMIN+"):
-        return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
-    return int(signal.SIGRTMAX) - int(name.removeprefix("SIGRTMAX-"))
 
 
 def _make_folders(paths: ContainerPaths) -> None:
