@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import Final
 
-__all__ = ["NetlinkError", "Route", "attribute", "nest", "transact"]
+__all__ = ["NetlinkError", "Route", "attribute", "nest", "transact", "transact_on"]
 
 _NETLINK_ROUTE: Final = 0
 NLM_F_REQUEST: Final = 0x1
@@ -26,7 +26,7 @@ _NLMSG_DONE: Final = 3
 _NESTED: Final = 0x8000
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_SETLINK = 16, 17, 19
-_RTM_NEWADDR = 20
+_RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 10, 18, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
@@ -58,13 +58,18 @@ def transact(protocol: int, data: bytes, answers: int) -> None:
     if sys.platform != "linux":
         raise OSError("Linux only")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as channel:
-        channel.bind((0, 0))
-        channel.send(data)
-        while answers > 0:
-            for kind, body in _messages(channel.recv(65536)):
-                if kind == _NLMSG_ERROR:
-                    _raise_for(struct.unpack_from("=i", body)[0])
-                    answers -= 1
+        transact_on(channel, data, answers)
+
+
+def transact_on(channel: socket.socket, data: bytes, answers: int) -> None:
+    """The same over a socket that may have been opened in another network namespace."""
+    channel.bind((0, 0))
+    channel.send(data)
+    while answers > 0:
+        for kind, body in _messages(channel.recv(65536)):
+            if kind == _NLMSG_ERROR:
+                _raise_for(struct.unpack_from("=i", body)[0])
+                answers -= 1
 
 
 class Route:
@@ -119,20 +124,16 @@ class Route:
 
     def destinations(self) -> list[tuple[str, int]]:
         """The IPv4 networks this machine has routes to, without the default one."""
-        found: list[tuple[str, int]] = []
-        if sys.platform != "linux":
-            raise OSError("Linux only")
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as channel:
-            channel.bind((0, 0))
-            head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
-            channel.send(message(_RTM_GETROUTE, NLM_F_REQUEST | _NLM_F_DUMP, head))
-            done = False
-            while not done:
-                for kind, body in _messages(channel.recv(65536)):
-                    done = done or kind == _NLMSG_DONE
-                    if kind == _RTM_NEWROUTE and (route := _destination(body)):
-                        found.append(route)
-        return found
+        head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        bodies = _dump(_RTM_GETROUTE, _RTM_NEWROUTE, head)
+        found = ((_address(1, 12, body), body[1]) for body in bodies)
+        return [(address, prefix) for address, prefix in found if address]
+
+    def addresses(self) -> list[str]:
+        """The IPv4 addresses of this machine's interfaces."""
+        head = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)
+        bodies = _dump(_RTM_GETADDR, _RTM_NEWADDR, head)
+        return [address for body in bodies if (address := _address(2, 8, body))]
 
     def _request(self, kind: int, body: bytes, *, create: bool = False) -> None:
         flags = NLM_F_REQUEST | NLM_F_ACK
@@ -159,15 +160,30 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _destination(body: bytes) -> tuple[str, int] | None:
-    prefix = body[1]
-    position = 12
+def _dump(question: int, answer: int, head: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    if sys.platform != "linux":
+        raise OSError("Linux only")
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as channel:
+        channel.bind((0, 0))
+        channel.send(message(question, NLM_F_REQUEST | _NLM_F_DUMP, head))
+        done = False
+        while not done:
+            for kind, body in _messages(channel.recv(65536)):
+                done = done or kind == _NLMSG_DONE
+                if kind == answer:
+                    found.append(body)
+    return found
+
+
+def _address(wanted: int, position: int, body: bytes) -> str:
+    """The IPv4 address in an attribute; the attributes begin at ``position``."""
     while position + 4 <= len(body):
         length, kind = struct.unpack_from("=HH", body, position)
-        if kind == 1:
-            return socket.inet_ntoa(body[position + 4 : position + length]), prefix
+        if kind == wanted:
+            return socket.inet_ntoa(body[position + 4 : position + length])
         position += (length + 3) & ~3
-    return None
+    return ""
 
 
 def _raise_for(code: int) -> None:
