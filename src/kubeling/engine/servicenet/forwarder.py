@@ -1,4 +1,4 @@
-"""Carries TCP connections and UDP packets to one of several places, in turn.
+"""Carries TCP connections and UDP packets to one of several places.
 
 User space is slower than the kernel's address translation but needs no privileges, works the same
 everywhere, and an endpoint that does not answer is passed over instead of failing the caller.
@@ -8,35 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import struct
-from collections.abc import Sequence
 from typing import Final
 
+from kubeling.engine.servicenet.backends import Backends
 from kubeling.engine.servicenet.routes import Address
 from kubeling.engine.servicenet.sockets import listener, receiver
 
-__all__ = ["Backends", "TcpForwarder", "UdpForwarder"]
+__all__ = ["TcpForwarder", "UdpForwarder"]
 
 _CHUNK: Final = 1 << 16
 _CONNECT_SECONDS: Final = 5.0
 _UDP_IDLE_SECONDS: Final = 60.0
-
-
-class Backends:
-    """The places behind a frontend; taken in turn, replaced at any time."""
-
-    def __init__(self, places: Sequence[Address] = ()) -> None:
-        self.places = tuple(places)
-        self._turn = itertools.count()
-
-    def in_turn(self) -> list[Address]:
-        """All places, beginning with the one whose turn it is."""
-        if not self.places:
-            return []
-        start = next(self._turn) % len(self.places)
-        return [*self.places[start:], *self.places[:start]]
 
 
 class TcpForwarder:
@@ -74,12 +58,14 @@ class TcpForwarder:
             writer.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for host, port in self.backends.in_turn():
+        source = writer.get_extra_info("peername")[0]
+        for place in self.backends.for_caller(source):
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    far_reader, far_writer = await asyncio.open_connection(host, port)
+                    far_reader, far_writer = await asyncio.open_connection(*place)
             except (OSError, TimeoutError):
                 continue
+            self.backends.led(source, place)
             try:
                 await _both_ways(reader, writer, far_reader, far_writer)
             finally:
@@ -158,7 +144,7 @@ class UdpForwarder(asyncio.DatagramProtocol):
             self._touch(sender)
 
     async def _open(self, data: bytes, sender: Address) -> None:
-        places = self.backends.in_turn()
+        places = self.backends.for_caller(sender[0])
         if not places:
             return
         loop = asyncio.get_running_loop()
@@ -167,6 +153,7 @@ class UdpForwarder(asyncio.DatagramProtocol):
                 lambda: _Answers(self, sender), remote_addr=places[0]
             )
             self._far[sender] = far
+            self.backends.led(sender[0], places[0])
             far.sendto(data)
             self._touch(sender)
 

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +22,9 @@ from kubeling.component import Context
 from kubeling.engine.atomic import write_file
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
 from kubeling.engine.servicenet.reach import Reach
+
+if TYPE_CHECKING:
+    from kubeling.engine.servicenet.proxy import Gate
 
 __all__ = ["ServiceNetwork", "prepare_service_network", "remove_service_network"]
 
@@ -57,13 +61,16 @@ class ServiceNetwork:
     def dns_address(self) -> str:
         return self._range.dns_address if self._sockets else ""
 
-    async def run(self, context: Context, node_addresses: Sequence[str]) -> None:
+    async def run(
+        self, context: Context, node_addresses: Sequence[str], gate: Gate | None = None
+    ) -> None:
         """Forwards and answers until cancelled; node ports are at ``node_addresses``."""
         from kubeling.engine.servicenet.dns import DnsServer, read_host_resolvers
         from kubeling.engine.servicenet.proxy import ServiceProxy
         from kubeling.engine.servicenet.zone import Zone
 
-        proxy = ServiceProxy(context, node_addresses, self._range.network if self._reach else None)
+        early = self._range.network if self._reach else None
+        proxy = ServiceProxy(context, node_addresses, early, gate)
         zone = Zone(context.informers, context.settings.cluster_domain)
         upstream = [server for server in read_host_resolvers() if server != self.dns_address]
         dns = DnsServer(zone, upstream)

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from kubeling.component import Context
-from kubeling.engine.servicenet.forwarder import Backends, TcpForwarder, UdpForwarder
-from kubeling.engine.servicenet.routes import SERVICE_LABEL, Frontend, routes_of
+from kubeling.engine.servicenet.backends import Backends
+from kubeling.engine.servicenet.forwarder import TcpForwarder, UdpForwarder
+from kubeling.engine.servicenet.routes import (
+    SERVICE_LABEL,
+    Address,
+    Frontend,
+    affinity_seconds,
+    routes_of,
+)
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, labels, namespace
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
-__all__ = ["ServiceProxy"]
+__all__ = ["Gate", "ServiceProxy"]
 
 _TRY_AGAIN_SECONDS = 30.0
 
 _Forwarder = TcpForwarder | UdpForwarder
+
+
+class Gate(Protocol):
+    """The network policies' word on what is forwarded: the platform stands between the pods."""
+
+    def allows(self, source: str, address: Address, protocol: str) -> bool:
+        """Whether a caller may be led there."""
+        ...
+
+    def offer(self, service: Key, routes: Mapping[Frontend, Sequence[Address]]) -> None:
+        """Hears what is listened on for a Service."""
+        ...
 
 
 class ServiceProxy:
@@ -31,6 +51,7 @@ class ServiceProxy:
         context: Context,
         node_addresses: Sequence[str],
         early: ipaddress.IPv4Network | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._informers = context.informers
         self._services = context.informers.of(SERVICES)
@@ -39,6 +60,7 @@ class ServiceProxy:
         self._recorder = context.recorder("service-proxy")
         self._node_addresses = tuple(node_addresses)
         self._early = early
+        self._gate = gate
         self._open: dict[Key, dict[Frontend, _Forwarder]] = {}
 
     @property
@@ -65,16 +87,19 @@ class ServiceProxy:
             found = routes_of(service, slices, self._node_addresses)
             # Without a pod behind it a port is closed, so that callers are refused at once.
             routes = {place: places for place, places in found.items() if places}
+        if self._gate is not None:
+            self._gate.offer(key, routes)
         present = self._open.setdefault(key, {})
         for place in present.keys() - routes.keys():
             await present.pop(place).stop()
         refused = False
         for place, places in routes.items():
+            assert service is not None
             if place in present:
                 present[place].backends.places = places
+                present[place].backends.affinity = affinity_seconds(service)
                 continue
-            assert service is not None
-            forwarder = await self._listen(service, place, Backends(places))
+            forwarder = await self._listen(service, place, self._backends(service, place, places))
             if forwarder is None:
                 refused = True
             else:
@@ -89,6 +114,17 @@ class ServiceProxy:
             for forwarder in present.values():
                 await forwarder.stop()
         self._open.clear()
+
+    def _backends(self, service: Obj, place: Frontend, places: Sequence[Address]) -> Backends:
+        affinity = affinity_seconds(service)
+        if (gate := self._gate) is None:
+            return Backends(places, affinity=affinity)
+        protocol = place.protocol
+        return Backends(
+            places,
+            affinity=affinity,
+            admits=lambda source, address: gate.allows(source, address, protocol),
+        )
 
     async def _listen(self, service: Obj, place: Frontend, backends: Backends) -> _Forwarder | None:
         forwarder: _Forwarder

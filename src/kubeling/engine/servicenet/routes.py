@@ -7,9 +7,18 @@ from typing import NamedTuple
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["SERVICE_LABEL", "Address", "Frontend", "frontends", "routes_of"]
+__all__ = [
+    "SERVICE_LABEL",
+    "Address",
+    "Frontend",
+    "affinity_seconds",
+    "frontends",
+    "routes_of",
+]
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+
+_AFFINITY_SECONDS = 3 * 60 * 60
 
 Address = tuple[str, int]
 
@@ -37,6 +46,15 @@ def frontends(service: Obj, node_addresses: Iterable[str]) -> Mapping[Frontend, 
             for host in node_addresses:
                 found[Frontend(protocol, host, int(number))] = title
     return found
+
+
+def affinity_seconds(service: Obj) -> float:
+    """How long a caller keeps the pod it was led to; 0 where any will do."""
+    spec = service["spec"]
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0.0
+    settings = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return float(settings.get("timeoutSeconds") or _AFFINITY_SECONDS)
 
 
 def routes_of(
