@@ -286,6 +286,61 @@ class TestJobs:
         ]
 
 
+class TestNetworkPolicies:
+    def policy(self, **spec: Any) -> Obj:
+        spec = {"podSelector": {}, **spec}
+        return obj("networking.k8s.io/v1", "NetworkPolicy", spec=spec)
+
+    def peer(self, **peer: Any) -> list[str]:
+        return wrong(self.policy(ingress=[{"from": [peer]}]))
+
+    def port(self, **port: Any) -> list[str]:
+        return wrong(self.policy(egress=[{"ports": [port]}]))
+
+    def test_all_that_a_policy_can_say(self) -> None:
+        peers = [
+            {"podSelector": {"matchLabels": {"a": "b"}}, "namespaceSelector": {}},
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+            {"ipBlock": {"cidr": "2001:db8::/32"}},
+        ]
+        ports = [{"port": "web"}, {"port": 80, "endPort": 90}, {"protocol": "SCTP"}]
+        rule = {"from": peers, "ports": ports}
+        assert wrong(self.policy(ingress=[rule, {}], policyTypes=["Ingress", "Egress"])) == []
+
+    def test_a_peer_is_pods_or_a_block(self) -> None:
+        at = "spec.ingress[0].from[0]"
+        assert self.peer() == [f"{at}: Required value: must specify a peer"]
+        block = {"cidr": "10.0.0.0/8"}
+        assert self.peer(ipBlock=block, podSelector={}) == [
+            f"{at}: Forbidden: may not specify both ipBlock and another peer"
+        ]
+        assert self.peer(ipBlock={"cidr": "10.0.0.1"}) == [
+            f'{at}.ipBlock.cidr: Invalid value: "10.0.0.1": must be a valid CIDR value, '
+            "(e.g. 10.9.8.0/24 or 2001:db8::/64)"
+        ]
+        assert self.peer(ipBlock={**block, "except": ["10.0.0.0/8"]}) == [
+            f'{at}.ipBlock.except[0]: Invalid value: "10.0.0.0/8": must be a strict subset of '
+            '`cidr`: "10.0.0.0/8"'
+        ]
+
+    def test_a_range_of_ports_begins_with_a_number(self) -> None:
+        at = "spec.egress[0].ports[0]"
+        assert self.port(port=80, endPort=79) == [
+            f"{at}.endPort: Invalid value: 79: must be greater than or equal to `port`"
+        ]
+        assert self.port(endPort=79) == [
+            f"{at}.endPort: Invalid value: 79: may not be specified when `port` is not specified"
+        ]
+        assert self.port(port="web", endPort=79) == [
+            f"{at}.endPort: Invalid value: 79: may not be specified when `port` is non-numeric"
+        ]
+
+    def test_types_are_known(self) -> None:
+        assert wrong(self.policy(policyTypes=["Both"])) == [
+            'spec.policyTypes[0]: Unsupported value: "Both": supported values: "Egress", "Ingress"'
+        ]
+
+
 class TestServices:
     def service(self, **spec: Any) -> Obj:
         return obj("v1", "Service", spec={"ports": [{"port": 80}], **spec})

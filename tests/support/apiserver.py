@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ async def running_server(
     node: NodeApi | None = None,
     https: bool = False,
     settings: ApiSettings | None = None,
+    service_cidr: str = "",
 ) -> AsyncIterator[RunningServer]:
     """Runs a server with the definitions, admission and objects of the given components.
 
@@ -67,6 +69,8 @@ async def running_server(
         config = ApiServerConfig(
             data_dir, port=0 if https else None, settings=settings or ApiSettings()
         )
+        if service_cidr:
+            config = dataclasses.replace(config, service_cidr=service_cidr)
         server = ApiServer(config, node=node, admission=rules, crds=definitions, clock=clock)
         await server.start()
         client = Client(server.local_transport(), field_manager="test")

@@ -106,7 +106,7 @@ class Platform:
 
             start(engine.run(context.client, context.informers), "engine")
             node_addresses = sorted({self.options.host, engine.host_ip})
-            start(services.run(context, node_addresses), "services")
+            start(services.run(context, node_addresses, engine.policies), "services")
             controllers = workloads.controllers(context)
             if self.options.controllers:
                 controllers += [c for part in components for c in part.controllers(context)]
@@ -123,6 +123,7 @@ class Platform:
             api_host=API_HOST,
             api_port=API_PORT,
             dns_server=services.dns_address,
+            service_cidr=services.cidr,
             **self.options.engine,
         )
 

@@ -31,7 +31,9 @@ _PORT: Final = 8080
 
 _API: Final = "api."
 _ENGINE: Final = "engine."
-_FOUND_AT_START: Final = frozenset({"data_dir", "workspace", "api_host", "api_port", "dns_server"})
+_FOUND_AT_START: Final = frozenset(
+    {"data_dir", "workspace", "api_host", "api_port", "dns_server", "service_cidr"}
+)
 """Fields of the engine's settings that the platform itself fills in."""
 
 _TYPES: Final[dict[str, Any]] = (

@@ -44,6 +44,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     dns_server: str = ""
     """Name server of the pods; empty: the machine's own settings."""
 
+    service_cidr: str = ""
+    """The addresses of Services; network policies judge them by the pods behind."""
+
     api_host: str = ""
     """Where pods find the API (``KUBERNETES_SERVICE_HOST``); empty: they are not told."""
 

@@ -27,6 +27,8 @@ from kubeling.engine.local_node_api import LocalNodeApi
 from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.net.pool import NetworkPool
 from kubeling.engine.net.subnet import PodSubnet, choose_subnet
+from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
+from kubeling.engine.netpolicy.report import Report
 from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, publish_node
 from kubeling.engine.node_api import NodeApi
 from kubeling.engine.paths import EnginePaths
@@ -72,6 +74,7 @@ class Engine:
         self.ready = asyncio.Event()
         self._runtime = runtime
         self.networks = networks
+        self.policies = PolicyEnforcer(networks, config.dns_server, config.service_cidr)
         self._clock = clock
         self._changes = FileChanges()
         self._environments = Environments(config.paths.environments)
@@ -103,6 +106,7 @@ class Engine:
             cgroups=self.cgroups,
             host=_host_view(self.config),
             networks=self.networks,
+            policies=self.policies,
             catalogue=Catalogue(self.config.images_file, self.config.images),
             environments=self._environments,
             events=events,
@@ -117,12 +121,22 @@ class Engine:
         self.node_api.serve(services, agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(events.run(), name="pod events")
+            report = Report(client, events, self._why_no_policies())
+            group.create_task(self.policies.run(informers, report), name="network policies")
             group.create_task(
                 keep_alive(client, node, self._clock, self.config.heartbeat_seconds),
                 name="node heartbeat",
             )
             group.create_task(agent.run(), name="node agent")
             self.ready.set()
+
+    def _why_no_policies(self) -> str:
+        """Why pods have no networks of their own, to hold them to network policies."""
+        if self.networks is not None:
+            return ""
+        if not (self.config.isolation and self.config.pod_networks):
+            return "pods are set to share the machine's network"
+        return "pods share the machine's network; they have their own on Linux, as root"
 
     async def close(self) -> None:
         """Lets go of everything; pods live on and the next engine finds them."""

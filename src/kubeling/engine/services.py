@@ -16,6 +16,7 @@ from kubeling.engine.containers import Runtime
 from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.net.pool import NetworkPool
+from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
 from kubeling.engine.pods import Backoff
 from kubeling.engine.rootfs import HostView
 from kubeling.engine.walls import Walls
@@ -70,6 +71,7 @@ class NodeServices:
     cgroups: Cgroups
     host: HostView
     networks: NetworkPool | None
+    policies: PolicyEnforcer
     catalogue: Catalogue
     environments: Environments
     events: PodEvents

@@ -248,6 +248,7 @@ class PodWorker:
             self._network = self._node.networks.claim(found.octet)
         has_place = found is not None and (self._network is not None or not found.octet)
         self._record = found if has_place else await self._new_record(found)
+        await self._node.policies.enter(self._pod, self._network, fresh=not has_place)
         facts = self._facts()
         if not has_place:
             config = self._node.config
@@ -365,6 +366,7 @@ class PodWorker:
 
     async def _finish(self) -> None:
         """Gives the address back; what is left of the pod is its files."""
+        await self._node.policies.leave(self.uid)
         if self._network is not None and self._node.networks is not None:
             self._record = msgspec.structs.replace(self._facts_record, octet=0)
             self._write_record()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from kubeling.apiserver.names import label_errors
 from kubeling.apiserver.validation.containers import PROTOCOLS
+from kubeling.apiserver.validation.policies import network_policy
 from kubeling.apiserver.validation.rules import (
     Checks,
     Errors,
@@ -16,7 +17,6 @@ from kubeling.apiserver.validation.rules import (
     port_name,
     port_number,
     required,
-    selector,
     spec_of,
 )
 from kubeling.kube.errors import FieldError
@@ -152,22 +152,6 @@ def _backend(backend: Obj, path: str) -> Errors:
         yield FieldError(path, "Required value", message)
 
 
-def _policy(new: Obj, old: Obj | None) -> Errors:
-    spec = spec_of(new)
-    yield from selector(spec.get("podSelector") or {}, "spec.podSelector")
-    for index, kind in enumerate(spec.get("policyTypes") or ()):
-        yield from choice({"type": kind}, f"spec.policyTypes[{index}]", "type", _POLICY_TYPES)
-    for field in ("ingress", "egress"):
-        for at, rule in enumerate(spec.get(field) or ()):
-            for index, port in enumerate(rule.get("ports") or ()):
-                path = f"spec.{field}[{at}].ports[{index}]"
-                yield from _target(port.get("port"), f"{path}.port")
-                yield from choice(port, path, "protocol", PROTOCOLS)
-
-
-_POLICY_TYPES: Final = ("Egress", "Ingress")
-
-
 def _ingress_class(new: Obj, old: Obj | None) -> Errors:
     if old is not None:
         yield from frozen(spec_of(new), spec_of(old), "spec", "controller")
@@ -179,5 +163,5 @@ NETWORK_RULES: Final[Checks] = {
     ("discovery.k8s.io", "EndpointSlice"): _slice,
     ("networking.k8s.io", "Ingress"): _ingress,
     ("networking.k8s.io", "IngressClass"): _ingress_class,
-    ("networking.k8s.io", "NetworkPolicy"): _policy,
+    ("networking.k8s.io", "NetworkPolicy"): network_policy,
 }

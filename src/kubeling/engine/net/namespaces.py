@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from kubeling.engine.net.netlink import Route
 from kubeling.engine.net.subnet import PodSubnet
 from kubeling.engine.sandbox import linux
 
-__all__ = ["add_network", "is_network", "open_socket", "remove_network"]
+__all__ = ["add_network", "inside", "is_network", "open_socket", "remove_network"]
+
+T = TypeVar("T")
 
 _THREAD_NETWORK: Final = "/proc/thread-self/ns/net"
 _INTERFACE: Final = "eth0"
@@ -57,12 +60,17 @@ def remove_network(file: Path) -> None:
 
 
 def open_socket(file: Path, family: socket.AddressFamily) -> socket.socket:
-    """A TCP socket in a pod's network; it stays there wherever it is used."""
+    """A TCP socket in a pod's network."""
+    return inside(file, lambda: socket.socket(family))
+
+
+def inside(file: Path, make: Callable[[], T]) -> T:
+    """What ``make`` makes in a pod's network: a socket stays there wherever it is used."""
     home = os.open(_THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _into(file)
         try:
-            return socket.socket(family)
+            return make()
         finally:
             linux.setns(home, linux.CLONE_NEWNET)
     finally:
@@ -94,11 +102,12 @@ def _configure() -> None:
     """Pods have IPv4 addresses only: a link-local IPv6 one would only cost time to configure.
 
     Closed connections do not linger, or the next pod with this network could not listen on the
-    ports of the last one.
+    ports of the last one. Every refusal by a network policy is told, not only a few a second.
     """
     for setting, value in (
         ("ipv6/conf/default/disable_ipv6", "1"),
         ("ipv4/tcp_max_tw_buckets", "0"),
+        ("ipv4/icmp_ratelimit", "0"),
     ):
         with contextlib.suppress(OSError):
             Path("/proc/sys/net", setting).write_text(value)

@@ -10,15 +10,22 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from kubeling.engine.net.masquerade import add_masquerade, remove_masquerade
-from kubeling.engine.net.namespaces import add_network, is_network, open_socket, remove_network
+from kubeling.engine.net.namespaces import (
+    add_network,
+    inside,
+    is_network,
+    open_socket,
+    remove_network,
+)
 from kubeling.engine.net.netlink import Route
+from kubeling.engine.net.nftables import Request, commit, table_socket
 from kubeling.engine.net.subnet import PodSubnet
 
 __all__ = ["NetworkPool", "PodNetwork", "PoolExhausted"]
@@ -60,17 +67,19 @@ class NetworkPool:
         self._refill: asyncio.Task[None] | None = None
 
     async def start(self, claimed: Iterable[int] = ()) -> None:
-        """Makes bridge and masquerading; networks left by an earlier run are taken over.
+        """Makes bridge and masquerading; networks in use since an earlier run are taken over.
 
         ``claimed`` are the octets of pods that lived on; those whose network is gone, as after a
-        regular stop, are free again. Raises :class:`OSError` where the system does not allow it.
+        regular stop, are free again. Networks that nobody claims go: a pod that ended unseen may
+        have left its rules there. Raises :class:`OSError` where the system does not allow it.
         """
         left, self._mtu = await self._do(_set_up, self.subnet, self._folder)
         self._in_use = set(claimed) & set(left)
         for octet in left:
-            self._unused.remove(octet)
-            if octet not in self._in_use:
-                self._ready.append(self._network(octet))
+            if octet in self._in_use:
+                self._unused.remove(octet)
+            else:
+                await self._do(remove_network, self._network(octet).file)
         await self._fill(1)
         self._refill_soon()
 
@@ -103,6 +112,10 @@ class NetworkPool:
     async def open_socket(self, network: PodNetwork, family: socket.AddressFamily) -> socket.socket:
         """A TCP socket inside a network in use."""
         return await self._do(open_socket, network.file, family)
+
+    async def filter(self, network: PodNetwork, requests: Sequence[Request]) -> None:
+        """Changes a network's own nftables, all or nothing; raises :class:`OSError`."""
+        await self._do(_filter, network.file, requests)
 
     async def stop(self, *, remove: bool) -> None:
         """Ends the pool; with ``remove`` nothing of it stays in the kernel."""
@@ -155,6 +168,10 @@ def _set_up(subnet: PodSubnet, folder: Path) -> tuple[list[int], int]:
     sizes = [int(Path(f"/sys/class/net/{way}/mtu").read_text()) for way in ways_out]
     left = sorted(int(file.name) for file in folder.iterdir() if is_network(file))
     return left, min(sizes, default=1500)
+
+
+def _filter(file: Path, requests: Sequence[Request]) -> None:
+    commit(requests, inside(file, table_socket))
 
 
 def _tear_down(subnet: PodSubnet, folder: Path) -> None:
