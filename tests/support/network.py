@@ -17,6 +17,7 @@ from kubeling.component import Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
 from kubeling.engine.servicenet.network import prepare_service_network
+from kubeling.engine.servicenet.nodehosts import node_hosts
 from kubeling.engine.workloads import endpoints
 from kubeling.kube.client import Client
 from kubeling.kube.informer import Informers
@@ -186,10 +187,11 @@ async def running_network(
         )
         informers = await stack.enter_async_context(Informers(running.client))
         context = Context(running.client, informers, Settings(data_dir, workspace))
+        hosts = node_hosts("127.0.0.1", engine.host_ip)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(engine.run(running.client, informers)),
-                group.create_task(services.run(context, [engine.host_ip], engine.policies)),
+                group.create_task(services.run(context, hosts, engine.policies)),
                 group.create_task(endpoints.controller(context).run(informers)),
             ]
             await engine.ready.wait()

@@ -7,6 +7,7 @@ from typing import Final
 
 from kubeling.apiserver.definitions import DefinitionStrategy
 from kubeling.apiserver.policies.strategy import POLICY_STRATEGIES
+from kubeling.apiserver.servicefields import ServiceStrategy
 from kubeling.apiserver.strategy import GenerationStrategy, Strategy
 from kubeling.apiserver.validation.podparts import ephemeral_containers, resized
 from kubeling.kube.errors import FieldError
@@ -142,20 +143,6 @@ class AccountStrategy(Strategy):
     """Service accounts, whose deletion answers with the object."""
 
     returns_deleted = True
-
-
-class ServiceStrategy(Strategy):
-    """Services keep their addresses when they are replaced without naming them."""
-
-    returns_deleted = True
-
-    def inherit(self, new: Obj, old: Obj) -> None:
-        spec, before = new.get("spec"), old.get("spec") or {}
-        if not isinstance(spec, dict) or spec.get("type") == "ExternalName":
-            return
-        for field in ("clusterIP", "clusterIPs"):
-            if not spec.get(field) and before.get(field):
-                spec[field] = before[field]
 
 
 class BindingStrategy(Strategy):

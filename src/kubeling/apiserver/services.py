@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.records import Event
 from kubeling.apiserver.served import Served
+from kubeling.apiserver.servicefields import WITH_NODE_PORTS, port_key
 from kubeling.apiserver.storage import Store
 from kubeling.kube.errors import FieldError, InternalError, Invalid
 from kubeling.kube.objects import Obj
@@ -20,7 +22,6 @@ from kubeling.kube.objects import Obj
 __all__ = ["ServiceAddresses"]
 
 _NODE_PORTS: Final = range(30000, 32768)
-_WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
 
 
 class ServiceAddresses:
@@ -42,15 +43,10 @@ class ServiceAddresses:
             return
         spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
         if spec.get("type") == "ExternalName":
-            spec.pop("clusterIP", None)
-            spec.pop("clusterIPs", None)
             return
         self._address(new, spec, before)
-        if spec.get("type") in _WITH_NODE_PORTS:
-            self._node_ports(spec, before)
-        else:
-            for port in spec.get("ports") or ():
-                port.pop("nodePort", None)
+        if spec.get("type") in WITH_NODE_PORTS:
+            self._node_ports(new, spec, before)
 
     def _address(self, service: Obj, spec: Obj, before: Obj) -> None:
         wanted = spec.get("clusterIP")
@@ -84,11 +80,36 @@ class ServiceAddresses:
                 return candidate
         raise InternalError(f"no address is left in {self._network}: delete unused Services")
 
-    def _node_ports(self, spec: Obj, before: Obj) -> None:
-        known = {_port_key(port): port.get("nodePort") for port in before.get("ports") or ()}
+    def _node_ports(self, service: Obj, spec: Obj, before: Obj) -> None:
+        known = {port_key(port): port["nodePort"] for port in _with_node_port(before)}
+        errors = list(self._refused_ports(spec, set(known.values())))
+        if errors:
+            raise Invalid.of("", "Service", service["metadata"]["name"], errors)
+        if spec.get("allocateLoadBalancerNodePorts") is False:
+            return
+        given: dict[int, int] = {}
         for port in spec.get("ports") or ():
             if not port.get("nodePort"):
-                port["nodePort"] = known.get(_port_key(port)) or self._free_port()
+                # The same port over another protocol is the same port of the node.
+                shared = given.get(port["port"])
+                port["nodePort"] = known.get(port_key(port)) or shared or self._free_port()
+            given[port["port"]] = port["nodePort"]
+
+    def _refused_ports(self, spec: Obj, own: set[int]) -> Iterator[FieldError]:
+        for index, port in enumerate(spec.get("ports") or ()):
+            number, path = port.get("nodePort"), f"spec.ports[{index}].nodePort"
+            if not number or number in own:
+                continue
+            message = ""
+            if number not in _NODE_PORTS:
+                message = (
+                    "provided port is not in the valid range. The range of valid ports is "
+                    f"{_NODE_PORTS[0]}-{_NODE_PORTS[-1]}"
+                )
+            elif self._ports[number]:
+                message = "provided port is already allocated"
+            if message:
+                yield FieldError(path, "Invalid value", message, number)
 
     def _free_port(self) -> int:
         for _ in _NODE_PORTS:
@@ -108,10 +129,9 @@ class ServiceAddresses:
         spec = service.get("spec") or {}
         if address := spec.get("clusterIP"):
             self._taken[address] += by
-        for port in spec.get("ports") or ():
-            if number := port.get("nodePort"):
-                self._ports[number] += by
+        for port in _with_node_port(spec):
+            self._ports[port["nodePort"]] += by
 
 
-def _port_key(port: Obj) -> tuple[Any, Any]:
-    return port.get("port"), port.get("protocol")
+def _with_node_port(spec: Obj) -> Iterator[Obj]:
+    return (port for port in spec.get("ports") or () if port.get("nodePort"))

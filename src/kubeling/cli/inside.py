@@ -60,7 +60,8 @@ def _endpoints(entrance: _Entrance) -> Obj:
         "addresses": [{"ip": "127.0.0.1"}],
         "ports": [{"name": "main", "port": entrance.target, "protocol": "TCP"}],
     }
-    return new_object(ENDPOINTS, entrance.name, entrance.namespace, subsets=[subset])
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    return new_object(ENDPOINTS, entrance.name, entrance.namespace, labels=labels, subsets=[subset])
 
 
 def _slice(entrance: _Entrance) -> Obj:

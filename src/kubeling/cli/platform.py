@@ -34,6 +34,7 @@ from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
 from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_network
+from kubeling.engine.servicenet.nodehosts import node_hosts
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
 from kubeling.kube.client import Client
@@ -105,8 +106,8 @@ class Platform:
                 group.create_task(work, name=name)
 
             start(engine.run(context.client, context.informers), "engine")
-            node_addresses = sorted({self.options.host, engine.host_ip})
-            start(services.run(context, node_addresses, engine.policies), "services")
+            hosts = node_hosts(self.options.host, engine.host_ip)
+            start(services.run(context, hosts, engine.policies), "services")
             controllers = workloads.controllers(context)
             if self.options.controllers:
                 controllers += [c for part in components for c in part.controllers(context)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.apiserver import running_server
 
 from kubeling.component import Context, Settings
 from kubeling.engine.servicenet.dns import DnsServer, dns_sockets
+from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.proxy import ServiceProxy
 from kubeling.engine.servicenet.zone import Zone
 from kubeling.kube.informer import Informers
@@ -31,7 +33,7 @@ async def context(tmp_path: Path) -> AsyncIterator[Context]:
 
 @contextlib.asynccontextmanager
 async def forwarding(context: Context) -> AsyncIterator[ServiceProxy]:
-    proxy = ServiceProxy(context, [HERE])
+    proxy = ServiceProxy(context, NodeHosts((HERE,), HERE))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(proxy.controller.run(context.informers))
         yield proxy
@@ -39,8 +41,16 @@ async def forwarding(context: Context) -> AsyncIterator[ServiceProxy]:
     await proxy.close()
 
 
+def node_port_listener() -> socket.socket:
+    """Takes a port of those that Services may ask for."""
+    for port in random.sample(range(30000, 32768), 50):
+        with contextlib.suppress(OSError):
+            return socket.create_server((HERE, port))
+    raise AssertionError("none of fifty node ports is free")
+
+
 def free_port() -> int:
-    with socket.create_server((HERE, 0)) as listener:
+    with node_port_listener() as listener:
         return int(listener.getsockname()[1])
 
 
@@ -140,7 +150,7 @@ async def check_pass_over(
 
 
 async def test_an_address_that_cannot_be_used_is_an_event(context: Context) -> None:
-    with socket.create_server((HERE, 0)) as taken:
+    with node_port_listener() as taken:
         ports = [{"port": 80, "nodePort": taken.getsockname()[1]}]
         async with forwarding(context):
             await context.client.create(SERVICES, service(type="NodePort", ports=ports))

@@ -2,87 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any, Final
+from typing import Final
 
-from kubeling.apiserver.names import label_errors
-from kubeling.apiserver.validation.containers import PROTOCOLS
 from kubeling.apiserver.validation.policies import network_policy
 from kubeling.apiserver.validation.rules import (
     Checks,
     Errors,
     choice,
-    dns_label,
     frozen,
-    port_name,
     port_number,
     required,
     spec_of,
 )
+from kubeling.apiserver.validation.services import is_address, not_an_address, service
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 
 __all__ = ["NETWORK_RULES"]
-
-_SERVICE_TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-
-
-def _service(new: Obj, old: Obj | None) -> Errors:
-    spec = spec_of(new)
-    kind = spec.get("type", "ClusterIP")
-    yield from choice(spec, "spec", "type", _SERVICE_TYPES)
-    yield from choice(spec, "spec", "sessionAffinity", ("ClientIP", "None"))
-    yield from label_errors(spec.get("selector") or {}, "spec.selector")
-    if kind == "ExternalName":
-        yield from required(spec, "spec", "externalName")
-    elif spec.get("clusterIP") == "None" and kind != "ClusterIP":
-        message = f"may not be set to 'None' for {kind} services"
-        yield FieldError("spec.clusterIP", "Invalid value", message, "None")
-    yield from _cluster_ip(spec, spec_of(old), kind)
-    yield from _service_ports(spec, kind)
-
-
-def _cluster_ip(spec: Obj, old: Obj, kind: str) -> Errors:
-    address, before = spec.get("clusterIP"), old.get("clusterIP")
-    if address and address != "None" and not _is_address(address):
-        message = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-        yield FieldError("spec.clusterIPs[0]", "Invalid value", message, address)
-    if before and kind != "ExternalName" and before != address:
-        message = "may not change once set"
-        yield FieldError("spec.clusterIPs[0]", "Invalid value", message, address)
-
-
-def _service_ports(spec: Obj, kind: str) -> Errors:
-    ports = spec.get("ports") or []
-    if not ports and kind != "ExternalName" and spec.get("clusterIP") != "None":
-        yield FieldError("spec.ports", "Required value", "")
-    names: set[str] = set()
-    taken: set[tuple[Any, Any]] = set()
-    for index, port in enumerate(ports):
-        path = f"spec.ports[{index}]"
-        yield from port_number(port.get("port", 0), f"{path}.port")
-        yield from choice(port, path, "protocol", PROTOCOLS)
-        yield from _target(port.get("targetPort"), f"{path}.targetPort")
-        name = port.get("name")
-        if name:
-            yield from dns_label(name, f"{path}.name")
-        elif len(ports) > 1:
-            yield FieldError(f"{path}.name", "Required value", "")
-        if name and name in names:
-            yield FieldError(f"{path}.name", "Duplicate value", "", name)
-        place = (port.get("protocol", "TCP"), port.get("port"))
-        if place in taken:
-            value = {"protocol": place[0], "port": place[1]}
-            yield FieldError(path, "Duplicate value", "", value)
-        names.add(name or "")
-        taken.add(place)
-
-
-def _target(port: Any, path: str) -> Errors:
-    if isinstance(port, str):
-        yield from port_name(port, path)
-    elif port is not None:
-        yield from port_number(port, path)
 
 
 def _endpoints(new: Obj, old: Obj | None) -> Errors:
@@ -108,17 +44,8 @@ def _slice(new: Obj, old: Obj | None) -> Errors:
 
 
 def _address(address: str, path: str) -> Errors:
-    if not _is_address(address):
-        message = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-        yield FieldError(path, "Invalid value", message, address)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    if not is_address(address):
+        yield not_an_address(path, address)
 
 
 def _ingress(new: Obj, old: Obj | None) -> Errors:
@@ -158,7 +85,7 @@ def _ingress_class(new: Obj, old: Obj | None) -> Errors:
 
 
 NETWORK_RULES: Final[Checks] = {
-    ("", "Service"): _service,
+    ("", "Service"): service,
     ("", "Endpoints"): _endpoints,
     ("discovery.k8s.io", "EndpointSlice"): _slice,
     ("networking.k8s.io", "Ingress"): _ingress,

@@ -35,14 +35,14 @@ class Backends:
     ) -> None:
         self.places = tuple(places)
         self.affinity = affinity
-        self._admits = admits
+        self.admits = admits
         self._now = now
         self._turn = itertools.count()
         self._kept: dict[str, tuple[Address, float]] = {}
 
     def for_caller(self, source: str) -> list[Address]:
         """The places to try, beginning with the one whose turn it is or that was kept."""
-        places = [place for place in self.places if self._admits(source, place)]
+        places = [place for place in self.places if self.admits(source, place)]
         if not places:
             return []
         start = next(self._turn) % len(places)

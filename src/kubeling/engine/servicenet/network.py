@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ import msgspec
 
 from kubeling.component import Context
 from kubeling.engine.atomic import write_file
+from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
 from kubeling.engine.servicenet.reach import Reach
 
@@ -61,16 +61,14 @@ class ServiceNetwork:
     def dns_address(self) -> str:
         return self._range.dns_address if self._sockets else ""
 
-    async def run(
-        self, context: Context, node_addresses: Sequence[str], gate: Gate | None = None
-    ) -> None:
-        """Forwards and answers until cancelled; node ports are at ``node_addresses``."""
+    async def run(self, context: Context, hosts: NodeHosts, gate: Gate | None = None) -> None:
+        """Forwards and answers until cancelled; node ports and load balancers are at ``hosts``."""
         from kubeling.engine.servicenet.dns import DnsServer, read_host_resolvers
         from kubeling.engine.servicenet.proxy import ServiceProxy
         from kubeling.engine.servicenet.zone import Zone
 
         early = self._range.network if self._reach else None
-        proxy = ServiceProxy(context, node_addresses, early, gate)
+        proxy = ServiceProxy(context, hosts, early, gate)
         zone = Zone(context.informers, context.settings.cluster_domain)
         upstream = [server for server in read_host_resolvers() if server != self.dns_address]
         dns = DnsServer(zone, upstream)

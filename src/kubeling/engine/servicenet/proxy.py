@@ -10,12 +10,15 @@ from typing import Protocol
 from kubeling.component import Context
 from kubeling.engine.servicenet.backends import Backends
 from kubeling.engine.servicenet.forwarder import TcpForwarder, UdpForwarder
+from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.routes import (
     SERVICE_LABEL,
     Address,
     Frontend,
     affinity_seconds,
+    balances,
     routes_of,
+    source_ranges,
 )
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, labels, namespace
@@ -49,7 +52,7 @@ class ServiceProxy:
     def __init__(
         self,
         context: Context,
-        node_addresses: Sequence[str],
+        hosts: NodeHosts,
         early: ipaddress.IPv4Network | None = None,
         gate: Gate | None = None,
     ) -> None:
@@ -58,7 +61,8 @@ class ServiceProxy:
         self._slices = context.informers.of(ENDPOINT_SLICES)
         self._slices.add_index("service", _service_of)
         self._recorder = context.recorder("service-proxy")
-        self._node_addresses = tuple(node_addresses)
+        self._client = context.client
+        self._hosts = hosts
         self._early = early
         self._gate = gate
         self._open: dict[Key, dict[Frontend, _Forwarder]] = {}
@@ -84,7 +88,7 @@ class ServiceProxy:
         routes = {}
         if service is not None and not deletion_requested(service):
             slices = self._slices.by_index("service", str(key))
-            found = routes_of(service, slices, self._node_addresses)
+            found = routes_of(service, slices, self._hosts.listen)
             # Without a pod behind it a port is closed, so that callers are refused at once.
             routes = {place: places for place, places in found.items() if places}
         if self._gate is not None:
@@ -96,16 +100,19 @@ class ServiceProxy:
         for place, places in routes.items():
             assert service is not None
             if place in present:
-                present[place].backends.places = places
-                present[place].backends.affinity = affinity_seconds(service)
+                self._lead(present[place].backends, service, place, places)
                 continue
-            forwarder = await self._listen(service, place, self._backends(service, place, places))
+            backends = Backends()
+            self._lead(backends, service, place, places)
+            forwarder = await self._listen(service, place, backends)
             if forwarder is None:
                 refused = True
             else:
                 present[place] = forwarder
         if not present:
             self._open.pop(key, None)
+        if service is not None:
+            await self._tell_balancer(service, refused=refused)
         return Result(_TRY_AGAIN_SECONDS) if refused else None
 
     async def close(self) -> None:
@@ -115,16 +122,34 @@ class ServiceProxy:
                 await forwarder.stop()
         self._open.clear()
 
-    def _backends(self, service: Obj, place: Frontend, places: Sequence[Address]) -> Backends:
-        affinity = affinity_seconds(service)
-        if (gate := self._gate) is None:
-            return Backends(places, affinity=affinity)
-        protocol = place.protocol
-        return Backends(
-            places,
-            affinity=affinity,
-            admits=lambda source, address: gate.allows(source, address, protocol),
-        )
+    def _lead(
+        self, backends: Backends, service: Obj, place: Frontend, places: Sequence[Address]
+    ) -> None:
+        backends.places = tuple(places)
+        backends.affinity = affinity_seconds(service)
+        ranges, gate, protocol = source_ranges(service, place), self._gate, place.protocol
+
+        def admits(source: str, address: Address) -> bool:
+            if ranges and not any(ipaddress.ip_address(source) in block for block in ranges):
+                return False
+            return gate is None or gate.allows(source, address, protocol)
+
+        backends.admits = admits
+
+    async def _tell_balancer(self, service: Obj, *, refused: bool) -> None:
+        """Shows where a LoadBalancer is reached; what was refused has its Event, and waits."""
+        wanted = [{"ip": self._hosts.shown}] if balances(service) and not refused else []
+        status = service.get("status") or {}
+        shown = (status.get("loadBalancer") or {}).get("ingress") or []
+        if [entry.get("ip") for entry in shown] == [entry["ip"] for entry in wanted]:
+            return
+        if service["spec"].get("loadBalancerClass") or deletion_requested(service):
+            return
+        balancer = {"ingress": wanted} if wanted else {}
+        changed = {**service, "status": {**status, "loadBalancer": balancer}}
+        await self._client.replace_status(SERVICES, changed)
+        if wanted:
+            await self._recorder.normal(service, "EnsuredLoadBalancer", "Ensured load balancer")
 
     async def _listen(self, service: Obj, place: Frontend, backends: Backends) -> _Forwarder | None:
         forwarder: _Forwarder

@@ -20,6 +20,7 @@ class Backend:
     address: str
     ports: tuple[tuple[str, int, str], ...]
     ready: bool
+    hostname: str = ""
 
 
 def backends(service: Obj, pods: Iterable[Obj]) -> list[Backend]:
@@ -29,7 +30,7 @@ def backends(service: Obj, pods: Iterable[Obj]) -> list[Backend]:
         return []
     always = bool(service["spec"].get("publishNotReadyAddresses"))
     found = [
-        Backend(pod, address, _ports(service, pod), _serves(pod, always))
+        Backend(pod, address, _ports(service, pod), _serves(pod, always), _hostname(service, pod))
         for pod in pods
         if selector.items() <= labels(pod).items()
         and not is_finished(pod)
@@ -74,6 +75,12 @@ def endpoint_slices(found: Iterable[Backend]) -> list[Obj]:
     ]
 
 
+def _hostname(service: Obj, pod: Obj) -> str:
+    """A pod has a name below the Service that its ``subdomain`` names."""
+    spec = pod["spec"]
+    return str(spec.get("hostname") or "") if spec.get("subdomain") == name(service) else ""
+
+
 def _serves(pod: Obj, always: bool) -> bool:
     return always or (is_ready(pod) and not deletion_requested(pod))
 
@@ -112,8 +119,8 @@ def _address(backend: Backend) -> Obj:
     address: Obj = {"ip": backend.address, "targetRef": _reference(backend.pod)}
     if spec.get("nodeName"):
         address["nodeName"] = spec["nodeName"]
-    if spec.get("hostname"):
-        address["hostname"] = spec["hostname"]
+    if backend.hostname:
+        address["hostname"] = backend.hostname
     return address
 
 
@@ -124,13 +131,13 @@ def _endpoint(backend: Backend) -> Obj:
         "addresses": [backend.address],
         "conditions": {
             "ready": backend.ready,
-            "serving": backend.ready or (going and is_ready(backend.pod)),
+            "serving": is_ready(backend.pod),
             "terminating": going,
         },
         "targetRef": _reference(backend.pod),
     }
     if spec.get("nodeName"):
         endpoint["nodeName"] = spec["nodeName"]
-    if spec.get("hostname"):
-        endpoint["hostname"] = spec["hostname"]
+    if backend.hostname:
+        endpoint["hostname"] = backend.hostname
     return endpoint

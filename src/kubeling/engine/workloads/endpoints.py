@@ -1,7 +1,8 @@
 """Endpoints and EndpointSlices: which pods are behind each Service.
 
-A Service without a selector belongs to whoever writes its Endpoints; those are mirrored into a
-slice, so that readers of slices find them too.
+A Service without a selector belongs to whoever writes its Endpoints; those are mirrored into
+slices, so that readers of slices find them too, unless their writer says that it makes its own
+(``endpointslice.kubernetes.io/skip-mirror``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ __all__ = ["controller"]
 _SERVICE: Final = "kubernetes.io/service-name"
 _MANAGED: Final = "endpointslice.kubernetes.io/managed-by"
 _OURS: Final = "endpointslice-controller.k8s.io"
+_MIRRORED: Final = "endpointslicemirroring-controller.k8s.io"
+_SKIP_MIRROR: Final = "endpointslice.kubernetes.io/skip-mirror"
+_HEADLESS: Final = "service.kubernetes.io/headless"
 
 
 def controller(context: Context) -> Controller:
@@ -72,28 +76,27 @@ class _Endpoints:
         elif service["spec"].get("selector"):
             found = backends(service, self._pods.list(key.namespace))
             await self._write_endpoints(service, subsets(found))
-            await self._write_slices(service, endpoint_slices(found))
+            await self._write_slices(service, endpoint_slices(found), _OURS)
         else:
             await self._mirror(service)
 
     async def _mirror(self, service: Obj) -> None:
-        """Endpoints whose writer makes no slices get some."""
-        key = key_of(service)
-        endpoints = self._endpoints.get(*key)
-        if endpoints is not None and len(self._of(key)) == len(self._slices_of(key)):
-            await self._write_slices(service, _mirrored(endpoints))
+        endpoints = self._endpoints.get(*key_of(service))
+        wanted = endpoints is not None and labels(endpoints).get(_SKIP_MIRROR) != "true"
+        contents = _mirrored(endpoints) if endpoints is not None and wanted else []
+        await self._write_slices(service, contents, _MIRRORED)
 
     async def _write_endpoints(self, service: Obj, wanted: list[Obj]) -> None:
         present = self._endpoints.get(*key_of(service))
         fresh = new_object(
-            ENDPOINTS, name(service), namespace(service), labels=labels(service), owner=None
+            ENDPOINTS, name(service), namespace(service), labels=_labels(service), owner=None
         )
         if wanted:
             fresh["subsets"] = wanted
         await self._put(ENDPOINTS, present, fresh, "subsets")
 
-    async def _write_slices(self, service: Obj, contents: list[Obj]) -> None:
-        present = {name(found): found for found in self._of(key_of(service))}
+    async def _write_slices(self, service: Obj, contents: list[Obj], manager: str) -> None:
+        present = {name(found): found for found in self._slices_of(key_of(service), manager)}
         wanted = {}
         for content in contents:
             title = f"{name(service)[:52]}-{template_digest(content['ports'])}"
@@ -101,7 +104,7 @@ class _Endpoints:
                 ENDPOINT_SLICES,
                 title,
                 namespace(service),
-                labels={**labels(service), _SERVICE: name(service), _MANAGED: _OURS},
+                labels={**_labels(service), _SERVICE: name(service), _MANAGED: manager},
                 owner=service,
                 **content,
             )
@@ -124,17 +127,19 @@ class _Endpoints:
         fresh["metadata"]["resourceVersion"] = present["metadata"]["resourceVersion"]
         await self._client.replace(resource, fresh)
 
-    def _of(self, key: Key) -> list[Obj]:
-        return [s for s in self._slices_of(key) if labels(s).get(_MANAGED) == _OURS]
-
-    def _slices_of(self, key: Key) -> list[Obj]:
-        slices = self._slices.list(key.namespace)
-        return [found for found in slices if labels(found).get(_SERVICE) == key.name]
+    def _slices_of(self, key: Key, manager: str) -> list[Obj]:
+        wanted = {_SERVICE: key.name, _MANAGED: manager}.items()
+        return [s for s in self._slices.list(key.namespace) if wanted <= labels(s).items()]
 
     async def _remove(self, key: Key) -> None:
         """A deleted Service takes its Endpoints along (its slices are collected as garbage)."""
         if self._endpoints.get(*key) is not None:
             await self._client.delete(ENDPOINTS, key.name, key.namespace, missing_ok=True)
+
+
+def _labels(service: Obj) -> dict[str, str]:
+    headless = service["spec"].get("clusterIP") == "None"
+    return {**labels(service), **({_HEADLESS: ""} if headless else {})}
 
 
 def _service_of_slice(found: Obj) -> tuple[Key, ...]:
