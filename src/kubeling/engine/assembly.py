@@ -16,6 +16,7 @@ from kubeling.engine.fields import PodFacts
 from kubeling.engine.images import ImageEntry
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
+from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
 from kubeling.engine.sandbox.plan import LaunchPlan, Limits
 from kubeling.engine.security import Identity, credentials, identity, security_of
@@ -125,15 +126,9 @@ def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server:
         lines.append("\t".join([alias["ip"], *alias.get("hostnames", ())]))
     (paths.etc / "hosts").write_text("\n".join(lines) + "\n")
     (paths.etc / "hostname").write_text(own + "\n")
-    if dns_server and spec(pod).get("dnsPolicy") != "Default":
-        resolver = _resolv_conf(pod, cluster_domain, dns_server)
-        (paths.etc / "resolv.conf").write_text(resolver)
-
-
-def _resolv_conf(pod: Obj, cluster_domain: str, dns_server: str) -> str:
-    search = f"{namespace(pod)}.svc.{cluster_domain} svc.{cluster_domain} {cluster_domain}"
-    # Names are asked for again until a platform that was started anew answers.
-    return f"nameserver {dns_server}\nsearch {search}\noptions ndots:5 timeout:3 attempts:5\n"
+    resolver = pod_resolver(pod, cluster_domain, dns_server, read_host_resolver())
+    if resolver is not None:
+        (paths.etc / "resolv.conf").write_text(str(resolver))
 
 
 def _terminal_env(container: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A Service's address leads to its ready pods, and its name to the address."""
+"""A Service's address leads to its ready pods."""
 
 from __future__ import annotations
 
@@ -7,28 +7,15 @@ import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from dnslib import QTYPE, RCODE, DNSRecord
-from tests.support.apiserver import running_server
+from tests.support.services import HERE, endpoint, endpoint_slice, service
 
-from kubeling.component import Context, Settings
-from kubeling.engine.servicenet.dns import DnsServer, dns_sockets
+from kubeling.component import Context
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.proxy import ServiceProxy
-from kubeling.engine.servicenet.zone import Zone
-from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Key, Obj, new_object
+from kubeling.kube.objects import Key, Obj
 from kubeling.kube.resources import ENDPOINT_SLICES, EVENTS, SERVICES
-
-HERE = "127.0.0.1"
-
-
-@pytest.fixture
-async def context(tmp_path: Path) -> AsyncIterator[Context]:
-    async with running_server(data_dir=tmp_path) as running, Informers(running.client) as informers:
-        yield Context(running.client, informers, Settings(tmp_path, tmp_path))
 
 
 @contextlib.asynccontextmanager
@@ -73,31 +60,6 @@ async def ask(port: int, text: bytes = b"?") -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
-
-
-def service(title: str = "web", **spec: object) -> Obj:
-    return new_object(SERVICES, title, "default", spec=spec)
-
-
-def endpoint_slice(title: str, *endpoints: Obj, port: int = 80, name: str = "") -> Obj:
-    return new_object(
-        ENDPOINT_SLICES,
-        title,
-        "default",
-        labels={"kubernetes.io/service-name": title},
-        addressType="IPv4",
-        endpoints=list(endpoints),
-        ports=[{"name": name, "port": port, "protocol": "TCP"}],
-    )
-
-
-def endpoint(address: str = HERE, *, ready: bool = True, pod: str = "", host: str = "") -> Obj:
-    found: Obj = {"addresses": [address], "conditions": {"ready": ready}}
-    if pod:
-        found["targetRef"] = {"kind": "Pod", "name": pod, "namespace": "default"}
-    if host:
-        found["hostname"] = host
-    return found
 
 
 async def listening(port: int) -> None:
@@ -179,75 +141,3 @@ async def test_a_service_without_pods_refuses_connections(context: Context) -> N
         await proxy.reconcile(Key("default", "web"))
         with pytest.raises(ConnectionRefusedError):
             await ask(node_port)
-
-
-async def query(address: tuple[str, int], name: str, kind: str = "A") -> DNSRecord:
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
-        channel.setblocking(False)
-        channel.connect(address)
-        await loop.sock_sendall(channel, DNSRecord.question(name, kind).pack())
-        async with asyncio.timeout(5):
-            return DNSRecord.parse(await loop.sock_recv(channel, 4096))
-
-
-@contextlib.asynccontextmanager
-async def resolving(context: Context) -> AsyncIterator[tuple[str, int]]:
-    zone = Zone(context.informers, "cluster.local")
-    server = DnsServer(zone, [])
-    packets, streams = dns_sockets(HERE, 0)
-    address = packets.getsockname()
-    await context.informers.synced(SERVICES, ENDPOINT_SLICES)
-    await server.start(packets, streams)
-    try:
-        yield address
-    finally:
-        await server.close()
-
-
-def addresses(answer: DNSRecord) -> list[str]:
-    return sorted(str(record.rdata) for record in answer.rr if record.rtype == QTYPE.A)
-
-
-async def test_names_of_services_and_their_pods(context: Context) -> None:
-    made = await context.client.create(SERVICES, service(ports=[{"port": 80}]))
-    headless = service("nodes", clusterIP="None", ports=[{"name": "rpc", "port": 80}])
-    await context.client.create(SERVICES, headless)
-    await context.client.create(
-        ENDPOINT_SLICES,
-        endpoint_slice(
-            "nodes",
-            endpoint("10.0.0.1", pod="nodes-0", host="nodes-0"),
-            endpoint("10.0.0.2", pod="worker-b"),
-            endpoint("10.0.0.3", pod="starting", ready=False),
-            port=2222,
-            name="rpc",
-        ),
-    )
-    async with resolving(context) as server:
-
-        async def resolved(name: str) -> list[str]:
-            return addresses(await query(server, f"{name}.svc.cluster.local"))
-
-        assert await resolved("web.default") == [made["spec"]["clusterIP"]]
-        assert await resolved("nodes.default") == ["10.0.0.1", "10.0.0.2"]
-        assert await resolved("nodes-0.nodes.default") == ["10.0.0.1"]
-        assert await resolved("WORKER-B.nodes.default") == ["10.0.0.2"]
-        found = await query(server, "_rpc._tcp.nodes.default.svc.cluster.local", "SRV")
-        targets = sorted((record.rdata.port, str(record.rdata.target)) for record in found.rr)
-        assert targets[0] == (2222, "nodes-0.nodes.default.svc.cluster.local.")
-        missing = await query(server, "nobody.default.svc.cluster.local")
-        assert missing.header.rcode == RCODE.NXDOMAIN
-        other_type = await query(server, "web.default.svc.cluster.local", "AAAA")
-        assert other_type.header.rcode == RCODE.NOERROR
-        assert not other_type.rr
-        beyond = await query(server, "example.com")
-        assert beyond.header.rcode == RCODE.SERVFAIL
-
-
-async def test_names_over_tcp(context: Context) -> None:
-    made = await context.client.create(SERVICES, service(ports=[{"port": 80}]))
-    async with resolving(context) as (host, port):
-        question = DNSRecord.question("web.default.svc.cluster.local")
-        answer = await asyncio.to_thread(question.send, host, port, tcp=True, timeout=5)
-    assert addresses(DNSRecord.parse(answer)) == [made["spec"]["clusterIP"]]

@@ -7,21 +7,23 @@ import contextlib
 import random
 import socket
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kubeling.engine.servicenet.sockets import listener, receiver
 from kubeling.engine.servicenet.zone import Answer, Zone
 
 if TYPE_CHECKING:
-    from dnslib import DNSRecord
+    from dnslib import RR, DNSRecord
 
-__all__ = ["DnsServer", "dns_sockets", "read_host_resolvers", "respond"]
+__all__ = ["DnsServer", "dns_sockets", "respond"]
 
 _SECONDS_TO_LIVE: Final = 5
 _FORWARD_SECONDS: Final = 3.0
 _MAX_UDP: Final = 1232
-_ADDRESS, _ALIAS, _SERVICE, _ANY = 1, 5, 33, 255
+_ADDRESS, _SERVERS, _ALIAS, _AUTHORITY, _POINTER, _TEXT = 1, 2, 5, 6, 12, 16
+_SERVICE, _OPTIONS, _ANY = 33, 41, 255
+_LEAST_UDP: Final = 512
+_SERIAL: Final = 1
 _NO_SUCH_NAME: Final = 3
 _CANNOT: Final = 2
 
@@ -40,30 +42,66 @@ def dns_sockets(
 
 
 def respond(zone: Zone, query: DNSRecord) -> DNSRecord | None:
-    """The answer to a query about the cluster's names; ``None`` for any other."""
-    from dnslib import CNAME, QTYPE, RR, SRV, A
-
+    """The answer to a query about the cluster's names and addresses; ``None`` for any other."""
     name = str(query.q.qname).rstrip(".").lower()
-    if not zone.holds(name):
+    answer = zone.reverse(name)
+    if answer is None and not zone.holds(name):
         return None
+    if answer is None:
+        answer = zone.lookup(name)
     reply = query.reply()
-    answer = zone.lookup(name)
     if answer is None:
         reply.header.rcode = _NO_SUCH_NAME
-        return reply
-    wanted, shown = query.q.qtype, query.q.qname
+    else:
+        _fill(reply, answer)
+        if name == zone.domain:
+            _add_authority(reply, zone)
+    if not reply.rr:
+        reply.add_auth(_start_of_authority(zone))
+    return reply
+
+
+def _fill(reply: DNSRecord, answer: Answer) -> None:
+    from dnslib import CNAME, PTR, QTYPE, RR, SRV, TXT, A
+
+    wanted, shown = reply.q.qtype, reply.q.qname
+
+    def add(kind: int, data: object) -> None:
+        if wanted in (kind, _ANY) or kind == _ALIAS:
+            reply.add_answer(RR(shown, kind, ttl=_SECONDS_TO_LIVE, rdata=data))
+
     if answer.alias:
-        reply.add_answer(RR(shown, QTYPE.CNAME, ttl=_SECONDS_TO_LIVE, rdata=CNAME(answer.alias)))
-    if wanted in (_ADDRESS, _ANY):
-        for address in _shuffled(answer):
-            reply.add_answer(RR(shown, QTYPE.A, ttl=_SECONDS_TO_LIVE, rdata=A(address)))
+        add(_ALIAS, CNAME(answer.alias))
+    for address in _shuffled(answer):
+        add(_ADDRESS, A(address))
+    for name in answer.names:
+        add(_POINTER, PTR(name))
+    if answer.text:
+        add(_TEXT, TXT(answer.text))
+    for port, target in answer.services:
+        add(_SERVICE, SRV(0, 100, port, target))
     if wanted in (_SERVICE, _ANY):
-        for port, target in answer.services:
-            record = SRV(0, 100, port, target)
-            reply.add_answer(RR(shown, QTYPE.SRV, ttl=_SECONDS_TO_LIVE, rdata=record))
         for target, address in answer.extra.items():
             reply.add_ar(RR(target, QTYPE.A, ttl=_SECONDS_TO_LIVE, rdata=A(address)))
-    return reply
+
+
+def _add_authority(reply: DNSRecord, zone: Zone) -> None:
+    from dnslib import NS, QTYPE, RR
+
+    if reply.q.qtype in (_AUTHORITY, _ANY):
+        reply.add_answer(_start_of_authority(zone))
+    if reply.q.qtype in (_SERVERS, _ANY):
+        server = RR(zone.domain, QTYPE.NS, ttl=_SECONDS_TO_LIVE, rdata=NS(zone.server_name))
+        reply.add_answer(server)
+
+
+def _start_of_authority(zone: Zone) -> RR:
+    """Says for how long the absence of a name may be remembered."""
+    from dnslib import QTYPE, RR, SOA
+
+    times = (_SERIAL, 7200, 1800, 86400, _SECONDS_TO_LIVE)
+    data = SOA(zone.server_name, f"hostmaster.{zone.domain}", times)
+    return RR(zone.domain, QTYPE.SOA, ttl=_SECONDS_TO_LIVE, rdata=data)
 
 
 class DnsServer(asyncio.DatagramProtocol):
@@ -123,7 +161,7 @@ class DnsServer(asyncio.DatagramProtocol):
             return await self._forward(data, query, stream=stream)
         if (alias := _alias(own)) and query.q.qtype != _ALIAS:
             await self._follow(own, alias)
-        return _packed(own, stream=stream)
+        return _packed(own, query, stream=stream)
 
     async def _follow(self, reply: DNSRecord, alias: str) -> None:
         """Adds what the alias stands for, as a stub resolver expects of its server."""
@@ -145,9 +183,17 @@ class DnsServer(asyncio.DatagramProtocol):
         return bytes(reply.pack())
 
 
-def _packed(reply: DNSRecord, *, stream: bool) -> bytes:
+def _packed(reply: DNSRecord, query: DNSRecord, *, stream: bool) -> bytes:
+    """The answer in bytes, cut where the asker cannot take all of it by packet."""
+    from dnslib import EDNS0
+
+    options = next((record for record in query.ar if record.rtype == _OPTIONS), None)
+    limit = _LEAST_UDP
+    if options is not None:
+        limit = max(_LEAST_UDP, min(options.edns_len, _MAX_UDP))
+        reply.add_ar(EDNS0(udp_len=_MAX_UDP))
     packed = bytes(reply.pack())
-    if not stream and len(packed) > _MAX_UDP:
+    if not stream and len(packed) > limit:
         return bytes(reply.truncate().pack())
     return packed
 
@@ -180,12 +226,3 @@ async def _ask_by_stream(server: str, data: bytes) -> bytes:
         return await reader.readexactly(length)
     finally:
         writer.close()
-
-
-def read_host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The machine's own name servers."""
-    try:
-        lines = [line.split() for line in path.read_text().splitlines()]
-    except OSError:
-        return []
-    return [line[1] for line in lines if len(line) > 1 and line[0] == "nameserver"]

@@ -19,6 +19,7 @@ import msgspec
 
 from kubeling.component import Context
 from kubeling.engine.atomic import write_file
+from kubeling.engine.resolvconf import read_host_resolver
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
 from kubeling.engine.servicenet.reach import Reach
@@ -63,14 +64,14 @@ class ServiceNetwork:
 
     async def run(self, context: Context, hosts: NodeHosts, gate: Gate | None = None) -> None:
         """Forwards and answers until cancelled; node ports and load balancers are at ``hosts``."""
-        from kubeling.engine.servicenet.dns import DnsServer, read_host_resolvers
+        from kubeling.engine.servicenet.dns import DnsServer
         from kubeling.engine.servicenet.proxy import ServiceProxy
         from kubeling.engine.servicenet.zone import Zone
 
         early = self._range.network if self._reach else None
         proxy = ServiceProxy(context, hosts, early, gate)
-        zone = Zone(context.informers, context.settings.cluster_domain)
-        upstream = [server for server in read_host_resolvers() if server != self.dns_address]
+        zone = Zone(context.informers, context.settings.cluster_domain, self.dns_address)
+        upstream = [server for server in read_host_resolver().servers if server != self.dns_address]
         dns = DnsServer(zone, upstream)
         try:
             if self._sockets:

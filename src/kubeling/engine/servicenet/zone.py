@@ -2,7 +2,9 @@
 
 The names are those of the Kubernetes DNS specification: ``service.namespace.svc.domain``; below a
 headless service its pods by host name (or by their own, as training jobs use them);
-``_port._protocol.service…`` for SRV; ``10-244-1-7.namespace.pod.domain``.
+``_port._protocol.service…`` for SRV; ``10-244-1-7.namespace.pod.domain``;
+``dns-version.domain``. In the other direction ``7.1.244.10.in-addr.arpa`` names what has the
+address, and is the world's to answer where nothing here has it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
 __all__ = ["Answer", "Service", "Zone"]
 
+_SCHEMA_VERSION = "1.1.0"
+_REVERSE = ".in-addr.arpa"
+
 
 class Service(NamedTuple):
     """An SRV record: where a port is offered."""
@@ -34,17 +39,23 @@ class Answer:
     addresses: list[str] = field(default_factory=list)
     alias: str = ""
     services: list[Service] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    text: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 
 
 class Zone:
     """The names of one cluster, answered from the caches of Services and EndpointSlices."""
 
-    def __init__(self, informers: Informers, domain: str) -> None:
+    def __init__(self, informers: Informers, domain: str, server: str = "") -> None:
         self.domain = domain.strip(".").lower()
+        self.server_name = f"ns.dns.{self.domain}"
+        self._server = server
         self._services = informers.of(SERVICES)
         self._slices = informers.of(ENDPOINT_SLICES)
+        self._services.add_index("address", _service_address)
         self._slices.add_index("service", _service_key)
+        self._slices.add_index("address", _slice_addresses)
 
     def holds(self, query: str) -> bool:
         """Whether the name is the cluster's to answer."""
@@ -54,10 +65,14 @@ class Zone:
         """What the name (in lower case, without the last dot) means; ``None`` if nothing."""
         if query == self.domain:
             return Answer()
+        if query == self.server_name:
+            return Answer([self._server] if self._server else [])
         parts = query.removesuffix(f".{self.domain}").split(".")
         match parts:
             case ["svc"] | ["pod"] | [_, "svc"] | [_, "pod"]:
                 return Answer()
+            case ["dns-version"]:
+                return Answer(text=_SCHEMA_VERSION)
             case [service, where, "svc"]:
                 return self._service(service, where)
             case [port, protocol, service, where, "svc"] if port.startswith("_"):
@@ -67,6 +82,28 @@ class Zone:
             case [address, _, "pod"]:
                 return _pod(address)
         return None
+
+    def reverse(self, query: str) -> Answer | None:
+        """Who has the address that the name ``4.3.2.1.in-addr.arpa`` stands for."""
+        parts = query.removesuffix(_REVERSE).split(".")
+        if not query.endswith(_REVERSE) or len(parts) != 4:
+            return None
+        address = ".".join(reversed(parts))
+        services = self._services.by_index("address", address)
+        names = [f"{name(found)}.{namespace(found)}.svc.{self.domain}" for found in services]
+        if not names:
+            names = [name for _, name in sorted(set(self._endpoint_names(address)))]
+        return Answer(names=names) if names else None
+
+    def _endpoint_names(self, address: str) -> Iterator[tuple[bool, str]]:
+        """Names of an endpoint; those by its own host name sort before the others."""
+        for found in self._slices.by_index("address", address):
+            title = labels(found).get(SERVICE_LABEL)
+            for endpoint in found.get("endpoints") or ():
+                if title and address in endpoint["addresses"]:
+                    host = _names(endpoint, address)[0]
+                    full = f"{host}.{title}.{namespace(found)}.svc.{self.domain}"
+                    yield not endpoint.get("hostname"), full
 
     def _service(self, title: str, where: str) -> Answer | None:
         service = self._services.get(where, title)
@@ -140,6 +177,15 @@ def _pod(text: str) -> Answer | None:
         return Answer([str(ipaddress.IPv4Address(text.replace("-", ".")))])
     except ValueError:
         return None
+
+
+def _service_address(found: Obj) -> tuple[str, ...]:
+    address = found["spec"].get("clusterIP")
+    return (address,) if address and address != "None" else ()
+
+
+def _slice_addresses(found: Obj) -> list[str]:
+    return [address for e in found.get("endpoints") or () for address in e["addresses"]]
 
 
 def _service_key(found: Obj) -> tuple[str, ...]:
