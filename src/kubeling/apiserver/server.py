@@ -32,6 +32,7 @@ from kubeling.apiserver.metrics import render_metrics
 from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.plain import Plain
 from kubeling.apiserver.podhandlers import PodHandlers
+from kubeling.apiserver.podsecurity.admission import PodSecurity
 from kubeling.apiserver.policies.enforcement import Policies
 from kubeling.apiserver.portforward import PortForwardHandler
 from kubeling.apiserver.proxy import ProxyHandler
@@ -144,6 +145,7 @@ class ApiServer:
             EscalationCheck(self.rbac),
             ServiceAddresses(self.store, self.config.service_cidr),
             CertificateCheck(self.rbac, self.clock),
+            PodSecurity(self.store),
         )
         self._webhooks = WebhookClient(self.store)
         converter = Converter(self._webhooks)

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from kubeling.apiserver.api import Handle, request_attributes
+from kubeling.apiserver.audit.annotations import collected
 from kubeling.apiserver.audit.event import (
     LEVELS,
     AuditedRequest,
@@ -65,6 +66,7 @@ class Auditor:
 
         async def audited(request: ApiRequest) -> Answer:
             entry = self._begin(request)
+            token = collected.set(entry.annotations)
             try:
                 answer = await handle(request)
             except ApiError as error:
@@ -74,6 +76,8 @@ class Auditor:
                 entry.status = _status(InternalError("the server failed").status)
                 self._tell(entry, "Panic")
                 raise
+            finally:
+                collected.reset(token)
             return self._answered(entry, answer)
 
         return audited

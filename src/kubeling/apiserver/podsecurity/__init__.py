@@ -1,0 +1,1 @@
+"""Pod security standards: what the labels of a namespace allow its pods."""
