@@ -229,6 +229,42 @@ class TestWorkloads:
         (error,) = wrong(obj("autoscaling/v2", "HorizontalPodAutoscaler", spec=spec))
         assert "must be greater than or equal to `minReplicas`" in error
 
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"minReplicas": 0}, "spec.metrics: Forbidden: must specify at least one Object or"),
+            ({"maxReplicas": 0, "minReplicas": 0}, "spec.maxReplicas: Required value"),
+            (
+                {"metrics": [{"type": "Pods"}]},
+                "spec.metrics[0].pods: Required value: must populate information",
+            ),
+            (
+                {"behavior": {"scaleUp": {"policies": []}}},
+                "spec.behavior.scaleUp.policies: Required value: must specify at least one Policy",
+            ),
+            (
+                {"behavior": {"scaleUp": {"policies": [
+                    {"type": "Pods", "value": 1, "periodSeconds": 1801}]}}},
+                "spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 1801: must be "
+                "less than or equal to 1800",
+            ),
+        ],
+    )  # fmt: skip
+    def test_an_autoscaler_says_what_it_measures_and_how_fast_it_acts(
+        self, change: Obj, said: str
+    ) -> None:
+        target = {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}
+        spec = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2, **change}
+        errors = wrong(obj("autoscaling/v2", "HorizontalPodAutoscaler", spec=spec))
+        assert any(error.startswith(said) for error in errors), errors
+
+    def test_an_autoscaler_may_go_to_zero_by_an_external_metric(self) -> None:
+        target = {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}
+        goal = {"type": "AverageValue", "averageValue": "30"}
+        metric = {"type": "External", "external": {"metric": {"name": "queue"}, "target": goal}}
+        spec = {"scaleTargetRef": target, "minReplicas": 0, "maxReplicas": 2, "metrics": [metric]}
+        assert wrong(obj("autoscaling/v2", "HorizontalPodAutoscaler", spec=spec)) == []
+
 
 class TestJobs:
     def job(self, **spec: Any) -> Obj:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kubeling.apiserver.validation.access import ACCESS_RULES
+from kubeling.apiserver.validation.autoscaling import AUTOSCALING_RULES
 from kubeling.apiserver.validation.certificates import CERTIFICATE_RULES
 from kubeling.apiserver.validation.cluster import CLUSTER_RULES
 from kubeling.apiserver.validation.data import DATA_RULES
@@ -28,6 +29,7 @@ __all__ = ["validate_builtin"]
 _KINDS: Final[Mapping[tuple[str, str], Check]] = {
     **POD_RULES,
     **WORKLOAD_RULES,
+    **AUTOSCALING_RULES,
     **JOB_RULES,
     **NETWORK_RULES,
     **STORAGE_RULES,

@@ -1,4 +1,4 @@
-"""Rules of what keeps pods running: Deployments, sets, autoscalers, budgets."""
+"""Rules of what keeps pods running: Deployments, sets, budgets."""
 
 from __future__ import annotations
 
@@ -138,19 +138,6 @@ def _daemon_set(new: Obj, old: Obj | None) -> Errors:
     yield from _updating(new)
 
 
-def _autoscaler(new: Obj, old: Obj | None) -> Errors:
-    spec = spec_of(new)
-    yield from required(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef", "kind", "name")
-    low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
-    yield from at_least(spec, "spec", "minReplicas", least=1)
-    if high < 1:
-        message = "must be greater than 0"
-        yield FieldError("spec.maxReplicas", "Invalid value", message, high)
-    elif high < low:
-        message = "must be greater than or equal to `minReplicas`"
-        yield FieldError("spec.maxReplicas", "Invalid value", message, high)
-
-
 def _budget(new: Obj, old: Obj | None) -> Errors:
     spec = spec_of(new)
     if "minAvailable" in spec and "maxUnavailable" in spec:
@@ -167,6 +154,5 @@ WORKLOAD_RULES: Final[Checks] = {
     ("apps", "StatefulSet"): _stateful_set,
     ("apps", "DaemonSet"): _daemon_set,
     ("", "ReplicationController"): _replicated,
-    ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("policy", "PodDisruptionBudget"): _budget,
 }

@@ -1,38 +1,40 @@
 """HorizontalPodAutoscalers: anything with a scale subresource, grown and shrunk by load.
 
-The bounds hold at once, with or without metrics. The target may be any kind that has a scale, a
+As upstream's ``horizontal.go``, with one difference: a new or changed autoscaler is looked at at
+once rather than at the next beat of 15 seconds. The target may be any kind that has a scale, a
 custom resource included.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
 from kubeling.component import Context
-from kubeling.engine.workloads.pod_use import MetricUnavailable, Reading, read_metric
-from kubeling.engine.workloads.resources import resource_of_kind
-from kubeling.engine.workloads.scaling import (
-    Change,
-    History,
-    Limit,
-    clamp,
-    limit_rate,
-    stabilized,
+from kubeling.engine.workloads.autoscaling_metrics import Metrics
+from kubeling.engine.workloads.autoscaling_sources import (
+    MetricUnavailable,
+    Proposal,
+    Target,
+    propose,
+    tolerances_of,
 )
+from kubeling.engine.workloads.resources import resource_of_kind
+from kubeling.engine.workloads.scaling import Change, History, normalize
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube import selectors
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import ApiError
+from kubeling.kube.errors import ApiError, BadRequest
 from kubeling.kube.objects import (
     Key,
     Obj,
     deep_copy,
     deletion_requested,
     format_time,
-    generation,
+    is_condition_true,
+    key_of,
     labels,
-    name,
     namespace,
     set_condition,
     uid,
@@ -40,7 +42,6 @@ from kubeling.kube.objects import (
 from kubeling.kube.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     HORIZONTAL_POD_AUTOSCALERS,
-    POD_METRICS,
     PODS,
     Resource,
 )
@@ -48,10 +49,7 @@ from kubeling.kube.resources import (
 __all__ = ["controller"]
 
 _PERIOD: Final = 15.0
-_DEFAULT_METRIC: Final[Obj] = {
-    "type": "Resource",
-    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
-}
+_SHARED_METRICS: Final = ("Object", "External")
 
 
 def controller(context: Context) -> Controller:
@@ -64,6 +62,41 @@ def controller(context: Context) -> Controller:
     )
 
 
+class _Stop(Exception):
+    """Nothing more can be done for now; the status says why."""
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One look at one autoscaler: its spec, the status to be, and the target's scale."""
+
+    scaler: Obj
+    status: Obj
+    resource: Resource
+    scale: Obj
+
+    @property
+    def spec(self) -> Obj:
+        spec: Obj = self.scaler["spec"]
+        return spec
+
+    @property
+    def current(self) -> int:
+        return int(self.scale["spec"].get("replicas") or 0)
+
+    @property
+    def low(self) -> int:
+        return int(self.spec.get("minReplicas", 1))
+
+    @property
+    def high(self) -> int:
+        return int(self.spec["maxReplicas"])
+
+    @property
+    def may_be_zero(self) -> bool:
+        return any(metric["type"] in _SHARED_METRICS for metric in self.spec.get("metrics") or ())
+
+
 class _Autoscalers:
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -72,7 +105,9 @@ class _Autoscalers:
         self._recorder = context.recorder("horizontal-pod-autoscaler")
         self._scalers = context.informers.of(HORIZONTAL_POD_AUTOSCALERS)
         self._pods = context.informers.of(PODS)
+        self._metrics = Metrics(context.client, context.informers)
         self._histories: dict[str, History] = {}
+        self._selectors: dict[str, tuple[Key, selectors.LabelSelector]] = {}
         self._looked: dict[str, tuple[float, Obj]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
@@ -83,18 +118,20 @@ class _Autoscalers:
         if (wait := self._seconds_to_next_look(scaler)) > 0:
             return Result(wait)
         status: Obj = deep_copy(scaler.get("status") or {})
-        status.setdefault("currentReplicas", 0)
         status.setdefault("desiredReplicas", 0)
-        if generation(scaler):
-            status["observedGeneration"] = generation(scaler)
-        await self._scale(scaler, status)
+        try:
+            resource, scale = await self._target(scaler, status)
+            await self._scale(_Pass(scaler, status, resource, scale))
+        except _Stop:
+            pass
         await write_status(self._client, HORIZONTAL_POD_AUTOSCALERS, scaler, status)
         return Result(_PERIOD)
 
     def _forget(self) -> None:
         alive = {uid(scaler) for scaler in self._scalers.list()}
-        self._histories = {u: h for u, h in self._histories.items() if u in alive}
-        self._looked = {u: seen for u, seen in self._looked.items() if u in alive}
+        for remembered in (self._histories, self._looked, self._selectors):
+            for gone in remembered.keys() - alive:
+                del remembered[gone]
 
     def _seconds_to_next_look(self, scaler: Obj) -> float:
         """Only a changed spec is looked at before its time: our own status writes wake us too."""
@@ -105,138 +142,180 @@ class _Autoscalers:
         self._looked[uid(scaler)] = (now, scaler["spec"])
         return 0.0
 
-    async def _scale(self, scaler: Obj, status: Obj) -> None:
+    async def _target(self, scaler: Obj, status: Obj) -> tuple[Resource, Obj]:
         reference = scaler["spec"]["scaleTargetRef"]
-        found = await self._target(scaler, status, reference)
-        if found is None:
-            return
-        target, scale = found
-        current = int(scale["spec"].get("replicas") or 0)
-        status["currentReplicas"] = int((scale.get("status") or {}).get("replicas") or 0)
-        low = int(scaler["spec"].get("minReplicas") or 1)
-        if current == 0 and low != 0 and status["currentReplicas"] == 0 and _was_scaled_to(scaler):
-            status["desiredReplicas"] = 0
-            message = "scaling is disabled since the replica count of the target is zero"
-            self._set(status, "ScalingActive", False, "ScalingDisabled", message)
-            return
-        wanted = await self._wanted(scaler, status, scale, current)
-        status["desiredReplicas"] = wanted
-        if wanted != current:
-            await self._resize(scaler, status, target, current, wanted)
+        version, kind = reference.get("apiVersion", "v1"), reference["kind"]
+        resource = resource_of_kind(self._context.informers, version, kind)
+        why = f'no matches for kind "{kind}" in group "{version.rpartition("/")[0]}"'
+        if resource is not None:
+            try:
+                scale = await self._client.get_scale(resource, reference["name"], namespace(scaler))
+            except ApiError as error:
+                why = str(error)
+            else:
+                message = "the HPA controller was able to get the target's current scale"
+                self._set(status, "AbleToScale", True, "SucceededGetScale", message)
+                return resource, scale
+        await self._recorder.warning(scaler, "FailedGetScale", why)
+        message = f"the HPA controller was unable to get the target's current scale: {why}"
+        self._set(status, "AbleToScale", False, "FailedGetScale", message)
+        raise _Stop
 
-    async def _target(
-        self, scaler: Obj, status: Obj, reference: Obj
-    ) -> tuple[Resource, Obj] | None:
-        title = f"{reference['kind']}/{reference['name']}"
-        resource = resource_of_kind(
-            self._context.informers, reference.get("apiVersion", "v1"), reference["kind"]
+    async def _scale(self, look: _Pass) -> None:
+        current, now = look.current, self._clock.now()
+        # The size found at first counts as a recommendation: it is not undone before its window.
+        history = self._histories.setdefault(uid(look.scaler), History([(now, current)]))
+        history.forget(now)
+        look.status["currentReplicas"] = current
+        if current == 0 and not self._wakes_from_zero(look):
+            look.status["desiredReplicas"] = 0
+            message = "scaling is disabled since the replica count of the target is zero"
+            self._set(look.status, "ScalingActive", False, "ScalingDisabled", message)
+            return
+        if current > look.high:
+            wanted, why = look.high, "Current number of replicas above Spec.MaxReplicas"
+        elif 0 < current < look.low:
+            wanted, why = look.low, "Current number of replicas below Spec.MinReplicas"
+        else:
+            wanted, why = await self._wanted(look, history)
+        if wanted != current:
+            await self._resize(look, wanted, why)
+        look.status["desiredReplicas"] = wanted
+
+    def _wakes_from_zero(self, look: _Pass) -> bool:
+        """A zero that this controller set is left for load; any other is somebody's wish."""
+        ours = is_condition_true({"status": look.status}, "ScaledToZero")
+        return ours and (look.low != 0 or look.may_be_zero)
+
+    async def _wanted(self, look: _Pass, history: History) -> tuple[int, str]:
+        proposal = await self._proposal(look)
+        current, spec = look.current, look.spec
+        why = ""
+        if proposal.replicas > current:
+            why = f"{proposal.metric} above target"
+        elif proposal.replicas < current:
+            why = "All metrics below target"
+        made = normalize(spec, current, proposal.replicas, history, self._clock.now())
+        self._set(look.status, "AbleToScale", True, *made.able)
+        self._set(look.status, "ScalingLimited", made.limited, *made.limit)
+        if current == 0 and made.replicas < look.low:
+            return look.low, why or "Current number of replicas below Spec.MinReplicas"
+        return made.replicas, why
+
+    async def _proposal(self, look: _Pass) -> Proposal:
+        """The most that a metric asks for; with one unknown, only if that is no shrinking."""
+        target = await self._selected(look)
+        proposals: list[Proposal] = []
+        statuses: list[Obj] = []
+        failures: list[MetricUnavailable] = []
+        for metric in look.spec["metrics"]:
+            try:
+                proposal = await propose(metric, target, self._metrics)
+            except MetricUnavailable as error:
+                await self._recorder.warning(look.scaler, error.reason, str(error))
+                failures.append(error)
+                # Its place is kept, because readers find a metric's status by its position.
+                statuses.append({"type": ""})
+            else:
+                proposals.append(proposal)
+                statuses.append(proposal.status)
+        look.status["currentMetrics"] = statuses
+        best = max(proposals, key=lambda p: p.replicas, default=None)
+        if best is None or (failures and best.replicas < look.current):
+            first = failures[0]
+            message = f"the HPA was unable to compute the replica count: {first}"
+            self._set(look.status, "ScalingActive", False, first.reason, message)
+            await self._fail(
+                look,
+                f"invalid metrics ({len(failures)} invalid out of {len(statuses)}), first error "
+                f"is: {first.summary}",
+            )
+        message = f"the HPA was able to successfully calculate a replica count from {best.metric}"
+        self._set(look.status, "ScalingActive", True, "ValidMetricFound", message)
+        return best
+
+    async def _selected(self, look: _Pass) -> Target:
+        text = (look.scale.get("status") or {}).get("selector") or ""
+        if not text:
+            message = "the HPA target's scale is missing a selector"
+            await self._invalid(
+                look, "SelectorRequired", "selector is required", "InvalidSelector", message
+            )
+        try:
+            selector = selectors.parse(text)
+        except BadRequest as error:
+            why = (
+                f"couldn't convert selector into a corresponding internal selector object: {error}"
+            )
+            await self._invalid(look, "InvalidSelector", why, "InvalidSelector", why)
+        here = namespace(look.scaler)
+        pods = [p for p in self._pods.list(here) if selector.matches(labels(p))]
+        self._selectors[uid(look.scaler)] = (key_of(look.scaler), selector)
+        if len(rivals := self._selecting(here, pods)) > 1:
+            listed = " ".join(f"{{{key.name} {key.namespace}}}" for key in rivals)
+            why = f"pods by selector {text} are controlled by multiple HPAs: [{listed}]"
+            await self._invalid(look, "AmbiguousSelector", why, "AmbiguousSelector", why)
+        return Target(
+            namespace=here,
+            selector=text,
+            pods=pods,
+            wanted=look.current,
+            present=int((look.scale.get("status") or {}).get("replicas") or 0),
+            tolerances=tolerances_of(look.spec),
+            now=self._clock.now(),
+        )
+
+    def _selecting(self, here: str, pods: Iterable[Obj]) -> list[Key]:
+        """The autoscalers whose selectors find one of the pods."""
+        carried = [labels(pod) for pod in pods]
+        return sorted(
+            key
+            for key, selector in self._selectors.values()
+            if key.namespace == here
+            and self._scalers.get(*key) is not None
+            and any(map(selector.matches, carried))
+        )
+
+    async def _invalid(
+        self, look: _Pass, event: str, why: str, reason: str, message: str
+    ) -> NoReturn:
+        await self._recorder.warning(look.scaler, event, why)
+        self._set(look.status, "ScalingActive", False, reason, message)
+        look.status.pop("currentMetrics", None)
+        await self._fail(look, why)
+
+    async def _fail(self, look: _Pass, why: str) -> NoReturn:
+        await self._recorder.warning(look.scaler, "FailedComputeMetricsReplicas", why)
+        raise _Stop
+
+    async def _resize(self, look: _Pass, wanted: int, why: str) -> None:
+        title, here, current = (
+            look.spec["scaleTargetRef"]["name"],
+            namespace(look.scaler),
+            look.current,
         )
         try:
-            if resource is None:
-                version = reference.get("apiVersion", "v1")
-                raise MetricUnavailable(
-                    "FailedGetScale", f"no kind {reference['kind']} is served in {version}"
-                )
-            scale = await self._client.get_scale(resource, reference["name"], namespace(scaler))
-        except (ApiError, MetricUnavailable) as error:
-            message = f"the HPA controller was unable to get the target's current scale: {error}"
-            self._set(status, "AbleToScale", False, "FailedGetScale", message)
-            await self._recorder.warning(scaler, "FailedGetScale", f"{title}: {error}")
-            return None
-        message = "the HPA controller was able to get the target's current scale"
-        self._set(status, "AbleToScale", True, "SucceededGetScale", message)
-        return resource, scale
-
-    async def _wanted(self, scaler: Obj, status: Obj, scale: Obj, current: int) -> int:
-        spec, now = scaler["spec"], self._clock.now()
-        low, high = int(spec.get("minReplicas") or 1), int(spec["maxReplicas"])
-        readings = await self._readings(scaler, status, scale, current)
-        # The size found at first counts as a recommendation: it is not undone before its window.
-        history = self._histories.setdefault(uid(scaler), History([(now, current)]))
-        history.forget(now)
-        by_metrics = max((reading.desired for reading in readings), default=current)
-        bounded, limit = clamp(by_metrics, low, high)
-        if current in range(low, high + 1) and bounded != current:
-            calm = stabilized(spec, current, bounded, history, now)
-            bounded, rate = limit_rate(spec, current, calm, history.changes, now)
-            limit = rate or limit
-        elif readings:
-            stabilized(spec, current, bounded, history, now)
-        self._limited(status, limit)
-        return bounded
-
-    async def _readings(self, scaler: Obj, status: Obj, scale: Obj, current: int) -> list[Reading]:
-        text = (scale.get("status") or {}).get("selector") or ""
-        try:
-            if not text:
-                raise MetricUnavailable(
-                    "InvalidSelector", "the target's scale has no selector to find its pods by"
-                )
-            selector = selectors.parse(text)
-            pods = [p for p in self._pods.list(namespace(scaler)) if selector.matches(labels(p))]
-            usage = await self._usage(namespace(scaler))
-        except (MetricUnavailable, ApiError) as error:
-            await self._inactive(scaler, status, error)
-            return []
-        readings = []
-        failure: Exception | None = None
-        for metric in scaler["spec"].get("metrics") or [_DEFAULT_METRIC]:
-            try:
-                readings.append(read_metric(metric, pods, usage, current))
-            except MetricUnavailable as error:
-                failure = error
-        if failure is not None:
-            # With one metric unknown the others may make the target grow, never shrink.
-            await self._inactive(scaler, status, failure)
-            status["currentMetrics"] = [reading.current for reading in readings]
-            return [reading for reading in readings if reading.desired > current]
-        metric_names = ", ".join(str(reading.current["type"]) for reading in readings)
-        message = f"the HPA was able to compute the replica count from its metrics ({metric_names})"
-        self._set(status, "ScalingActive", True, "ValidMetricFound", message)
-        status["currentMetrics"] = [reading.current for reading in readings]
-        return readings
-
-    async def _usage(self, where: str) -> dict[str, Obj]:
-        found = await self._client.list(POD_METRICS, where)
-        return {name(item): item for item in found.items}
-
-    async def _inactive(self, scaler: Obj, status: Obj, error: Exception) -> None:
-        reason = getattr(error, "reason", "") if isinstance(error, MetricUnavailable) else ""
-        reason = reason or "FailedGetResourceMetric"
-        message = f"the HPA was unable to compute the replica count: {error}"
-        self._set(status, "ScalingActive", False, reason, message)
-        await self._recorder.warning(scaler, reason, str(error))
-
-    async def _resize(
-        self, scaler: Obj, status: Obj, target: Resource, current: int, wanted: int
-    ) -> None:
-        reference = scaler["spec"]["scaleTargetRef"]
-        try:
-            await self._client.set_scale(target, reference["name"], namespace(scaler), wanted)
+            await self._client.set_scale(look.resource, title, here, wanted)
         except ApiError as error:
             message = f"the HPA controller was unable to update the target scale: {error}"
-            self._set(status, "AbleToScale", False, "FailedUpdateScale", message)
-            await self._recorder.warning(scaler, "FailedRescale", f"New size: {wanted}; {error}")
-            return
+            self._set(look.status, "AbleToScale", False, "FailedUpdateScale", message)
+            said = f"New size: {wanted}; reason: {why}; error: {error}"
+            await self._recorder.warning(look.scaler, "FailedRescale", said)
+            raise _Stop from None
         now = self._clock.now()
-        self._histories[uid(scaler)].changes.append(Change(now, wanted - current))
-        status["lastScaleTime"] = format_time(now)
+        self._histories[uid(look.scaler)].changes.append(Change(now, wanted - current))
+        look.status["lastScaleTime"] = format_time(now)
         message = f"the HPA controller was able to update the target scale to {wanted}"
-        self._set(status, "AbleToScale", True, "SucceededRescale", message)
-        await self._recorder.normal(scaler, "SuccessfulRescale", f"New size: {wanted}")
-
-    def _limited(self, status: Obj, limit: Limit | None) -> None:
-        reason, message = limit or (
-            "DesiredWithinRange",
-            "the desired count is within the acceptable range",
-        )
-        self._set(status, "ScalingLimited", limit is not None, reason, message)
+        self._set(look.status, "AbleToScale", True, "SucceededRescale", message)
+        said = f"New size: {wanted}; reason: {why}"
+        await self._recorder.normal(look.scaler, "SuccessfulRescale", said)
+        if current > 0 and wanted == 0 and look.low == 0 and look.may_be_zero:
+            message = "the HPA controller scaled the workload to zero"
+            self._set(look.status, "ScaledToZero", True, "ScaledToZero", message)
+        else:
+            message = "the HPA controller did not scale the workload to zero"
+            self._set(look.status, "ScaledToZero", False, "NotScaledToZero", message)
 
     def _set(self, status: Obj, type_: str, value: bool, reason: str, message: str) -> None:
-        now: dt.datetime = self._clock.now()
+        now = self._clock.now()
         set_condition(status, type_, value, reason=reason, message=message, now=now)
-
-
-def _was_scaled_to(scaler: Obj) -> bool:
-    """Whether the autoscaler has had its target running: a zero after that is somebody's wish."""
-    return int((scaler.get("status") or {}).get("currentReplicas") or 0) > 0

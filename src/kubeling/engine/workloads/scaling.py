@@ -1,8 +1,8 @@
-"""How many replicas an autoscaler asks for. Pure.
+"""From the replicas that metrics ask for to those an autoscaler sets: windows, rates, bounds. Pure.
 
-As upstream's: the ratio of use to target, with a tolerance; pods without metrics count as idle when
-growing and as fully used when shrinking; then the bounds, the rates of ``behavior``, and the window
-over which a recommendation to shrink must hold.
+Without ``behavior`` the rules are simple: a recommendation to shrink must hold for five minutes,
+and a step up at most doubles (or reaches four). With it, each direction has its window and
+policies. Reasons and messages are those upstream's conditions carry.
 """
 
 from __future__ import annotations
@@ -10,32 +10,49 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor
-from typing import Any, Final, Literal
+from math import ceil
+from typing import Any, Final, NamedTuple
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["Change", "History", "Limit", "clamp", "desired_by_ratio", "limit_rate", "stabilized"]
+__all__ = ["Change", "History", "Normalized", "Reason", "normalize"]
 
-_TOLERANCE: Final = 0.1
-_DEFAULTS: Final[Mapping[str, Obj]] = {
-    "scaleUp": {
-        "stabilizationWindowSeconds": 0,
-        "selectPolicy": "Max",
-        "policies": [
-            {"type": "Pods", "value": 4, "periodSeconds": 15},
-            {"type": "Percent", "value": 100, "periodSeconds": 15},
-        ],
-    },
-    "scaleDown": {
-        "stabilizationWindowSeconds": 300,
-        "selectPolicy": "Max",
-        "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
-    },
-}
+_SHRINK_WINDOW: Final = 300
+_LONGEST_WINDOW: Final = dt.timedelta(hours=1)
 
-Limit = tuple[str, str]
-"""Why a number was limited: a condition's reason and message."""
+
+class Reason(NamedTuple):
+    """What a condition says."""
+
+    reason: str
+    message: str
+
+
+_READY: Final = Reason("ReadyForNewScale", "recommended size matches current size")
+_UP_CALMED: Final = Reason(
+    "ScaleUpStabilized",
+    "recent recommendations were lower than current one, applying the lowest recent recommendation",
+)
+_DOWN_CALMED: Final = Reason(
+    "ScaleDownStabilized",
+    "recent recommendations were higher than current one, applying the highest recent "
+    "recommendation",
+)
+_IN_RANGE: Final = Reason(
+    "DesiredWithinRange", "the desired count is within the acceptable range"
+)  # fmt: skip
+_TOO_FEW: Final = Reason(
+    "TooFewReplicas", "the desired replica count is less than the minimum replica count"
+)
+_TOO_MANY: Final = Reason(
+    "TooManyReplicas", "the desired replica count is more than the maximum replica count"
+)
+_UP_LIMITED: Final = Reason(
+    "ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate"
+)
+_DOWN_LIMITED: Final = Reason(
+    "ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,91 +72,104 @@ class History:
 
     def forget(self, now: dt.datetime) -> None:
         """Drops what no window reaches (the longest allowed is an hour)."""
-        oldest = now - dt.timedelta(hours=1)
+        oldest = now - _LONGEST_WINDOW
         self.recommendations = [r for r in self.recommendations if r[0] > oldest]
         self.changes = [c for c in self.changes if c.at > oldest]
 
 
-def desired_by_ratio(
-    current: int, uses: Sequence[float], target: float, missing: int, total_target: float
-) -> int:
-    """The replicas at which the average use meets the target.
+class Normalized(NamedTuple):
+    """The replicas to set, and what the conditions AbleToScale and ScalingLimited say of them."""
 
-    ``uses`` are the pods' measured values, ``target`` what one pod should have; ``missing`` pods
-    have no measurement and ``total_target`` is what each of them is assumed to use when shrinking.
-    """
-    if not uses:
-        return current
-    ratio = sum(uses) / (target * len(uses))
-    if missing == 0:
-        if abs(ratio - 1.0) <= _TOLERANCE:
-            return current
-        return ceil(ratio * len(uses))
-    assumed = 0.0 if ratio > 1.0 else total_target
-    filled = (sum(uses) + assumed * missing) / (target * (len(uses) + missing))
-    if abs(filled - 1.0) <= _TOLERANCE or (filled > 1.0) != (ratio > 1.0):
-        return current
-    return ceil(filled * (len(uses) + missing))
+    replicas: int
+    able: Reason
+    limited: bool
+    limit: Reason
 
 
-def clamp(wanted: int, low: int, high: int) -> tuple[int, Limit | None]:
-    """Between the bounds, and which one was hit."""
-    if wanted < low:
-        reason = "the desired replica count is less than the minimum replica count"
-        return low, ("TooFewReplicas", reason)
-    if wanted > high:
-        reason = "the desired replica count is more than the maximum replica count"
-        return high, ("TooManyReplicas", reason)
-    return wanted, None
-
-
-def limit_rate(
-    spec: Obj, current: int, wanted: int, changes: Sequence[Change], now: dt.datetime
-) -> tuple[int, Limit | None]:
-    """As near to ``wanted`` as the policies for this direction allow."""
-    if wanted == current:
-        return wanted, None
-    up = wanted > current
-    rules = _rules(spec, "scaleUp" if up else "scaleDown")
-    if rules["selectPolicy"] == "Disabled":
-        return current, ("ScalingDisabled", "scaling in this direction is disabled")
-    allowed = [_allowed(policy, current, changes, now, up=up) for policy in rules["policies"]]
-    if up:
-        bound = max(allowed) if rules["selectPolicy"] == "Max" else min(allowed)
-        bound = max(bound, current)
-        reason = ("ScaleUpLimit", "the desired replica count is increasing faster than allowed")
-        return min(wanted, bound), (reason if wanted > bound else None)
-    bound = min(allowed) if rules["selectPolicy"] == "Max" else max(allowed)
-    bound = min(bound, current)
-    reason = ("ScaleDownLimit", "the desired replica count is decreasing faster than allowed")
-    return max(wanted, bound), (reason if wanted < bound else None)
-
-
-def stabilized(spec: Obj, current: int, wanted: int, history: History, now: dt.datetime) -> int:
-    """The mildest recommendation of the direction's window; records this one."""
+def normalize(
+    spec: Obj, current: int, wanted: int, history: History, now: dt.datetime
+) -> Normalized:
+    """What becomes of a recommendation; it is recorded in the history."""
+    low = int(spec.get("minReplicas", 1))
+    high = int(spec["maxReplicas"])
+    behavior = spec.get("behavior")
+    if behavior is None:
+        calm, able = _calmed_by_default(wanted, history, now)
+        replicas, limit = _bounded(current, calm, low, high)
+    else:
+        calm, able = _calmed(behavior, current, wanted, history, now)
+        replicas, limit = _rated(behavior, current, calm, (low, high), history.changes, now)
     history.recommendations.append((now, wanted))
-    up_floor = [n for at, n in history.recommendations if _within(spec, "scaleUp", at, now)]
-    down_top = [n for at, n in history.recommendations if _within(spec, "scaleDown", at, now)]
+    return Normalized(replicas, able, replicas != calm, limit)
+
+
+def _calmed_by_default(wanted: int, history: History, now: dt.datetime) -> tuple[int, Reason]:
+    oldest = now - dt.timedelta(seconds=_SHRINK_WINDOW)
+    calm = max([wanted, *(n for at, n in history.recommendations if at >= oldest)])
+    return calm, _READY if calm == wanted else _DOWN_CALMED
+
+
+def _bounded(current: int, wanted: int, low: int, high: int) -> tuple[int, Reason]:
+    rate = max(2 * current, 4)
+    if wanted < low:
+        return low, _TOO_FEW
+    if wanted > min(high, rate):
+        return min(high, rate), _UP_LIMITED if high > rate else _TOO_MANY
+    return wanted, _IN_RANGE
+
+
+def _calmed(
+    behavior: Obj, current: int, wanted: int, history: History, now: dt.datetime
+) -> tuple[int, Reason]:
+    """Between the lowest recent recommendation upwards and the highest recent one downwards."""
+
+    def recent(direction: str, default: int) -> list[int]:
+        window = (behavior.get(direction) or {}).get("stabilizationWindowSeconds", default)
+        oldest = now - dt.timedelta(seconds=int(window))
+        return [n for at, n in history.recommendations if at > oldest]
+
+    lowest = min([wanted, *recent("scaleUp", 0)])
+    highest = max([wanted, *recent("scaleDown", _SHRINK_WINDOW)])
+    calm = min(max(current, lowest), highest)
+    if calm == wanted:
+        return calm, _READY
+    return calm, _UP_CALMED if wanted >= current else _DOWN_CALMED
+
+
+def _rated(
+    behavior: Obj,
+    current: int,
+    wanted: int,
+    bounds: tuple[int, int],
+    changes: Sequence[Change],
+    now: dt.datetime,
+) -> tuple[int, Reason]:
+    low, high = bounds
     if wanted > current:
-        return max(current, min([wanted, *up_floor]))
-    if wanted < current:
-        return min(current, max([wanted, *down_top]))
-    return wanted
+        rate = max(_reach(behavior.get("scaleUp") or {}, current, changes, now, up=True), current)
+        if wanted > min(high, rate):
+            return min(high, rate), _UP_LIMITED if high > rate else _TOO_MANY
+    elif wanted < current:
+        rules = behavior.get("scaleDown") or {}
+        rate = min(_reach(rules, current, changes, now, up=False), current)
+        if wanted < max(low, rate):
+            return max(low, rate), _DOWN_LIMITED if low < rate else _TOO_FEW
+    return wanted, _IN_RANGE
 
 
-def _rules(spec: Obj, direction: Literal["scaleUp", "scaleDown"]) -> Obj:
-    given = (spec.get("behavior") or {}).get(direction) or {}
-    return {**_DEFAULTS[direction], **{k: v for k, v in given.items() if v is not None}}
+def _reach(
+    rules: Obj, current: int, changes: Sequence[Change], now: dt.datetime, *, up: bool
+) -> int:
+    """How far the direction's policies let the replicas go from where they are."""
+    choice = rules.get("selectPolicy", "Max")
+    if choice == "Disabled":
+        return current
+    reaches = [_policy(p, current, changes, now, up=up) for p in rules.get("policies") or ()]
+    # The largest change upwards is the highest number; downwards, the lowest.
+    return max(reaches) if up == (choice != "Min") else min(reaches)
 
 
-def _within(
-    spec: Obj, direction: Literal["scaleUp", "scaleDown"], at: dt.datetime, now: dt.datetime
-) -> bool:
-    window = float(_rules(spec, direction)["stabilizationWindowSeconds"])
-    return (now - at).total_seconds() < window
-
-
-def _allowed(
+def _policy(
     policy: Mapping[str, Any],
     current: int,
     changes: Sequence[Change],
@@ -147,10 +177,9 @@ def _allowed(
     *,
     up: bool,
 ) -> int:
-    period = dt.timedelta(seconds=int(policy["periodSeconds"]))
-    recent = [c.by for c in changes if c.at > now - period and (c.by > 0) == up]
-    start = current - sum(recent)
+    since = now - dt.timedelta(seconds=int(policy["periodSeconds"]))
+    start = current - sum(change.by for change in changes if change.at > since)
     value = int(policy["value"])
     if policy["type"] == "Pods":
         return start + value if up else start - value
-    return ceil(start * (1 + value / 100)) if up else floor(start * (1 - value / 100))
+    return ceil(start * (1 + value / 100)) if up else int(start * (1 - value / 100))
