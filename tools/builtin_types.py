@@ -3,7 +3,7 @@
 Reads the published protobuf and Go declarations and keeps only wire facts: names, types, numbers,
 requiredness, list and merge semantics. Usage:
 
-    builtin_types.py API APIMACHINERY APIEXTENSIONS METRICS
+    builtin_types.py API APIMACHINERY APIEXTENSIONS METRICS AGGREGATOR
 
 where each argument is a git directory of the repository of that name.
 """
@@ -151,8 +151,10 @@ def type_name(written: str, package: str) -> str:
 
 def definition(package: str) -> str:
     """OpenAPI's spelling of a protobuf name."""
-    return package.replace("k8s.io.", "io.k8s.", 1).replace(
-        "apiextensions_apiserver", "apiextensions-apiserver"
+    return (
+        package.replace("k8s.io.", "io.k8s.", 1)
+        .replace("apiextensions_apiserver", "apiextensions-apiserver")
+        .replace("kube_aggregator", "kube-aggregator")
     )
 
 
@@ -161,13 +163,14 @@ def is_known(type_: str, types: dict[str, Any]) -> bool:
     return "." not in type_ or type_.startswith("any:") or type_ in types
 
 
-def main(api: str, machinery: str, extensions: str, metrics: str) -> None:
+def main(api: str, machinery: str, extensions: str, metrics: str, aggregator: str) -> None:
     """Writes the table."""
     sources = [(api, group) for group in GROUPS]
     sources += [
         (machinery, "pkg/apis/meta/v1"),
         (extensions, "pkg/apis/apiextensions/v1"),
         (metrics, "pkg/apis/metrics/v1beta1"),
+        (aggregator, "pkg/apis/apiregistration/v1"),
     ]
     types: dict[str, dict[str, Any]] = {}
     for repository, folder in sources:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from kubeling.apiserver.aggregation.delegate import Delegates
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.representation import (
@@ -76,6 +77,7 @@ class Api:
         handlers: Mapping[tuple[str, str], SubresourceHandler],
         review: Review,
         clock: Clock,
+        delegates: Delegates,
     ) -> None:
         self._review = review
         self._clock = clock
@@ -84,10 +86,15 @@ class Api:
         self._authorizer = authorizer
         self._plain = plain
         self._handlers = handlers
+        self._delegates = delegates
 
     async def handle(self, request: ApiRequest) -> Answer:
         """Answers one request; refusals are raised as :class:`~kubeling.kube.errors.ApiError`."""
         target, wanted = parse_path(request.path), request_attributes(request)
+        delegate = self._delegates.find(target.group, target.version) if target else None
+        if target is not None and delegate is not None:
+            self._require(request.user, wanted)
+            return await delegate.handle(target, request)
         if target is None or not target.is_resource:
             self._require(request.user, wanted)
             return self._plain(request)

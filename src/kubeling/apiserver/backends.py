@@ -14,7 +14,18 @@ from kubeling.apiserver.storage import Store
 from kubeling.kube.errors import ServiceUnavailable
 from kubeling.kube.objects import Obj, labels
 
-__all__ = ["service_backend"]
+__all__ = ["service_address", "service_backend"]
+
+
+def service_address(store: Store, namespace: str, name: str, port: str) -> str:
+    """``host:port`` behind a Service that is named; raises :class:`ServiceUnavailable`."""
+    record = store.get(StoreKey("/services", namespace, name))
+    if record is None:
+        raise ServiceUnavailable(f'service "{name}" not found')
+    spec = record.obj.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return f"{spec.get('externalName', '')}:{port}"
+    return service_backend(store, record.obj, port)
 
 
 def service_backend(store: Store, service: Obj, port: str) -> str:

@@ -29,11 +29,17 @@ _AUTO_UPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
 
 
 async def bootstrap(
-    store: Store, catalog: Catalog, clock: Clock, definitions: Iterable[Obj]
+    store: Store,
+    catalog: Catalog,
+    clock: Clock,
+    definitions: Iterable[Obj],
+    others: Iterable[tuple[Resource, Obj]] = (),
 ) -> None:
     """Creates what is missing."""
     writes = [*_namespaces(store, catalog, clock), *_roles(store, catalog, clock)]
     writes += _definitions(store, catalog, clock, definitions)
+    for resource, obj in others:
+        writes += _absent(store, catalog, clock, resource, obj)
     if writes:
         await store.write(*writes)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from kubeling.apiserver.aggregation.delegate import Delegate, Delegates
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.served import SUBRESOURCE_VERBS, Served
 from kubeling.kube.errors import NotFound
@@ -26,14 +27,19 @@ _SUBRESOURCE_KINDS: Final = {
 _PREFERRED_ORDER: Final = ("", "apps", "batch", "autoscaling", "policy", "networking.k8s.io")
 
 
+_Versions = Mapping[str, list[Served] | Delegate]
+_Groups = dict[str, dict[str, list[Served] | Delegate]]
+
+
 class Discovery:
     """Answers discovery from the catalogue, remembering each answer until it changes."""
 
-    def __init__(self, catalog: Catalog, address: str) -> None:
+    def __init__(self, catalog: Catalog, delegates: Delegates, address: str) -> None:
         self._catalog = catalog
+        self._delegates = delegates
         self._address = address
-        self._generation = -1
-        self._groups: dict[str, dict[str, list[Served]]] = {}
+        self._generation = (-1, -1)
+        self._groups: _Groups = {}
 
     def api_versions(self) -> Obj:
         """``/api``."""
@@ -60,7 +66,7 @@ class Discovery:
     def resources(self, group: str, version: str) -> Obj:
         """``/apis/GROUP/VERSION`` and ``/api/v1``."""
         served = self._tree().get(group, {}).get(version)
-        if served is None:
+        if served is None or not isinstance(served, list):
             raise NotFound("the server could not find the requested resource")
         return {
             "kind": "APIResourceList",
@@ -83,18 +89,22 @@ class Discovery:
             "items": items,
         }
 
-    def _tree(self) -> dict[str, dict[str, list[Served]]]:
-        if self._generation != self._catalog.generation:
-            self._generation = self._catalog.generation
-            self._groups = _tree(self._catalog)
+    def _tree(self) -> _Groups:
+        generation = (self._catalog.generation, self._delegates.generation)
+        if self._generation != generation:
+            self._generation = generation
+            self._groups = _tree(self._catalog, self._delegates)
         return self._groups
 
 
-def _tree(catalog: Iterable[Served]) -> dict[str, dict[str, list[Served]]]:
-    groups: dict[str, dict[str, list[Served]]] = {}
+def _tree(catalog: Iterable[Served], delegates: Delegates) -> _Groups:
+    own: dict[str, dict[str, list[Served]]] = {}
     for served in catalog:
         resource = served.resource
-        groups.setdefault(resource.group, {}).setdefault(resource.version, []).append(served)
+        own.setdefault(resource.group, {}).setdefault(resource.version, []).append(served)
+    groups: _Groups = {group: dict(versions) for group, versions in own.items()}
+    for (group, version), delegate in delegates:
+        groups.setdefault(group, {})[version] = delegate
     ordered = sorted(groups, key=_group_order)
     return {
         name: {version: groups[name][version] for version in sorted(groups[name], key=_age)}
@@ -159,18 +169,55 @@ def _subresource_kind(served: Served, subresource: str) -> tuple[str, str, str]:
     return _SUBRESOURCE_KINDS.get(subresource, own)
 
 
-def _group_discovery(name: str, versions: dict[str, list[Served]]) -> Obj:
+def _group_discovery(name: str, versions: _Versions) -> Obj:
     return {
         "metadata": {"name": name, "creationTimestamp": None},
         "versions": [
-            {
-                "version": version,
-                "resources": [_resource_discovery(one) for one in served],
-                "freshness": "Current",
-            }
-            for version, served in versions.items()
+            _version_discovery(name, version, served) for version, served in versions.items()
         ],
     }
+
+
+def _version_discovery(group: str, version: str, served: list[Served] | Delegate) -> Obj:
+    if isinstance(served, list):
+        resources = [_resource_discovery(one) for one in served]
+        return {"version": version, "resources": resources, "freshness": "Current"}
+    if served.stale:
+        # Clients say that they do not know what is there, rather than that there is nothing.
+        return {"version": version, "freshness": "Stale"}
+    resources = list(_delegated(group, version, served.resources))
+    return {"version": version, "resources": resources, "freshness": "Current"}
+
+
+def _delegated(group: str, version: str, entries: Iterable[Obj]) -> Iterable[Obj]:
+    """Entries of plain discovery as aggregated discovery has them."""
+    below: dict[str, list[Obj]] = {}
+    found: dict[str, Obj] = {}
+    for entry in entries:
+        name, _, subresource = entry["name"].partition("/")
+        kind = _kind(
+            entry.get("group") or group, entry.get("version") or version, entry.get("kind", "")
+        )
+        verbs = list(entry.get("verbs") or ())
+        if subresource:
+            part = {"subresource": subresource, "responseKind": kind, "verbs": verbs}
+            below.setdefault(name, []).append(part)
+        scope = "Namespaced" if entry.get("namespaced") else "Cluster"
+        if subresource and name not in found:
+            found[name] = {"resource": name, "scope": scope, "verbs": []}
+        elif not subresource:
+            found[name] = {
+                "resource": name,
+                "responseKind": kind,
+                "scope": scope,
+                "singularResource": entry.get("singularName", ""),
+                "verbs": verbs,
+                **{key: entry[key] for key in ("shortNames", "categories") if entry.get(key)},
+            }
+    for name, resource in found.items():
+        if name in below:
+            resource["subresources"] = below[name]
+        yield resource
 
 
 def _resource_discovery(served: Served) -> Obj:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from kubeling.apiserver.aggregation.registration import ApiServiceStrategy
 from kubeling.apiserver.definitions import DefinitionStrategy
 from kubeling.apiserver.policies.strategy import POLICY_STRATEGIES
 from kubeling.apiserver.servicefields import ServiceStrategy
@@ -204,6 +205,7 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     "/serviceaccounts": AccountStrategy(),
     "/services": ServiceStrategy(),
     **POLICY_STRATEGIES,
+    "apiregistration.k8s.io/apiservices": ApiServiceStrategy(),
     "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
     "apps/daemonsets": _GENERATION,
     "apps/deployments": _GENERATION,

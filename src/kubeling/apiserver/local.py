@@ -15,12 +15,14 @@ import msgspec
 from kubeling.apiserver.requests import (
     ApiRequest,
     BytesAnswer,
+    ConnectionAnswer,
     ObjectAnswer,
     Query,
     StreamAnswer,
     WatchAnswer,
 )
 from kubeling.apiserver.user import User
+from kubeling.kube.errors import error_from_status
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.kube.transport import Request, WatchEvent
 
@@ -40,6 +42,8 @@ class LocalTransport:
 
     async def send(self, request: Request) -> Obj:
         answer = await self._server.handle(self._request(request))
+        if isinstance(answer, ConnectionAnswer) and answer.fetch is not None:
+            return _decoded(await answer.fetch())
         if isinstance(answer, ObjectAnswer):
             copied: Obj = deep_copy(answer.obj)
             return copied
@@ -91,3 +95,19 @@ class LocalTransport:
             user_agent="kubeling",
             audit_id=str(uuid.uuid4()) if self._server.audited else "",
         )
+
+
+def _decoded(answer: BytesAnswer) -> Obj:
+    """An answer of somebody else's, who may have refused."""
+    try:
+        body = msgspec.json.decode(answer.body) if answer.body else {}
+    except msgspec.DecodeError:
+        body = None
+    if answer.code >= 400:
+        text = answer.body.decode(errors="replace").strip()
+        status = body if isinstance(body, dict) and body.get("kind") == "Status" else None
+        said = {"message": text or f"HTTP {answer.code}"}
+        raise error_from_status(status or said, answer.code)
+    if not isinstance(body, dict):
+        raise ValueError("the answer is not an object")
+    return body

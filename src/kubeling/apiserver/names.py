@@ -23,8 +23,10 @@ _QUALIFIED: Final = re.compile(rf"(?P<prefix>[^/]*/)?(?P<name>{_NAME})")
 _VALUE: Final = re.compile(rf"({_NAME})?")
 
 _MAX_ANNOTATIONS: Final = 256 * 1024
-_ANY_NAME: Final = ("rbac.authorization.k8s.io", "certificates.k8s.io")
-"""Groups whose objects are named as users and requests are: by any segment of a path."""
+_ANY_NAME: Final = (
+    "rbac.authorization.k8s.io", "certificates.k8s.io", "apiregistration.k8s.io",
+)  # fmt: skip
+"""Groups whose objects may have any name that is a segment of a path."""
 _ENDS: Final = "and must start and end with an alphanumeric character"
 _LABEL_TEXT: Final = (
     f"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', {_ENDS}"

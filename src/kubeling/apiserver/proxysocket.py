@@ -1,7 +1,8 @@
-"""A websocket through ``services/proxy`` or ``pods/proxy``, as notebooks use them."""
+"""A websocket through a proxy: of a Service or Pod, as notebooks use them, or of an APIService."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,7 +21,12 @@ _Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 async def pass_socket_on(
-    session: aiohttp.ClientSession, request: web.BaseRequest, url: URL, headers: Mapping[str, str]
+    session: aiohttp.ClientSession,
+    request: web.BaseRequest,
+    url: URL,
+    headers: Mapping[str, str],
+    context: ssl.SSLContext | bool = False,
+    server_hostname: str | None = None,
 ) -> web.StreamResponse:
     """Carries messages both ways until one side closes.
 
@@ -30,7 +36,12 @@ async def pass_socket_on(
     protocols = [name.strip() for name in offered.split(",") if name.strip()]
     kept = {k: v for k, v in headers.items() if not k.lower().startswith(_HANDSHAKE)}
     async with session.ws_connect(
-        url, headers=kept, protocols=protocols, max_msg_size=_LARGEST_MESSAGE, ssl=False
+        url,
+        headers=kept,
+        protocols=protocols,
+        max_msg_size=_LARGEST_MESSAGE,
+        ssl=context,
+        server_hostname=server_hostname,
     ) as far:
         near = web.WebSocketResponse(
             protocols=[far.protocol] if far.protocol else (),

@@ -112,9 +112,13 @@ class StreamAnswer:
 
 @dataclass(slots=True)
 class ConnectionAnswer:
-    """The client's connection itself is needed (exec, proxy): ``serve`` answers on it."""
+    """The client's connection itself is needed (exec, proxy): ``serve`` answers on it.
+
+    ``fetch`` gives the same answer whole to a caller in this process, which has no connection.
+    """
 
     serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    fetch: Callable[[], Awaitable[BytesAnswer]] | None = None
 
 
 Answer = ObjectAnswer | WatchAnswer | BytesAnswer | StreamAnswer | ConnectionAnswer

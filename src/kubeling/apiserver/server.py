@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from kubeling.apiserver.accounts import TokenRequests
 from kubeling.apiserver.admission import AdmissionChain
+from kubeling.apiserver.aggregation.assembly import Aggregation
+from kubeling.apiserver.aggregation.delegate import Delegates
 from kubeling.apiserver.api import Api, Handle, SubresourceHandler
 from kubeling.apiserver.auth import Anonymous, Authenticator
 from kubeling.apiserver.bootstrap import bootstrap
@@ -113,6 +115,7 @@ class ApiServer:
         self._webhooks: WebhookClient | None = None
         self.issuers: Issuers | None = None
         self._auditor: Auditor | None = None
+        self._aggregation: Aggregation | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -134,6 +137,7 @@ class ApiServer:
 
     async def _serve(self) -> None:
         authority = self.authority.certificate
+        front_proxy = _authority(self.config.data_dir / "pki" / "front-proxy")
         builtin = (*builtin_resources(authority), *usage_resources())
         self.catalog = Catalog(builtin, custom_shape, self.store.finish_watches)
         self.store.subscribe(
@@ -163,10 +167,12 @@ class ApiServer:
         self._upkeep = Upkeep(self.registry)
         self._certificates = CertificateSigning(self.registry, self.authority, self._upkeep)
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
-        await bootstrap(self.store, self.catalog, self.clock, self._crds)
+        self._aggregation = aggregation = Aggregation(self.registry, front_proxy, authority)
+        await bootstrap(self.store, self.catalog, self.clock, self._crds, aggregation.objects())
+        await aggregation.begin()
         await self._upkeep.aggregate()
         self._authenticator = self._authentication()
-        self._handle: Handle = self._handler().handle
+        self._handle: Handle = self._handler(aggregation.delegates).handle
         self._auditor = self._audit()
         if self._auditor is not None:
             self._handle = self._auditor.around(self._handle)
@@ -174,6 +180,7 @@ class ApiServer:
         self._tasks = [
             asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
             asyncio.create_task(self._keep_house(), name="apiserver housekeeping"),
+            asyncio.create_task(aggregation.run(), name="apiserver aggregation"),
         ]
         if self.issuers is not None:
             self._tasks.append(asyncio.create_task(self.issuers.run(), name="token issuers"))
@@ -210,10 +217,10 @@ class ApiServer:
         )
         return Auditor(file, AUDIT_LEVELS[settings.audit_level], self.rbac, self.clock)
 
-    def _handler(self) -> Api:
+    def _handler(self, delegates: Delegates) -> Api:
         self._proxy = proxy = ProxyHandler(self.registry)
         plain = Plain(
-            Discovery(self.catalog, self.config.host),
+            Discovery(self.catalog, delegates, self.config.host),
             OpenApiDocuments(self.catalog),
             self.tokens,
             self._metrics,
@@ -226,6 +233,7 @@ class ApiServer:
             self._special(proxy),
             partial(review_request, self._hooks),
             self.clock,
+            delegates,
         )
 
     def _special(self, proxy: ProxyHandler) -> dict[tuple[str, str], SubresourceHandler]:
@@ -279,6 +287,8 @@ class ApiServer:
             await self.issuers.close()
         if self._auditor is not None:
             self._auditor.close()
+        if self._aggregation is not None:
+            await self._aggregation.close()
         await self.store.close()
 
     @property

@@ -27,6 +27,8 @@ class PretendNode:
         self._client = client
         self._clock = SystemClock()
         self._addresses = 1
+        self.address = ""
+        """Where all pods are, if they are anywhere."""
         self._done: set[tuple[str, str]] = set()
 
     async def register(self) -> None:
@@ -61,7 +63,7 @@ class PretendNode:
             title,
             {
                 "phase": outcome,
-                "podIP": f"10.244.0.{self._addresses}",
+                "podIP": self.address or f"10.244.0.{self._addresses}",
                 "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now}],
             },
             where,

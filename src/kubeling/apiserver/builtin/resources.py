@@ -28,6 +28,7 @@ _PACKAGES: Final = {
     "authorization.k8s.io": "io.k8s.api.authorization",
     "admissionregistration.k8s.io": "io.k8s.api.admissionregistration",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
+    "apiregistration.k8s.io": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
     "metrics.k8s.io": "io.k8s.metrics.pkg.apis.metrics",
 }
 
@@ -148,6 +149,10 @@ BUILTIN_RESOURCES: Final = (
     _of(
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
         "crd crds", cluster=True, sub="status",
+    ),
+    _of(
+        "apiregistration.k8s.io", "v1", "APIService", "apiservices", cluster=True, sub="status",
+        categories=("api-extensions",),
     ),
     _of(
         "authentication.k8s.io", "v1", "TokenReview", "tokenreviews", cluster=True,

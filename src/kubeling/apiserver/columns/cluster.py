@@ -110,6 +110,22 @@ def _quota(limits: bool) -> Callable[[Obj], str]:
     return read
 
 
+# APIServices
+
+
+def _api_service(api_service: Obj) -> str:
+    service = get(api_service, "spec", "service", default={})
+    return f"{service['namespace']}/{service['name']}" if service else "Local"
+
+
+def _api_service_available(api_service: Obj) -> str:
+    for condition in get(api_service, "status", "conditions", default=[]):
+        if condition["type"] == "Available":
+            status, reason = condition["status"], condition.get("reason", "")
+            return "True" if status == "True" else f"{status} ({reason})"
+    return "Unknown"
+
+
 # Policies
 
 
@@ -168,6 +184,11 @@ CLUSTER_COLUMNS: Final[Columns] = {
     ),
     ("node.k8s.io", "RuntimeClass"): (text("Handler", "handler", default=""), AGE),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (CREATED_AT,),
+    ("apiregistration.k8s.io", "APIService"): (
+        computed("Service", _api_service),
+        computed("Available", _api_service_available),
+        AGE,
+    ),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): (
         computed("Validations", _listed("validations"), type="integer"),
         computed("ParamKind", _param_kind),

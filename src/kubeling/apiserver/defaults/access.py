@@ -71,6 +71,7 @@ def _match(path: str) -> tuple[Rule, ...]:
 ACCESS_DEFAULTS: Final[Rules] = {
     (f"{_RBAC}/v1", "RoleBinding"): _BINDING,
     (f"{_RBAC}/v1", "ClusterRoleBinding"): _BINDING,
+    ("apiregistration.k8s.io/v1", "APIService"): (Rule("spec.service", _HTTPS),),
     ("v1", "LimitRange"): (Rule("spec.limits[]", _container_limit),),
     ("scheduling.k8s.io/v1", "PriorityClass"): (
         Rule("", {"preemptionPolicy": "PreemptLowerPriority"}),

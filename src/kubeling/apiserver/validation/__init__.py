@@ -17,6 +17,7 @@ from kubeling.apiserver.validation.data import DATA_RULES
 from kubeling.apiserver.validation.jobs import JOB_RULES
 from kubeling.apiserver.validation.network import NETWORK_RULES
 from kubeling.apiserver.validation.pod import POD_RULES
+from kubeling.apiserver.validation.registration import REGISTRATION_RULES
 from kubeling.apiserver.validation.rules import Check
 from kubeling.apiserver.validation.storage import STORAGE_RULES
 from kubeling.apiserver.validation.webhooks import WEBHOOK_RULES
@@ -38,6 +39,7 @@ _KINDS: Final[Mapping[tuple[str, str], Check]] = {
     **CERTIFICATE_RULES,
     **CLUSTER_RULES,
     **WEBHOOK_RULES,
+    **REGISTRATION_RULES,
 }
 
 

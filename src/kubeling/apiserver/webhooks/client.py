@@ -15,10 +15,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from kubeling.apiserver.backends import service_backend
-from kubeling.apiserver.records import StoreKey
+from kubeling.apiserver.backends import service_address
+from kubeling.apiserver.outgoing import failure_words, trusting
 from kubeling.apiserver.storage import Store
-from kubeling.apiserver.webhooks.configuration import ClientConfig, ServiceReference
+from kubeling.apiserver.webhooks.configuration import ClientConfig
 from kubeling.kube.errors import ServiceUnavailable
 from kubeling.kube.objects import Obj
 
@@ -53,7 +53,7 @@ class WebhookClient:
         except ServiceUnavailable as error:
             raise WebhookCallError(f'Post "{shown}": {error.message}') from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise WebhookCallError(f'Post "{shown}": {_reason(error)}') from None
+            raise WebhookCallError(f'Post "{shown}": {failure_words(error)}') from None
 
     async def close(self) -> None:
         """Closes what is open to the webhooks."""
@@ -66,9 +66,13 @@ class WebhookClient:
         server_hostname = None
         url = URL(config.url)
         if config.service is not None:
-            url = URL(f"https://{self._backend(config.service)}") / config.service.path.lstrip("/")
-            server_hostname = config.service.host
-            headers["Host"] = f"{config.service.host}:{config.service.port}"
+            service = config.service
+            address = service_address(
+                self._store, service.namespace, service.name, str(service.port)
+            )
+            url = URL(f"https://{address}") / service.path.lstrip("/")
+            server_hostname = service.host
+            headers["Host"] = f"{service.host}:{service.port}"
         async with self._opened().post(
             url.with_query(timeout=f"{timeout:g}s"),
             data=_encode(review),
@@ -86,35 +90,15 @@ class WebhookClient:
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._session
 
-    def _backend(self, service: ServiceReference) -> str:
-        record = self._store.get(StoreKey("/services", service.namespace, service.name))
-        if record is None:
-            raise ServiceUnavailable(f'service "{service.name}" not found')
-        spec = record.obj.get("spec") or {}
-        if spec.get("type") == "ExternalName":
-            return f"{spec.get('externalName', '')}:{service.port}"
-        return service_backend(self._store, record.obj, str(service.port))
-
     async def _context(self, ca_bundle: bytes) -> ssl.SSLContext:
         context = self._contexts.get(ca_bundle)
         if context is None:
-            context = await asyncio.to_thread(_trusting, ca_bundle)
+            context = await asyncio.to_thread(trusting, ca_bundle)
             while len(self._contexts) >= _CONTEXTS:
                 self._contexts.pop(next(iter(self._contexts)))
             # Whoever was first stays, so that connections are shared.
             context = self._contexts.setdefault(ca_bundle, context)
         return context
-
-
-def _trusting(ca_bundle: bytes) -> ssl.SSLContext:
-    """Trusts the bundle as Go does: any certificate in it will do, also a server's own."""
-    if not ca_bundle:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -150,16 +134,3 @@ def _shown(config: ClientConfig) -> str:
         return config.url
     path = config.service.path.lstrip("/")
     return f"https://{config.service.host}:{config.service.port}/{path}"
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in the words of Go's network library where there are some."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-        return f"tls: failed to verify certificate: x509: {getattr(cause, 'verify_message', cause)}"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {error.host}: no such host"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        why = "connection refused" if error.errno == 111 else error.strerror or str(error)
-        return f"dial tcp {error.host}:{error.port}: connect: {why}"
-    return str(error) or type(error).__name__
