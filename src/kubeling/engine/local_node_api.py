@@ -23,7 +23,7 @@ from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.podspec import all_containers, main_containers
 from kubeling.engine.portforward import connect
 from kubeling.engine.services import NodeServices
-from kubeling.engine.usage import ProcessUse, machine_use, use_of_tree
+from kubeling.engine.usage import CpuRates, ProcessUse, machine_use, use_of_tree
 from kubeling.engine.worker import PodWorker
 from kubeling.kube.errors import BadRequest, NotFound, ServiceUnavailable
 from kubeling.kube.objects import Obj, annotations, name, uid
@@ -48,11 +48,13 @@ class LocalNodeApi:
     def __init__(self) -> None:
         self._services: NodeServices | None = None
         self._agent: NodeAgent | None = None
-        self._readings: dict[int, tuple[float, float]] = {}
+        self._rates = CpuRates()
 
     def serve(self, services: NodeServices, agent: NodeAgent) -> None:
         """From now on there is an engine to ask."""
         self._services, self._agent = services, agent
+        # So that the first question about the node has a beginning to compare with.
+        self._node_rate(services.utc())
 
     async def logs(
         self,
@@ -117,7 +119,7 @@ class LocalNodeApi:
 
     async def node_usage(self) -> NodeUsage:
         now = self._node.utc()
-        cpu, window, use = self._rate(0, machine_use(), now)
+        cpu, window, use = self._node_rate(now)
         return NodeUsage(self._node.config.node_name, now, window, cpu, use.memory)
 
     @property
@@ -172,16 +174,14 @@ class LocalNodeApi:
     def _container_use(
         self, instance: ContainerInstance, running: RunningContainer, now: dt.datetime
     ) -> tuple[ContainerUsage, float]:
-        cpu, window, use = self._rate(running.pid, use_of_tree(running.pid), now)
+        use = use_of_tree(running.pid)
+        cpu, window = self._rates.of(running.pid, use, now.timestamp())
         return ContainerUsage(instance.name, cpu, use.memory), window
 
-    def _rate(self, pid: int, use: ProcessUse, now: dt.datetime) -> tuple[float, float, ProcessUse]:
-        """Cores used since the last question about the same process."""
-        moment = now.timestamp()
-        then, before = self._readings.get(pid, (moment, use.cpu_seconds))
-        self._readings[pid] = (moment, use.cpu_seconds)
-        window = moment - then
-        return (use.cpu_seconds - before) / window if window > 0 else 0.0, window, use
+    def _node_rate(self, now: dt.datetime) -> tuple[float, float, ProcessUse]:
+        use = machine_use()
+        cpu, window = self._rates.of(0, use, now.timestamp())
+        return cpu, window, use
 
 
 def _choose(pod: Obj, container: str) -> str:
