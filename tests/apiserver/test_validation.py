@@ -271,6 +271,48 @@ class TestJobs:
         base = {"template": template(restartPolicy="Never")}
         return obj("batch/v1", "Job", spec={**base, **spec})
 
+    @pytest.mark.parametrize(
+        ("spec", "said"),
+        [
+            (
+                {"backoffLimitPerIndex": 1},
+                "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode",
+            ),
+            (
+                {"completionMode": "Indexed", "completions": 3, "maxFailedIndexes": 1},
+                "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+            ),
+            ({"managedBy": "queue"}, "spec.managedBy: Invalid value"),
+            (
+                {"podFailurePolicy": {"rules": [{"action": "FailIndex", "onExitCodes": {
+                    "operator": "In", "values": [1]}}]}},
+                'spec.podFailurePolicy.rules[0].action: Invalid value: "FailIndex": requires the',
+            ),
+            (
+                {"podFailurePolicy": {"rules": [{"action": "Count", "onExitCodes": {
+                    "operator": "In", "values": [2, 0]}}]}},
+                "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Invalid value: 0",
+            ),
+            (
+                {"podFailurePolicy": {"rules": [{"action": "Count"}]}},
+                "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes",
+            ),
+            (
+                {"completionMode": "Indexed", "completions": 3,
+                 "successPolicy": {"rules": [{"succeededIndexes": "0-3"}]}},
+                "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-3\": error",
+            ),
+            (
+                {"completionMode": "Indexed", "completions": 3,
+                 "successPolicy": {"rules": [{"succeededIndexes": "0,1", "succeededCount": 3}]}},
+                "spec.successPolicy.rules[0].succeededCount: Invalid value: 3: must be less than",
+            ),
+        ],
+    )  # fmt: skip
+    def test_policies_fit_the_job(self, spec: Obj, said: str) -> None:
+        errors = wrong(self.job(**spec))
+        assert any(error.startswith(said) for error in errors), errors
+
     def test_a_job_ends(self) -> None:
         assert wrong(self.job()) == []
         assert wrong(self.job(template=template())) == [

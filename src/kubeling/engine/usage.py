@@ -76,7 +76,8 @@ def machine_use() -> ProcessUse:
     lines = Path("/proc/meminfo").read_text().splitlines()
     sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
     used = sizes["MemTotal"] - sizes["MemAvailable"]
-    return ProcessUse((user + nice + system + irq + softirq + steal) / _TICKS, used)
+    busy = (user + nice + system + irq + softirq + steal) / _TICKS
+    return ProcessUse(busy, used, _uptime())
 
 
 def _use(pid: int) -> ProcessUse:
@@ -85,9 +86,12 @@ def _use(pid: int) -> ProcessUse:
     except OSError:
         return ProcessUse(0.0, 0)  # it has ended meanwhile
     ticks = sum(_numbers(fields[11:15]))
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    age = max(0.0, uptime - int(fields[19]) / _TICKS)
+    age = max(0.0, _uptime() - int(fields[19]) / _TICKS)
     return ProcessUse(ticks / _TICKS, int(fields[21]) * _PAGE, age)
+
+
+def _uptime() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
 
 
 def _numbers(texts: Iterable[str]) -> Iterable[int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from tests.engine.workloads.cluster import Cluster, job
 
+from kubeling.engine.workloads.job_pods import TRACKING
 from kubeling.kube import objects
-from kubeling.kube.objects import condition, is_condition_true, labels, name
+from kubeling.kube.objects import Obj, condition, is_condition_true, labels, name
 from kubeling.kube.resources import CRON_JOBS, JOBS, PODS
 
 SUCCEED = {"outcome": "Succeeded"}
@@ -71,6 +75,87 @@ async def test_a_finished_job_goes_when_its_time_is_over(cluster: Cluster) -> No
     await cluster.client.create(JOBS, job(labels=SUCCEED, ttlSecondsAfterFinished=0))
     await cluster.until_gone(JOBS, "work")
     await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def test_pods_are_held_until_they_are_counted(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(completions=2, parallelism=2))
+    held = await cluster.until_list(PODS, lambda pods: len(pods) == 2)
+    assert all(pod["metadata"]["finalizers"] == [TRACKING] for pod in held)
+    await end(cluster, held[0], "Succeeded")
+    await cluster.until(JOBS, "work", lambda j: j["status"].get("succeeded") == 1)
+    await end(cluster, held[1], "Succeeded")
+    found = await cluster.until(JOBS, "work", complete)
+    kinds = [entry["type"] for entry in found["status"]["conditions"]]
+    assert kinds == ["SuccessCriteriaMet", "Complete"]
+    assert found["status"]["uncountedTerminatedPods"] == {}
+    assert (found["status"]["ready"], found["status"]["terminating"]) == (0, 0)
+    ended = (await cluster.client.list(PODS, "default")).items
+    assert not any("finalizers" in pod["metadata"] for pod in ended)
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Foreground"])
+async def test_a_deleted_job_takes_its_pods_along(cluster: Cluster, propagation: Any) -> None:
+    await cluster.client.create(JOBS, job(completions=2, parallelism=2))
+    await cluster.until(JOBS, "work", lambda j: j["status"].get("ready") == 2)
+    await cluster.client.delete(JOBS, "work", "default", propagation=propagation)
+    await cluster.until_gone(JOBS, "work")
+    await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def test_pods_that_outlive_their_job_are_free(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job())
+    await cluster.until_list(PODS, lambda pods: len(pods) == 1)
+    await cluster.client.delete(JOBS, "work", "default", propagation="Orphan")
+    (pod,) = await cluster.until_list(
+        PODS, lambda pods: not any("finalizers" in pod["metadata"] for pod in pods)
+    )
+    assert "ownerReferences" not in pod["metadata"]
+
+
+async def test_a_deleted_pod_is_replaced_and_counts_as_failed(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job())
+    (pod,) = await cluster.until_list(PODS, lambda pods: len(pods) == 1)
+    await cluster.client.delete(PODS, name(pod), "default")
+    await cluster.until(JOBS, "work", lambda j: j["status"].get("failed") == 1)
+    await cluster.until_gone(PODS, name(pod))
+
+
+async def test_less_parallelism_ends_pods_that_do_not_count(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job(completions=4, parallelism=3))
+    await cluster.until(JOBS, "work", lambda j: j["status"].get("ready") == 3)
+    await cluster.client.patch(JOBS, "work", {"spec": {"parallelism": 1}}, "default")
+    await cluster.until_list(PODS, lambda pods: len(pods) == 1)
+    found = await cluster.until(JOBS, "work", lambda j: j["status"].get("active") == 1)
+    assert "failed" not in found["status"]
+
+
+async def test_a_job_that_others_manage_is_left_alone(cluster: Cluster) -> None:
+    await cluster.client.create(JOBS, job("theirs", managedBy="example.com/queue"))
+    await cluster.client.create(JOBS, job("ours", managedBy="kubernetes.io/job-controller"))
+    await cluster.until(JOBS, "ours", lambda j: j["status"].get("active") == 1)
+    assert (await cluster.client.get(JOBS, "theirs", "default"))["status"] == {}
+
+
+async def test_a_job_with_a_selector_of_its_own_takes_pods_in(cluster: Cluster) -> None:
+    made = job(manualSelector=True, selector={"matchLabels": {"app": "work"}})
+    made["spec"]["template"]["metadata"]["labels"] = {"app": "work"}
+    orphan = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "orphan", "namespace": "default", "labels": {"app": "work"}},
+        "spec": {"containers": [{"name": "main", "image": "pause"}], "restartPolicy": "Never"},
+    }
+    await cluster.client.create(PODS, orphan)
+    await cluster.until_list(PODS, lambda pods: len(pods) == 1)
+    await cluster.client.create(JOBS, made)
+    await cluster.until(JOBS, "work", lambda j: j["status"].get("active") == 1)
+    (pod,) = (await cluster.client.list(PODS, "default")).items
+    assert name(pod) == "orphan"
+    assert pod["metadata"]["finalizers"] == [TRACKING]
+
+
+async def end(cluster: Cluster, pod: Obj, phase: str) -> None:
+    await cluster.client.patch_status(PODS, name(pod), {"phase": phase}, "default")
 
 
 async def test_a_cron_job_makes_jobs(cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kubeling.apiserver.validation.jobpolicies import pod_failure_policy, success_policy
 from kubeling.apiserver.validation.pod import pod_template
 from kubeling.apiserver.validation.rules import (
     IMMUTABLE,
@@ -12,6 +13,7 @@ from kubeling.apiserver.validation.rules import (
     Errors,
     at_least,
     choice,
+    dns_label,
     frozen,
     required,
     spec_of,
@@ -25,6 +27,13 @@ _COUNTS: Final = (
     "parallelism", "completions", "backoffLimit", "activeDeadlineSeconds",
     "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes",
 )  # fmt: skip
+_FROZEN: Final = (
+    "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy",
+)  # fmt: skip
+_MOST_PARALLEL: Final = 100_000
+_MANY: Final = 100_000
+_MOST_OF_MANY: Final = 10_000
+_LONGEST_MANAGER: Final = 63
 _CRON_NAME: Final = 52
 _MACROS: Final = frozenset(
     {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
@@ -35,6 +44,13 @@ _EVERY: Final = re.compile(r"@every \d[\d.a-z]*")
 def _job(new: Obj, old: Obj | None) -> Errors:
     spec = spec_of(new)
     yield from _job_spec(spec, "spec")
+    completions = spec.get("completions") or 0
+    if spec.get("completionMode") == "Indexed" and completions > 0:
+        host = f"{(new.get('metadata') or {}).get('name', '')}-{completions - 1}"
+        for error in dns_label(host, "metadata.name"):
+            message = f"will not able to create pod with invalid DNS label: {host}"
+            yield FieldError(error.path, "Invalid value", message, host)
+            break
     if old is not None:
         yield from _job_update(spec, spec_of(old))
 
@@ -42,20 +58,80 @@ def _job(new: Obj, old: Obj | None) -> Errors:
 def _job_spec(spec: Obj, path: str) -> Errors:
     yield from at_least(spec, path, *_COUNTS)
     yield from choice(spec, path, "completionMode", ("Indexed", "NonIndexed"))
-    yield from choice(spec, path, "podReplacementPolicy", ("Failed", "TerminatingOrFailed"))
-    if spec.get("completionMode") == "Indexed" and spec.get("completions") is None:
-        message = "when completion mode is Indexed"
-        yield FieldError(f"{path}.completions", "Required value", message)
+    indexed = spec.get("completionMode") == "Indexed"
+    yield from _indexes(spec, path) if indexed else _without_indexes(spec, path)
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        message = "when maxFailedIndexes is specified"
+        yield FieldError(f"{path}.backoffLimitPerIndex", "Required value", message)
+    yield from _managed_by(spec, path)
     template = spec.get("template") or {}
+    failing = spec.get("podFailurePolicy")
+    policies = ("Failed",) if failing else ("Failed", "TerminatingOrFailed")
+    yield from choice(spec, path, "podReplacementPolicy", policies)
+    if failing:
+        yield from pod_failure_policy(spec, f"{path}.podFailurePolicy")
+    if spec.get("successPolicy") and indexed:
+        yield from success_policy(spec, f"{path}.successPolicy")
     policy = spec_of(template).get("restartPolicy")
+    where = f"{path}.template.spec.restartPolicy"
     if policy == "Always":
-        where = f"{path}.template.spec.restartPolicy"
         yield FieldError(where, "Required value", 'valid values: "OnFailure", "Never"')
+    elif failing and policy == "OnFailure":
+        message = 'only "Never" is supported when podFailurePolicy is specified'
+        yield FieldError(where, "Invalid value", message, policy)
     yield from pod_template(template, f"{path}.template", ("Always", "OnFailure", "Never"))
 
 
+def _indexes(spec: Obj, path: str) -> Errors:
+    completions = spec.get("completions")
+    most, parallelism = spec.get("maxFailedIndexes"), spec.get("parallelism", 1)
+    if completions is None:
+        message = "when completion mode is Indexed"
+        yield FieldError(f"{path}.completions", "Required value", message)
+        return
+    if parallelism > _MOST_PARALLEL:
+        message = f"must be less than or equal to {_MOST_PARALLEL} when completion mode is Indexed"
+        yield FieldError(f"{path}.parallelism", "Invalid value", message, parallelism)
+    if most is not None and most > completions:
+        message = "must be less than or equal to completions"
+        yield FieldError(f"{path}.maxFailedIndexes", "Invalid value", message, most)
+    if completions > _MANY and spec.get("backoffLimitPerIndex") is not None:
+        yield from _many_indexes(spec, path, most, parallelism)
+
+
+def _many_indexes(spec: Obj, path: str, most: int | None, parallelism: int) -> Errors:
+    where = f"when completions are above {_MANY} and used with backoff limit per index"
+    if most is None:
+        message = f"must be specified when completions is above {_MANY}"
+        yield FieldError(f"{path}.maxFailedIndexes", "Required value", message)
+    for field, value in (("parallelism", parallelism), ("maxFailedIndexes", most)):
+        if value is not None and value > _MOST_OF_MANY:
+            message = f"must be less than or equal to {_MOST_OF_MANY} {where}"
+            yield FieldError(f"{path}.{field}", "Invalid value", message, value)
+
+
+def _without_indexes(spec: Obj, path: str) -> Errors:
+    for field in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"):
+        if spec.get(field) is not None:
+            message = "requires indexed completion mode"
+            yield FieldError(f"{path}.{field}", "Invalid value", message, spec[field])
+
+
+def _managed_by(spec: Obj, path: str) -> Errors:
+    manager = spec.get("managedBy")
+    if manager is None:
+        return
+    domain, slash, rest = manager.partition("/")
+    if not (domain and slash and rest):
+        message = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        yield FieldError(f"{path}.managedBy", "Invalid value", message, manager)
+    if len(manager) > _LONGEST_MANAGER:
+        message = f"may not be more than {_LONGEST_MANAGER} bytes"
+        yield FieldError(f"{path}.managedBy", "Too long", message)
+
+
 def _job_update(new: Obj, old: Obj) -> Errors:
-    yield from frozen(new, old, "spec", "completionMode", "podFailurePolicy", "successPolicy")
+    yield from frozen(new, old, "spec", *_FROZEN)
     if old.get("selector") is not None:
         yield from frozen(new, old, "spec", "selector")
     # An indexed Job may grow as a whole.

@@ -35,6 +35,7 @@ def controllers(context: Context) -> list[Controller]:
         statefulsets.controller(context),
         daemonsets.controller(context),
         jobs.controller(context),
+        jobs.strays_controller(context),
         cronjobs.controller(context),
         endpoints.controller(context),
         claims.claim_controller(context),

@@ -7,7 +7,7 @@ from typing import Final
 
 from kubeling.component import Context
 from kubeling.engine.workloads.cron_schedule import InvalidSchedule, due
-from kubeling.engine.workloads.job_plan import finished_at
+from kubeling.engine.workloads.job_status import finished_at
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import AlreadyExists

@@ -1,119 +1,103 @@
-"""When failed pods make a Job fail: limits on retries, and rules about exit codes. Pure."""
+"""When failed pods make a Job or one of its indexes fail: limits, and rules. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from kubeling.kube.objects import Obj, condition, name, namespace
+from kubeling.engine.workloads.job_pods import has_failed, index_of, is_tracked, tries_of
+from kubeling.engine.workloads.podstate import phase
+from kubeling.kube.objects import Obj, name, namespace
 
-__all__ = ["FailureVerdict", "counts_as_failure", "judge_failures"]
+__all__ = [
+    "Match",
+    "counts_as_failure",
+    "failed_indexes",
+    "job_failure_message",
+    "match_policy",
+    "past_restart_limit",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class FailureVerdict:
-    """Why the Job fails; without a reason, only the indexes that may not be tried again."""
+class Match(NamedTuple):
+    """What a Job's ``podFailurePolicy`` says of a failed pod: ``Count`` where no rule does."""
 
-    reason: str = ""
+    action: str
     message: str = ""
-    failed_indexes: frozenset[int] = frozenset()
 
 
-def judge_failures(
-    spec: Obj,
-    failed: Sequence[Obj],
-    active: Iterable[Obj],
-    failed_count: int,
-    done_indexes: set[int],
-    index_of: Callable[[Obj], int | None],
-) -> FailureVerdict | None:
-    """What the failed pods mean for the Job."""
-    for pod in failed:
-        action, rule = _matching_rule(spec, pod)
-        if action == "FailJob":
-            title = f"{namespace(pod)}/{name(pod)}"
-            message = f"Pod {title} matches the FailJob rule at index {rule} of podFailurePolicy"
-            return FailureVerdict("PodFailurePolicy", message)
-    limit = int(spec.get("backoffLimit", 6))
-    ignored = sum(not counts_as_failure(spec, pod) for pod in failed)
-    restarts = 0
-    if (spec["template"]["spec"].get("restartPolicy")) == "OnFailure":
-        restarts = sum(map(_restarts, active))
-        if restarts and restarts >= max(limit, 1):
-            return _too_many()
-    if failed_count - ignored > limit:
-        return _too_many()
-    per_index = spec.get("backoffLimitPerIndex")
-    if per_index is None:
-        return None
-    return _by_index(spec, failed, int(per_index), done_indexes, index_of)
+def match_policy(spec: Obj, pod: Obj) -> Match:
+    """The first rule that the pod matches."""
+    for number, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
+        if rule.get("onExitCodes"):
+            what = _exit(rule["onExitCodes"], pod)
+        else:
+            what = _conditions(rule.get("onPodConditions") or (), pod)
+        if what:
+            action = str(rule["action"])
+            return Match(action, f"{what} matching {action} rule at index {number}")
+    return Match("Count")
 
 
 def counts_as_failure(spec: Obj, pod: Obj) -> bool:
-    """Whether a failed pod counts towards the limit: rules may say to ignore it."""
-    return _matching_rule(spec, pod)[0] != "Ignore"
+    """Whether a failed pod counts towards the limits."""
+    return match_policy(spec, pod).action != "Ignore"
 
 
-def _too_many() -> FailureVerdict:
-    message = "Job has reached the specified backoff limit"
-    return FailureVerdict("BackoffLimitExceeded", message)
+def job_failure_message(spec: Obj, pods: Iterable[Obj]) -> str:
+    """Why a rule makes the Job fail at once, if one does."""
+    if spec.get("podFailurePolicy") is None:
+        return ""
+    for pod in pods:
+        if has_failed(spec, pod) and (match := match_policy(spec, pod)).action == "FailJob":
+            return match.message
+    return ""
 
 
-def _by_index(
-    spec: Obj,
-    failed: Sequence[Obj],
-    limit: int,
-    done_indexes: set[int],
-    index_of: Callable[[Obj], int | None],
-) -> FailureVerdict:
-    tries = Counter(index_of(pod) for pod in failed if counts_as_failure(spec, pod))
-    doomed = {index_of(pod) for pod in failed if _matching_rule(spec, pod)[0] == "FailIndex"}
-    over = {index for index, count in tries.items() if count > limit} | doomed
-    lost = frozenset(index for index in over if index is not None)
-    most = spec.get("maxFailedIndexes")
-    if most is not None and len(lost) > int(most):
-        message = "Job has exceeded the specified maximal number of failed indexes"
-        return FailureVerdict("MaxFailedIndexesExceeded", message, lost)
-    if lost and len(lost) + len(done_indexes) >= int(spec.get("completions") or 0):
-        return FailureVerdict("FailedIndexes", "Job has failed indexes", lost)
-    return FailureVerdict(failed_indexes=lost)
+def past_restart_limit(spec: Obj, pods: Sequence[Obj]) -> bool:
+    """Whether containers that restart in their pods have done so too often."""
+    if spec["template"]["spec"].get("restartPolicy") != "OnFailure":
+        return False
+    restarts = sum(_restarts(pod) for pod in pods if phase(pod) in ("Running", "Pending"))
+    limit = int(spec.get("backoffLimit", 6))
+    return restarts > 0 if limit == 0 else restarts >= limit
 
 
-def _matching_rule(spec: Obj, pod: Obj) -> tuple[str, int]:
-    rules = (spec.get("podFailurePolicy") or {}).get("rules") or ()
-    for number, rule in enumerate(rules):
-        if _matches(rule, pod):
-            return str(rule["action"]), number
-    return "Count", -1
+def failed_indexes(spec: Obj, pods: Iterable[Obj]) -> set[int]:
+    """The indexes that these pods show to have failed for good."""
+    limit = int(spec["backoffLimitPerIndex"])
+    found = set()
+    for pod in pods:
+        index = index_of(pod)
+        if index is None or not is_tracked(pod) or not has_failed(spec, pod):
+            continue
+        action = match_policy(spec, pod).action
+        if action == "FailIndex" or (action != "Ignore" and tries_of(pod)[0] >= limit):
+            found.add(index)
+    return found
 
 
-def _matches(rule: Obj, pod: Obj) -> bool:
-    if wanted := rule.get("onExitCodes"):
-        return any(
-            _code_matches(wanted, code)
-            for title, code in _exit_codes(pod)
-            if wanted.get("containerName") in (None, title)
-        )
-    for pattern in rule.get("onPodConditions") or ():
-        found = condition(pod, pattern["type"])
-        if found is not None and found.status == pattern.get("status", "True"):
-            return True
-    return False
-
-
-def _code_matches(wanted: Obj, code: int) -> bool:
-    listed = code in (wanted.get("values") or ())
-    return code != 0 and (listed if wanted["operator"] == "In" else not listed)
-
-
-def _exit_codes(pod: Obj) -> Iterable[tuple[str, int]]:
+def _exit(wanted: Obj, pod: Obj) -> str:
     status = pod.get("status") or {}
     for field in ("containerStatuses", "initContainerStatuses"):
         for entry in status.get(field) or ():
             ended = (entry.get("state") or {}).get("terminated")
-            if ended:
-                yield entry["name"], int(ended.get("exitCode", 0))
+            if not ended or wanted.get("containerName") not in (None, entry["name"]):
+                continue
+            code = int(ended.get("exitCode", 0))
+            listed = code in (wanted.get("values") or ())
+            if code != 0 and listed == (wanted["operator"] == "In"):
+                title = f"{namespace(pod)}/{name(pod)}"
+                return f"Container {entry['name']} for pod {title} failed with exit code {code}"
+    return ""
+
+
+def _conditions(patterns: Sequence[Any], pod: Obj) -> str:
+    for entry in (pod.get("status") or {}).get("conditions") or ():
+        for pattern in patterns:
+            if (entry["type"], entry["status"]) == (pattern["type"], pattern.get("status", "True")):
+                return f"Pod {namespace(pod)}/{name(pod)} has condition {entry['type']}"
+    return ""
 
 
 def _restarts(pod: Obj) -> int:

@@ -1,60 +1,77 @@
-"""What to do next for a Job, and what its status is. Pure.
+"""What to do next for a Job. Pure.
 
-Succeeded and failed pods are counted from the pods that exist and never counted back: indexes that
-have completed stay completed, and the numbers of the last status are a floor. Upstream holds every
-pod with a finalizer for the same purpose; here nothing can be left stuck by a stopped controller.
+As upstream's ``syncJob``: an outcome that was decided stands; else failures are judged before
+successes; only a Job without an outcome gets pods. Failures and restarts are read from the pods
+themselves, which stay until their Job goes, so nothing has to be remembered between looks.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from kubeling.engine.workloads.indexes import format_indexes, parse_indexes
-from kubeling.engine.workloads.job_failure import FailureVerdict, judge_failures
-from kubeling.engine.workloads.podstate import is_active, is_ready, phase
-from kubeling.kube import objects
-from kubeling.kube.objects import (
-    Obj,
-    deep_copy,
-    deletion_requested,
-    format_time,
-    is_condition_true,
-    parse_time,
-    set_condition,
+from kubeling.engine.workloads.job_failure import (
+    counts_as_failure,
+    failed_indexes,
+    job_failure_message,
+    past_restart_limit,
 )
+from kubeling.engine.workloads.job_pods import (
+    finished_time,
+    has_failed,
+    index_of,
+    is_terminating,
+    is_tracked,
+    replaces_only_failed,
+    tries_of,
+)
+from kubeling.engine.workloads.job_status import Outcome, ensure_condition, outcome_so_far, settle
+from kubeling.engine.workloads.podstate import is_active, is_ready, phase, worth
+from kubeling.kube.objects import Obj, deep_copy, format_time, parse_time, uid
 
-__all__ = ["INDEX", "JobPlan", "finished_at", "index_of", "plan"]
+__all__ = ["JobPlan", "count", "plan"]
 
-INDEX: Final = "batch.kubernetes.io/job-completion-index"
 _FIRST_BACKOFF: Final = 10.0
 _LONGEST_BACKOFF: Final = 600.0
+_MOST_AT_ONCE: Final = 500
 
 
 @dataclass(slots=True)
 class JobPlan:
-    """Pods to delete, how many to create (or at which indexes), the status, when to look again."""
+    """What to do, in this order: delete and create pods, write the status, release pods.
+
+    ``delete`` keeps the pods' finalizers, so that they are counted; ``discard`` does not.
+    ``create_at`` are indexes, with how often each had failed before.
+    """
 
     status: Obj
+    outcome: Outcome | None = None
     delete: list[Obj] = field(default_factory=list)
+    discard: list[Obj] = field(default_factory=list)
     create: int = 0
-    create_at: list[int] = field(default_factory=list)
+    create_at: dict[int, tuple[int, int] | None] = field(default_factory=dict)
+    release: list[Obj] = field(default_factory=list)
+    more_to_release: bool = False
     requeue_after: float | None = None
     events: list[tuple[str, str, str]] = field(default_factory=list)
 
+    def look_again(self, seconds: float) -> None:
+        """Asks to be called again after so many seconds, or sooner."""
+        self.requeue_after = min(seconds, self.requeue_after or seconds)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class _Facts:
-    """A Job and its pods, sorted."""
+    """A Job and its pods; ``released`` are uids whose finalizer is known to be gone."""
 
     job: Obj
-    active: tuple[Obj, ...]
-    succeeded: tuple[Obj, ...]
-    failed: tuple[Obj, ...]
-    going: tuple[Obj, ...]
+    pods: Sequence[Obj]
     now: dt.datetime
+    released: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> Obj:
@@ -70,263 +87,365 @@ class _Facts:
         return bool(self.spec.get("completionMode") == "Indexed")
 
     @property
+    def suspended(self) -> bool:
+        return bool(self.spec.get("suspend"))
+
+    @property
     def completions(self) -> int | None:
         value = self.spec.get("completions")
         return None if value is None else int(value)
 
     @property
-    def parallelism(self) -> int:
-        return int(self.spec.get("parallelism", 1))
+    def per_index(self) -> bool:
+        return self.indexed and self.spec.get("backoffLimitPerIndex") is not None
 
-    @property
-    def done_indexes(self) -> set[int]:
-        known = set(parse_indexes(self.before.get("completedIndexes") or ""))
-        fresh = {index_of(pod) for pod in self.succeeded}
+    @cached_property
+    def active(self) -> list[Obj]:
+        return [pod for pod in self.pods if is_active(pod)]
+
+    @cached_property
+    def tracked(self) -> list[Obj]:
+        return [p for p in self.pods if is_tracked(p) and uid(p) not in self.released]
+
+    @cached_property
+    def uncounted(self) -> dict[str, list[str]]:
+        noted = self.before.get("uncountedTerminatedPods") or {}
+        return {field_: list(noted.get(field_) or ()) for field_ in ("succeeded", "failed")}
+
+    def is_valid(self, pod: Obj) -> bool:
+        """Whether the pod's index is one of the Job's."""
+        if not self.indexed:
+            return True
+        index = index_of(pod)
+        return index is not None and index < (self.completions or 0)
+
+    @cached_property
+    def known_indexes(self) -> set[int]:
         limit = self.completions or 0
-        return {index for index in known | fresh if index is not None and index < limit}
+        known = parse_indexes(self.before.get("completedIndexes") or "")
+        return {index for index in known if index < limit}
 
-    @property
-    def succeeded_count(self) -> int:
+    @cached_property
+    def done_indexes(self) -> set[int]:
+        fresh = {index_of(p) for p in self.tracked if phase(p) == "Succeeded" and self.is_valid(p)}
+        return self.known_indexes | {index for index in fresh if index is not None}
+
+    @cached_property
+    def failed_indexes(self) -> set[int]:
+        if not self.per_index:
+            return set()
+        limit = self.completions or 0
+        known = set(parse_indexes(self.before.get("failedIndexes") or ""))
+        known |= failed_indexes(self.spec, self.tracked)
+        return {index for index in known if index < limit}
+
+    @cached_property
+    def succeeded(self) -> int:
         if self.indexed:
             return len(self.done_indexes)
-        return max(len(self.succeeded), int(self.before.get("succeeded") or 0))
+        noted = self.uncounted["succeeded"]
+        fresh = [p for p in self.tracked if phase(p) == "Succeeded" and uid(p) not in noted]
+        return int(self.before.get("succeeded") or 0) + len(noted) + len(fresh)
 
-    @property
-    def failed_count(self) -> int:
-        return max(len(self.failed), int(self.before.get("failed") or 0))
+    @cached_property
+    def failed(self) -> int:
+        noted = self.uncounted["failed"]
+        fresh = [
+            pod
+            for pod in self.tracked
+            if has_failed(self.spec, pod)
+            and uid(pod) not in noted
+            and self.is_valid(pod)
+            and counts_as_failure(self.spec, pod)
+        ]
+        return int(self.before.get("failed") or 0) + len(noted) + len(fresh)
+
+    @cached_property
+    def awaiting(self) -> dict[int, Obj]:
+        """The last failed pod of each index that is to be tried again."""
+        found: dict[int, Obj] = {}
+        if not self.per_index:
+            return found
+        busy = {index_of(pod) for pod in self.active} | self.done_indexes | self.failed_indexes
+        for pod in self.tracked:
+            index = index_of(pod)
+            if index is None or index in busy or not self.is_valid(pod):
+                continue
+            if has_failed(self.spec, pod):
+                held = found.get(index)
+                if held is None or (sum(tries_of(held)), finished_time(held)) <= (
+                    sum(tries_of(pod)),
+                    finished_time(pod),
+                ):
+                    found[index] = pod
+        return found
 
 
-def index_of(pod: Obj) -> int | None:
-    """The completion index of an Indexed Job's pod."""
-    value = objects.annotations(pod).get(INDEX)
-    return int(value) if value is not None and value.isdigit() else None
-
-
-def finished_at(job: Obj) -> dt.datetime | None:
-    """When the Job completed or failed, if it did."""
-    for entry in (job.get("status") or {}).get("conditions") or ():
-        if entry["type"] in ("Complete", "Failed") and entry["status"] == "True":
-            return parse_time(entry["lastTransitionTime"])
-    return None
-
-
-def plan(job: Obj, pods: Sequence[Obj], now: dt.datetime) -> JobPlan:
+def plan(
+    job: Obj, pods: Sequence[Obj], now: dt.datetime, released: frozenset[str] = frozenset()
+) -> JobPlan:
     """What to do for a Job that has not finished; ``pods`` are all it owns."""
-    facts = _facts(job, pods, now)
+    facts = _Facts(job, pods, now, released)
     todo = JobPlan(deep_copy(facts.before))
-    status = todo.status
-    failed_indexes: set[int] = set()
-    verdict = _verdict(facts)
-    if facts.spec.get("suspend"):
-        _suspend(facts, todo)
+    todo.status.setdefault("uncountedTerminatedPods", {})
+    settle(todo.status, {uid(pod) for pod in facts.tracked})
+    if not facts.suspended:
+        todo.status.setdefault("startTime", format_time(now))
+    todo.outcome = _outcome(facts, todo)
+    if todo.outcome is not None:
+        todo.delete = list(facts.active)
     else:
-        _resume(facts, todo)
-        if verdict is not None and verdict.failed_indexes:
-            failed_indexes = set(verdict.failed_indexes)
-    _count(facts, status, failed_indexes)
-    if facts.spec.get("suspend"):
-        return todo
-    if _settle(facts, todo, verdict):
-        return todo
-    _replenish(facts, todo, failed_indexes)
-    _watch_deadline(facts, todo)
+        _manage(facts, todo)
+        _judge_completions(facts, todo)
+    count(todo.status, pods)
+    _track(facts, todo)
     return todo
 
 
-def _facts(job: Obj, pods: Iterable[Obj], now: dt.datetime) -> _Facts:
-    active, succeeded, failed, going = [], [], [], []
-    for pod in pods:
-        if phase(pod) == "Succeeded":
-            succeeded.append(pod)
-        elif phase(pod) == "Failed":
-            failed.append(pod)
-        elif deletion_requested(pod):
-            going.append(pod)
-        elif is_active(pod):
-            active.append(pod)
-    return _Facts(job, tuple(active), tuple(succeeded), tuple(failed), tuple(going), now)
+def count(status: Obj, pods: Sequence[Obj]) -> None:
+    """The numbers of pods that have not ended."""
+    active = [pod for pod in pods if is_active(pod)]
+    status["ready"] = sum(map(is_ready, active))
+    status["terminating"] = sum(map(is_terminating, pods))
+    _number(status, "active", len(active))
 
 
-def _suspend(facts: _Facts, todo: JobPlan) -> None:
-    todo.delete = list(facts.active)
-    todo.status.pop("startTime", None)
-    if set_condition(
-        todo.status,
-        "Suspended",
-        True,
-        reason="JobSuspended",
-        message="Job suspended",
-        now=facts.now,
-    ):
-        todo.events.append(("Normal", "Suspended", "Job suspended"))
-
-
-def _resume(facts: _Facts, todo: JobPlan) -> None:
-    status = todo.status
-    if is_condition_true(facts.job, "Suspended"):
-        set_condition(
-            status,
-            "Suspended",
-            False,
-            reason="JobResumed",
-            message="Job resumed",
-            now=facts.now,
-        )
-        todo.events.append(("Normal", "Resumed", "Job resumed"))
-    status.setdefault("startTime", format_time(facts.now))
-
-
-def _count(facts: _Facts, status: Obj, failed_indexes: set[int]) -> None:
-    status["ready"] = sum(map(is_ready, facts.active))
-    status["terminating"] = len(facts.going)
-    status.setdefault("uncountedTerminatedPods", {})
-    counts: dict[str, Any] = {
-        "active": 0 if facts.spec.get("suspend") else len(facts.active),
-        "succeeded": facts.succeeded_count,
-        "failed": facts.failed_count,
-    }
-    if facts.indexed:
-        counts["completedIndexes"] = format_indexes(facts.done_indexes)
-    if facts.spec.get("backoffLimitPerIndex") is not None:
-        counts["failedIndexes"] = format_indexes(failed_indexes)
-    for key, value in counts.items():
-        if value:
-            status[key] = value
-        else:
-            status.pop(key, None)
-
-
-def _verdict(facts: _Facts) -> FailureVerdict | None:
-    started = facts.before.get("startTime")
-    deadline = facts.spec.get("activeDeadlineSeconds")
-    if started and deadline is not None:
-        used = (facts.now - parse_time(started)).total_seconds()
-        if used >= float(deadline):
-            message = "Job was active longer than specified deadline"
-            return FailureVerdict("DeadlineExceeded", message)
-    return judge_failures(
-        facts.spec, facts.failed, facts.active, facts.failed_count, facts.done_indexes, index_of
-    )
-
-
-def _settle(facts: _Facts, todo: JobPlan, verdict: FailureVerdict | None) -> bool:
-    """Ends the Job if it has failed or completed; returns whether it did."""
-    if verdict is not None and verdict.reason:
-        todo.delete = list(facts.active)
-        _end(facts, todo, "FailureTarget", "Failed", verdict.reason, verdict.message, "Warning")
-        return True
-    if _complete(facts):
-        todo.delete = list(facts.active)
-        _end(facts, todo, "SuccessCriteriaMet", "Complete", *_success(facts), "Normal")
-        return True
-    return False
-
-
-def _end(
-    facts: _Facts,
-    todo: JobPlan,
-    target: str,
-    final: str,
-    reason: str,
-    message: str,
-    severity: str,
-) -> None:
-    """Says at once that the Job will end, and that it has ended when no pod runs any more."""
-    set_condition(todo.status, target, True, reason=reason, message=message, now=facts.now)
-    if facts.active or facts.going:
-        return
-    set_condition(todo.status, final, True, reason=reason, message=message, now=facts.now)
-    if final == "Complete":
-        todo.status["completionTime"] = format_time(facts.now)
-        todo.events.append((severity, "Completed", "Job completed"))
+def _number(status: Obj, key: str, value: Any) -> None:
+    if value:
+        status[key] = value
     else:
-        todo.events.append((severity, reason, message))
+        status.pop(key, None)
 
 
-def _success(facts: _Facts) -> tuple[str, str]:
-    if facts.spec.get("successPolicy") and facts.succeeded_count != facts.completions:
-        return "SuccessPolicy", "Matched rules at index 0"
-    return "CompletionsReached", "Reached expected number of succeeded pods"
+# --- the outcome -----------------------------------------------------------------------------
 
 
-def _complete(facts: _Facts) -> bool:
-    if is_condition_true(facts.job, "SuccessCriteriaMet"):
-        return True
+def _outcome(facts: _Facts, todo: JobPlan) -> Outcome | None:
+    if (decided := outcome_so_far(facts.before)) is not None:
+        return decided
+    spec = facts.spec
+    if message := job_failure_message(spec, facts.pods):
+        return Outcome(False, "PodFailurePolicy", message)
+    if facts.failed > int(spec.get("backoffLimit", 6)) or past_restart_limit(spec, facts.pods):
+        message = "Job has reached the specified backoff limit"
+        return Outcome(False, "BackoffLimitExceeded", message)
+    if _past_deadline(facts, todo):
+        message = "Job was active longer than specified deadline"
+        return Outcome(False, "DeadlineExceeded", message)
+    return _outcome_by_index(facts) if facts.indexed else None
+
+
+def _past_deadline(facts: _Facts, todo: JobPlan) -> bool:
+    deadline = facts.spec.get("activeDeadlineSeconds")
+    if deadline is None or facts.suspended:
+        return False
+    left = float(deadline)
+    if started := facts.before.get("startTime"):
+        left -= (facts.now - parse_time(started)).total_seconds()
+    if left > 0:
+        todo.look_again(left)
+    return left <= 0
+
+
+def _outcome_by_index(facts: _Facts) -> Outcome | None:
+    lost, most = facts.failed_indexes, facts.spec.get("maxFailedIndexes")
+    if most is not None and len(lost) > int(most):
+        message = "Job has exceeded the specified maximal number of failed indexes"
+        return Outcome(False, "MaxFailedIndexesExceeded", message)
+    if lost and len(lost) + len(facts.done_indexes) >= (facts.completions or 0):
+        return Outcome(False, "FailedIndexes", "Job has failed indexes")
+    rules = (facts.spec.get("successPolicy") or {}).get("rules") or ()
+    for number, rule in enumerate(rules):
+        if _succeeds(rule, facts.done_indexes):
+            return Outcome(True, "SuccessPolicy", f"Matched rules at index {number}")
+    return None
+
+
+def _succeeds(rule: Obj, done: set[int]) -> bool:
+    needed, listed = rule.get("succeededCount"), rule.get("succeededIndexes")
+    if not done:
+        return False
+    if listed is None:
+        return needed is not None and len(done) >= int(needed)
+    wanted = set(parse_indexes(listed))
+    among = len(done & wanted)
+    return bool(wanted) and (among == len(wanted) or (needed is not None and among >= int(needed)))
+
+
+def _judge_completions(facts: _Facts, todo: JobPlan) -> None:
+    left = len(facts.active) - len(todo.discard) + todo.create + len(todo.create_at)
     if facts.completions is None:
         # A work queue: one success says the queue is empty; the others finish what they have.
-        return facts.succeeded_count > 0 and not facts.active and not facts.going
-    if facts.succeeded_count >= facts.completions:
-        return True
-    return facts.indexed and _policy_met(facts)
-
-
-def _policy_met(facts: _Facts) -> bool:
-    for rule in (facts.spec.get("successPolicy") or {}).get("rules") or ():
-        wanted = rule.get("succeededIndexes")
-        among = facts.done_indexes & set(parse_indexes(wanted)) if wanted else facts.done_indexes
-        needed = rule.get("succeededCount")
-        if needed is None:
-            needed = len(set(parse_indexes(wanted or "")))
-        if needed and len(among) >= int(needed):
-            return True
-    return False
-
-
-def _replenish(facts: _Facts, todo: JobPlan, failed_indexes: set[int]) -> None:
-    running = len(facts.active)
-    waiting = facts.going if facts.spec.get("podReplacementPolicy") == "Failed" else ()
-    if facts.completions is None:
-        wanted = running if facts.succeeded_count else facts.parallelism
+        complete = facts.succeeded > 0 and left == 0
     else:
-        left = facts.completions - facts.succeeded_count - len(failed_indexes)
-        wanted = min(facts.parallelism, left)
-    missing = wanted - running - len(waiting)
-    if missing < 0:
-        todo.delete = list(facts.active)[:-missing]
+        complete = facts.succeeded >= facts.completions and left == 0
+    if complete:
+        message = "Reached expected number of succeeded pods"
+        todo.outcome = Outcome(True, "CompletionsReached", message)
+    elif facts.suspended:
+        if ensure_condition(
+            todo.status, "Suspended", "True", "JobSuspended", "Job suspended", facts.now
+        ):
+            todo.status.pop("startTime", None)
+            todo.events.append(("Normal", "Suspended", "Job suspended"))
+    elif ensure_condition(
+        todo.status, "Suspended", "False", "JobResumed", "Job resumed", facts.now
+    ):  # fmt: skip
+        todo.status["startTime"] = format_time(facts.now)
+        todo.events.append(("Normal", "Resumed", "Job resumed"))
+
+
+# --- pods ------------------------------------------------------------------------------------
+
+
+def _manage(facts: _Facts, todo: JobPlan) -> None:
+    if facts.suspended:
+        todo.discard = list(facts.active)
         return
-    if missing and (wait := _backoff(facts)) > 0:
-        todo.requeue_after = wait
+    wanted = _wanted(facts)
+    todo.discard = _surplus(facts, len(facts.active) - wanted)[:_MOST_AT_ONCE]
+    if todo.discard:
+        # One thing at a time: what is missing is made when what is too much has gone.
         return
-    if facts.indexed:
-        todo.create_at = _free_indexes(facts, failed_indexes)[:missing]
+    missing = wanted - len(facts.active)
+    if replaces_only_failed(facts.spec):
+        missing -= sum(map(is_terminating, facts.pods))
+    missing = min(missing, _MOST_AT_ONCE)
+    if missing <= 0:
+        return
+    if not facts.per_index and (wait := _backoff(facts)) > 0:
+        todo.look_again(wait)
+    elif facts.indexed:
+        _fill_indexes(facts, todo, missing)
     else:
         todo.create = missing
 
 
-def _free_indexes(facts: _Facts, failed_indexes: set[int]) -> list[int]:
-    taken = facts.done_indexes | failed_indexes
+def _wanted(facts: _Facts) -> int:
+    parallelism = int(facts.spec.get("parallelism", 1))
+    if facts.completions is None:
+        return len(facts.active) if facts.succeeded else parallelism
+    return max(0, min(parallelism, facts.completions - facts.succeeded))
+
+
+def _surplus(facts: _Facts, excess: int) -> list[Obj]:
+    """What is too much: pods of no index, of the same index, then those that have done least."""
+    if not facts.indexed:
+        return sorted(facts.active, key=worth)[: max(0, excess)]
+    surplus: list[Obj] = []
+    left: list[Obj] = []
+    by_index: dict[int | None, list[Obj]] = {}
+    for pod in facts.active:
+        index = index_of(pod) if facts.is_valid(pod) else None
+        by_index.setdefault(index, []).append(pod)
+    for index, same in by_index.items():
+        best = sorted(same, key=worth)
+        surplus += best if index is None else best[:-1]
+        left += [] if index is None else best[-1:]
+    return [*surplus, *sorted(left, key=worth)[: max(0, excess - len(surplus))]]
+
+
+def _fill_indexes(facts: _Facts, todo: JobPlan, missing: int) -> None:
+    taken = facts.done_indexes | facts.failed_indexes
     taken |= {index for pod in facts.active if (index := index_of(pod)) is not None}
-    return [index for index in range(facts.completions or 0) if index not in taken]
+    if replaces_only_failed(facts.spec):
+        ending = (pod for pod in facts.pods if is_terminating(pod))
+        taken |= {index for pod in ending if (index := index_of(pod)) is not None}
+    free = [index for index in range(facts.completions or 0) if index not in taken][:missing]
+    waits = {index: _index_backoff(facts, index) for index in free}
+    ready = [index for index in free if waits[index] <= 0]
+    if free and not ready:
+        todo.look_again(min(waits.values()))
+    for index in ready:
+        todo.create_at[index] = _next_tries(facts, index) if facts.per_index else None
+
+
+def _next_tries(facts: _Facts, index: int) -> tuple[int, int]:
+    replaced = facts.awaiting.get(index)
+    if replaced is None:
+        return 0, 0
+    counted, ignored = tries_of(replaced)
+    if counts_as_failure(facts.spec, replaced):
+        return counted + 1, ignored
+    return counted, ignored + 1
 
 
 def _backoff(facts: _Facts) -> float:
     """Seconds until a pod may follow the failed ones; each failure in a row doubles the wait."""
-    last_success = max((_end_of(pod) for pod in facts.succeeded), default=None)
-    recent = [
-        ended
-        for pod in facts.failed
-        if (ended := _end_of(pod)) and (last_success is None or ended > last_success)
-    ]
-    if not recent:
+    successes = [finished_time(pod) for pod in facts.pods if phase(pod) == "Succeeded"]
+    failures = [finished_time(pod) for pod in facts.pods if has_failed(facts.spec, pod)]
+    last_success = max(successes, default=None)
+    recent = [end for end in failures if last_success is None or end > last_success]
+    return _remaining(len(recent), max(recent, default=None), facts.now)
+
+
+def _index_backoff(facts: _Facts, index: int) -> float:
+    replaced = facts.awaiting.get(index)
+    if replaced is None:
         return 0.0
-    wait = min(_FIRST_BACKOFF * 2.0 ** (len(recent) - 1), _LONGEST_BACKOFF)
-    return wait - (facts.now - max(recent)).total_seconds()
+    return _remaining(sum(tries_of(replaced)) + 1, finished_time(replaced), facts.now)
 
 
-def _end_of(pod: Obj) -> dt.datetime:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    ends = [
-        parse_time(ended)
-        for status in statuses
-        if (ended := ((status.get("state") or {}).get("terminated") or {}).get("finishedAt"))
-    ]
-    return max(ends, default=parse_time(pod["metadata"]["creationTimestamp"]))
+def _remaining(failures: int, last: dt.datetime | None, now: dt.datetime) -> float:
+    if not failures or last is None:
+        return 0.0
+    wait = min(_FIRST_BACKOFF * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF)
+    return max(0.0, wait - (now - last).total_seconds())
 
 
-def _watch_deadline(facts: _Facts, todo: JobPlan) -> None:
-    deadline = facts.spec.get("activeDeadlineSeconds")
-    if deadline is None:
+# --- counting --------------------------------------------------------------------------------
+
+
+def _track(facts: _Facts, todo: JobPlan) -> None:
+    """Notes the pods that have ended and may be released, and what has been decided."""
+    status, outcome = todo.status, todo.outcome
+    uncounted: Obj = status["uncountedTerminatedPods"]
+    completed = set(facts.known_indexes)
+    noted = 0
+    for pod in sorted(facts.tracked, key=lambda p: index_of(p) or 0):
+        failed = has_failed(facts.spec, pod)
+        if not _may_go(facts, outcome, pod, failed):
+            continue
+        if noted >= _MOST_AT_ONCE:
+            todo.more_to_release = True
+            break
+        todo.release.append(pod)
+        noted += 1
+        if phase(pod) == "Succeeded":
+            _note_success(facts, pod, uncounted, completed)
+        elif failed or (outcome is not None and not outcome.succeeded):
+            _note_failure(facts, pod, uncounted)
+    if facts.indexed:
+        _number(status, "completedIndexes", format_indexes(completed))
+        _number(status, "succeeded", len(completed))
+    if facts.per_index:
+        status["failedIndexes"] = format_indexes(facts.failed_indexes)
+    if outcome is not None:
+        ensure_condition(
+            status, outcome.interim, "True", outcome.reason, outcome.message, facts.now
+        )
+
+
+def _may_go(facts: _Facts, outcome: Outcome | None, pod: Obj, failed: bool) -> bool:
+    if outcome is not None or phase(pod) == "Succeeded":
+        return True
+    index = index_of(pod)
+    # The last failure of an index tells its successor how often it failed.
+    held = facts.awaiting.get(index) if index is not None else None
+    return failed and (held is None or uid(held) != uid(pod))
+
+
+def _note_success(facts: _Facts, pod: Obj, uncounted: Obj, completed: set[int]) -> None:
+    if facts.indexed:
+        # The index itself is enough not to be counted twice.
+        if facts.is_valid(pod) and (index := index_of(pod)) is not None:
+            completed.add(index)
+    elif uid(pod) not in (uncounted.get("succeeded") or ()):
+        uncounted.setdefault("succeeded", []).append(uid(pod))
+
+
+def _note_failure(facts: _Facts, pod: Obj, uncounted: Obj) -> None:
+    if uid(pod) in (uncounted.get("failed") or ()) or not facts.is_valid(pod):
         return
-    used = (facts.now - parse_time(todo.status["startTime"])).total_seconds()
-    left = max(0.0, float(deadline) - used)
-    todo.requeue_after = min(left, todo.requeue_after or left)
+    if counts_as_failure(facts.spec, pod):
+        uncounted.setdefault("failed", []).append(uid(pod))

@@ -6,8 +6,9 @@ in. That is how pods survive ``kubectl delete --cascade=orphan`` and find a new 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kubeling.kube.client import Client
 from kubeling.kube.errors import Invalid, NotFound
@@ -55,21 +56,34 @@ def sort_out(owner: Obj, selector: LabelSelector, candidates: Iterable[Obj]) -> 
 
 
 async def claim(
-    client: Client, informer: Informer, owner: Obj, selector: LabelSelector
+    client: Client,
+    informer: Informer,
+    owner: Obj,
+    selector: LabelSelector,
+    *,
+    finalizer: str = "",
 ) -> list[Obj]:
-    """The objects that are the owner's, after taking in and letting go."""
+    """The objects that are the owner's, after taking in and letting go.
+
+    What is taken in gets the finalizer.
+    """
     if not selector:
         return informer.owned_by(uid(owner))
     claims = sort_out(owner, selector, informer.list(namespace(owner)))
-    adopted = [await _adopt(client, informer.resource, owner, obj) for obj in claims.adopt]
+    resource = informer.resource
+    adopted = [await _adopt(client, resource, owner, obj, finalizer) for obj in claims.adopt]
     for obj in claims.release:
         await _release(client, informer.resource, owner, obj)
     return [*claims.kept, *(obj for obj in adopted if obj is not None)]
 
 
-async def _adopt(client: Client, resource: Resource, owner: Obj, obj: Obj) -> Obj | None:
+async def _adopt(
+    client: Client, resource: Resource, owner: Obj, obj: Obj, finalizer: str
+) -> Obj | None:
     references = [*(obj["metadata"].get("ownerReferences") or ()), owner_reference(owner)]
-    return await _set_references(client, resource, obj, references)
+    held = obj["metadata"].get("finalizers") or []
+    more = {"finalizers": [*held, finalizer]} if finalizer and finalizer not in held else {}
+    return await _set_references(client, resource, obj, references, more)
 
 
 async def _release(client: Client, resource: Resource, owner: Obj, obj: Obj) -> None:
@@ -78,11 +92,16 @@ async def _release(client: Client, resource: Resource, owner: Obj, obj: Obj) -> 
 
 
 async def _set_references(
-    client: Client, resource: Resource, obj: Obj, references: list[Obj]
+    client: Client,
+    resource: Resource,
+    obj: Obj,
+    references: list[Obj],
+    more: Mapping[str, Any] | None = None,
 ) -> Obj | None:
     metadata = obj["metadata"]
     patch = {
         "metadata": {
+            **(more or {}),
             "ownerReferences": references,
             "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"],

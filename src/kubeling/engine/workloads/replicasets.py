@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from kubeling.component import Context
 from kubeling.engine.workloads.ownership import claim
 from kubeling.engine.workloads.podcontrol import PodControl
 from kubeling.engine.workloads.podstate import (
+    deletion_cost,
     generated_name,
     is_active,
     is_available,
     is_ready,
-    phase,
     pod_from_template,
-    ready_since,
     seconds_until_available,
+    worth,
 )
 from kubeling.engine.workloads.writing import write_status
-from kubeling.kube import objects, selectors
+from kubeling.kube import selectors
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import (
@@ -32,15 +31,12 @@ from kubeling.kube.objects import (
     key_of,
     labels,
     name,
-    parse_time,
     remove_condition,
     set_condition,
 )
 from kubeling.kube.resources import PODS, REPLICA_SETS
 
 __all__ = ["controller", "replica_set_status", "surplus"]
-
-_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def controller(context: Context) -> Controller:
@@ -55,9 +51,10 @@ def controller(context: Context) -> Controller:
     )
 
 
-def surplus(pods: Iterable[Obj], excess: int) -> list[Obj]:
+def surplus(pods: Iterable[Obj], excess: int, now: dt.datetime) -> list[Obj]:
     """The pods whose loss costs least: not started, not ready, cheap, young."""
-    return sorted(pods, key=_worth)[: max(excess, 0)]
+    ranked = sorted(pods, key=lambda pod: worth(pod, now, cost=deletion_cost(pod)))
+    return ranked[: max(excess, 0)]
 
 
 def replica_set_status(
@@ -143,24 +140,10 @@ class _ReplicaSets:
             ]
             await self._control.create_all(found, fresh)
         elif missing < 0:
-            await self._control.delete_all(found, surplus(pods, -missing))
+            await self._control.delete_all(found, surplus(pods, -missing, self._clock.now()))
 
 
 def _again(pods: Iterable[Obj], min_ready: int, now: dt.datetime) -> Result | None:
     waits = [seconds_until_available(pod, min_ready, now) for pod in pods]
     pending = [wait for wait in waits if wait]
     return Result(min(pending)) if pending else None
-
-
-def _worth(pod: Obj) -> tuple[Any, ...]:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    since = ready_since(pod)
-    return (
-        bool((pod.get("spec") or {}).get("nodeName")),
-        {"Pending": 0, "Unknown": 1}.get(phase(pod), 2),
-        is_ready(pod),
-        int(objects.annotations(pod).get(_DELETION_COST, "0")),
-        -since.timestamp() if since else 0.0,
-        -sum(int(status.get("restartCount", 0)) for status in statuses),
-        -parse_time(pod["metadata"]["creationTimestamp"]).timestamp(),
-    )
