@@ -20,7 +20,8 @@ def served(resource: Resource, *selectable: str) -> Served:
 
 
 def matches(selector: str, obj: Obj, resource: Resource = PODS, *selectable: str) -> bool:
-    return field_selector(selector, served(resource, *selectable))(obj)
+    terms = field_selector(selector, served(resource, *selectable))
+    return all(term.matches(obj) for term in terms)
 
 
 POD = {

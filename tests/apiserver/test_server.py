@@ -119,7 +119,7 @@ async def test_events_go_after_an_hour() -> None:
 async def test_an_informer_follows_through_forgotten_history() -> None:
     async with running_server() as running:
         informer = Informer(running.client, CONFIG_MAPS)
-        running.server.store.expire_history(seconds=0)
+        running.server.store.forget(seconds=0)
         seen = asyncio.Event()
         informer.add_handler(
             lambda old, new: seen.set() if new and new["metadata"]["name"] == "c" else None

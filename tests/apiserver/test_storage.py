@@ -176,7 +176,7 @@ async def test_a_watch_from_before_memory_is_expired(store: Store) -> None:
 async def test_old_events_are_forgotten_with_time(store: Store) -> None:
     start = store.version
     await put(store, "a")
-    store.expire_history(seconds=0)
+    store.forget(seconds=0)
     with pytest.raises(WatchExpired):
         store.watch("/configmaps", start)
     store.watch("/configmaps", store.version)
@@ -198,7 +198,7 @@ async def test_a_list_can_be_had_as_of_an_earlier_version(store: Store) -> None:
     await put(store, "a", x="2")
     await put(store, "c")
     await store.write(Write(key("b"), None))
-    before = store.list_at("/configmaps", "default", version)
+    before = store.behind_at(version, "/configmaps", "default")
     assert [(r.key.name, r.obj["data"]) for r in before] == [("a", {"x": "1"}), ("b", {"x": "1"})]
 
 

@@ -31,7 +31,7 @@ async def _told(writes: list[tuple[str, int | None]], path: Path) -> None:
             present[name] = value
         states[store.version] = dict(present)
     for version, state in states.items():
-        listed = store.list_at("/things", "default", version)
+        listed = store.behind_at(version, "/things", "default")
         assert {r.key.name: r.obj["value"] for r in listed} == state
         watcher = store.watch("/things", version)
         while (event := await watcher.next(0.0)) is not None:

@@ -14,6 +14,7 @@ from kubeling.apiserver.aggregation.delegate import Delegates
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.representation import (
+    PLAIN,
     Representation,
     negotiate,
     represent,
@@ -23,6 +24,7 @@ from kubeling.apiserver.requests import (
     Answer,
     ApiRequest,
     ObjectAnswer,
+    StoredAnswer,
     Target,
     WatchAnswer,
     parse_path,
@@ -123,6 +125,10 @@ class Api:
     def _represented(
         self, answer: Answer, served: Served, wanted: Representation, request: ApiRequest
     ) -> Answer:
+        if isinstance(answer, StoredAnswer):
+            if wanted is PLAIN:
+                return answer
+            answer = ObjectAnswer(answer.stored.obj)
         if isinstance(answer, ObjectAnswer):
             answer.yaml = wanted.media == "application/yaml"
             if wanted.kind and answer.obj.get("kind") not in ("Status", "Scale"):

@@ -17,7 +17,7 @@ from kubeling.apiserver.listing import Change
 from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.registry import Registry, Transform
-from kubeling.apiserver.requests import Answer, ObjectAnswer, WatchAnswer
+from kubeling.apiserver.requests import Answer, ObjectAnswer, StoredAnswer, WatchAnswer
 from kubeling.apiserver.served import Served, Settled
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.webhooks.conversion import Converter
@@ -86,6 +86,8 @@ class ConvertedResources:
         """What was read in the version that is kept, in the version asked for."""
         if isinstance(answer, WatchAnswer):
             return WatchAnswer(self._changes(answer.changes, served))
+        if isinstance(answer, StoredAnswer):
+            answer = ObjectAnswer(answer.stored.obj)
         if not isinstance(answer, ObjectAnswer):
             return answer
         kind, api_version = answer.obj.get("kind"), served.resource.api_version

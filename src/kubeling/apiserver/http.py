@@ -28,6 +28,7 @@ from kubeling.apiserver.requests import (
     ConnectionAnswer,
     ObjectAnswer,
     Query,
+    StoredAnswer,
     StreamAnswer,
     WatchAnswer,
     parse_path,
@@ -121,6 +122,8 @@ class HttpServer:
             asked.text = await _body(request)
         answer = await self._handle(asked)
         match answer:
+            case StoredAnswer():
+                return await _json(answer.stored.encoded, 200, [], request)
             case ObjectAnswer():
                 return await _object(answer, request)
             case WatchAnswer():
@@ -181,12 +184,17 @@ async def _object(answer: ObjectAnswer, request: web.BaseRequest) -> web.Respons
         return web.Response(
             body=yaml.dump(answer.obj).encode(), status=answer.code, headers=headers
         )
-    body = _encode(answer.obj)
+    return await _json(_encode(answer.obj), answer.code, headers, request)
+
+
+async def _json(
+    body: bytes, code: int, headers: list[tuple[str, str]], request: web.BaseRequest
+) -> web.Response:
     headers.append(("Content-Type", "application/json"))
     if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers.append(("Content-Encoding", "gzip"))
-    return web.Response(body=body, status=answer.code, headers=headers)
+    return web.Response(body=body, status=code, headers=headers)
 
 
 async def _watch(
@@ -214,12 +222,18 @@ def _line(change: Change, api_version: str) -> bytes:
     """One event as written; kept with the event for the next watcher of the same version."""
     event = change.event
     if event is None or not api_version:
-        return _encode({"type": change.type, "object": change.object}) + b"\n"
+        return _encoded(change)
     key = f"{change.type} {api_version}"
     line = event.encoded.get(key)
     if line is None:
-        line = event.encoded[key] = _encode({"type": change.type, "object": change.object}) + b"\n"
+        line = event.encoded[key] = _encoded(change)
     return line
+
+
+def _encoded(change: Change) -> bytes:
+    record = change.record
+    shown = change.object if record is None else msgspec.Raw(record.encoded)
+    return _encode({"type": change.type, "object": shown}) + b"\n"
 
 
 async def _stream(

@@ -5,36 +5,79 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from kubeling.apiserver.options import ListOptions
+from kubeling.apiserver.ordered import BEGINNING, Position
 from kubeling.apiserver.records import Event, Record, WatchExpired
-from kubeling.apiserver.selectors import field_selector, selected_name
+from kubeling.apiserver.selection import Selection
+from kubeling.apiserver.selectors import name_term
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.watcher import Watcher
-from kubeling.kube import selectors
 from kubeling.kube.errors import BadRequest, Expired, FieldError, Invalid, ServerTimeout
-from kubeling.kube.objects import Obj, labels
+from kubeling.kube.objects import Obj
 from kubeling.kube.transport import EventType
 
-__all__ = ["Change", "list_objects", "watch_objects"]
+__all__ = ["Change", "Listing", "list_objects", "watch_objects"]
 
 BOOKMARK_SECONDS: Final = 60.0
 _MIN_TIMEOUT: Final = 1800.0
-
-Predicate = Callable[[Obj], bool]
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Change(NamedTuple):
-    """One event as a client sees it; ``event`` is what it came from, if from the store."""
+    """One event as a client sees it, with its object as stored (``record``) or as ``made``."""
 
     type: EventType
-    object: Obj
+    made: Obj | None = None
+    record: Record | None = None
     event: Event | None = None
+    """What it came from, if from the store."""
+
+    @property
+    def object(self) -> Obj:
+        if self.made is not None:
+            return self.made
+        assert self.record is not None
+        return self.record.obj
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A ``List`` of stored objects, made in the form it is wanted in."""
+
+    served: Served
+    metadata: Obj
+    records: Sequence[Record]
+
+    @property
+    def obj(self) -> Obj:
+        """Its items are shared: do not change them."""
+        return self._with([self.served.present(record.glance()) for record in self.records])
+
+    @property
+    def encoded(self) -> bytes:
+        """The same as JSON, which is how objects are kept."""
+        return _encode(self._with([self._raw(record) for record in self.records]))
+
+    def _with(self, items: Sequence[Any]) -> Obj:
+        return {
+            "kind": f"{self.served.resource.kind}List",
+            "apiVersion": self.served.resource.api_version,
+            "metadata": self.metadata,
+            "items": items,
+        }
+
+    def _raw(self, record: Record) -> Any:
+        if self.served.shows_as_stored(record):
+            return msgspec.Raw(record.encoded)
+        return self.served.present(record.glance())
 
 
 class _Continue(msgspec.Struct):
@@ -45,32 +88,21 @@ class _Continue(msgspec.Struct):
     name: str
 
 
-def list_objects(store: Store, served: Served, namespace: str, options: ListOptions) -> Obj:
-    """A ``List`` of what the selectors match. Its items are shared: do not change them."""
+def list_objects(store: Store, served: Served, namespace: str, options: ListOptions) -> Listing:
+    """What the selectors match, or a page of it."""
     version, start = _position(store, options)
-    matches = _predicate(served, options)
-    found: Sequence[Record]
-    if options.limit and matches is None and version == store.version:
-        found, rest = store.page(served.storage, namespace, start, options.limit)
-    else:
-        records = _records(store, served, namespace, version, selected_name(options.fields))
-        if start is not None:
-            records = [r for r in records if (r.key.namespace, r.key.name) > start]
-        found = records if matches is None else [r for r in records if matches(r.obj)]
-        rest = max(len(found) - options.limit, 0) if options.limit else 0
-        found = found[: options.limit] if rest else found
+    selection = Selection.of(served, options)
+    records = _records(store, served, namespace, version, selection, start)
     metadata: Obj = {"resourceVersion": str(version)}
-    if rest:
-        last = found[-1].key
-        metadata["continue"] = _token(version, last.namespace, last.name)
-        if matches is None:
-            metadata["remainingItemCount"] = rest
-    return {
-        "kind": f"{served.resource.kind}List",
-        "apiVersion": served.resource.api_version,
-        "metadata": metadata,
-        "items": [served.present(record.obj) for record in found],
-    }
+    found = list(islice(records, options.limit or None))
+    if found and options.limit and next(records, None) is not None:
+        last = (found[-1].key.namespace, found[-1].key.name)
+        metadata["continue"] = _token(version, *last)
+        if not selection:
+            metadata["remainingItemCount"] = store.count_at(
+                version, served.storage, namespace, last
+            )
+    return Listing(served, metadata, found)
 
 
 def watch_objects(
@@ -80,7 +112,7 @@ def watch_objects(
 
     What is wrong with the request is raised here; that a version is too old, by the stream.
     """
-    matches = _predicate(served, options)
+    selection = Selection.of(served, options)
     if options.version_match and not options.initial_events:
         error = FieldError(
             "resourceVersionMatch",
@@ -89,17 +121,17 @@ def watch_objects(
         )
         raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
     since = _version(options.resource_version) if options.resource_version else 0
-    name = name or selected_name(options.fields)
-    return _changes(store, served, namespace, name, options, matches, since)
+    if name:
+        selection = replace(selection, fields=(*selection.fields, name_term(name)))
+    return _changes(store, served, namespace, options, selection, since)
 
 
 async def _changes(
     store: Store,
     served: Served,
     namespace: str,
-    name: str,
     options: ListOptions,
-    matches: Predicate | None,
+    selection: Selection,
     since: int,
 ) -> AsyncGenerator[Change, None]:
     from_now = options.initial_events or since == 0
@@ -107,17 +139,16 @@ async def _changes(
         raise _expired(store, since)
     since = store.version if from_now else since
     try:
-        watcher = store.watch(served.storage, since, namespace, name)
+        watcher = store.watch(served.storage, since, namespace, selection.where.name)
     except WatchExpired:
         raise _expired(store, since) from None
     try:
         if from_now:
-            for record in _records(store, served, namespace, since, name):
-                if matches is None or matches(record.obj):
-                    yield Change("ADDED", served.present(record.obj))
+            for record in list(_records(store, served, namespace, since, selection)):
+                yield _change("ADDED", served, record)
         if options.initial_events:
             yield _bookmark(served, since, {"k8s.io/initial-events-end": "true"})
-        async for change in _follow(store, served, watcher, matches, options):
+        async for change in _follow(store, served, watcher, selection, options):
             yield change
     finally:
         watcher.close()
@@ -127,7 +158,7 @@ async def _follow(
     store: Store,
     served: Served,
     watcher: Watcher,
-    matches: Predicate | None,
+    selection: Selection,
     options: ListOptions,
 ) -> AsyncGenerator[Change, None]:
     loop = asyncio.get_running_loop()
@@ -137,7 +168,7 @@ async def _follow(
         wait = min(BOOKMARK_SECONDS, deadline - loop.time())
         event = await watcher.next(max(wait, 0.0))
         if event is not None:
-            change = _seen(served, event, matches)
+            change = _seen(served, event, selection)
             if change is not None:
                 yield change
         elif not watcher.closed:
@@ -147,23 +178,28 @@ async def _follow(
                 return
 
 
-def _seen(served: Served, event: Event, matches: Predicate | None) -> Change | None:
+def _seen(served: Served, event: Event, selection: Selection) -> Change | None:
     """The event as a watch with selectors sees it: entering adds, leaving deletes."""
-    obj = event.record.obj
-    if matches is None:
-        return Change(event.type, served.present(obj), event)
-    before = event.previous is not None and matches(event.previous.obj)
-    after = event.type != "DELETED" and matches(obj)
+    if not selection:
+        return _change(event.type, served, event.record, event)
+    before = event.previous is not None and selection.matches(event.previous)
+    after = event.type != "DELETED" and selection.matches(event.record)
     if before and after:
-        return Change("MODIFIED", served.present(obj), event)
+        return _change("MODIFIED", served, event.record, event)
     if after:
-        return Change("ADDED", served.present(obj), event)
+        return _change("ADDED", served, event.record, event)
     if before and event.previous is not None:
         last = event.previous.obj
         version = str(event.version)
         last = {**last, "metadata": {**last["metadata"], "resourceVersion": version}}
         return Change("DELETED", served.present(last))
     return None
+
+
+def _change(type_: EventType, served: Served, record: Record, event: Event | None = None) -> Change:
+    if served.shows_as_stored(record):
+        return Change(type_, None, record, event)
+    return Change(type_, served.present(record.obj), None, event)
 
 
 def _bookmark(served: Served, version: int, annotations: Obj | None = None) -> Change:
@@ -178,7 +214,7 @@ def _bookmark(served: Served, version: int, annotations: Obj | None = None) -> C
     return Change("BOOKMARK", obj)
 
 
-def _position(store: Store, options: ListOptions) -> tuple[int, tuple[str, str] | None]:
+def _position(store: Store, options: ListOptions) -> tuple[int, Position]:
     if options.continue_token:
         try:
             raw = base64.urlsafe_b64decode(options.continue_token + "==")
@@ -187,7 +223,7 @@ def _position(store: Store, options: ListOptions) -> tuple[int, tuple[str, str] 
             raise BadRequest("continue key is not valid: start the list again") from None
         return token.version, (token.namespace, token.name)
     if options.version_match == "Exact" and options.resource_version not in ("", "0"):
-        return _version(options.resource_version), None
+        return _version(options.resource_version), BEGINNING
     if options.resource_version not in ("", "0"):
         wanted = _version(options.resource_version)
         if wanted > store.version:
@@ -196,20 +232,20 @@ def _position(store: Store, options: ListOptions) -> tuple[int, tuple[str, str] 
                 f"Too large resource version: {wanted}, current: {store.version}",
                 details={"causes": [cause], "retryAfterSeconds": 1},
             )
-    return store.version, None
+    return store.version, BEGINNING
 
 
 def _records(
-    store: Store, served: Served, namespace: str, version: int, name: str
-) -> Sequence[Record]:
-    """What there was at a version; of a ``name`` if one is given."""
-    if version == store.version:
-        if name:
-            return store.named(served.storage, namespace, name)
-        return store.list(served.storage, namespace)
+    store: Store,
+    served: Served,
+    namespace: str,
+    version: int,
+    selection: Selection,
+    start: Position = BEGINNING,
+) -> Iterator[Record]:
+    """What there was at a version behind a position, until the next write."""
     try:
-        found = store.list_at(served.storage, namespace, version)
-        return [record for record in found if name in ("", record.key.name)]
+        found = store.behind_at(version, served.storage, namespace, start, selection.where)
     except WatchExpired:
         fresh = _token(store.version, "", "")
         raise Expired(
@@ -217,16 +253,7 @@ def _records(
             "can start a new list without the continue parameter",
             details={"continue": fresh},
         ) from None
-
-
-def _predicate(served: Served, options: ListOptions) -> Predicate | None:
-    by_label = selectors.parse(options.labels) if options.labels else None
-    by_field = field_selector(options.fields, served) if options.fields else None
-    if by_label is None:
-        return by_field
-    if by_field is None:
-        return lambda obj: by_label.matches(labels(obj))
-    return lambda obj: by_label.matches(labels(obj)) and by_field(obj)
+    return filter(selection.matches, found) if selection else found
 
 
 def _token(version: int, namespace: str, name: str) -> str:

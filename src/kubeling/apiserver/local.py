@@ -18,6 +18,7 @@ from kubeling.apiserver.requests import (
     ConnectionAnswer,
     ObjectAnswer,
     Query,
+    StoredAnswer,
     StreamAnswer,
     WatchAnswer,
 )
@@ -44,6 +45,9 @@ class LocalTransport:
         answer = await self._server.handle(self._request(request))
         if isinstance(answer, ConnectionAnswer) and answer.fetch is not None:
             return _decoded(await answer.fetch())
+        if isinstance(answer, StoredAnswer):
+            stored: Obj = msgspec.json.decode(answer.stored.encoded)
+            return stored
         if isinstance(answer, ObjectAnswer):
             copied: Obj = deep_copy(answer.obj)
             return copied

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import builtins
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
+from kubeling.apiserver.indices import EVERYWHERE, Index, Narrowing, Term
+from kubeling.apiserver.ordered import BEGINNING, OrderedNames, Position
 from kubeling.apiserver.records import Record, StoreKey
 
 __all__ = ["Memory"]
+
+INDEX_FROM: Final = 500
+"""How many objects of a resource there must be for an index to pay."""
 
 
 class Memory:
     """One record an object. Lists are ordered by namespace and name, and are the caller's own.
 
-    Names are sorted when they are first listed and stay so until one comes or goes, because most
-    writes change what is there already.
+    Names are sorted when they are first listed, and from then on kept so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index_from: int = INDEX_FROM) -> None:
         self._objects: dict[str, dict[str, dict[str, Record]]] = {}
-        self._orders: dict[tuple[str, str], list[str]] = {}
+        self._orders: dict[str, OrderedNames] = {}
+        self._indices: dict[str, dict[str, Index]] = {}
+        self._index_from = index_from
 
     def get(self, key: StoreKey) -> Record | None:
         """The committed state of one object."""
@@ -28,54 +34,31 @@ class Memory:
         names = namespaces.get(key.namespace) if namespaces else None
         return names.get(key.name) if names else None
 
-    def list(self, resource: str, namespace: str = "") -> list[Record]:
+    def list(self, resource: str, namespace: str = "") -> builtins.list[Record]:
         """The committed objects of a resource, or of one namespace, ordered by key."""
-        return [
-            self._objects[resource][one][name]
-            for one in self._spread(resource, namespace)
-            for name in self._order(resource, one)
-        ]
-
-    def named(self, resource: str, namespace: str, name: str) -> builtins.list[Record]:
-        """The committed objects of a name, in one namespace or in all."""
-        found = (
-            self.get(StoreKey(resource, one, name)) for one in self._spread(resource, namespace)
-        )
-        return [record for record in found if record is not None]
-
-    def page(
-        self, resource: str, namespace: str, after: tuple[str, str] | None, limit: int
-    ) -> tuple[builtins.list[Record], int]:
-        """As :meth:`list`, at most so many behind a namespace and name, and how many follow."""
-        found: builtins.list[Record] = []
-        rest = 0
-        for one in self._spread(resource, namespace):
-            order, begin = self._order(resource, one), 0
-            if after is not None and one <= after[0]:
-                begin = bisect_right(order, after[1]) if one == after[0] else len(order)
-            end = min(begin + limit - len(found), len(order))
-            names = self._objects[resource][one]
-            found += [names[name] for name in order[begin:end]]
-            rest += len(order) - end
-        return found, rest
-
-    def _spread(self, resource: str, namespace: str) -> Sequence[str]:
-        """The namespaces to look in, in order."""
         namespaces = self._objects.get(resource, {})
-        if namespace:
-            return (namespace,) if namespace in namespaces else ()
-        return sorted(namespaces)
+        places = self._order(resource).behind(namespace)
+        return [namespaces[one][name] for one, name in places]
 
-    def _order(self, resource: str, namespace: str) -> builtins.list[str]:
-        """The names in a namespace, sorted until one comes or goes."""
-        order = self._orders.get((resource, namespace))
-        if order is None:
-            order = sorted(self._objects[resource][namespace])
-            self._orders[resource, namespace] = order
-        return order
+    def behind(
+        self,
+        resource: str,
+        namespace: str,
+        after: Position = BEGINNING,
+        where: Narrowing = EVERYWHERE,
+    ) -> Iterator[Record]:
+        """The committed objects after a position, in order, until the next write.
 
-    def count(self, resource: str, namespace: str = "") -> int:
-        """How many objects of a resource there are."""
+        What ``where`` excludes may be left out.
+        """
+        namespaces = self._objects.get(resource, {})
+        for one, name in self._places(resource, namespace, after, where):
+            yield namespaces[one][name]
+
+    def count(self, resource: str, namespace: str = "", after: Position = BEGINNING) -> int:
+        """How many objects of a resource there are, or how many of them after a position."""
+        if after != BEGINNING:
+            return self._order(resource).count(namespace, after)
         namespaces = self._objects.get(resource, {})
         if namespace:
             return len(namespaces.get(namespace, ()))
@@ -85,13 +68,66 @@ class Memory:
         """The resources of which there are objects."""
         return [resource for resource, found in self._objects.items() if any(found.values())]
 
+    # --- order and indices -----------------------------------------------------------------
+
+    def _order(self, resource: str) -> OrderedNames:
+        order = self._orders.get(resource)
+        if order is None:
+            namespaces = self._objects.get(resource, {})
+            order = self._orders[resource] = OrderedNames(
+                (namespace, name) for namespace, names in namespaces.items() for name in names
+            )
+        return order
+
+    def _places(
+        self, resource: str, namespace: str, after: Position, where: Narrowing
+    ) -> Iterable[Position]:
+        """The smallest part of the order in which all that is looked for must be."""
+        if where.name:
+            return self._named(resource, namespace, after, where.name)
+        best = [self._order(resource)]
+        if where.terms and (size := self.count(resource, namespace)) >= self._index_from:
+            for term in where.terms:
+                found = self._index(resource, term).find(term)
+                smaller = sum(names.count(namespace) for names in found)
+                if smaller < size:
+                    best, size = found, smaller
+        if len(best) == 1:
+            return best[0].behind(namespace, after)
+        return sorted(place for names in best for place in names.behind(namespace, after))
+
+    def _named(
+        self, resource: str, namespace: str, after: Position, name: str
+    ) -> Iterator[Position]:
+        namespaces = self._objects.get(resource, {})
+        for one in (namespace,) if namespace else sorted(namespaces):
+            if name in namespaces.get(one, ()) and (one, name) > after:
+                yield one, name
+
+    def _index(self, resource: str, term: Term) -> Index:
+        indices = self._indices.setdefault(resource, {})
+        index = indices.get(term.index)
+        if index is None:
+            index = indices[term.index] = Index(term.values_of, self.list(resource))
+        return index
+
     def _keep(self, record: Record) -> None:
         resource, namespace, name = record.key
         names = self._objects.setdefault(resource, {}).setdefault(namespace, {})
-        if name not in names:
-            self._orders.pop((resource, namespace), None)
+        previous = names.get(name)
         names[name] = record
+        if previous is None and (order := self._orders.get(resource)) is not None:
+            order.add(namespace, name)
+        for index in self._indices.get(resource, {}).values():
+            if previous is None:
+                index.add(record)
+            else:
+                index.replace(previous, record)
 
     def _drop(self, key: StoreKey) -> None:
-        del self._objects[key.resource][key.namespace][key.name]
-        self._orders.pop((key.resource, key.namespace), None)
+        resource, namespace, name = key
+        previous = self._objects[resource][namespace].pop(name)
+        if (order := self._orders.get(resource)) is not None:
+            order.remove(namespace, name)
+        for index in self._indices.get(resource, {}).values():
+            index.remove(previous)

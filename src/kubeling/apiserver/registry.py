@@ -20,7 +20,7 @@ from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.database import StorageError, StorageFull
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
-from kubeling.apiserver.listing import Change, list_objects, watch_objects
+from kubeling.apiserver.listing import Change, Listing, list_objects, watch_objects
 from kubeling.apiserver.names import metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.records import Record, StoreKey
@@ -71,15 +71,22 @@ class Registry:
 
     def get(self, served: Served, namespace: str, name: str) -> Obj:
         """The object; raises :class:`NotFound`."""
-        return served.present(self._stored(served, namespace, name))
+        return served.present(self.record(served, namespace, name).obj)
+
+    def record(self, served: Served, namespace: str, name: str) -> Record:
+        """The object as stored; raises :class:`NotFound`."""
+        record = self.store.get(served.key(namespace, name))
+        if record is None:
+            raise NotFound.of(served.resource.group, served.resource.plural, name)
+        return record
 
     def find(self, served: Served, namespace: str, name: str) -> Obj | None:
         """The object, if there is one."""
         record = self.store.get(served.key(namespace, name))
         return served.present(record.obj) if record else None
 
-    def list(self, served: Served, namespace: str, options: ListOptions) -> Obj:
-        """A ``List`` object."""
+    def list(self, served: Served, namespace: str, options: ListOptions) -> Listing:
+        """A ``List``."""
         return list_objects(self.store, served, namespace, options)
 
     def watch(
@@ -407,7 +414,7 @@ class Registry:
         self, served: Served, namespace: str, listing: ListOptions, options: DeleteOptions
     ) -> Obj:
         """Deletes everything the selectors match; returns what that was."""
-        found = self.list(served, namespace, listing)
+        found = self.list(served, namespace, listing).obj
 
         async def drop(metadata: Obj) -> None:
             try:
@@ -421,12 +428,6 @@ class Registry:
         return found
 
     # --- storage ---------------------------------------------------------------------------
-
-    def _stored(self, served: Served, namespace: str, name: str) -> Obj:
-        record = self.store.get(served.key(namespace, name))
-        if record is None:
-            raise NotFound.of(served.resource.group, served.resource.plural, name)
-        return record.obj
 
     async def _write(self, *writes: Write) -> None:
         try:

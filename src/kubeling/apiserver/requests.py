@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubeling.apiserver.listing import Change
 from kubeling.apiserver.user import User
@@ -25,6 +25,8 @@ __all__ = [
     "ConnectionAnswer",
     "ObjectAnswer",
     "Query",
+    "Stored",
+    "StoredAnswer",
     "StreamAnswer",
     "Target",
     "WatchAnswer",
@@ -80,6 +82,23 @@ class ObjectAnswer:
     yaml: bool = False
 
 
+class Stored(Protocol):
+    """What is kept encoded, and decoded where that is wanted."""
+
+    @property
+    def obj(self) -> Obj: ...
+
+    @property
+    def encoded(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class StoredAnswer:
+    """An object, or a list of them, as stored."""
+
+    stored: Stored
+
+
 @dataclass(slots=True)
 class WatchAnswer:
     """A stream of changes.
@@ -121,7 +140,7 @@ class ConnectionAnswer:
     fetch: Callable[[], Awaitable[BytesAnswer]] | None = None
 
 
-Answer = ObjectAnswer | WatchAnswer | BytesAnswer | StreamAnswer | ConnectionAnswer
+Answer = ObjectAnswer | StoredAnswer | WatchAnswer | BytesAnswer | StreamAnswer | ConnectionAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""Field selectors: which fields each kind can be selected by, and the predicate they make.
+"""Field selectors: which fields each kind can be selected by, and the terms they make.
 
-The predicate looks at objects as they are stored, whatever version asks.
+Terms look at objects as they are stored, whatever version asks.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kubeling.apiserver.jsonpath import compile_path
@@ -14,9 +15,7 @@ from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest
 from kubeling.kube.objects import Obj
 
-__all__ = ["field_selector", "selected_name"]
-
-Predicate = Callable[[Obj], bool]
+__all__ = ["FieldTerm", "field_selector", "name_term"]
 
 _PART: Final = re.compile(r"(?:\\.|[^\\,])+", re.DOTALL)
 _TERM: Final = re.compile(r"(?P<field>[^=!]+)(?P<op>==|=|!=)(?P<value>.*)", re.DOTALL)
@@ -48,25 +47,40 @@ _ABOUT: Final = "involvedObject."
 _FALSE_UNLESS_SET: Final = ("spec.unschedulable", "spec.hostNetwork")
 
 
-def field_selector(text: str, served: Served) -> Predicate:
-    """The predicate of a selector such as ``metadata.name=a,status.phase!=Failed``.
+@dataclass(frozen=True, slots=True)
+class FieldTerm:
+    """A field that is (or is not) to have a value, looked at as the object is stored."""
+
+    field: str
+    wanted: str
+    same: bool
+    find: Callable[[Obj], Any]
+
+    def shown(self, obj: Obj) -> str:
+        """The field's value as selectors spell it."""
+        value = self.find(obj)
+        if value is None:
+            return "false" if self.field in _FALSE_UNLESS_SET else ""
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def matches(self, obj: Obj) -> bool:
+        return (self.shown(obj) == self.wanted) == self.same
+
+
+def field_selector(text: str, served: Served) -> tuple[FieldTerm, ...]:
+    """The terms of a selector such as ``metadata.name=a,status.phase!=Failed``; all must hold.
 
     A backslash takes the meaning from a comma, an equals sign or a backslash in a value.
     """
-    terms = [_term(part[0], served) for part in _PART.finditer(text) if part[0].strip()]
-    return lambda obj: all(term(obj) for term in terms)
+    return tuple(_term(part[0], served) for part in _PART.finditer(text) if part[0].strip())
 
 
-def selected_name(text: str) -> str:
-    """The one name that a field selector allows, if it does: there is an index for that."""
-    for part in _PART.finditer(text):
-        match = _TERM.fullmatch(part[0].strip())
-        if match and match["op"] != "!=" and match["field"].strip() == "metadata.name":
-            return _ESCAPED.sub(r"\1", match["value"])
-    return ""
+def name_term(name: str) -> FieldTerm:
+    """That the object has a name."""
+    return FieldTerm("metadata.name", name, True, _finder("metadata.name"))
 
 
-def _term(text: str, served: Served) -> Predicate:
+def _term(text: str, served: Served) -> FieldTerm:
     match = _TERM.fullmatch(text.strip())
     if match is None:
         raise BadRequest(
@@ -79,8 +93,7 @@ def _term(text: str, served: Served) -> Predicate:
             f'field label not supported: "{field}"; {served.resource.plural} can be selected by '
             + ", ".join(sorted(supported))
         )
-    find, same = _finder(field), match["op"] != "!="
-    return lambda obj: (_shown(find(obj), field) == wanted) == same
+    return FieldTerm(field, wanted, match["op"] != "!=", _finder(field))
 
 
 def _supported(served: Served) -> frozenset[str]:
@@ -95,9 +108,3 @@ def _finder(field: str) -> Callable[[Obj], Any]:
 
 def _source(event: Obj) -> Any:
     return (event.get("source") or {}).get("component") or event.get("reportingComponent")
-
-
-def _shown(value: Any, field: str) -> str:
-    if value is None:
-        return "false" if field in _FALSE_UNLESS_SET else ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

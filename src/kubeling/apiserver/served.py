@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
-from kubeling.apiserver.records import StoreKey
+from kubeling.apiserver.records import Record, StoreKey
 from kubeling.apiserver.strategy import Strategy
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -138,14 +139,19 @@ class Served:
     by_webhook: bool = False
     """Whether a webhook changes objects between versions, so that here they stay as they are."""
     definition: Obj | None = field(default=None, repr=False)
+    storage: str = field(init=False)
+    """The name of the collection in the store."""
 
-    @property
-    def storage(self) -> str:
-        """The name of the collection in the store."""
-        return f"{self.stored.group}/{self.stored.plural}"
+    def __post_init__(self) -> None:
+        # Every record has it in its key, so there is one for all of them.
+        object.__setattr__(self, "storage", intern(f"{self.stored.group}/{self.stored.plural}"))
 
     def key(self, namespace: str, name: str) -> StoreKey:
-        return StoreKey(self.storage, namespace if self.resource.namespaced else "", name)
+        return StoreKey(self.storage, intern(namespace) if self.resource.namespaced else "", name)
+
+    def shows_as_stored(self, record: Record) -> bool:
+        """Whether :meth:`present` changes nothing."""
+        return self.by_webhook or record.api_version == self.resource.api_version
 
     def present(self, obj: Obj) -> Obj:
         """A stored object in this version. It may share parts with ``obj``."""

@@ -324,7 +324,7 @@ class ApiServer:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            self.store.expire_history()
+            self.store.forget()
             await self._upkeep.expire_events()
             await self._certificates.expire()
 

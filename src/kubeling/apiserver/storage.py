@@ -11,11 +11,13 @@ retries.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -23,8 +25,10 @@ import msgspec
 
 from kubeling.apiserver.commits import Committer
 from kubeling.apiserver.database import Database, Row, StorageError
-from kubeling.apiserver.memory import Memory
-from kubeling.apiserver.records import Event, History, Record, StoreKey
+from kubeling.apiserver.indices import EVERYWHERE, Narrowing
+from kubeling.apiserver.memory import INDEX_FROM, Memory
+from kubeling.apiserver.ordered import BEGINNING, Position
+from kubeling.apiserver.records import Decoded, Event, History, Record, StoreKey
 from kubeling.apiserver.watcher import Watcher
 from kubeling.kube.objects import Obj
 
@@ -93,8 +97,14 @@ class Store(Memory):
     half.
     """
 
-    def __init__(self, database: Database, *, history_limit: int = HISTORY_LIMIT) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        database: Database,
+        *,
+        history_limit: int = HISTORY_LIMIT,
+        index_from: int = INDEX_FROM,
+    ) -> None:
+        super().__init__(index_from)
         self._database = database
         self._history_limit = history_limit
         self._histories: dict[str, History] = {}
@@ -102,9 +112,11 @@ class Store(Memory):
         self._listeners: dict[str, list[Callable[[Event], None]]] = {}
         self._turns: dict[StoreKey, _Turn] = {}
         self._committer: Committer[_Transaction] | None = None
+        self._decoded = Decoded()
         for row in database.load():
-            key = StoreKey(*row[:3])
-            self._keep(Record(key, row.version, encoded=row.value or b""))
+            # What thousands of objects share is kept once.
+            key = StoreKey(intern(row.resource), intern(row.namespace), row.name)
+            self._keep(Record(key, row.version, row.value or b"", self._decoded))
         self.version = self._assigned = self._floor = database.version()
 
     @classmethod
@@ -140,17 +152,33 @@ class Store(Memory):
 
     # --- reading ---------------------------------------------------------------------------
 
-    def list_at(self, resource: str, namespace: str, version: int) -> Sequence[Record]:
-        """As :meth:`list`, as of an earlier version; raises ``WatchExpired`` if forgotten."""
-        current = {record.key: record for record in self.list(resource, namespace)}
-        for key, record in self._history(resource).undo(version).items():
-            if namespace and key.namespace != namespace:
-                continue
-            if record is None:
-                current.pop(key, None)
-            else:
-                current[key] = record
-        return [current[key] for key in sorted(current)]
+    def behind_at(
+        self,
+        version: int,
+        resource: str,
+        namespace: str,
+        after: Position = BEGINNING,
+        where: Narrowing = EVERYWHERE,
+    ) -> Iterator[Record]:
+        """As :meth:`behind`, as of a version; raises :class:`WatchExpired` if forgotten."""
+        if version == self.version:
+            return self.behind(resource, namespace, after, where)
+        undone = self._history(resource).undo(version)
+        same = (
+            record
+            for record in self.behind(resource, namespace, after, where)
+            if record.key not in undone
+        )
+        return heapq.merge(same, _before(undone, namespace, after), key=_key)
+
+    def count_at(self, version: int, resource: str, namespace: str, after: Position) -> int:
+        """How many objects there were after a position."""
+        count = self.count(resource, namespace, after)
+        if version == self.version:
+            return count
+        undone = self._history(resource).undo(version)
+        now = {key: self.get(key) for key in undone}
+        return count + len(_before(undone, namespace, after)) - len(_before(now, namespace, after))
 
     def watchers(self) -> dict[str, int]:
         """How many watches are open, by resource."""
@@ -174,9 +202,10 @@ class Store(Memory):
             listener(Event("ADDED", record, None, record.version))
         self._listeners.setdefault(resource, []).append(listener)
 
-    def expire_history(self, seconds: float = HISTORY_SECONDS) -> None:
-        """Forgets events older than ``seconds``; the owner calls it now and then."""
+    def forget(self, seconds: float = HISTORY_SECONDS) -> None:
+        """Forgets what is older than ``seconds``; the owner calls it now and then."""
         before = time.monotonic() - seconds
+        self._decoded.expire(before)
         for history in self._histories.values():
             history.expire(before)
 
@@ -248,7 +277,7 @@ class Store(Memory):
         for transaction in batch:
             if error is None:
                 for write, row in zip(transaction.writes, transaction.rows, strict=True):
-                    self._remember(write, row.version)
+                    self._remember(write, row)
             transaction.finished = True
             # A cancelled caller no longer asks.
             if not transaction.done.done():
@@ -260,16 +289,17 @@ class Store(Memory):
             for turn in transaction.held:
                 self._next_turn(turn)
 
-    def _remember(self, write: Write, version: int) -> None:
-        self.version = version
+    def _remember(self, write: Write, row: Row) -> None:
+        self.version = version = row.version
         previous = self.get(write.key)
-        if write.obj is not None:
-            record = Record(write.key, version, write.obj)
+        if write.obj is not None and row.value is not None:
+            record = Record(write.key, version, row.value, self._decoded, write.obj)
             self._keep(record)
             event = Event("MODIFIED" if previous else "ADDED", record, previous, version)
         elif previous is not None:
             self._drop(write.key)
-            last = Record(write.key, version, _at_version(previous.obj, version))
+            gone = _at_version(previous.obj, version)
+            last = Record(write.key, version, _encode(gone), self._decoded, gone)
             event = Event("DELETED", last, previous, version)
         else:
             return
@@ -284,6 +314,22 @@ class Store(Memory):
         if history is None:
             history = self._histories[resource] = History(self._floor, self._history_limit)
         return history
+
+
+def _before(
+    undone: Mapping[StoreKey, Record | None], namespace: str, after: Position
+) -> Sequence[Record]:
+    """Of what changed, what there is after a position, in order."""
+    found = [
+        record
+        for key, record in undone.items()
+        if record is not None and namespace in ("", key.namespace) and key[1:] > after
+    ]
+    return sorted(found, key=_key)
+
+
+def _key(record: Record) -> StoreKey:
+    return record.key
 
 
 def _at_version(obj: Obj, version: int) -> Obj:

@@ -14,7 +14,14 @@ from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
 from kubeling.apiserver.registry import Registry, Transform
-from kubeling.apiserver.requests import Answer, ApiRequest, ObjectAnswer, Target, WatchAnswer
+from kubeling.apiserver.requests import (
+    Answer,
+    ApiRequest,
+    ObjectAnswer,
+    StoredAnswer,
+    Target,
+    WatchAnswer,
+)
 from kubeling.apiserver.scale import scale_of, with_scale
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
@@ -51,7 +58,7 @@ class Verbs:
                 return self._get(served, target)
             case "list":
                 options = ListOptions.parse(request.query)
-                return ObjectAnswer(self._registry.list(served, target.namespace, options))
+                return StoredAnswer(self._registry.list(served, target.namespace, options))
             case "watch":
                 options = ListOptions.parse(request.query)
                 changes = self._registry.watch(served, target.namespace, target.name, options)
@@ -77,7 +84,10 @@ class Verbs:
                 )
 
     def _get(self, served: Served, target: Target) -> Answer:
-        obj = self._registry.get(served, target.namespace, target.name)
+        record = self._registry.record(served, target.namespace, target.name)
+        if target.subresource != "scale" and served.shows_as_stored(record):
+            return StoredAnswer(record)
+        obj = served.present(record.obj)
         return ObjectAnswer(scale_of(served, obj) if target.subresource == "scale" else obj)
 
     async def _create(self, served: Served, target: Target, request: ApiRequest) -> Answer:
