@@ -16,6 +16,7 @@ from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.representation import (
     PLAIN,
     Representation,
+    changes_form,
     negotiate,
     represent,
     represent_changes,
@@ -138,7 +139,7 @@ class Api:
             changes = represent_changes(
                 answer.changes, served, wanted, request.query, self._clock.now
             )
-            return WatchAnswer(changes)
+            return WatchAnswer(changes, changes_form(wanted, answer.form))
         return answer
 
     def _require(self, user: User, wanted: Attributes) -> None:

@@ -8,12 +8,12 @@ it answered. An object changed meanwhile is converted and decided anew.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from kubeling.apiserver.listing import Change
+from kubeling.apiserver.listing import Change, Changes
 from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.registry import Registry, Transform
@@ -98,16 +98,16 @@ class ConvertedResources:
             answer.obj = {**answer.obj, "apiVersion": api_version, "items": list(items)}
         return answer
 
-    async def _changes(
-        self, changes: AsyncGenerator[Change, None], served: Served
-    ) -> AsyncGenerator[Change, None]:
+    async def _changes(self, changes: Changes, served: Served) -> Changes:
         async with contextlib.aclosing(changes):
-            async for change in changes:
-                if change.type == "BOOKMARK":
-                    version = served.resource.api_version
-                    yield Change("BOOKMARK", {**change.object, "apiVersion": version})
-                else:
-                    yield Change(change.type, await self._in_version(served, change.object))
+            async for together in changes:
+                yield [await self._change(change, served) for change in together]
+
+    async def _change(self, change: Change, served: Served) -> Change:
+        if change.type == "BOOKMARK":
+            version = served.resource.api_version
+            return Change("BOOKMARK", {**change.object, "apiVersion": version})
+        return Change(change.type, await self._in_version(served, change.object))
 
     def _judge(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """Completes the object by the schema of the request's version, and checks it by that."""

@@ -208,8 +208,8 @@ async def _watch(
     try:
         await response.prepare(request)
         try:
-            async for change in changes:
-                await response.write(_line(change, answer.api_version))
+            async for together in changes:
+                await response.write(b"".join([_line(one, answer.form) for one in together]))
         except ApiError as error:
             await response.write(_encode({"type": "ERROR", "object": error.status}) + b"\n")
     finally:
@@ -218,12 +218,12 @@ async def _watch(
     return response
 
 
-def _line(change: Change, api_version: str) -> bytes:
-    """One event as written; kept with the event for the next watcher of the same version."""
+def _line(change: Change, form: str) -> bytes:
+    """One event as written; kept with the event for the next watcher of the same form."""
     event = change.event
-    if event is None or not api_version:
+    if event is None or not form:
         return _encoded(change)
-    key = f"{change.type} {api_version}"
+    key = f"{change.type} {form}"
     line = event.encoded.get(key)
     if line is None:
         line = event.encoded[key] = _encoded(change)

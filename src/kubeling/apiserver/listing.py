@@ -19,15 +19,16 @@ from kubeling.apiserver.selection import Selection
 from kubeling.apiserver.selectors import name_term
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
-from kubeling.apiserver.watcher import Watcher
 from kubeling.kube.errors import BadRequest, Expired, FieldError, Invalid, ServerTimeout
 from kubeling.kube.objects import Obj
 from kubeling.kube.transport import EventType
 
-__all__ = ["Change", "Listing", "list_objects", "watch_objects"]
+__all__ = ["Change", "Changes", "Listing", "list_objects", "watch_objects"]
 
 BOOKMARK_SECONDS: Final = 60.0
 _MIN_TIMEOUT: Final = 1800.0
+_TOGETHER: Final = 500
+"""The most changes that are given together at the beginning of a watch."""
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -46,6 +47,10 @@ class Change(NamedTuple):
             return self.made
         assert self.record is not None
         return self.record.obj
+
+
+Changes = AsyncGenerator[Sequence[Change], None]
+"""Changes in order; those that came at once are given together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def list_objects(store: Store, served: Served, namespace: str, options: ListOpti
 
 def watch_objects(
     store: Store, served: Served, namespace: str, name: str, options: ListOptions
-) -> AsyncGenerator[Change, None]:
+) -> Changes:
     """Changes from the version asked for, until the time is up or the client too slow.
 
     What is wrong with the request is raised here; that a version is too old, by the stream.
@@ -133,7 +138,7 @@ async def _changes(
     options: ListOptions,
     selection: Selection,
     since: int,
-) -> AsyncGenerator[Change, None]:
+) -> Changes:
     from_now = options.initial_events or since == 0
     if since > store.version and not from_now:
         raise _expired(store, since)
@@ -144,38 +149,35 @@ async def _changes(
         raise _expired(store, since) from None
     try:
         if from_now:
-            for record in list(_records(store, served, namespace, since, selection)):
-                yield _change("ADDED", served, record)
+            for changes in _initial(store, served, namespace, selection, since):
+                yield changes
         if options.initial_events:
-            yield _bookmark(served, since, {"k8s.io/initial-events-end": "true"})
-        async for change in _follow(store, served, watcher, selection, options):
-            yield change
+            yield [_bookmark(served, since, {"k8s.io/initial-events-end": "true"})]
+        loop = asyncio.get_running_loop()
+        seconds = options.timeout_seconds or _MIN_TIMEOUT * random.uniform(1.0, 2.0)
+        deadline = loop.time() + seconds
+        while not watcher.closed:
+            wait = min(BOOKMARK_SECONDS, deadline - loop.time())
+            if events := await watcher.take(max(wait, 0.0)):
+                seen = (_seen(served, event, selection) for event in events)
+                if changes := [change for change in seen if change is not None]:
+                    yield changes
+            elif not watcher.closed:
+                if options.bookmarks:
+                    yield [_bookmark(served, store.version)]
+                if loop.time() >= deadline:
+                    return
     finally:
         watcher.close()
 
 
-async def _follow(
-    store: Store,
-    served: Served,
-    watcher: Watcher,
-    selection: Selection,
-    options: ListOptions,
-) -> AsyncGenerator[Change, None]:
-    loop = asyncio.get_running_loop()
-    seconds = options.timeout_seconds or _MIN_TIMEOUT * random.uniform(1.0, 2.0)
-    deadline = loop.time() + seconds
-    while not watcher.closed:
-        wait = min(BOOKMARK_SECONDS, deadline - loop.time())
-        event = await watcher.next(max(wait, 0.0))
-        if event is not None:
-            change = _seen(served, event, selection)
-            if change is not None:
-                yield change
-        elif not watcher.closed:
-            if options.bookmarks:
-                yield _bookmark(served, store.version)
-            if loop.time() >= deadline:
-                return
+def _initial(
+    store: Store, served: Served, namespace: str, selection: Selection, version: int
+) -> Iterator[Sequence[Change]]:
+    """What there is, as if it were added now; in parts, which may be many."""
+    records = list(_records(store, served, namespace, version, selection))
+    for first in range(0, len(records), _TOGETHER):
+        yield [_change("ADDED", served, record) for record in records[first : first + _TOGETHER]]
 
 
 def _seen(served: Served, event: Event, selection: Selection) -> Change | None:

@@ -6,6 +6,7 @@ the contract of transports allows.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -62,12 +63,10 @@ class LocalTransport:
         answer = await self._server.handle(self._request(request))
         if not isinstance(answer, WatchAnswer):
             raise ValueError(f"{request.path} is not a watch")
-        changes = answer.changes
-        try:
-            async for change in changes:
-                yield WatchEvent(change.type, change.object)
-        finally:
-            await changes.aclose()
+        async with contextlib.aclosing(answer.changes) as changes:
+            async for together in changes:
+                for change in together:
+                    yield WatchEvent(change.type, change.object)
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
         answer = await self._server.handle(self._request(request))

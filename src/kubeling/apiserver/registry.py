@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Final
 
 from kubeling.apiserver import metadata as meta
@@ -20,7 +20,7 @@ from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.database import StorageError, StorageFull
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
-from kubeling.apiserver.listing import Change, Listing, list_objects, watch_objects
+from kubeling.apiserver.listing import Changes, Listing, list_objects, watch_objects
 from kubeling.apiserver.names import metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.records import Record, StoreKey
@@ -89,9 +89,7 @@ class Registry:
         """A ``List``."""
         return list_objects(self.store, served, namespace, options)
 
-    def watch(
-        self, served: Served, namespace: str, name: str, options: ListOptions
-    ) -> AsyncGenerator[Change, None]:
+    def watch(self, served: Served, namespace: str, name: str, options: ListOptions) -> Changes:
         """Changes as they are committed."""
         return watch_objects(self.store, served, namespace, name, options)
 

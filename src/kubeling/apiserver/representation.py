@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from kubeling.apiserver.columns import Column
-from kubeling.apiserver.listing import Change
+from kubeling.apiserver.listing import Change, Changes
 from kubeling.apiserver.requests import Query
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.tables import IncludeObject, columns_of, to_table
 from kubeling.kube.errors import BadRequest, NotAcceptable
 from kubeling.kube.objects import Obj
 
-__all__ = ["PLAIN", "Representation", "negotiate", "represent", "represent_changes"]
+__all__ = [
+    "PLAIN",
+    "Representation",
+    "changes_form",
+    "negotiate",
+    "represent",
+    "represent_changes",
+]
 
 Media = Literal["application/json", "application/yaml"]
 
@@ -83,27 +91,34 @@ def represent(
 
 
 async def represent_changes(
-    changes: AsyncGenerator[Change, None],
+    changes: Changes,
     served: Served,
     wanted: Representation,
     query: Query,
     now: Callable[[], dt.datetime],
-) -> AsyncGenerator[Change, None]:
+) -> Changes:
     """Changes with their objects in the form wanted; the first Table names its columns."""
     columns = _columns(served)
     header = True
-    try:
-        async for change in changes:
-            if wanted.kind == "Table":
-                metadata = {"resourceVersion": change.object["metadata"]["resourceVersion"]}
-                rows = [] if change.type == "BOOKMARK" else [change.object]
-                shown = _table(rows, columns, wanted, query, now(), metadata, header=header)
-                header = False
-            else:
-                shown = _partial(change.object, wanted.version)
-            yield Change(change.type, shown)
-    finally:
-        await changes.aclose()
+    async with contextlib.aclosing(changes):
+        async for together in changes:
+            shown = []
+            for change in together:
+                if wanted.kind == "Table":
+                    metadata = {"resourceVersion": change.object["metadata"]["resourceVersion"]}
+                    rows = [] if change.type == "BOOKMARK" else [change.object]
+                    table = _table(rows, columns, wanted, query, now(), metadata, header=header)
+                    shown.append(Change(change.type, table))
+                    header = False
+                else:
+                    partial = _partial(change.object, wanted.version)
+                    shown.append(Change(change.type, partial, None, change.event))
+            yield shown
+
+
+def changes_form(wanted: Representation, form: str) -> str:
+    """What names the form, if it is the same for every watcher: Tables tell ages."""
+    return "" if wanted.kind == "Table" else f"{form} {wanted.kind}/{wanted.version}"
 
 
 def _table(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kubeling.apiserver.listing import Change
+from kubeling.apiserver.listing import Changes
 from kubeling.apiserver.user import User
 from kubeling.kube.objects import Obj
 
@@ -103,12 +103,12 @@ class StoredAnswer:
 class WatchAnswer:
     """A stream of changes.
 
-    ``api_version`` is set where objects come as stored, so that what is written for one watcher
-    can be used for the next.
+    ``form`` names what objects look like where nothing else decides that, so that what is written
+    for one watcher can be used for the next.
     """
 
-    changes: AsyncGenerator[Change, None]
-    api_version: str = ""
+    changes: Changes
+    form: str = ""
 
 
 @dataclass(slots=True)

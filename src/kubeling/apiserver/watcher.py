@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from kubeling.apiserver.records import Event
@@ -53,18 +53,15 @@ class Watcher:
 
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or ``None`` after ``timeout`` seconds or when the stream has ended."""
-        if not self._queue and self._finishing:
-            self.close()
-        if not self._queue and not self.closed:
-            self._wake = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._wake
-            except TimeoutError:
-                return None
-            finally:
-                self._wake = None
+        await self._filled(timeout)
         return self._queue.popleft() if self._queue else None
+
+    async def take(self, timeout: float | None = None) -> Sequence[Event]:
+        """All events there are, as soon as there are any; else as :meth:`next`, none."""
+        await self._filled(timeout)
+        taken = tuple(self._queue)
+        self._queue.clear()
+        return taken
 
     def finish(self) -> None:
         """Takes no more events; the stream ends when those that are queued are delivered."""
@@ -84,6 +81,22 @@ class Watcher:
     def _wants(self, event: Event) -> bool:
         _, namespace, name = event.record.key
         return self._namespace in ("", namespace) and self._name in ("", name)
+
+    async def _filled(self, timeout: float | None) -> None:
+        if not self._queue and self._finishing:
+            self.close()
+        if self._queue or self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        # A bare timer, for this is done for every watcher at every event.
+        timer = None if timeout is None else loop.call_later(timeout, self._notify)
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
