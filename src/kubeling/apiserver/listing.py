@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from kubeling.apiserver.selection import Selection
 from kubeling.apiserver.selectors import name_term
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.watcher import Watcher
 from kubeling.kube.errors import BadRequest, Expired, FieldError, Invalid, ServerTimeout
 from kubeling.kube.objects import Obj
 from kubeling.kube.transport import EventType
@@ -153,22 +155,38 @@ async def _changes(
                 yield changes
         if options.initial_events:
             yield [_bookmark(served, since, {"k8s.io/initial-events-end": "true"})]
-        loop = asyncio.get_running_loop()
-        seconds = options.timeout_seconds or _MIN_TIMEOUT * random.uniform(1.0, 2.0)
-        deadline = loop.time() + seconds
-        while not watcher.closed:
-            wait = min(BOOKMARK_SECONDS, deadline - loop.time())
-            if events := await watcher.take(max(wait, 0.0)):
-                seen = (_seen(served, event, selection) for event in events)
-                if changes := [change for change in seen if change is not None]:
-                    yield changes
-            elif not watcher.closed:
-                if options.bookmarks:
-                    yield [_bookmark(served, store.version)]
-                if loop.time() >= deadline:
-                    return
+        following = _following(store, served, watcher, options, selection)
+        async with contextlib.aclosing(following):
+            async for changes in following:
+                yield changes
     finally:
         watcher.close()
+
+
+async def _following(
+    store: Store, served: Served, watcher: Watcher, options: ListOptions, selection: Selection
+) -> Changes:
+    loop = asyncio.get_running_loop()
+    seconds = options.timeout_seconds or _MIN_TIMEOUT * random.uniform(1.0, 2.0)
+    deadline = loop.time() + seconds
+    # One timer for the whole stream, because there are many events and watchers.
+    timer = loop.call_later(min(BOOKMARK_SECONDS, seconds), watcher.rouse)
+    try:
+        while not watcher.closed:
+            if events := await watcher.take():
+                seen = [_seen(served, event, selection) for event in events]
+                if changes := [change for change in seen if change is not None]:
+                    yield changes
+            elif watcher.roused:
+                watcher.roused = False
+                # A bookmark says that all before it was told, as it was if nothing waits.
+                if options.bookmarks and not watcher.closed:
+                    yield [_bookmark(served, store.version)]
+                if (left := deadline - loop.time()) <= 0:
+                    return
+                timer = loop.call_later(min(BOOKMARK_SECONDS, left), watcher.rouse)
+    finally:
+        timer.cancel()
 
 
 def _initial(

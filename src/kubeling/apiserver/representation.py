@@ -118,7 +118,7 @@ async def represent_changes(
 
 def changes_form(wanted: Representation, form: str) -> str:
     """What names the form, if it is the same for every watcher: Tables tell ages."""
-    return "" if wanted.kind == "Table" else f"{form} {wanted.kind}/{wanted.version}"
+    return "" if wanted.kind == "Table" or not form else f"{form} {wanted.kind}/{wanted.version}"
 
 
 def _table(

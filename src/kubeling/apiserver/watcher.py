@@ -37,6 +37,7 @@ class Watcher:
         self._wake: asyncio.Future[None] | None = None
         self._finishing = False
         self.closed = False
+        self.roused = False
         for event in backlog:
             if self._wants(event):
                 self._queue.append(event)
@@ -53,15 +54,25 @@ class Watcher:
 
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event, or ``None`` after ``timeout`` seconds or when the stream has ended."""
-        await self._filled(timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._filled()
+        except TimeoutError:
+            return None
         return self._queue.popleft() if self._queue else None
 
-    async def take(self, timeout: float | None = None) -> Sequence[Event]:
-        """All events there are, as soon as there are any; else as :meth:`next`, none."""
-        await self._filled(timeout)
+    async def take(self) -> Sequence[Event]:
+        """All events there are, as soon as there are any or the consumer is roused."""
+        if not self.roused:
+            await self._filled()
         taken = tuple(self._queue)
         self._queue.clear()
         return taken
+
+    def rouse(self) -> None:
+        """Ends the wait for events, or the next one if there is none; sets :attr:`roused`."""
+        self.roused = True
+        self._notify()
 
     def finish(self) -> None:
         """Takes no more events; the stream ends when those that are queued are delivered."""
@@ -82,21 +93,15 @@ class Watcher:
         _, namespace, name = event.record.key
         return self._namespace in ("", namespace) and self._name in ("", name)
 
-    async def _filled(self, timeout: float | None) -> None:
+    async def _filled(self) -> None:
         if not self._queue and self._finishing:
             self.close()
-        if self._queue or self.closed:
-            return
-        loop = asyncio.get_running_loop()
-        self._wake = loop.create_future()
-        # A bare timer, for this is done for every watcher at every event.
-        timer = None if timeout is None else loop.call_later(timeout, self._notify)
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-            if timer is not None:
-                timer.cancel()
+        if not self._queue and not self.closed:
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
