@@ -28,6 +28,7 @@ from kubeling.apiserver.requests import (
     BytesAnswer,
     ConnectionAnswer,
     ObjectAnswer,
+    StoredAnswer,
     StreamAnswer,
     WatchAnswer,
 )
@@ -151,12 +152,17 @@ class Auditor:
                 if entry.level == "RequestResponse":
                     entry.response_object = answer.obj
                 self._tell(entry, "ResponseComplete")
+            case StoredAnswer():
+                entry.status = {"metadata": {}, "code": 200}
+                if entry.level == "RequestResponse":
+                    entry.response_object = answer.stored.obj
+                self._tell(entry, "ResponseComplete")
             case BytesAnswer():
                 entry.status = {"metadata": {}, "code": answer.code}
                 self._tell(entry, "ResponseComplete")
             case WatchAnswer():
                 self._started(entry, 200)
-                return WatchAnswer(self._until_over(entry, answer.changes), answer.api_version)
+                return WatchAnswer(self._until_over(entry, answer.changes), answer.form)
             case StreamAnswer():
                 self._started(entry, 200)
                 chunks = self._until_over(entry, answer.chunks)
