@@ -267,7 +267,7 @@ async def test_an_update_is_judged_where_it_brings_in_an_image(running: RunningS
     await running.client.patch(PODS, "p", {"metadata": {"labels": {"a": "b"}}}, "team")
     image = {"spec": {"containers": [{"name": "a", "image": "alpine"}]}}
     with pytest.raises(Forbidden, match="violates PodSecurity"):
-        await running.client.patch(PODS, "p", image, "team")
+        await running.client.patch(PODS, "p", image, "team", type="strategic")
 
 
 async def test_who_tightens_a_namespace_learns_of_the_pods_in_it(running: RunningServer) -> None:
