@@ -20,6 +20,7 @@ from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
 from kubeling.engine.sandbox.plan import LaunchPlan, Limits
 from kubeling.engine.security import Identity, credentials, identity, security_of
+from kubeling.engine.sharing import sharing_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj, name, namespace
 
@@ -41,6 +42,8 @@ class ContainerParts:
     environment: Environment
     volumes: Sequence[VolumeMount]
     network: str
+    beside: int
+    """The process whose ids the container shares, or 0."""
 
 
 def base_env(
@@ -69,6 +72,7 @@ def launch_plan(
     programs = _programs(parts.environment)
     is_root = identity(parts.pod, parts.container).is_root
     passing = [] if is_root else [str(folder) for folder in programs]
+    sharing = sharing_of(parts.pod, walls, parts.beside)
     mounts = mounts_for(
         host,
         tmp=paths.tmp,
@@ -80,14 +84,17 @@ def launch_plan(
         gpu=_wants_gpu(parts.container),
         privileged=bool(security.get("privileged")),
         unmasked=security.get("procMount") == "Unmasked",
-        new_proc=walls.processes,
+        new_proc=sharing.new_processes,
+        host_ipc=bool(spec(parts.pod).get("hostIPC")),
     )
     return LaunchPlan(
         directory=str(paths.root),
         argv=list(parts.argv),
         env=_terminal_env(parts.container) | dict(parts.env),
         cwd=_folder(parts, walls, host),
-        namespaces=walls.namespaces,
+        namespaces=sharing.own,
+        joined=sharing.joined,
+        beside=sharing.beside,
         network=parts.network,
         hostname=hostname(parts.pod),
         root=walls.root(paths.files, passing, _sealed(parts, security, host, programs)),

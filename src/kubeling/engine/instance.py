@@ -28,6 +28,7 @@ from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.probes import ProbeTarget
+from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import START_ERROR
 from kubeling.engine.security import credentials
@@ -107,9 +108,12 @@ class ContainerInstance:
 
     # Starting.
 
-    def start(self, facts: PodFacts, preparation: Preparation, network: str) -> None:
-        """Begins to start the next attempt."""
-        self._starting = self._spawn(self._start(facts, preparation, network), "start")
+    def start(
+        self, facts: PodFacts, preparation: Preparation, network: str, beside: int = 0
+    ) -> None:
+        """Begins to start the next attempt, sharing the ids of a process ``beside`` it."""
+        work = self._start(facts, preparation, network, beside)
+        self._starting = self._spawn(work, "start")
 
     def abandon_start(self) -> None:
         """The container is not needed any more: what it waits for before its start neither."""
@@ -123,10 +127,14 @@ class ContainerInstance:
             case Waiting(retry_at=float()) as waiting:
                 self._set(replace(waiting, retry_at=None))
 
-    async def _start(self, facts: PodFacts, preparation: Preparation, network: str) -> None:
+    async def _start(
+        self, facts: PodFacts, preparation: Preparation, network: str, beside: int
+    ) -> None:
         self._news = False
         try:
-            parts = await self._prepare(preparation.container(facts, self._container, network))
+            parts = await self._prepare(
+                preparation.container(facts, self._container, network, beside)
+            )
             if parts is None:
                 return
             self.image_id = f"kubeling://sha256:{parts.environment.digest}"
@@ -364,7 +372,9 @@ def exec_plan(
 ) -> ExecPlan:
     """How to run a command as the container's own would."""
     launched = msgspec.json.decode(running.paths.launch.read_bytes(), type=LaunchPlan)
-    namespaces = launched["namespaces"] | (0x40000000 if launched["network"] else 0)
+    namespaces = launched["namespaces"] | launched["joined"]
+    if launched["network"]:
+        namespaces |= linux.CLONE_NEWNET
     return ExecPlan(
         target=running.pid,
         namespaces=namespaces,

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from kubeling.engine.containers import Exit
-from kubeling.engine.podspec import init_containers, is_sidecar, main_containers, restart_policy
+from kubeling.engine.podspec import (
+    ephemeral_containers,
+    init_containers,
+    is_sidecar,
+    main_containers,
+    restart_policy,
+)
 from kubeling.kube.objects import Obj
 
 __all__ = [
@@ -139,12 +145,25 @@ def decide(pod: Obj, state: PodState, now: float, backoff: Backoff) -> Decision:
     if state.stopping is not None:
         _stop(pod, state, decision)
         return decision
+    _begin_ephemeral(pod, state, now, decision)
     if not _initialise(pod, state, now, backoff, decision):
         return decision
     for container in main_containers(pod):
         _run(container, state.of(container), restart_policy(pod), now, backoff, decision)
     _conclude(pod, state, decision)
     return decision
+
+
+def _begin_ephemeral(pod: Obj, state: PodState, now: float, decision: Decision) -> None:
+    """Starts what was added to the pod: at any time, and never a second time."""
+    for container in ephemeral_containers(pod):
+        known = state.of(container)
+        match known.current:
+            case Waiting(retry_at=due) if known.attempt < 0:
+                if (due or now) <= now:
+                    decision.start.append(container["name"])
+                elif due is not None:
+                    decision.look_again(due)
 
 
 def _initialise(
@@ -227,9 +246,8 @@ def _conclude(pod: Obj, state: PodState, decision: Decision) -> None:
 def _stop(pod: Obj, state: PodState, decision: Decision) -> None:
     """Main and init containers go first, sidecars when nobody needs them any more."""
     plain = [c for c in init_containers(pod) if not is_sidecar(c)]
-    running = [
-        name for name in _names(*plain, *main_containers(pod)) if state.containers[name].running
-    ]
+    first = _names(*plain, *main_containers(pod), *ephemeral_containers(pod))
+    running = [name for name in first if state.containers[name].running]
     if running:
         decision.phase = "Running"
         decision.stop += running
@@ -240,14 +258,18 @@ def _stop(pod: Obj, state: PodState, decision: Decision) -> None:
 
 def _stop_sidecars(pod: Obj, state: PodState, decision: Decision, outcome: Phase) -> None:
     """Stops the sidecars, the last one first; without any left, the pod has its outcome."""
+    added = [n for n in _names(*ephemeral_containers(pod)) if state.containers[n].running]
     sidecars = [c["name"] for c in init_containers(pod) if is_sidecar(c)]
     running = [name for name in reversed(sidecars) if state.containers[name].running]
+    decision.stop += added
     decision.start.clear()
     decision.backing_off.clear()
     decision.wake_at = None
     if running:
         decision.phase = "Running"
         decision.stop.append(running[0])
+    elif added:
+        decision.phase = "Running"
     else:
         decision.phase = outcome
 

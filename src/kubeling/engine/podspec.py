@@ -11,6 +11,7 @@ from kubeling.kube.quantities import Quantity, parse_quantity
 
 __all__ = [
     "all_containers",
+    "ephemeral_containers",
     "grace_seconds",
     "init_containers",
     "is_finished",
@@ -37,9 +38,15 @@ def main_containers(pod: Mapping[str, Any]) -> list[Obj]:
     return spec(pod).get("containers") or []
 
 
+def ephemeral_containers(pod: Mapping[str, Any]) -> list[Obj]:
+    """Those added to a running pod, to look at it (``kubectl debug``)."""
+    return spec(pod).get("ephemeralContainers") or []
+
+
 def all_containers(pod: Mapping[str, Any]) -> Iterator[Obj]:
     yield from init_containers(pod)
     yield from main_containers(pod)
+    yield from ephemeral_containers(pod)
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:
@@ -86,7 +93,8 @@ def pod_requests(pod: Mapping[str, Any]) -> dict[str, Quantity]:
 
 def qos_class(pod: Mapping[str, Any]) -> str:
     """``Guaranteed``, ``Burstable`` or ``BestEffort``."""
-    resources = [c.get("resources") or {} for c in all_containers(pod)]
+    lasting = (*init_containers(pod), *main_containers(pod))
+    resources = [c.get("resources") or {} for c in lasting]
     named = [
         (r.get(kind) or {}).get(resource)
         for r in resources

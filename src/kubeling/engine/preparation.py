@@ -76,7 +76,9 @@ class Preparation:
             text = f'Failed to pull image "{image}": {error}'
             raise NotReady("ErrImagePull", str(error), about=text) from error
 
-    async def container(self, facts: PodFacts, container: Obj, network: str) -> ContainerParts:
+    async def container(
+        self, facts: PodFacts, container: Obj, network: str, beside: int
+    ) -> ContainerParts:
         """All parts of a container; raises :class:`NotReady`."""
         try:
             check_security(facts.pod, container)
@@ -101,7 +103,9 @@ class Preparation:
                 "CreateContainerError",
                 f'no command: image "{container["image"]}" has none of its own here; set command',
             )
-        return ContainerParts(facts.pod, container, argv, env, entry, environment, mounts, network)
+        return ContainerParts(
+            facts.pod, container, argv, env, entry, environment, mounts, network, beside
+        )
 
     async def volumes(self, facts: PodFacts, sources: Sources | None = None) -> None:
         """Makes the pod's volumes, or brings those with content up to date."""

@@ -83,6 +83,7 @@ def mounts_for(
     privileged: bool,
     unmasked: bool,
     new_proc: bool,
+    host_ipc: bool,
 ) -> list[Mount]:
     """All mounts of a container, in the order to make them.
 
@@ -90,8 +91,8 @@ def mounts_for(
     them they are put back, as views that the container may change (``pip install``).
     """
     proc = _mount("proc", "", "/proc") if new_proc else bind(Path("/proc"), "/proc")
-    mounts = [proc, *_devices(host, gpu, privileged)]
-    mounts += _kernel(privileged, masked=new_proc and not privileged and not unmasked)
+    mounts = [proc, *_devices(host, gpu, privileged), _shared_memory(host_ipc)]
+    mounts += _kernel(privileged, masked=not privileged and not unmasked)
     mounts += [_mount("copy", disk, disk) for disk in host.disks]
     mounts.append(bind(tmp, "/tmp"))
     mounts.append(bind(host.workspace, str(host.workspace)))
@@ -140,8 +141,13 @@ def _devices(host: HostView, gpu: bool, privileged: bool) -> list[Mount]:
         mounts += [bind(Path("/dev") / name, f"/dev/{name}") for name in names]
         mounts.append(_mount("devpts", "", "/dev/pts", "newinstance,ptmxmode=0666,mode=620"))
         mounts += [_mount("symlink", source, target) for source, target in _LINKS]
-    mounts.append(_mount("tmpfs", "", "/dev/shm", "mode=1777"))
     return mounts
+
+
+def _shared_memory(host_ipc: bool) -> Mount:
+    if host_ipc and os.path.isdir("/dev/shm"):
+        return bind(Path("/dev/shm"), "/dev/shm")
+    return _mount("tmpfs", "", "/dev/shm", "mode=1777")
 
 
 def _mount(kind: str, source: str, target: str, data: str = "") -> Mount:

@@ -23,6 +23,7 @@ from kubeling.engine.pods import (
     Waiting,
 )
 from kubeling.engine.podspec import (
+    ephemeral_containers,
     init_containers,
     is_sidecar,
     main_containers,
@@ -89,6 +90,7 @@ def pod_status(
     for field, containers in (
         ("initContainerStatuses", init_containers(pod)),
         ("containerStatuses", main_containers(pod)),
+        ("ephemeralContainerStatuses", ephemeral_containers(pod)),
     ):
         if containers:
             status[field] = [
@@ -210,11 +212,12 @@ def _container_status(
     identity = _identity(pod, name, known.attempt) if known.attempt >= 0 else ""
     plain_init = container in init_containers(pod) and not is_sidecar(container)
     ended = known.ended
+    ready = _is_ready(known) and container not in ephemeral_containers(pod)
     status: Obj = {
         "name": name,
         "state": _state(pod, container, known, decision, identity),
         "lastState": {},
-        "ready": ended is not None and ended.exit_code == 0 if plain_init else _is_ready(known),
+        "ready": ended is not None and ended.exit_code == 0 if plain_init else ready,
         "restartCount": max(known.attempt, 0),
         "image": container.get("image", ""),
         "imageID": image_id,

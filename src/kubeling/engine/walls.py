@@ -130,5 +130,7 @@ def _trial(walls: Walls, folder: Path) -> LaunchPlan:
         stdin_once=False,
         tty=False,
         stop_signal=int(signal.SIGTERM),
+        beside=0,
+        joined=0,
         limits=Limits(join=[], events="", memory=0),
     )

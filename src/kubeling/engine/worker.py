@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from kubeling.engine.assembly import write_etc
 from kubeling.engine.atomic import write_file
+from kubeling.engine.containers import RunningContainer
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.instance import LEAST_GRACE_SECONDS, ContainerInstance
 from kubeling.engine.memoryvolumes import memory_volumes
@@ -25,6 +26,7 @@ from kubeling.engine.paths import PodPaths
 from kubeling.engine.pods import Decision, PodState, StopReason, decide
 from kubeling.engine.podspec import (
     all_containers,
+    ephemeral_containers,
     grace_seconds,
     main_containers,
     restart_policy,
@@ -33,6 +35,7 @@ from kubeling.engine.podspec import (
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.security import has_root, missing_walls
 from kubeling.engine.services import NodeServices
+from kubeling.engine.sharing import HOLDER, hold_processes, shares_processes
 from kubeling.engine.status import PodPlacement, pod_status
 from kubeling.engine.storagelimits import exceeded, has_storage_limits
 from kubeling.kube.errors import ApiError, Conflict, NotFound
@@ -87,10 +90,9 @@ class PodWorker:
         self._volumes_stale = False
         self._evicted = ""
         self._watching: asyncio.Task[None] | None = None
-        self.instances: Mapping[str, ContainerInstance] = {
-            c["name"]: ContainerInstance(node, c, self._paths, self._wake.set)
-            for c in all_containers(pod)
-        }
+        self._holder: RunningContainer | None = None
+        self.instances: dict[str, ContainerInstance] = {}
+        self._add_instances()
 
     @property
     def pod(self) -> Obj:
@@ -133,6 +135,8 @@ class PodWorker:
         finally:
             if self._watching is not None:
                 self._watching.cancel()
+            if self._holder is not None:
+                self._holder.release()
             await asyncio.gather(*(i.close() for i in self.instances.values()))
 
     # One turn: observe, decide, act, report, wait.
@@ -140,6 +144,9 @@ class PodWorker:
     async def _step(self) -> bool:
         """Returns whether the pod is over and said so."""
         self._wake.clear()
+        self._add_instances()
+        if shares_processes(self._pod) and self._node.walls.processes:
+            await self._hold_processes()
         now = self._node.now()
         state = PodState({n: i.state for n, i in self.instances.items()}, self._stopping(now))
         decision = decide(self._pod, state, now, self._node.backoff)
@@ -191,9 +198,31 @@ class PodWorker:
         network = str(self._network.file) if self._network else ""
         for container in decision.start:
             if not self.instances[container].busy:
-                self.instances[container].start(facts, self._preparation, network)
+                beside = self._beside(container)
+                self.instances[container].start(facts, self._preparation, network, beside)
         for container, delay in decision.backing_off.items():
             self._tell_back_off(container, delay)
+
+    def _add_instances(self) -> None:
+        """Containers can be added to a pod that runs."""
+        for container in all_containers(self._pod):
+            name = container["name"]
+            if name not in self.instances:
+                wake = self._wake.set
+                self.instances[name] = ContainerInstance(self._node, container, self._paths, wake)
+
+    async def _hold_processes(self) -> None:
+        if self._holder is None or self._holder.ended:
+            node, place = self._node, self._paths.container(HOLDER, 0)
+            self._holder = await hold_processes(node.runtime, node.walls, self._pod, place)
+
+    def _beside(self, name: str) -> int:
+        """The process whose ids a container joins, or 0."""
+        if self._holder is not None:
+            return self._holder.pid
+        added = next((c for c in ephemeral_containers(self._pod) if c["name"] == name), {})
+        target = self.instances.get(added.get("targetContainerName") or "")
+        return target.running.pid if target is not None and target.running is not None else 0
 
     def _grace_left(self, now: float) -> float:
         if self._gone:
@@ -367,6 +396,9 @@ class PodWorker:
     async def _finish(self) -> None:
         """Gives the address back; what is left of the pod is its files."""
         await self._node.policies.leave(self.uid)
+        if self._holder is not None:
+            self._holder.kill()
+            await self._holder.wait()
         if self._network is not None and self._node.networks is not None:
             self._record = msgspec.structs.replace(self._facts_record, octet=0)
             self._write_record()

@@ -16,6 +16,15 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+_NAMESPACES = (
+    ("user", CLONE_NEWUSER),
+    ("pid", CLONE_NEWPID),
+    ("net", CLONE_NEWNET),
+    ("uts", CLONE_NEWUTS),
+    ("ipc", CLONE_NEWIPC),
+    ("mnt", CLONE_NEWNS),
+)
+
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
@@ -52,6 +61,15 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int = 0) -> None:
     """Moves the calling thread into the namespace ``fd`` stands for."""
     _check(_libc.setns(fd, kind), "setns")
+
+
+def enter(pid: int, namespaces: int) -> None:
+    """Moves the calling thread (its children, for process ids) into those of another process."""
+    wanted = [(name, flag) for name, flag in _NAMESPACES if namespaces & flag]
+    opened = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY), flag) for name, flag in wanted]
+    for file, flag in opened:
+        setns(file, flag)
+        os.close(file)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

@@ -73,7 +73,8 @@ class LaunchPlan(TypedDict):
     """One container to start. ``directory`` receives its log and its records.
 
     With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through. The
-    command gets ``stop_signal`` where its supervisor gets SIGTERM.
+    command gets ``stop_signal`` where its supervisor gets SIGTERM. ``joined`` are the namespaces
+    that it shares with the process ``beside`` instead of having its own.
     """
 
     directory: str
@@ -90,6 +91,8 @@ class LaunchPlan(TypedDict):
     stdin_once: bool
     tty: bool
     stop_signal: int
+    beside: int
+    joined: int
     limits: Limits
 
 

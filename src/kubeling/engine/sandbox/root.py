@@ -33,10 +33,13 @@ def enter(root: Root, mounts: list[Mount], cwd: str) -> None:
     os.chdir(merged)
     linux.pivot_root(".", ".")
     # The old root now lies over the new one, reachable through "." only, until it is detached.
+    over = os.open(".", os.O_PATH | os.O_CLOEXEC)
     for entry, source in zip(mounts, sources, strict=True):
         _mount(entry, source)
         if source >= 0:
             os.close(source)
+    os.fchdir(over)
+    os.close(over)
     linux.umount(".", linux.MNT_DETACH)
     os.chdir("/")
     for folder in root["open"]:
@@ -95,15 +98,22 @@ def _copy(base: str, name: str, lower: str) -> str:
 
 
 def _source(entry: Mount, base: str, name: str) -> int:
-    """What will be bound later, opened while its path still means what the plan means."""
+    """What will be bound later, opened while its path still means what the plan means.
+
+    Inside a user namespace not everything can be copied (what has mounts in it, for one): such a
+    folder is seen as it is, but cannot be written to.
+    """
     if sys.platform != "linux":
         raise OSError("Linux only")
     path = entry["source"]
     if entry["kind"] not in ("bind", "copy"):
         return -1
-    try:
-        if entry["kind"] == "copy":
+    if entry["kind"] == "copy":
+        try:
             path = _copy(base, name, path)
+        except OSError:
+            entry["read_only"] = True
+    try:
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise OSError(error.errno, f"{path}: {error.strerror}") from None
@@ -126,6 +136,10 @@ def _mount(entry: Mount, source: int) -> None:
 
 def _bind(source: int, target: str, read_only: bool) -> None:
     path = f"/proc/self/fd/{source}"
+    if target == "/proc":
+        # Nothing can be named through what is not there yet.
+        os.fchdir(source)
+        path = "."
     if os.path.isdir(path):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):

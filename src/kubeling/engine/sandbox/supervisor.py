@@ -54,6 +54,8 @@ def launch(plan: LaunchPlan) -> int:
         network = os.open(plan["network"], os.O_RDONLY | os.O_CLOEXEC)
         linux.setns(network, linux.CLONE_NEWNET)
         os.close(network)
+    if plan["joined"]:
+        linux.enter(plan["beside"], plan["joined"])
     if plan["namespaces"]:
         _unshare(plan["namespaces"], plan["credentials"])
     # The first process of a namespace never gets a signal it does not handle: hold them back.

@@ -69,7 +69,7 @@ def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> Non
     join = [os.open(group, os.O_WRONLY | os.O_CLOEXEC) for group in plan["join"]]
     # From before entering, after which process ids mean something else there.
     processes = os.open("/proc", os.O_RDONLY | os.O_CLOEXEC) if os.path.isdir("/proc") else -1
-    _enter(plan["target"], plan["namespaces"])
+    linux.enter(plan["target"], plan["namespaces"])
     if plan["tty"]:
         ours, theirs = terminal.open_terminal(plan["credentials"])
         socket.send_fds(connection, [b"\0"], [ours])
@@ -112,22 +112,6 @@ def _kill_session(leader: int, processes: int) -> None:
                 os.kill(int(entry), signal.SIGKILL)
         except OSError:
             continue  # it has ended meanwhile
-
-
-def _enter(target: int, namespaces: int) -> None:
-    kinds = (
-        ("user", linux.CLONE_NEWUSER),
-        ("pid", linux.CLONE_NEWPID),
-        ("net", linux.CLONE_NEWNET),
-        ("uts", linux.CLONE_NEWUTS),
-        ("ipc", linux.CLONE_NEWIPC),
-        ("mnt", linux.CLONE_NEWNS),
-    )
-    wanted = [(name, flag) for name, flag in kinds if namespaces & flag]
-    opened = [(os.open(f"/proc/{target}/ns/{name}", os.O_RDONLY), flag) for name, flag in wanted]
-    for file, flag in opened:
-        linux.setns(file, flag)
-        os.close(file)
 
 
 def _receive(connection: socket.socket) -> tuple[str, Any, list[int]]:
