@@ -66,8 +66,9 @@ def go_tags(text: str) -> dict[tuple[str, str], dict[str, Any]]:
         if tag:
             name, _, flags = tag["json"].partition(",")
             proto = re.search(r'protobuf:"[^"]*name=(\w+)', tag["rest"])
-            if proto:
-                found[struct, proto[1]] = {
+            proto_name = proto[1] if proto else embedded_name(line) if not name else ""
+            if proto_name:
+                found[struct, proto_name] = {
                     "json": name,
                     "inline": not name,
                     "pointer": POINTER.match(line) is not None,
@@ -77,6 +78,12 @@ def go_tags(text: str) -> dict[tuple[str, str], dict[str, Any]]:
         elif not line.strip().startswith("//"):
             optional = False
     return found
+
+
+def embedded_name(line: str) -> str:
+    """What protobuf calls an embedded struct whose tag does not say: its type, in lower case."""
+    words = line.split()
+    return words[0][:1].lower() + words[0][1:] if words and words[0].isidentifier() else ""
 
 
 def parse(proto: str, go: str) -> dict[str, dict[str, Any]]:

@@ -562,3 +562,69 @@ def test_a_valid_container_name_is_a_label_of_at_most_63_characters(name: str) -
         and name[-1] in alphanumeric
     )
     assert (wrong(container(name=name)) == []) == valid
+
+
+class TestSecurity:
+    def test_what_contradicts_itself(self) -> None:
+        escalation = {"privileged": True, "allowPrivilegeEscalation": False}
+        assert wrong(container(securityContext=escalation)) == [
+            'spec.containers[0].securityContext: Invalid value: "": cannot set '
+            "`allowPrivilegeEscalation` to false and `privileged` to true"
+        ]
+        assert wrong(pod(shareProcessNamespace=True, hostPID=True)) == [
+            "spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID "
+            "cannot both be enabled"
+        ]
+        assert wrong(pod(hostUsers=False, hostIPC=True)) == [
+            "spec.hostIPC: Forbidden: when `hostUsers` is false, this may not be true"
+        ]
+
+    def test_users_are_numbers_of_users(self) -> None:
+        assert wrong(container(securityContext={"runAsUser": -1})) == [
+            "spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 "
+            "and 2147483647, inclusive"
+        ]
+
+    def test_profiles_are_named_where_they_are_files(self) -> None:
+        profile = {"seccompProfile": {"type": "Localhost"}}
+        assert wrong(pod(securityContext=profile)) == [
+            "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set "
+            "when type is Localhost"
+        ]
+
+
+class TestRestartsAndProbes:
+    def test_rules_need_a_policy_and_codes(self) -> None:
+        rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]
+        assert wrong(container(restartPolicy="Never", restartPolicyRules=rules)) == []
+        assert wrong(container(restartPolicyRules=rules)) == [
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when "
+            "restart rules are used"
+        ]
+        everything = [{**rules[0], "action": "RestartAllContainers"}]
+        assert wrong(container(restartPolicy="Never", restartPolicyRules=everything)) == [
+            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: "
+            '"RestartAllContainers": supported values: "Restart"'
+        ]
+
+    def test_a_readiness_probe_ends_nothing(self) -> None:
+        probe = {"grpc": {"port": 80}, "terminationGracePeriodSeconds": 3}
+        assert wrong(container(livenessProbe=probe)) == []
+        assert wrong(container(readinessProbe=probe)) == [
+            "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 3: "
+            "must not be set for readinessProbes"
+        ]
+
+    def test_stop_signals_are_signals(self) -> None:
+        assert wrong(container(lifecycle={"stopSignal": "SIGRTMIN+1"})) == []
+        assert wrong(container(lifecycle={"stopSignal": "SIGNAL"})) == [
+            'spec.containers[0].lifecycle.stopSignal: Unsupported value: "SIGNAL": no such signal'
+        ]
+
+    def test_files_of_variables_lie_in_their_volume(self) -> None:
+        reference = {"volumeName": "v", "path": "../x", "key": "K"}
+        env = [{"name": "A", "valueFrom": {"fileKeyRef": reference}}]
+        assert wrong(container(env=env)) == [
+            'spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: "../x": must '
+            "not contain '..'"
+        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from kubeling.apiserver.validation.rules import (
     quantities,
     required,
 )
+from kubeling.apiserver.validation.security import container_security
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import parse_quantity
@@ -33,6 +35,7 @@ _OWN_FIELDS: Final = frozenset(
 )  # fmt: skip
 _ONE_LABEL: Final = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]")
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_REAL_TIME: Final = re.compile(r"SIGRT(MIN(\+([1-9]|1[0-5]))?|MAX(-([1-9]|1[0-4]))?)")
 _HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 
@@ -48,25 +51,46 @@ def container(found: Obj, path: str, volumes: Collection[str], *, initial: bool)
     yield from _mounts(found, path, volumes)
     yield from _resources(found.get("resources") or {}, f"{path}.resources")
     yield from _restarting(found, path, initial=initial)
+    yield from container_security(found.get("securityContext") or {}, f"{path}.securityContext")
     for field in _PROBES:
         if field in found:
             yield from _probe(found[field], f"{path}.{field}", ready=field == "readinessProbe")
-    for field, hook in (found.get("lifecycle") or {}).items():
+    yield from _lifecycle(found.get("lifecycle") or {}, f"{path}.lifecycle")
+
+
+def _lifecycle(lifecycle: Obj, path: str) -> Errors:
+    for field, hook in lifecycle.items():
         if isinstance(hook, dict):
-            yield from _handler(hook, f"{path}.lifecycle.{field}")
+            yield from _handler(hook, f"{path}.{field}")
+    stop = lifecycle.get("stopSignal")
+    if stop and stop not in signal.Signals.__members__ and not _REAL_TIME.fullmatch(stop):
+        yield FieldError(f"{path}.stopSignal", "Unsupported value", "no such signal", stop)
 
 
 def _restarting(found: Obj, path: str, *, initial: bool) -> Errors:
     policy = found.get("restartPolicy")
-    if not initial:
-        return
     yield from choice(found, path, "restartPolicy", ("Always", "OnFailure", "Never"))
-    if policy == "Always":
+    yield from _restart_rules(found, path)
+    if not initial or policy == "Always":
         return
     for field in ("lifecycle", *_PROBES):
         if found.get(field):
             message = "may not be set for init containers without restartPolicy=Always"
             yield FieldError(f"{path}.{field}", "Forbidden", message)
+
+
+def _restart_rules(found: Obj, path: str) -> Errors:
+    rules = found.get("restartPolicyRules") or ()
+    if rules and not found.get("restartPolicy"):
+        message = "must specify restartPolicy when restart rules are used"
+        yield FieldError(f"{path}.restartPolicy", "Required value", message)
+    for index, rule in enumerate(rules):
+        where = f"{path}.restartPolicyRules[{index}]"
+        yield from choice(rule, where, "action", ("Restart",))
+        codes = rule.get("exitCodes") or {}
+        yield from required(rule, where, "action", "exitCodes")
+        yield from choice(codes, f"{where}.exitCodes", "operator", ("In", "NotIn"))
+        yield from required(codes, f"{where}.exitCodes", "operator", "values")
 
 
 def _ports(found: Obj, path: str) -> Errors:
@@ -114,8 +138,8 @@ def _source_of_value(variable: Obj, path: str) -> Errors:
         return
     if not source:
         message = (
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
-            "`secretKeyRef`"
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, "
+            "`secretKeyRef` or `fileKeyRef`"
         )
         yield FieldError(path, "Invalid value", message, "")
     if variable.get("value"):
@@ -129,6 +153,10 @@ def _source_of_value(variable: Obj, path: str) -> Errors:
             yield from required(source[field], f"{path}.{field}", "key")
     if "fieldRef" in source:
         yield from _own_field(source["fieldRef"], f"{path}.fieldRef")
+    if "fileKeyRef" in source:
+        where = f"{path}.fileKeyRef"
+        yield from required(source["fileKeyRef"], where, "volumeName", "path", "key")
+        yield from _inside(source["fileKeyRef"].get("path", ""), f"{where}.path")
     if "resourceFieldRef" in source:
         yield from required(source["resourceFieldRef"], f"{path}.resourceFieldRef", "resource")
 
@@ -164,15 +192,18 @@ def _mounts(found: Obj, path: str, volumes: Collection[str]) -> Errors:
 
 def _sub_path(mount: Obj, path: str) -> Errors:
     for field in ("subPath", "subPathExpr"):
-        value = mount.get(field, "")
-        if value.startswith("/"):
-            yield FieldError(f"{path}.{field}", "Invalid value", "must be a relative path", value)
-        if ".." in value.split("/"):
-            yield FieldError(f"{path}.{field}", "Invalid value", "must not contain '..'", value)
+        yield from _inside(mount.get(field, ""), f"{path}.{field}")
     if mount.get("subPath") and mount.get("subPathExpr"):
         message = "subPathExpr and subPath are mutually exclusive"
         value = mount["subPathExpr"]
         yield FieldError(f"{path}.subPathExpr", "Invalid value", message, value)
+
+
+def _inside(value: str, path: str) -> Errors:
+    if value.startswith("/"):
+        yield FieldError(path, "Invalid value", "must be a relative path", value)
+    if ".." in value.split("/"):
+        yield FieldError(path, "Invalid value", "must not contain '..'", value)
 
 
 def _resources(resources: Obj, path: str) -> Errors:
@@ -208,6 +239,13 @@ def _probe(probe: Obj, path: str, *, ready: bool) -> Errors:
     yield from _handler(probe, path)
     numbers = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold")
     yield from at_least(probe, path, *numbers, "successThreshold")
+    grace = probe.get("terminationGracePeriodSeconds")
+    if grace is not None and ready:
+        message = "must not be set for readinessProbes"
+        yield FieldError(f"{path}.terminationGracePeriodSeconds", "Invalid value", message, grace)
+    elif grace is not None and grace <= 0:
+        message = "must be greater than 0"
+        yield FieldError(f"{path}.terminationGracePeriodSeconds", "Invalid value", message, grace)
     threshold = probe.get("successThreshold", 1)
     if not ready and threshold != 1:
         yield FieldError(f"{path}.successThreshold", "Invalid value", "must be 1", threshold)
@@ -221,6 +259,8 @@ def _handler(handler: Obj, path: str) -> Errors:
     for field in ("httpGet", "tcpSocket"):
         if field in chosen:
             yield from _target_port(chosen[field].get("port", 0), f"{path}.{field}.port")
+    if "grpc" in chosen:
+        yield from port_number(chosen["grpc"].get("port", 0), f"{path}.grpc.port")
     if "httpGet" in chosen:
         yield from choice(chosen["httpGet"], f"{path}.httpGet", "scheme", ("HTTP", "HTTPS"))
 

@@ -18,6 +18,7 @@ from kubeling.apiserver.validation.rules import (
     required,
     spec_of,
 )
+from kubeling.apiserver.validation.security import pod_security
 from kubeling.apiserver.validation.volumes import volumes
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -62,6 +63,7 @@ def _spec(
     yield from at_least(spec, path, "terminationGracePeriodSeconds")
     yield from between(spec, path, "activeDeadlineSeconds", 1, _MAX_INT)
     yield from _dns(spec, path)
+    yield from pod_security(spec, path)
     for index, toleration in enumerate(spec.get("tolerations") or ()):
         yield from _toleration(toleration, f"{path}.tolerations[{index}]")
     for index, spread in enumerate(spec.get("topologySpreadConstraints") or ()):
