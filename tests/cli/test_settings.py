@@ -38,6 +38,17 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(
     assert effective(instance, {}, environment)["port"].value == 2
 
 
+def test_devices_are_declared_by_a_flag(instance: Instance) -> None:
+    flags = {"extended_resources": {"nvidia.com/gpu": "4"}}
+    assert engine_settings(effective(instance, flags, {}))["capacity"] == {"nvidia.com/gpu": "4"}
+
+
+def test_a_declaration_of_devices_is_checked() -> None:
+    result = CliRunner().invoke(cli, ["up", "--extended-resources", "gpu=4"])
+    assert result.exit_code == 2
+    assert '"gpu=4" is not of the form example.com/name=COUNT' in result.output
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -54,6 +54,8 @@ _FILES: Final = frozenset({
     "api.token_auth_file", "api.authentication_config", "api.oidc_ca_file",
     "api.audit_log_path",
 })  # fmt: skip
+_FLAGS: Final = {"extended_resources": f"{_ENGINE}capacity"}
+"""Flags that are named otherwise than what they set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def effective(
     found |= {setting.name: setting for setting in _from_environment(environ)}
     for flag, value in flags.items():
         name = flag.replace(_API_FLAG, _API, 1) if flag.startswith(_API_FLAG) else flag
+        name = _FLAGS.get(name, name)
         if value is not None and value != ():
             found[name] = Setting(name, _typed(name, value, f"--{_flag(name)}"), "flag")
     for name in _FILES:
@@ -104,6 +107,13 @@ def start_options(command: F) -> F:
             type=click.IntRange(0, 65535),
             show_default=f"as last time, else {_PORT}",
             help="The dashboard's port; 0 takes a free one.",
+        ),
+        click.option(
+            "--extended-resources",
+            metavar="NAME=COUNT[,…]",
+            callback=_amounts,
+            help="Devices the node is to have, e.g. nvidia.com/gpu=4.",
+            show_default="the GPUs found",
         ),
         click.option("--host", show_default=_HOST, help="The address to listen on."),
         click.option(
@@ -164,6 +174,19 @@ def api_settings(settings: Mapping[str, Setting]) -> ApiSettings:
             if name.startswith(_API)
         }
     )
+
+
+def _amounts(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    """``nvidia.com/gpu=4,example.com/fpga=1`` as a mapping."""
+    if text is None:
+        return None
+    amounts = {}
+    for part in text.split(","):
+        name, _, amount = part.partition("=")
+        if "/" not in name or not amount.isdecimal():
+            raise click.BadParameter(f'"{part}" is not of the form example.com/name=COUNT')
+        amounts[name.strip()] = amount
+    return amounts
 
 
 def engine_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:

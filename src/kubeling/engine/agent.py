@@ -73,6 +73,7 @@ class NodeAgent:
                 informers.of(resource)
             await informers.synced(PODS, *_SOURCES, SERVICES)
             self._forget_lost_pods()
+            self._hold_what_runs()
             informers.of(PODS).add_handler(self._pod_changed)
             for resource in _SOURCES:
                 informers.of(resource).add_handler(self._source_changed)
@@ -179,6 +180,7 @@ class NodeAgent:
             await worker.run()
         finally:
             del self._workers[worker.uid]
+        self._node.devices.release(worker.uid)
         if self._ledger.release(worker.uid):
             self._admit_waiting()
         latest = self._node.informers.of(PODS).get(*key_of(worker.pod))
@@ -209,6 +211,14 @@ class NodeAgent:
         for entry in folder.iterdir() if folder.is_dir() else ():
             if entry.name not in known:
                 self._spawn(self._end_lost(entry.name), f"lost pod {entry.name}")
+
+    def _hold_what_runs(self) -> None:
+        """Pods from before keep what they have: none that waits may take it meanwhile."""
+        for pod in self._node.informers.of(PODS).list():
+            record = read_record(self._node.config.paths.pod(uid(pod)))
+            if record is not None and not is_finished(pod):
+                self._ledger.hold(pod)
+                self._node.devices.hold(uid(pod), record.devices)
 
     async def _end_lost(self, pod_uid: str) -> None:
         paths = self._node.config.paths.pod(pod_uid)

@@ -44,6 +44,8 @@ class ContainerParts:
     network: str
     beside: int
     """The process whose ids the container shares, or 0."""
+    devices: Sequence[str] = ()
+    """Files below ``/dev`` of what the container was granted."""
 
 
 def base_env(
@@ -81,7 +83,7 @@ def launch_plan(
         termination_path=parts.container.get("terminationMessagePath") or _TERMINATION_LOG,
         volumes=parts.volumes,
         programs=programs,
-        gpu=_wants_gpu(parts.container),
+        devices=parts.devices,
         privileged=bool(security.get("privileged")),
         unmasked=security.get("procMount") == "Unmasked",
         new_proc=sharing.new_processes,
@@ -177,9 +179,3 @@ def _programs(environment: Environment) -> list[Path]:
     if not any(sources.is_relative_to(folder) for folder in own):
         own.append(sources)
     return [*folders, *own]
-
-
-def _wants_gpu(container: Mapping[str, Any]) -> bool:
-    resources = container.get("resources") or {}
-    named = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-    return any(str(resource).endswith("/gpu") for resource in named)

@@ -20,6 +20,7 @@ from kubeling.engine.cgroups import NO_CGROUPS, Cgroups, find_cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Runtime
+from kubeling.engine.devices import devices_of, find_gpus
 from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.launcher import Launcher
@@ -93,7 +94,8 @@ class Engine:
 
     async def run(self, client: Client, informers: Informers) -> None:
         """Runs pods until cancelled; their processes live on."""
-        capacity = capacity_of_machine(self.config)
+        gpus = find_gpus() if sys.platform == "linux" else []
+        capacity = capacity_of_machine(self.config, len(gpus))
         node = node_object(self.config, self.host_ip, capacity, self._clock.now())
         events = PodEvents(EventRecorder(client, "kubelet", self._clock), self._clock)
         services = NodeServices(
@@ -113,6 +115,7 @@ class Engine:
             changes=self._changes,
             host_ip=self.host_ip,
             allocatable=capacity,
+            devices=devices_of(capacity, gpus),
             passed_env=passed_env(self.config.pass_env),
         )
         node = await publish_node(client, node)

@@ -13,6 +13,7 @@ from typing import Final
 
 from kubeling import __version__
 from kubeling.engine.config import EngineConfig
+from kubeling.engine.devices import GPU
 from kubeling.kube.client import Client
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import AlreadyExists, NotFound
@@ -35,8 +36,8 @@ _CONDITIONS: Final = tuple(
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def capacity_of_machine(config: EngineConfig) -> dict[str, Quantity]:
-    """CPUs, memory, disk and pods, with what the configuration adds or replaces."""
+def capacity_of_machine(config: EngineConfig, gpus: int = 0) -> dict[str, Quantity]:
+    """CPUs, memory, disk, pods and GPUs, with what the configuration adds or replaces."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found = {
         "cpu": Decimal(os.cpu_count() or 1),
@@ -44,6 +45,8 @@ def capacity_of_machine(config: EngineConfig) -> dict[str, Quantity]:
         "ephemeral-storage": Decimal(shutil.disk_usage(config.data_dir).total),
         "pods": Decimal(config.max_pods),
     }
+    if gpus:
+        found[GPU] = Decimal(gpus)
     return found | {name: parse_quantity(value) for name, value in config.capacity.items()}
 
 

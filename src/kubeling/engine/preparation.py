@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubeling.engine.assembly import ContainerParts, base_env
+from kubeling.engine.devices import Grant, device_env, device_files
 from kubeling.engine.environments import Environment, PullError
 from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
@@ -54,6 +55,8 @@ class Preparation:
     _places: dict[str, Place] = field(default_factory=dict)
     _tokens: dict[tuple[str, int], str] = field(default_factory=dict)
     _refresh_at: float | None = None
+    granted: Grant = field(default_factory=dict)
+    """The devices of the pod's containers."""
 
     @property
     def refresh_at(self) -> float | None:
@@ -104,8 +107,9 @@ class Preparation:
                 f'no command: image "{container["image"]}" has none of its own here; set command',
             )
         return ContainerParts(
-            facts.pod, container, argv, env, entry, environment, mounts, network, beside
-        )
+            facts.pod, container, argv, env, entry, environment, mounts, network, beside,
+            device_files(self.node.devices, self.granted.get(container["name"], {})),
+        )  # fmt: skip
 
     async def volumes(self, facts: PodFacts, sources: Sources | None = None) -> None:
         """Makes the pod's volumes, or brings those with content up to date."""
@@ -148,7 +152,9 @@ class Preparation:
     ) -> Mapping[str, str]:
         config = self.node.config
         who = identity(facts.pod, container)
-        env = {**self.node.passed_env, **base_env(facts, who, entry, environment)}
+        granted = self.granted.get(container["name"], {})
+        devices = device_env(self.node.devices, granted, alone=self.node.walls.files)
+        env = {**self.node.passed_env, **base_env(facts, who, entry, environment), **devices}
         if spec(facts.pod).get("enableServiceLinks", True):
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))

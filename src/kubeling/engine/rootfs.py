@@ -16,7 +16,6 @@ from kubeling.engine.sandbox.plan import Mount
 __all__ = ["HostView", "VolumeMount", "bind", "machine_disks", "mounts_for", "root_folders"]
 
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
-_GPU_DEVICES: Final = ("nvidia", "kfd", "dri")
 _DISKS: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "reiserfs"})
 _LINKS: Final = (
     ("/proc/self/fd", "/dev/fd"),
@@ -79,7 +78,7 @@ def mounts_for(
     termination_path: str,
     volumes: Iterable[VolumeMount],
     programs: Iterable[Path],
-    gpu: bool,
+    devices: Iterable[str],
     privileged: bool,
     unmasked: bool,
     new_proc: bool,
@@ -91,7 +90,7 @@ def mounts_for(
     them they are put back, as views that the container may change (``pip install``).
     """
     proc = _mount("proc", "", "/proc") if new_proc else bind(Path("/proc"), "/proc")
-    mounts = [proc, *_devices(host, gpu, privileged), _shared_memory(host_ipc)]
+    mounts = [proc, *_devices((*host.devices, *devices), privileged), _shared_memory(host_ipc)]
     mounts += _kernel(privileged, masked=not privileged and not unmasked)
     mounts += [_mount("copy", disk, disk) for disk in host.disks]
     mounts.append(bind(tmp, "/tmp"))
@@ -132,13 +131,13 @@ def _kernel(privileged: bool, *, masked: bool) -> list[Mount]:
     return mounts
 
 
-def _devices(host: HostView, gpu: bool, privileged: bool) -> list[Mount]:
+def _devices(names: Iterable[str], privileged: bool) -> list[Mount]:
     if privileged:
         mounts = [bind(Path("/dev"), "/dev")]
     else:
         mounts = [_mount("tmpfs", "", "/dev", "mode=755,size=64k")]
-        names = [*host.devices, *(_gpu_devices() if gpu else ())]
-        mounts += [bind(Path("/dev") / name, f"/dev/{name}") for name in names]
+        present = (name for name in names if os.path.exists(f"/dev/{name}"))
+        mounts += [bind(Path("/dev") / name, f"/dev/{name}") for name in present]
         mounts.append(_mount("devpts", "", "/dev/pts", "newinstance,ptmxmode=0666,mode=620"))
         mounts += [_mount("symlink", source, target) for source, target in _LINKS]
     return mounts
@@ -156,7 +155,3 @@ def _mount(kind: str, source: str, target: str, data: str = "") -> Mount:
 
 def _present(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if os.path.exists(f"/dev/{name}"))
-
-
-def _gpu_devices() -> list[str]:
-    return sorted(name for name in os.listdir("/dev") if name.startswith(_GPU_DEVICES))

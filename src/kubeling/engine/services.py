@@ -13,6 +13,7 @@ from kubeling.engine.cgroups import Cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Runtime
+from kubeling.engine.devices import Devices
 from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.net.pool import NetworkPool
@@ -78,6 +79,7 @@ class NodeServices:
     changes: FileChanges
     host_ip: str
     allocatable: Mapping[str, Quantity]
+    devices: Devices
     passed_env: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -18,6 +18,7 @@ import msgspec
 from kubeling.engine.assembly import write_etc
 from kubeling.engine.atomic import write_file
 from kubeling.engine.containers import RunningContainer
+from kubeling.engine.devices import NoDevice
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.instance import LEAST_GRACE_SECONDS, ContainerInstance
 from kubeling.engine.memoryvolumes import memory_volumes
@@ -69,6 +70,7 @@ class PodRecord(msgspec.Struct, frozen=True):
     pod_ip: str = ""
     octet: int = 0
     reusable: bool = True
+    devices: dict[str, dict[str, list[str]]] = {}
 
 
 class PodWorker:
@@ -278,6 +280,7 @@ class PodWorker:
         has_place = found is not None and (self._network is not None or not found.octet)
         self._record = found if has_place else await self._new_record(found)
         await self._node.policies.enter(self._pod, self._network, fresh=not has_place)
+        self._preparation.granted = self._facts_record.devices
         facts = self._facts()
         if not has_place:
             config = self._node.config
@@ -312,7 +315,16 @@ class PodWorker:
             address,
             octet,
             reusable=not _may_change_network(self._pod),
+            devices=before.devices if before else self._allocate(),
         )
+
+    def _allocate(self) -> dict[str, dict[str, list[str]]]:
+        try:
+            return self._node.devices.allocate(self.uid, self._pod)
+        except NoDevice as error:
+            # The ledger counts the same devices: only a declaration changed under a pod gets here.
+            self._node.events.warning(self._pod, "UnexpectedAdmissionError", str(error))
+            return {}
 
     def _facts(self) -> PodFacts:
         record = self._facts_record
