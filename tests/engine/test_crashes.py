@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from tests.engine.memory_api import MemoryApi
-from tests.engine.node import Node, container, ended, pod, running_node
+from tests.engine.node import Node, container, ended, pod, removed, running_node
 
 
 async def test_pods_run_on_without_the_platform_and_are_found_again(
@@ -50,7 +50,7 @@ async def test_a_pod_deleted_meanwhile_is_ended_and_removed(tmp_path: Path, api:
         await node.run(pod("other", container(script="true")))
         await node.run(pod("another", container(script="true")))
         await ended(pid)
-        assert not paths.root.exists()
+        await removed(paths.root)
 
 
 async def test_a_killed_zygote_is_replaced_and_takes_no_pod_with_it(node: Node) -> None:

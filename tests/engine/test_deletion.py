@@ -2,7 +2,7 @@
 
 import time
 
-from tests.engine.node import Node, container, ended, pod
+from tests.engine.node import Node, container, ended, pod, removed
 
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
@@ -71,8 +71,7 @@ async def test_a_deleted_pod_s_files_are_removed(node: Node) -> None:
     folder = node.engine.config.paths.pod(done["metadata"]["uid"]).root
     assert folder.exists()
     await delete(node)
-    await node.run(pod("other", container(script="true")))
-    assert not folder.exists()
+    await removed(folder)
 
 
 async def test_a_waiting_pod_can_be_deleted(node: Node) -> None:
