@@ -15,6 +15,7 @@ from typing import Any, Final
 from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import is_finished, spec
+from kubeling.engine.resizing import Pending, reserve
 from kubeling.engine.scheduler import Ledger, unschedulable_reason
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import unscheduled_status
@@ -140,6 +141,8 @@ class NodeAgent:
     def _admit_waiting(self) -> None:
         for pod in sorted(self._pending.values(), key=_creation):
             self._admit(pod)
+        for worker in self._workers.values():
+            worker.look_again()
 
     async def _say_unschedulable(self, pod: Obj, why: str) -> None:
         status = unscheduled_status(pod, why, self._node.utc())
@@ -149,10 +152,13 @@ class NodeAgent:
 
     def _take(self, pod: Obj, *, bind: bool) -> None:
         self._ledger.hold(pod)
-        worker = self._workers[uid(pod)] = PodWorker(self._node, pod)
+        worker = self._workers[uid(pod)] = PodWorker(self._node, pod, self._reserve)
         self._spawn(self._run_worker(worker), f"pod {key_of(pod)}")
         if bind:
             self._spawn(self._bind(pod), f"bind {key_of(pod)}")
+
+    def _reserve(self, pod: Obj) -> Pending | None:
+        return reserve(self._ledger, pod)
 
     async def _bind(self, pod: Obj) -> None:
         node_name = self._node.config.node_name

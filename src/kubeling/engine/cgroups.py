@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,14 +71,34 @@ class Cgroups:
         for branch in dict.fromkeys(self.branches.values()):
             (branch / name).mkdir(exist_ok=True)
             made["join"].append(str(branch / name / "cgroup.procs"))
-        for file, value in self._settings(name, bounds):
-            # The kernel has no swap accounting, or no such knob in this version.
-            with contextlib.suppress(FileNotFoundError):
-                file.write_text(value)
+        _write(self._settings(name, bounds))
         if bounds.memory and "memory" in self.branches:
             events = "memory.events" if self.unified else "memory.oom_control"
             made["events"] = str(self.branches["memory"] / name / events)
         return made
+
+    def change(self, name: str, bounds: Bounds) -> str:
+        """Gives a running container other bounds; returns what is in the way of that."""
+        if not self.branches or not all((b / name).is_dir() for b in self.branches.values()):
+            return "this node cannot change the limits of a container that runs; restart it"
+        if bounds.memory and self._memory_used(name) > bounds.memory:
+            return "attempting to set a memory limit below what is used now"
+        settings = list(self._settings(name, bounds))
+        try:
+            # Version 1 keeps memory below memory with swap: one of them has to be first.
+            with contextlib.suppress(OSError):
+                _write(settings)
+                return ""
+            _write(reversed(settings))
+        except OSError as error:
+            return f"the limits cannot be changed: {error.strerror}"
+        return ""
+
+    def _memory_used(self, name: str) -> int:
+        if (branch := self.branches.get("memory")) is None:
+            return 0
+        file = "memory.current" if self.unified else "memory.usage_in_bytes"
+        return int((branch / name / file).read_text())
 
     def release(self, name: str) -> None:
         """Removes an ended container's group."""
@@ -170,6 +190,13 @@ def _own_trees(mounts: Mapping[str, Path], branch: str) -> dict[str, Path]:
     for folder in branches.values():
         folder.mkdir(exist_ok=True)
     return branches
+
+
+def _write(settings: Iterable[tuple[Path, str]]) -> None:
+    for file, value in settings:
+        # The kernel has no swap accounting, or no such knob in this version.
+        with contextlib.suppress(FileNotFoundError):
+            file.write_text(value)
 
 
 def _version_2(bounds: Bounds) -> dict[str, str]:

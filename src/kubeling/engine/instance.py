@@ -28,6 +28,7 @@ from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.probes import ProbeTarget
+from kubeling.engine.resizing import resources_of, restarts
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import START_ERROR
@@ -74,6 +75,37 @@ class ContainerInstance:
         self._following: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._news = False
+        self._resources = resources_of(container)
+
+    @property
+    def resources(self) -> Obj | None:
+        """What the running container may use; ``None`` while it does not run."""
+        return self._resources if self._running is not None else None
+
+    def resize(self, facts: PodFacts, container: Obj) -> str:
+        """Gives the container the resources it is to have; returns what is in the way of that."""
+        if restarts(container, self._resources):
+            self._container, self._resources = container, resources_of(container)
+            self._restart(facts, f"Container {self.name} resize requires restart", None)
+            return ""
+        group = self._group(facts, self.state.attempt)
+        if not (wrong := self._node.cgroups.change(group, bounds_of(container))):
+            self._container, self._resources = container, resources_of(container)
+            self._wake()
+        return wrong
+
+    def replace(self, facts: PodFacts, container: Obj) -> None:
+        """The container is another one now: what runs of it is ended, by its image at least."""
+        changed = container.get("image") != self._container.get("image")
+        self._container = {**container, "resources": self._container.get("resources") or {}}
+        if changed and self._running is not None:
+            why = f"Container {self.name} definition changed, will be restarted"
+            self._restart(facts, why, None)
+
+    @property
+    def container(self) -> Obj:
+        """The container as it was last told."""
+        return self._container
 
     @property
     def busy(self) -> bool:
@@ -201,6 +233,7 @@ class ContainerInstance:
     ) -> None:
         """Watches a container; ``before`` is what an earlier agent said of it."""
         self._running = running
+        self._resources = (before or {}).get("resources") or resources_of(self._container)
         hooked = bool(hook_of(self._container, "postStart")) and before is None
         started = not hooked and "startupProbe" not in self._container
         ready = "readinessProbe" not in self._container

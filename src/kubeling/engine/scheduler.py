@@ -23,9 +23,17 @@ class Ledger:
         self._held: dict[str, dict[str, Quantity]] = {}
 
     def missing(self, pod: Obj) -> list[str]:
-        """The resources there is not enough of for the pod, by name."""
+        """The resources there is not enough of for the pod, by name.
+
+        What the pod holds itself counts as free.
+        """
         wanted = {"pods": Decimal(1), **pod_requests(pod)}
-        return sorted(name for name, amount in wanted.items() if amount > self._free(name))
+        own = self._held.get(uid(pod), {})
+        return sorted(
+            name
+            for name, amount in wanted.items()
+            if amount > self._free(name) + own.get(name, Decimal(0))
+        )
 
     def hold(self, pod: Obj) -> None:
         """Takes the pod's share, whether or not it is free (a pod found running has it)."""

@@ -32,12 +32,20 @@ from kubeling.engine.podspec import (
 )
 from kubeling.kube.objects import Obj, format_time, generation, set_condition, uid
 
-__all__ = ["PodPlacement", "pod_status", "status_of", "termination_message", "unscheduled_status"]
+__all__ = [
+    "PodPlacement",
+    "StatusExtra",
+    "pod_status",
+    "status_of",
+    "termination_message",
+    "unscheduled_status",
+]
 
 _CRASH_LOOP: Final = "CrashLoopBackOff"
 _OWN: Final = frozenset(
     {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
 )
+_RESIZES: Final = ("PodResizePending", "PodResizeInProgress")
 _DEADLINE: Final = "Pod was active on the node longer than the specified deadline"
 
 
@@ -50,16 +58,29 @@ class PodPlacement:
     started_at: dt.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StatusExtra:
+    """What the containers' states do not say.
+
+    By container: the ids of images, and the ``resources`` it runs with. ``evicted`` says why the
+    node wants the pod gone, ``resizing`` is the condition of a resize that is not done.
+    """
+
+    image_ids: Mapping[str, str]
+    resources: Mapping[str, Obj]
+    evicted: str = ""
+    resizing: Obj | None = None
+
+
 def pod_status(
     pod: Obj,
     state: PodState,
     decision: Decision,
     placement: PodPlacement,
-    image_ids: Mapping[str, str],
+    extra: StatusExtra,
     now: dt.datetime,
-    evicted: str = "",
 ) -> Obj:
-    """The whole status of a pod that has a node; ``evicted`` says why the node wants it gone."""
+    """The whole status of a pod that has a node."""
     previous = pod.get("status") or {}
     status: Obj = {
         "phase": decision.phase,
@@ -77,26 +98,24 @@ def pod_status(
         status["reason"], status["message"] = "DeadlineExceeded", _DEADLINE
     if state.stopping == "Evicted":
         if decision.finished:
-            status["reason"], status["message"] = "Evicted", evicted
+            status["reason"], status["message"] = "Evicted", extra.evicted
         set_condition(
             status,
             "DisruptionTarget",
             True,
             reason="TerminationByKubelet",
-            message=evicted,
+            message=extra.evicted,
             now=now,
         )
     _conditions(pod, state, decision, status, now)
+    _resizing(status, extra.resizing, now)
     for field, containers in (
         ("initContainerStatuses", init_containers(pod)),
         ("containerStatuses", main_containers(pod)),
         ("ephemeralContainerStatuses", ephemeral_containers(pod)),
     ):
         if containers:
-            status[field] = [
-                _container_status(pod, c, state, decision, image_ids.get(c["name"], ""))
-                for c in containers
-            ]
+            status[field] = [_container_status(pod, c, state, decision, extra) for c in containers]
     return {key: value for key, value in status.items() if value is not None}
 
 
@@ -169,6 +188,17 @@ def _conditions(
     set_to("PodScheduled", True)
 
 
+def _resizing(status: Obj, condition: Obj | None, now: dt.datetime) -> None:
+    """There is a condition of a resize only while there is something to say."""
+    status["conditions"] = [
+        c for c in status["conditions"]
+        if c["type"] not in _RESIZES or (condition is not None and c["type"] == condition["type"])
+    ]  # fmt: skip
+    if condition is not None:
+        why = {"reason": condition["reason"], "message": condition["message"]}
+        set_condition(status, condition["type"], True, **why, now=now)
+
+
 def _unready(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
@@ -205,7 +235,7 @@ def _is_ready(known: ContainerState) -> bool:
 
 
 def _container_status(
-    pod: Obj, container: Obj, state: PodState, decision: Decision, image_id: str
+    pod: Obj, container: Obj, state: PodState, decision: Decision, extra: StatusExtra
 ) -> Obj:
     known = state.of(container)
     name = container["name"]
@@ -220,10 +250,14 @@ def _container_status(
         "ready": ended is not None and ended.exit_code == 0 if plain_init else ready,
         "restartCount": max(known.attempt, 0),
         "image": container.get("image", ""),
-        "imageID": image_id,
+        "imageID": extra.image_ids.get(name, ""),
         "containerID": identity,
         "started": known.started,
     }
+    if resources := extra.resources.get(name):
+        status["resources"] = resources
+        if requests := resources.get("requests"):
+            status["allocatedResources"] = requests
     if wanted := (container.get("lifecycle") or {}).get("stopSignal"):
         status["stopSignal"] = wanted
     previous = ended if name in decision.backing_off else known.last

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -29,15 +29,17 @@ from kubeling.engine.podspec import (
     all_containers,
     ephemeral_containers,
     grace_seconds,
+    init_containers,
     main_containers,
     restart_policy,
     spec,
 )
 from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.resizing import Pending, changed_containers
 from kubeling.engine.security import has_root, missing_walls
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sharing import HOLDER, hold_processes, shares_processes
-from kubeling.engine.status import PodPlacement, pod_status
+from kubeling.engine.status import PodPlacement, StatusExtra, pod_status
 from kubeling.engine.storagelimits import exceeded, has_storage_limits
 from kubeling.kube.errors import ApiError, Conflict, NotFound
 from kubeling.kube.objects import (
@@ -76,7 +78,10 @@ class PodRecord(msgspec.Struct, frozen=True):
 class PodWorker:
     """Runs one pod that this node has taken."""
 
-    def __init__(self, node: NodeServices, pod: Obj) -> None:
+    def __init__(
+        self, node: NodeServices, pod: Obj, reserve: Callable[[Obj], Pending | None]
+    ) -> None:
+        """``reserve`` takes what the pod asks for of the node's account, or says why not."""
         self.uid = uid(pod)
         self._node = node
         self._pod = pod
@@ -93,6 +98,8 @@ class PodWorker:
         self._evicted = ""
         self._watching: asyncio.Task[None] | None = None
         self._holder: RunningContainer | None = None
+        self._reserve = reserve
+        self._resizing: Obj | None = None
         self.instances: dict[str, ContainerInstance] = {}
         self._add_instances()
 
@@ -112,6 +119,11 @@ class PodWorker:
             self._volumes_stale = True
         self._pod = pod
         self._wake.set()
+
+    def look_again(self) -> None:
+        """Something of the node is free again that a resize may wait for."""
+        if self._resizing is not None:
+            self._wake.set()
 
     def disappear(self) -> None:
         """The object is gone: everything of the pod has to go, at once."""
@@ -147,6 +159,7 @@ class PodWorker:
         """Returns whether the pod is over and said so."""
         self._wake.clear()
         self._add_instances()
+        self._update_containers()
         if shares_processes(self._pod) and self._node.walls.processes:
             await self._hold_processes()
         now = self._node.now()
@@ -212,6 +225,38 @@ class PodWorker:
             if name not in self.instances:
                 wake = self._wake.set
                 self.instances[name] = ContainerInstance(self._node, container, self._paths, wake)
+
+    def _update_containers(self) -> None:
+        """An image or resources may be others than those of the container that runs."""
+        if self._record is None or deletion_requested(self._pod):
+            return
+        facts = self._facts()
+        for container in (*init_containers(self._pod), *main_containers(self._pod)):
+            instance = self.instances[container["name"]]
+            if container.get("image") != instance.container.get("image"):
+                instance.replace(facts, container)
+        actual = {n: i.resources for n, i in self.instances.items() if i.resources is not None}
+        changed = list(changed_containers(self._pod, actual))
+        if not changed:
+            self._resizing = None
+            return
+        if (pending := self._reserve(self._pod)) is not None:
+            self._tell_resize(pending.condition())
+            return
+        wrong = [w for c in changed if (w := self.instances[c["name"]].resize(facts, c))]
+        if wrong:
+            self._tell_resize({"type": "PodResizeInProgress", "reason": "Error",
+                               "message": wrong[0]})  # fmt: skip
+        else:
+            self._resizing = None
+            text = f"Pod resize completed: {', '.join(c['name'] for c in changed)}"
+            self._node.events.normal(self._pod, "ResizeCompleted", text)
+
+    def _tell_resize(self, condition: Obj) -> None:
+        if condition != self._resizing:
+            self._resizing = condition
+            reason = f"Resize{condition['reason']}"
+            self._node.events.warning(self._pod, reason, condition["message"])
 
     async def _hold_processes(self) -> None:
         if self._holder is None or self._holder.ended:
@@ -377,9 +422,13 @@ class PodWorker:
             dt.datetime.fromtimestamp(record.started_at, dt.UTC),
         )
         images = {n: i.image_id for n, i in self.instances.items()}
-        status = pod_status(
-            self._pod, state, decision, placement, images, self._node.utc(), self._evicted
+        extra = StatusExtra(
+            images,
+            {n: i.resources for n, i in self.instances.items() if i.resources},
+            self._evicted,
+            self._resizing,
         )
+        status = pod_status(self._pod, state, decision, placement, extra, self._node.utc())
         if self._gone or status == self._published:
             self._publish_at = None
             return

@@ -78,9 +78,21 @@ def _containers(spec: Obj, path: str, mountable: Collection[str]) -> Errors:
         for index, found in enumerate(spec.get(field) or ()):
             where = f"{path}.{field}[{index}]"
             yield from container(found, where, mountable, initial=field == "initContainers")
+            yield from _resize_policy(found, where, spec.get("restartPolicy"))
             if found.get("name") in seen:
                 yield FieldError(f"{where}.name", "Duplicate value", "", found["name"])
             seen.add(found.get("name", ""))
+
+
+def _resize_policy(found: Obj, path: str, restart_policy: str | None) -> Errors:
+    for index, policy in enumerate(found.get("resizePolicy") or ()):
+        where = f"{path}.resizePolicy[{index}]"
+        yield from choice(policy, where, "resourceName", ("cpu", "memory"))
+        yield from choice(policy, where, "restartPolicy", ("NotRequired", "RestartContainer"))
+        value = policy.get("restartPolicy")
+        if restart_policy == "Never" and value == "RestartContainer":
+            message = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+            yield FieldError(f"{where}.restartPolicy", "Unsupported value", message, value)
 
 
 def _names(spec: Obj, path: str) -> Errors:
