@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from kubeling.engine.environments import Environment
 from kubeling.engine.fields import PodFacts
+from kubeling.engine.hosts import hosts_file
 from kubeling.engine.images import ImageEntry
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
@@ -22,12 +23,11 @@ from kubeling.engine.sandbox.plan import LaunchPlan, Limits
 from kubeling.engine.security import Identity, credentials, identity, security_of
 from kubeling.engine.sharing import sharing_of
 from kubeling.engine.walls import Walls
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.objects import Obj
 
 __all__ = ["ContainerParts", "base_env", "launch_plan", "write_etc"]
 
 _TERMINATION_LOG: Final = "/dev/termination-log"
-_MAX_HOSTNAME: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class ContainerParts:
     environment: Environment
     volumes: Sequence[VolumeMount]
     network: str
+    hostname: str
     beside: int
     """The process whose ids the container shares, or 0."""
     devices: Sequence[str] = ()
@@ -49,15 +50,11 @@ class ContainerParts:
 
 
 def base_env(
-    facts: PodFacts, who: Identity, entry: ImageEntry, environment: Environment
+    own: str, who: Identity, entry: ImageEntry, environment: Environment
 ) -> dict[str, str]:
     """The variables a container has before its own: the image's, ``HOME`` and ``HOSTNAME``."""
     home = os.environ.get("HOME") or "/" if who.is_root else "/tmp"
-    return {"HOME": home, "HOSTNAME": hostname(facts.pod), **environment.variables, **entry.env}
-
-
-def hostname(pod: Obj) -> str:
-    return str(spec(pod).get("hostname") or name(pod))[:_MAX_HOSTNAME].rstrip("-.")
+    return {"HOME": home, "HOSTNAME": own, **environment.variables, **entry.env}
 
 
 def launch_plan(
@@ -98,7 +95,7 @@ def launch_plan(
         joined=sharing.joined,
         beside=sharing.beside,
         network=parts.network,
-        hostname=hostname(parts.pod),
+        hostname=parts.hostname,
         root=walls.root(paths.files, passing, _sealed(parts, security, host, programs)),
         mounts=mounts if walls.files else [],
         credentials=credentials(parts.pod, parts.container, walls),
@@ -120,20 +117,14 @@ def _sealed(
     return [folder for folder in root_folders(host, programs) if folder not in mounted]
 
 
-def write_etc(facts: PodFacts, paths: PodPaths, cluster_domain: str, dns_server: str) -> None:
-    """The pod's hosts and hostname, and resolv.conf where it is not the machine's."""
+def write_etc(
+    facts: PodFacts, own: str, paths: PodPaths, cluster_domain: str, dns_server: str
+) -> None:
+    """The pod's hosts and ``own`` name, and resolv.conf where it is not the machine's."""
     paths.etc.mkdir(parents=True, exist_ok=True)
     pod = facts.pod
-    own = hostname(pod)
-    names = [own]
-    if subdomain := spec(pod).get("subdomain"):
-        names.insert(0, f"{own}.{subdomain}.{namespace(pod)}.svc.{cluster_domain}")
-    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    if facts.pod_ip:
-        lines.append("\t".join([facts.pod_ip, *names]))
-    for alias in spec(pod).get("hostAliases") or ():
-        lines.append("\t".join([alias["ip"], *alias.get("hostnames", ())]))
-    (paths.etc / "hosts").write_text("\n".join(lines) + "\n")
+    machine = Path("/etc/hosts").read_text() if os.path.exists("/etc/hosts") else ""
+    (paths.etc / "hosts").write_text(hosts_file(pod, facts.pod_ip, cluster_domain, machine))
     (paths.etc / "hostname").write_text(own + "\n")
     resolver = pod_resolver(pod, cluster_domain, dns_server, read_host_resolver())
     if resolver is not None:

@@ -3,6 +3,7 @@ variables, volumes and tokens. Whatever is missing raises :class:`NotReady`, and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from kubeling.engine.environments import Environment, PullError
 from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
 from kubeling.engine.hostpaths import HostPathError
+from kubeling.engine.hosts import HostNameError, host_name
 from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
 from kubeling.engine.mounts import resolve_mounts
 from kubeling.engine.paths import PodPaths
@@ -107,9 +109,18 @@ class Preparation:
                 f'no command: image "{container["image"]}" has none of its own here; set command',
             )
         return ContainerParts(
-            facts.pod, container, argv, env, entry, environment, mounts, network, beside,
+            facts.pod, container, argv, env, entry, environment, mounts, network,
+            self.hostname(facts.pod), beside,
             device_files(self.node.devices, self.granted.get(container["name"], {})),
         )  # fmt: skip
+
+    def hostname(self, pod: Obj) -> str:
+        """What the pod is called; raises :class:`NotReady` for a name that cannot be had."""
+        try:
+            return host_name(pod, self.node.config.cluster_domain, os.uname().nodename)
+        except HostNameError as error:
+            text = f"Failed to create pod sandbox: {error}"
+            raise NotReady("ContainerCreating", text, "FailedCreatePodSandBox") from error
 
     async def volumes(self, facts: PodFacts, sources: Sources | None = None) -> None:
         """Makes the pod's volumes, or brings those with content up to date."""
@@ -154,7 +165,11 @@ class Preparation:
         who = identity(facts.pod, container)
         granted = self.granted.get(container["name"], {})
         devices = device_env(self.node.devices, granted, alone=self.node.walls.files)
-        env = {**self.node.passed_env, **base_env(facts, who, entry, environment), **devices}
+        env = {
+            **self.node.passed_env,
+            **base_env(self.hostname(facts.pod), who, entry, environment),
+            **devices,
+        }
         if spec(facts.pod).get("enableServiceLinks", True):
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))

@@ -8,6 +8,7 @@ on where it finds things. What a restart could not find again is in ``pod.json``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable
@@ -329,7 +330,10 @@ class PodWorker:
         facts = self._facts()
         if not has_place:
             config = self._node.config
-            write_etc(facts, self._paths, config.cluster_domain, config.dns_server)
+            own = ""
+            with contextlib.suppress(NotReady):  # the containers will say so
+                own = self._preparation.hostname(self._pod)
+            write_etc(facts, own, self._paths, config.cluster_domain, config.dns_server)
             self._write_record()
         if found is None:
             self._tell_missing_walls()
