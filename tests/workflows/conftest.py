@@ -15,7 +15,7 @@ from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import open_engine
-from kubeling.engine.workloads import claims
+from kubeling.engine.storage import claims
 from kubeling.engine.workloads.all import ensure_storage_class
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from kubeling.component import Context
+from kubeling.engine.storage import claims
+from kubeling.engine.storage.binding import standard_class
 from kubeling.engine.workloads import (
     autoscaling,
     budgets,
-    claims,
     cronjobs,
     daemonsets,
     deployments,
@@ -19,7 +20,6 @@ from kubeling.engine.workloads import (
     replicasets,
     statefulsets,
 )
-from kubeling.engine.workloads.claim_plan import standard_class
 from kubeling.kube.controller import Controller
 from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.resources import STORAGE_CLASSES

@@ -13,8 +13,7 @@ from typing import Final
 
 from kubeling.component import Context
 from kubeling.engine.paths import EnginePaths
-from kubeling.engine.trees import remove_tree
-from kubeling.engine.workloads.claim_plan import (
+from kubeling.engine.storage.binding import (
     PROVISIONER,
     claim_reference,
     default_storage_class,
@@ -22,6 +21,7 @@ from kubeling.engine.workloads.claim_plan import (
     provisioned_volume,
     wants_more,
 )
+from kubeling.engine.trees import remove_tree
 from kubeling.engine.workloads.podstate import is_finished
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube.controller import Controller
