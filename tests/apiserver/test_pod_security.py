@@ -265,9 +265,10 @@ async def test_an_update_is_judged_where_it_brings_in_an_image(running: RunningS
     label = {"metadata": {"labels": {f"{PREFIX}/enforce": "restricted"}}}
     await running.client.patch(NAMESPACES, "team", label)
     await running.client.patch(PODS, "p", {"metadata": {"labels": {"a": "b"}}}, "team")
-    image = {"spec": {"containers": [{"name": "a", "image": "alpine"}]}}
+    pod = await running.client.get(PODS, "p", "team")
+    pod["spec"]["containers"][0]["image"] = "alpine"
     with pytest.raises(Forbidden, match="violates PodSecurity"):
-        await running.client.patch(PODS, "p", image, "team", type="strategic")
+        await running.client.replace(PODS, pod)
 
 
 async def test_who_tightens_a_namespace_learns_of_the_pods_in_it(running: RunningServer) -> None:

@@ -9,9 +9,10 @@ from typing import Final, Protocol
 
 from kubeling.apiserver.certificates.check import complete_request
 from kubeling.apiserver.certificates.request import CSR
-from kubeling.apiserver.completion import check_limits, complete_claim, complete_pod
+from kubeling.apiserver.completion import complete_claim, complete_pod
 from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.options import WriteOptions
+from kubeling.apiserver.podpriority import PRIORITIES, SYSTEM_PRIORITIES
 from kubeling.apiserver.policies.enforcement import Policies
 from kubeling.apiserver.quota import QuotaKeeper
 from kubeling.apiserver.records import StoreKey
@@ -101,8 +102,6 @@ class AdmissionChain:
 
     def check(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """The server's own rules; raises to refuse."""
-        if served.storage == "/pods" and old is None:
-            check_limits(self._store, new)
         for check in self._checks.get(served.storage, ()):
             check(served, new, old, options)
 
@@ -153,7 +152,12 @@ class AdmissionChain:
             raise error
 
     def check_delete(self, served: Served, obj: Obj) -> None:
-        """The namespaces the platform stands on cannot go."""
+        """What every cluster stands on cannot go."""
+        if served.storage == PRIORITIES and obj["metadata"]["name"] in SYSTEM_PRIORITIES:
+            why = "this is a system priority class and cannot be deleted"
+            raise Forbidden.of(
+                served.resource.group, served.resource.plural, obj["metadata"]["name"], why
+            )
         if served.storage == "/namespaces" and obj["metadata"]["name"] in _PROTECTED:
             name = obj["metadata"]["name"]
             raise Forbidden.of("", "namespaces", name, "this namespace may not be deleted")

@@ -1,4 +1,4 @@
-"""What exists before anyone asks: namespaces, roles, and the definitions of the rooms.
+"""What exists before anyone asks: namespaces, roles, priorities, the definitions of the rooms.
 
 Everything missing is written in one transaction, so a first start costs one trip to the disk and a
 later one none. What users changed since is left alone, with two exceptions that follow the
@@ -14,6 +14,7 @@ from typing import Final
 from kubeling.apiserver import metadata as meta
 from kubeling.apiserver.bootstrap_roles import bootstrap_roles
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.podpriority import system_classes
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store, Write
 from kubeling.kube import objects
@@ -37,6 +38,8 @@ async def bootstrap(
 ) -> None:
     """Creates what is missing."""
     writes = [*_namespaces(store, catalog, clock), *_roles(store, catalog, clock)]
+    for resource, obj in system_classes():
+        writes += _absent(store, catalog, clock, resource, obj)
     writes += _definitions(store, catalog, clock, definitions)
     for resource, obj in others:
         writes += _absent(store, catalog, clock, resource, obj)

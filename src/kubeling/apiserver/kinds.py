@@ -46,6 +46,12 @@ class PodStrategy(GenerationStrategy):
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj.get("spec") or {})}
 
+    def inherit(self, new: Obj, old: Obj) -> None:
+        spec = new.get("spec")
+        for field in ("priority", "preemptionPolicy"):
+            if isinstance(spec, dict) and field in old["spec"]:
+                spec.setdefault(field, old["spec"][field])
+
     def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
         if old is None and (new.get("spec") or {}).get("ephemeralContainers"):
             yield FieldError("spec.ephemeralContainers", "Forbidden", "cannot be set on create")
@@ -123,21 +129,23 @@ class NamespaceStrategy(Strategy):
 
 
 class ClaimStrategy(Strategy):
-    """Volume claims begin unbound."""
+    """Volume claims begin unbound, and stay while a pod uses them."""
 
     returns_deleted = True
 
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {"phase": "Pending"}
+        _protect(obj, "kubernetes.io/pvc-protection")
 
 
 class VolumeStrategy(Strategy):
-    """Volumes begin free."""
+    """Volumes begin free, and stay while a claim has them."""
 
     returns_deleted = True
 
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {"phase": "Pending"}
+        _protect(obj, "kubernetes.io/pv-protection")
 
 
 class AccountStrategy(Strategy):
@@ -172,6 +180,13 @@ def _with_resources(containers: list[Obj], wanted: Iterable[Obj]) -> list[Obj]:
         {**c, "resources": resources[c["name"]]} if c["name"] in resources else c
         for c in containers
     ]
+
+
+def _protect(obj: Obj, finalizer: str) -> None:
+    """Upstream's ``StorageObjectInUseProtection``; whoever knows the users takes it off."""
+    finalizers = obj["metadata"].get("finalizers") or []
+    if finalizer not in finalizers:
+        obj["metadata"]["finalizers"] = [*finalizers, finalizer]
 
 
 def qos_class(spec: Mapping[str, object]) -> str:

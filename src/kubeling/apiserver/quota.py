@@ -17,7 +17,7 @@ from kubeling.kube.errors import Forbidden
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
 
-__all__ = ["QuotaKeeper", "usage"]
+__all__ = ["QuotaKeeper", "pod_total", "usage"]
 
 Usage = Mapping[str, Quantity]
 
@@ -156,14 +156,14 @@ def _collection(name: str) -> str:
 def _pod_usage(spec: Obj) -> dict[str, Quantity]:
     used: dict[str, Quantity] = {}
     for kind in ("requests", "limits"):
-        for name, amount in _pod_total(spec, kind).items():
+        for name, amount in pod_total(spec, kind).items():
             used[f"{kind}.{name}"] = amount
             if kind == "requests" and name in _PLAIN_REQUESTS:
                 used[name] = amount
     return used
 
 
-def _pod_total(spec: Obj, kind: str) -> dict[str, Quantity]:
+def pod_total(spec: Obj, kind: str) -> dict[str, Quantity]:
     """Containers and sidecars add up; other init containers run alone, so the largest counts."""
     total: dict[str, Quantity] = {}
     largest: dict[str, Quantity] = {}
@@ -223,7 +223,7 @@ def _in_scope(quota: Obj, storage: str, obj: Obj) -> bool:
         return False
     spec = obj.get("spec") or {}
     terminating = spec.get("activeDeadlineSeconds") is not None
-    best_effort = not (_pod_total(spec, "requests") or _pod_total(spec, "limits"))
+    best_effort = not (pod_total(spec, "requests") or pod_total(spec, "limits"))
     facts = {
         "Terminating": terminating,
         "NotTerminating": not terminating,

@@ -34,6 +34,8 @@ from kubeling.apiserver.metrics import render_metrics
 from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.plain import Plain
 from kubeling.apiserver.podhandlers import PodHandlers
+from kubeling.apiserver.podlimits import LimitRanges
+from kubeling.apiserver.podpriority import PriorityClasses
 from kubeling.apiserver.podsecurity.admission import PodSecurity
 from kubeling.apiserver.policies.enforcement import Policies
 from kubeling.apiserver.portforward import PortForwardHandler
@@ -149,6 +151,8 @@ class ApiServer:
             EscalationCheck(self.rbac),
             ServiceAddresses(self.store, self.config.service_cidr),
             CertificateCheck(self.rbac, self.clock),
+            LimitRanges(self.store),
+            PriorityClasses(self.store),
             PodSecurity(self.store),
         )
         self._webhooks = WebhookClient(self.store)

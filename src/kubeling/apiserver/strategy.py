@@ -72,18 +72,6 @@ class CustomStrategy(Strategy):
     has_generation = True
     unconditional_update = False
 
-    def part(self, subresource: str, new: Obj, old: Obj) -> Obj | None:
-        """What a write through a subresource of the kind's own comes to.
-
-        Only the part that the subresource is for is taken from ``new``. ``None`` for subresources
-        that are not parts of the object's spec.
-        """
-        return None
-
-    def validate_part(self, subresource: str, new: Obj, old: Obj) -> Iterable[FieldError]:
-        """Rules of such a write, which stand for those of the kind's ordinary updates."""
-        return ()
-
     def changed_generation(self, new: Obj, old: Obj) -> bool:
         ignored = ("metadata", "status")
         return any(

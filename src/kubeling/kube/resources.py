@@ -86,6 +86,9 @@ ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "EndpointSlice", "en
 NETWORK_POLICIES: Final = Resource(
     "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",)
 )
+PRIORITY_CLASSES: Final = Resource(
+    "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False, ("pc",)
+)
 STORAGE_CLASSES: Final = Resource(
     "storage.k8s.io", "v1", "StorageClass", "storageclasses", False, ("sc",)
 )

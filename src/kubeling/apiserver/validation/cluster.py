@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kubeling.apiserver.podpriority import SYSTEM_PRIORITIES
 from kubeling.apiserver.validation.rules import (
     Checks,
     Errors,
@@ -50,7 +51,14 @@ def _ordered(limit: Obj, path: str, less: str, more: str) -> Errors:
 def _priority_class(new: Obj, old: Obj | None) -> Errors:
     value = new.get("value", 0)
     name = (new.get("metadata") or {}).get("name", "")
-    if value > _HIGHEST and not name.startswith("system-"):
+    if name.startswith("system-"):
+        if old is None and SYSTEM_PRIORITIES.get(name) != value:
+            message = (
+                "priority class names with 'system-' prefix are reserved for system use only. "
+                f"error: {name} is not a known system priority class"
+            )
+            yield FieldError("metadata.name", "Forbidden", message)
+    elif value > _HIGHEST:
         message = f"maximum allowed value of a user defined priority is {_HIGHEST}"
         yield FieldError("value", "Forbidden", message)
     yield from choice(new, "", "preemptionPolicy", ("Never", "PreemptLowerPriority"))

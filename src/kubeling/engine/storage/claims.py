@@ -37,6 +37,7 @@ from kubeling.kube.resources import (
 __all__ = ["claim_controller", "volume_controller"]
 
 _PROTECTION: Final = "kubernetes.io/pvc-protection"
+_VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
 
 
 def claim_controller(context: Context) -> Controller:
@@ -230,7 +231,10 @@ class _Volumes:
         if volume is None:
             return
         holder = volume["spec"].get("claimRef") or {}
-        if not holder.get("uid"):
+        if deletion_requested(volume):
+            if not holder.get("uid") or not await self._is_held(holder):
+                await self._release(volume)
+        elif not holder.get("uid"):
             await self._set_phase(volume, "Available")
         elif await self._is_held(holder):
             await self._set_phase(volume, "Bound")
@@ -250,6 +254,15 @@ class _Volumes:
         if path.is_relative_to(self._root) and path != self._root:
             await asyncio.to_thread(remove_tree, path)
         await self._client.delete(PERSISTENT_VOLUMES, name(volume), missing_ok=True)
+
+    async def _release(self, volume: Obj) -> None:
+        """Lets a volume go that nobody has."""
+        finalizers = volume["metadata"].get("finalizers") or []
+        if _VOLUME_PROTECTION in finalizers:
+            kept = [f for f in finalizers if f != _VOLUME_PROTECTION]
+            patch = {"metadata": {"finalizers": kept or None}}
+            with contextlib.suppress(NotFound):
+                await self._client.patch(PERSISTENT_VOLUMES, name(volume), patch)
 
     async def _set_phase(self, volume: Obj, phase: str) -> None:
         status = {**(volume.get("status") or {}), "phase": phase}
