@@ -36,6 +36,8 @@ MS_PRIVATE = 0x40000
 
 MNT_DETACH = 2
 
+_O_PATH = 0x200000
+
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_CAPBSET_READ = 23
@@ -51,6 +53,11 @@ def _check(result: int, what: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def handle(path: str) -> int:
+    """A descriptor that stands for what is at the path, without opening it."""
+    return os.open(path, _O_PATH | os.O_CLOEXEC)
 
 
 def unshare(flags: int) -> None:

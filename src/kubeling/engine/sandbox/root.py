@@ -7,7 +7,6 @@ inside the container's root (``/var/run`` is one) can then never lead a mount ou
 from __future__ import annotations
 
 import os
-import sys
 
 from kubeling.engine.sandbox import linux
 
@@ -33,7 +32,7 @@ def enter(root: Root, mounts: list[Mount], cwd: str) -> None:
     os.chdir(merged)
     linux.pivot_root(".", ".")
     # The old root now lies over the new one, reachable through "." only, until it is detached.
-    over = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    over = linux.handle(".")
     for entry, source in zip(mounts, sources, strict=True):
         _mount(entry, source)
         if source >= 0:
@@ -103,8 +102,6 @@ def _source(entry: Mount, base: str, name: str) -> int:
     Inside a user namespace not everything can be copied (what has mounts in it, for one): such a
     folder is seen as it is, but cannot be written to.
     """
-    if sys.platform != "linux":
-        raise OSError("Linux only")
     path = entry["source"]
     if entry["kind"] not in ("bind", "copy"):
         return -1
@@ -114,7 +111,7 @@ def _source(entry: Mount, base: str, name: str) -> int:
         except OSError:
             entry["read_only"] = True
     try:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        return linux.handle(path)
     except OSError as error:
         raise OSError(error.errno, f"{path}: {error.strerror}") from None
 
