@@ -79,7 +79,8 @@ async def test_a_finished_job_goes_when_its_time_is_over(cluster: Cluster) -> No
 
 async def test_pods_are_held_until_they_are_counted(cluster: Cluster) -> None:
     await cluster.client.create(JOBS, job(completions=2, parallelism=2))
-    held = await cluster.until_list(PODS, lambda pods: len(pods) == 2)
+    await cluster.until(JOBS, "work", lambda j: (j.get("status") or {}).get("ready") == 2)
+    held = (await cluster.client.list(PODS, "default")).items
     assert all(pod["metadata"]["finalizers"] == [TRACKING] for pod in held)
     await end(cluster, held[0], "Succeeded")
     await cluster.until(JOBS, "work", lambda j: j["status"].get("succeeded") == 1)
