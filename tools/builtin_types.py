@@ -22,7 +22,7 @@ GROUPS = (
     "core/v1", "apps/v1", "batch/v1", "autoscaling/v1", "autoscaling/v2", "rbac/v1", "policy/v1",
     "networking/v1", "storage/v1", "coordination/v1", "discovery/v1", "events/v1", "scheduling/v1",
     "admissionregistration/v1", "authentication/v1", "authorization/v1", "certificates/v1",
-    "node/v1",
+    "node/v1", "flowcontrol/v1",
 )  # fmt: skip
 SCALARS = {"string", "bool", "bytes", "int32", "int64", "double"}
 NULLABLE = {*SCALARS, "intstr"}

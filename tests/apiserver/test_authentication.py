@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.apiserver import RunningServer, running_server
-from tests.support.callers import MYSELF, calling
+from tests.support.callers import MYSELF, calling, static
 
-from kubeling.apiserver.settings import ApiSettings, SettingsError
+from kubeling.apiserver.settings import SettingsError
 from kubeling.apiserver.tokenfile import load_tokens
 from kubeling.kube import config
 from kubeling.kube.client import Client
@@ -210,13 +210,6 @@ async def test_a_token_secret_goes_with_its_account(running: RunningServer) -> N
 
 
 # --- over the wire -----------------------------------------------------------------------------
-
-
-def static(folder: Path, text: str) -> ApiSettings:
-    """Settings with static tokens."""
-    file = folder / "tokens.csv"
-    file.write_text(text)
-    return ApiSettings(token_auth_file=str(file))
 
 
 async def test_certificates_and_tokens_open_the_door(tmp_path: Path) -> None:

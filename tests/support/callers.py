@@ -6,15 +6,18 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 from tests.support.apiserver import RunningServer
 
+from kubeling.apiserver.settings import ApiSettings
 from kubeling.kube import config
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["MYSELF", "Caller", "calling"]
+__all__ = ["MYSELF", "Caller", "calling", "static"]
 
 MYSELF = Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False)
 
@@ -51,3 +54,10 @@ async def calling(running: RunningServer) -> AsyncIterator[Caller]:
         connector=aiohttp.TCPConnector(ssl=context or True)
     ) as session:
         yield Caller(running, session)
+
+
+def static(folder: Path, text: str, **more: Any) -> ApiSettings:
+    """Settings with static tokens."""
+    file = folder / "tokens.csv"
+    file.write_text(text)
+    return ApiSettings(token_auth_file=str(file), **more)

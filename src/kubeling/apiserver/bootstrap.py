@@ -14,12 +14,13 @@ from typing import Final
 from kubeling.apiserver import metadata as meta
 from kubeling.apiserver.bootstrap_roles import bootstrap_roles
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.flowcontrol.objects import flow_control_objects
 from kubeling.apiserver.podpriority import system_classes
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store, Write
 from kubeling.kube import objects
 from kubeling.kube.clock import Clock
-from kubeling.kube.objects import Obj, deep_copy, generation, labels
+from kubeling.kube.objects import Obj, deep_copy, format_time, generation, labels
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource
 
 __all__ = ["bootstrap"]
@@ -38,7 +39,8 @@ async def bootstrap(
 ) -> None:
     """Creates what is missing."""
     writes = [*_namespaces(store, catalog, clock), *_roles(store, catalog, clock)]
-    for resource, obj in system_classes():
+    moment = format_time(clock.now())
+    for resource, obj in (*system_classes(), *flow_control_objects(moment)):
         writes += _absent(store, catalog, clock, resource, obj)
     writes += _definitions(store, catalog, clock, definitions)
     for resource, obj in others:

@@ -229,6 +229,8 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     "batch/cronjobs": _GENERATION,
     "batch/jobs": JobStrategy(),
     "certificates.k8s.io/certificatesigningrequests": RequestStrategy(),
+    "flowcontrol.apiserver.k8s.io/flowschemas": _GENERATION,
+    "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations": _GENERATION,
     "networking.k8s.io/ingresses": _GENERATION,
     "networking.k8s.io/networkpolicies": _GENERATION,
     "policy/poddisruptionbudgets": _GENERATION,

@@ -26,6 +26,8 @@ from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.escalation import EscalationCheck
 from kubeling.apiserver.execution import ExecHandler
+from kubeling.apiserver.flowcontrol.dangling import DanglingSchemas
+from kubeling.apiserver.flowcontrol.inflight import InFlightLimit
 from kubeling.apiserver.kubeconfig import write_kubeconfig
 from kubeling.apiserver.legacytokens import LegacyTokens
 from kubeling.apiserver.local import LocalTransport
@@ -170,6 +172,7 @@ class ApiServer:
         self._converted = ConvertedResources(self.registry, converter)
         self._upkeep = Upkeep(self.registry)
         self._certificates = CertificateSigning(self.registry, self.authority, self._upkeep)
+        DanglingSchemas(self.registry, self._upkeep)
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         self._aggregation = aggregation = Aggregation(self.registry, front_proxy, authority)
         await bootstrap(self.store, self.catalog, self.clock, self._crds, aggregation.objects())
@@ -177,9 +180,16 @@ class ApiServer:
         await self._upkeep.aggregate()
         self._authenticator = self._authentication()
         self._handle: Handle = self._handler(aggregation.delegates).handle
+        # Clients are kept from overwhelming the server, controllers within it are not clients.
+        settings = self.config.settings
+        limit = InFlightLimit(
+            settings.max_requests_inflight, settings.max_mutating_requests_inflight
+        )
+        self._handle_client = limit.around(self._handle)
         self._auditor = self._audit()
         if self._auditor is not None:
             self._handle = self._auditor.around(self._handle)
+            self._handle_client = self._auditor.around(self._handle_client)
         self.running = True
         self._tasks = [
             asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
@@ -270,7 +280,7 @@ class ApiServer:
     async def _listen(self, port: int) -> None:
         from kubeling.apiserver.http import HttpServer
 
-        self._http = HttpServer(self.handle, self._authenticator, self.rbac, self._auditor)
+        self._http = HttpServer(self._handle_client, self._authenticator, self.rbac, self._auditor)
         context = self.authority.server_context(self.config.host, self.clock.now())
         self.port = await self._http.start(self.config.host, port, context)
 

@@ -89,3 +89,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     audit_log_maxbackup: Annotated[
         int, Meta(ge=0, description="How many of its old files are kept.")
     ] = 5
+
+    max_requests_inflight: Annotated[
+        int, Meta(ge=0, description="Reading requests served at once; 0 is no limit.")
+    ] = 400
+
+    max_mutating_requests_inflight: Annotated[
+        int, Meta(ge=0, description="Writing requests served at once; 0 is no limit.")
+    ] = 200

@@ -86,6 +86,16 @@ ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "EndpointSlice", "en
 NETWORK_POLICIES: Final = Resource(
     "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",)
 )
+FLOW_SCHEMAS: Final = Resource(
+    "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", False
+)
+PRIORITY_LEVELS: Final = Resource(
+    "flowcontrol.apiserver.k8s.io",
+    "v1",
+    "PriorityLevelConfiguration",
+    "prioritylevelconfigurations",
+    False,
+)
 PRIORITY_CLASSES: Final = Resource(
     "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False, ("pc",)
 )

@@ -27,6 +27,7 @@ _PACKAGES: Final = {
     "authentication.k8s.io": "io.k8s.api.authentication",
     "authorization.k8s.io": "io.k8s.api.authorization",
     "admissionregistration.k8s.io": "io.k8s.api.admissionregistration",
+    "flowcontrol.apiserver.k8s.io": "io.k8s.api.flowcontrol",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
     "apiregistration.k8s.io": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
     "metrics.k8s.io": "io.k8s.metrics.pkg.apis.metrics",
@@ -121,6 +122,14 @@ BUILTIN_RESOURCES: Final = (
     _of(
         "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests",
         "csr", cluster=True, sub="status approval",
+    ),
+    _of(
+        "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", cluster=True,
+        sub="status",
+    ),
+    _of(
+        "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration",
+        "prioritylevelconfigurations", cluster=True, sub="status",
     ),
     _of(
         "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration",

@@ -12,6 +12,7 @@ from typing import Final
 from kubeling.apiserver.columns.access import ACCESS_COLUMNS
 from kubeling.apiserver.columns.cluster import CLUSTER_COLUMNS
 from kubeling.apiserver.columns.column import AGE, NAME, Cell, Column, age_of, shown
+from kubeling.apiserver.columns.flowcontrol import FLOW_CONTROL_COLUMNS
 from kubeling.apiserver.columns.network import NETWORK_COLUMNS
 from kubeling.apiserver.columns.pods import POD_COLUMNS
 from kubeling.apiserver.columns.storage import STORAGE_COLUMNS
@@ -26,5 +27,6 @@ BUILTIN_COLUMNS: Final[Mapping[tuple[str, str], tuple[Column, ...]]] = {
     **STORAGE_COLUMNS,
     **CLUSTER_COLUMNS,
     **ACCESS_COLUMNS,
+    **FLOW_CONTROL_COLUMNS,
 }
 """By group and kind; the name comes first of itself unless the columns have one."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kubeling.apiserver.defaults.access import ACCESS_DEFAULTS
+from kubeling.apiserver.defaults.flowcontrol import FLOW_CONTROL_DEFAULTS
 from kubeling.apiserver.defaults.network import NETWORK_DEFAULTS
 from kubeling.apiserver.defaults.pods import POD_DEFAULTS
 from kubeling.apiserver.defaults.rules import Rule, default, fill
@@ -27,6 +28,7 @@ _KINDS: Final[Mapping[tuple[str, str], tuple[Rule, ...]]] = {
     **NETWORK_DEFAULTS,
     **STORAGE_DEFAULTS,
     **ACCESS_DEFAULTS,
+    **FLOW_CONTROL_DEFAULTS,
 }
 _SPECIFIED: Final = frozenset(
     kind for kind, rules in _KINDS.items() if any(rule.path.startswith("spec") for rule in rules)
