@@ -153,6 +153,14 @@ async def test_a_token_that_cannot_be_issued_says_why(running: RunningServer) ->
         await running.client.create_subresource(SERVICE_ACCOUNTS, "o", "default", "token", body)
 
 
+async def test_a_token_ends_with_its_account(running: RunningServer) -> None:
+    token = await issue(running.client)
+    await running.client.delete(SERVICE_ACCOUNTS, "default", "default")
+    # The platform makes the account anew; the token was another's.
+    error = (await review(running.client, token))["error"]
+    assert "has been invalidated" in error or "does not match claim" in error
+
+
 async def test_a_forged_token_is_worth_nothing(running: RunningServer) -> None:
     head, _, signature = (await issue(running.client)).split(".")
     other = (await issue(running.client, audiences=["x"])).split(".")[1]

@@ -122,8 +122,9 @@ def _errors(body: Obj, target: Target) -> Iterator[FieldError]:
     audiences, reference = spec.get("audiences") or [], spec.get("boundObjectRef") or {}
     if not isinstance(audiences, list) or not all(isinstance(entry, str) for entry in audiences):
         yield FieldError("spec.audiences", "Invalid value", "must be a list of strings", audiences)
-    if not isinstance(reference, dict):
-        yield FieldError("spec.boundObjectRef", "Invalid value", "must be an object", reference)
+    if not isinstance(reference, dict) or not all(isinstance(v, str) for v in reference.values()):
+        message = "must be an object of texts"
+        yield FieldError("spec.boundObjectRef", "Invalid value", message, reference)
     path, seconds = "spec.expirationSeconds", spec["expirationSeconds"]
     if not isinstance(seconds, int):
         yield FieldError(path, "Invalid value", "must be a number of seconds", seconds)

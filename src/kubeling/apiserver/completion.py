@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from kubeling.apiserver.podaccounts import give_account
 from kubeling.apiserver.podlimits import prescribe_resources
@@ -22,7 +22,7 @@ _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 def complete_pod(store: Store, pod: Obj) -> None:
     """Gives a new pod its account, resources, runtime class, priority and tolerations."""
     spec = pod.get("spec")
-    if not isinstance(spec, dict):
+    if not isinstance(spec, dict) or not _is_readable(spec):
         return
     namespace = pod["metadata"]["namespace"]
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
@@ -39,6 +39,29 @@ def complete_pod(store: Store, pod: Obj) -> None:
     give_priority(store, pod)
     tolerate_lost_nodes(pod)
     apply_runtime_class(store, pod)
+
+
+def _is_readable(spec: Obj) -> bool:
+    """Whether what is read here has the types it should; types are checked, and refused, later."""
+    fields = ("containers", "initContainers", "volumes", "tolerations")
+    lists = [spec.get(field) or [] for field in fields]
+    if not all(isinstance(found, list) for found in lists):
+        return False
+    items = [item for found in lists for item in found]
+    texts = ("serviceAccountName", "serviceAccount", "priorityClassName", "runtimeClassName")
+    return (
+        all(isinstance(item, dict) for item in items)
+        and all(isinstance(spec.get(field) or "", str) for field in texts)
+        and all(isinstance(spec.get(field) or {}, dict) for field in ("nodeSelector", "overhead"))
+        and all(isinstance(item.get("volumeMounts") or [], list) for item in items)
+        and all(_has_amounts(item.get("resources") or {}) for item in items)
+    )
+
+
+def _has_amounts(resources: Any) -> bool:
+    return isinstance(resources, dict) and all(
+        isinstance(resources.get(kind) or {}, dict) for kind in ("requests", "limits")
+    )
 
 
 def complete_claim(store: Store, claim: Obj) -> None:

@@ -166,11 +166,20 @@ class BindingStrategy(Strategy):
 class RequestStrategy(Strategy):
     """Certificate requests: what is asked for stays, what became of it is for subresources."""
 
+    parts = frozenset({"approval"})
+
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {}
 
     def prepare_update(self, new: Obj, old: Obj) -> None:
         new["spec"] = old["spec"]
+
+    def part(self, subresource: str, new: Obj, old: Obj) -> Obj | None:
+        status = new.get("status") or {}
+        if isinstance(status, dict):
+            conditions = status.get("conditions") or []
+            status = {**(old.get("status") or {}), "conditions": deep_copy(conditions)}
+        return {**old, "status": status}
 
 
 def _with_resources(containers: list[Obj], wanted: Iterable[Obj]) -> list[Obj]:

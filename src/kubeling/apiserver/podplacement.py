@@ -42,8 +42,6 @@ def apply_runtime_class(store: Store, pod: Obj) -> None:
 def tolerate_lost_nodes(pod: Obj) -> None:
     """Lets a pod that says nothing else stay for five minutes on a node that does not answer."""
     given = pod["spec"].get("tolerations") or []
-    if not isinstance(given, list):
-        return
     missing = [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _SECONDS}
         for key in _LOST
@@ -73,16 +71,17 @@ def _schedule(pod: Obj, scheduling: Obj) -> None:
         spec["tolerations"] = [*given, *more]
 
 
-def _tolerates(toleration: Any, key: str) -> bool:
-    return (
-        isinstance(toleration, dict)
-        and toleration.get("key") in (None, "", key)
-        and toleration.get("effect") in (None, "", "NoExecute")
-    )
+def _tolerates(toleration: Obj, key: str) -> bool:
+    effects = (None, "", "NoExecute")
+    return toleration.get("key") in (None, "", key) and toleration.get("effect") in effects
 
 
 def _amounts(listed: Obj) -> dict[str, Any]:
-    return {name: parse_quantity(value) for name, value in listed.items()}
+    """Amounts to compare; those that are none equal nothing that is one."""
+    try:
+        return {name: parse_quantity(value) for name, value in listed.items()}
+    except ValueError:
+        return listed
 
 
 def _refused(pod: Obj, why: str) -> Forbidden:

@@ -450,10 +450,6 @@ def _only(new: Obj, old: Obj, served: Served, subresource: str) -> Obj:
     if subresource == "finalize":
         finalizers = (new.get("spec") or {}).get("finalizers") or []
         return {**deep_copy(old), "spec": {**old.get("spec", {}), "finalizers": finalizers}}
-    if subresource == "approval":
-        status = deep_copy(old.get("status") or {})
-        status["conditions"] = (new.get("status") or {}).get("conditions") or []
-        return {**deep_copy(old), "metadata": new["metadata"], "status": status}
     if subresource and (part := served.strategy.part(subresource, new, old)) is not None:
         owners = new["metadata"].get("managedFields")
         metadata = {**old["metadata"], **({"managedFields": owners} if owners else {})}

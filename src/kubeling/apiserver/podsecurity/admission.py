@@ -48,18 +48,19 @@ class PodSecurity:
         self._store = store
 
     def __call__(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
+        if options.subresource not in (_POD_SUBRESOURCES if served.storage == _PODS else ("",)):
+            return
         if served.storage == _NAMESPACES:
-            if not options.subresource:
-                self._check_namespace(new, old, options)
+            self._check_namespace(new, old, options)
             return
         namespace = self._store.get(StoreKey(_NAMESPACES, "", new["metadata"]["namespace"]))
         policy = _policy(namespace.obj if namespace else {"metadata": {}})
         if policy.is_silent and not policy.errors:
             return
         if served.storage == _PODS:
-            if options.subresource in _POD_SUBRESOURCES and (old is None or _changed(new, old)):
+            if old is None or _changed(new, old):
                 self._check_pod(new, policy, options)
-        elif not options.subresource and (template := _TEMPLATES[served.storage](new)):
+        elif template := _TEMPLATES[served.storage](new):
             _tell(policy, template.get("metadata") or {}, template.get("spec") or {}, options)
 
     def _check_pod(self, pod: Obj, policy: Policy, options: WriteOptions) -> None:
