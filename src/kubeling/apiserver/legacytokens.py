@@ -45,19 +45,20 @@ class LegacyTokens:
         registry.store.subscribe("/serviceaccounts", self._on_account)
 
     def _on_secret(self, event: Event) -> None:
-        secret = event.record.obj
-        if event.type != "DELETED" and secret.get("type") == _TYPE and not _complete(secret):
-            self._ask(f"{event.record.key.namespace}/{event.record.key.name}")
+        record = event.record
+        # Most Secrets are of other types, and nobody has read them yet when the server starts.
+        if event.type == "DELETED" or _TYPE.encode() not in record.encoded:
+            return
+        if record.obj.get("type") == _TYPE and not _complete(record.obj):
+            self._ask(f"{record.key.namespace}/{record.key.name}")
 
     def _on_account(self, event: Event) -> None:
-        if event.type == "MODIFIED":
+        if event.type != "DELETED":
             return
         namespace, name = event.record.key.namespace, event.record.key.name
         for record in self._registry.store.list("/secrets", namespace):
-            if (
-                record.obj.get("type") == _TYPE
-                and objects.annotations(record.obj).get(_NAME) == name
-            ):
+            secret = record.glance()
+            if secret.get("type") == _TYPE and objects.annotations(secret).get(_NAME) == name:
                 self._ask(f"{namespace}/{record.key.name}")
 
     async def _keep(self, address: str) -> None:

@@ -87,7 +87,7 @@ class PodSecurity:
 
     def _existing(self, namespace: str, wanted: Wanted) -> Iterator[str]:
         """What pods that are there already break of a new level."""
-        pods = _one_of_each([record.obj for record in self._store.list(_PODS, namespace)])
+        pods = _one_of_each([record.glance() for record in self._store.list(_PODS, namespace)])
         found: dict[str, list[str]] = {}
         for pod in pods[:_MOST_PODS]:
             if reasons := wanted.reasons(pod["metadata"], pod["spec"]):
