@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import sqlite3
 from collections.abc import AsyncIterator
@@ -65,6 +66,20 @@ async def test_versions_never_go_back_even_when_the_last_write_deleted(
     again = Store.open(path)
     again.start()
     assert await put(again, "b") > last
+    await again.close()
+
+
+async def test_versions_go_on_from_what_an_earlier_release_wrote(store: Store, path: Path) -> None:
+    await put(store, "a")
+    last = store.version
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("UPDATE counter SET version = ?", (last + 5,))
+    again = Store.open(path)
+    again.start()
+    assert again.get(key("a")) is not None
+    assert await put(again, "b") > last + 5
     await again.close()
 
 

@@ -28,7 +28,8 @@ __all__ = [
     "StorageTooNew",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Until version 2 every commit moved the counter; there is nothing to change in what it wrote."""
 _PAGE: Final = 4096
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """How much is logged, roughly, before the log is folded into the file."""
@@ -49,6 +50,9 @@ INSERT INTO counter VALUES (1);
 _PUT: Final = (
     "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource, namespace, name) "
     "DO UPDATE SET version = excluded.version, value = excluded.value"
+)
+_VERSION: Final = (
+    "SELECT max(version, (SELECT coalesce(max(version), 0) FROM objects)) FROM counter"
 )
 _DELETE: Final = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
 
@@ -110,7 +114,7 @@ class Database:
 
     def version(self) -> int:
         """The highest version ever committed."""
-        (version,) = self._connection.execute("SELECT version FROM counter").fetchone()
+        (version,) = self._connection.execute(_VERSION).fetchone()
         return int(version)
 
     @property
@@ -128,7 +132,9 @@ class Database:
                     execute(_DELETE, row[:3])
                 else:
                     execute(_PUT, row)
-            execute("UPDATE counter SET version = ?", (rows[-1].version,))
+            if rows[-1].value is None:
+                # Elsewhere the last row says its version itself, which saves a page of the log.
+                execute("UPDATE counter SET version = ?", (rows[-1].version,))
             execute("COMMIT")
         except sqlite3.Error as error:
             # A disk that fails may fail this as well; what went wrong first is what counts.
@@ -169,6 +175,7 @@ class Database:
         if found == 0:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 execute(statement)
+        if found != SCHEMA_VERSION:
             execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         execute("COMMIT")
 
