@@ -10,7 +10,6 @@ import asyncio
 import gzip
 import logging
 import ssl
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +32,7 @@ from kubeling.apiserver.requests import (
     WatchAnswer,
     parse_path,
 )
+from kubeling.apiserver.uids import new_uid
 from kubeling.apiserver.user import ANONYMOUS
 from kubeling.kube import yaml
 from kubeling.kube.errors import ApiError, InternalError
@@ -88,7 +88,7 @@ class HttpServer:
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         # The client's own, where it has one, so that both can be found by it.
-        audit_id = request.headers.get("Audit-ID", "")[:64] or str(uuid.uuid4())
+        audit_id = request.headers.get("Audit-ID", "")[:64] or new_uid()
         try:
             response = await self._answered(request, audit_id)
         except ApiError as error:

@@ -7,7 +7,6 @@ the contract of transports allows.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from kubeling.apiserver.requests import (
     StreamAnswer,
     WatchAnswer,
 )
+from kubeling.apiserver.uids import new_uid
 from kubeling.apiserver.user import User
 from kubeling.kube.errors import error_from_status
 from kubeling.kube.objects import Obj, deep_copy
@@ -96,7 +96,7 @@ class LocalTransport:
             content_type=request.content_type,
             accept=request.accept,
             user_agent="kubeling",
-            audit_id=str(uuid.uuid4()) if self._server.audited else "",
+            audit_id=new_uid() if self._server.audited else "",
         )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import random
-import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kubeling.apiserver.uids import new_uid
 from kubeling.kube.errors import BadRequest, Conflict, FieldError
 from kubeling.kube.objects import Obj, format_time
 from kubeling.kube.resources import Resource
@@ -97,7 +97,7 @@ def begin(obj: Obj, now: dt.datetime, *, has_generation: bool) -> None:
         metadata.pop(field, None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = generated_name(metadata["generateName"])
-    metadata["uid"] = str(uuid.uuid4())
+    metadata["uid"] = new_uid()
     metadata["creationTimestamp"] = format_time(now)
     if has_generation:
         metadata["generation"] = 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hmac
-import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +20,7 @@ from kubeling.apiserver.jws import SignatureError, Signer, unverified_claims
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
+from kubeling.apiserver.uids import new_uid
 from kubeling.apiserver.user import AUTHENTICATED, User, account_groups
 from kubeling.kube.clock import Clock
 from kubeling.kube.objects import Obj, deletion_requested, parse_time
@@ -108,7 +108,7 @@ class Tokens:
             exp=now + seconds,
             iat=now,
             nbf=now,
-            jti=str(uuid.uuid4()),
+            jti=new_uid(),
             kubernetes=_Kubernetes(
                 metadata["namespace"],
                 Bound(metadata["name"], metadata["uid"]),

@@ -5,11 +5,11 @@ Without a webhook a version differs from another by its name only, and nothing i
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
 from kubeling.apiserver.served import Served
+from kubeling.apiserver.uids import new_uid
 from kubeling.apiserver.webhooks.client import WebhookCallError, WebhookClient
 from kubeling.apiserver.webhooks.configuration import REVIEW_VERSIONS, ClientConfig
 from kubeling.kube.errors import ApiError
@@ -47,7 +47,7 @@ class Converter:
         resource = served.resource
         webhook = definition["spec"]["conversion"]["webhook"]
         version = next((v for v in webhook["conversionReviewVersions"] if v in REVIEW_VERSIONS), "")
-        uid = str(uuid.uuid4())
+        uid = new_uid()
         request = {"uid": uid, "desiredAPIVersion": resource.api_version, "objects": objects}
         review = {
             "kind": "ConversionReview",

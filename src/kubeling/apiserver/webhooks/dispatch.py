@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from kubeling.apiserver.rbac import Authorizer
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.uids import new_uid
 from kubeling.apiserver.webhooks.attributes import Attributes, Operation
 from kubeling.apiserver.webhooks.client import WebhookCallError, WebhookClient
 from kubeling.apiserver.webhooks.configuration import Webhook
@@ -134,7 +134,7 @@ class AdmissionWebhooks:
         self, webhook: Webhook, seen: Attributes, asked: Attributes, *, mutating: bool
     ) -> Verdict | None:
         """What a webhook answers; ``None`` where it failed and that is to be ignored."""
-        uid = str(uuid.uuid4())
+        uid = new_uid()
         review = request_review(seen, asked, uid, webhook.review_version)
         try:
             found = await self._call(webhook, review, uid, mutating=mutating)
