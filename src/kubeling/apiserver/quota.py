@@ -2,7 +2,8 @@
 
 What is used is counted from the objects themselves plus what is being written at this moment, so
 two concurrent creations cannot share the last free place, and a quota is exact from the instant it
-exists. (``status.used``, for people to read, is kept by a controller.)
+exists. Between two writes only what changed is counted, or a namespace would cost more with every
+object in it. (``status.used``, for people to read, is kept by a controller.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.tallies import Tally
 from kubeling.kube.errors import Forbidden
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
@@ -61,10 +63,15 @@ class QuotaKeeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._under_way: dict[str, list[tuple[str, Obj, Obj | None]]] = {}
+        self._tallies: dict[str, dict[tuple[str, str], tuple[Obj, Tally]]] = {}
+        """By namespace, then by quota and what it counts; with the quota's rules."""
 
     def limits(self, namespace: str) -> bool:
         """Whether a namespace has quotas; what belongs to none has none."""
-        return bool(namespace and self._store.count("/resourcequotas", namespace))
+        if namespace and self._store.count("/resourcequotas", namespace):
+            return True
+        self._tallies.pop(namespace, None)
+        return False
 
     @contextlib.contextmanager
     def reserve(self, storage: str, new: Obj, old: Obj | None) -> Iterator[None]:
@@ -122,13 +129,27 @@ class QuotaKeeper:
         wanted = set(names)
         total: dict[str, Quantity] = dict.fromkeys(wanted, Decimal(0))
         for storage in {_collection(name) for name in wanted}:
-            for record in self._store.list(storage, namespace):
-                self._add(total, quota, storage, record.obj)
+            for name, amount in self._tally(quota, storage).sums().items():
+                if name in total:
+                    total[name] += amount
         for storage, new, old in self._under_way.get(namespace, ()):
             self._add(total, quota, storage, new)
             if old is not None:
                 self._add(total, quota, storage, old, sign=-1)
         return total
+
+    def _tally(self, quota: Obj, storage: str) -> Tally:
+        metadata, spec = quota["metadata"], quota.get("spec") or {}
+        known = self._tallies.setdefault(metadata["namespace"], {})
+        kept = known.get((metadata["uid"], storage))
+        if kept is None or kept[0] != spec:
+
+            def amounts(obj: Obj) -> Usage:
+                return usage(storage, obj) if _in_scope(quota, storage, obj) else {}
+
+            kept = spec, Tally(self._store, storage, metadata["namespace"], amounts)
+            known[metadata["uid"], storage] = kept
+        return kept[1]
 
     def _add(
         self, total: dict[str, Quantity], quota: Obj, storage: str, obj: Obj, sign: int = 1

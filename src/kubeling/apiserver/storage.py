@@ -184,6 +184,10 @@ class Store(Memory):
         """How many watches are open, by resource."""
         return {resource: len(found) for resource, found in self._watchers.items() if found}
 
+    def changes(self, resource: str, since: int) -> Sequence[Event]:
+        """What was committed after a version; raises :class:`WatchExpired` if forgotten."""
+        return self._history(resource).after(since)
+
     def watch(self, resource: str, since: int, namespace: str = "", name: str = "") -> Watcher:
         """Events after version ``since``; raises ``WatchExpired`` if some are forgotten."""
         watchers = self._watchers.setdefault(resource, set())
