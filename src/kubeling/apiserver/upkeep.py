@@ -88,7 +88,7 @@ class Upkeep:
         oldest = self._registry.clock.now() - dt.timedelta(seconds=_EVENT_SECONDS)
         served = self._served("/events")
         for record in self._registry.store.list("/events"):
-            if _last_seen(record.obj) < oldest:
+            if _last_seen(record.glance()) < oldest:
                 await self._delete(served, record.key)
 
     async def _do(self, task: str, name: str) -> None:
