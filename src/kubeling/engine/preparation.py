@@ -174,8 +174,21 @@ class Preparation:
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))
         if config.api_host:
-            env.update(api_env(config.api_host, config.api_port))
+            env.update(api_env(*self._api(facts.pod)))
         return env
+
+    def _api(self, pod: Obj) -> tuple[str, int]:
+        """Where the pod reaches the API: by its name, or directly from the machine's network.
+
+        There the cluster's names may be unknown, and ports such as 443 closed to us.
+        """
+        config = self.node.config
+        service = self.node.informers.of(SERVICES).get("default", "kubernetes")
+        if service is not None and (self.node.networks is None or spec(pod).get("hostNetwork")):
+            port = spec(service)["ports"][0].get("targetPort")
+            if isinstance(port, int):
+                return "127.0.0.1", port
+        return config.api_host, config.api_port
 
     async def _renew_tokens(self, pod: Obj) -> None:
         wanted = token_requests(pod)
