@@ -154,6 +154,22 @@ async def test_plain_processes_tell_what_does_not_hold(tmp_path: Path, api: Memo
         await node.seen_event("ReducedIsolation", "readOnlyRootFilesystem is not honoured")
 
 
+async def test_safe_kernel_settings_are_the_pod_s_own(node: Node) -> None:
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"},
+               {"name": "kernel.shm_rmid_forced", "value": "1"}]  # fmt: skip
+    script = "cd /proc/sys; cat net/ipv4/ip_unprivileged_port_start kernel/shm_rmid_forced"
+    assert await said(node, script, {}, securityContext={"sysctls": sysctls}) == ["80", "1"]
+    done = await node.run(pod("other", container(script=script)))
+    assert done["status"]["phase"] == "Succeeded"
+    assert (await node.logs("other")).split() == ["1024", "0"]
+
+
+async def test_other_kernel_settings_are_refused(node: Node) -> None:
+    sysctls = [{"name": "kernel.msgmax", "value": "1"}]
+    await node.create(pod("p", container(), securityContext={"sysctls": sysctls}))
+    await node.seen_event("Failed", 'forbidden sysctl: "kernel.msgmax" not allowlisted')
+
+
 def _waiting(obj: Obj) -> Obj:
     statuses = obj["status"].get("containerStatuses") or [{"state": {}}]
     waiting: Obj = statuses[0]["state"].get("waiting") or {}

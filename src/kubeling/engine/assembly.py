@@ -19,9 +19,11 @@ from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
+from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import LaunchPlan, Limits
-from kubeling.engine.security import Identity, credentials, identity, security_of
+from kubeling.engine.security import Identity, credentials, has_root, identity, security_of
 from kubeling.engine.sharing import sharing_of
+from kubeling.engine.sysctls import sysctls_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj
 
@@ -104,6 +106,11 @@ def launch_plan(
         tty=bool(parts.container.get("tty")),
         stop_signal=_stop_signal(parts.container),
         limits=limits,
+        sysctls=sysctls_of(
+            parts.pod,
+            network=bool(parts.network),
+            ipc=has_root(walls) and bool(sharing.own & linux.CLONE_NEWIPC),
+        ),
     )
 
 

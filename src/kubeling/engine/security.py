@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kubeling.engine.podspec import all_containers, spec
 from kubeling.engine.sandbox.plan import Credentials
+from kubeling.engine.sysctls import forbidden_sysctl
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj, name, namespace, uid
 
@@ -116,6 +117,8 @@ def credentials(pod: Obj, container: Mapping[str, Any], walls: Walls) -> Credent
 
 def check_security(pod: Obj, container: Mapping[str, Any]) -> None:
     """Raises :class:`SecurityError` for what must not start."""
+    if forbidden := forbidden_sysctl(pod):
+        raise SecurityError(forbidden, "SysctlForbidden")
     security = security_of(pod, container)
     if security.get("runAsNonRoot") and security.get("runAsUser") == 0:
         whole = f"{name(pod)}_{namespace(pod)}({uid(pod)})"
@@ -143,6 +146,8 @@ def missing_walls(pod: Obj, walls: Walls) -> list[str]:
     security = spec(pod).get("securityContext") or {}
     if not root and (security.get("fsGroup") or security.get("supplementalGroups")):
         found.append("fsGroup and supplementalGroups need the platform to run as root")
+    if not root and security.get("sysctls"):
+        found.append("sysctls need the platform to run as root")
     if spec(pod).get("hostUsers") is False and not walls.users:
         found.append("hostUsers: false is not honoured: users in the pod are the machine's")
     return list(dict.fromkeys(found))

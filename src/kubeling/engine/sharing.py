@@ -97,4 +97,5 @@ def _idle(walls: Walls, pod: Obj, place: ContainerPaths) -> LaunchPlan:
         beside=0,
         joined=0,
         limits=Limits(join=[], events="", memory=0),
+        sysctls={},
     )

@@ -133,4 +133,5 @@ def _trial(walls: Walls, folder: Path) -> LaunchPlan:
         beside=0,
         joined=0,
         limits=Limits(join=[], events="", memory=0),
+        sysctls={},
     )

@@ -486,6 +486,8 @@ def _described(pod: Obj) -> tuple[Any, Any]:
 
 def _may_change_network(pod: Obj) -> bool:
     """Whether a container may leave the network other than it found it."""
+    if (spec(pod).get("securityContext") or {}).get("sysctls"):
+        return True
     contexts: Iterable[Obj] = (c.get("securityContext") or {} for c in all_containers(pod))
     return any(
         context.get("privileged") or (context.get("capabilities") or {}).get("add")

@@ -74,7 +74,8 @@ class LaunchPlan(TypedDict):
 
     With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through. The
     command gets ``stop_signal`` where its supervisor gets SIGTERM. ``joined`` are the namespaces
-    that it shares with the process ``beside`` instead of having its own.
+    that it shares with the process ``beside`` instead of having its own. ``sysctls`` are files
+    below ``/proc/sys`` to be written in its namespaces.
     """
 
     directory: str
@@ -94,6 +95,7 @@ class LaunchPlan(TypedDict):
     beside: int
     joined: int
     limits: Limits
+    sysctls: dict[str, str]
 
 
 class ExecPlan(TypedDict):

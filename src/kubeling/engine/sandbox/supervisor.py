@@ -58,6 +58,8 @@ def launch(plan: LaunchPlan) -> int:
         linux.enter(plan["beside"], plan["joined"])
     if plan["namespaces"]:
         _unshare(plan["namespaces"], plan["credentials"])
+    for name, value in plan["sysctls"].items():
+        _write(f"/proc/sys/{name}", value)
     # The first process of a namespace never gets a signal it does not handle: hold them back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = os.fork()
