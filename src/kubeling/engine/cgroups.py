@@ -45,10 +45,12 @@ class Bounds:
         return bool(self.memory or self.cpu or self.cpu_request)
 
 
-def bounds_of(container: Mapping[str, Any]) -> Bounds:
-    """The bounds a container's ``resources`` ask for."""
+def bounds_of(container: Mapping[str, Any], pod: Mapping[str, Any] | None = None) -> Bounds:
+    """The bounds a container's ``resources`` ask for, within those of its pod as a whole."""
     resources = container.get("resources") or {}
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    whole = ((pod or {}).get("spec") or {}).get("resources") or {}
+    limits = {**(whole.get("limits") or {}), **(resources.get("limits") or {})}
+    requests = resources.get("requests") or {}
     return Bounds(
         memory=int(parse_quantity(limits.get("memory") or 0)),
         cpu=int(parse_quantity(limits.get("cpu") or 0) * 1000),

@@ -89,7 +89,7 @@ class ContainerInstance:
             self._restart(facts, f"Container {self.name} resize requires restart", None)
             return ""
         group = self._group(facts, self.state.attempt)
-        if not (wrong := self._node.cgroups.change(group, bounds_of(container))):
+        if not (wrong := self._node.cgroups.change(group, bounds_of(container, facts.pod))):
             self._container, self._resources = container, resources_of(container)
             self._wake()
         return wrong
@@ -171,7 +171,7 @@ class ContainerInstance:
                 return
             self.image_id = f"kubeling://sha256:{parts.environment.digest}"
             attempt = self.state.attempt + 1
-            bounds = bounds_of(self._container)
+            bounds = bounds_of(self._container, facts.pod)
             plan = launch_plan(
                 parts,
                 self._node.cgroups.limit(self._group(facts, attempt), bounds),

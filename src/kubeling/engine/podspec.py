@@ -74,8 +74,8 @@ def grace_seconds(pod: Mapping[str, Any]) -> float:
 def pod_requests(pod: Mapping[str, Any]) -> dict[str, Quantity]:
     """What a pod takes of its node, as the scheduler counts it.
 
-    The containers' sum with all sidecars, or the most that the start needs at any moment, plus the
-    overhead.
+    The containers' sum with all sidecars, or the most that the start needs at any moment; what the
+    pod states as a whole comes before both. Plus the overhead.
     """
     running = _sum(_requests(c) for c in main_containers(pod))
     sidecars: dict[str, Quantity] = {}
@@ -88,11 +88,14 @@ def pod_requests(pod: Mapping[str, Any]) -> dict[str, Quantity]:
         else:
             peak = _max(peak, _sum((sidecars, wanted)))
     overhead = _parse(spec(pod).get("overhead") or {})
-    return _sum((_max(_sum((running, sidecars)), peak), overhead))
+    whole = {**_max(_sum((running, sidecars)), peak), **_requests(spec(pod))}
+    return _sum((whole, overhead))
 
 
 def qos_class(pod: Mapping[str, Any]) -> str:
     """``Guaranteed``, ``Burstable`` or ``BestEffort``."""
+    if (whole := spec(pod).get("resources") or {}).keys() & {"limits", "requests"}:
+        return "Guaranteed" if _guaranteed(whole) else "Burstable"
     lasting = (*init_containers(pod), *main_containers(pod))
     resources = [c.get("resources") or {} for c in lasting]
     named = [

@@ -18,6 +18,7 @@ from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packa
 from kubeling.engine.mounts import resolve_mounts
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
+from kubeling.engine.refusals import refusal
 from kubeling.engine.security import SecurityError, check_security, has_root, identity
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sources import MissingSource, Sources, gather
@@ -85,6 +86,8 @@ class Preparation:
         self, facts: PodFacts, container: Obj, network: str, beside: int
     ) -> ContainerParts:
         """All parts of a container; raises :class:`NotReady`."""
+        if refused := refusal(facts.pod):
+            raise NotReady(*refused)
         try:
             check_security(facts.pod, container)
         except SecurityError as error:

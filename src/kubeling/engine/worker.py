@@ -36,6 +36,7 @@ from kubeling.engine.podspec import (
     spec,
 )
 from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.refusals import not_honoured
 from kubeling.engine.resizing import Pending, changed_containers
 from kubeling.engine.security import has_root, missing_walls
 from kubeling.engine.services import NodeServices
@@ -386,6 +387,10 @@ class PodWorker:
         )
 
     def _tell_missing_walls(self) -> None:
+        own_network = self._network is not None
+        ignored = not_honoured(self._pod, own_network=own_network)
+        if ignored:
+            self._node.events.warning(self._pod, "NotHonoured", "; ".join(ignored))
         missing = missing_walls(self._pod, self._node.walls)
         if self._node.config.isolation:
             missing = [*self._missing_places(), *missing]
