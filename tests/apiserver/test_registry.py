@@ -314,6 +314,17 @@ async def test_a_job_keeps_its_pods_unless_told(client: Client) -> None:
         assert held["metadata"]["finalizers"] == finalizers
 
 
+async def test_an_evicted_pod_says_that_it_did_not_fail_by_itself(client: Client) -> None:
+    obj = pod()
+    obj["spec"]["nodeName"] = "node"
+    await client.create(PODS, obj)
+    await client.create_subresource(PODS, "p", "default", "eviction", {})
+    going = await client.get(PODS, "p", "default")
+    assert "deletionTimestamp" in going["metadata"]
+    (disrupted,) = going["status"]["conditions"]
+    assert (disrupted["type"], disrupted["reason"]) == ("DisruptionTarget", "EvictionByEvictionAPI")
+
+
 async def test_an_eviction_respects_the_budget(client: Client) -> None:
     await client.create(PODS, pod())
     spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from kubeling.apiserver.bodies import read_object
 from kubeling.apiserver.deletion import DeleteOptions
@@ -13,9 +14,11 @@ from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
 from kubeling.kube import selectors
 from kubeling.kube.errors import BadRequest, Conflict, TooManyRequests
-from kubeling.kube.objects import Obj, is_condition_true, labels, set_condition
+from kubeling.kube.objects import Obj, deep_copy, is_condition_true, labels, set_condition
 
 __all__ = ["PodHandlers"]
+
+_OVER: Final = ("Succeeded", "Failed")
 
 
 class PodHandlers:
@@ -61,8 +64,25 @@ class PodHandlers:
                     },
                 )
         options = DeleteOptions.parse(body.get("deleteOptions"), request.query)
+        if not options.dry_run and (pod.get("status") or {}).get("phase") not in _OVER:
+            await self._mark_as_disrupted(served, target, request)
         await self._registry.delete(served, target.namespace, target.name, options)
         return ObjectAnswer(_success(), 201)
+
+    async def _mark_as_disrupted(self, served: Served, target: Target, request: ApiRequest) -> None:
+        """A Job can tell by the condition that the pod did not fail by itself."""
+        now = self._registry.clock.now()
+
+        def transform(pod: Obj) -> Obj:
+            status = deep_copy(pod.get("status") or {})
+            set_condition(
+                status, "DisruptionTarget", True, reason="EvictionByEvictionAPI",
+                message="Eviction API: evicting", now=now,
+            )  # fmt: skip
+            return {**pod, "status": status}
+
+        options = WriteOptions.parse({}, request.user, "status")
+        await self._registry.update(served, target.namespace, target.name, transform, options)
 
 
 def _budgets(store: Store, pod: Obj) -> list[Obj]:
