@@ -6,7 +6,7 @@ from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
 
 from kubeling.kube.objects import Obj, condition
-from kubeling.kube.resources import NODES
+from kubeling.kube.resources import NODES, PODS
 
 
 def waits_for(reason: str):  # type: ignore[no-untyped-def]
@@ -65,7 +65,10 @@ async def test_a_pod_that_wants_a_gpu_waits_and_says_so(node: Node) -> None:
     scheduled = condition(waiting, "PodScheduled")
     assert scheduled is not None
     assert scheduled.reason == "Unschedulable"
-    assert scheduled.message == "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    assert scheduled.message == (
+        "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are "
+        "available: 1 Preemption is not helpful for scheduling."
+    )
     assert (await node.event("FailedScheduling"))["message"] == scheduled.message
 
 
@@ -80,6 +83,28 @@ async def test_a_pod_takes_the_place_of_one_that_ends(tmp_path: Path, api: Memor
         await node.until("b", lambda p: condition(p, "PodScheduled"))
         (node.engine.config.workspace / "go").touch()
         assert (await node.finished("b"))["status"]["phase"] == "Succeeded"
+
+
+async def test_an_important_pod_takes_the_place_of_another(tmp_path: Path, api: MemoryApi) -> None:
+    gpu = {"limits": {"nvidia.com/gpu": 1}}
+    async with running_node(tmp_path / "data", api, capacity={"nvidia.com/gpu": "1"}) as node:
+        await node.create(pod("low", container(script="sleep 600", resources=gpu), priority=1))
+        await node.running("low")
+        await node.create(pod("high", container(script="true", resources=gpu), priority=9))
+        nominated = await node.until("high", lambda p: p["status"].get("nominatedNodeName"))
+        assert nominated["status"]["nominatedNodeName"] == "kubeling"
+        told = await node.event("Preempted")
+        assert told["involvedObject"]["name"] == "low"
+        assert told["source"]["component"] == "default-scheduler"
+        assert (await node.finished("high"))["status"]["phase"] == "Succeeded"
+        await node.gone("low")
+
+
+async def test_a_pod_of_another_scheduler_is_left_alone(node: Node) -> None:
+    await node.create(pod("theirs", container(script="true"), schedulerName="volcano"))
+    await node.run(pod("ours", container(script="true")))
+    theirs = await node.client.get(PODS, "theirs", "default")
+    assert theirs["status"] == {"phase": "Pending"}
 
 
 async def test_a_node_selector_nobody_matches(node: Node) -> None:

@@ -1,8 +1,7 @@
 """The node agent: takes pods that fit, runs a worker for each, and cleans up behind them.
 
-It is scheduler and kubelet in one, because there is one node. Pods wait in the order they were
-created; those that do not fit are tried again whenever something is freed or changes, never by
-polling.
+It is scheduler and kubelet in one, because there is one node. Pods that do not fit are tried again
+whenever something is freed or changes, never by polling.
 """
 
 from __future__ import annotations
@@ -12,19 +11,17 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from kubeling.engine.admitting import Scheduler
 from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import is_finished, spec
 from kubeling.engine.resizing import Pending, reserve
-from kubeling.engine.scheduler import Ledger, unschedulable_reason
 from kubeling.engine.services import NodeServices
-from kubeling.engine.status import unscheduled_status
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.worker import PodWorker, read_record
 from kubeling.kube.errors import ApiError, Conflict
 from kubeling.kube.objects import (
     Obj,
-    condition,
     deletion_requested,
     key_of,
     name,
@@ -52,9 +49,7 @@ class NodeAgent:
 
     def __init__(self, node: NodeServices, node_object: Obj) -> None:
         self._node = node
-        self._node_object = node_object
-        self._ledger = Ledger(node.allocatable)
-        self._pending: dict[str, Obj] = {}
+        self._scheduler = Scheduler(node, node_object)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -89,23 +84,23 @@ class NodeAgent:
         if new is None:
             return
         if (worker := self._workers.get(uid(new))) is not None:
+            self._scheduler.ledger.update(new)
             worker.update(new)
             return
         assigned = spec(new).get("nodeName")
         if assigned and assigned != self._node.config.node_name:
             return
         if is_finished(new) or (deletion_requested(new) and not assigned):
-            self._pending.pop(uid(new), None)
+            self._scheduler.forget(uid(new))
             if deletion_requested(new):
                 self._spawn(self._remove(new), f"remove {key_of(new)}")
         elif assigned or self._is_on_disk(new):
             self._take(new, bind=not assigned)
-        else:
-            self._pending[uid(new)] = new
+        elif self._scheduler.wait(new):
             self._admit(new)
 
     def _pod_gone(self, pod: Obj) -> None:
-        self._pending.pop(uid(pod), None)
+        self._scheduler.forget(uid(pod))
         if (worker := self._workers.get(uid(pod))) is not None:
             worker.disappear()
         else:
@@ -122,43 +117,36 @@ class NodeAgent:
     def _node_changed(self, _: Obj | None, new: Obj | None) -> None:
         """Labels and cordoning decide what fits."""
         if new is not None and name(new) == self._node.config.node_name:
-            self._node_object = new
+            self._scheduler.node_object = new
             self._admit_waiting()
 
     # Scheduling.
 
     def _admit(self, pod: Obj) -> None:
-        """Takes a waiting pod if it fits, else says why not."""
-        why = unschedulable_reason(pod, self._node_object, self._ledger)
-        if not why:
-            del self._pending[uid(pod)]
+        """Takes a waiting pod if it fits, else says why not, or makes room."""
+        decision = self._scheduler.decide(pod)
+        if decision is None:
+            self._scheduler.forget(uid(pod))
             self._take(pod, bind=True)
-            return
-        said = condition(pod, "PodScheduled")
-        if said is None or said.message != why:
-            self._spawn(self._say_unschedulable(pod, why), f"unschedulable {key_of(pod)}")
+        elif decision.is_news:
+            what = f"unschedulable {key_of(pod)}"
+            self._spawn(self._scheduler.carry_out(pod, decision), what)
 
     def _admit_waiting(self) -> None:
-        for pod in sorted(self._pending.values(), key=_creation):
+        for pod in self._scheduler.waiting():
             self._admit(pod)
         for worker in self._workers.values():
             worker.look_again()
 
-    async def _say_unschedulable(self, pod: Obj, why: str) -> None:
-        status = unscheduled_status(pod, why, self._node.utc())
-        await self._write_status(pod, status)
-        if not spec(pod).get("schedulingGates"):
-            self._node.events.warning(pod, "FailedScheduling", why)
-
     def _take(self, pod: Obj, *, bind: bool) -> None:
-        self._ledger.hold(pod)
+        self._scheduler.ledger.hold(pod)
         worker = self._workers[uid(pod)] = PodWorker(self._node, pod, self._reserve)
         self._spawn(self._run_worker(worker), f"pod {key_of(pod)}")
         if bind:
             self._spawn(self._bind(pod), f"bind {key_of(pod)}")
 
     def _reserve(self, pod: Obj) -> Pending | None:
-        return reserve(self._ledger, pod)
+        return reserve(self._scheduler.ledger, pod)
 
     async def _bind(self, pod: Obj) -> None:
         node_name = self._node.config.node_name
@@ -177,7 +165,7 @@ class NodeAgent:
             log.info("pod %s was not bound: %s", key_of(pod), error)
             return
         where = f"{namespace(pod)}/{name(pod)} to {node_name}"
-        self._node.events.normal(pod, "Scheduled", f"Successfully assigned {where}")
+        self._scheduler.events.normal(pod, "Scheduled", f"Successfully assigned {where}")
 
     # The life of a worker.
 
@@ -187,7 +175,7 @@ class NodeAgent:
         finally:
             del self._workers[worker.uid]
         self._node.devices.release(worker.uid)
-        if self._ledger.release(worker.uid):
+        if self._scheduler.ledger.release(worker.uid):
             self._admit_waiting()
         latest = self._node.informers.of(PODS).get(*key_of(worker.pod))
         if latest is None or uid(latest) != worker.uid:
@@ -223,7 +211,7 @@ class NodeAgent:
         for pod in self._node.informers.of(PODS).list():
             record = read_record(self._node.config.paths.pod(uid(pod)))
             if record is not None and not is_finished(pod):
-                self._ledger.hold(pod)
+                self._scheduler.ledger.hold(pod)
                 self._node.devices.hold(uid(pod), record.devices)
 
     async def _end_lost(self, pod_uid: str) -> None:
@@ -243,15 +231,6 @@ class NodeAgent:
     def _is_on_disk(self, pod: Obj) -> bool:
         return read_record(self._node.config.paths.pod(uid(pod))) is not None
 
-    async def _write_status(self, pod: Obj, status: Obj) -> None:
-        body = {"metadata": {"uid": uid(pod)}, "status": status}
-        try:
-            await self._node.client.patch(
-                PODS, name(pod), body, namespace(pod), subresource="status"
-            )
-        except (ApiError, ConnectionError) as error:
-            log.info("status of pod %s: %s", key_of(pod), error)
-
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
         assert self._tasks is not None
         self._tasks.create_task(_contained(work, what), name=what)
@@ -265,11 +244,6 @@ async def _contained(work: Coroutine[Any, Any, None], what: str) -> None:
         log.warning("%s: %s", what, error)
     except Exception:
         log.exception("%s failed", what)
-
-
-def _creation(pod: Obj) -> tuple[str, int]:
-    metadata = pod["metadata"]
-    return metadata.get("creationTimestamp", ""), int(metadata.get("resourceVersion") or 0)
 
 
 def _same(old: Obj, new: Obj) -> bool:

@@ -34,6 +34,7 @@ from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, p
 from kubeling.engine.node_api import NodeApi
 from kubeling.engine.paths import EnginePaths
 from kubeling.engine.rootfs import HostView, machine_disks
+from kubeling.engine.scheduler import DEFAULT_SCHEDULER
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import NO_WALLS, Walls, find_walls
@@ -98,6 +99,8 @@ class Engine:
         capacity = capacity_of_machine(self.config, len(gpus))
         node = node_object(self.config, self.host_ip, capacity, self._clock.now())
         events = PodEvents(EventRecorder(client, "kubelet", self._clock), self._clock)
+        scheduler = EventRecorder(client, DEFAULT_SCHEDULER, self._clock)
+        scheduler_events = PodEvents(scheduler, self._clock)
         services = NodeServices(
             config=self.config,
             client=client,
@@ -112,6 +115,7 @@ class Engine:
             catalogue=Catalogue(self.config.images_file, self.config.images),
             environments=self._environments,
             events=events,
+            scheduler_events=scheduler_events,
             changes=self._changes,
             host_ip=self.host_ip,
             allocatable=capacity,
@@ -126,6 +130,7 @@ class Engine:
             group.create_task(events.run(), name="pod events")
             report = Report(client, events, self._why_no_policies())
             group.create_task(self.policies.run(informers, report), name="network policies")
+            group.create_task(scheduler_events.run(), name="scheduler events")
             group.create_task(
                 keep_alive(client, node, self._clock, self.config.heartbeat_seconds),
                 name="node heartbeat",

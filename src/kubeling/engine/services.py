@@ -76,6 +76,7 @@ class NodeServices:
     catalogue: Catalogue
     environments: Environments
     events: PodEvents
+    scheduler_events: PodEvents
     changes: FileChanges
     host_ip: str
     allocatable: Mapping[str, Quantity]

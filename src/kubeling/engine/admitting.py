@@ -1,0 +1,159 @@
+"""The scheduler of the one node: which pod is next, and what is done for one that does not fit.
+
+Pods are tried in the order of their priority, then of their age. A pod that takes others' places
+is nominated: until it has its place, nobody of lower priority gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.engine.podspec import spec
+from kubeling.engine.preemption import WAITS, preempt, priority
+from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said
+from kubeling.engine.services import NodeServices
+from kubeling.engine.status import unscheduled_status
+from kubeling.engine.workloads.resources import POD_DISRUPTION_BUDGETS
+from kubeling.kube.errors import ApiError, NotFound
+from kubeling.kube.objects import Obj, condition, format_time, labels, name, namespace, uid
+from kubeling.kube.resources import NAMESPACES, PODS
+
+__all__ = ["Decision", "Scheduler"]
+
+_HELPLESS: Final = "0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a pod waits, and whose place it takes; ``is_news`` if the pod does not say so yet."""
+
+    message: str
+    gated: bool = False
+    victims: tuple[Obj, ...] = ()
+    is_news: bool = True
+
+
+class Scheduler:
+    """Decides about the pods that have no node yet, and keeps the node's ledger."""
+
+    def __init__(self, node: NodeServices, node_object: Obj) -> None:
+        self.node_object = node_object
+        self.ledger = Ledger(node.allocatable)
+        self.events = node.scheduler_events
+        self._node = node
+        self._waiting: dict[str, Obj] = {}
+        self._nominated: dict[str, Obj] = {}
+        self._victims: dict[str, frozenset[str]] = {}
+        self._budgets = node.informers.of(POD_DISRUPTION_BUDGETS)
+        self._namespaces = node.informers.of(NAMESPACES)
+
+    def wait(self, pod: Obj) -> bool:
+        """Takes a pod into the queue, or its newest state; not one that others schedule."""
+        if (spec(pod).get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
+            return False
+        self._waiting[uid(pod)] = pod
+        if uid(pod) in self._nominated:
+            self._nominated[uid(pod)] = pod
+        return True
+
+    def forget(self, pod_uid: str) -> None:
+        """The pod waits no longer."""
+        self._waiting.pop(pod_uid, None)
+        self._withdraw(pod_uid)
+
+    def waiting(self) -> list[Obj]:
+        """The pods to try, in order."""
+        return sorted(self._waiting.values(), key=_turn)
+
+    def decide(self, pod: Obj) -> Decision | None:
+        """``None`` if the pod fits now."""
+        if spec(pod).get("schedulingGates"):
+            return self._decision(pod, GATED, gated=True)
+        held = self._reserved_for_others(pod)
+        ledger = self.ledger.copy(held) if held else self.ledger
+        refused = refusal(pod, self.node_object, ledger, self._labels_of)
+        if refused is None:
+            return None
+        if refused.helpless:
+            self._withdraw(uid(pod))
+            return self._decision(pod, said(refused, _HELPLESS))
+        if any(map(self.ledger.holds, self._victims.get(uid(pod), ()))):
+            return self._decision(pod, said(refused, WAITS))
+        found = preempt(pod, self.ledger.copy(held), self._budgets.list(), self._why_not(pod))
+        if found.victims:
+            self._nominated[uid(pod)] = pod
+            self._victims[uid(pod)] = frozenset(map(uid, found.victims))
+        return self._decision(pod, said(refused, found.why_not), victims=found.victims)
+
+    def _withdraw(self, pod_uid: str) -> None:
+        self._nominated.pop(pod_uid, None)
+        self._victims.pop(pod_uid, None)
+
+    async def carry_out(self, pod: Obj, decision: Decision) -> None:
+        """Takes the victims away, and writes down why the pod waits."""
+        for victim in decision.victims:
+            await self._evict(victim, pod)
+        status = unscheduled_status(pod, decision.message, self._node.utc())
+        if decision.victims:
+            status["nominatedNodeName"] = self._node.config.node_name
+        elif uid(pod) not in self._nominated:
+            status["nominatedNodeName"] = None
+        body = {"metadata": {"uid": uid(pod)}, "status": status}
+        await self._node.client.patch(PODS, name(pod), body, namespace(pod), subresource="status")
+        if not decision.gated:
+            self.events.warning(pod, "FailedScheduling", decision.message)
+
+    async def _evict(self, victim: Obj, preemptor: Obj) -> None:
+        client, title, where = self._node.client, name(victim), namespace(victim)
+        entry = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{DEFAULT_SCHEDULER}: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": format_time(self._node.utc()),
+        }
+        body = {"metadata": {"uid": uid(victim)}, "status": {"conditions": [entry]}}
+        try:
+            await client.patch(PODS, title, body, where, type="strategic", subresource="status")
+            await client.delete(PODS, title, where, uid=uid(victim))
+        except NotFound:
+            return
+        except ApiError as error:
+            self.events.warning(preemptor, "FailedPreemption", f"{where}/{title}: {error}")
+            return
+        message = f"Preempted by pod {uid(preemptor)} on node {self._node.config.node_name}"
+        self.events.normal(victim, "Preempted", message)
+
+    def _why_not(self, pod: Obj) -> Callable[[Ledger], str]:
+        def ask(trial: Ledger) -> str:
+            refused = refusal(pod, self.node_object, trial, self._labels_of)
+            return ", 1 ".join(sorted(refused.reasons)) if refused else ""
+
+        return ask
+
+    def _reserved_for_others(self, pod: Obj) -> list[Obj]:
+        return [
+            other
+            for other in self._nominated.values()
+            if uid(other) != uid(pod) and priority(other) >= priority(pod)
+        ]
+
+    def _labels_of(self, title: str) -> Mapping[str, str]:
+        found = self._namespaces.get("", title)
+        return labels(found) if found is not None else {}
+
+    def _decision(
+        self, pod: Obj, message: str, *, gated: bool = False, victims: Iterable[Obj] = ()
+    ) -> Decision:
+        before = condition(pod, "PodScheduled")
+        found = tuple(victims)
+        news = bool(found) or before is None or before.message != message
+        return Decision(message, gated, found, news)
+
+
+def _turn(pod: Obj) -> tuple[int, str, int]:
+    metadata = pod["metadata"]
+    created = metadata.get("creationTimestamp", "")
+    return -priority(pod), created, int(metadata.get("resourceVersion") or 0)
