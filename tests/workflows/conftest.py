@@ -15,13 +15,14 @@ from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import open_engine
-from kubeling.engine.storage import claims
-from kubeling.engine.workloads.all import ensure_storage_class
+from kubeling.engine.storage.binding import standard_class
+from kubeling.engine.storage.claims import claim_controller
+from kubeling.engine.storage.reclaiming import volume_controller
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import EVENTS, Resource
+from kubeling.kube.resources import EVENTS, STORAGE_CLASSES, Resource
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
 
@@ -48,10 +49,10 @@ class Cluster:
         """Runs the workflow controllers until the end of the block."""
         async with Informers(self.client) as informers:
             context = Context(self.client, informers, self.context.settings)
-            await ensure_storage_class(context)
+            await self.client.apply(STORAGE_CLASSES, standard_class())
             # The folder that stages share is a claim.
-            ours = [*COMPONENT.controllers(context), claims.claim_controller(context)]
-            ours.append(claims.volume_controller(context))
+            ours = [*COMPONENT.controllers(context), claim_controller(context)]
+            ours.append(volume_controller(context))
             task = asyncio.create_task(run_controllers(ours, informers))
             try:
                 yield

@@ -20,6 +20,7 @@ from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.certificates.check import CertificateCheck
 from kubeling.apiserver.certificates.signing import CertificateSigning
+from kubeling.apiserver.claimgrowth import ClaimGrowth
 from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.discovery import Discovery
@@ -156,6 +157,7 @@ class ApiServer:
             LimitRanges(self.store),
             PriorityClasses(self.store),
             PodSecurity(self.store),
+            ClaimGrowth(self.store),
         )
         self._webhooks = WebhookClient(self.store)
         converter = Converter(self._webhooks)

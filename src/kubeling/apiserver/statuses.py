@@ -16,6 +16,8 @@ __all__ = ["begin_status"]
 
 _UNOBSERVED: Final[Mapping[str, Obj]] = {
     "/replicationcontrollers": {"replicas": 0},
+    "/persistentvolumeclaims": {"phase": "Pending"},
+    "/persistentvolumes": {"phase": "Pending"},
     "/services": {"loadBalancer": {}},
     "apps/daemonsets": {
         "currentNumberScheduled": 0,

@@ -35,6 +35,8 @@ from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
 from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_network
 from kubeling.engine.servicenet.nodehosts import node_hosts
+from kubeling.engine.storage.all import ensure_storage_classes
+from kubeling.engine.storage.snapshot_resources import snapshot_definitions
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
 from kubeling.kube.client import Client
@@ -86,7 +88,7 @@ class Platform:
             informers = await stack.enter_async_context(Informers(client))
             context = Context(client, informers, self._settings(endpoints))
             await ensure_objects(client, components)
-            await workloads.ensure_storage_class(context)
+            await ensure_storage_classes(client)
             await publish(client, endpoints)
             await self._gateway(stack, context, components, listener)
             await self._serve(context, components, engine, services, endpoints, ready)
@@ -143,7 +145,10 @@ class Platform:
             config,
             node=engine.node_api,
             admission={k: v for part in components for k, v in part.admission().items()},
-            crds=[definition for part in components for definition in part.crds()],
+            crds=[
+                *snapshot_definitions(),
+                *(definition for part in components for definition in part.crds()),
+            ],
         )
 
     def _endpoints(self, listener: socket.socket, server: ApiServer) -> Endpoints:

@@ -5,6 +5,7 @@ engine/
   net/<octet>           a pod's network, as a mounted namespace
   envs/<hash>/          prepared environments ("images")
   volumes/<ns>/<claim>/ what persistent volume claims keep
+  snapshots/<handle>/   what volume snapshots keep
   pods/<uid>/           one pod, removed when its object is gone
     pod.json            what a restarted agent needs to know about it
     etc/                hosts, hostname, resolv.conf
@@ -44,6 +45,10 @@ class EnginePaths:
     @property
     def claims(self) -> Path:
         return self.root / "volumes"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
 
     @property
     def pods(self) -> Path:

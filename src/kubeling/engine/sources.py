@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from kubeling.engine.podspec import all_containers, spec
+from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.kube.client import Client
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, namespace
@@ -76,6 +77,8 @@ async def _read(
 def references(pod: Obj) -> set[tuple[SourceKind, str]]:
     """The ConfigMaps, Secrets and claims that a pod names."""
     found = set(_of_variables(pod))
+    for claim in claims_of_pod(pod):
+        found.add(("persistentvolumeclaim", claim.name))
     for volume in spec(pod).get("volumes") or ():
         found.update(_of_volume(volume))
         for source in (volume.get("projected") or {}).get("sources") or ():
@@ -104,5 +107,3 @@ def _of_volume(volume: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str]]:
     secret = volume.get("secret") or {}
     if name := secret.get("secretName") or secret.get("name"):
         yield "secret", name
-    if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
-        yield "persistentvolumeclaim", claim

@@ -19,6 +19,7 @@ from kubeling.engine.hostpaths import host_path
 from kubeling.engine.memoryvolumes import mount_in_memory
 from kubeling.engine.ownership import Owner, give_to_group, owner_of_volumes, shared_mode
 from kubeling.engine.sources import MissingSource, SourceKind, Sources
+from kubeling.engine.storage.usage import made_for
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj
 
@@ -75,7 +76,9 @@ def make_volume(
         return Place(host_path(volume["hostPath"]))
     if "persistentVolumeClaim" in volume:
         return _claimed(volume["persistentVolumeClaim"], sources, owner)
-    if "ephemeral" in volume or "emptyDir" in volume or set(volume) == {"name"}:
+    if "ephemeral" in volume:
+        return _made_for(volume["name"], facts.pod, sources, owner)
+    if "emptyDir" in volume or set(volume) == {"name"}:
         _make_empty(volume.get("emptyDir") or {}, folder, owner, memory=memory)
         return Place(folder)
     kind = next((key for key in volume if key != "name"), "")
@@ -180,6 +183,15 @@ def _downward(item: Mapping[str, Any], mode: int, facts: PodFacts) -> VolumeFile
 
 def _token_key(body: Mapping[str, Any]) -> tuple[str, int]:
     return body.get("audience") or "", int(body.get("expirationSeconds") or _TOKEN_SECONDS)
+
+
+def _made_for(name: str, pod: Obj, sources: Sources, owner: Owner) -> Place:
+    """An ephemeral volume's claim has its pod as the owner, or is somebody else's."""
+    title = f"{objects.name(pod)}-{name}"
+    claim = sources.get("persistentvolumeclaim", title)
+    if claim is None or not made_for(claim, pod):
+        raise VolumeError(f'PVC "{title}" was not created for this pod')
+    return _claimed({"claimName": title}, sources, owner)
 
 
 def _claimed(body: Mapping[str, Any], sources: Sources, owner: Owner) -> Place:

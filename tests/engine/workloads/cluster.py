@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from tests.support.apiserver import running_server
+
+from kubeling.component import Context, Settings
+from kubeling.engine.storage.all import ensure_storage_classes
+from kubeling.engine.storage.snapshot_resources import snapshot_definitions
+from kubeling.engine.workloads.all import controllers
 from kubeling.kube.client import Client
 from kubeling.kube.clock import SystemClock
+from kubeling.kube.controller import run_controllers
 from kubeling.kube.errors import ApiError, Conflict, NotFound
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, deletion_requested, format_time, labels, name, namespace, uid
@@ -149,6 +158,28 @@ class Cluster:
         except ApiError:
             return False
         return True
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
+    """Runs a server, the controllers and the node."""
+    async with (
+        running_server(data_dir=folder, crds=snapshot_definitions()) as running,
+        Informers(running.client) as informers,
+    ):
+        settings = Settings(data_dir=folder, workspace=folder)
+        context = Context(running.client, informers, settings)
+        await ensure_storage_classes(running.client)
+        node = PretendNode(running.client)
+        await node.register()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(run_controllers(controllers(context), informers)),
+                group.create_task(node.run(informers)),
+            ]
+            yield Cluster(running.client, informers, node)
+            for task in tasks:
+                task.cancel()
 
 
 def template(app: str = "web", image: str = "pause", **extra: Any) -> Obj:

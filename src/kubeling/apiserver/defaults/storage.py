@@ -10,6 +10,10 @@ from kubeling.kube.objects import Obj
 
 __all__ = ["STORAGE_DEFAULTS"]
 
+_SOURCES: Final = frozenset(
+    {("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")}
+)
+
 
 def _plain_text(secret: Obj) -> None:
     """``stringData`` is for writing only: it is kept, encoded, in ``data``."""
@@ -22,9 +26,23 @@ def _plain_text(secret: Obj) -> None:
         part(secret, "data")[key] = base64.b64encode(str(value).encode()).decode()
 
 
+def _data_source(spec: Obj) -> None:
+    """The newer ``dataSourceRef`` and ``dataSource`` say the same, as far as the older can."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source and not reference:
+        spec["dataSourceRef"] = dict(source)
+    elif reference and not source and not reference.get("namespace"):
+        group, kind = reference.get("apiGroup") or "", reference.get("kind")
+        if (group, kind) in _SOURCES:
+            spec["dataSource"] = dict(reference)
+
+
 STORAGE_DEFAULTS: Final[Rules] = {
     ("v1", "Secret"): (Rule("", {"type": "Opaque"}), Rule("", _plain_text)),
-    ("v1", "PersistentVolumeClaim"): (Rule("spec", {"volumeMode": "Filesystem"}),),
+    ("v1", "PersistentVolumeClaim"): (
+        Rule("spec", {"volumeMode": "Filesystem"}),
+        Rule("spec", _data_source),
+    ),
     ("v1", "PersistentVolume"): (
         Rule("spec", {"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"}),
         Rule("spec.hostPath", {"type": ""}),

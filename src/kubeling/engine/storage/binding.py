@@ -1,15 +1,14 @@
-"""Which volume a claim gets. Pure."""
+"""Which volume a claim gets (upstream's ``pv_controller`` and its volume index). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from kubeling.kube import objects, selectors
 from kubeling.kube.objects import Obj, labels, name, namespace, new_object, uid
 from kubeling.kube.quantities import Quantity, parse_quantity
-from kubeling.kube.resources import PERSISTENT_VOLUMES, STORAGE_CLASSES
+from kubeling.kube.resources import STORAGE_CLASSES
 
 __all__ = [
     "DEFAULT_CLASS",
@@ -17,14 +16,14 @@ __all__ = [
     "claim_reference",
     "default_storage_class",
     "find_volume",
-    "provisioned_volume",
+    "mismatch",
+    "size_of_claim",
     "standard_class",
     "wants_more",
 ]
 
 PROVISIONER: Final = "kubeling.dev/local"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
-_PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 
 
 def standard_class() -> Obj:
@@ -59,49 +58,45 @@ def claim_reference(claim: Obj) -> Obj:
 
 def find_volume(claim: Obj, volumes: Iterable[Obj]) -> Obj | None:
     """The smallest existing volume that does, one reserved for the claim first."""
-    spec = claim["spec"]
-    if wanted := spec.get("volumeName"):
-        return next((v for v in volumes if name(v) == wanted and _free_for(v, claim)), None)
+    if wanted := claim["spec"].get("volumeName"):
+        named = (v for v in volumes if name(v) == wanted and _free_for(v, claim))
+        return next((v for v in named if not mismatch(v, claim)), None)
     fitting = [volume for volume in volumes if _fits(volume, claim)]
     return min(fitting, key=lambda v: (not v["spec"].get("claimRef"), _size(v)), default=None)
 
 
-def provisioned_volume(claim: Obj, storage_class: Obj, folder: Path) -> Obj:
-    """A new volume for the claim: a folder of its own on this machine."""
-    spec = claim["spec"]
-    return new_object(
-        PERSISTENT_VOLUMES,
-        f"pvc-{uid(claim)}",
-        annotations={_PROVISIONED_BY: PROVISIONER},
-        spec={
-            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
-            "accessModes": list(spec.get("accessModes") or ["ReadWriteOnce"]),
-            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
-            "storageClassName": name(storage_class),
-            "volumeMode": spec.get("volumeMode", "Filesystem"),
-            "claimRef": claim_reference(claim),
-            "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
-        },
-    )
+def mismatch(volume: Obj, claim: Obj) -> str:
+    """Why the volume is not what the claim asks for, in upstream's words; empty if it is."""
+    offered, asked = volume["spec"], claim["spec"]
+    if _size(volume) < size_of_claim(claim):
+        return "requested PV is too small"
+    if (offered.get("storageClassName") or "") != (asked.get("storageClassName") or ""):
+        return "storageClassName does not match"
+    if _mode(offered) != _mode(asked):
+        return "incompatible volumeMode"
+    if not set(asked.get("accessModes") or ()) <= set(offered.get("accessModes") or ()):
+        return "incompatible accessMode"
+    return ""
 
 
 def wants_more(claim: Obj, volume: Obj) -> bool:
     """Whether a bound claim asks for more than its volume has."""
-    return _size(volume) < parse_quantity(claim["spec"]["resources"]["requests"]["storage"])
+    return _size(volume) < size_of_claim(claim)
+
+
+def size_of_claim(claim: Obj) -> Quantity:
+    """How much a claim asks for."""
+    return parse_quantity(claim["spec"]["resources"]["requests"]["storage"])
 
 
 def _fits(volume: Obj, claim: Obj) -> bool:
-    spec = claim["spec"]
-    if not _free_for(volume, claim):
+    if not _free_for(volume, claim) or mismatch(volume, claim):
         return False
-    if (volume["spec"].get("storageClassName") or "") != (spec.get("storageClassName") or ""):
-        return False
-    if not set(spec.get("accessModes") or ()) <= set(volume["spec"].get("accessModes") or ()):
-        return False
-    selector = spec.get("selector")
-    if selector is not None and not selectors.from_object(selector).matches(labels(volume)):
-        return False
-    return _size(volume) >= parse_quantity(spec["resources"]["requests"]["storage"])
+    if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
+        # Only a volume of its own can have what the claim wants to find there.
+        return bool(volume["spec"].get("claimRef"))
+    selector = claim["spec"].get("selector")
+    return selector is None or selectors.from_object(selector).matches(labels(volume))
 
 
 def _free_for(volume: Obj, claim: Obj) -> bool:
@@ -110,6 +105,10 @@ def _free_for(volume: Obj, claim: Obj) -> bool:
         return "deletionTimestamp" not in volume["metadata"]
     same = (holder.get("namespace"), holder.get("name")) == (namespace(claim), name(claim))
     return same and holder.get("uid") in (None, "", uid(claim))
+
+
+def _mode(spec: Obj) -> str:
+    return str(spec.get("volumeMode") or "Filesystem")
 
 
 def _size(volume: Obj) -> Quantity:

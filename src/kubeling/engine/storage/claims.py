@@ -1,13 +1,12 @@
-"""Volume claims: bound to a volume that exists or to a new folder; volumes go with their claims.
+"""Volume claims: bound to a volume that exists or to a new folder.
 
-A claim that a pod uses is not let go (its finalizer holds it), and a volume whose claim is gone is
-kept or deleted with all it holds, as its reclaim policy says.
+A class that waits for its first consumer gets its volumes when a pod uses the claim. A claim with
+a data source is bound once its folder has been filled (:mod:`.populating`). A claim that a pod uses
+is not let go: its finalizer holds it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +17,20 @@ from kubeling.engine.storage.binding import (
     claim_reference,
     default_storage_class,
     find_volume,
-    provisioned_volume,
+    mismatch,
     wants_more,
 )
-from kubeling.engine.trees import remove_tree
-from kubeling.engine.workloads.podstate import is_finished
+from kubeling.engine.storage.finalizers import remove_finalizer, with_finalizer
+from kubeling.engine.storage.provisioning import (
+    Provision,
+    ProvisionError,
+    data_source,
+    provision,
+)
+from kubeling.engine.storage.usage import claims_of_pod, users
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube.controller import Controller
-from kubeling.kube.errors import AlreadyExists, NotFound
+from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, name, namespace, uid
 from kubeling.kube.resources import (
     PERSISTENT_VOLUME_CLAIMS,
@@ -34,10 +39,10 @@ from kubeling.kube.resources import (
     STORAGE_CLASSES,
 )
 
-__all__ = ["claim_controller", "volume_controller"]
+__all__ = ["ClaimView", "claim_controller", "phase"]
 
 _PROTECTION: Final = "kubernetes.io/pvc-protection"
-_VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
+_STORAGE_PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
 
 
 def claim_controller(context: Context) -> Controller:
@@ -50,21 +55,43 @@ def claim_controller(context: Context) -> Controller:
         watches={
             PERSISTENT_VOLUMES: reconciler.claims_of_volume,
             STORAGE_CLASSES: reconciler.unbound,
-            PODS: _claims_of_pod,
+            PODS: claims_of_pod,
         },
         workers=1,
     )
 
 
-def volume_controller(context: Context) -> Controller:
-    """Reclaims volumes."""
-    reconciler = _Volumes(context)
-    return Controller(
-        "persistentvolume-reclaimer",
-        PERSISTENT_VOLUMES,
-        reconciler.reconcile,
-        watches={PERSISTENT_VOLUME_CLAIMS: reconciler.volume_of_claim},
-    )
+def phase(obj: Obj) -> str:
+    return str((obj.get("status") or {}).get("phase", "Pending"))
+
+
+class ClaimView:
+    """What there is to decide from: claims, classes and the pods that use them."""
+
+    def __init__(self, context: Context) -> None:
+        self.claims = context.informers.of(PERSISTENT_VOLUME_CLAIMS)
+        self.volumes = context.informers.of(PERSISTENT_VOLUMES)
+        self._classes = context.informers.of(STORAGE_CLASSES)
+        self._pods = context.informers.of(PODS)
+        self._folder: Path = EnginePaths(context.settings.data_dir / "engine").claims
+
+    def default_class(self) -> Obj | None:
+        return default_storage_class(self._classes.list())
+
+    def class_of(self, claim: Obj) -> Obj | None:
+        title = claim["spec"].get("storageClassName") or ""
+        return self._classes.get("", title) if title else None
+
+    def users(self, claim: Obj) -> list[Obj]:
+        return users(key_of(claim), self._pods.list(namespace(claim)))
+
+    def waits(self, claim: Obj, storage_class: Obj) -> bool:
+        """Whether the claim's volume has to wait for a pod that uses it."""
+        late = storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+        return late and not self.users(claim)
+
+    def provision(self, claim: Obj, storage_class: Obj) -> Provision:
+        return provision(claim, storage_class, self._folder)
 
 
 class _Claims:
@@ -73,14 +100,10 @@ class _Claims:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._recorder = context.recorder("persistentvolume-controller")
-        self._claims = context.informers.of(PERSISTENT_VOLUME_CLAIMS)
-        self._volumes = context.informers.of(PERSISTENT_VOLUMES)
-        self._classes = context.informers.of(STORAGE_CLASSES)
-        self._pods = context.informers.of(PODS)
-        self._folder = EnginePaths(context.settings.data_dir / "engine").claims
+        self._view = ClaimView(context)
 
     def unbound(self, _: Obj) -> list[Key]:
-        return [key_of(c) for c in self._claims.list() if _phase(c) != "Bound"]
+        return [key_of(c) for c in self._view.claims.list() if phase(c) != "Bound"]
 
     def claims_of_volume(self, volume: Obj) -> list[Key]:
         holder = volume["spec"].get("claimRef")
@@ -89,21 +112,26 @@ class _Claims:
         return self.unbound(volume)
 
     async def reconcile(self, key: Key) -> None:
-        claim = self._claims.get(*key)
+        claim = self._view.claims.get(*key)
         if claim is None:
             return
         if deletion_requested(claim):
             await self._release(claim)
-        elif _phase(claim) == "Bound":
+        elif phase(claim) == "Bound":
             await self._check_volume(claim)
         else:
             await self._bind(claim)
 
     async def _bind(self, claim: Obj) -> None:
         claim = await self._with_class(claim)
-        volume = find_volume(claim, self._volumes.list())
+        chosen = self._view.class_of(claim)
+        if chosen is not None and self._view.waits(claim, chosen):
+            message = "waiting for first consumer to be created before binding"
+            await self._recorder.normal(claim, "WaitForFirstConsumer", message)
+            return
+        volume = find_volume(claim, self._view.volumes.list())
         if volume is None:
-            volume = await self._provision(claim)
+            volume = await self._provision(claim, chosen)
         elif (volume["spec"].get("claimRef") or {}).get("uid") != uid(claim):
             patch = {"spec": {"claimRef": claim_reference(claim)}}
             volume = await self._client.patch(PERSISTENT_VOLUMES, name(volume), patch)
@@ -114,26 +142,28 @@ class _Claims:
         """A claim that names no class gets the default one; ``""`` means none."""
         if claim["spec"].get("storageClassName") is not None:
             return claim
-        chosen = default_storage_class(self._classes.list())
+        chosen = self._view.default_class()
         if chosen is None:
             return claim
-        patch = {"spec": {"storageClassName": name(chosen)}}
-        return await self._client.patch(
-            PERSISTENT_VOLUME_CLAIMS, name(claim), patch, namespace(claim)
-        )
+        return await self._change(claim, {"spec": {"storageClassName": name(chosen)}})
 
-    async def _provision(self, claim: Obj) -> Obj | None:
-        title = claim["spec"].get("storageClassName") or ""
-        chosen = self._classes.get("", title) if title else None
+    async def _provision(self, claim: Obj, chosen: Obj | None) -> Obj | None:
         if chosen is None or claim["spec"].get("volumeName"):
-            await self._explain(claim, title)
+            await self._explain(claim)
             return None
         if chosen["provisioner"] != PROVISIONER:
-            message = f'Waiting for a volume to be created by "{chosen["provisioner"]}"'
-            await self._recorder.normal(claim, "ExternalProvisioning", message)
+            await self._leave_to(claim, chosen["provisioner"])
             return None
-        folder = self._folder / namespace(claim) / f"{name(claim)}-{uid(claim)[:8]}"
-        volume = provisioned_volume(claim, chosen, folder)
+        try:
+            wanted = self._view.provision(claim, chosen)
+            filled = data_source(claim) is None or wanted.folder.exists()
+        except ProvisionError as error:
+            message = f"failed to provision volume with StorageClass {name(chosen)!r}: {error}"
+            await self._recorder.warning(claim, "ProvisioningFailed", message)
+            return None
+        return await self._create(claim, wanted.volume) if filled else None
+
+    async def _create(self, claim: Obj, volume: Obj) -> Obj:
         title = name(volume)
         try:
             created = await self._client.create(PERSISTENT_VOLUMES, volume)
@@ -143,10 +173,31 @@ class _Claims:
         await self._recorder.normal(claim, "ProvisioningSucceeded", message)
         return created
 
-    async def _explain(self, claim: Obj, title: str) -> None:
+    async def _leave_to(self, claim: Obj, provisioner: str) -> None:
+        """Somebody else's provisioner looks for its name on the claims that it is to serve."""
+        annotation = {_STORAGE_PROVISIONER: provisioner}
+        if (claim["metadata"].get("annotations") or {}).items() & annotation.items():
+            return
+        await self._change(claim, {"metadata": {"annotations": annotation}})
+        message = (
+            "Waiting for a volume to be created either by the external provisioner "
+            f"'{provisioner}' or manually by the system administrator."
+        )
+        await self._recorder.normal(claim, "ExternalProvisioning", message)
+
+    async def _explain(self, claim: Obj) -> None:
+        title = claim["spec"].get("storageClassName") or ""
         if wanted := claim["spec"].get("volumeName"):
-            message = f'volume "{wanted}" does not exist or belongs to another claim'
-            await self._recorder.warning(claim, "FailedBinding", message)
+            volume = self._view.volumes.get("", wanted)
+            if volume is None:
+                message = f'volume "{wanted}" not found'
+                await self._recorder.warning(claim, "FailedBinding", message)
+            elif why := mismatch(volume, claim):
+                message = f'Cannot bind to requested volume "{wanted}": {why}'
+                await self._recorder.warning(claim, "VolumeMismatch", message)
+            else:
+                message = f'volume "{wanted}" already bound to a different claim.'
+                await self._recorder.warning(claim, "FailedBinding", message)
         elif title:
             message = f'storageclass.storage.k8s.io "{title}" not found'
             await self._recorder.warning(claim, "ProvisioningFailed", message)
@@ -155,17 +206,14 @@ class _Claims:
             await self._recorder.normal(claim, "FailedBinding", message)
 
     async def _complete(self, claim: Obj, volume: Obj) -> None:
-        finalizers = claim["metadata"].get("finalizers") or []
         patch = {
             "metadata": {
                 "annotations": {"pv.kubernetes.io/bind-completed": "yes"},
-                "finalizers": [*finalizers, *([_PROTECTION] * (_PROTECTION not in finalizers))],
+                "finalizers": with_finalizer(claim, _PROTECTION),
             },
             "spec": {"volumeName": name(volume)},
         }
-        bound = await self._client.patch(
-            PERSISTENT_VOLUME_CLAIMS, name(claim), patch, namespace(claim)
-        )
+        bound = await self._change(claim, patch)
         status = {
             "phase": "Bound",
             "accessModes": volume["spec"].get("accessModes") or [],
@@ -175,7 +223,7 @@ class _Claims:
 
     async def _check_volume(self, claim: Obj) -> None:
         title = claim["spec"].get("volumeName", "")
-        if (volume := self._volumes.get("", title)) is not None:
+        if (volume := self._view.volumes.get("", title)) is not None:
             if wants_more(claim, volume):
                 await self._expand(claim, volume)
             return
@@ -187,96 +235,25 @@ class _Claims:
 
     async def _expand(self, claim: Obj, volume: Obj) -> None:
         """A folder has no size: the volume is as large as the claim says."""
-        chosen = self._classes.get("", claim["spec"].get("storageClassName") or "")
+        chosen = self._view.class_of(claim)
         if chosen is None or not chosen.get("allowVolumeExpansion"):
             message = "the storage class does not allow volumes to grow (allowVolumeExpansion)"
             await self._recorder.warning(claim, "VolumeResizeFailed", message)
             return
+        if chosen["provisioner"] != PROVISIONER:
+            return
         capacity = {"storage": claim["spec"]["resources"]["requests"]["storage"]}
         await self._client.patch(PERSISTENT_VOLUMES, name(volume), {"spec": {"capacity": capacity}})
-        status = {**claim["status"], "capacity": capacity}
+        status = {**claim["status"], "capacity": capacity, "allocatedResources": capacity}
         await write_status(self._client, PERSISTENT_VOLUME_CLAIMS, claim, status)
+        message = f"Resize volume {name(volume)} succeeded"
+        await self._recorder.normal(claim, "VolumeResizeSuccessful", message)
 
     async def _release(self, claim: Obj) -> None:
-        finalizers = claim["metadata"].get("finalizers") or []
-        if _PROTECTION not in finalizers or self._in_use(claim):
-            return
-        kept = [f for f in finalizers if f != _PROTECTION]
-        patch = {"metadata": {"finalizers": kept or None}}
-        with contextlib.suppress(NotFound):
-            await self._client.patch(PERSISTENT_VOLUME_CLAIMS, name(claim), patch, namespace(claim))
+        if not self._view.users(claim):
+            await remove_finalizer(self._client, PERSISTENT_VOLUME_CLAIMS, claim, _PROTECTION)
 
-    def _in_use(self, claim: Obj) -> bool:
-        return any(
-            key_of(claim) in _claims_of_pod(pod) and not is_finished(pod)
-            for pod in self._pods.list(namespace(claim))
+    async def _change(self, claim: Obj, patch: Obj) -> Obj:
+        return await self._client.patch(
+            PERSISTENT_VOLUME_CLAIMS, name(claim), patch, namespace(claim)
         )
-
-
-class _Volumes:
-    def __init__(self, context: Context) -> None:
-        self._client = context.client
-        self._volumes = context.informers.of(PERSISTENT_VOLUMES)
-        self._root = EnginePaths(context.settings.data_dir / "engine").claims
-
-    def volume_of_claim(self, claim: Obj) -> list[Key]:
-        return [
-            key_of(volume)
-            for volume in self._volumes.list()
-            if (volume["spec"].get("claimRef") or {}).get("uid") == uid(claim)
-        ]
-
-    async def reconcile(self, key: Key) -> None:
-        volume = self._volumes.get(*key)
-        if volume is None:
-            return
-        holder = volume["spec"].get("claimRef") or {}
-        if deletion_requested(volume):
-            if not holder.get("uid") or not await self._is_held(holder):
-                await self._release(volume)
-        elif not holder.get("uid"):
-            await self._set_phase(volume, "Available")
-        elif await self._is_held(holder):
-            await self._set_phase(volume, "Bound")
-        elif volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
-            await self._delete(volume)
-        else:
-            await self._set_phase(volume, "Released")
-
-    async def _is_held(self, holder: Obj) -> bool:
-        claim = await self._client.find(
-            PERSISTENT_VOLUME_CLAIMS, holder["name"], holder["namespace"]
-        )
-        return claim is not None and uid(claim) == holder["uid"]
-
-    async def _delete(self, volume: Obj) -> None:
-        path = Path((volume["spec"].get("hostPath") or {}).get("path") or "/")
-        if path.is_relative_to(self._root) and path != self._root:
-            await asyncio.to_thread(remove_tree, path)
-        await self._client.delete(PERSISTENT_VOLUMES, name(volume), missing_ok=True)
-
-    async def _release(self, volume: Obj) -> None:
-        """Lets a volume go that nobody has."""
-        finalizers = volume["metadata"].get("finalizers") or []
-        if _VOLUME_PROTECTION in finalizers:
-            kept = [f for f in finalizers if f != _VOLUME_PROTECTION]
-            patch = {"metadata": {"finalizers": kept or None}}
-            with contextlib.suppress(NotFound):
-                await self._client.patch(PERSISTENT_VOLUMES, name(volume), patch)
-
-    async def _set_phase(self, volume: Obj, phase: str) -> None:
-        status = {**(volume.get("status") or {}), "phase": phase}
-        await write_status(self._client, PERSISTENT_VOLUMES, volume, status)
-
-
-def _phase(claim: Obj) -> str:
-    return str((claim.get("status") or {}).get("phase", "Pending"))
-
-
-def _claims_of_pod(pod: Obj) -> list[Key]:
-    volumes = (pod.get("spec") or {}).get("volumes") or ()
-    return [
-        Key(namespace(pod), volume["persistentVolumeClaim"]["claimName"])
-        for volume in volumes
-        if "persistentVolumeClaim" in volume
-    ]

@@ -1,10 +1,9 @@
-"""All workload controllers, and what they need to exist."""
+"""All controllers of the embedded engine."""
 
 from __future__ import annotations
 
 from kubeling.component import Context
-from kubeling.engine.storage import claims
-from kubeling.engine.storage.binding import standard_class
+from kubeling.engine.storage.all import storage_controllers
 from kubeling.engine.workloads import (
     autoscaling,
     budgets,
@@ -21,10 +20,8 @@ from kubeling.engine.workloads import (
     statefulsets,
 )
 from kubeling.kube.controller import Controller
-from kubeling.kube.errors import AlreadyExists
-from kubeling.kube.resources import STORAGE_CLASSES
 
-__all__ = ["controllers", "ensure_storage_class"]
+__all__ = ["controllers"]
 
 
 def controllers(context: Context) -> list[Controller]:
@@ -38,8 +35,7 @@ def controllers(context: Context) -> list[Controller]:
         jobs.strays_controller(context),
         cronjobs.controller(context),
         endpoints.controller(context),
-        claims.claim_controller(context),
-        claims.volume_controller(context),
+        *storage_controllers(context),
         autoscaling.controller(context),
         budgets.controller(context),
         quotas.controller(context),
@@ -47,13 +43,3 @@ def controllers(context: Context) -> list[Controller]:
         garbage.controller(context),
         podgc.controller(context),
     ]
-
-
-async def ensure_storage_class(context: Context) -> None:
-    """Creates the standard storage class where there is no class at all."""
-    if (await context.client.list(STORAGE_CLASSES, limit=1)).items:
-        return
-    try:
-        await context.client.create(STORAGE_CLASSES, standard_class())
-    except AlreadyExists:
-        return
