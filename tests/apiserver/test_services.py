@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,26 @@ async def test_a_load_balancer_may_do_without_node_ports(client: Client) -> None
 )
 async def test_what_cannot_work_is_refused(client: Client, spec: Obj, message: str) -> None:
     assert message in await refusal(client, service(**spec))
+
+
+async def test_of_many_that_want_the_same_at_once_one_gets_it(client: Client) -> None:
+    ports = [{"port": 80, "nodePort": 30080}]
+
+    async def wish(number: int) -> int:
+        wanted = service(f"s{number}", type="NodePort", ports=ports)
+        try:
+            await client.create(SERVICES, wanted)
+        except Invalid:
+            return 0
+        return 1
+
+    assert sum(await asyncio.gather(*(wish(number) for number in range(20)))) == 1
+
+
+async def test_a_service_that_was_only_tried_holds_nothing(client: Client) -> None:
+    ports = [{"port": 80, "nodePort": 30080}]
+    wanted = service(type="NodePort", ports=ports, clusterIP="10.96.0.99")
+    await client.create(SERVICES, wanted, dry_run=True)
+    await client.create(SERVICES, wanted)
+    changed = await client.patch(SERVICES, "web", {"metadata": {"labels": {"a": "b"}}}, "default")
+    assert changed["spec"]["ports"][0]["nodePort"] == 30080

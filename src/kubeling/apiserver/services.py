@@ -1,18 +1,20 @@
 """Addresses and node ports of Services: given out once, kept in the Service, returned with it.
 
 The objects are the record: what is taken is read from them as they are written, so nothing else
-has to survive a restart. An address is held from the moment it is chosen until its Service goes.
+has to survive a restart. What was promised to a Service that is not written yet is nobody else's
+for the time a write may take.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from kubeling.apiserver.options import WriteOptions
-from kubeling.apiserver.records import Event
+from kubeling.apiserver.records import Event, StoreKey
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.servicefields import WITH_NODE_PORTS, port_key
 from kubeling.apiserver.storage import Store
@@ -22,6 +24,8 @@ from kubeling.kube.objects import Obj
 __all__ = ["ServiceAddresses"]
 
 _NODE_PORTS: Final = range(30000, 32768)
+_WRITE_SECONDS: Final = 60.0
+"""Longer than any write takes, webhooks included."""
 
 
 class ServiceAddresses:
@@ -35,18 +39,26 @@ class ServiceAddresses:
         self._ports: Counter[int] = Counter()
         self._next_address = 10
         self._next_port = 0
+        self._promised: dict[StoreKey, tuple[float, Obj]] = {}
         store.subscribe("/services", self._follow)
 
     def __call__(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """Completes a Service before it is stored."""
         if options.subresource:
             return
+        metadata = new["metadata"]
+        key = served.key(metadata.get("namespace", ""), metadata["name"])
+        self._expire()
+        self._take_back(key)
         spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
         if spec.get("type") == "ExternalName":
             return
         self._address(new, spec, before)
         if spec.get("type") in WITH_NODE_PORTS:
             self._node_ports(new, spec, before)
+        if not options.dry_run:
+            self._promised[key] = (time.monotonic() + _WRITE_SECONDS, new)
+            self._count(new, 1)
 
     def _address(self, service: Obj, spec: Obj, before: Obj) -> None:
         wanted = spec.get("clusterIP")
@@ -119,7 +131,20 @@ class ServiceAddresses:
                 return candidate
         raise InternalError("no node port is left: delete unused Services")
 
+    def _expire(self) -> None:
+        """Promises come in order; what was not written by now was refused by somebody else."""
+        now = time.monotonic()
+        for key, (until, _) in list(self._promised.items()):
+            if until > now:
+                return
+            self._take_back(key)
+
+    def _take_back(self, key: StoreKey) -> None:
+        if (promise := self._promised.pop(key, None)) is not None:
+            self._count(promise[1], -1)
+
     def _follow(self, event: Event) -> None:
+        self._take_back(event.record.key)
         if event.previous is not None:
             self._count(event.previous.obj, -1)
         if event.type != "DELETED":
