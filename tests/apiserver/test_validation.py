@@ -492,6 +492,20 @@ class TestStorage:
         ]
         assert wrong(obj("v1", "PersistentVolume", spec={**spec, "hostPath": {"path": "/x"}})) == []
 
+    def test_a_local_volume_says_where_it_is(self) -> None:
+        spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
+        assert wrong(obj("v1", "PersistentVolume", spec={**spec, "local": {"path": "/x"}})) == [
+            "spec.nodeAffinity: Required value: Local volume requires node affinity"
+        ]
+
+    def test_a_claim_has_one_source(self) -> None:
+        source = {"kind": "PersistentVolumeClaim", "name": "a"}
+        made = self.claim(dataSource=source)
+        assert made["spec"]["dataSourceRef"] == source
+        assert wrong(made) == []
+        (error,) = wrong(self.claim(dataSource=source, dataSourceRef={**source, "name": "b"}))
+        assert "must match dataSourceRef" in error
+
 
 class TestAccess:
     RBAC = "rbac.authorization.k8s.io/v1"

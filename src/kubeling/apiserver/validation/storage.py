@@ -50,6 +50,9 @@ def _claim(new: Obj, old: Obj | None) -> Errors:
     spec = spec_of(new)
     yield from _modes(spec)
     yield from selector(spec.get("selector") or {}, "spec.selector")
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source and reference and _without_namespace(reference) != source:
+        yield FieldError("spec", "Invalid value", "must match dataSourceRef", source)
     size = _size(spec)
     if size is None:
         yield FieldError("spec.resources[storage]", "Required value", "")
@@ -58,6 +61,10 @@ def _claim(new: Obj, old: Obj | None) -> Errors:
         yield FieldError(path, "Invalid value", "must be greater than zero", size)
     if old is not None:
         yield from _claim_update(spec, spec_of(old))
+
+
+def _without_namespace(reference: Obj) -> Obj:
+    return {key: value for key, value in reference.items() if key != "namespace"}
 
 
 def _size(spec: Obj) -> Any:
@@ -91,6 +98,9 @@ def _volume(new: Obj, old: Obj | None) -> Errors:
     policies = ("Delete", "Recycle", "Retain")
     yield from choice(spec, "spec", "persistentVolumeReclaimPolicy", policies)
     yield from exactly_one(spec, "spec", "volume", but=_VOLUME_FACTS)
+    if "local" in spec and not spec.get("nodeAffinity"):
+        message = "Local volume requires node affinity"
+        yield FieldError("spec.nodeAffinity", "Required value", message)
     if old is None:
         return
     before = spec_of(old)

@@ -85,6 +85,10 @@ class PolicyEnforcer:
             self.ready.set()
             await self._wake.wait()
 
+    async def settled(self) -> None:
+        """Returns when what existed at the start is held."""
+        await self.ready.wait()
+
     def allows(self, source: str, address: tuple[str, int], protocol: str) -> bool:
         """Whether a Service may lead a connection from ``source`` there."""
         if not self._filtered:
@@ -102,7 +106,7 @@ class PolicyEnforcer:
 
         ``fresh`` is false for one that is found again with what is in it.
         """
-        await self.ready.wait()
+        await self.settled()
         self._found.pop(uid(pod), None)
         assert self._report is not None
         if network is None:

@@ -77,6 +77,8 @@ class ServiceNetwork:
             if self._sockets:
                 await dns.start(*self._sockets)
             await proxy.begin()
+            if gate is not None:
+                await gate.settled()
             if self._reach:
                 self._reach.open()
             self.ready.set()

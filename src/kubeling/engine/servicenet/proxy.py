@@ -34,6 +34,10 @@ _Forwarder = TcpForwarder | UdpForwarder
 class Gate(Protocol):
     """The network policies' word on what is forwarded: the platform stands between the pods."""
 
+    async def settled(self) -> None:
+        """Returns when the policies there are at the start are known."""
+        ...
+
     def allows(self, source: str, address: Address, protocol: str) -> bool:
         """Whether a caller may be led there."""
         ...
