@@ -28,6 +28,7 @@ from kubeling.kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
     TOKEN_REVIEWS,
+    Resource,
 )
 
 SECRET = "c2VjcmV0LXZhbHVl"
@@ -204,6 +205,70 @@ async def test_who_cannot_say_who_they_are_is_recorded(tmp_path: Path) -> None:
         assert (event["stage"], event["user"]) == ("ResponseStarted", {})
         assert event["responseStatus"]["code"] == 401
         assert "wrong" not in log.file.read_text()
+
+
+POLICY_GROUP = "admissionregistration.k8s.io"
+POLICIES = Resource(
+    POLICY_GROUP, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False
+)
+BINDINGS = Resource(
+    POLICY_GROUP,
+    "v1",
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
+    False,
+)
+
+
+async def enforce(log: Log, value: str, **spec: Any) -> None:
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
+    wanted = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "true"}, {"expression": "false", "message": "never"}],
+        "auditAnnotations": [{"key": "size", "valueExpression": value}],
+        **spec,
+    }
+    await log.running.client.create(POLICIES, new_object(POLICIES, "p", spec=wanted))
+    bound = {"policyName": "p", "validationActions": ["Audit"]}
+    await log.running.client.create(BINDINGS, new_object(BINDINGS, "b", spec=bound))
+
+
+async def test_policies_may_note_what_they_let_through(tmp_path: Path) -> None:
+    async with audited(tmp_path) as log:
+        await enforce(log, "'entries: ' + string(size(object.data))")
+        obj = new_object(CONFIG_MAPS, "c", "default", data={"a": "b"})
+        await log.running.client.create(CONFIG_MAPS, obj)
+        (event,) = await log.events(name="c", stage="ResponseComplete")
+        annotations = event["annotations"]
+        assert annotations["p/size"] == "entries: 1"
+        failure = annotations["validation.policy.admission.k8s.io/validation_failure"]
+        assert json.loads(failure) == [
+            {
+                "message": "never",
+                "policy": "p",
+                "binding": "b",
+                "expressionIndex": 1,
+                "validationActions": ["Audit"],
+            }
+        ]
+
+
+async def test_a_note_is_a_text(tmp_path: Path) -> None:
+    async with audited(tmp_path) as log:
+        with pytest.raises(Invalid, match=r"must evaluate to one of \[string null_type\]"):
+            await enforce(log, "size(object.data)")
+
+
+async def test_a_note_that_cannot_be_made_refuses_the_write(tmp_path: Path) -> None:
+    async with audited(tmp_path) as log:
+        await enforce(log, "object.data.missing")
+        with pytest.raises(Invalid, match="resulted in error: no such key"):
+            await log.running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "c", "default"))
 
 
 async def test_off_means_that_nothing_is_written(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from kubeling.apiserver.cel.errors import CompileError
-from kubeling.apiserver.cel.types import ANY, BOOL, STRING, Type
+from kubeling.apiserver.cel.errors import CompileError, ResultError
+from kubeling.apiserver.cel.types import ANY, BOOL, NULL, STRING, Type
 from kubeling.apiserver.policies.environment import Environment
 from kubeling.apiserver.policies.mutating import compile_mutation
 from kubeling.apiserver.validation.rules import selector
@@ -38,9 +38,23 @@ def validating_policy_errors(spec: Obj) -> Errors:
                 validation, "messageExpression", STRING, path, environment.compile
             )
         yield from _choice(validation, "reason", _REASONS, path)
+    yield from _annotation_errors(spec, environment)
+
+
+def _annotation_errors(spec: Obj, environment: Environment) -> Errors:
+    def compile_text(text: str, result: Type | None) -> None:
+        if environment.compile(text).result not in (STRING, NULL, ANY):
+            raise ResultError("cel expression must evaluate to one of [string null_type]")
+
+    keys: list[str] = []
     for index, annotation in enumerate(spec.get("auditAnnotations") or ()):
-        path = f"spec.auditAnnotations[{index}]"
-        yield from _expression_errors(annotation, "valueExpression", ANY, path, environment.compile)
+        path, key = f"spec.auditAnnotations[{index}]", annotation.get("key") or ""
+        if not key:
+            yield FieldError(f"{path}.key", "Required value", "")
+        elif key in keys:
+            yield FieldError(f"{path}.key", "Duplicate value", "", key)
+        keys.append(key)
+        yield from _expression_errors(annotation, "valueExpression", None, path, compile_text)
 
 
 def mutating_policy_errors(spec: Obj) -> Errors:

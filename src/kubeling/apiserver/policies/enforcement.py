@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from kubeling.apiserver.audit.annotations import annotate
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.policies.index import Applied, Binding, PolicyIndex
 from kubeling.apiserver.policies.params import ParamsError
@@ -17,12 +20,13 @@ from kubeling.kube.objects import Obj
 
 if TYPE_CHECKING:
     from kubeling.apiserver.policies.mutating import MutatingPolicy
-    from kubeling.apiserver.policies.validating import Denial, ValidatingPolicy
+    from kubeling.apiserver.policies.validating import Denial, ValidatingPolicy, Verdict
 
 __all__ = ["Policies"]
 
 _VALIDATING: Final = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
 _MUTATING: Final = ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+_FAILURE: Final = "validation.policy.admission.k8s.io/validation_failure"
 _CODES: Final = {
     "Unauthorized": 401,
     "Forbidden": 403,
@@ -60,34 +64,48 @@ class Policies:
         return self._validating.covers(served)
 
     def check(self, attributes: Attributes) -> None:
-        """Raises where a policy denies; what it only warns of is added to the request."""
+        """Raises where a policy denies; what it warns of or notes is added to the request."""
         refused: list[ApiError] = []
+        noted: dict[str, list[str]] = {}
         for applied in self._validating.applied(attributes):
             policy, binding = applied.policy.name, applied.binding
-            for denial in self._denials(applied, attributes):
+            verdict = self._verdict(applied, attributes)
+            for key, value in verdict.annotations:
+                values = noted.setdefault(f"{policy}/{key}", [])
+                values += [value] * (value not in values)
+            refused += [_denied(attributes, policy, binding, each) for each in verdict.failures]
+            for denial in verdict.denials:
                 if binding.acts("Deny"):
                     refused.append(_denied(attributes, policy, binding, denial))
+                if binding.acts("Audit"):
+                    _record(policy, binding, denial)
                 if binding.acts("Warn"):
                     attributes.warnings.append(
                         f"Validation failed for ValidatingAdmissionPolicy '{policy}' with "
                         f"binding '{binding.name}': {denial.message}"
                     )
+        for key, values in noted.items():
+            annotate(key, ", ".join(values))
         if refused:
             raise refused[0]
 
-    def _denials(
-        self, applied: Applied[ValidatingPolicy], attributes: Attributes
-    ) -> Iterator[Denial]:
-        from kubeling.apiserver.policies.validating import Denial
+    def _verdict(self, applied: Applied[ValidatingPolicy], attributes: Attributes) -> Verdict:
+        """What a policy says for all the parameters that its binding brings."""
+        from kubeling.apiserver.policies.validating import Denial, Verdict
 
+        verdict = Verdict()
         try:
             every = self._validating.values(applied, attributes)
         except ParamsError as error:
             if applied.policy.fails_closed:
-                yield Denial(f"failed to configure binding: {error}")
-            return
+                verdict.denials.append(Denial(f"failed to configure binding: {error}"))
+            return verdict
         for values in every:
-            yield from applied.policy.compiled.decide(values)
+            one = applied.policy.compiled.decide(values)
+            verdict.denials += one.denials
+            verdict.annotations += one.annotations
+            verdict.failures += one.failures
+        return verdict
 
     # Mutating
 
@@ -136,6 +154,18 @@ class Policies:
                 )
                 raise _refusal(attributes, message, "Invalid") from None
         return attributes
+
+
+def _record(policy: str, binding: Binding, denial: Denial) -> None:
+    """Tells the audit log of a failed validation, in upstream's form."""
+    failure = {
+        "message": denial.message,
+        "policy": policy,
+        "binding": binding.name,
+        "expressionIndex": denial.index,
+        "validationActions": binding.spec.get("validationActions") or [],
+    }
+    annotate(_FAILURE, msgspec.json.encode([failure]).decode())
 
 
 def _denied(attributes: Attributes, policy: str, binding: Binding, denial: Denial) -> ApiError:

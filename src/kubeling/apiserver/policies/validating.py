@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubeling.apiserver.cel.errors import CelError
@@ -13,17 +13,32 @@ from kubeling.apiserver.cel.types import BOOL, STRING
 from kubeling.apiserver.policies.environment import Environment, Scope, run
 from kubeling.kube.objects import Obj
 
-__all__ = ["Denial", "ValidatingPolicy", "compile_conditions", "conditions_hold"]
+__all__ = ["Denial", "ValidatingPolicy", "Verdict", "compile_conditions", "conditions_hold"]
 
 _LONGEST_MESSAGE: Final = 5 * 1024
+_LONGEST_ANNOTATION: Final = 10 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A validation that failed."""
+    """A validation that failed; ``index`` is its place among those of the policy."""
 
     message: str
     reason: str = "Invalid"
+    index: int = 0
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a policy says of an attempt.
+
+    ``failures`` are annotations without a value: the attempt is refused for them whatever the
+    binding says.
+    """
+
+    denials: list[Denial] = field(default_factory=list)
+    annotations: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Denial] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +67,52 @@ class ValidatingPolicy:
             for source in spec.get("validations") or ()
         ]
 
-    def decide(self, values: Mapping[str, Any]) -> list[Denial]:
-        """What is wrong with an attempt, for these values of the variables."""
+        self._annotations = [
+            (source["key"], environment.compile(source["valueExpression"]))
+            for source in spec.get("auditAnnotations") or ()
+        ]
+
+    def decide(self, values: Mapping[str, Any]) -> Verdict:
+        """What the policy says of an attempt, for these values of the variables."""
         scope = Scope(values, self._variables, Meter(REQUEST_LIMIT))
         try:
             if not conditions_hold(self._conditions, scope):
-                return []
+                return Verdict()
         except CelError as error:
-            return [Denial(str(error))] if self._fails_closed else []
-        return list(self._denials(scope))
+            return Verdict([Denial(str(error))] if self._fails_closed else [])
+        verdict = Verdict(list(self._denials(scope)))
+        for key, program in self._annotations:
+            self._annotate(verdict, key, program, scope)
+        return verdict
+
+    def _annotate(self, verdict: Verdict, key: str, program: Program, scope: Scope) -> None:
+        what = f"valueExpression '{program.source}' resulted in"
+        try:
+            value = run(program, scope)
+        except CelError as error:
+            if self._fails_closed:
+                verdict.failures.append(Denial(f"{what} error: {error}"))
+            return
+        if isinstance(value, str):
+            if value.strip():
+                verdict.annotations.append((key, value.strip()[:_LONGEST_ANNOTATION]))
+        elif value is not None:
+            text = f"{what} unsupported return type. Return type must be either string or null."
+            verdict.failures.append(Denial(text))
 
     def _denials(self, scope: Scope) -> Iterator[Denial]:
-        for validation in self._validations:
+        for index, validation in enumerate(self._validations):
             source = validation.source
             try:
                 passed = run(validation.program, scope) is True
             except CelError as error:
                 if self._fails_closed:
                     text = f"expression '{source['expression']}' resulted in error: {error}"
-                    yield Denial(text)
+                    yield Denial(text, index=index)
                 continue
             if not passed:
-                yield Denial(_message(validation, scope), source.get("reason") or "Invalid")
+                reason = source.get("reason") or "Invalid"
+                yield Denial(_message(validation, scope), reason, index)
 
 
 def _message(validation: _Validation, scope: Scope) -> str:
