@@ -12,9 +12,9 @@ import os
 from collections.abc import AsyncIterator
 
 from kubeling.engine.changes import FileChanges
-from kubeling.engine.containers import RunningContainer
 from kubeling.engine.filestream import FileStream
 from kubeling.engine.logs import follow_output
+from kubeling.engine.runtime import Container
 from kubeling.engine.sandbox import keyboard
 from kubeling.kube.objects import Obj
 
@@ -30,7 +30,7 @@ class Attachment:
     """
 
     def __init__(
-        self, running: RunningContainer, container: Obj, changes: FileChanges, *, stdin: bool
+        self, running: Container, container: Obj, changes: FileChanges, *, stdin: bool
     ) -> None:
         self._running = running
         self._changes = changes
@@ -70,7 +70,7 @@ class Attachment:
         self.close_stdin()
 
 
-def _open_input(running: RunningContainer) -> FileStream | None:
+def _open_input(running: Container) -> FileStream | None:
     """Our end of the container's FIFO; none where its input was for one client and is over."""
     try:
         return FileStream(os.open(running.paths.input, os.O_WRONLY | os.O_NONBLOCK))

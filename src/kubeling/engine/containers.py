@@ -1,7 +1,7 @@
 """Container instances as the agent sees them: started, found again, waited for, signalled.
 
 Everything durable is in the instance's folder, written by its supervisor; what is here can be lost
-and built again by :meth:`Runtime.find`.
+and built again by :meth:`Supervisors.find`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,10 +21,10 @@ from kubeling.engine.atomic import write_file
 from kubeling.engine.launcher import Launcher, LaunchError
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import LaunchPlan
+from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import descendants
 
-__all__ = ["Exit", "RunningContainer", "Runtime"]
+__all__ = ["Exit", "RunningContainer", "Supervisors"]
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -46,6 +46,7 @@ class _State(msgspec.Struct, frozen=True):
 class RunningContainer:
     """A container whose supervisor lives; must be created on the event loop.
 
+    Implements :class:`~kubeling.engine.runtime.Container`.
     ``alone`` says that its processes have ids of their own and cannot outlive the supervisor.
     """
 
@@ -105,6 +106,23 @@ class RunningContainer:
                     os.kill(pid, signal.SIGKILL)
         self.signal(signal.SIGKILL)
 
+    def exec_plan(self, command: Sequence[str], *, tty: bool = False) -> ExecPlan:
+        """How to run a command as the container's own was run."""
+        launched = msgspec.json.decode(self.paths.launch.read_bytes(), type=LaunchPlan)
+        namespaces = launched["namespaces"] | launched["joined"]
+        if launched["network"]:
+            namespaces |= linux.CLONE_NEWNET
+        return ExecPlan(
+            target=self.pid,
+            namespaces=namespaces,
+            argv=list(command),
+            env={**launched["env"], "TERM": "xterm"} if tty else launched["env"],
+            cwd=launched["cwd"],
+            credentials=launched["credentials"],
+            tty=tty,
+            join=launched["limits"]["join"],
+        )
+
     def release(self) -> None:
         """Stops watching; the container runs on."""
         if self._alive >= 0:
@@ -128,7 +146,7 @@ class RunningContainer:
             self._begun.set_result(None)
 
 
-class Runtime:
+class Supervisors:
     """Starts containers through a zygote and finds those started earlier."""
 
     def __init__(self, launcher: Launcher) -> None:

@@ -19,7 +19,7 @@ from kubeling.engine.atomic import write_file
 from kubeling.engine.cgroups import NO_CGROUPS, Cgroups, find_cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
-from kubeling.engine.containers import Runtime
+from kubeling.engine.containers import Supervisors
 from kubeling.engine.devices import devices_of, find_gpus
 from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
@@ -33,7 +33,9 @@ from kubeling.engine.netpolicy.report import Report
 from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, publish_node
 from kubeling.engine.node_api import NodeApi
 from kubeling.engine.paths import EnginePaths
+from kubeling.engine.processes import ProcessRuntime
 from kubeling.engine.rootfs import HostView, machine_disks
+from kubeling.engine.runtime import PodRuntime
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
 from kubeling.engine.trees import remove_tree
@@ -63,7 +65,7 @@ class Engine:
     def __init__(
         self,
         config: EngineConfig,
-        runtime: Runtime,
+        supervisors: Supervisors,
         walls: Walls,
         cgroups: Cgroups,
         networks: NetworkPool | None,
@@ -74,7 +76,8 @@ class Engine:
         self.cgroups = cgroups
         self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
         self.ready = asyncio.Event()
-        self._runtime = runtime
+        self._supervisors = supervisors
+        self._runtime = _runtime(config, supervisors, walls, cgroups)
         self.networks = networks
         self.policies = PolicyEnforcer(networks, config.dns_server, config.service_cidr)
         self._clock = clock
@@ -84,7 +87,7 @@ class Engine:
 
     @property
     def launcher(self) -> Launcher:
-        return self._runtime.launcher
+        return self._supervisors.launcher
 
     @property
     def node_api(self) -> NodeApi:
@@ -107,9 +110,8 @@ class Engine:
             informers=informers,
             clock=self._clock,
             runtime=self._runtime,
+            supervisors=self._supervisors,
             walls=self.walls,
-            cgroups=self.cgroups,
-            host=_host_view(self.config),
             networks=self.networks,
             policies=self.policies,
             catalogue=Catalogue(self.config.images_file, self.config.images),
@@ -149,14 +151,14 @@ class Engine:
     async def close(self) -> None:
         """Lets go of everything; pods live on and the next engine finds them."""
         await self._environments.stop()
-        await self._runtime.launcher.stop()
+        await self.launcher.stop()
         self._changes.close()
         if self.networks is not None:
             await self.networks.stop(remove=False)
 
     async def end_pods(self) -> None:
         """Kills all pods' processes and removes their networks; for ``kubeling down``."""
-        await end_all_pods(self.config.paths, self._runtime)
+        await end_all_pods(self.config, self._runtime)
         self.cgroups.close()
         if self.networks is not None:
             await self.networks.stop(remove=True)
@@ -182,15 +184,16 @@ async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> En
     _make_folders(paths)
     launcher = Launcher()
     launcher.start()
-    runtime = Runtime(launcher)
-    walls = await find_walls(runtime, paths.root) if config.isolation else NO_WALLS
+    supervisors = Supervisors(launcher)
+    walls = await find_walls(supervisors, paths.root) if config.isolation else NO_WALLS
     networks = await _networks(config, walls)
-    return Engine(config, runtime, walls, _cgroups(config), networks, clock or SystemClock())
+    return Engine(config, supervisors, walls, _cgroups(config), networks, clock or SystemClock())
 
 
-async def end_all_pods(paths: EnginePaths, runtime: Runtime | None = None) -> None:
+async def end_all_pods(config: EngineConfig, runtime: PodRuntime | None = None) -> None:
     """Kills whatever runs for a data directory; works without a platform running."""
-    runtime = runtime or Runtime(Launcher())
+    paths = config.paths
+    runtime = runtime or _runtime(config, Supervisors(Launcher()), NO_WALLS, NO_CGROUPS)
     for pod in _entries(paths.pods):
         folder = paths.pod(pod.name)
         for container in _entries(folder.containers):
@@ -202,13 +205,19 @@ async def end_all_pods(paths: EnginePaths, runtime: Runtime | None = None) -> No
 async def remove_engine_state(config: EngineConfig) -> None:
     """Ends all pods and removes all the engine keeps, in the kernel and on disk."""
     paths = config.paths
-    await end_all_pods(paths)
+    await end_all_pods(config)
     _cgroups(config).close()
     if (subnet := _known_subnet(config)) is not None:
         pool = NetworkPool(paths.networks, subnet)
         await pool.stop(remove=True)
     if paths.root.exists():
         await asyncio.to_thread(remove_tree, paths.root)
+
+
+def _runtime(
+    config: EngineConfig, supervisors: Supervisors, walls: Walls, cgroups: Cgroups
+) -> PodRuntime:
+    return ProcessRuntime(supervisors, walls, cgroups, _host_view(config))
 
 
 def _cgroups(config: EngineConfig) -> Cgroups:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Final
 
-from kubeling.engine.containers import RunningContainer
 from kubeling.engine.filestream import FileStream
 from kubeling.engine.launcher import Execution, Launcher, LaunchError
+from kubeling.engine.runtime import Container
 from kubeling.engine.sandbox import terminal
 from kubeling.engine.sandbox.plan import ExecPlan
 from kubeling.kube.errors import BadRequest
@@ -28,7 +28,7 @@ class PipedExecution:
     """Implements :class:`~kubeling.engine.node_api.ExecSession` over pipes."""
 
     def __init__(
-        self, execution: Execution, running: RunningContainer, stdin: int, stdout: int, stderr: int
+        self, execution: Execution, running: Container, stdin: int, stdout: int, stderr: int
     ) -> None:
         self._execution = execution
         self._call_off = running.on_end(execution.kill)
@@ -37,7 +37,7 @@ class PipedExecution:
 
     @classmethod
     async def start(
-        cls, launcher: Launcher, plan: ExecPlan, running: RunningContainer, *, stdin: bool
+        cls, launcher: Launcher, plan: ExecPlan, running: Container, *, stdin: bool
     ) -> PipedExecution:
         """Starts the command; without ``stdin`` it reads from nothing."""
         with ExitStack() as failing, ExitStack() as theirs:
@@ -104,14 +104,14 @@ class TerminalExecution:
     A terminal's input has no end of its own: who types it sends the end-of-file character.
     """
 
-    def __init__(self, execution: Execution, running: RunningContainer, file: int) -> None:
+    def __init__(self, execution: Execution, running: Container, file: int) -> None:
         self._execution = execution
         self._call_off = running.on_end(execution.kill)
         self._terminal = FileStream(file)
 
     @classmethod
     async def start(
-        cls, launcher: Launcher, plan: ExecPlan, running: RunningContainer
+        cls, launcher: Launcher, plan: ExecPlan, running: Container
     ) -> TerminalExecution:
         """Starts the command of a plan with ``tty``."""
         execution = await launcher.execute(plan, ())

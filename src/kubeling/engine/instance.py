@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from kubeling.engine.assembly import ContainerParts, launch_plan
+from kubeling.engine.assembly import ContainerParts
 from kubeling.engine.cgroups import bounds_of
-from kubeling.engine.containers import Exit, RunningContainer
+from kubeling.engine.containers import Exit
 from kubeling.engine.execution import PipedExecution
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.health import PROBES, HealthNews, watch_health
@@ -29,15 +29,13 @@ from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
 from kubeling.engine.preparation import NotReady, Preparation
 from kubeling.engine.probes import ProbeTarget
 from kubeling.engine.resizing import resources_of, restarts
-from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
+from kubeling.engine.runtime import Attempt, Container
 from kubeling.engine.sandbox.supervisor import START_ERROR
-from kubeling.engine.security import credentials
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import status_of, termination_message
 from kubeling.engine.trees import remove_tree
 from kubeling.kube.errors import BadRequest
-from kubeling.kube.objects import Obj, uid
+from kubeling.kube.objects import Obj
 
 __all__ = ["LEAST_GRACE_SECONDS", "ContainerInstance"]
 
@@ -68,7 +66,7 @@ class ContainerInstance:
         self._container = container
         self._pod_paths = paths
         self._wake = wake
-        self._running: RunningContainer | None = None
+        self._running: Container | None = None
         self._starting: asyncio.Task[None] | None = None
         self._preparing: asyncio.Task[ContainerParts] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -82,14 +80,14 @@ class ContainerInstance:
         """What the running container may use; ``None`` while it does not run."""
         return self._resources if self._running is not None else None
 
-    def resize(self, facts: PodFacts, container: Obj) -> str:
+    async def resize(self, facts: PodFacts, container: Obj) -> str:
         """Gives the container the resources it is to have; returns what is in the way of that."""
         if restarts(container, self._resources):
             self._container, self._resources = container, resources_of(container)
             self._restart(facts, f"Container {self.name} resize requires restart", None)
             return ""
-        group = self._group(facts, self.state.attempt)
-        if not (wrong := self._node.cgroups.change(group, bounds_of(container, facts.pod))):
+        paths = self._paths(self.state.attempt)
+        if not (wrong := await self._node.runtime.resize(paths, bounds_of(container, facts.pod))):
             self._container, self._resources = container, resources_of(container)
             self._wake()
         return wrong
@@ -113,17 +111,19 @@ class ContainerInstance:
         return self._starting is not None
 
     @property
-    def running(self) -> RunningContainer | None:
+    def running(self) -> Container | None:
         """The running attempt, if there is one."""
         return self._running
 
     # Finding again after a restart of the agent.
 
-    def adopt(self, facts: PodFacts) -> None:
+    async def adopt(self, facts: PodFacts) -> None:
         """Takes over what an earlier agent started."""
         attempts = self._pod_paths.attempts(self.name)
         if attempts and self._find(attempts[-1]) is None:
-            remove_tree(self._paths(attempts.pop()).root)
+            begun = self._paths(attempts.pop())
+            await self._node.runtime.end(begun)
+            remove_tree(begun.root)
         if not attempts:
             return
         attempt = attempts[-1]
@@ -131,12 +131,12 @@ class ContainerInstance:
         last = self._explained(previous, attempts[-2]) if isinstance(previous, Exit) else None
         self.state = ContainerState(Waiting(), attempt, last, crashes=attempt)
         match self._find(attempt):
-            case RunningContainer() as running:
-                self._follow(facts, running, status_of(facts.pod, self.name, attempt))
-            case Exit() as ended:
-                self._set(Ended(self._explained(ended, attempt)))
             case None:
                 return
+            case Exit() as ended:
+                self._set(Ended(self._explained(ended, attempt)))
+            case running:
+                self._follow(facts, running, status_of(facts.pod, self.name, attempt))
 
     # Starting.
 
@@ -171,21 +171,13 @@ class ContainerInstance:
                 return
             self.image_id = f"kubeling://sha256:{parts.environment.digest}"
             attempt = self.state.attempt + 1
-            bounds = bounds_of(self._container, facts.pod)
-            plan = launch_plan(
-                parts,
-                self._node.cgroups.limit(self._group(facts, attempt), bounds),
-                self._paths(attempt),
-                self._pod_paths,
-                self._node.walls,
-                self._node.host,
+            running = await self._node.runtime.start(
+                Attempt(parts, self._paths(attempt), self._pod_paths)
             )
-            running = await self._node.runtime.start(plan)
         except NotReady as error:
             self._postpone(facts, error)
         except (LaunchError, OSError) as error:
             remove_tree(self._paths(self.state.attempt + 1).root)
-            self._node.cgroups.release(self._group(facts, self.state.attempt + 1))
             self._postpone(facts, NotReady("CreateContainerError", str(error)))
         else:
             self._begin(facts, running, attempt)
@@ -203,7 +195,7 @@ class ContainerInstance:
             self._preparing.cancel()
             self._preparing = None
 
-    def _begin(self, facts: PodFacts, running: RunningContainer, attempt: int) -> None:
+    def _begin(self, facts: PodFacts, running: Container, attempt: int) -> None:
         events, pod = self._node.events, facts.pod
         events.normal(pod, "Created", f"Created container: {self.name}")
         events.normal(pod, "Started", f"Started container {self.name}")
@@ -228,9 +220,7 @@ class ContainerInstance:
 
     # Running.
 
-    def _follow(
-        self, facts: PodFacts, running: RunningContainer, before: Obj | None = None
-    ) -> None:
+    def _follow(self, facts: PodFacts, running: Container, before: Obj | None = None) -> None:
         """Watches a container; ``before`` is what an earlier agent said of it."""
         self._running = running
         self._resources = (before or {}).get("resources") or resources_of(self._container)
@@ -245,18 +235,17 @@ class ContainerInstance:
         if hooked or any(kind in self._container for kind in PROBES):
             self._watch(self._attend(facts, running, before), "probes")
 
-    async def _await_end(self, facts: PodFacts, running: RunningContainer) -> None:
+    async def _await_end(self, facts: PodFacts, running: Container) -> None:
         ended = await running.wait()
         self._running = None
         for task in self._following - {asyncio.current_task()}:
             task.cancel()
         self._set(Ended(self._explained(ended, self.state.attempt)))
-        self._node.cgroups.release(self._group(facts, self.state.attempt))
         if ended.reason == START_ERROR:
             self._node.events.warning(facts.pod, "Failed", f"Error: {ended.message}")
-        await asyncio.to_thread(_drop_files, running.paths)
+        await self._node.runtime.clean_up(running.paths)
 
-    async def _attend(self, facts: PodFacts, running: RunningContainer, before: Obj | None) -> None:
+    async def _attend(self, facts: PodFacts, running: Container, before: Obj | None) -> None:
         """The hook after the start, then the probes; not again what was done ``before``."""
         await running.wait_begun()
         hook = hook_of(self._container, "postStart") if before is None else {}
@@ -292,7 +281,7 @@ class ContainerInstance:
         if self._running is not None:
             self._running.kill()
 
-    async def _stop(self, facts: PodFacts, running: RunningContainer, grace: float) -> None:
+    async def _stop(self, facts: PodFacts, running: Container, grace: float) -> None:
         clock = self._node.clock
         over = clock.monotonic() + grace
         try:
@@ -331,8 +320,8 @@ class ContainerInstance:
         if (running := self._running) is None:
             return 1, "the container is not running"
         await running.wait_begun()
-        plan = exec_plan(running, self._container, facts.pod, self._node, command)
-        launcher = self._node.runtime.launcher
+        plan = running.exec_plan(command)
+        launcher = self._node.supervisors.launcher
         session = await PipedExecution.start(launcher, plan, running, stdin=False)
         try:
             said = b""
@@ -368,10 +357,7 @@ class ContainerInstance:
     def _paths(self, attempt: int) -> ContainerPaths:
         return self._pod_paths.container(self.name, attempt)
 
-    def _group(self, facts: PodFacts, attempt: int) -> str:
-        return f"{uid(facts.pod)}.{self.name}.{attempt}"
-
-    def _find(self, attempt: int) -> RunningContainer | Exit | None:
+    def _find(self, attempt: int) -> Container | Exit | None:
         return self._node.runtime.find(self._paths(attempt))
 
     def _explained(self, ended: Exit, attempt: int) -> Exit:
@@ -392,35 +378,3 @@ class ContainerInstance:
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         return asyncio.create_task(work, name=f"{what} {self.name}")
-
-
-def exec_plan(
-    running: RunningContainer,
-    container: Obj,
-    pod: Obj,
-    node: NodeServices,
-    command: list[str],
-    *,
-    tty: bool = False,
-) -> ExecPlan:
-    """How to run a command as the container's own would."""
-    launched = msgspec.json.decode(running.paths.launch.read_bytes(), type=LaunchPlan)
-    namespaces = launched["namespaces"] | launched["joined"]
-    if launched["network"]:
-        namespaces |= linux.CLONE_NEWNET
-    return ExecPlan(
-        target=running.pid,
-        namespaces=namespaces,
-        argv=command,
-        env={**launched["env"], "TERM": "xterm"} if tty else launched["env"],
-        cwd=launched["cwd"],
-        credentials=credentials(pod, container, node.walls),
-        tty=tty,
-        join=launched["limits"]["join"],
-    )
-
-
-def _drop_files(paths: ContainerPaths) -> None:
-    """What the container changed in its private root goes with it; log and records stay."""
-    remove_tree(paths.files)
-    remove_tree(paths.tmp)

@@ -7,9 +7,8 @@ from typing import Final, Literal
 
 from kubeling.engine.agent import NodeAgent
 from kubeling.engine.attachment import Attachment
-from kubeling.engine.containers import RunningContainer
 from kubeling.engine.execution import PipedExecution, TerminalExecution
-from kubeling.engine.instance import ContainerInstance, exec_plan
+from kubeling.engine.instance import ContainerInstance
 from kubeling.engine.logs import LogOptions, read_log
 from kubeling.engine.node_api import (
     ContainerUsage,
@@ -22,6 +21,7 @@ from kubeling.engine.node_api import (
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.podspec import all_containers, main_containers
 from kubeling.engine.portforward import connect
+from kubeling.engine.runtime import Container
 from kubeling.engine.services import NodeServices
 from kubeling.engine.usage import CpuRates, ProcessUse, machine_use, use_of_tree
 from kubeling.engine.worker import PodWorker
@@ -90,9 +90,9 @@ class LocalNodeApi:
         tty: bool = False,
     ) -> ExecSession:
         found = self._pod(namespace, pod)
-        spec, running = await self._running(found, container)
-        plan = exec_plan(running, spec, found, self._node, list(command), tty=tty)
-        launcher = self._node.runtime.launcher
+        _, running = await self._running(found, container)
+        plan = running.exec_plan(command, tty=tty)
+        launcher = self._node.supervisors.launcher
         if tty:
             return await TerminalExecution.start(launcher, plan, running)
         return await PipedExecution.start(launcher, plan, running, stdin=stdin)
@@ -134,7 +134,7 @@ class LocalNodeApi:
             raise NotFound.of("", "pods", pod)
         return found
 
-    async def _running(self, pod: Obj, container: str) -> tuple[Obj, RunningContainer]:
+    async def _running(self, pod: Obj, container: str) -> tuple[Obj, Container]:
         """A container by its name, or the default one, and its running attempt."""
         chosen = _choose(pod, container)
         worker = self._worker(pod)
@@ -172,7 +172,7 @@ class LocalNodeApi:
         return PodUsage(namespace_of(pod), name(pod), now, window, tuple(containers))
 
     def _container_use(
-        self, instance: ContainerInstance, running: RunningContainer, now: dt.datetime
+        self, instance: ContainerInstance, running: Container, now: dt.datetime
     ) -> tuple[ContainerUsage, float]:
         use = use_of_tree(running.pid)
         cpu, window = self._rates.of(running.pid, use, now.timestamp())

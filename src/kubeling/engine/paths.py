@@ -98,6 +98,19 @@ class ContainerPaths:
     root: Path
 
     @property
+    def attempt(self) -> str:
+        return self.root.name
+
+    @property
+    def container(self) -> str:
+        return self.root.parent.name
+
+    @property
+    def pod(self) -> str:
+        """The pod's uid."""
+        return self.root.parents[2].name
+
+    @property
     def log(self) -> Path:
         return self.root / "log"
 

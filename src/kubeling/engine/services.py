@@ -9,17 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubeling.engine.cgroups import Cgroups
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
-from kubeling.engine.containers import Runtime
+from kubeling.engine.containers import Supervisors
 from kubeling.engine.devices import Devices
 from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.net.pool import NetworkPool
 from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
 from kubeling.engine.pods import Backoff
-from kubeling.engine.rootfs import HostView
+from kubeling.engine.runtime import PodRuntime
 from kubeling.engine.walls import Walls
 from kubeling.kube.client import Client
 from kubeling.kube.clock import Clock
@@ -67,10 +66,9 @@ class NodeServices:
     client: Client
     informers: Informers
     clock: Clock
-    runtime: Runtime
+    runtime: PodRuntime
+    supervisors: Supervisors
     walls: Walls
-    cgroups: Cgroups
-    host: HostView
     networks: NetworkPool | None
     policies: PolicyEnforcer
     catalogue: Catalogue

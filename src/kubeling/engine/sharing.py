@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-from kubeling.engine.containers import RunningContainer, Runtime
+from kubeling.engine.containers import RunningContainer, Supervisors
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.sandbox import linux
@@ -65,16 +65,16 @@ def sharing_of(pod: Obj, walls: Walls, beside: int) -> Sharing:
 
 
 async def hold_processes(
-    runtime: Runtime, walls: Walls, pod: Obj, place: ContainerPaths
+    supervisors: Supervisors, walls: Walls, pod: Obj, place: ContainerPaths
 ) -> RunningContainer:
     """The idle process of a pod, found again or started. When it ends, so do all that joined it."""
-    found = runtime.find(place)
+    found = supervisors.find(place)
     if isinstance(found, RunningContainer):
         return found
     if place.root.exists():
         remove_tree(place.root)
     place.root.mkdir(parents=True)
-    return await runtime.start(_idle(walls, pod, place))
+    return await supervisors.start(_idle(walls, pod, place))
 
 
 def _idle(walls: Walls, pod: Obj, place: ContainerPaths) -> LaunchPlan:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeling.engine.containers import Runtime
+from kubeling.engine.containers import Supervisors
 from kubeling.engine.launcher import LaunchError
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import Credentials, LaunchPlan, Limits, Mount, Root
@@ -65,12 +65,12 @@ class Walls:
 NO_WALLS = Walls()
 
 
-async def find_walls(runtime: Runtime, folder: Path) -> Walls:
+async def find_walls(supervisors: Supervisors, folder: Path) -> Walls:
     """The strongest walls with which a container starts; ``folder`` must be on the pods' disk."""
     for walls in _candidates():
         attempt = _trial_folder(folder)
         try:
-            if await _holds(runtime, walls, attempt):
+            if await _holds(supervisors, walls, attempt):
                 return walls
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
@@ -94,9 +94,9 @@ def _candidates() -> Iterator[Walls]:
         yield Walls(processes=True)
 
 
-async def _holds(runtime: Runtime, walls: Walls, folder: Path) -> bool:
+async def _holds(supervisors: Supervisors, walls: Walls, folder: Path) -> bool:
     try:
-        container = await runtime.start(_trial(walls, folder))
+        container = await supervisors.start(_trial(walls, folder))
     except LaunchError:
         return False
     return (await container.wait()).exit_code == 0

@@ -161,7 +161,7 @@ class PodWorker:
         """Returns whether the pod is over and said so."""
         self._wake.clear()
         self._add_instances()
-        self._update_containers()
+        await self._update_containers()
         if shares_processes(self._pod) and self._node.walls.processes:
             await self._hold_processes()
         now = self._node.now()
@@ -228,7 +228,7 @@ class PodWorker:
                 wake = self._wake.set
                 self.instances[name] = ContainerInstance(self._node, container, self._paths, wake)
 
-    def _update_containers(self) -> None:
+    async def _update_containers(self) -> None:
         """An image or resources may be others than those of the container that runs."""
         if self._record is None or deletion_requested(self._pod):
             return
@@ -245,7 +245,7 @@ class PodWorker:
         if (pending := self._reserve(self._pod)) is not None:
             self._tell_resize(pending.condition())
             return
-        wrong = [w for c in changed if (w := self.instances[c["name"]].resize(facts, c))]
+        wrong = [w for c in changed if (w := await self.instances[c["name"]].resize(facts, c))]
         if wrong:
             self._tell_resize({"type": "PodResizeInProgress", "reason": "Error",
                                "message": wrong[0]})  # fmt: skip
@@ -263,7 +263,7 @@ class PodWorker:
     async def _hold_processes(self) -> None:
         if self._holder is None or self._holder.ended:
             node, place = self._node, self._paths.container(HOLDER, 0)
-            self._holder = await hold_processes(node.runtime, node.walls, self._pod, place)
+            self._holder = await hold_processes(node.supervisors, node.walls, self._pod, place)
 
     def _beside(self, name: str) -> int:
         """The process whose ids a container joins, or 0."""
@@ -344,7 +344,7 @@ class PodWorker:
         except NotReady as error:
             log.info("pod %s/%s: %s", namespace(self._pod), name(self._pod), error)
         for instance in self.instances.values():
-            instance.adopt(facts)
+            await instance.adopt(facts)
 
     def _write_record(self) -> None:
         write_file(self._paths.record, msgspec.json.encode(self._record))

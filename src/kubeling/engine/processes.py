@@ -1,0 +1,68 @@
+"""Containers as supervised processes of this machine: the runtime of the images in the catalogue.
+
+Puts together what the sandbox needs to know (:mod:`.assembly`), bounds it by control groups, and
+removes both when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from kubeling.engine.assembly import launch_plan
+from kubeling.engine.cgroups import Bounds, Cgroups, bounds_of
+from kubeling.engine.containers import Exit, RunningContainer, Supervisors
+from kubeling.engine.paths import ContainerPaths
+from kubeling.engine.rootfs import HostView
+from kubeling.engine.runtime import Attempt
+from kubeling.engine.trees import remove_tree
+from kubeling.engine.walls import Walls
+
+__all__ = ["ProcessRuntime"]
+
+
+class ProcessRuntime:
+    """Implements :class:`~kubeling.engine.runtime.PodRuntime`."""
+
+    def __init__(
+        self, supervisors: Supervisors, walls: Walls, cgroups: Cgroups, host: HostView
+    ) -> None:
+        self._supervisors = supervisors
+        self._walls = walls
+        self._cgroups = cgroups
+        self._host = host
+
+    async def start(self, attempt: Attempt) -> RunningContainer:
+        paths, parts = attempt.paths, attempt.parts
+        bounds = bounds_of(parts.container, parts.pod)
+        try:
+            limits = self._cgroups.limit(_group(paths), bounds)
+            plan = launch_plan(parts, limits, paths, attempt.pod_paths, self._walls, self._host)
+            return await self._supervisors.start(plan)
+        except BaseException:
+            self._cgroups.release(_group(paths))
+            raise
+
+    def find(self, paths: ContainerPaths) -> RunningContainer | Exit | None:
+        return self._supervisors.find(paths)
+
+    async def end(self, paths: ContainerPaths) -> None:
+        await self._supervisors.end(paths)
+
+    async def resize(self, paths: ContainerPaths, bounds: Bounds) -> str:
+        return self._cgroups.change(_group(paths), bounds)
+
+    async def clean_up(self, paths: ContainerPaths) -> None:
+        """What the container changed in its private root goes with it; log and records stay."""
+        self._cgroups.release(_group(paths))
+        await asyncio.to_thread(_drop_files, paths)
+
+
+def _drop_files(paths: ContainerPaths) -> None:
+    for folder in (paths.files, paths.tmp):
+        if folder.exists():
+            remove_tree(folder)
+
+
+def _group(paths: ContainerPaths) -> str:
+    """The name of an attempt's control group: that of its folder among all pods'."""
+    return f"{paths.pod}.{paths.container}.{paths.attempt}"
