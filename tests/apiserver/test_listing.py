@@ -84,6 +84,8 @@ async def test_a_watch_of_a_name_tells_of_nothing_else(client: Client) -> None:
     watch = client.watch(CONFIG_MAPS, fields="metadata.name=m05")
     first = [await anext(watch), await anext(watch)]
     assert [event.object["metadata"]["namespace"] for event in first] == ["one", "two"]
+    end = (await anext(watch)).object["metadata"]["annotations"]
+    assert end == {"k8s.io/initial-events-end": "true"}
     await client.patch(CONFIG_MAPS, "m06", {"data": {"a": "b"}}, "one")
     await client.patch(CONFIG_MAPS, "m05", {"data": {"a": "b"}}, "two")
     async with asyncio.timeout(5):

@@ -12,7 +12,8 @@ from aiohttp import web
 from tests.support.apiserver import RunningServer, running_server
 from tests.support.webhooks import WebhookServer, allow, patch, webhook_server
 
-from kubeling.apiserver.requests import ApiRequest, Query
+from kubeling.apiserver.query import Query
+from kubeling.apiserver.requests import ApiRequest
 from kubeling.apiserver.user import ADMIN
 from kubeling.kube.client import Client
 from kubeling.kube.crd import Version, crd

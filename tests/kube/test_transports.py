@@ -439,7 +439,8 @@ async def test_selectors_turn_entering_and_leaving_into_events(client: Client) -
 async def test_a_watch_ends_when_its_time_is_up(client: Client) -> None:
     async with asyncio.timeout(5):
         events = [event async for event in client.watch(PODS, timeout_seconds=1)]
-    assert [event.type for event in events] == ["BOOKMARK"]
+    assert [event.type for event in events] == ["BOOKMARK", "BOOKMARK"]
+    assert "annotations" in events[0].object["metadata"], "the end of the state there was"
 
 
 async def test_a_version_from_elsewhere_is_expired(client: Client) -> None:

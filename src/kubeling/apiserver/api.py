@@ -12,6 +12,7 @@ from typing import Final
 
 from kubeling.apiserver.aggregation.delegate import Delegates
 from kubeling.apiserver.catalog import Catalog
+from kubeling.apiserver.options import truthy
 from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.representation import (
     PLAIN,
@@ -189,7 +190,7 @@ def request_attributes(request: ApiRequest) -> Attributes:
 def _verb(request: ApiRequest, target: Target) -> str:
     verb = _VERBS.get(request.method, request.method.lower())
     if verb == "get" and not target.subresource:
-        if target.watch or request.query.get("watch", "").lower() in ("1", "true"):
+        if target.watch or truthy(request.query, "watch"):
             return "watch"
         if not target.name:
             return "list"

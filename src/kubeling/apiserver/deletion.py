@@ -8,12 +8,15 @@ propagation policy travels as a finalizer that the garbage collector takes off.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
+from kubeling.apiserver.decoding import typed
+from kubeling.apiserver.options import dry_run_errors, refuse, truthy
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.user import User
-from kubeling.kube.errors import BadRequest, Conflict, FieldError, Invalid
+from kubeling.kube.errors import BadRequest, Conflict, FieldError
 from kubeling.kube.objects import Obj, format_time, name, uid
 from kubeling.kube.resources import Resource
 
@@ -23,6 +26,7 @@ FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
+_DEFINITION: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _POLICIES: Final = ("Background", "Foreground", "Orphan")
 
 
@@ -41,30 +45,21 @@ class DeleteOptions:
     """What the client is told besides the answer."""
 
     @classmethod
-    def parse(cls, body: Any, query: Mapping[str, str], user: User | None = None) -> DeleteOptions:
+    def parse(cls, body: Any, query: Query, user: User | None = None) -> DeleteOptions:
         """Reads a ``DeleteOptions`` object, else the query parameters of the same names."""
-        given: Mapping[str, Any] = body if isinstance(body, dict) else {}
-        grace = given.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
-        policy = given.get("propagationPolicy") or query.get("propagationPolicy")
-        orphan = given.get("orphanDependents", query.get("orphanDependents"))
+        given = _from_query(query) if body is None else typed(_named(body), _DEFINITION)
+        policy, orphan = given.get("propagationPolicy"), given.get("orphanDependents")
+        refuse("DeleteOptions", _errors(given))
         if policy is None and orphan is not None:
-            policy = "Orphan" if str(orphan).lower() == "true" else "Background"
-        if policy is not None and policy not in _POLICIES:
-            error = FieldError(
-                "propagationPolicy",
-                "Unsupported value",
-                'supported values: "Background", "Foreground", "Orphan"',
-                policy,
-            )
-            raise Invalid.of("meta.k8s.io", "DeleteOptions", "", [error])
+            policy = "Orphan" if orphan else "Background"
+        grace = given.get("gracePeriodSeconds")
         preconditions = given.get("preconditions") or {}
-        dry_run = given.get("dryRun") or query.get("dryRun")
         return cls(
-            _seconds(grace),
+            None if grace is None else max(grace, 0),
             cast("Propagation | None", policy),
             preconditions.get("uid") or "",
             preconditions.get("resourceVersion") or "",
-            bool(dry_run),
+            bool(given.get("dryRun")),
             user,
         )
 
@@ -125,10 +120,42 @@ def _finalizers(current: Any, propagation: Propagation) -> list[str]:
             return kept
 
 
-def _seconds(value: Any) -> int | None:
-    if value is None or value == "":
-        return None
+def _named(body: Any) -> Any:
+    """The body, if it says it is what is expected here; its group does not matter."""
+    kind = body.get("kind") if isinstance(body, dict) else None
+    if kind not in (None, "", "DeleteOptions"):
+        raise BadRequest("decoded object cannot be converted to DeleteOptions")
+    return body
+
+
+def _from_query(query: Query) -> Obj:
+    given: Obj = {}
+    if policy := query.get("propagationPolicy"):
+        given["propagationPolicy"] = policy
+    if "orphanDependents" in query:
+        given["orphanDependents"] = truthy(query, "orphanDependents")
+    if grace := query.get("gracePeriodSeconds"):
+        given["gracePeriodSeconds"] = _seconds(grace)
+    if dry_run := query.all("dryRun"):
+        given["dryRun"] = dry_run
+    return given
+
+
+def _errors(given: Obj) -> Iterator[FieldError]:
+    path, policy = "propagationPolicy", given.get("propagationPolicy")
+    if policy is not None and given.get("orphanDependents") is not None:
+        message = "orphanDependents and deletionPropagation cannot be both set"
+        yield FieldError(path, "Invalid value", message, policy)
+    if policy is not None and policy not in _POLICIES:
+        message = 'supported values: "Foreground", "Background", "Orphan", "nil"'
+        yield FieldError(path, "Unsupported value", message, policy)
+    yield from dry_run_errors(given.get("dryRun") or ())
+
+
+def _seconds(text: str) -> int:
     try:
-        return max(int(value), 0)
-    except (TypeError, ValueError):
-        raise BadRequest(f'gracePeriodSeconds: "{value}" is not a number of seconds') from None
+        return int(text)
+    except ValueError:
+        raise BadRequest(
+            f'gracePeriodSeconds: strconv.ParseInt: parsing "{text}": invalid syntax'
+        ) from None

@@ -23,9 +23,10 @@ from kubeling.apiserver.channels import (
 )
 from kubeling.apiserver.node import ExecSession, NodeApi
 from kubeling.apiserver.options import truthy
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.refusal import refusal
 from kubeling.apiserver.registry import Registry
-from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Query, Target
+from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Target
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import ApiError, BadRequest, ServiceUnavailable
 from kubeling.kube.objects import Obj

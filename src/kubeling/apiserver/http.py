@@ -19,6 +19,7 @@ from aiohttp import web
 from kubeling.apiserver.auth import Authenticator
 from kubeling.apiserver.impersonation import impersonated
 from kubeling.apiserver.listing import Change
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.rbac import Authorizer
 from kubeling.apiserver.requests import (
     Answer,
@@ -26,7 +27,6 @@ from kubeling.apiserver.requests import (
     BytesAnswer,
     ConnectionAnswer,
     ObjectAnswer,
-    Query,
     StoredAnswer,
     StreamAnswer,
     WatchAnswer,

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import random
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -120,13 +121,6 @@ def watch_objects(
     What is wrong with the request is raised here; that a version is too old, by the stream.
     """
     selection = Selection.of(served, options)
-    if options.version_match and not options.initial_events:
-        error = FieldError(
-            "resourceVersionMatch",
-            "Forbidden",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )
-        raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
     since = _version(options.resource_version) if options.resource_version else 0
     if name:
         selection = replace(selection, fields=(*selection.fields, name_term(name)))
@@ -141,19 +135,22 @@ async def _changes(
     selection: Selection,
     since: int,
 ) -> Changes:
-    from_now = options.initial_events or since == 0
+    initial, from_now = options.initial_events, options.initial_events or since == 0
     if since > store.version and not from_now:
         raise _expired(store, since)
+    if since > store.version:
+        raise _too_large(store, since)
     since = store.version if from_now else since
     try:
         watcher = store.watch(served.storage, since, namespace, selection.where.name)
     except WatchExpired:
         raise _expired(store, since) from None
     try:
-        if from_now:
+        if from_now and initial is not False:
             for changes in _initial(store, served, namespace, selection, since):
                 yield changes
-        if options.initial_events:
+        # A watch from nowhere in particular asks for the state first, whether or not it says so.
+        if from_now and initial is not False and options.bookmarks:
             yield [_bookmark(served, since, {"k8s.io/initial-events-end": "true"})]
         following = _following(store, served, watcher, options, selection)
         async with contextlib.aclosing(following):
@@ -236,23 +233,20 @@ def _bookmark(served: Served, version: int, annotations: Obj | None = None) -> C
 
 def _position(store: Store, options: ListOptions) -> tuple[int, Position]:
     if options.continue_token:
+        if options.resource_version not in ("", "0"):
+            raise BadRequest("specifying resource version is not allowed when using continue")
         try:
             raw = base64.urlsafe_b64decode(options.continue_token + "==")
             token = msgspec.json.decode(raw, type=_Continue)
         except (ValueError, msgspec.MsgspecError):
             raise BadRequest("continue key is not valid: start the list again") from None
         return token.version, (token.namespace, token.name)
-    if options.version_match == "Exact" and options.resource_version not in ("", "0"):
-        return _version(options.resource_version), BEGINNING
-    if options.resource_version not in ("", "0"):
-        wanted = _version(options.resource_version)
-        if wanted > store.version:
-            cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-            raise ServerTimeout(
-                f"Too large resource version: {wanted}, current: {store.version}",
-                details={"causes": [cause], "retryAfterSeconds": 1},
-            )
-    return store.version, BEGINNING
+    if options.resource_version in ("", "0"):
+        return store.version, BEGINNING
+    wanted = _version(options.resource_version)
+    if wanted > store.version:
+        raise _too_large(store, wanted)
+    return wanted if options.version_match == "Exact" else store.version, BEGINNING
 
 
 def _records(
@@ -282,11 +276,18 @@ def _token(version: int, namespace: str, name: str) -> str:
 
 
 def _version(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
+    if not re.fullmatch(r"[0-9]{1,19}", text):
         error = FieldError("resourceVersion", "Invalid value", "must be a number", text)
-        raise Invalid.of("meta.k8s.io", "ListOptions", "", [error]) from None
+        raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
+    return int(text)
+
+
+def _too_large(store: Store, version: int) -> ServerTimeout:
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    return ServerTimeout(
+        f"Too large resource version: {version}, current: {store.version}",
+        details={"causes": [cause], "retryAfterSeconds": 1},
+    )
 
 
 def _expired(store: Store, version: int) -> Expired:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.requests import (
     ApiRequest,
     BytesAnswer,
     ConnectionAnswer,
     ObjectAnswer,
-    Query,
     StoredAnswer,
     StreamAnswer,
     WatchAnswer,

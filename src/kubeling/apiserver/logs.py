@@ -9,8 +9,9 @@ from typing import Final
 
 from kubeling.apiserver.node import LogStream, NodeApi
 from kubeling.apiserver.options import truthy
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.registry import Registry
-from kubeling.apiserver.requests import Answer, ApiRequest, Query, StreamAnswer, Target
+from kubeling.apiserver.requests import Answer, ApiRequest, StreamAnswer, Target
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest, FieldError, Invalid, ServiceUnavailable
 from kubeling.kube.objects import parse_time

@@ -8,12 +8,21 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kubeling.apiserver.decoding import check_metadata
 from kubeling.apiserver.uids import new_uid
 from kubeling.kube.errors import BadRequest, Conflict, FieldError
 from kubeling.kube.objects import Obj, format_time
 from kubeling.kube.resources import Resource
 
-__all__ = ["begin", "carry_over", "check_identity", "generated_name", "immutable_errors", "named"]
+__all__ = [
+    "begin",
+    "carry_over",
+    "check_identity",
+    "generated_name",
+    "immutable_errors",
+    "named",
+    "separate",
+]
 
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_NAME: Final = 63
@@ -48,23 +57,35 @@ def named(obj: Obj) -> Iterator[None]:
         del metadata["name"]
 
 
+def separate(obj: Any) -> Any:
+    """A copy whose own fields and metadata can be set without changing ``obj``."""
+    if not isinstance(obj, dict):
+        return obj
+    metadata = obj.get("metadata")
+    return {**obj, "metadata": dict(metadata) if isinstance(metadata, dict) else metadata}
+
+
 def check_identity(obj: Any, resource: Resource, namespace: str, name: str = "") -> None:
     """Fills in kind, namespace and name from the URL; raises where the body disagrees."""
     if not isinstance(obj, dict):
         raise BadRequest(f"the body must be a {resource.kind} object")
     kind = obj.setdefault("kind", resource.kind) or resource.kind
     api_version = obj.setdefault("apiVersion", resource.api_version) or resource.api_version
-    if kind != resource.kind or api_version != resource.api_version:
+    if api_version != resource.api_version:
         raise BadRequest(
-            f"{kind} in version {api_version!r} cannot be handled as a {resource.kind}: the "
+            f"the API version in the data ({api_version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    if kind != resource.kind:
+        raise BadRequest(
+            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: the '
             f"address expects {resource.kind} ({resource.api_version})"
         )
     obj["kind"], obj["apiVersion"] = kind, api_version
+    check_metadata(obj, kind, resource.version)
     metadata = obj.get("metadata")
     if metadata is None:
         metadata = obj["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise BadRequest("metadata must be an object")
     _check_namespace(metadata, resource, namespace)
     if name and metadata.setdefault("name", name) != name:
         raise BadRequest(

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from kubeling.apiserver.bodies import read_object
+from kubeling.apiserver.decoding import typed
 from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.options import WriteOptions
 from kubeling.apiserver.registry import Registry
@@ -29,7 +30,7 @@ class PodHandlers:
 
     async def bind(self, served: Served, target: Target, request: ApiRequest) -> Answer:
         """Assigns a pod to a node."""
-        body = read_object(request) or {}
+        body = typed(read_object(request) or {}, "io.k8s.api.core.v1.Binding")
         node = (body.get("target") or {}).get("name")
         if not node:
             raise BadRequest("target.name: Required value: name the node")
@@ -49,7 +50,7 @@ class PodHandlers:
 
     async def evict(self, served: Served, target: Target, request: ApiRequest) -> Answer:
         """Deletes a pod where its disruption budgets allow it."""
-        body = read_object(request) or {}
+        body = typed(read_object(request) or {}, "io.k8s.api.policy.v1.Eviction")
         pod = self._registry.get(served, target.namespace, target.name)
         budgets = _budgets(self._registry.store, pod)
         for budget in budgets:

@@ -22,9 +22,10 @@ from kubeling.apiserver.channels import (
 )
 from kubeling.apiserver.inbox import Inbox, carry
 from kubeling.apiserver.node import NodeApi, PortConnection
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.refusal import refusal
 from kubeling.apiserver.registry import Registry
-from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Query, Target
+from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Target
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.tunnel import TUNNEL_PROTOCOL, Connect, Tunnel
 from kubeling.kube.errors import ApiError, BadRequest, ServiceUnavailable

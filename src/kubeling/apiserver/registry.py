@@ -18,6 +18,7 @@ from kubeling.apiserver import metadata as meta
 from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.database import StorageError, StorageFull
+from kubeling.apiserver.decoding import cannot_be_handled
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
 from kubeling.apiserver.listing import Changes, Listing, list_objects, watch_objects
@@ -34,7 +35,6 @@ from kubeling.kube.clock import Clock
 from kubeling.kube.errors import (
     AlreadyExists,
     ApiError,
-    BadRequest,
     Conflict,
     FieldError,
     Invalid,
@@ -234,8 +234,8 @@ class Registry:
         if not options.subresource:
             with meta.named(new):
                 self._admission.default(served, new, old, options)
-            unknown, _ = served.shape.settle(new, old)
-            self.judge(served, new, Settled(unknown, []), options)
+            unknown, _, unreadable = served.shape.settle(new, old)
+            self.judge(served, new, Settled(unknown, [], unreadable), options)
         record_fields(served, new, old, options, self.clock.now())
         return await mutated(hooks, served, new, old, options)
 
@@ -243,7 +243,7 @@ class Registry:
         """What is left of a wanted object once all is put back that the client cannot change."""
         resource = served.resource
         namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
-        new = {**new, "metadata": dict(new["metadata"])}
+        new = meta.separate(new)
         meta.check_identity(new, resource, namespace, name)
         self._check_version(served, new, old)
         if options.subresource == "status":
@@ -258,10 +258,10 @@ class Registry:
     ) -> Obj:
         """The wanted object as it is to be stored; raises where it may not be."""
         new = self._wanted(served, new, old, options)
-        if not options.subresource:
-            self._shape(served, new, old, options)
-        elif options.subresource in served.strategy.parts:
+        if options.subresource in served.strategy.parts:
             self._shape_part(served, new, old, options)
+        elif options.subresource != "status":
+            self._shape(served, new, old, options)
         new = served.accept(new)
         if served.to_stored is not None and options.subresource != "status" and "status" in stored:
             # A version that has no room for all of a status must not lose any of it.
@@ -335,6 +335,8 @@ class Registry:
         """Defaults, pruning and validation by the room and by the kind's schema."""
         self._admission.default(served, new, old, options)
         settled = served.shape.settle(new, old)
+        if settled.unreadable:
+            self.judge(served, new, settled, options)
         if old is None or new["metadata"] != old["metadata"]:
             settled.errors.extend(metadata_errors(new, served.resource))
         if not settled.errors:
@@ -346,21 +348,22 @@ class Registry:
     def _shape_part(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
         """The same for what is written through a subresource of the kind's own."""
         settled = served.shape.settle(new, None)
-        if not settled.errors:
+        if not settled.errors and not settled.unreadable:
             settled.errors.extend(served.strategy.validate_part(options.subresource, new, old))
         self.judge(served, new, settled, options)
 
     def judge(self, served: Served, obj: Obj, settled: Settled, options: WriteOptions) -> None:
-        """Refuses what was found wrong, and unknown fields where that is asked for."""
+        """Refuses what was found wrong, and unknown or repeated fields where that is asked for."""
         resource = served.resource
-        if settled.unknown and options.field_validation == "Strict":
-            found = ", ".join(f'unknown field "{path}"' for path in settled.unknown)
-            raise BadRequest(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-                f"{resource.kind}: strict decoding error: {found}"
-            )
+        if settled.unreadable:
+            raise cannot_be_handled(resource.kind, resource.version, settled.unreadable)
+        told = [*(f'unknown field "{path}"' for path in settled.unknown), *options.duplicates]
+        if told and options.field_validation == "Strict":
+            why = f"strict decoding error: {', '.join(told)}"
+            raise cannot_be_handled(resource.kind, resource.version, why)
         if options.field_validation == "Warn":
-            options.warnings += [f'unknown field "{path}"' for path in settled.unknown]
+            options.warnings += told
+            options.duplicates = []
         if settled.errors:
             name = obj["metadata"].get("name", "")
             raise Invalid.of(resource.group, resource.kind, name, settled.errors)

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 
 from kubeling.apiserver.columns import Column
 from kubeling.apiserver.listing import Change, Changes
-from kubeling.apiserver.requests import Query
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.tables import IncludeObject, columns_of, to_table
 from kubeling.kube.errors import BadRequest, NotAcceptable

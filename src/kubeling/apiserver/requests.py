@@ -6,12 +6,13 @@ as the JSON value itself; an answer carries objects, and who sends it decides ho
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubeling.apiserver.listing import Changes
+from kubeling.apiserver.query import Query
 from kubeling.apiserver.user import User
 from kubeling.kube.objects import Obj
 
@@ -24,7 +25,6 @@ __all__ = [
     "BytesAnswer",
     "ConnectionAnswer",
     "ObjectAnswer",
-    "Query",
     "Stored",
     "StoredAnswer",
     "StreamAnswer",
@@ -32,23 +32,6 @@ __all__ = [
     "WatchAnswer",
     "parse_path",
 ]
-
-
-class Query(dict[str, str]):
-    """Query parameters; the first value of each, and all of them where repetition matters."""
-
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__()
-        self._more: dict[str, list[str]] = {}
-        for key, value in pairs:
-            if key not in self:
-                self[key] = value
-            else:
-                self._more.setdefault(key, []).append(value)
-
-    def all(self, key: str) -> list[str]:
-        """Every value of a parameter, in order."""
-        return [self[key], *self._more.get(key, ())] if key in self else []
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from kubeling.apiserver.auth import Authenticator
 from kubeling.apiserver.bodies import read_object
+from kubeling.apiserver.decoding import cannot_be_handled
 from kubeling.apiserver.rbac import Attributes, Rbac
 from kubeling.apiserver.requests import Answer, ApiRequest, ObjectAnswer, Target
 from kubeling.apiserver.served import Served
@@ -105,6 +106,8 @@ def _review(served: Served, request: ApiRequest) -> Obj:
     body.pop("status", None)
     resource = served.resource
     settled = served.shape.settle(body, None)
+    if settled.unreadable:
+        raise cannot_be_handled(resource.kind, resource.version, settled.unreadable)
     if settled.errors:
         raise Invalid.of(resource.group, resource.kind, "", settled.errors)
     body["spec"] = body.get("spec") or {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubeling.apiserver.decoding import typed
+from kubeling.apiserver.metadata import check_identity, separate
 from kubeling.apiserver.served import Scale, Served
 from kubeling.kube import selectors
 from kubeling.kube.errors import FieldError, Invalid
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.resources import Resource
 
 __all__ = ["scale_of", "with_scale"]
 
@@ -34,15 +37,20 @@ def scale_of(served: Served, obj: Obj) -> Obj:
 
 def with_scale(served: Served, obj: Obj, scale: Any) -> Obj:
     """The object with the replicas (and version) a ``Scale`` asks for; changes ``obj``."""
-    replicas = ((scale or {}).get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+    metadata = obj["metadata"]
+    scale = separate(scale)
+    kind = Resource("autoscaling", "v1", "Scale", "scales", served.resource.namespaced)
+    check_identity(scale, kind, metadata.get("namespace", ""), metadata["name"])
+    scale = typed(deep_copy(scale), "io.k8s.api.autoscaling.v1.Scale")
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas < 0:
         error = FieldError(
             "spec.replicas", "Invalid value", "must be greater than or equal to 0", replicas
         )
         raise Invalid.of("autoscaling", "Scale", obj["metadata"]["name"], [error])
     paths = served.scale or Scale()
     _write(obj, paths.spec_replicas, replicas)
-    version = ((scale or {}).get("metadata") or {}).get("resourceVersion")
+    version = scale["metadata"].get("resourceVersion")
     if version:
         obj["metadata"]["resourceVersion"] = version
     return obj
@@ -59,5 +67,7 @@ def _read(obj: Any, path: str) -> Any:
 def _write(obj: Obj, path: str, value: int) -> None:
     *parents, last = path.strip(".").split(".")
     for part in parents:
-        obj = obj.setdefault(part, {})
+        if not isinstance(obj.get(part), dict):
+            obj[part] = {}
+        obj = obj[part]
     obj[last] = value

@@ -39,6 +39,14 @@ _ENVELOPE: Final[Obj] = {
     "metadata": {"x-kubeling-ref": _OBJECT_META},
 }
 _COMBINATIONS: Final = frozenset({"allOf", "anyOf", "oneOf", "not"})
+_ZEROS: Final[dict[str, Any]] = {
+    "string": "",
+    "integer": 0,
+    "number": 0,
+    "boolean": False,
+    "object": {},
+    "int-or-string": 0,
+}
 _PYTHON_TYPES: Final[dict[str, type]] = {
     "string": str,
     "integer": int,
@@ -59,7 +67,7 @@ class Schema:
 
     def __init__(self, node: Obj, resolve: Resolve, *, envelope: bool = False) -> None:
         self._resolve = resolve
-        reference = node.get("x-kubeling-ref")
+        reference = self._reference = str(node.get("x-kubeling-ref") or "")
         self._node: Obj = {**resolve(reference), **_own(node)} if reference else node
         self._envelope = envelope or bool(node.get(_EMBEDDED))
         # A reference is checked although the node itself preserves unknown fields.
@@ -122,7 +130,26 @@ class Schema:
 
     @property
     def type(self) -> str:
-        return self._type
+        """The JSON type; ``int-or-string`` where both will do, nothing where any will."""
+        return "int-or-string" if _INT_OR_STRING in self._node else self._type
+
+    @property
+    def format(self) -> str:
+        return str(self._node.get("format", ""))
+
+    @property
+    def reference(self) -> str:
+        """The full name of the built-in type, if the node is one."""
+        return self._reference
+
+    @property
+    def quantity(self) -> bool:
+        return self._node.get("x-kubeling-format") == "quantity"
+
+    @property
+    def untyped(self) -> bool:
+        """Whether any JSON will do."""
+        return not (self._type or self.properties or _INT_OR_STRING in self._node)
 
     @cached_property
     def list_type(self) -> str:
@@ -175,16 +202,31 @@ class Schema:
                 self.items.default(inner)
 
     def drop_nulls(self, value: Any) -> None:
-        """Removes nulls from objects, as decoding into Go structs does for built-in kinds."""
+        """Does away with nulls, as decoding into Go structs does for built-in kinds.
+
+        A field is left out; an item of a list or a map is the zero value of its type.
+        """
         if isinstance(value, dict):
+            zero = self.additional.zero if self.additional is not None else None
             for name in [name for name, inner in value.items() if inner is None]:
-                del value[name]
+                if zero is None:
+                    del value[name]
+                else:
+                    value[name] = deep_copy(zero)
             for name, inner in value.items():
                 if (schema := self.child(name)) is not None:
                     schema.drop_nulls(inner)
         elif isinstance(value, list) and self.items is not None:
-            for inner in value:
-                self.items.drop_nulls(inner)
+            for index, inner in enumerate(value):
+                if inner is None:
+                    value[index] = deep_copy(self.items.zero)
+                else:
+                    self.items.drop_nulls(inner)
+
+    @property
+    def zero(self) -> Any:
+        """What a Go value of this type is before anything is written to it."""
+        return None if self.untyped else _ZEROS.get(self.type)
 
     # Pruning
 

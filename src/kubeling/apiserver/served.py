@@ -61,6 +61,8 @@ class Settled(NamedTuple):
     unknown: list[str]
     """Paths of fields the kind does not have; they are gone."""
     errors: list[FieldError]
+    unreadable: str = ""
+    """Why it cannot even be read as an object of its kind."""
 
 
 class Findings(NamedTuple):

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kubeling.apiserver.builtin.types import definition_schema
+from kubeling.apiserver.decoding import mistyped
 from kubeling.apiserver.defaults import set_defaults
 from kubeling.apiserver.schema import Schema, compile_schema
 from kubeling.apiserver.schemarules import states_rules
@@ -27,6 +28,7 @@ class BuiltinShape:
 
     def __init__(self, definition: str) -> None:
         self._definition = definition
+        self._kind = definition.rsplit(".", 1)[-1]
 
     @cached_property
     def merge_schema(self) -> Schema:
@@ -43,9 +45,11 @@ class BuiltinShape:
             set_defaults(new)
             return Settled([], validate_builtin(new, old))
         unknown = schema.prune(new)
+        # The rules read fields as their types say, so types come first.
+        if wrong := mistyped(schema, new, self._kind):
+            return Settled(unknown, [], wrong)
         schema.drop_nulls(new)
         set_defaults(new)
-        # The rules read fields as their types say, so types come first.
         return Settled(unknown, schema.validate(new) or validate_builtin(new, old))
 
     def settle_status(self, status: Any) -> Settled:
@@ -53,6 +57,8 @@ class BuiltinShape:
         if schema is None or schema.conforms(status):
             return Settled([], [])
         unknown = schema.prune(status, "status")
+        if wrong := mistyped(schema, status, self._kind, ("status",)):
+            return Settled(unknown, [], wrong)
         schema.drop_nulls(status)
         return Settled(unknown, schema.validate(status, "status"))
 

@@ -11,7 +11,7 @@ from kubeling.apiserver.converted import ConvertedResources, kept_version
 from kubeling.apiserver.deletion import DeleteOptions
 from kubeling.apiserver.fields import applicable, applied_by, author
 from kubeling.apiserver.metadata import check_identity
-from kubeling.apiserver.options import ListOptions, WriteOptions
+from kubeling.apiserver.options import MANAGER_LIMIT, ListOptions, WriteOptions
 from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
 from kubeling.apiserver.registry import Registry, Transform
 from kubeling.apiserver.requests import (
@@ -24,13 +24,12 @@ from kubeling.apiserver.requests import (
 )
 from kubeling.apiserver.scale import scale_of, with_scale
 from kubeling.apiserver.served import Served
-from kubeling.kube.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
+from kubeling.kube.errors import BadRequest, UnsupportedMediaType
 from kubeling.kube.objects import Obj
 from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 __all__ = ["Verbs"]
 
-_MANAGER_LIMIT: Final = 128
 _WRITES: Final = frozenset({"create", "update", "patch"})
 
 
@@ -60,7 +59,7 @@ class Verbs:
                 options = ListOptions.parse(request.query)
                 return StoredAnswer(self._registry.list(served, target.namespace, options))
             case "watch":
-                options = ListOptions.parse(request.query)
+                options = ListOptions.parse(request.query, watch=True)
                 changes = self._registry.watch(served, target.namespace, target.name, options)
                 return WatchAnswer(changes, served.resource.api_version)
             case "create":
@@ -92,15 +91,15 @@ class Verbs:
 
     async def _create(self, served: Served, target: Target, request: ApiRequest) -> Answer:
         options = _options(request, target)
-        obj = read_object(request)
+        obj = read_object(request, options)
         if obj is None:
             raise BadRequest("the request has no body")
         created = await self._writer(served).create(served, target.namespace, obj, options)
         return ObjectAnswer(created, 201, options.warnings)
 
     async def _update(self, served: Served, target: Target, request: ApiRequest) -> Answer:
-        options = _options(request, target)
-        wanted = read_object(request)
+        options = _options(request, target, "UpdateOptions")
+        wanted = read_object(request, options)
         if not isinstance(wanted, dict):
             raise BadRequest("the request has no body")
         if target.subresource == "scale":
@@ -112,9 +111,9 @@ class Verbs:
         return ObjectAnswer(obj, 200, options.warnings)
 
     async def _patch(self, served: Served, target: Target, request: ApiRequest) -> Answer:
-        options = _options(request, target)
         kind = media_type(request.content_type)
-        patch = read_patch(request)
+        options = _options(request, target, "PatchOptions", applies=kind == APPLY_PATCH)
+        patch = read_patch(request, options)
         if kind == APPLY_PATCH:
             return await self._apply(served, target, patch, options)
         change = _patcher(served, kind, patch)
@@ -128,9 +127,6 @@ class Verbs:
     async def _apply(
         self, served: Served, target: Target, applied: Any, options: WriteOptions
     ) -> Answer:
-        if not options.named_manager:
-            error = FieldError("fieldManager", "Required value", "is required for apply patch")
-            raise Invalid.of("meta.k8s.io", "PatchOptions", "", [error])
         if not isinstance(applied, dict):
             raise BadRequest("an apply patch is an object")
         if target.subresource == "scale":
@@ -192,8 +188,13 @@ def _patcher(served: Served, kind: str, patch: Any) -> Transform:
     )
 
 
-def _options(request: ApiRequest, target: Target) -> WriteOptions:
-    options = WriteOptions.parse(request.query, request.user, target.subresource)
+def _options(
+    request: ApiRequest, target: Target, kind: str = "CreateOptions", *, applies: bool = False
+) -> WriteOptions:
+    options = WriteOptions.parse(
+        request.query, request.user, target.subresource, kind=kind, applies=applies
+    )
     if not options.named_manager and request.user_agent:
-        options.field_manager = request.user_agent.split("/", 1)[0][:_MANAGER_LIMIT]
+        agent = request.user_agent.split("/", 1)[0][:MANAGER_LIMIT]
+        options.field_manager = "".join(letter for letter in agent if letter.isprintable())
     return options

@@ -6,13 +6,14 @@ Upstream converts YAML to JSON before decoding (sigs.k8s.io/yaml), so ``2024-01-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["dump", "dump_all", "load", "load_all"]
+__all__ = ["dump", "dump_all", "duplicates", "load", "load_all"]
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -43,6 +44,26 @@ def load_all(text: str | bytes) -> list[Any]:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ValueError(f"not valid YAML: {where}{problem}") from None
+
+
+def duplicates(text: str | bytes) -> list[str]:
+    """What go-yaml says of keys stated twice in the first document, which :func:`load` read."""
+    root = next(iter(yaml.compose_all(text, Loader=_Loader)), None)
+    return [] if root is None else list(_duplicates(root, set()))
+
+
+def _duplicates(node: Any, seen: set[int]) -> Iterator[str]:
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    keys: set[str] = set()
+    for entry in node.value:
+        key, inner = entry if isinstance(node, yaml.MappingNode) else (None, entry)
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in keys:
+                yield f'line {key.start_mark.line + 1}: key "{key.value}" already set in map'
+            keys.add(key.value)
+        yield from _duplicates(inner, seen)
 
 
 def dump(value: Any) -> str:
