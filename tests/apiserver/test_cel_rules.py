@@ -250,6 +250,7 @@ async def test_items_with_keys_are_compared_with_their_former_selves(
     running: RunningServer,
 ) -> None:
     item = obj({"name": STRING, "replicas": INT}, "self.replicas >= oldSelf.replicas")
+    item["required"] = ["name"]
     listed = {
         "type": "array",
         "items": item,

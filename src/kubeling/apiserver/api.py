@@ -128,10 +128,12 @@ class Api:
         self, answer: Answer, served: Served, wanted: Representation, request: ApiRequest
     ) -> Answer:
         if isinstance(answer, StoredAnswer):
-            if wanted is PLAIN:
+            if wanted is PLAIN and not served.deprecation:
                 return answer
             answer = ObjectAnswer(answer.stored.obj)
         if isinstance(answer, ObjectAnswer):
+            if served.deprecation:
+                answer.warnings = [served.deprecation, *answer.warnings]
             answer.yaml = wanted.media == "application/yaml"
             if wanted.kind and answer.obj.get("kind") not in ("Status", "Scale"):
                 now = self._clock.now()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from kubeling.apiserver.definitions import served_by
 from kubeling.apiserver.records import Event
 from kubeling.apiserver.served import Served, Shape
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, is_condition_true
 
 __all__ = ["Catalog"]
 
@@ -59,12 +59,18 @@ class Catalog:
         definition = event.record.obj
         name = definition["metadata"]["name"]
         old = event.previous.obj if event.previous else None
-        if event.type == "MODIFIED" and old and old["spec"] == definition["spec"]:
+        established = is_condition_true(definition, "Established")
+        if (
+            event.type == "MODIFIED"
+            and old is not None
+            and old["spec"] == definition["spec"]
+            and is_condition_true(old, "Established") == established
+        ):
             return
         for served in self._definitions.pop(name, ()):
             self._remove(served)
             self._retire(served.storage)
-        if event.type != "DELETED":
+        if event.type != "DELETED" and established:
             fresh = served_by(definition, self._shape)
             self._definitions[name] = fresh
             for served in fresh:

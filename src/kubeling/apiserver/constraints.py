@@ -22,6 +22,7 @@ from kubeling.kube.objects import Obj
 
 __all__ = [
     "Predicate",
+    "compiled_pattern",
     "limit_errors",
     "list_bounds",
     "list_errors",
@@ -187,12 +188,12 @@ def quantity_error(value: Any, path: str) -> FieldError | None:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    compiled = _compiled(pattern)
+    compiled = compiled_pattern(pattern)
     return compiled is None or compiled.search(value) is not None
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
+def compiled_pattern(pattern: str) -> re.Pattern[str] | None:
     r"""A Go pattern in Python's words; ``None`` for what Python cannot say (``\pL``).
 
     The two differ at the end: ``$`` is the end of the text in Go, and ``\z`` its other name.

@@ -11,7 +11,14 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["label_errors", "metadata_errors"]
+__all__ = [
+    "LABEL_1035_TEXT",
+    "SUBDOMAIN_TEXT",
+    "is_label_1035",
+    "is_subdomain",
+    "label_errors",
+    "metadata_errors",
+]
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
@@ -31,11 +38,11 @@ _ENDS: Final = "and must start and end with an alphanumeric character"
 _LABEL_TEXT: Final = (
     f"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', {_ENDS}"
 )
-_1035_TEXT: Final = (
+LABEL_1035_TEXT: Final = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with a "
     "letter, and end with an alphanumeric character"
 )
-_SUBDOMAIN_TEXT: Final = (
+SUBDOMAIN_TEXT: Final = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     f"'.', {_ENDS} (e.g. 'example.com')"
 )
@@ -46,6 +53,16 @@ _VALUE_TEXT: Final = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
     f"'.', {_ENDS}"
 )
+
+
+def is_label_1035(text: str) -> bool:
+    """Whether it is a label that begins with a letter: what names of kinds are made of."""
+    return len(text) <= 63 and _DNS_1035.fullmatch(text) is not None
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether it is a name in the manner of DNS."""
+    return len(text) <= 253 and _DNS_SUBDOMAIN.fullmatch(text) is not None
 
 
 def metadata_errors(obj: Obj, resource: Resource) -> Iterator[FieldError]:
@@ -70,9 +87,9 @@ def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:
     if resource.group == "" and resource.kind == "Namespace":
         rule, text, limit = _DNS_LABEL, _LABEL_TEXT, 63
     elif resource.group == "" and resource.kind == "Service":
-        rule, text, limit = _DNS_1035, _1035_TEXT, 63
+        rule, text, limit = _DNS_1035, LABEL_1035_TEXT, 63
     else:
-        rule, text, limit = _DNS_SUBDOMAIN, _SUBDOMAIN_TEXT, 253
+        rule, text, limit = _DNS_SUBDOMAIN, SUBDOMAIN_TEXT, 253
     if len(name) > limit:
         yield FieldError(path, "Invalid value", f"must be no more than {limit} characters", name)
     if not rule.fullmatch(name):
@@ -123,7 +140,7 @@ def _key_fault(key: str) -> str:
         return _QUALIFIED_TEXT
     prefix = match["prefix"]
     if prefix is not None and not _DNS_SUBDOMAIN.fullmatch(prefix[:-1]):
-        return f"prefix part {_SUBDOMAIN_TEXT}"
+        return f"prefix part {SUBDOMAIN_TEXT}"
     return ""
 
 

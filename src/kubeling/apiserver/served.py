@@ -138,6 +138,8 @@ class Served:
     selectable_fields: tuple[str, ...] = ()
     to_stored: Callable[[Obj], Obj] | None = None
     from_stored: Callable[[Obj], Obj] | None = None
+    deprecation: str = ""
+    """What clients are told who still use this version."""
     by_webhook: bool = False
     """Whether a webhook changes objects between versions, so that here they stay as they are."""
     definition: Obj | None = field(default=None, repr=False)

@@ -23,6 +23,7 @@ from kubeling.apiserver.certificates.signing import CertificateSigning
 from kubeling.apiserver.claimgrowth import ClaimGrowth
 from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
+from kubeling.apiserver.definitionnames import NameClaims
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.escalation import EscalationCheck
@@ -153,6 +154,7 @@ class ApiServer:
         checks = (
             EscalationCheck(self.rbac),
             ServiceAddresses(self.store, self.config.service_cidr),
+            NameClaims(self.catalog, self.clock),
             CertificateCheck(self.rbac, self.clock),
             LimitRanges(self.store),
             PriorityClasses(self.store),

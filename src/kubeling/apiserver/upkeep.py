@@ -3,7 +3,7 @@
 - every namespace has its ``default`` account and the CA's certificate, even if someone deletes
   them;
 - aggregated cluster roles hold the rules of the roles they select;
-- a definition that is deleted takes its objects with it;
+- a definition that is deleted takes its objects with it and leaves its names to others;
 - events go after an hour;
 - and what other parts of the server add.
 """
@@ -25,7 +25,13 @@ from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.served import Served
 from kubeling.kube import selectors
 from kubeling.kube.errors import AlreadyExists, ApiError, NotFound
-from kubeling.kube.objects import Obj, deletion_requested, labels, parse_time
+from kubeling.kube.objects import (
+    Obj,
+    deletion_requested,
+    is_condition_true,
+    labels,
+    parse_time,
+)
 
 __all__ = ["Upkeep"]
 
@@ -97,6 +103,8 @@ class Upkeep:
                 await self._complete_namespace(name)
             case "aggregate":
                 await self.aggregate()
+            case "names":
+                await self._claim_names()
             case "empty":
                 await self._empty(name)
             case _:
@@ -144,8 +152,20 @@ class Upkeep:
     # --- definitions -----------------------------------------------------------------------
 
     def _on_definition(self, event: Event) -> None:
-        if event.type != "DELETED" and deletion_requested(event.record.obj):
+        if event.type == "DELETED":
+            self.ask("names", "")
+        elif deletion_requested(event.record.obj):
             self.ask("empty", event.record.key.name)
+
+    async def _claim_names(self) -> None:
+        """Lets definitions that waited for names have those that have become free."""
+        served = self._served(_DEFINITIONS)
+        for record in self._registry.store.list(_DEFINITIONS):
+            if not is_condition_true(record.obj, "NamesAccepted"):
+                name = record.key.name
+                await self._registry.update(
+                    served, "", name, lambda obj: obj, WriteOptions(internal=True)
+                )
 
     async def _empty(self, name: str) -> None:
         record = self._registry.store.get(StoreKey(_DEFINITIONS, "", name))
