@@ -31,6 +31,7 @@ __all__ = [
     "is_entry",
     "new_entry",
     "ordered",
+    "readable",
     "same_entries",
     "stripped",
     "written_entries",
@@ -190,7 +191,7 @@ def contested(changed: Iterable[Path], others: list[Obj]) -> list[Dispute]:
 
 def conflict(disputes: list[Dispute]) -> Conflict:
     """The error that lists every disputed field under its owner."""
-    named = sorted(((_called(entry), _readable(path)) for entry, path in disputes))
+    named = sorted(((_called(entry), readable(path)) for entry, path in disputes))
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": field}
         for who, field in named
@@ -213,7 +214,8 @@ def _called(entry: Obj) -> str:
     return f"{name} using {entry['apiVersion']}" if entry["operation"] == "Update" else name
 
 
-def _readable(path: Path) -> str:
+def readable(path: Path) -> str:
+    """A path as people write it: ``.spec.ports[port=80]``."""
     text = ""
     for element in path:
         name = element[2:]

@@ -236,7 +236,7 @@ class Schema:
 
     def _prune(self, value: Any, path: str) -> Iterator[str]:
         if isinstance(value, dict):
-            if self._closed:
+            if self.closed:
                 for name in [name for name in value if name not in self.properties]:
                     del value[name]
                     yield _join(path, name)
@@ -248,7 +248,8 @@ class Schema:
                 yield from self.items._prune(inner, f"{path}[{index}]")
 
     @cached_property
-    def _closed(self) -> bool:
+    def closed(self) -> bool:
+        """Whether an object has the named properties and no others."""
         if self._preserves or self.additional is not None or _INT_OR_STRING in self._node:
             return False
         return self._node.get("additionalProperties") is not True and (
@@ -282,7 +283,7 @@ class Schema:
                 continue
             schema = properties.get(name) or additional
             if schema is None:
-                if self._closed:
+                if self.closed:
                     return False
             elif schema._plain is not type(inner) and not schema.conforms(inner):
                 return False

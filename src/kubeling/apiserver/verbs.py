@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from kubeling.apiserver.apply import apply
+from kubeling.apiserver.appliedtypes import check_applied
+from kubeling.apiserver.apply import Applied, apply
 from kubeling.apiserver.bodies import media_type, read_object, read_patch
 from kubeling.apiserver.converted import ConvertedResources, kept_version
 from kubeling.apiserver.deletion import DeleteOptions
@@ -23,8 +24,9 @@ from kubeling.apiserver.requests import (
     WatchAnswer,
 )
 from kubeling.apiserver.scale import scale_of, with_scale
+from kubeling.apiserver.schema import Schema
 from kubeling.apiserver.served import Served
-from kubeling.kube.errors import BadRequest, UnsupportedMediaType
+from kubeling.kube.errors import BadRequest, Conflict, UnsupportedMediaType
 from kubeling.kube.objects import Obj
 from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
@@ -140,13 +142,14 @@ class Verbs:
         applied = applicable(applied, served, target.subresource)
         by = author(served, options, self._registry.clock.now())
         schema = served.shape.merge_schema
+        check_applied(applied, schema)
         obj, created = await self._writer(served).update(
             served,
             target.namespace,
             target.name,
             lambda live: applied_by(by, live, applied, schema),
             options,
-            create=None if target.subresource else lambda: apply(None, applied, schema, by),
+            create=None if target.subresource else lambda: _born(served, applied, schema, by),
         )
         return ObjectAnswer(obj, 201 if created else 200, options.warnings)
 
@@ -167,6 +170,16 @@ class Verbs:
             served, target.namespace, target.name, transform, options
         )
         return ObjectAnswer(scale_of(served, obj), 200, options.warnings)
+
+
+def _born(served: Served, applied: Obj, schema: Schema | None, by: Applied) -> Obj:
+    """The object that comes to be where there is none to apply a manifest to."""
+    resource, metadata = served.resource, applied["metadata"]
+    if uid := metadata.get("uid"):
+        given = f"the provided object specified uid {uid}, and no existing object was found"
+        why = f"uid mismatch: {given}"
+        raise Conflict.of(resource.group, resource.plural, metadata["name"], why)
+    return apply(None, applied, schema, by)
 
 
 def _patcher(served: Served, kind: str, patch: Any) -> Transform:

@@ -37,6 +37,41 @@ _SCALARS: Final[dict[str, Obj]] = {
 }
 
 
+_ATOMIC: Final = frozenset(
+    f"io.k8s.{name}"
+    for name in (
+        "api.admissionregistration.v1.MatchResources",
+        "api.admissionregistration.v1.NamedRuleWithOperations",
+        "api.admissionregistration.v1.ParamKind",
+        "api.admissionregistration.v1.ParamRef",
+        "api.admissionregistration.v1.Variable",
+        "api.autoscaling.v1.CrossVersionObjectReference",
+        "api.core.v1.ConfigMapKeySelector",
+        "api.core.v1.EndpointAddress",
+        "api.core.v1.EndpointPort",
+        "api.core.v1.FileKeySelector",
+        "api.core.v1.LocalObjectReference",
+        "api.core.v1.NodeSelector",
+        "api.core.v1.NodeSelectorTerm",
+        "api.core.v1.ObjectFieldSelector",
+        "api.core.v1.ObjectReference",
+        "api.core.v1.ResourceFieldSelector",
+        "api.core.v1.ScopeSelector",
+        "api.core.v1.SecretKeySelector",
+        "api.core.v1.SecretReference",
+        "api.core.v1.TopologySelectorTerm",
+        "api.core.v1.TypedLocalObjectReference",
+        "api.discovery.v1.EndpointPort",
+        "api.networking.v1.ServiceBackendPort",
+        "api.rbac.v1.RoleRef",
+        "api.rbac.v1.Subject",
+        "apimachinery.pkg.apis.meta.v1.LabelSelector",
+        "apimachinery.pkg.apis.meta.v1.OwnerReference",
+    )
+)
+"""Types that have one owner as a whole, wherever they are (``+structType=atomic``)."""
+
+
 class Field(NamedTuple):
     """One field: ``container`` is ``[]`` for lists and ``{}`` for maps of ``type``.
 
@@ -98,6 +133,8 @@ def definition_schema(definition: str) -> Obj:
     """The structural schema of a definition; other definitions appear as ``x-kubeling-ref``."""
     properties: Obj = {name: _schema(field) for name, field in fields(definition).items()}
     schema: Obj = {"type": "object", "properties": properties}
+    if definition in _ATOMIC:
+        schema["x-kubernetes-map-type"] = "atomic"
     required = [name for name, field in fields(definition).items() if field.required]
     if required:
         schema["required"] = required
