@@ -134,6 +134,35 @@ async def test_large_answers_are_compressed_when_asked(wire: Wire) -> None:
     assert "Content-Encoding" not in (await wire("GET", path, Accept_Encoding="identity"))[2]
 
 
+async def test_discovery_comes_in_the_form_asked_for(wire: Wire) -> None:
+    code, body, headers = await wire("GET", "/apis/apps/v1", Accept="application/yaml")
+    assert (code, headers["Content-Type"]) == (200, "application/yaml")
+    assert yaml.load(body)["groupVersion"] == "apps/v1"
+    code, body, _ = await wire("GET", "/apis", Accept="text/html")
+    assert (code, body["reason"]) == (406, "NotAcceptable")
+    for version in ("v2", "v2beta1"):
+        kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        code, body, headers = await wire("GET", "/apis", Accept=f"{kind},application/json")
+        assert (code, headers["Content-Type"]) == (200, kind)
+        assert body["apiVersion"] == f"apidiscovery.k8s.io/{version}"
+
+
+async def test_openapi_v2_is_one_document_of_everything(wire: Wire) -> None:
+    code, document, headers = await wire("GET", "/openapi/v2", Accept_Encoding="identity")
+    assert (code, document["swagger"]) == (200, "2.0")
+    pod = document["definitions"]["io.k8s.api.core.v1.Pod"]
+    assert pod["properties"]["spec"] == {"$ref": "#/definitions/io.k8s.api.core.v1.PodSpec"}
+    assert pod["x-kubernetes-group-version-kind"][0]["kind"] == "Pod"
+    patch = document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" in patch["consumes"]
+    assert "fieldManager" in {parameter["name"] for parameter in patch["parameters"]}
+    assert not {"oneOf", "#/components"} & set(json.dumps(document).split('"'))
+    again = {"If-None-Match": headers["ETag"]}
+    assert (await wire("GET", "/openapi/v2", **again))[0] == 304
+    old = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    assert (await wire("GET", "/openapi/v2", Accept=old))[0] == 406
+
+
 async def test_openapi_documents_change_their_address_with_their_content(wire: Wire) -> None:
     _, index, _ = await wire("GET", "/openapi/v3")
     url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]

@@ -22,6 +22,7 @@ __all__ = ["OpenApiDocuments"]
 
 _FORM: Final = 3
 """Raised when documents come to say the same things differently: clients keep them by hash."""
+_WHOLE: Final = "v2"
 _DEFINITIONS: Final = {entry.resource: entry.definition for entry in BUILTIN_RESOURCES}
 
 
@@ -57,6 +58,18 @@ class OpenApiDocuments:
             resource = served[0].resource
             text = group_document(resource.group, resource.version, map(_described, served))
             known = self._ready[path] = (tag, gzip.compress(text, 5))
+        return known[1], tag
+
+    def whole(self) -> tuple[bytes, str]:
+        """The one document of ``/openapi/v2``, compressed, and its hash."""
+        self._refresh()
+        tag = hashlib.sha256("".join(self._tags.values()).encode()).hexdigest()[:32].upper()
+        known = self._ready.get(_WHOLE)
+        if known is None or known[0] != tag:
+            from kubeling.apiserver.openapi_v2 import whole_document
+
+            text = whole_document(gzip.decompress(self.document(path)[0]) for path in self._groups)
+            known = self._ready[_WHOLE] = (tag, gzip.compress(text, 5))
         return known[1], tag
 
     def _refresh(self) -> None:

@@ -64,6 +64,12 @@ class Plain:
             raise MethodNotAllowed(
                 "the server does not allow this method on the requested resource"
             )
+        answer = self._answer(request)
+        if isinstance(answer, ObjectAnswer):
+            answer.yaml = negotiate(request.accept).media == "application/yaml"
+        return answer
+
+    def _answer(self, request: ApiRequest) -> Answer:
         parts = [part for part in request.path.split("/") if part]
         match parts:
             case []:
@@ -76,6 +82,10 @@ class Plain:
                 return BytesAnswer(b"ok")
             case ["metrics"]:
                 return BytesAnswer(self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
+            case ["openapi", "v2"]:
+                # The protobuf form has a media type of its own, and no other will do to who asks.
+                negotiate(request.accept)
+                return _packed(*self._documents.whole(), request)
             case ["openapi", "v3"]:
                 return ObjectAnswer(self._documents.index())
             case ["openapi", "v3", *rest]:
@@ -108,16 +118,7 @@ class Plain:
         return ObjectAnswer(self._discovery.groups())
 
     def _document(self, path: str, request: ApiRequest) -> Answer:
-        compressed, tag = self._documents.document(path)
-        headers = {"ETag": f'"{tag}"', "Vary": "Accept-Encoding"}
-        if request.query.get("hash"):
-            headers["Cache-Control"] = "public, immutable"
-        if request.headers.get("If-None-Match", "").strip('"') == tag:
-            return BytesAnswer(b"", "application/json", 304, headers)
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return BytesAnswer(compressed, "application/json", 200, headers)
-        return BytesAnswer(gzip.decompress(compressed), "application/json", 200, headers)
+        return _packed(*self._documents.document(path), request)
 
     def _paths(self) -> list[str]:
         groups = self._discovery.groups()["groups"]
@@ -129,8 +130,28 @@ class Plain:
                 *(f"/apis/{version['groupVersion']}" for version in group["versions"]),
             )
         ]
-        others = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+        others = [
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/readyz",
+            "/version",
+        ]
         return ["/api", "/api/v1", "/apis", *below, *others]
+
+
+def _packed(compressed: bytes, tag: str, request: ApiRequest) -> Answer:
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept-Encoding"}
+    if request.query.get("hash"):
+        headers["Cache-Control"] = "public, immutable"
+    if request.headers.get("If-None-Match", "").strip('"') == tag:
+        return BytesAnswer(b"", "application/json", 304, headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return BytesAnswer(compressed, "application/json", 200, headers)
+    return BytesAnswer(gzip.decompress(compressed), "application/json", 200, headers)
 
 
 def _with_tag(body: bytes, content_type: str, request: ApiRequest) -> Answer:
