@@ -12,7 +12,7 @@ from tests.support.apiserver import RunningServer, running_server
 from tests.support.extension import API_SERVICES, ExtensionServer, extension_server
 
 from kubeling.kube.crd import crd
-from kubeling.kube.errors import Forbidden, Invalid, NotFound, ServiceUnavailable
+from kubeling.kube.errors import BadRequest, Forbidden, Invalid, NotFound, ServiceUnavailable
 from kubeling.kube.objects import Obj, condition
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
 
@@ -200,12 +200,12 @@ async def test_what_an_adapter_takes_over_comes_back_when_it_goes() -> None:
         ({"insecureSkipTLSVerify": True}, "may not be true if caBundle is present"),
         ({"version": "v2"}, 'must be `spec.version+"."+spec.group`: "v2.wardle.example.com"'),
         ({"service": None}, "local APIServices may not have a caBundle"),
-        ({"caBundle": "no base64"}, "spec.caBundle"),
+        ({"caBundle": "no base64"}, "illegal base64 data at input byte 2"),
     ],
 )
 async def test_an_apiservice_that_makes_no_sense_is_refused(change: Obj, said: str) -> None:
     async with running_server() as running:
         server = ExtensionServer(GROUP, VERSION, "TEEK")
-        with pytest.raises(Invalid) as refusal:
+        with pytest.raises((BadRequest, Invalid)) as refusal:
             await running.client.create(API_SERVICES, server.api_service(**change))
         assert said in str(refusal.value)

@@ -217,9 +217,10 @@ class TestSubresources:
     async def test_resizing_changes_resources_and_nothing_else(
         self, running: RunningServer
     ) -> None:
-        pod = {"metadata": {"name": "p"}, "spec": {"containers": [CONTAINER]}}
+        before = {**CONTAINER, "resources": {"requests": {"cpu": "1"}}}
+        pod = {"metadata": {"name": "p"}, "spec": {"containers": [before]}}
         await send(running, BASES["Pod"], pod)
-        resources = {"limits": {"cpu": "1"}}
+        resources = {"requests": {"cpu": "2"}}
         wanted = {
             "spec": {
                 "nodeName": "n",
@@ -230,7 +231,7 @@ class TestSubresources:
             running, BASES["Pod"] + "/p/resize", wanted, method="PATCH", content_type=MERGE_PATCH
         )
         container = answer.obj["spec"]["containers"][0]
-        assert (container["image"], container["resources"]["limits"]) == ("busybox", {"cpu": "1"})
+        assert (container["image"], container["resources"]) == ("busybox", resources)
         assert "nodeName" not in answer.obj["spec"]
 
     async def test_they_are_checked_as_a_whole(self, running: RunningServer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.apiserver import RunningServer, running_server
 
 from kubeling.apiserver.query import Query
-from kubeling.apiserver.requests import Answer, ApiRequest, ObjectAnswer, WatchAnswer
+from kubeling.apiserver.requests import Answer, ApiRequest, StoredAnswer, WatchAnswer
 from kubeling.apiserver.user import ADMIN
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj
@@ -85,8 +85,8 @@ async def test_a_switch_is_on_unless_it_says_no(running: RunningServer, value: s
     answer = await ask(running, f"watch={value}")
     assert isinstance(answer, WatchAnswer)
     await answer.changes.aclose()
-    assert isinstance(await ask(running, "watch=false"), ObjectAnswer)
-    assert isinstance(await ask(running, "watch=0"), ObjectAnswer)
+    assert isinstance(await ask(running, "watch=false"), StoredAnswer)
+    assert isinstance(await ask(running, "watch=0"), StoredAnswer)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ async def test_a_page_belongs_to_its_list(running: RunningServer) -> None:
     for number in range(3):
         await ask(running, "", "POST", "", {"metadata": {"name": f"m{number}"}})
     first = await ask(running, "limit=2")
-    assert isinstance(first, ObjectAnswer)
-    rest = first.obj["metadata"]["continue"]
+    assert isinstance(first, StoredAnswer)
+    rest = first.stored.obj["metadata"]["continue"]
     with pytest.raises(ApiError, match="specifying resource version is not allowed"):
         await ask(running, f"limit=2&continue={rest}&resourceVersion=5")
     with pytest.raises(ApiError, match="continue key is not valid"):

@@ -248,6 +248,9 @@ class Registry:
         self._check_version(served, new, old)
         if options.subresource == "status":
             return self._with_status(served, new, old, options)
+        if options.subresource or served.strategy.inherits:
+            # Which parts of it are taken is told from what is in it.
+            self.judge(served, new, Settled([], [], served.shape.decode(new)), options)
         meta.carry_over(new, old, resource)
         new = _only(new, old, served, options.subresource)
         served.strategy.inherit(new, old)

@@ -76,6 +76,10 @@ class Findings(NamedTuple):
 class Shape(Protocol):
     """What a kind's schema does to objects. All methods are pure but for the object given."""
 
+    def decode(self, obj: Obj) -> str:
+        """Does away with nulls; says why the object cannot be read as one of its kind, if so."""
+        ...
+
     def settle(self, new: Obj, old: Obj | None) -> Settled:
         """Removes what the kind does not have, fills in what was left out, checks the rest."""
         ...
@@ -98,6 +102,9 @@ class FreeShape:
     """A kind without a schema: everything goes."""
 
     merge_schema: Any = None
+
+    def decode(self, obj: Obj) -> str:
+        return ""
 
     def settle(self, new: Obj, old: Obj | None) -> Settled:
         return Settled([], [])

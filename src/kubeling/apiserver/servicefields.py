@@ -25,6 +25,8 @@ class ServiceStrategy(Strategy):
 
     returns_deleted = True
 
+    inherits = True
+
     def inherit(self, new: Obj, old: Obj) -> None:
         spec, before = new.get("spec"), old.get("spec") or {}
         if not isinstance(spec, dict):

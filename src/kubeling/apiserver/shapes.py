@@ -34,6 +34,15 @@ class BuiltinShape:
     def merge_schema(self) -> Schema:
         return compile_schema(definition_schema(self._definition), definition_schema, root=True)
 
+    def decode(self, obj: Obj) -> str:
+        schema = self.merge_schema
+        if schema.conforms(obj):
+            return ""
+        wrong = mistyped(schema, obj, self._kind)
+        if not wrong:
+            schema.drop_nulls(obj)
+        return wrong
+
     def settle(self, new: Obj, old: Obj | None) -> Settled:
         schema = self.merge_schema
         if old is not None and _same_but_metadata(new, old):
@@ -76,6 +85,9 @@ class CustomShape:
     @cached_property
     def merge_schema(self) -> Schema:
         return compile_schema(self._source, definition_schema, root=True)
+
+    def decode(self, obj: Obj) -> str:
+        return ""
 
     def settle(self, new: Obj, old: Obj | None) -> Settled:
         return self._settled(self.merge_schema, new, "")

@@ -31,6 +31,9 @@ class Strategy:
     def prepare_create(self, obj: Obj) -> None:
         """Sets what the server decides about a new object."""
 
+    inherits: ClassVar[bool] = False
+    """Whether :meth:`inherit` does anything: what it reads has to be of the kind's types."""
+
     def inherit(self, new: Obj, old: Obj) -> None:
         """Keeps what the server once gave out and a client may leave out."""
 
