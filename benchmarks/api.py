@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ import msgspec
 import uvloop
 from api_server import Kind, Served, collect_garbage_as_up_does, raw_commits, served
 from figures import MEBIBYTES, MILLISECONDS, PER_SECOND, SECONDS, figure, growth, heading
-from https_load import Connection, config_map, rate
+from https_load import Audience, Connection, config_map, rate
 
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.kube.client import Client
@@ -73,7 +74,7 @@ class Speed:
 
     @property
     def cost(self) -> str:
-        return f"{self.cpu_ms:.3f} ms CPU each"
+        return f"{self.cpu_ms:.3f} ms CPU each: {1000 / self.cpu_ms:,.0f}/s on a core of its own"
 
 
 async def measured(server: Served, clients: int, count: int, send: Send) -> Speed:
@@ -207,13 +208,10 @@ async def watches(folder: Path, sizes: Sizes) -> None:
     async with served(folder / "watches") as server:
         writer = await server.endpoint.connect()
         for count in counts:
-            streams = [await server.endpoint.connect() for _ in range(count)]
-            for stream in streams:
-                await stream.watch(f"{MAPS}?watch=true")
-                await stream.line()
-            await _spread(writer, streams)
+            audience = await Audience.of(server.endpoint, f"{MAPS}?watch=true", count)
+            await _spread(writer, audience)
             before = server.cpu_seconds()
-            times = sorted([await _spread(writer, streams) for _ in range(_CHANGES)])
+            times = sorted([await _spread(writer, audience) for _ in range(_CHANGES)])
             cost = (server.cpu_seconds() - before) / _CHANGES * 1000
             goal = 50 if count == 500 else None
             label = f"one change to {count} watchers"
@@ -221,8 +219,7 @@ async def watches(folder: Path, sizes: Sizes) -> None:
             figure("  the median", MILLISECONDS, times[_CHANGES // 2])
             quickest.append(times[0])
             costs.append(cost)
-            for stream in streams:
-                await stream.close()
+            audience.close()
     growth("a change's way", MILLISECONDS, counts, (quickest[0], quickest[1]))
     growth("the server's CPU", MILLISECONDS, counts, (costs[0], costs[1]))
 
@@ -230,12 +227,10 @@ async def watches(folder: Path, sizes: Sizes) -> None:
 _CHANGES = 20
 
 
-async def _spread(writer: Connection, streams: list[Connection]) -> float:
+async def _spread(writer: Connection, audience: Audience) -> float:
     began = time.perf_counter()
-    name = f"w{next(_names)}"
-    await asyncio.gather(
-        writer.request("POST", MAPS, config_map(name)), *(stream.line() for stream in streams)
-    )
+    body = config_map(f"w{next(_names)}")
+    await asyncio.gather(writer.request("POST", MAPS, body), audience.expect())
     return (time.perf_counter() - began) * 1000
 
 
@@ -320,6 +315,9 @@ async def main() -> None:
     parser.add_argument("--watchers", type=int, default=500)
     parser.add_argument("--objects", type=int, default=100_000)
     given = parser.parse_args()
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 4:
+        print(f"Others keep {load:.1f} of {cores} cores busy: judge by CPU, not by rates.")
     sizes = Sizes(given.requests, given.rounds, given.watchers, given.objects)
     with tempfile.TemporaryDirectory() as name:
         for part in given.part or PARTS:

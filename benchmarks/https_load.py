@@ -44,18 +44,6 @@ class Connection:
             raise RuntimeError(f"{method} {path}: {head[':status']} {answer.decode()}")
         return answer
 
-    async def watch(self, path: str) -> None:
-        """Begins a stream of lines, read with :meth:`line`."""
-        self.send("GET", path)
-        await self._head()
-
-    async def line(self) -> bytes:
-        """The next chunk of a stream: one event."""
-        size = int(await self.reader.readline(), 16)
-        line = await self.reader.readexactly(size)
-        await self.reader.readline()
-        return line
-
     def send(self, method: str, path: str, body: bytes = b"") -> None:
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
@@ -70,6 +58,58 @@ class Connection:
             name.lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)
         }
         return {":status": first.split(" ", 1)[1], **fields}
+
+
+class Audience:
+    """Many watches over TLS, each a connection that only notices when it is told something."""
+
+    def __init__(self) -> None:
+        self._streams: list[asyncio.Transport] = []
+        self._missing = 0
+        self._told: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def of(cls, endpoint: Endpoint, path: str, count: int) -> Audience:
+        """Begins the watches; returns when each knows what there was."""
+        audience = cls()
+        where = urlsplit(endpoint.url)
+        if where.hostname is None or where.port is None:
+            raise ValueError(f"{endpoint.url} does not say where to connect")
+        address = where.hostname, where.port
+        head = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+        for _ in range(count):
+            told = audience.expect(1)
+            stream, _ = await asyncio.get_running_loop().create_connection(
+                lambda: _Listener(audience), *address, ssl=endpoint.context
+            )
+            stream.write(head)
+            audience._streams.append(stream)
+            await told
+        return audience
+
+    def expect(self, count: int = 0) -> asyncio.Future[None]:
+        """Done when so many, or all, were told once more."""
+        self._missing = count or len(self._streams)
+        self._told = asyncio.get_running_loop().create_future()
+        return self._told
+
+    def heard(self) -> None:
+        self._missing -= 1
+        if self._missing == 0 and self._told is not None:
+            self._told.set_result(None)
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.abort()
+
+
+class _Listener(asyncio.Protocol):
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"}\n\r\n"):
+            self._audience.heard()
 
 
 def config_map(name: str) -> bytes:
