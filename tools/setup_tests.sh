@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the end-to-end tests need beside Python packages: kubectl, Chromium and, in CI, PyTorch.
+# What the tests need beside Python packages: kubectl, Chromium, podman and, in CI, PyTorch.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -13,6 +13,16 @@ if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; th
             chromium fonts-dejavu-core >/dev/null
     else
         echo "note: no Chromium found; the browser tests will be skipped" >&2
+    fi
+fi
+
+if ! command -v podman >/dev/null || ! command -v busybox >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            podman runc busybox-static >/dev/null
+    else
+        echo "note: no podman or busybox found; tests of containers will be skipped" >&2
     fi
 fi
 

@@ -63,9 +63,9 @@ def test_shell_images_are_the_machine_s_own_tools(catalogue: Catalogue, image: s
 def test_an_unknown_image_is_refused_with_what_to_write(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    with pytest.raises(UnknownImage, match="say what it stands for in") as refused:
+    with pytest.raises(UnknownImage, match="is not in the catalogue") as refused:
         catalogue.find("example.com/mine:1")
-    assert str(tmp_path / "images.yaml") in str(refused.value)
+    assert f"say what it stands for in {tmp_path / 'images.yaml'}" in refused.value.advice
 
 
 def test_the_configuration_wins_over_the_file_and_both_over_the_catalogue(tmp_path: Path) -> None:

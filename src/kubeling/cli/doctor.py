@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from kubeling.cli.instance import Instance, data_dir_option
 
 __all__ = ["doctor"]
 
+_ENGINE = "container engine"
 _MIN_FREE = 2 * 1024**3
 
 
@@ -47,7 +49,7 @@ def _checks(instance: Instance) -> Iterator[Check]:
     yield _isolation()
     yield _tool("uv", "prepares Python environments", "pip install uv")
     yield _tool("kubectl", "the usual client", "optional: kubeling apply|get|logs do without it")
-    yield _containers()
+    yield _containers(instance)
     yield _running(instance)
 
 
@@ -89,16 +91,26 @@ def _tool(name: str, purpose: str, advice: str) -> Check:
     return Check("note", name, f"not found ({purpose})", advice)
 
 
-def _containers() -> Check:
-    found = shutil.which("podman") or shutil.which("docker")
-    if found:
-        return Check("ok", "container engine", found)
-    return Check(
-        "note",
-        "container engine",
-        "none",
-        "Images outside the catalogue need an entry in images.yaml of the data directory.",
-    )
+def _containers(instance: Instance) -> Check:
+    """The engine that the settings of this data directory lead to, asked whether it works."""
+    from kubeling.cli.settings import effective
+    from kubeling.engine.oci.discovery import EngineFinder, NoEngine
+
+    choice = effective(instance, {}, os.environ)["engine.container_engine"].value
+    try:
+        engine = asyncio.run(EngineFinder(choice).find())
+    except NoEngine as none:
+        advice = f"Images outside the catalogue need one ({none.remedy}), or an entry in "
+        return Check("note", _ENGINE, str(none), f"{advice}{instance.data_dir / 'images.yaml'}.")
+    finding = f"{engine.name} {engine.version}{' without root' if engine.rootless else ''}"
+    missing = []
+    if not engine.joins_networks and os.geteuid() == 0:
+        missing.append(
+            "its containers use the machine's network: only podman as root can do better"
+        )
+    if not engine.limits:
+        missing.append("limits on memory and CPU do not hold: they need control groups version 2")
+    return Check("ok", _ENGINE, finding, "; ".join(missing))
 
 
 def _running(instance: Instance) -> Check:

@@ -15,6 +15,7 @@ from kubeling.engine.environments import Environment
 from kubeling.engine.fields import PodFacts
 from kubeling.engine.hosts import hosts_file
 from kubeling.engine.images import ImageEntry
+from kubeling.engine.oci.images import ContainerImage
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
@@ -49,6 +50,14 @@ class ContainerParts:
     """The process whose ids the container shares, or 0."""
     devices: Sequence[str] = ()
     """Files below ``/dev`` of what the container was granted."""
+    image: ContainerImage | None = None
+    """The image to run it from as a container; ``None`` for a process."""
+
+    @property
+    def image_id(self) -> str:
+        """What its status says it runs."""
+        digest = self.environment.digest
+        return self.image.reference if self.image else f"kubeling://sha256:{digest}"
 
 
 def base_env(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kubeling.engine.oci.discovery import EngineChoice
 from kubeling.engine.paths import EnginePaths
 
 __all__ = ["EngineConfig"]
@@ -59,6 +60,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     images: dict[str, Any] = {}
     """Image patterns to environments, before the catalogue's own (see ``catalogue.yaml``)."""
+
+    container_engine: EngineChoice = "auto"
+    """What runs images outside the catalogue: ``podman``, ``docker``, ``none``, or the first of the
+    two that works."""
 
     pass_env: tuple[str, ...] = _PASSED_ON
     """Variables of the platform's environment that containers inherit (``*`` at the end)."""

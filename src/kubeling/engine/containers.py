@@ -24,7 +24,7 @@ from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import descendants
 
-__all__ = ["Exit", "RunningContainer", "Supervisors"]
+__all__ = ["Exit", "RunningContainer", "Supervisors", "read_exit", "write_exit"]
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -216,12 +216,17 @@ def read_exit(paths: ContainerPaths) -> Exit | None:
         return None
 
 
+def write_exit(paths: ContainerPaths, ended: Exit) -> None:
+    """Replaces the record that a supervisor has left, or should have."""
+    temporary = paths.exit.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.encode(ended))
+    temporary.rename(paths.exit)
+
+
 def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
     """A supervisor that left no record was killed, and its container with it."""
     lost = Exit(128 + signal.SIGKILL, signal.SIGKILL, "", "", started_at, time.time())
-    temporary = paths.exit.with_suffix(".lost")
-    temporary.write_bytes(msgspec.json.encode(lost))
-    temporary.rename(paths.exit)
+    write_exit(paths, lost)
     return lost
 
 

@@ -32,10 +32,13 @@ from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
 from kubeling.engine.netpolicy.report import Report
 from kubeling.engine.node import capacity_of_machine, keep_alive, node_object, publish_node
 from kubeling.engine.node_api import NodeApi
+from kubeling.engine.oci.discovery import EngineFinder
+from kubeling.engine.oci.images import Images
+from kubeling.engine.oci.runtime import EngineRuntime
 from kubeling.engine.paths import EnginePaths
 from kubeling.engine.processes import ProcessRuntime
 from kubeling.engine.rootfs import HostView, machine_disks
-from kubeling.engine.runtime import PodRuntime
+from kubeling.engine.runtime import PodRuntime, Runtimes
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
 from kubeling.engine.trees import remove_tree
@@ -83,6 +86,7 @@ class Engine:
         self._clock = clock
         self._changes = FileChanges()
         self._environments = Environments(config.paths.environments)
+        self._engine_images = Images()
         self._node_api: LocalNodeApi | None = None
 
     @property
@@ -116,6 +120,8 @@ class Engine:
             policies=self.policies,
             catalogue=Catalogue(self.config.images_file, self.config.images),
             environments=self._environments,
+            container_engine=EngineFinder(self.config.container_engine),
+            engine_images=self._engine_images,
             events=events,
             scheduler_events=scheduler_events,
             changes=self._changes,
@@ -151,6 +157,7 @@ class Engine:
     async def close(self) -> None:
         """Lets go of everything; pods live on and the next engine finds them."""
         await self._environments.stop()
+        await self._engine_images.stop()
         await self.launcher.stop()
         self._changes.close()
         if self.networks is not None:
@@ -217,7 +224,8 @@ async def remove_engine_state(config: EngineConfig) -> None:
 def _runtime(
     config: EngineConfig, supervisors: Supervisors, walls: Walls, cgroups: Cgroups
 ) -> PodRuntime:
-    return ProcessRuntime(supervisors, walls, cgroups, _host_view(config))
+    processes = ProcessRuntime(supervisors, walls, cgroups, _host_view(config))
+    return Runtimes(processes, EngineRuntime(supervisors))
 
 
 def _cgroups(config: EngineConfig) -> Cgroups:

@@ -51,6 +51,7 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     images: tuple[str, ...] = ()
     host: bool = False
+    container: bool = False
     python: PythonEnvironment | None = None
     programs: dict[str, str] = {}
     entrypoint: tuple[str, ...] = ()
@@ -68,7 +69,11 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class UnknownImage(Exception):
-    """No entry matches; the message says what to add where."""
+    """No entry matches; ``advice`` says what to add where."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class Catalogue:
@@ -88,9 +93,10 @@ class Catalogue:
                 return entry
         name = repository(image)
         raise UnknownImage(
-            f'image "{image}" is not in the catalogue: say what it stands for in {self._file}, '
+            f'image "{image}" is not in the catalogue',
+            f"say what it stands for in {self._file}, "
             f'for example\n"{name}": {{python: {{requirements: [scikit-learn]}}}}   # or\n'
-            f'"{name}": {{host: true}}'
+            f'"{name}": {{host: true}}',
         )
 
     def _from_file(self) -> tuple[ImageEntry, ...]:

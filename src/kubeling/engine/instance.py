@@ -24,9 +24,10 @@ from kubeling.engine.health import PROBES, HealthNews, watch_health
 from kubeling.engine.hooks import hook_of, run_hook
 from kubeling.engine.launcher import LaunchError
 from kubeling.engine.logs import last_text
+from kubeling.engine.notready import NotReady
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.pods import ContainerState, Ended, Running, Waiting
-from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.preparation import Preparation
 from kubeling.engine.probes import ProbeTarget
 from kubeling.engine.resizing import resources_of, restarts
 from kubeling.engine.runtime import Attempt, Container
@@ -169,7 +170,7 @@ class ContainerInstance:
             )
             if parts is None:
                 return
-            self.image_id = f"kubeling://sha256:{parts.environment.digest}"
+            self.image_id = parts.image_id
             attempt = self.state.attempt + 1
             running = await self._node.runtime.start(
                 Attempt(parts, self._paths(attempt), self._pod_paths)
@@ -215,8 +216,16 @@ class ContainerInstance:
         self._node.events.warning(facts.pod, why.event, why.event_message)
         # What it waits for may have come while it was being looked for.
         due = self._node.now() + (0.0 if self._news else delay)
-        waiting = Waiting(why.reason, why.message, due)
+        waiting = Waiting(*self._waiting(facts, why), due)
         self.state = replace(self.state, current=waiting, last=self.state.ended or self.state.last)
+
+    def _waiting(self, facts: PodFacts, why: NotReady) -> tuple[str, str]:
+        """Reason and message; those of the first failed pull say only that it failed."""
+        if why.reason != "ErrImagePull" or self._failures == 1:
+            return why.reason, why.message
+        text = f'Back-off pulling image "{self._container["image"]}"'
+        self._node.events.normal(facts.pod, "BackOff", text)
+        return "ImagePullBackOff", f"{text}: {why.reason}: {why.message}"
 
     # Running.
 

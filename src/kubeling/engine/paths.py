@@ -11,7 +11,7 @@ engine/
     etc/                hosts, hostname, resolv.conf
     volumes/<name>/     its volumes
     containers/<name>/<attempt>/
-      launch.json state.json exit.json log termination-log alive input tmp/ files/
+      launch.json state.json exit.json engine.json log termination-log alive input tmp/ files/
 """
 
 from __future__ import annotations
@@ -129,6 +129,11 @@ class ContainerPaths:
     @property
     def state(self) -> Path:
         return self.root / "state.json"
+
+    @property
+    def engine(self) -> Path:
+        """What is known of a container of podman or docker; absent for a process."""
+        return self.root / "engine.json"
 
     @property
     def launch(self) -> Path:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from kubeling.engine.assembly import ContainerParts, base_env
 from kubeling.engine.devices import Grant, device_env, device_files
-from kubeling.engine.environments import Environment, PullError
 from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
 from kubeling.engine.hostpaths import HostPathError
 from kubeling.engine.hosts import HostNameError, host_name
-from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
 from kubeling.engine.mounts import resolve_mounts
+from kubeling.engine.notready import NotReady
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
+from kubeling.engine.pulling import PreparedImage, prepare_image
 from kubeling.engine.refusals import refusal
 from kubeling.engine.security import SecurityError, check_security, has_root, identity
 from kubeling.engine.services import NodeServices
@@ -38,17 +38,6 @@ _REFRESH_AT = 0.8
 _UNABLE = (MissingSource, FieldError, VolumeError, HostPathError, OSError)
 
 
-class NotReady(Exception):
-    """Why a container cannot start now: its waiting reason and message, and the Event to record."""
-
-    def __init__(self, reason: str, message: str, event: str = "Failed", about: str = "") -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.event = event
-        self.event_message = about or message
-
-
 @dataclass
 class Preparation:
     """Prepares one pod's containers; volumes and tokens are made once and refreshed."""
@@ -66,22 +55,6 @@ class Preparation:
         """When the volumes' tokens have to be renewed."""
         return self._refresh_at
 
-    async def image(self, pod: Obj, container: Obj) -> tuple[ImageEntry, Environment]:
-        """The container's environment, installed first if it is not there."""
-        image = container.get("image", "")
-        try:
-            entry = self.node.catalogue.find(image)
-            entry = with_declared_packages(entry, pod, container["name"])
-            ready = self.node.environments.ready(entry)
-            if ready is not None:
-                text = f'Container image "{image}" already present on machine'
-                self.node.events.normal(pod, "Pulled", text)
-                return entry, ready
-            return entry, await self._pull(pod, container, entry)
-        except (UnknownImage, ValueError, PullError) as error:
-            text = f'Failed to pull image "{image}": {error}'
-            raise NotReady("ErrImagePull", str(error), about=text) from error
-
     async def container(
         self, facts: PodFacts, container: Obj, network: str, beside: int
     ) -> ContainerParts:
@@ -92,11 +65,11 @@ class Preparation:
             check_security(facts.pod, container)
         except SecurityError as error:
             raise NotReady(error.reason, str(error)) from error
-        entry, environment = await self.image(facts.pod, container)
+        prepared = await prepare_image(self.node, facts.pod, container)
         sources = await gather(facts.pod, self.node.client, self.node.informers)
         await self.volumes(facts, sources)
         try:
-            base = self._base(facts, container, entry, environment)
+            base = self._base(facts, container, prepared)
             volumes = {volume: place.path for volume, place in self._places.items()}
             env = resolve_env(container, facts, sources, base, volumes)
         except (MissingSource, FieldError) as error:
@@ -105,16 +78,17 @@ class Preparation:
             mounts = resolve_mounts(container, self._places, env)
         except VolumeError as error:
             raise NotReady("CreateContainerConfigError", str(error)) from error
-        argv = expand_all(entry.command(container), env)
+        argv = expand_all(prepared.entry.command(container), env)
         if not argv:
             raise NotReady(
                 "CreateContainerError",
                 f'no command: image "{container["image"]}" has none of its own here; set command',
             )
         return ContainerParts(
-            facts.pod, container, argv, env, entry, environment, mounts, network,
+            facts.pod, container, argv, env, prepared.entry, prepared.environment, mounts, network,
             self.hostname(facts.pod), beside,
             device_files(self.node.devices, self.granted.get(container["name"], {})),
+            prepared.image,
         )  # fmt: skip
 
     def hostname(self, pod: Obj) -> str:
@@ -144,35 +118,19 @@ class Preparation:
                 text = f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}'
                 raise NotReady("ContainerCreating", text, "FailedMount") from error
 
-    async def _pull(self, pod: Obj, container: Obj, entry: ImageEntry) -> Environment:
-        image = container["image"]
-        if container.get("imagePullPolicy") == "Never":
-            raise NotReady(
-                "ErrImageNeverPull",
-                f'Container image "{image}" is not present with pull policy of Never',
-                "ErrImageNeverPull",
-            )
-        self.node.events.normal(pod, "Pulling", f'Pulling image "{image}"')
-        begun = self.node.clock.monotonic()
-        environment = await self.node.environments.prepare(entry)
-        seconds = self.node.clock.monotonic() - begun
-        self.node.events.normal(
-            pod, "Pulled", f'Successfully pulled image "{image}" in {seconds:.1f}s'
-        )
-        return environment
-
-    def _base(
-        self, facts: PodFacts, container: Obj, entry: ImageEntry, environment: Environment
-    ) -> Mapping[str, str]:
+    def _base(self, facts: PodFacts, container: Obj, prepared: PreparedImage) -> Mapping[str, str]:
         config = self.node.config
-        who = identity(facts.pod, container)
+        own = self.hostname(facts.pod)
         granted = self.granted.get(container["name"], {})
-        devices = device_env(self.node.devices, granted, alone=self.node.walls.files)
-        env = {
-            **self.node.passed_env,
-            **base_env(self.hostname(facts.pod), who, entry, environment),
-            **devices,
-        }
+        passed = self.node.passed_env
+        if prepared.image is None:
+            who = identity(facts.pod, container)
+            env = {**passed, **base_env(own, who, prepared.entry, prepared.environment)}
+        else:
+            env = {name: value for name, value in passed.items() if not _names_a_file(value)}
+            env["HOSTNAME"] = own
+        alone = prepared.image is not None or self.node.walls.files
+        env.update(device_env(self.node.devices, granted, alone=alone))
         if spec(facts.pod).get("enableServiceLinks", True):
             services = self.node.informers.of(SERVICES).list(namespace(facts.pod))
             env.update(service_env(services))
@@ -220,3 +178,8 @@ class Preparation:
             SERVICE_ACCOUNTS, account, namespace(pod), "token", request
         )
         return str(answer["status"]["token"])
+
+
+def _names_a_file(value: str) -> bool:
+    """Whether a variable means nothing in an image with files of its own."""
+    return value.startswith(("/", "~", "file:"))

@@ -1,4 +1,8 @@
-"""What the agent asks of whatever runs containers: the contract of a pod runtime."""
+"""What the agent asks of whatever runs containers: one contract with two implementations.
+
+Commands of this machine are run by :mod:`.processes`, containers of podman and docker by
+:mod:`.oci.runtime`; ``tests/engine/test_runtimes.py`` holds both to what is promised here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from kubeling.engine.containers import Exit
 from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.sandbox.plan import ExecPlan
 
-__all__ = ["Attempt", "Container", "PodRuntime"]
+__all__ = ["Attempt", "Container", "PodRuntime", "Runtimes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +123,29 @@ class PodRuntime(Protocol):
     async def clean_up(self, paths: ContainerPaths) -> None:
         """Frees what an ended attempt holds, but for its log and records. May be repeated."""
         ...
+
+
+class Runtimes:
+    """All runtimes of a node as one: the image decides at the start, the folder from then on."""
+
+    def __init__(self, processes: PodRuntime, engine: PodRuntime) -> None:
+        self._processes = processes
+        self._engine = engine
+
+    async def start(self, attempt: Attempt) -> Container:
+        return await (self._engine if attempt.parts.image else self._processes).start(attempt)
+
+    def find(self, paths: ContainerPaths) -> Container | Exit | None:
+        return self._owner(paths).find(paths)
+
+    async def end(self, paths: ContainerPaths) -> None:
+        await self._owner(paths).end(paths)
+
+    async def resize(self, paths: ContainerPaths, bounds: Bounds) -> str:
+        return await self._owner(paths).resize(paths, bounds)
+
+    async def clean_up(self, paths: ContainerPaths) -> None:
+        await self._owner(paths).clean_up(paths)
+
+    def _owner(self, paths: ContainerPaths) -> PodRuntime:
+        return self._engine if paths.engine.exists() else self._processes

@@ -17,6 +17,8 @@ from kubeling.engine.environments import Environments
 from kubeling.engine.images import Catalogue
 from kubeling.engine.net.pool import NetworkPool
 from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
+from kubeling.engine.oci.discovery import EngineFinder
+from kubeling.engine.oci.images import Images
 from kubeling.engine.pods import Backoff
 from kubeling.engine.runtime import PodRuntime
 from kubeling.engine.walls import Walls
@@ -73,6 +75,8 @@ class NodeServices:
     policies: PolicyEnforcer
     catalogue: Catalogue
     environments: Environments
+    container_engine: EngineFinder
+    engine_images: Images
     events: PodEvents
     scheduler_events: PodEvents
     changes: FileChanges

@@ -22,7 +22,7 @@ from kubeling.kube.resources import (
     Resource,
 )
 
-__all__ = ["MissingSource", "SourceKind", "Sources", "gather", "references"]
+__all__ = ["MissingSource", "SourceKind", "Sources", "gather", "read_source", "references"]
 
 SourceKind = Literal["configmap", "secret", "persistentvolumeclaim", "persistentvolume"]
 
@@ -56,19 +56,20 @@ async def gather(pod: Obj, client: Client, informers: Informers) -> Sources:
     """Reads all that the pod refers to and that exists."""
     found: dict[tuple[SourceKind, str], Obj] = {}
     for kind, name in references(pod):
-        if (obj := await _read(kind, name, namespace(pod), client, informers)) is None:
+        if (obj := await read_source(kind, name, namespace(pod), client, informers)) is None:
             continue
         found[kind, name] = obj
         if kind == "persistentvolumeclaim" and (volume := spec(obj).get("volumeName")):
-            bound = await _read("persistentvolume", volume, "", client, informers)
+            bound = await read_source("persistentvolume", volume, "", client, informers)
             if bound is not None:
                 found["persistentvolume", volume] = bound
     return Sources(found)
 
 
-async def _read(
+async def read_source(
     kind: SourceKind, name: str, namespace: str, client: Client, informers: Informers
 ) -> Obj | None:
+    """One object, if it exists."""
     # A cache may lag behind the pod that was created right after the object.
     cached = informers.of(RESOURCES[kind]).get(namespace, name)
     return cached or await client.find(RESOURCES[kind], name, namespace)

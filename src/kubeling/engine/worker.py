@@ -24,6 +24,7 @@ from kubeling.engine.fields import PodFacts
 from kubeling.engine.instance import LEAST_GRACE_SECONDS, ContainerInstance
 from kubeling.engine.memoryvolumes import memory_volumes
 from kubeling.engine.net.pool import PodNetwork, PoolExhausted
+from kubeling.engine.notready import NotReady
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.pods import Decision, PodState, StopReason, decide
 from kubeling.engine.podspec import (
@@ -35,7 +36,8 @@ from kubeling.engine.podspec import (
     restart_policy,
     spec,
 )
-from kubeling.engine.preparation import NotReady, Preparation
+from kubeling.engine.preparation import Preparation
+from kubeling.engine.pulling import can_have_network
 from kubeling.engine.refusals import not_honoured
 from kubeling.engine.resizing import Pending, changed_containers
 from kubeling.engine.security import has_root, missing_walls
@@ -352,7 +354,9 @@ class PodWorker:
     async def _new_record(self, before: PodRecord | None) -> PodRecord:
         """A fresh place; a pod from before a reboot has lost its network but not its age."""
         address, octet = self._node.host_ip, 0
-        if self._node.networks is not None and not spec(self._pod).get("hostNetwork"):
+        wanted = self._node.networks is not None and not spec(self._pod).get("hostNetwork")
+        if wanted and await can_have_network(self._node, self._pod):
+            assert self._node.networks is not None
             try:
                 self._network = await self._node.networks.acquire()
                 address, octet = self._network.address, self._network.octet
@@ -406,7 +410,8 @@ class PodWorker:
         if volumes and not has_root(self._node.walls):
             missing.append(f"emptyDir {', '.join(volumes)} is on disk: medium Memory needs root")
         ports = any(c.get("ports") for c in main_containers(self._pod))
-        if self._node.networks is None and self._node.config.pod_networks and ports:
+        wanted = self._node.config.pod_networks and not spec(self._pod).get("hostNetwork")
+        if self._network is None and wanted and ports:
             missing.append("ports are the machine's own and can clash")
         return missing
 
