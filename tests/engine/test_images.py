@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kubeling.engine.environments import Environments, PullError
+from kubeling.engine.building import PullError
+from kubeling.engine.environments import Environments
 from kubeling.engine.images import (
     Catalogue,
     ImageEntry,
@@ -86,7 +87,7 @@ def test_a_container_s_command_replaces_the_image_s() -> None:
 
 
 def test_the_platform_s_own_interpreter_is_used_where_it_will_do(tmp_path: Path) -> None:
-    environments = Environments(tmp_path)
+    environments = Environments(tmp_path, tmp_path)
     satisfied = PythonEnvironment(("msgspec>=0.19",))
     assert environments.ready(ImageEntry(python=satisfied)) is not None
     missing = PythonEnvironment(("msgspec>=999",))
@@ -96,7 +97,7 @@ def test_the_platform_s_own_interpreter_is_used_where_it_will_do(tmp_path: Path)
 async def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
     broken = PythonEnvironment((str(tmp_path / "no-such-package"),))
     with pytest.raises(PullError, match="no-such-package"):
-        await Environments(tmp_path / "envs").prepare(ImageEntry(python=broken))
+        await Environments(tmp_path / "envs", tmp_path).prepare(ImageEntry(python=broken))
 
 
 async def test_an_environment_is_prepared_once_and_has_pip(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ async def test_an_environment_is_prepared_once_and_has_pip(tmp_path: Path) -> No
         'build-backend = "backend"\nbackend-path = ["."]\n'
     )
     (tmp_path / "pkg" / "backend.py").write_text(BACKEND)
-    environments = Environments(tmp_path / "envs")
+    environments = Environments(tmp_path / "envs", tmp_path)
     entry = ImageEntry(python=PythonEnvironment((str(tmp_path / "pkg"),)))
     first = await environments.prepare(entry)
     assert await environments.prepare(entry) == first

@@ -65,6 +65,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What runs images outside the catalogue: ``podman``, ``docker``, ``none``, or the first of the
     two that works."""
 
+    environments_max_age_days: float = 30.0
+    """How long a prepared environment that no container uses is kept; 0: for ever."""
+
+    environments_max_gib: float = 50.0
+    """What all of them may take on disk together before those longest unused go; 0: any amount."""
+
     pass_env: tuple[str, ...] = _PASSED_ON
     """Variables of the platform's environment that containers inherit (``*`` at the end)."""
 

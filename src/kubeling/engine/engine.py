@@ -22,6 +22,7 @@ from kubeling.engine.config import EngineConfig
 from kubeling.engine.containers import Supervisors
 from kubeling.engine.devices import devices_of, find_gpus
 from kubeling.engine.environments import Environments
+from kubeling.engine.envstore import keep_tidy
 from kubeling.engine.images import Catalogue
 from kubeling.engine.launcher import Launcher
 from kubeling.engine.local_node_api import LocalNodeApi
@@ -85,7 +86,7 @@ class Engine:
         self.policies = PolicyEnforcer(networks, config.dns_server, config.service_cidr)
         self._clock = clock
         self._changes = FileChanges()
-        self._environments = Environments(config.paths.environments)
+        self._environments = Environments(config.paths.environments, config.workspace.resolve())
         self._engine_images = Images()
         self._node_api: LocalNodeApi | None = None
 
@@ -144,6 +145,9 @@ class Engine:
                 name="node heartbeat",
             )
             group.create_task(agent.run(), name="node agent")
+            group.create_task(
+                keep_tidy(self.config, self._environments, self._clock), name="environments"
+            )
             self.ready.set()
 
     def _why_no_policies(self) -> str:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import sys
-import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,24 +19,22 @@ from typing import Final
 
 import msgspec
 
+from kubeling.engine.building import Building, BuildParts, PullError
+from kubeling.engine.envstore import built_size, mark_used
 from kubeling.engine.images import ImageEntry, PythonEnvironment
 
 __all__ = ["Environment", "Environments", "PullError"]
 
-_COMPLETE: Final = "complete"
 _HOST_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class PullError(Exception):
-    """An environment could not be prepared; the message is the tool's last word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Folders that come first on a container's ``PATH``, and its identity."""
+    """Folders that come first on a container's ``PATH``, its identity, and its size on disk."""
 
     path: tuple[Path, ...]
     digest: str
+    size: int = 0
 
     @property
     def variables(self) -> dict[str, str]:
@@ -47,45 +43,72 @@ class Environment:
 
 
 class Environments:
-    """The prepared environments of one data directory; each is prepared by one task at a time."""
+    """The prepared environments of one data directory; each is prepared by one task at a time.
 
-    def __init__(self, folder: Path) -> None:
+    ``workspace`` is where uv is run, so that settings and paths in it count.
+    """
+
+    def __init__(self, folder: Path, workspace: Path) -> None:
         self._folder = folder
-        self._building: dict[str, asyncio.Task[None]] = {}
+        self._workspace = workspace
+        self._building: dict[str, tuple[Building, asyncio.Task[None]]] = {}
+        self.changed = asyncio.Event()
+        """Set when one was built."""
 
     def ready(self, entry: ImageEntry) -> Environment | None:
-        """The environment, if nothing has to be installed for it."""
+        """The environment, if nothing has to be installed for it; counts as its use."""
         folders = []
+        size = 0
         if entry.programs:
             folders.append(self._programs(entry.programs))
         if entry.python is not None:
             if _is_platform(entry.python):
                 folders.append(Path(sys.executable).parent)
-            elif (self._home(entry.python) / _COMPLETE).exists():
-                folders.append(self._home(entry.python) / "bin")
             else:
-                return None
-        return Environment(tuple(folders), _digest(entry))
+                home = self._home(entry.python)
+                if not mark_used(home):
+                    return None
+                folders.append(home / "bin")
+                size = built_size(home)
+        return Environment(tuple(folders), _digest(entry), size)
 
-    async def prepare(self, entry: ImageEntry) -> Environment:
-        """The environment, installed first if need be; raises :class:`PullError`."""
+    async def prepare(
+        self, entry: ImageEntry, tell: Callable[[str], None] = lambda _: None
+    ) -> Environment:
+        """The environment, installed first if need be; raises :class:`PullError`.
+
+        ``tell`` hears of the progress.
+        """
         while (found := self.ready(entry)) is None:
             assert entry.python is not None
-            await asyncio.shield(self._build(entry.python))
+            building, task = self._build(entry.python)
+            building.listen(tell)
+            await asyncio.shield(task)
         return found
 
-    def _build(self, python: PythonEnvironment) -> asyncio.Task[None]:
+    def is_building(self, name: str) -> bool:
+        return name in self._building
+
+    def _build(self, python: PythonEnvironment) -> tuple[Building, asyncio.Task[None]]:
         home = self._home(python)
-        task = self._building.get(home.name)
-        if task is None:
-            task = asyncio.create_task(_build(home, python), name=f"build {home.name}")
-            self._building[home.name] = task
-            task.add_done_callback(lambda _: self._building.pop(home.name))
-        return task
+        found = self._building.get(home.name)
+        if found is None:
+            sees = _sees_platform(python)
+            enough = sees and _has_platform(python.requirements)
+            parts = BuildParts(() if enough else python.requirements, sees)
+            building = Building(home, python, self._workspace, parts)
+            task = asyncio.create_task(building.run(), name=f"build {home.name}")
+            found = self._building[home.name] = building, task
+            task.add_done_callback(lambda _: self._built(home.name))
+        return found
+
+    def _built(self, name: str) -> None:
+        del self._building[name]
+        self.changed.set()
 
     async def stop(self) -> None:
         """Gives up what is being prepared."""
-        tasks = list(self._building.values())
+        tasks = [task for _, task in self._building.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -108,61 +131,6 @@ class Environments:
                 (fresh / name).chmod(0o755)
             fresh.rename(folder)
         return folder
-
-
-async def _build(home: Path, python: PythonEnvironment) -> None:
-    """Builds in place, because the scripts in an environment name its path."""
-    from uv import find_uv_bin
-
-    uv = str(find_uv_bin())
-    await asyncio.to_thread(_start_over, home)
-    interpreter = python.version or sys.executable
-    await _run(uv, "venv", "--seed", "--quiet", "--python", interpreter, str(home))
-    # Compiled now, because a container's changes to the environment, compilation among them, are
-    # its own and lost with it.
-    install = (*(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python"), _python(home))
-    if python.requirements and not (_sees_platform(python) and _has_platform(python.requirements)):
-        await _run(*install, *python.requirements)
-    if python.bare:
-        await _run(*install, "--no-deps", *python.bare)
-    if _sees_platform(python):
-        _show_platform(home)
-    (home / _COMPLETE).touch()
-
-
-def _python(home: Path) -> str:
-    return str(home / "bin" / "python")
-
-
-def _show_platform(home: Path) -> None:
-    """Adds the platform's packages behind the environment's own, editable ones included."""
-    own = sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
-    line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-    (Path(own) / "kubeling-platform.pth").write_text(line)
-
-
-def _start_over(home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.parent.mkdir(parents=True, exist_ok=True)
-
-
-async def _run(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        lines = [line.strip() for line in output.decode(errors="replace").splitlines()]
-        said = " ".join(line for line in lines if line)[-500:]
-        raise PullError(f"uv {command[1]}: {said or f'exit code {process.returncode}'}")
 
 
 def _is_platform(python: PythonEnvironment) -> bool:

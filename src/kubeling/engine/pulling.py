@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubeling.engine.building import PullError
 from kubeling.engine.cgroups import bounds_of
-from kubeling.engine.environments import Environment, PullError
+from kubeling.engine.environments import Environment
 from kubeling.engine.images import ImageEntry, UnknownImage, with_declared_packages
 from kubeling.engine.notready import NotReady
 from kubeling.engine.oci.client import ContainerEngine, EngineError
@@ -111,9 +112,13 @@ async def _environment(
         raise _never(image)
     node.events.normal(pod, "Pulling", f'Pulling image "{image}"')
     begun = node.clock.monotonic()
-    environment = await node.environments.prepare(entry)
+
+    def tell(news: str) -> None:
+        node.events.normal(pod, "Pulling", f'Image "{image}": {news}')
+
+    environment = await node.environments.prepare(entry, tell)
     seconds = node.clock.monotonic() - begun
-    node.events.normal(pod, "Pulled", f'Successfully pulled image "{image}" in {seconds:.1f}s')
+    _tell_pulled(node, pod, image, seconds, environment.size)
     return environment
 
 
@@ -136,8 +141,7 @@ async def _container_image(
     begun = node.clock.monotonic()
     pulled = await node.engine_images.pull(engine, image, await _credentials(node, pod))
     seconds = node.clock.monotonic() - begun
-    text = f'Successfully pulled image "{image}" in {seconds:.1f}s.'
-    node.events.normal(pod, "Pulled", f"{text} Image size: {pulled.size} bytes.")
+    _tell_pulled(node, pod, image, seconds, pulled.size)
     return pulled
 
 
@@ -163,6 +167,11 @@ async def _credentials(node: NodeServices, pod: Obj) -> dict[str, Any]:
 def _tell_present(node: NodeServices, pod: Obj, image: str) -> None:
     text = f'Container image "{image}" already present on machine'
     node.events.normal(pod, "Pulled", text)
+
+
+def _tell_pulled(node: NodeServices, pod: Obj, image: str, seconds: float, size: int) -> None:
+    text = f'Successfully pulled image "{image}" in {seconds:.1f}s.'
+    node.events.normal(pod, "Pulled", f"{text} Image size: {size} bytes.")
 
 
 def _never(image: str) -> NotReady:
