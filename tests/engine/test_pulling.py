@@ -130,6 +130,17 @@ async def test_those_of_the_service_account_serve_pods_without(
     assert done["status"]["phase"] == "Succeeded"
 
 
+async def test_an_image_of_root_does_not_run_where_root_must_not(
+    node: Node, registry: Registry
+) -> None:
+    main = container(image=registry.image, securityContext={"runAsNonRoot": True})
+    await node.create(pod("p", main))
+    message = await until_waiting(node, "CreateContainerConfigError")
+    assert message.startswith("container has runAsNonRoot and image will run as root (pod: ")
+    main["securityContext"]["runAsUser"] = 1000
+    assert (await node.run(pod("q", main)))["status"]["phase"] == "Succeeded"
+
+
 async def test_names_below_localhost_are_never_asked_for(node: Node, engine: str) -> None:
     main = container(image="localhost/nothing:1", imagePullPolicy="Always")
     await node.create(pod("p", main))

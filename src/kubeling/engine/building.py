@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from kubeling.engine.images import PythonEnvironment
-from kubeling.engine.pipsettings import own_of_uv, pip_settings, uv_options, uv_variables
 from kubeling.engine.uvtalk import explain, is_network_trouble, progress
 
 __all__ = ["COMPLETE", "Building", "Built", "PullError", "size_of"]
@@ -55,6 +54,8 @@ class _Call:
     @classmethod
     def here(cls, folder: Path) -> _Call:
         from uv import find_uv_bin
+
+        from kubeling.engine.pipsettings import own_of_uv, pip_settings, uv_options, uv_variables
 
         environ, home = os.environ, Path.home()
         pip = pip_settings(environ, home)

@@ -24,9 +24,10 @@ from kubeling.engine.oci.images import (
     pull_credentials,
 )
 from kubeling.engine.podspec import all_containers, spec
+from kubeling.engine.security import security_of
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sources import read_source
-from kubeling.kube.objects import Obj, namespace
+from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import SERVICE_ACCOUNTS
 
 __all__ = ["PreparedImage", "can_have_network", "prepare_image"]
@@ -68,9 +69,26 @@ async def prepare_image(node: NodeServices, pod: Obj, container: Obj) -> Prepare
     except (EngineError, ValueError) as error:
         text = f"{error}. {unknown}: to run it as a process of this machine, {advice}"
         raise _failed(image, text) from error
+    _check_user(found, pod, container)
     _tell_missing_limits(node, engine, pod, container)
     entry = ImageEntry(container=True, entrypoint=found.entrypoint, cmd=found.cmd)
     return PreparedImage(entry, Environment((), found.reference), found)
+
+
+def _check_user(image: ContainerImage, pod: Obj, container: Obj) -> None:
+    """``runAsNonRoot``: whom an image runs as is known only when it is there."""
+    security = security_of(pod, container)
+    if not security.get("runAsNonRoot") or security.get("runAsUser") is not None:
+        return
+    user = image.user.partition(":")[0] or "0"
+    where = f'(pod: "{name(pod)}_{namespace(pod)}({uid(pod)})", container: {container["name"]})'
+    if not user.isdecimal():
+        why = f"image has non-numeric user ({user}), cannot verify user is non-root"
+    elif int(user) == 0:
+        why = "image will run as root"
+    else:
+        return
+    raise NotReady("CreateContainerConfigError", f"container has runAsNonRoot and {why} {where}")
 
 
 def _tell_missing_limits(
@@ -154,10 +172,10 @@ async def _credentials(node: NodeServices, pod: Obj) -> dict[str, Any]:
         listed = (found or {}).get("imagePullSecrets") or ()
     names = [entry["name"] for entry in listed if entry.get("name")]
     secrets = [
-        await read_source("secret", name, namespace(pod), node.client, node.informers)
-        for name in names
+        await read_source("secret", secret, namespace(pod), node.client, node.informers)
+        for secret in names
     ]
-    if missing := [name for name, secret in zip(names, secrets, strict=True) if secret is None]:
+    if missing := [n for n, secret in zip(names, secrets, strict=True) if secret is None]:
         text = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
         text += "attempting to pull the image may not succeed."
         node.events.warning(pod, "FailedToRetrieveImagePullSecret", text)
