@@ -221,10 +221,10 @@ def test_both_kinds_of_pull_secrets_are_read() -> None:
         pull_credentials([{"metadata": {"name": "n"}, "data": {".dockerconfigjson": "%"}}])
 
 
-def test_only_podman_as_root_joins_networks() -> None:
-    assert ContainerEngine("podman", Path()).joins_networks
-    assert not ContainerEngine("podman", Path(), rootless=True).joins_networks
-    assert not ContainerEngine("docker", Path()).joins_networks
+def test_only_podman_as_root_joins_namespaces() -> None:
+    assert ContainerEngine("podman", Path()).joins_namespaces
+    assert not ContainerEngine("podman", Path(), rootless=True).joins_namespaces
+    assert not ContainerEngine("docker", Path()).joins_namespaces
 
 
 async def _secret(node: Node, name: str, registry: Registry) -> None:

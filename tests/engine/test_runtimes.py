@@ -271,6 +271,27 @@ async def test_a_container_s_own_terminal(node: Node, runtime: Runtime) -> None:
     assert terminated(await node.finished("p"))["exitCode"] == 4
 
 
+async def test_containers_see_each_other_s_processes_if_asked(node: Node, runtime: Runtime) -> None:
+    if runtime.name == "docker":
+        pytest.skip("docker shares the processes of its own containers only")
+    watcher = runtime.main("until grep -q sought /proc/*/cmdline 2>/dev/null; do sleep 0.05; done")
+    other = container("other", "sleep 60; : sought", restartPolicy="Always")
+    found = pod("p", watcher, initContainers=[other], shareProcessNamespace=True)
+    assert (await node.run(found))["status"]["phase"] == "Succeeded"
+
+
+async def test_the_signal_to_stop_by_can_be_chosen(node: Node, runtime: Runtime) -> None:
+    script = "trap 'echo by usr1; exit 0' USR1; echo up; while :; do sleep 0.05; done"
+    await node.create(pod("p", runtime.main(script, lifecycle={"stopSignal": "SIGUSR1"})))
+    await node.running("p")
+    await node.says("p", "up")
+    reading = asyncio.create_task(anext(_following(node)))
+    await asyncio.sleep(0)
+    await node.client.delete(PODS, "p", "default")
+    assert b"by usr1" in await reading
+    await node.gone("p")
+
+
 async def test_too_much_memory_is_told(node: Node, runtime: Runtime) -> None:
     if runtime.name == "processes" and "memory" not in node.engine.cgroups.branches:
         pytest.skip("this machine has no control groups for memory")

@@ -104,7 +104,7 @@ def _containers(instance: Instance) -> Check:
         return Check("note", _ENGINE, str(none), f"{advice}{instance.data_dir / 'images.yaml'}.")
     finding = f"{engine.name} {engine.version}{' without root' if engine.rootless else ''}"
     missing = []
-    if not engine.joins_networks and os.geteuid() == 0:
+    if not engine.joins_namespaces and os.geteuid() == 0:
         missing.append(
             "its containers use the machine's network: only podman as root can do better"
         )

@@ -6,9 +6,9 @@ package knows the common ones; users add their own in ``images.yaml`` or in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,9 +88,9 @@ class Catalogue:
 
         The user's file is read anew each time, so that adding an entry needs no restart.
         """
-        for entry in (*self._configured, *self._from_file(), *_built_in()):
-            if any(_matches(pattern, image) for pattern in entry.images):
-                return entry
+        own = _first((*self._configured, *self._from_file()), image)
+        if (found := own or _first_built_in(image)) is not None:
+            return found
         name = repository(image)
         raise UnknownImage(
             f'image "{image}" is not in the catalogue',
@@ -114,6 +114,18 @@ class Catalogue:
 @cache
 def _built_in() -> tuple[ImageEntry, ...]:
     return msgspec.convert(yaml.load(_CATALOGUE.read_text()), tuple[ImageEntry, ...])
+
+
+@lru_cache(maxsize=1024)
+def _first_built_in(image: str) -> ImageEntry | None:
+    return _first(_built_in(), image)
+
+
+def _first(entries: Iterable[ImageEntry], image: str) -> ImageEntry | None:
+    for entry in entries:
+        if any(_matches(pattern, image) for pattern in entry.images):
+            return entry
+    return None
 
 
 def _from_mapping(document: Any, origin: str) -> tuple[ImageEntry, ...]:

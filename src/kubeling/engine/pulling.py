@@ -26,11 +26,12 @@ from kubeling.engine.oci.images import (
 from kubeling.engine.podspec import all_containers, spec
 from kubeling.engine.security import security_of
 from kubeling.engine.services import NodeServices
+from kubeling.engine.sharing import shares_processes
 from kubeling.engine.sources import read_source
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import SERVICE_ACCOUNTS
 
-__all__ = ["PreparedImage", "can_have_network", "prepare_image"]
+__all__ = ["PreparedImage", "can_have_network", "prepare_image", "processes_of"]
 
 _FAILED: Final = "ErrImagePull"
 
@@ -70,7 +71,7 @@ async def prepare_image(node: NodeServices, pod: Obj, container: Obj) -> Prepare
         text = f"{error}. {unknown}: to run it as a process of this machine, {advice}"
         raise _failed(image, text) from error
     _check_user(found, pod, container)
-    _tell_missing_limits(node, engine, pod, container)
+    _tell_what_is_missing(node, engine, pod, container)
     entry = ImageEntry(container=True, entrypoint=found.entrypoint, cmd=found.cmd)
     return PreparedImage(entry, Environment((), found.reference), found)
 
@@ -91,13 +92,27 @@ def _check_user(image: ContainerImage, pod: Obj, container: Obj) -> None:
     raise NotReady("CreateContainerConfigError", f"container has runAsNonRoot and {why} {where}")
 
 
-def _tell_missing_limits(
+def _tell_what_is_missing(
     node: NodeServices, engine: ContainerEngine, pod: Obj, container: Obj
 ) -> None:
+    own = container["name"]
     if bounds_of(container) and not engine.limits:
-        text = f"limits on memory and CPU of container {container['name']} do not hold: "
+        text = f"limits on memory and CPU of container {own} do not hold: "
         text += f"{engine.name} without root needs control groups version 2 for them"
         node.events.warning(pod, "ReducedIsolation", text)
+    if shares_processes(pod) and not engine.joins_namespaces:
+        text = f"container {own} does not share its processes: only podman as root can do that"
+        node.events.warning(pod, "ReducedIsolation", text)
+
+
+def processes_of(node: NodeServices, pod: Obj) -> Obj:
+    """The pod as far as its containers are processes of this machine."""
+    kept: Obj = {
+        kind: [c for c in listed if not _is_container(node, c)]
+        for kind in ("initContainers", "containers")
+        if (listed := spec(pod).get(kind))
+    }
+    return {**pod, "spec": {**spec(pod), **kept}}
 
 
 async def can_have_network(node: NodeServices, pod: Obj) -> bool:
@@ -105,7 +120,7 @@ async def can_have_network(node: NodeServices, pod: Obj) -> bool:
     if not any(_is_container(node, c) for c in all_containers(pod)):
         return True
     try:
-        return (await node.container_engine.find()).joins_networks
+        return (await node.container_engine.find()).joins_namespaces
     except NoEngine:
         return True
 

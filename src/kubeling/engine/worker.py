@@ -37,7 +37,7 @@ from kubeling.engine.podspec import (
     spec,
 )
 from kubeling.engine.preparation import Preparation
-from kubeling.engine.pulling import can_have_network
+from kubeling.engine.pulling import can_have_network, processes_of
 from kubeling.engine.refusals import not_honoured
 from kubeling.engine.resizing import Pending, changed_containers
 from kubeling.engine.security import has_root, missing_walls
@@ -396,6 +396,8 @@ class PodWorker:
         if ignored:
             self._node.events.warning(self._pod, "NotHonoured", "; ".join(ignored))
         missing = missing_walls(self._pod, self._node.walls)
+        if missing:  # of containers, the engine takes care
+            missing = missing_walls(processes_of(self._node, self._pod), self._node.walls)
         if self._node.config.isolation:
             missing = [*self._missing_places(), *missing]
         if missing:

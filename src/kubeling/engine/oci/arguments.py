@@ -89,7 +89,7 @@ def _place(engine: ContainerEngine, parts: ContainerParts) -> Iterator[str]:
         yield "--no-hosts"
     if spec(parts.pod).get("hostPID"):
         yield from ("--pid", "host")
-    elif parts.beside and engine.name == "podman":
+    elif parts.beside and engine.joins_namespaces:
         yield from ("--pid", f"ns:/proc/{parts.beside}/ns/pid")
     if spec(parts.pod).get("hostIPC"):
         yield from ("--ipc", "host")

@@ -42,8 +42,8 @@ class ContainerEngine:
     limits: bool = True
 
     @property
-    def joins_networks(self) -> bool:
-        """Whether a container can be put on a network that exists, as docker's cannot."""
+    def joins_namespaces(self) -> bool:
+        """Whether a container can be put on a network or among processes that are there already."""
         return self.name == "podman" and not self.rootless
 
     async def run(
