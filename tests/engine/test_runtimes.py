@@ -226,6 +226,23 @@ async def test_commands_run_inside(node: Node, runtime: Runtime) -> None:
     await session.close()
 
 
+@pytest.mark.parametrize("tty", [False, True])
+async def test_hanging_up_kills_a_command(node: Node, runtime: Runtime, tty: bool) -> None:
+    await node.create(pod("p", runtime.main("sleep 60")))
+    await node.running("p")
+    command = ["sh", "-c", "(sleep 61; : child) & echo on; sleep 62; : command"]
+    session = await node.engine.node_api.exec("default", "p", "", command, tty=tty)
+    async with asyncio.timeout(TIMEOUT):
+        assert (await anext(session.output()))[1].startswith(b"on")
+    await session.close()
+    # Not found by its own command line.
+    looking = "while grep -q 'sleep.6[12]' /proc/[0-9]*/cmdline 2>/dev/null; do sleep 0.1; done"
+    session = await node.engine.node_api.exec("default", "p", "", ["sh", "-c", looking])
+    await everything(session)
+    assert await session.wait() == 0
+    await session.close()
+
+
 async def test_a_terminal_inside(node: Node, runtime: Runtime) -> None:
     await node.create(pod("p", runtime.main("sleep 60")))
     await node.running("p")

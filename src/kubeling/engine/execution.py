@@ -28,10 +28,17 @@ class PipedExecution:
     """Implements :class:`~kubeling.engine.node_api.ExecSession` over pipes."""
 
     def __init__(
-        self, execution: Execution, running: Container, stdin: int, stdout: int, stderr: int
+        self,
+        execution: Execution,
+        plan: ExecPlan,
+        running: Container,
+        files: tuple[int, int, int],
     ) -> None:
+        stdin, stdout, stderr = files
         self._execution = execution
-        self._call_off = running.on_end(execution.kill)
+        self._plan = plan
+        self._running = running
+        self._forget = running.on_end(execution.kill)
         self._stdin = FileStream(stdin) if stdin >= 0 else None
         self._outputs = {1: FileStream(stdout), 2: FileStream(stderr)}
 
@@ -55,7 +62,7 @@ class PipedExecution:
             theirs.callback(os.close, err_end)
             execution = await launcher.execute(plan, (in_end, out_end, err_end))
             failing.pop_all()
-            return cls(execution, running, ours, out, err)
+            return cls(execution, plan, running, (ours, out, err))
 
     async def write(self, data: bytes) -> None:
         if self._stdin is not None and not await self._stdin.write(data):
@@ -91,11 +98,13 @@ class PipedExecution:
         return await _exit_code(self._execution)
 
     async def close(self) -> None:
-        self._call_off()
+        self._forget()
         self._execution.close()
         self.close_stdin()
         for file in self._outputs.values():
             file.close()
+        if not self._execution.over:
+            await self._running.call_off(self._plan)
 
 
 class TerminalExecution:
@@ -104,9 +113,11 @@ class TerminalExecution:
     A terminal's input has no end of its own: who types it sends the end-of-file character.
     """
 
-    def __init__(self, execution: Execution, running: Container, file: int) -> None:
+    def __init__(self, execution: Execution, plan: ExecPlan, running: Container, file: int) -> None:
         self._execution = execution
-        self._call_off = running.on_end(execution.kill)
+        self._plan = plan
+        self._running = running
+        self._forget = running.on_end(execution.kill)
         self._terminal = FileStream(file)
 
     @classmethod
@@ -116,7 +127,7 @@ class TerminalExecution:
         """Starts the command of a plan with ``tty``."""
         execution = await launcher.execute(plan, ())
         try:
-            return cls(execution, running, await execution.terminal())
+            return cls(execution, plan, running, await execution.terminal())
         except LaunchError as error:
             execution.close()
             raise _unable(error) from error
@@ -142,9 +153,11 @@ class TerminalExecution:
         return await _exit_code(self._execution)
 
     async def close(self) -> None:
-        self._call_off()
+        self._forget()
         self._execution.close()
         self._terminal.close()
+        if not self._execution.over:
+            await self._running.call_off(self._plan)
 
 
 async def _read(stream: int, file: FileStream, queue: asyncio.Queue[tuple[int, bytes]]) -> None:

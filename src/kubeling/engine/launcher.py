@@ -131,6 +131,8 @@ class Execution:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.over = False
+        """Whether the command is known to have ended."""
 
     async def terminal(self) -> int:
         """Our end of the command's terminal; to be asked for before anything else.
@@ -151,6 +153,7 @@ class Execution:
         Raises :class:`LaunchError` if the container is gone.
         """
         answer = await _receive(self._connection)
+        self.over = True
         if "error" in answer:
             raise LaunchError(str(answer.get("error")))
         return int(answer["exit_code"])

@@ -86,6 +86,10 @@ class Container(Protocol):
         """How to run a further command as its own would be: identity, variables, folder, limits."""
         ...
 
+    async def call_off(self, plan: ExecPlan) -> None:
+        """Ends a command of such a plan, with all it has started, after its caller has hung up."""
+        ...
+
     def release(self) -> None:
         """Stops watching; it runs on."""
         ...

@@ -11,8 +11,10 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
@@ -28,6 +30,7 @@ from kubeling.engine.sandbox.supervisor import OUT_OF_MEMORY, START_ERROR
 __all__ = ["NOBODY", "EngineContainer", "no_detaching"]
 
 _EXEC: Final = re.compile(r'exec: "[^"]*": [^:]*')
+_MARK: Final = "KUBELING_EXEC"
 _TERMINATE: Final = "SIGTERM"
 NOBODY: Final = Credentials(
     uid=None,
@@ -89,17 +92,23 @@ class EngineContainer:
 
     def exec_plan(self, command: Sequence[str], *, tty: bool = False) -> ExecPlan:
         terminal = ["--tty", "--env", "TERM=xterm"] if tty else []
-        options = ["--interactive", *terminal, *no_detaching(self._engine)]
+        options = ["--interactive", *terminal, *no_detaching(self._engine), "--env", _MARK]
         return ExecPlan(
             target=os.getpid(),
             namespaces=0,
             argv=[str(self._engine.program), "exec", *options, self._record.name, *command],
-            env=client_env(),
+            env={**client_env(), _MARK: uuid4().hex},
             cwd="/",
             credentials=NOBODY,
             tty=tty,
             join=[],
         )
+
+    async def call_off(self, plan: ExecPlan) -> None:
+        """The engine lets a command run on whose client is gone: its processes are looked for."""
+        if sys.platform == "linux":
+            mark = f"{_MARK}={plan['env'][_MARK]}".encode()
+            await asyncio.to_thread(_kill_marked, mark)
 
     def release(self) -> None:
         for task in (*self._calls, *((self._settling,) if self._settling else ())):
@@ -122,6 +131,24 @@ def no_detaching(engine: ContainerEngine) -> list[str]:
     """No keys end a client; docker knows no such setting, only keys that nobody presses."""
     keys = "" if engine.name == "podman" else "ctrl-^,ctrl-],ctrl-^,ctrl-]"
     return [f"--detach-keys={keys}"]
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Kills all processes that a variable marks, until there are no more of them."""
+    found = True
+    while found:
+        found = False
+        for entry in os.scandir("/proc"):
+            # It may be another user's, or have ended meanwhile.
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and _is_marked(entry.path, mark):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found = True
+
+
+def _is_marked(process: str, mark: bytes) -> bool:
+    with open(f"{process}/environ", "rb") as file:
+        return mark in file.read().split(b"\0")
 
 
 async def _settle_end(record: EngineRecord, paths: ContainerPaths) -> Exit:
