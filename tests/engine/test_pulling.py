@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine import containerengine
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
 from tests.engine.registry import Registry
+from tests.support import containerengine
 
 from kubeling.engine.oci.client import ContainerEngine
 from kubeling.engine.oci.images import InvalidImageName, check_name, pull_credentials

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.engine import containerengine
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
+from tests.support import containerengine
 
 from kubeling.engine.node_api import ExecSession
 from kubeling.engine.paths import ContainerPaths

@@ -13,8 +13,8 @@ import pytest
 
 IMAGE = "localhost/kubeling-test:1"
 _APPLETS = (
-    "cat", "echo", "env", "grep", "hostname", "id", "nc", "pwd", "sh", "sleep", "stty", "test",
-    "touch", "true",
+    "cat", "cp", "echo", "env", "grep", "hostname", "id", "nc", "pwd", "sh", "sleep", "stty", "tar",
+    "test", "touch", "true",
 )  # fmt: skip
 
 
