@@ -321,6 +321,20 @@ async def test_too_much_memory_is_told(node: Node, runtime: Runtime) -> None:
     assert (terminated(done)["exitCode"], terminated(done)["reason"]) == (137, "OOMKilled")
 
 
+async def test_limits_can_be_changed_while_it_runs(node: Node, runtime: Runtime) -> None:
+    if runtime.name == "processes" and "memory" not in node.engine.cgroups.branches:
+        pytest.skip("this machine has no control groups for memory")
+    resources = {"limits": {"memory": "64Mi"}, "requests": {"memory": "64Mi"}}
+    created = await node.create(pod("p", runtime.main("sleep 60", resources=resources)))
+    await node.running("p")
+    more = {"limits": {"memory": "128Mi"}, "requests": {"memory": "128Mi"}}
+    main = {**created["spec"]["containers"][0], "resources": more}
+    await node.client.patch(PODS, "p", {"spec": {"containers": [main]}}, "default")
+    await node.seen_event("ResizeCompleted", "main")
+    changed = await node.running("p")
+    assert changed["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
 async def test_a_crashing_container_is_restarted(node: Node, runtime: Runtime) -> None:
     main = runtime.main(
         "test -e /data/done && exit 0; echo again; touch /data/done; exit 1",
