@@ -82,7 +82,7 @@ class PodHandlers:
             )  # fmt: skip
             return {**pod, "status": status}
 
-        options = WriteOptions.parse({}, request.user, "status")
+        options = WriteOptions(request.user, subresource="status")
         await self._registry.update(served, target.namespace, target.name, transform, options)
 
 
