@@ -117,6 +117,18 @@ async def test_nothing_in_memory_is_left_of_a_pod(node: Node) -> None:
     assert not is_mounted(folder.volumes / "v")
 
 
+async def test_secrets_are_never_on_disk(node: Node) -> None:
+    await node.secret("s", key="x")
+    main = mounted("stat -fc %T /v; cat /v/key")
+    done = await node.create(pod("p", main, volumes=[{"name": "v", "secret": {"secretName": "s"}}]))
+    await node.finished("p")
+    assert await node.logs("p") == "tmpfs\nx"
+    folder = node.engine.config.paths.memory / done["metadata"]["uid"]
+    assert (folder / "v" / "key").read_bytes() == b"x"
+    await node.client.delete(PODS, "p", "default")
+    await removed(folder)
+
+
 def test_a_volume_in_memory_is_found_again(tmp_path: Path) -> None:
     assert mount_in_memory(tmp_path, {})
     try:

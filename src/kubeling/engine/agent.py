@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 from kubeling.engine.admitting import Scheduler
@@ -196,7 +197,8 @@ class NodeAgent:
             log.warning("pod %s could not be removed: %s", key_of(pod), error)
 
     async def _clean_up(self, pod_uid: str) -> None:
-        await asyncio.to_thread(_remove_if_there, self._node.config.paths.pod(pod_uid))
+        paths, memory = self._node.config.paths.pod(pod_uid), self._node.memory
+        await asyncio.to_thread(_remove_if_there, paths, memory and memory / pod_uid)
 
     def _forget_lost_pods(self) -> None:
         """Ends and removes what was left by pods that were deleted while no agent ran."""
@@ -251,7 +253,9 @@ def _same(old: Obj, new: Obj) -> bool:
     return all(old.get(key) == new.get(key) for key in keys)
 
 
-def _remove_if_there(paths: PodPaths) -> None:
+def _remove_if_there(paths: PodPaths, memory: Path | None) -> None:
+    if memory is not None and memory.exists():
+        remove_tree(memory)
     if paths.root.exists():
         detach_all(paths.volumes)
         remove_tree(paths.root)

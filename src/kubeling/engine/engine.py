@@ -26,7 +26,7 @@ from kubeling.engine.envstore import keep_tidy
 from kubeling.engine.images import Catalogue
 from kubeling.engine.launcher import Launcher
 from kubeling.engine.local_node_api import LocalNodeApi
-from kubeling.engine.memoryvolumes import detach_all
+from kubeling.engine.memoryvolumes import detach_all, shared_memory
 from kubeling.engine.net.pool import NetworkPool
 from kubeling.engine.net.subnet import PodSubnet, choose_subnet
 from kubeling.engine.netpolicy.enforcer import PolicyEnforcer
@@ -41,6 +41,7 @@ from kubeling.engine.processes import ProcessRuntime
 from kubeling.engine.rootfs import HostView, machine_disks
 from kubeling.engine.runtime import PodRuntime, Runtimes
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER
+from kubeling.engine.security import has_root
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import NO_WALLS, Walls, find_walls
@@ -85,6 +86,8 @@ class Engine:
         self.networks = networks
         self.policies = PolicyEnforcer(networks, config.dns_server, config.service_cidr)
         self._clock = clock
+        in_memory = has_root(walls) and walls.files
+        self._memory = shared_memory(config.paths.memory) if in_memory else None
         self._changes = FileChanges()
         self._environments = Environments(config.paths.environments, config.workspace.resolve())
         self._engine_images = Images()
@@ -129,6 +132,7 @@ class Engine:
             host_ip=self.host_ip,
             allocatable=capacity,
             devices=devices_of(capacity, gpus),
+            memory=self._memory,
             passed_env=passed_env(self.config.pass_env),
         )
         node = await publish_node(client, node)
@@ -211,6 +215,7 @@ async def end_all_pods(config: EngineConfig, runtime: PodRuntime | None = None) 
             for attempt in folder.attempts(container.name):
                 await runtime.end(folder.container(container.name, attempt))
         detach_all(folder.volumes)
+    detach_all(paths.memory)
 
 
 async def remove_engine_state(config: EngineConfig) -> None:

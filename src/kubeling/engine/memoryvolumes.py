@@ -1,8 +1,9 @@
-"""``emptyDir`` with ``medium: Memory``: a tmpfs in the pod's folder that its containers share.
+"""Volumes in memory, as the kubelet keeps them: secrets, tokens and what is made of other objects
+in a tmpfs of all pods, an ``emptyDir`` with ``medium: Memory`` in one of its own.
 
-It is mounted where the agent lives, not in a container, and stays over a restart of the platform;
-whoever removes a pod's folder detaches it first. Only root can mount there: elsewhere the volume
-is a folder on disk, and an Event says so.
+They are mounted where the agent lives, not in a container, and stay over a restart of the platform;
+whoever removes the folder detaches them first. Only root can mount there: elsewhere these volumes
+are folders on disk, and of an ``emptyDir`` an Event says so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kubeling.engine.sandbox import linux
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import parse_quantity
 
-__all__ = ["detach_all", "in_memory", "memory_volumes", "mount_in_memory"]
+__all__ = ["detach_all", "in_memory", "memory_volumes", "mount_in_memory", "shared_memory"]
 
 
 def in_memory(volume: Mapping[str, Any]) -> bool:
@@ -30,6 +31,19 @@ def in_memory(volume: Mapping[str, Any]) -> bool:
 def memory_volumes(pod: Obj) -> list[str]:
     """The names of a pod's volumes in memory."""
     return [v["name"] for v in spec(pod).get("volumes") or () if in_memory(v)]
+
+
+def shared_memory(folder: Path) -> Path | None:
+    """A tmpfs for the small volumes of all pods; ``None`` where there can be none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform != "linux":
+        return None
+    if not os.path.ismount(folder):
+        try:
+            linux.mount("tmpfs", str(folder), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=711")
+        except OSError:
+            return None
+    return folder
 
 
 def mount_in_memory(folder: Path, body: Mapping[str, Any]) -> bool:
@@ -46,10 +60,10 @@ def mount_in_memory(folder: Path, body: Mapping[str, Any]) -> bool:
 
 
 def detach_all(volumes: Path) -> None:
-    """Lets go of what is mounted in a pod's folder of volumes."""
+    """Lets go of what is mounted at a folder and right below it."""
     if sys.platform != "linux" or not volumes.is_dir():
         return
-    for folder in volumes.iterdir():
+    for folder in (*volumes.iterdir(), volumes):
         if os.path.ismount(folder):
             with contextlib.suppress(OSError):
                 linux.umount(str(folder), linux.MNT_DETACH)

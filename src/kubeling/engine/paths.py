@@ -6,6 +6,7 @@ engine/
   envs/<hash>/          prepared environments ("images")
   volumes/<ns>/<claim>/ what persistent volume claims keep
   snapshots/<handle>/   what volume snapshots keep
+  memory/<uid>/<name>/  volumes made of objects, in memory where it can be had
   pods/<uid>/           one pod, removed when its object is gone
     pod.json            what a restarted agent needs to know about it
     etc/                hosts, hostname, resolv.conf
@@ -49,6 +50,10 @@ class EnginePaths:
     @property
     def snapshots(self) -> Path:
         return self.root / "snapshots"
+
+    @property
+    def memory(self) -> Path:
+        return self.root / "memory"
 
     @property
     def pods(self) -> Path:

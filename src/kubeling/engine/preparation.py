@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kubeling.engine.assembly import ContainerParts, base_env
 from kubeling.engine.devices import Grant, device_env, device_files
@@ -25,6 +26,7 @@ from kubeling.engine.sources import MissingSource, Sources, gather
 from kubeling.engine.volumes import (
     Place,
     VolumeError,
+    has_content,
     make_volume,
     token_requests,
 )
@@ -109,7 +111,7 @@ class Preparation:
         await self._renew_tokens(facts.pod)
         memory = has_root(self.node.walls)
         for volume in wanted:
-            folder = self.paths.volumes / volume["name"]
+            folder = self._folder(facts.pod, volume)
             try:
                 self._places[volume["name"]] = make_volume(
                     volume, folder, facts, sources, self._tokens, memory=memory
@@ -117,6 +119,12 @@ class Preparation:
             except _UNABLE as error:
                 text = f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}'
                 raise NotReady("ContainerCreating", text, "FailedMount") from error
+
+    def _folder(self, pod: Obj, volume: Obj) -> Path:
+        memory = self.node.memory
+        if memory is not None and has_content(volume):
+            return memory / uid(pod) / str(volume["name"])
+        return self.paths.volumes / str(volume["name"])
 
     def _base(self, facts: PodFacts, container: Obj, prepared: PreparedImage) -> Mapping[str, str]:
         config = self.node.config

@@ -8,6 +8,7 @@ import fnmatch
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kubeling.engine.changes import FileChanges
 from kubeling.engine.config import EngineConfig
@@ -83,6 +84,8 @@ class NodeServices:
     host_ip: str
     allocatable: Mapping[str, Quantity]
     devices: Devices
+    memory: Path | None
+    """Where the volumes that are made of objects lie, if not in the pods' folders."""
     passed_env: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -28,6 +28,7 @@ __all__ = [
     "Tokens",
     "VolumeError",
     "content_of",
+    "has_content",
     "make_volume",
     "token_requests",
 ]
@@ -68,7 +69,7 @@ def make_volume(
     ``memory`` says that volumes can be kept in memory here.
     """
     owner = owner_of_volumes(facts.pod)
-    if any(kind in volume for kind in _CONTENT):
+    if has_content(volume):
         files = content_of(volume, facts, sources, tokens)
         write_files(folder, files, lambda made: give_to_group(made, owner, writable=False))
         return Place(folder, read_only=True)
@@ -93,6 +94,11 @@ def _make_empty(body: Mapping[str, Any], folder: Path, owner: Owner, *, memory: 
     if fresh:
         folder.chmod(0o777)
         give_to_group(folder, owner)
+
+
+def has_content(volume: Mapping[str, Any]) -> bool:
+    """Whether a volume is made of other objects."""
+    return any(kind in volume for kind in _CONTENT)
 
 
 def content_of(
