@@ -16,10 +16,12 @@ from tests.support.apiserver import running_server
 from kubeling.component import Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
+from kubeling.engine.node_api import ExecSession
 from kubeling.engine.servicenet.network import prepare_service_network
 from kubeling.engine.servicenet.nodehosts import node_hosts
 from kubeling.engine.workloads import endpoints
 from kubeling.kube.client import Client
+from kubeling.kube.errors import BadRequest
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import EVENTS, NAMESPACES, PODS, SERVICES, Resource
@@ -102,7 +104,8 @@ class ClusterNetwork:
                 said += piece
                 if text.encode() in said:
                     return
-        raise AssertionError(f"{title} ended without saying {text!r}: {said!r}")
+        status = (await self.client.get(PODS, title, where))["status"]
+        raise AssertionError(f"{title} ended without saying {text!r}: {said!r}; {status}")
 
     async def service(self, title: str, where: str = "default", **spec: Any) -> str:
         """A Service in front of the pod of its name; returns its address."""
@@ -122,10 +125,18 @@ class ClusterNetwork:
 
     async def run_in(self, pod: str, *command: str, where: str = "default") -> str:
         """The output of a command in a pod."""
-        session = await self.engine.node_api.exec(where, pod, "main", list(command))
+        session = await self._session(pod, where, list(command))
         pieces = [data async for _, data in session.output()]
         await session.wait()
         return b"".join(pieces).decode()
+
+    async def _session(self, pod: str, where: str, command: list[str]) -> ExecSession:
+        """A pod that lived on is found again soon after a restart."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(BadRequest):
+                    return await self.engine.node_api.exec(where, pod, "main", command)
+                await asyncio.sleep(0)
 
     async def until(
         self, resource: Resource, title: str, where: str, holds: Callable[[Obj], Any]
