@@ -314,3 +314,15 @@ def test_defaults_are_fields_of_their_kinds_and_of_the_right_types(entry: Any) -
     set_defaults(obj)
     assert schema.prune(obj) == []
     assert [error for error in schema.validate(obj) if error.reason != "Required value"] == []
+
+
+def test_a_minimal_driver_of_volumes() -> None:
+    assert completed("storage.k8s.io/v1", "CSIDriver", spec={})["spec"] == {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "storageCapacity": False,
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "volumeLifecycleModes": ["Persistent"],
+        "requiresRepublish": False,
+        "seLinuxMount": False,
+    }

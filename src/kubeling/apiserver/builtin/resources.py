@@ -114,6 +114,17 @@ BUILTIN_RESOURCES: Final = (
     _of("networking.k8s.io", "v1", "Ingress", "ingresses", "ing", sub="status"),
     _of("networking.k8s.io", "v1", "IngressClass", "ingressclasses", cluster=True),
     _of("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", cluster=True),
+    _of(
+        "storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac",
+        cluster=True,
+    ),
+    _of("storage.k8s.io", "v1", "CSIDriver", "csidrivers", cluster=True),
+    _of("storage.k8s.io", "v1", "CSINode", "csinodes", cluster=True),
+    _of("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities"),
+    _of(
+        "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", cluster=True,
+        sub="status",
+    ),
     _of("coordination.k8s.io", "v1", "Lease", "leases"),
     _of("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
     _of("events.k8s.io", "v1", "Event", "events", "ev"),

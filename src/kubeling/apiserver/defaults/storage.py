@@ -51,4 +51,18 @@ STORAGE_DEFAULTS: Final[Rules] = {
     ("storage.k8s.io/v1", "StorageClass"): (
         Rule("", {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}),
     ),
+    ("storage.k8s.io/v1", "CSIDriver"): (
+        Rule(
+            "spec",
+            {
+                "attachRequired": True,
+                "podInfoOnMount": False,
+                "storageCapacity": False,
+                "fsGroupPolicy": "ReadWriteOnceWithFSType",
+                "volumeLifecycleModes": ["Persistent"],
+                "requiresRepublish": False,
+                "seLinuxMount": False,
+            },
+        ),
+    ),
 }
