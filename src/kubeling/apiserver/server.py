@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,19 +15,17 @@ from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.aggregation.assembly import Aggregation
 from kubeling.apiserver.aggregation.delegate import Delegates
 from kubeling.apiserver.api import Api, Handle, SubresourceHandler
-from kubeling.apiserver.auth import Anonymous, Authenticator
+from kubeling.apiserver.audit.assembly import auditing
+from kubeling.apiserver.authentication import authentication
 from kubeling.apiserver.bootstrap import bootstrap
 from kubeling.apiserver.builtin_catalog import builtin_resources
 from kubeling.apiserver.catalog import Catalog
-from kubeling.apiserver.certificates.check import CertificateCheck
 from kubeling.apiserver.certificates.signing import CertificateSigning
-from kubeling.apiserver.claimgrowth import ClaimGrowth
+from kubeling.apiserver.checks import server_checks
 from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
-from kubeling.apiserver.definitionnames import NameClaims
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
-from kubeling.apiserver.escalation import EscalationCheck
 from kubeling.apiserver.execution import ExecHandler
 from kubeling.apiserver.flowcontrol.dangling import DanglingSchemas
 from kubeling.apiserver.flowcontrol.inflight import InFlightLimit
@@ -38,9 +37,6 @@ from kubeling.apiserver.metrics import render_metrics
 from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.plain import Plain
 from kubeling.apiserver.podhandlers import PodHandlers
-from kubeling.apiserver.podlimits import LimitRanges
-from kubeling.apiserver.podpriority import PriorityClasses
-from kubeling.apiserver.podsecurity.admission import PodSecurity
 from kubeling.apiserver.policies.enforcement import Policies
 from kubeling.apiserver.portforward import PortForwardHandler
 from kubeling.apiserver.proxy import ProxyHandler
@@ -48,12 +44,10 @@ from kubeling.apiserver.rbac import Rbac
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest
 from kubeling.apiserver.reviews import Reviews
-from kubeling.apiserver.services import ServiceAddresses
 from kubeling.apiserver.settings import ApiSettings
 from kubeling.apiserver.shapes import custom_shape
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
-from kubeling.apiserver.tokenfile import load_tokens
 from kubeling.apiserver.tokens import Tokens
 from kubeling.apiserver.upkeep import Upkeep
 from kubeling.apiserver.usage import UsageHandler, usage_resources
@@ -66,6 +60,7 @@ from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks
 from kubeling.apiserver.webhooks.index import WebhookIndex
 from kubeling.kube.admission import Admission
 from kubeling.kube.clock import Clock, SystemClock
+from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
@@ -75,6 +70,8 @@ if TYPE_CHECKING:
     from kubeling.apiserver.oidc.issuers import Issuers
 
 __all__ = ["ApiServer", "ApiServerConfig"]
+
+log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS: Final = 60.0
 
@@ -151,15 +148,8 @@ class ApiServer:
         )
         self.rbac = Rbac(self.store)
         self.tokens = Tokens(self.authority, self.store, self.clock)
-        checks = (
-            EscalationCheck(self.rbac),
-            ServiceAddresses(self.store, self.config.service_cidr),
-            NameClaims(self.catalog, self.clock),
-            CertificateCheck(self.rbac, self.clock),
-            LimitRanges(self.store),
-            PriorityClasses(self.store),
-            PodSecurity(self.store),
-            ClaimGrowth(self.store),
+        checks = server_checks(
+            self.store, self.catalog, self.rbac, self.clock, self.config.service_cidr
         )
         self._webhooks = WebhookClient(self.store)
         converter = Converter(self._webhooks)
@@ -182,18 +172,10 @@ class ApiServer:
         await bootstrap(self.store, self.catalog, self.clock, self._crds, aggregation.objects())
         await aggregation.begin()
         await self._upkeep.aggregate()
-        self._authenticator = self._authentication()
-        self._handle: Handle = self._handler(aggregation.delegates).handle
-        # Clients are kept from overwhelming the server, controllers within it are not clients.
         settings = self.config.settings
-        limit = InFlightLimit(
-            settings.max_requests_inflight, settings.max_mutating_requests_inflight
-        )
-        self._handle_client = limit.around(self._handle)
-        self._auditor = self._audit()
-        if self._auditor is not None:
-            self._handle = self._auditor.around(self._handle)
-            self._handle_client = self._auditor.around(self._handle_client)
+        self._authenticator, self.issuers = authentication(settings, self.tokens, self.clock)
+        self._auditor = auditing(settings, self.config.data_dir, self.rbac, self.clock)
+        self._stand_around(self._handler(aggregation.delegates).handle)
         self.running = True
         self._tasks = [
             asyncio.create_task(self._upkeep.run(), name="apiserver upkeep"),
@@ -205,35 +187,19 @@ class ApiServer:
         if self.config.port is not None:
             await self._listen(self.config.port)
 
-    def _authentication(self) -> Authenticator:
+    def _stand_around(self, handle: Handle) -> None:
+        """Bounds what clients ask at once, and records what is asked.
+
+        Clients are kept from overwhelming the server; controllers within it are not clients.
+        """
         settings = self.config.settings
-        static = load_tokens(Path(settings.token_auth_file)) if settings.token_auth_file else {}
-        anonymous = Anonymous(enabled=settings.anonymous_auth)
-        if settings.authentication_config or settings.oidc_issuer_url:
-            from kubeling.apiserver.oidc.configuration import configured
-            from kubeling.apiserver.oidc.issuers import Issuers
-
-            found, algorithms = configured(settings)
-            self.issuers = Issuers(found.jwt, algorithms, self.clock)
-            if found.anonymous is not None:
-                paths = frozenset(condition.path for condition in found.anonymous.conditions)
-                anonymous = Anonymous(enabled=found.anonymous.enabled, paths=paths)
-        return Authenticator(self.tokens, static, self.issuers, anonymous)
-
-    def _audit(self) -> Auditor | None:
-        settings = self.config.settings
-        if settings.audit_level == "off":
-            return None
-        from kubeling.apiserver.audit.auditor import AUDIT_LEVELS, Auditor
-        from kubeling.apiserver.audit.logfile import AuditFile
-
-        file = AuditFile(
-            settings.audit_log_path or str(self.config.data_dir / "audit.log"),
-            settings.audit_log_maxsize << 20,
-            settings.audit_log_maxbackup,
-            self.clock,
+        limit = InFlightLimit(
+            settings.max_requests_inflight, settings.max_mutating_requests_inflight
         )
-        return Auditor(file, AUDIT_LEVELS[settings.audit_level], self.rbac, self.clock)
+        self._handle, self._handle_client = handle, limit.around(handle)
+        if self._auditor is not None:
+            self._handle = self._auditor.around(self._handle)
+            self._handle_client = self._auditor.around(self._handle_client)
 
     def _handler(self, delegates: Delegates) -> Api:
         self._proxy = proxy = ProxyHandler(self.registry)
@@ -343,8 +309,11 @@ class ApiServer:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.store.forget()
-            await self._upkeep.expire_events()
-            await self._certificates.expire()
+            try:
+                await self._upkeep.expire_events()
+                await self._certificates.expire()
+            except ApiError as error:
+                log.warning("housekeeping: %s", error)
 
 
 def _authority(folder: Path) -> Authority:
