@@ -17,8 +17,9 @@ import pytest
 from tests.support.apiserver import RunningServer, running_server
 
 from kubeling.apiserver.audit.logfile import AuditFile
-from kubeling.apiserver.settings import ApiSettings
-from kubeling.kube import config
+from kubeling.apiserver.audit.policy import read_policy
+from kubeling.apiserver.settings import ApiSettings, SettingsError
+from kubeling.kube import config, yaml
 from kubeling.kube.clock import FakeClock
 from kubeling.kube.errors import Forbidden, Invalid
 from kubeling.kube.objects import Obj, new_object
@@ -205,6 +206,105 @@ async def test_who_cannot_say_who_they_are_is_recorded(tmp_path: Path) -> None:
         assert (event["stage"], event["user"]) == ("ResponseStarted", {})
         assert event["responseStatus"]["code"] == 401
         assert "wrong" not in log.file.read_text()
+
+
+# --- a policy instead of one level --------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def governed(folder: Path, *rules: Obj, **more: Any) -> AsyncIterator[Log]:
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": list(rules), **more}
+    (folder / "policy.yaml").write_text(yaml.dump(policy))
+    async with audited(folder, "off", audit_policy_file=str(folder / "policy.yaml")) as log:
+        yield log
+
+
+async def test_the_first_rule_that_fits_decides(tmp_path: Path) -> None:
+    core = {"group": "", "resources": ["configmaps"]}
+    async with governed(
+        tmp_path,
+        {"level": "None", "users": ["eve"]},
+        {"level": "None", "resources": [{**core, "resourceNames": ["noise"]}]},
+        {"level": "Request", "verbs": ["create"], "resources": [core], "namespaces": ["default"]},
+        {"level": "Metadata", "userGroups": ["watched"]},
+        {"level": "Metadata", "nonResourceURLs": ["/ver*"]},
+    ) as log:
+        client = log.running.client
+        for name in ("noise", "signal"):
+            made = new_object(CONFIG_MAPS, name, "default", data={"a": "b"})
+            await client.apply(CONFIG_MAPS, made)
+            await client.delete(CONFIG_MAPS, name, "default")
+        await client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "c", "default", data={"a": "b"}))
+        await client.list(PODS)
+        await log.running.client_of("eve", "watched").raw("GET", "/version")
+        await log.running.client_of("ann", "watched").raw("GET", "/apis")
+        await log.running.client_of("ann").raw("GET", "/version")
+        seen = await log.events(stage="ResponseComplete")
+        told = [(event["user"]["username"], event["verb"], event["level"]) for event in seen]
+        assert told == [
+            ("system:admin", "create", "Request"),
+            ("ann", "get", "Metadata"),
+            ("ann", "get", "Metadata"),
+        ]
+        assert seen[0]["requestObject"]["data"] == {"a": "b"}
+
+
+async def test_stages_and_managed_fields_may_be_left_out(tmp_path: Path) -> None:
+    async with governed(
+        tmp_path,
+        {"level": "RequestResponse"},
+        omitStages=["RequestReceived"],
+        omitManagedFields=True,
+    ) as log:
+        await log.running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "c", "default"))
+        (event,) = await log.events(name="c")
+        assert event["stage"] == "ResponseComplete"
+        assert event["responseObject"]["metadata"]["name"] == "c"
+        assert "managedFields" not in event["responseObject"]["metadata"]
+
+
+async def test_no_policy_shows_secrets(tmp_path: Path) -> None:
+    async with governed(tmp_path, {"level": "RequestResponse"}) as log:
+        secret = new_object(SECRETS, "s", "default", data={"k": SECRET})
+        await log.running.client.create(SECRETS, secret)
+        assert await log.events(name="s")
+        assert SECRET not in log.file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({}, "missing required field `level`"),
+        ({"level": "Everything"}, "Everything"),
+        ({"level": "None", "nonResourceURLs": ["x"]}, "has to begin with /"),
+        ({"level": "None", "nonResourceURLs": ["/a*b"]}, "has to be the last character"),
+        (
+            {"level": "None", "nonResourceURLs": ["/a"], "namespaces": ["x"]},
+            "both regular resources and non-resource URLs",
+        ),
+        (
+            {"level": "None", "resources": [{"resourceNames": ["a"]}]},
+            "using resourceNames requires at least one resource",
+        ),
+        ({"level": "None", "nothing": 1}, "nothing"),
+    ],
+)
+def test_a_policy_that_cannot_be_right_is_refused(tmp_path: Path, rule: Obj, message: str) -> None:
+    file = tmp_path / "policy.yaml"
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]}
+    file.write_text(yaml.dump(policy))
+    with pytest.raises(SettingsError) as raised:
+        read_policy(file)
+    assert message in str(raised.value)
+
+
+async def test_a_level_and_a_policy_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="exclude each other"):
+        async with audited(tmp_path, "metadata", audit_policy_file="x"):
+            pass
+
+
+# --- what admission policies note ---------------------------------------------------------------
 
 
 POLICY_GROUP = "admissionregistration.k8s.io"

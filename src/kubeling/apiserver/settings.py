@@ -74,6 +74,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="What of each request is recorded in the audit log."),
     ] = "off"
 
+    audit_policy_file: Annotated[
+        str,
+        Meta(description="Instead of one level: a file with Kubernetes' audit Policy."),
+    ] = ""
+
     audit_log_path: Annotated[
         str,
         Meta(

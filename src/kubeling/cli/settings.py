@@ -52,7 +52,7 @@ _TYPES: Final[dict[str, Any]] = (
 )
 _FILES: Final = frozenset({
     "api.token_auth_file", "api.authentication_config", "api.oidc_ca_file",
-    "api.audit_log_path",
+    "api.audit_log_path", "api.audit_policy_file",
 })  # fmt: skip
 _FLAGS: Final = {"extended_resources": f"{_ENGINE}capacity"}
 """Flags that are named otherwise than what they set."""

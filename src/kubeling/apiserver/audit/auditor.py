@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -14,12 +14,12 @@ from kubeling.apiserver.audit.annotations import collected
 from kubeling.apiserver.audit.event import (
     LEVELS,
     AuditedRequest,
-    Level,
     ObjectReference,
     Stage,
     event_of,
 )
 from kubeling.apiserver.audit.logfile import AuditFile
+from kubeling.apiserver.audit.policy import AuditPolicy
 from kubeling.apiserver.bodies import read_object, read_patch
 from kubeling.apiserver.rbac import Rbac
 from kubeling.apiserver.requests import (
@@ -37,16 +37,10 @@ from kubeling.kube.clock import Clock
 from kubeling.kube.errors import ApiError, InternalError
 from kubeling.kube.objects import Obj
 
-__all__ = ["AUDIT_LEVELS", "Auditor"]
+__all__ = ["Auditor"]
 
 T = TypeVar("T")
 
-AUDIT_LEVELS: Final[Mapping[str, Level]] = {
-    "metadata": "Metadata",
-    "request": "Request",
-    "request-response": "RequestResponse",
-}
-"""The levels by the names that the settings have for them."""
 _DECISION: Final = "authorization.k8s.io/decision"
 _REASON: Final = "authorization.k8s.io/reason"
 _OBJECTS: Final = frozenset({"create", "update"})
@@ -54,11 +48,11 @@ _WRITES: Final = _OBJECTS | {"patch"}
 
 
 class Auditor:
-    """Records requests at one level."""
+    """Records requests as a policy wants it."""
 
-    def __init__(self, file: AuditFile, level: Level, rbac: Rbac, clock: Clock) -> None:
+    def __init__(self, file: AuditFile, policy: AuditPolicy, rbac: Rbac, clock: Clock) -> None:
         self._file = file
-        self._level = level
+        self._policy = policy
         self._rbac = rbac
         self._clock = clock
 
@@ -67,6 +61,8 @@ class Auditor:
 
         async def audited(request: ApiRequest) -> Answer:
             entry = self._begin(request)
+            if entry is None:
+                return await handle(request)
             token = collected.set(entry.annotations)
             try:
                 answer = await handle(request)
@@ -85,27 +81,33 @@ class Auditor:
 
     def refused(self, request: ApiRequest, user: User | None, error: ApiError) -> None:
         """Records a request that got no further than who it is from; ``None`` is nobody known."""
-        entry = self._entry(request)
-        entry.user, entry.status = user, _status(error.status)
-        self._tell(entry, "ResponseStarted" if user is None else "ResponseComplete")
+        entry = self._entry(request, user)
+        if entry is not None:
+            entry.status = _status(error.status)
+            self._tell(entry, "ResponseStarted" if user is None else "ResponseComplete")
 
     def close(self) -> None:
         """Writes what waits."""
         self._file.close()
 
-    def _begin(self, request: ApiRequest) -> AuditedRequest:
-        entry = self._entry(request)
-        entry.user, entry.impersonated = request.user, None
+    def _begin(self, request: ApiRequest) -> AuditedRequest | None:
+        entry = self._entry(request, request.impersonator or request.user)
+        if entry is None:
+            return None
         if request.impersonator is not None:
-            entry.user, entry.impersonated = request.impersonator, request.user
+            entry.impersonated = request.user
         self._tell(entry, "RequestReceived")
         allowed, reason = self._rbac.decide(request.user, request_attributes(request))
         entry.annotations = {_DECISION: "allow" if allowed else "forbid", _REASON: reason}
         return entry
 
-    def _entry(self, request: ApiRequest) -> AuditedRequest:
+    def _entry(self, request: ApiRequest, user: User | None) -> AuditedRequest | None:
+        """What is known of a request at first; ``None`` where it is not recorded."""
         wanted = request_attributes(request)
-        about, level = None, self._level
+        recording = self._policy.recording(user, wanted)
+        about, level = None, recording.level
+        if level == "None":
+            return None
         if not wanted.path:
             about = ObjectReference(
                 wanted.group,
@@ -123,11 +125,13 @@ class Auditor:
             level=level,
             uri=f"{request.path}?{query}" if query else request.path,
             verb=wanted.verb,
-            user=None,
+            user=user,
             source=request.source,
             user_agent=request.user_agent,
             received=self._clock.now(),
             about=about,
+            omit_stages=recording.omit_stages,
+            omit_managed_fields=recording.omit_managed_fields,
         )
         bodies = LEVELS.index(level) >= LEVELS.index("Request")
         if about is not None and (wanted.verb == "create" or (bodies and wanted.verb in _WRITES)):
@@ -203,7 +207,8 @@ class Auditor:
         return serve
 
     def _tell(self, entry: AuditedRequest, stage: Stage) -> None:
-        self._file.write(msgspec.json.encode(event_of(entry, stage, self._clock.now())))
+        if stage not in entry.omit_stages:
+            self._file.write(msgspec.json.encode(event_of(entry, stage, self._clock.now())))
 
 
 def _sent(request: ApiRequest, verb: str) -> object:

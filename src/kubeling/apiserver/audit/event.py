@@ -86,6 +86,8 @@ class AuditedRequest:
     request_object: Any = None
     response_object: Any = None
     status: Obj | None = None
+    omit_stages: frozenset[Stage] = frozenset()
+    omit_managed_fields: bool = False
 
 
 def event_of(request: AuditedRequest, stage: Stage, now: dt.datetime) -> Obj:
@@ -116,12 +118,25 @@ def event_of(request: AuditedRequest, stage: Stage, now: dt.datetime) -> Obj:
             ("responseObject", request.response_object),
         ):
             if value is not None:
-                event[key] = value
+                event[key] = _bare(value) if request.omit_managed_fields else value
     event["requestReceivedTimestamp"] = _micro(request.received)
     event["stageTimestamp"] = _micro(now)
     if stage != "RequestReceived" and request.annotations:
         event["annotations"] = request.annotations
     return event
+
+
+def _bare(value: Any) -> Any:
+    """An object, or a list of objects, without who owns which field."""
+    if not isinstance(value, dict):
+        return value
+    metadata = value.get("metadata")
+    if isinstance(metadata, dict) and "managedFields" in metadata:
+        kept = {key: found for key, found in metadata.items() if key != "managedFields"}
+        value = {**value, "metadata": kept}
+    if isinstance(value.get("items"), list):
+        value = {**value, "items": [_bare(item) for item in value["items"]]}
+    return value
 
 
 def _micro(moment: dt.datetime) -> str:

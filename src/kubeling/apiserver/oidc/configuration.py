@@ -30,7 +30,7 @@ ALGORITHMS: Final = (
 _VERSIONS: Final = tuple(f"apiserver.config.k8s.io/{v}" for v in ("v1", "v1beta1", "v1alpha1"))
 
 
-class _Struct(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class _Struct(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     pass
 
 
