@@ -79,6 +79,8 @@ def story(folder: Path, issuer: Issuer) -> None:
         by_token(platform, issuer)
         by_certificate(platform, folder)
         of_others(platform)
+        of_accounts(platform)
+        of_pods(platform)
         events = [json.loads(line) for line in (folder / "data/audit.log").open()]
         assert any(
             event["user"].get("username") == "bob@acme.io" and event["verb"] == "list"
@@ -136,3 +138,26 @@ def of_others(platform: Platform) -> None:
     who = platform.kubectl("auth", "whoami", "--as=carol", "--as-group=a", "--as-uid=7")
     assert "carol" in who
     assert "[a system:authenticated]" in who
+
+
+def of_accounts(platform: Platform) -> None:
+    robot = Person(platform, "robot", token=platform.kubectl("create", "token", "default").strip())
+    assert "system:serviceaccount:default:default" in robot.kubectl("auth", "whoami")
+    issuer = robot.kubectl("get", "--raw", "/.well-known/openid-configuration")
+    assert json.loads(issuer)["issuer"] == "https://kubernetes.default.svc.cluster.local"
+    assert (
+        "unauthorized" in Person(platform, "forger", token="x.y.z").kubectl("get", "pods").lower()
+    )
+
+
+def of_pods(platform: Platform) -> None:
+    platform.kubectl("create", "namespace", "guarded")
+    label = ("label", "namespace", "guarded", "pod-security.kubernetes.io/enforce=baseline")
+    platform.kubectl(*label, "pod-security.kubernetes.io/warn=restricted")
+    create = ("create", "deployment", "web", "--image=busybox", "-n", "guarded", "--", "sleep", "9")
+    warned = platform.run("kubectl", *create).stderr
+    assert 'Warning: would violate PodSecurity "restricted:latest"' in warned
+    privileged = '{"spec": {"hostPID": true}}'
+    run = ("run", "p", "--image=busybox", "-n", "guarded", f"--overrides={privileged}")
+    refused = platform.run("kubectl", *run, check=False).stderr
+    assert 'violates PodSecurity "baseline:latest": host namespaces (hostPID=true)' in refused
