@@ -91,3 +91,12 @@ async def test_a_watch_of_a_name_tells_of_nothing_else(client: Client) -> None:
     async with asyncio.timeout(5):
         event = await anext(watch)
     assert (event.type, event.object["metadata"]["name"]) == ("MODIFIED", "m05")
+
+
+async def test_a_collection_is_deleted_whole_however_large(client: Client) -> None:
+    labels = {"app": "many"}
+    made = [new_object(CONFIG_MAPS, f"n{i:03}", "one", labels=labels) for i in range(450)]
+    await asyncio.gather(*(client.create(CONFIG_MAPS, obj) for obj in made))
+    await client.delete_collection(CONFIG_MAPS, "one", labels="app=many")
+    assert not (await client.list(CONFIG_MAPS, labels="app=many")).items
+    assert len(shown(await client.list(CONFIG_MAPS, "one"))) == len(NAMES)

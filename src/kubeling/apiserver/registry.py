@@ -48,6 +48,8 @@ Transform = Callable[[Obj], Obj]
 """Makes the wanted object, in the request's version, from a copy of the present one."""
 
 _NAME_ATTEMPTS: Final = 8
+_TOGETHER: Final = 200
+"""How many objects of a collection are deleted at the same time."""
 _REVIEWS: Final = 5
 """How often webhooks are asked about a change of an object that goes on changing."""
 
@@ -427,8 +429,11 @@ class Registry:
             except NotFound:
                 return
 
-        # Together, so that they share commits.
-        await asyncio.gather(*(drop(item["metadata"]) for item in found["items"]))
+        items = found["items"]
+        for first in range(0, len(items), _TOGETHER):
+            # Together, so that they share commits; not all, so that others are answered as well.
+            some = items[first : first + _TOGETHER]
+            await asyncio.gather(*(drop(item["metadata"]) for item in some))
         return found
 
     # --- storage ---------------------------------------------------------------------------
