@@ -207,6 +207,20 @@ async def test_a_watcher_that_lags_is_dropped(path: Path) -> None:
     await store.close()
 
 
+async def test_a_watcher_takes_what_waits_in_parts_that_a_slow_client_can_hold(path: Path) -> None:
+    store = Store.open(path)
+    store.start()
+    watcher = store.watch("/configmaps", store.version)
+    await asyncio.gather(*(put(store, f"a{index:03}") for index in range(250)))
+    parts = [await watcher.take() for _ in range(3)]
+    assert [len(part) for part in parts] == [100, 100, 50]
+    told = [event.record.key.name for part in parts for event in part]
+    assert told == [f"a{index:03}" for index in range(250)]
+    watcher.rouse()
+    assert not await watcher.take()
+    await store.close()
+
+
 async def test_a_list_can_be_had_as_of_an_earlier_version(store: Store) -> None:
     await put(store, "a", x="1")
     version = await put(store, "b", x="1")

@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -46,6 +46,8 @@ __all__ = ["HttpServer"]
 log = logging.getLogger(__name__)
 
 _BODY_LIMIT: Final = 3 * 1024 * 1024
+_WRITE_BYTES: Final = 64 * 1024
+"""How much is written at once to a watcher, who may be slow to take it."""
 _GZIP_FROM: Final = 128 * 1024
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -209,13 +211,28 @@ async def _watch(
         await response.prepare(request)
         try:
             async for together in changes:
-                await response.write(b"".join([_line(one, answer.form) for one in together]))
+                for lines in _gathered(_line(change, answer.form) for change in together):
+                    await response.write(lines)
         except ApiError as error:
             await response.write(_encode({"type": "ERROR", "object": error.status}) + b"\n")
     finally:
         await changes.aclose()
     await response.write_eof()
     return response
+
+
+def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines put together into writes that are few, and not larger than they need be."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if size >= _WRITE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _line(change: Change, form: str) -> bytes:

@@ -30,7 +30,7 @@ __all__ = ["Change", "Changes", "Listing", "list_objects", "watch_objects"]
 
 BOOKMARK_SECONDS: Final = 60.0
 _MIN_TIMEOUT: Final = 1800.0
-_TOGETHER: Final = 500
+_TOGETHER: Final = 100
 """The most changes that are given together at the beginning of a watch."""
 _encode: Final = msgspec.json.Encoder().encode
 

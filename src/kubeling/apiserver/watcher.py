@@ -12,6 +12,7 @@ from kubeling.apiserver.records import Event
 __all__ = ["Watcher"]
 
 QUEUE_LIMIT: Final = 4096
+BATCH_LIMIT: Final = 100
 
 
 class Watcher:
@@ -62,12 +63,13 @@ class Watcher:
         return self._queue.popleft() if self._queue else None
 
     async def take(self) -> Sequence[Event]:
-        """All events there are, as soon as there are any or the consumer is roused."""
+        """The next events, as soon as there are any or the consumer is roused.
+
+        They are few enough for a consumer that is slow to hold them all.
+        """
         if not self.roused:
             await self._filled()
-        taken = tuple(self._queue)
-        self._queue.clear()
-        return taken
+        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
 
     def rouse(self) -> None:
         """Ends the wait for events, or the next one if there is none; sets :attr:`roused`."""
