@@ -78,6 +78,12 @@ def test_the_configuration_wins_over_the_file_and_both_over_the_catalogue(tmp_pa
     assert found.find("mine").cmd == ("c",)
 
 
+def test_an_entry_for_the_image_itself_says_nothing_else(tmp_path: Path) -> None:
+    assert Catalogue(tmp_path / "none", {"mine": {"container": True}}).find("mine:2").container
+    with pytest.raises(ValueError, match="mine: container: true leaves nothing else to say"):
+        Catalogue(tmp_path / "none", {"mine": {"container": True, "host": True}})
+
+
 def test_a_container_s_command_replaces_the_image_s() -> None:
     entry = ImageEntry(entrypoint=("run",), cmd=("default",))
     assert entry.command({}) == ["run", "default"]

@@ -179,6 +179,15 @@ async def test_an_engine_that_is_turned_off_is_not_used(tmp_path: Path, api: Mem
     assert "set engine.container_engine to auto" in message
 
 
+async def test_a_known_name_can_be_asked_for_as_a_container(tmp_path: Path, api: MemoryApi) -> None:
+    images = {"busybox": {"container": True}}
+    async with running_node(tmp_path / "data", api, images=images, container_engine="none") as node:
+        await node.create(pod("p", container(script="true")))
+        message = await until_waiting(node, "ErrImagePull")
+    known = 'image "busybox" is in the catalogue to be run as a container'
+    assert message.startswith(f"{known}, and containers are turned off")
+
+
 async def test_a_broken_engine_is_quoted(
     tmp_path: Path, api: MemoryApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,19 @@ async def test_variables_and_arguments(node: Node, runtime: Runtime) -> None:
     )
 
 
+async def test_what_an_image_says_holds_unless_the_container_says_otherwise(
+    node: Node, runtime: Runtime
+) -> None:
+    if runtime.name == "processes":
+        pytest.skip("what images in the catalogue say is for test_images")
+    await node.run(pod("p", runtime.main()))
+    assert await node.logs("p") == "entry cmd\n"
+    await node.run(pod("q", runtime.main(args=["given"])))
+    assert await node.logs("q") == "entry given\n"
+    await node.run(pod("r", runtime.main("echo $GREETING; pwd; id -u")))
+    assert await node.logs("r") == "hello\n/home\n0\n"
+
+
 async def test_volumes_are_at_their_paths(node: Node, runtime: Runtime) -> None:
     await node.config_map("settings", key="value")
     main = runtime.main(

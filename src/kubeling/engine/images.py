@@ -131,14 +131,20 @@ def _first(entries: Iterable[ImageEntry], image: str) -> ImageEntry | None:
 def _from_mapping(document: Any, origin: str) -> tuple[ImageEntry, ...]:
     try:
         if isinstance(document, Sequence) and not isinstance(document, str):
-            return msgspec.convert(document, tuple[ImageEntry, ...])
-        named = msgspec.convert(document, dict[str, dict[str, Any]])
-        return tuple(
-            msgspec.convert({**entry, "images": [pattern]}, ImageEntry)
-            for pattern, entry in named.items()
-        )
+            entries = msgspec.convert(document, tuple[ImageEntry, ...])
+        else:
+            named = msgspec.convert(document, dict[str, dict[str, Any]])
+            entries = tuple(
+                msgspec.convert({**entry, "images": [pattern]}, ImageEntry)
+                for pattern, entry in named.items()
+            )
     except msgspec.ValidationError as error:
         raise ValueError(f"{origin}: {error}") from None
+    for entry in entries:
+        if entry.container and entry != ImageEntry(images=entry.images, container=True):
+            text = "container: true leaves nothing else to say, because the image itself is run"
+            raise ValueError(f"{origin}: {', '.join(entry.images)}: {text}")
+    return entries
 
 
 def with_declared_packages(entry: ImageEntry, pod: Obj, container: str) -> ImageEntry:
