@@ -8,7 +8,9 @@ from typing import Final
 
 __all__ = ["explain", "is_network_trouble", "progress"]
 
-_PROGRESS: Final = re.compile(r"(Resolved|Downloading|Building|Prepared|Installed) \S.*")
+_PROGRESS: Final = re.compile(
+    r"(Resolved|Downloading|Building|Prepared|Installed|Bytecode compiled) \S.*"
+)
 _DECORATION: Final = re.compile(r"^[\s\u00d7\u2570\u2500\u25b6\u251c\u2502]+|\s+$")
 _NETWORK: Final = ("Failed to fetch", "error sending request", "Failed to download", "dns error")
 _LONGEST: Final = 600
