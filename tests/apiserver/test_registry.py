@@ -19,7 +19,6 @@ from kubeling.kube.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
-    TooManyRequests,
 )
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import (
@@ -315,30 +314,6 @@ async def test_a_job_keeps_its_pods_unless_told(client: Client) -> None:
         await client.create(JOBS, new_object(JOBS, name, "default", spec={"template": template}))
         held = await client.delete(JOBS, name, "default", propagation=policy)  # type: ignore[arg-type]
         assert held["metadata"]["finalizers"] == finalizers
-
-
-async def test_an_evicted_pod_says_that_it_did_not_fail_by_itself(client: Client) -> None:
-    obj = pod()
-    obj["spec"]["nodeName"] = "node"
-    await client.create(PODS, obj)
-    await client.create_subresource(PODS, "p", "default", "eviction", {})
-    going = await client.get(PODS, "p", "default")
-    assert "deletionTimestamp" in going["metadata"]
-    (disrupted,) = going["status"]["conditions"]
-    assert (disrupted["type"], disrupted["reason"]) == ("DisruptionTarget", "EvictionByEvictionAPI")
-
-
-async def test_an_eviction_respects_the_budget(client: Client) -> None:
-    await client.create(PODS, pod())
-    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}
-    await client.create(BUDGETS, new_object(BUDGETS, "b", "default", spec=spec))
-    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    await client.patch_status(PODS, "p", ready, "default")
-    with pytest.raises(TooManyRequests, match="disruption budget"):
-        await client.create_subresource(PODS, "p", "default", "eviction", {})
-    await client.delete(BUDGETS, "b", "default")
-    await client.create_subresource(PODS, "p", "default", "eviction", {})
-    assert await client.find(PODS, "p", "default") is None
 
 
 # --- two faces of one object -------------------------------------------------------------------

@@ -36,6 +36,14 @@ class JobStrategy(GenerationStrategy):
         spec.setdefault("selector", {}).setdefault("matchLabels", {}).update(owned)
 
 
+_GATED: Final = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+
+
 class PodStrategy(GenerationStrategy):
     """Pods wait for the node agent to stop their containers."""
 
@@ -45,12 +53,15 @@ class PodStrategy(GenerationStrategy):
 
     def prepare_create(self, obj: Obj) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj.get("spec") or {})}
+        if (obj.get("spec") or {}).get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(_GATED)]
 
     def inherit(self, new: Obj, old: Obj) -> None:
-        spec = new.get("spec")
-        for field in ("priority", "preemptionPolicy"):
-            if isinstance(spec, dict) and field in old["spec"]:
-                spec.setdefault(field, old["spec"][field])
+        spec, before = new.get("spec"), old.get("spec") or {}
+        if isinstance(spec, dict):
+            for field in ("priority", "preemptionPolicy"):
+                if spec.get(field) is None and field in before:
+                    spec[field] = before[field]
 
     def validate(self, new: Obj, old: Obj | None) -> Iterable[FieldError]:
         if old is None and (new.get("spec") or {}).get("ephemeralContainers"):

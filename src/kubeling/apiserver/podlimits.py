@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kubeling.apiserver.options import WriteOptions
-from kubeling.apiserver.quota import pod_total
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
 from kubeling.kube.errors import Forbidden
 from kubeling.kube.objects import Obj
+from kubeling.kube.podresources import pod_total
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
 
 __all__ = ["LimitRanges", "prescribe_resources"]
@@ -78,6 +78,9 @@ def _completed(container: Obj, word: str, defaults: Mapping[str, Obj]) -> Iterat
     resources = container.get("resources") or {}
     for kind in ("requests", "limits"):
         stated = resources.get(kind) or {}
+        if kind == "requests":
+            # A container's own limit is its request where it names none, before any default is.
+            stated = {**(resources.get("limits") or {}), **stated}
         missing = {k: v for k, v in defaults[kind].items() if k not in stated}
         if missing:
             resources = {**resources, kind: {**missing, **stated}}

@@ -26,6 +26,7 @@ from kubeling.apiserver.converted import ConvertedResources
 from kubeling.apiserver.database import StorageError
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
+from kubeling.apiserver.evictions import Evictions
 from kubeling.apiserver.execution import ExecHandler
 from kubeling.apiserver.flowcontrol.dangling import DanglingSchemas
 from kubeling.apiserver.flowcontrol.inflight import InFlightLimit
@@ -233,7 +234,7 @@ class ApiServer:
             ("/pods", "attach"): commands.attach,
             ("/pods", "portforward"): PortForwardHandler(self.registry, self._node).handle,
             ("/pods", "binding"): pods.bind,
-            ("/pods", "eviction"): pods.evict,
+            ("/pods", "eviction"): Evictions(self.registry).handle,
             ("/pods", "proxy"): proxy.handle,
             ("/services", "proxy"): proxy.handle,
             ("/serviceaccounts", "token"): TokenRequests(self.registry, self.tokens).handle,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from kubeling.apiserver.podpriority import SYSTEM_PRIORITIES
 from kubeling.apiserver.validation.rules import (
@@ -11,6 +11,7 @@ from kubeling.apiserver.validation.rules import (
     at_least,
     choice,
     dns_label,
+    frozen,
     quantities,
     required,
     spec_of,
@@ -18,15 +19,57 @@ from kubeling.apiserver.validation.rules import (
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import parse_quantity
+from kubeling.kube.quotas import COUNTED, POD_SCOPES, scopes_of
 
 __all__ = ["CLUSTER_RULES"]
 
 _HIGHEST: Final = 10**9
+_QUOTA_NAMES: Final = COUNTED | {
+    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
+    "requests.ephemeral-storage", "requests.storage", "limits.cpu", "limits.memory",
+    "limits.ephemeral-storage", "services.nodeports", "services.loadbalancers",
+}  # fmt: skip
 _LIMIT_FIELDS: Final = ("max", "min", "default", "defaultRequest")
 
 
 def _quota(new: Obj, old: Obj | None) -> Errors:
-    yield from quantities(spec_of(new).get("hard") or {}, "spec.hard")
+    spec = spec_of(new)
+    hard = spec.get("hard") or {}
+    yield from quantities(hard, "spec.hard")
+    for name, value in hard.items():
+        yield from _quota_entry(name, value)
+    scopes = [scope["scopeName"] for scope in scopes_of(new)]
+    yield from _scopes(scopes, hard)
+    if old is not None:
+        yield from frozen(spec, spec_of(old), "spec", "scopes", "scopeSelector")
+
+
+def _quota_entry(name: str, value: Any) -> Errors:
+    where = f"spec.hard[{name}]"
+    kind, _, what = name.partition(".")
+    known = (
+        name in _QUOTA_NAMES
+        or name.startswith(("count/", "hugepages-", "requests.hugepages-"))
+        or ".storageclass.storage.k8s.io/" in name
+        or (kind == "requests" and "/" in what)
+    )
+    if not known:
+        message = "must be a standard resource for quota"
+        yield FieldError(where, "Invalid value", message, name)
+    if (name in COUNTED or name.startswith("count/")) and parse_quantity(value) % 1:
+        yield FieldError(where, "Invalid value", "must be an integer", value)
+
+
+def _scopes(scopes: list[str], hard: Obj) -> Errors:
+    for scope in scopes:
+        if scope not in POD_SCOPES and scope != "VolumeAttributesClass":
+            yield FieldError("spec.scopes", "Invalid value", "unsupported scope", scopes)
+    for pair in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+        if set(pair) <= set(scopes):
+            yield FieldError("spec.scopes", "Invalid value", "conflicting scopes", scopes)
+    if "BestEffort" in scopes and any(name not in ("pods", "count/pods") for name in hard):
+        message = "unsupported scope applied to resource"
+        yield FieldError("spec.scopes", "Invalid value", message, scopes)
 
 
 def _limit_range(new: Obj, old: Obj | None) -> Errors:

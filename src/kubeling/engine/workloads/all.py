@@ -18,6 +18,7 @@ from kubeling.engine.workloads import (
     quotas,
     replicasets,
     statefulsets,
+    tainteviction,
 )
 from kubeling.kube.controller import Controller
 
@@ -42,4 +43,5 @@ def controllers(context: Context) -> list[Controller]:
         namespaces.controller(context),
         garbage.controller(context),
         podgc.controller(context),
+        tainteviction.controller(context),
     ]

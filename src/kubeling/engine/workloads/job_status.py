@@ -54,7 +54,7 @@ def ensure_condition(
     status: Obj, type_: str, value: str, reason: str, message: str, now: dt.datetime
 ) -> bool:
     """Sets a condition; one that would begin as ``False`` is not begun. Tells of a change."""
-    conditions: list[Obj] = status.setdefault("conditions", [])
+    conditions: list[Obj] = status.get("conditions") or []
     stamp = format_time(now)
     fresh = {
         "type": type_,
@@ -73,7 +73,7 @@ def ensure_condition(
         conditions[number] = fresh
         return True
     if value != "False":
-        conditions.append(fresh)
+        status["conditions"] = [*conditions, fresh]
         return True
     return False
 
