@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.engine.workloads.cluster import Cluster, template, workload
 
-from kubeling.kube.objects import condition, labels, name, uid
+from kubeling.kube.objects import Obj, annotations, condition, labels, name, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 
 
 def available(count: int):
     return lambda d: (d.get("status") or {}).get("availableReplicas") == count
+
+
+def told(obj: Obj, type_: str) -> str:
+    """The reason of a condition."""
+    found = condition(obj, type_)
+    return found.reason if found else ""
 
 
 def rolled_out(obj) -> bool:
@@ -119,3 +127,97 @@ async def test_deleting_a_deployment_deletes_its_pods(cluster: Cluster) -> None:
         await cluster.until_gone(DEPLOYMENTS, "web")
         await cluster.until_list(REPLICA_SETS, lambda sets: not sets)
         await cluster.until_list(PODS, lambda pods: not pods)
+
+
+async def revise(cluster: Cluster, **change: Any) -> None:
+    patch = {"spec": {"template": template(**change)}}
+    await cluster.client.patch(DEPLOYMENTS, "web", patch, "default", type="strategic")
+
+
+async def sets_of(cluster: Cluster) -> dict[str, Obj]:
+    """The ReplicaSets by revision."""
+    listed = (await cluster.client.list(REPLICA_SETS, "default")).items
+    return {annotations(rs)["deployment.kubernetes.io/revision"]: rs for rs in listed}
+
+
+async def test_a_paused_deployment_scales_but_does_not_roll(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=2))
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    pause = {"spec": {"paused": True, "replicas": 3}}
+    await cluster.client.patch(DEPLOYMENTS, "web", pause, "default")
+    await revise(cluster, image="busybox")
+    found = await cluster.until(DEPLOYMENTS, "web", available(3))
+    assert list(await sets_of(cluster)) == ["1"]
+    found = await cluster.until(
+        DEPLOYMENTS, "web", lambda d: told(d, "Progressing") == "DeploymentPaused"
+    )
+    assert condition(found, "Progressing").status == "Unknown"
+    await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"paused": False}}, "default")
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    assert set(await sets_of(cluster)) == {"1", "2"}
+
+
+async def test_history_keeps_causes_and_as_many_revisions_as_asked(cluster: Cluster) -> None:
+    made = workload("Deployment", replicas=1, revisionHistoryLimit=1)
+    made["metadata"]["annotations"] = {"kubernetes.io/change-cause": "first"}
+    await cluster.client.create(DEPLOYMENTS, made)
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    for number, cause in enumerate(("second", "third"), start=2):
+        await revise(cluster, image=f"busybox:{number}")
+        await cluster.until(DEPLOYMENTS, "web", rolled_out)
+        patch = {"metadata": {"annotations": {"kubernetes.io/change-cause": cause}}}
+        await cluster.client.patch(DEPLOYMENTS, "web", patch, "default")
+    await cluster.until_list(
+        REPLICA_SETS,
+        lambda sets: (
+            {annotations(rs).get("kubernetes.io/change-cause") for rs in sets}
+            == {"second", "third"}
+        ),
+    )
+
+
+async def test_a_rollback_remembers_the_revisions_it_was(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=1))
+    await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    for image in ("busybox", "pause"):
+        await revise(cluster, image=image)
+        await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    sets = await sets_of(cluster)
+    assert set(sets) == {"2", "3"}
+    assert annotations(sets["3"])["deployment.kubernetes.io/revision-history"] == "1"
+
+
+async def test_a_finished_rollout_stays_finished_when_a_pod_is_lost(cluster: Cluster) -> None:
+    await cluster.client.create(DEPLOYMENTS, workload("Deployment", replicas=2))
+    before = await cluster.until(DEPLOYMENTS, "web", rolled_out)
+    pods = (await cluster.client.list(PODS, "default")).items
+    stuck = {"spec": {"minReadySeconds": 3600, "progressDeadlineSeconds": 7200}}
+    await cluster.client.patch(DEPLOYMENTS, "web", stuck, "default")
+    await cluster.client.delete(PODS, name(pods[0]), "default")
+    found = await cluster.until(
+        DEPLOYMENTS, "web", lambda d: d["status"].get("unavailableReplicas") == 2
+    )
+    assert condition(found, "Progressing") == condition(before, "Progressing")
+
+
+async def test_a_rollout_without_progress_says_so_after_its_deadline(cluster: Cluster) -> None:
+    made = workload("Deployment", replicas=1, progressDeadlineSeconds=1)
+    made["spec"]["template"] = template(labels={"stuck": "yes"})
+    await cluster.client.create(DEPLOYMENTS, made)
+    found = await cluster.until(
+        DEPLOYMENTS, "web", lambda d: told(d, "Progressing") == "ProgressDeadlineExceeded"
+    )
+    progressing = condition(found, "Progressing")
+    assert progressing.status == "False"
+    assert progressing.message.endswith("has timed out progressing.")
+
+
+async def test_the_cheapest_pod_goes_first(cluster: Cluster) -> None:
+    await cluster.client.create(REPLICA_SETS, workload("ReplicaSet", replicas=3))
+    await cluster.until(REPLICA_SETS, "web", available(3))
+    pods = (await cluster.client.list(PODS, "default")).items
+    cost = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}}
+    await cluster.client.patch(PODS, name(pods[1]), cost, "default")
+    await cluster.client.set_scale(REPLICA_SETS, "web", "default", 2)
+    left = await cluster.until_list(PODS, lambda now: len(now) == 2)
+    assert name(pods[1]) not in {name(pod) for pod in left}

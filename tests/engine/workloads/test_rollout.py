@@ -7,7 +7,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeling.engine.workloads.rollout import limits, recreate, roll, scale_paused
+from kubeling.engine.workloads.rollout import (
+    DESIRED,
+    MAXIMUM,
+    is_rescaled,
+    limits,
+    recreate,
+    rescale,
+    roll,
+)
 from kubeling.kube.objects import Obj
 
 
@@ -76,6 +84,44 @@ def test_recreate_waits_for_the_last_old_pod() -> None:
     assert recreate(wanted, new, [old], old_pods=0) == {"new": 2}
 
 
-def test_a_paused_deployment_still_scales() -> None:
-    sets = [replica_set("old", 2), replica_set("new", 1)]
-    assert scale_paused(deployment(5), sets) == {"new": 3}
+def marked(title: str, replicas: int, desired: int, most: int) -> Obj:
+    made = replica_set(title, replicas)
+    made["metadata"]["annotations"] = {DESIRED: str(desired), MAXIMUM: str(most)}
+    return made
+
+
+def test_a_change_of_size_is_noticed_by_what_the_sets_were_made_for() -> None:
+    assert is_rescaled(deployment(10), [marked("new", 4, 5, 6)])
+    assert not is_rescaled(deployment(5), [marked("new", 4, 5, 6)])
+    assert not is_rescaled(deployment(10), [marked("old", 0, 5, 6), replica_set("new", 1)])
+
+
+def test_one_set_takes_it_all() -> None:
+    assert rescale(deployment(5), replica_set("new", 3), [replica_set("old", 0)]) == {"new": 5}
+    assert rescale(deployment(5), None, [replica_set("a", 0), replica_set("b", 0)]) == {"b": 5}
+    assert rescale(deployment(5), replica_set("new", 0), [replica_set("old", 3)]) == {"old": 5}
+
+
+def test_several_sets_keep_their_shares() -> None:
+    old, new = marked("old", 8, 10, 13), marked("new", 5, 10, 13)
+    assert rescale(deployment(15, 3, 2), new, [old]) == {"old": 11, "new": 7}
+    assert rescale(deployment(5, 3, 2), new, [old]) == {"old": 5, "new": 3}
+    assert rescale(deployment(0), new, [old]) == {"old": 0, "new": 0}
+
+
+def test_a_rollout_that_was_done_anyway_is_ended_by_a_change_of_size() -> None:
+    old, new = marked("old", 2, 5, 6), marked("new", 5, 5, 6)
+    assert rescale(deployment(5), new, [old]) == {"old": 0}
+
+
+@given(st.integers(0, 20), shares, st.integers(1, 20), st.integers(1, 20))
+def test_whatever_the_shares_the_sum_is_what_may_be(
+    wanted: int, surge: Any, first: int, second: int
+) -> None:
+    before = first + second
+    old, new = marked("old", first, before, before), marked("new", second, before, before)
+    made = deployment(wanted, surge)
+    most = wanted + limits(made)[0] if wanted else 0
+    sizes = {"old": first, "new": second} | rescale(made, new, [old])
+    assert all(size >= 0 for size in sizes.values())
+    assert sum(sizes.values()) == most

@@ -14,7 +14,15 @@ from kubeling.engine.workloads.deployment_status import (
 from kubeling.engine.workloads.digest import template_digest
 from kubeling.engine.workloads.ownership import claim
 from kubeling.engine.workloads.podstate import is_finished
-from kubeling.engine.workloads.rollout import limits, recreate, roll, scale_paused
+from kubeling.engine.workloads.rollout import (
+    DESIRED,
+    MAXIMUM,
+    is_rescaled,
+    limits,
+    recreate,
+    rescale,
+    roll,
+)
 from kubeling.engine.workloads.sightings import Sightings
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube import objects, selectors
@@ -35,14 +43,14 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 
-__all__ = ["controller", "find_new", "replica_set_for"]
+__all__ = ["controller", "find_new", "replica_set_for", "set_annotations"]
 
 _HASH: Final = "pod-template-hash"
 _REVISION: Final = "deployment.kubernetes.io/revision"
-_DESIRED: Final = "deployment.kubernetes.io/desired-replicas"
-_MAXIMUM: Final = "deployment.kubernetes.io/max-replicas"
+_HISTORY: Final = "deployment.kubernetes.io/revision-history"
+_LONGEST_HISTORY: Final = 2000
 _NOT_COPIED: Final = frozenset(
-    {"kubectl.kubernetes.io/last-applied-configuration", _REVISION, _DESIRED, _MAXIMUM}
+    {"kubectl.kubernetes.io/last-applied-configuration", _REVISION, _HISTORY, DESIRED, MAXIMUM}
 )
 
 
@@ -80,7 +88,7 @@ def replica_set_for(deployment: Obj, collisions: int, revision: int, replicas: i
         f"{name(deployment)}-{digest}",
         namespace(deployment),
         labels=metadata["labels"],
-        annotations=_set_annotations(deployment, revision),
+        annotations=set_annotations(deployment, None, revision) | _sizes(deployment),
         owner=deployment,
         spec=spec,
     )
@@ -109,7 +117,7 @@ class _Deployments:
 
     async def reconcile(self, key: Key) -> Result | None:
         found = self._deployments.get(*key)
-        if found is None or deletion_requested(found):
+        if found is None:
             return None
         selector = selectors.from_object(found["spec"]["selector"])
         sets = sorted(
@@ -117,34 +125,53 @@ class _Deployments:
             key=lambda rs: (rs["metadata"].get("creationTimestamp", ""), name(rs)),
         )
         new = find_new(found, sets)
-        if found["spec"].get("paused"):
-            await self._resize(found, sets, scale_paused(found, sets))
+        if deletion_requested(found):
+            await self._write(found, new, sets, rolling=False)
+            return None
+        held = bool(found["spec"].get("paused")) or is_rescaled(found, sets)
+        created = False
+        if held:
+            new = await self._mark(found, new, _others(sets, new))
+            old = _others(sets, new)
+            await self._resize(found, sets, rescale(found, new, old))
         else:
+            known = new
             new = await self._advance(found, new, sets)
-        if new is not None and new not in sets:
-            sets = [*sets, new]
-        now = self._clock.now()
-        status = deployment_status(found, new, sets, now)
-        await write_status(self._client, DEPLOYMENTS, found, status)
-        if is_complete(found, status):
+            created = known is None and new is not None
+            sets = [*_others(sets, new), *([new] if new is not None else [])]
+        status = await self._write(found, new, sets, rolling=not held, created=created)
+        if found["spec"].get("paused") or is_complete(found, status):
             await self._forget(found, new, sets)
-        wait = seconds_to_deadline(found, status, now)
+        wait = seconds_to_deadline(found, status, self._clock.now())
         return None if wait is None else Result(wait + 1.0)
 
+    async def _write(
+        self,
+        found: Obj,
+        new: Obj | None,
+        sets: list[Obj],
+        *,
+        rolling: bool,
+        created: bool = False,
+    ) -> Obj:
+        now = self._clock.now()
+        status = deployment_status(found, new, sets, now, rolling=rolling, created=created)
+        await write_status(self._client, DEPLOYMENTS, found, status)
+        return status
+
     async def _advance(self, found: Obj, new: Obj | None, sets: list[Obj]) -> Obj | None:
-        old = [rs for rs in sets if new is None or uid(rs) != uid(new)]
-        revision = max((_revision(rs) for rs in old), default=0) + 1
-        if new is None:
-            new = await self._create(found, old, revision)
-            if new is None:
+        """The next step of a rollout."""
+        old = _others(sets, new)
+        if _strategy(found) == "Recreate" and new is None:
+            running = self._count_pods(old)
+            if sizes := recreate(found, None, old, old_pods=running):
+                await self._resize(found, old, sizes)
                 return None
-        elif _revision(new) < revision and old:
-            new = await self._annotate(found, new, revision)
-        else:
-            revision = _revision(new)
-        if objects.annotations(found).get(_REVISION) != str(revision):
-            patch = {"metadata": {"annotations": {_REVISION: str(revision)}}}
-            await self._client.patch(DEPLOYMENTS, name(found), patch, namespace(found))
+            if running:
+                return None
+        new = await (self._mark(found, new, old) if new else self._create(found, old))
+        if new is None:
+            return None
         if _strategy(found) == "Recreate":
             sizes = recreate(found, new, old, old_pods=self._count_pods(old))
         else:
@@ -152,7 +179,30 @@ class _Deployments:
         await self._resize(found, [*old, new], sizes)
         return new
 
-    async def _create(self, found: Obj, old: list[Obj], revision: int) -> Obj | None:
+    async def _mark(self, found: Obj, new: Obj | None, old: list[Obj]) -> Obj | None:
+        """Gives the present ReplicaSet its revision and what follows its Deployment."""
+        if new is None:
+            return None
+        revision = max(max(map(_revision, old), default=0) + 1, _revision(new))
+        wanted = set_annotations(found, new, revision)
+        patch: Obj = {}
+        if any(objects.annotations(new).get(key) != value for key, value in wanted.items()):
+            patch["metadata"] = {"annotations": wanted}
+        min_ready = int(found["spec"].get("minReadySeconds") or 0)
+        if int(new["spec"].get("minReadySeconds") or 0) != min_ready:
+            patch["spec"] = {"minReadySeconds": min_ready or None}
+        if patch:
+            new = await self._client.patch(REPLICA_SETS, name(new), patch, namespace(new))
+        await self._number(found, revision)
+        return new
+
+    async def _number(self, found: Obj, revision: int) -> None:
+        if objects.annotations(found).get(_REVISION) != str(revision):
+            patch = {"metadata": {"annotations": {_REVISION: str(revision)}}}
+            await self._client.patch(DEPLOYMENTS, name(found), patch, namespace(found))
+
+    async def _create(self, found: Obj, old: list[Obj]) -> Obj | None:
+        revision = max(map(_revision, old), default=0) + 1
         collisions = int((found.get("status") or {}).get("collisionCount") or 0)
         fresh = replica_set_for(found, collisions, revision, self._first_size(found, old))
         title, size = name(fresh), fresh["spec"]["replicas"]
@@ -165,6 +215,7 @@ class _Deployments:
         if size:
             await self._report(found, "up", title, 0, size)
         await self._sightings.arrived(seen)
+        await self._number(found, revision)
         return created
 
     async def _settle_collision(self, found: Obj, title: str, collisions: int) -> Obj | None:
@@ -185,10 +236,6 @@ class _Deployments:
         surge, _ = limits(found)
         return max(0, min(wanted, wanted + surge - present))
 
-    async def _annotate(self, found: Obj, new: Obj, revision: int) -> Obj:
-        patch = {"metadata": {"annotations": _set_annotations(found, revision)}}
-        return await self._client.patch(REPLICA_SETS, name(new), patch, namespace(new))
-
     async def _resize(self, found: Obj, sets: list[Obj], sizes: dict[str, int]) -> None:
         marks = _sizes(found)
         for replica_set in sets:
@@ -206,8 +253,7 @@ class _Deployments:
                 await self._report(found, direction, name(replica_set), before, size)
 
     async def _report(self, found: Obj, way: str, title: str, before: int, size: int) -> None:
-        origin = f" from {before}" if before else ""
-        message = f"Scaled {way} replica set {title}{origin} to {size}"
+        message = f"Scaled {way} replica set {title} from {before} to {size}"
         await self._recorder.normal(found, "ScalingReplicaSet", message)
 
     async def _forget(self, found: Obj, new: Obj | None, sets: list[Obj]) -> None:
@@ -215,19 +261,12 @@ class _Deployments:
         limit = found["spec"].get("revisionHistoryLimit")
         if limit is None:
             return
-        idle = [
-            rs
-            for rs in sets
-            if (new is None or uid(rs) != uid(new))
-            and not int(rs["spec"].get("replicas", 1))
-            and not int((rs.get("status") or {}).get("replicas") or 0)
-            and not deletion_requested(rs)
-        ]
-        idle.sort(key=_revision)
-        for replica_set in idle[: max(0, len(idle) - int(limit))]:
-            await self._client.delete(
-                REPLICA_SETS, name(replica_set), namespace(found), missing_ok=True
-            )
+        old = sorted((rs for rs in _others(sets, new) if not deletion_requested(rs)), key=_revision)
+        for replica_set in old[: max(0, len(old) - int(limit))]:
+            if _is_idle(replica_set):
+                await self._client.delete(
+                    REPLICA_SETS, name(replica_set), namespace(found), missing_ok=True
+                )
 
     def _count_pods(self, sets: list[Obj]) -> int:
         return sum(not is_finished(p) for rs in sets for p in self._pods.owned_by(uid(rs)))
@@ -241,15 +280,37 @@ def _revision(replica_set: Obj) -> int:
     return int(objects.annotations(replica_set).get(_REVISION) or 0)
 
 
+def _others(sets: Sequence[Obj], new: Obj | None) -> list[Obj]:
+    return [rs for rs in sets if new is None or uid(rs) != uid(new)]
+
+
+def _is_idle(replica_set: Obj) -> bool:
+    """Whether the set has no pods, and has been seen to have none."""
+    status = replica_set.get("status") or {}
+    seen = int(status.get("observedGeneration") or 0) >= objects.generation(replica_set)
+    return (
+        seen
+        and not int(replica_set["spec"].get("replicas", 1))
+        and not int(status.get("replicas") or 0)
+    )
+
+
 def _sizes(deployment: Obj) -> dict[str, str]:
     replicas = int(deployment["spec"].get("replicas", 1))
     surge, _ = limits(deployment)
-    return {_DESIRED: str(replicas), _MAXIMUM: str(replicas + surge)}
+    return {DESIRED: str(replicas), MAXIMUM: str(replicas + surge)}
 
 
-def _set_annotations(deployment: Obj, revision: int) -> dict[str, str]:
-    copied = {k: v for k, v in objects.annotations(deployment).items() if k not in _NOT_COPIED}
-    return {**copied, _REVISION: str(revision), **_sizes(deployment)}
+def set_annotations(deployment: Obj, replica_set: Obj | None, revision: int) -> dict[str, str]:
+    """The Deployment's annotations, the revision, and those it was before (a rollback)."""
+    wanted = {k: v for k, v in objects.annotations(deployment).items() if k not in _NOT_COPIED}
+    wanted[_REVISION] = str(revision)
+    if replica_set is not None and 0 < (before := _revision(replica_set)) < revision:
+        earlier = objects.annotations(replica_set).get(_HISTORY, "")
+        wanted[_HISTORY] = f"{earlier},{before}" if earlier else str(before)
+        while len(wanted[_HISTORY]) > _LONGEST_HISTORY and "," in wanted[_HISTORY]:
+            wanted[_HISTORY] = wanted[_HISTORY].partition(",")[2]
+    return wanted
 
 
 def _template(replica_set: Obj) -> Obj:

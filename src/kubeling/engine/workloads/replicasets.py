@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from kubeling.component import Context
 from kubeling.engine.workloads.ownership import claim
@@ -13,6 +14,7 @@ from kubeling.engine.workloads.podstate import (
     generated_name,
     is_active,
     is_available,
+    is_finished,
     is_ready,
     pod_from_template,
     seconds_until_available,
@@ -36,7 +38,7 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import PODS, REPLICA_SETS
 
-__all__ = ["controller", "replica_set_status", "surplus"]
+__all__ = ["Failure", "controller", "replica_set_status", "surplus"]
 
 
 def controller(context: Context) -> Controller:
@@ -58,9 +60,13 @@ def surplus(pods: Iterable[Obj], excess: int, now: dt.datetime) -> list[Obj]:
 
 
 def replica_set_status(
-    replica_set: Obj, pods: Sequence[Obj], failure: ApiError | None, now: dt.datetime
+    replica_set: Obj,
+    pods: Sequence[Obj],
+    failure: Failure | None,
+    now: dt.datetime,
+    terminating: int = 0,
 ) -> Obj:
-    """The status that the active pods amount to."""
+    """The status that the active pods amount to; ``failure`` is why some could not be changed."""
     spec = replica_set["spec"]
     wanted = (spec.get("template", {}).get("metadata") or {}).get("labels") or {}
     min_ready = int(spec.get("minReadySeconds") or 0)
@@ -71,18 +77,27 @@ def replica_set_status(
     }
     status: Obj = {"replicas": len(pods)}
     status |= {field: count for field, count in counts.items() if count}
+    status["terminatingReplicas"] = terminating
     status["observedGeneration"] = generation(replica_set)
     present = deep_copy((replica_set.get("status") or {}).get("conditions") or [])
     status["conditions"] = present
     if failure is None:
         remove_condition(status, ["ReplicaFailure"])
     else:
+        reason = "FailedCreate" if failure.creating else "FailedDelete"
         set_condition(
-            status, "ReplicaFailure", True, reason="FailedCreate", message=str(failure), now=now
+            status, "ReplicaFailure", True, reason=reason, message=str(failure.error), now=now
         )
     if not status["conditions"]:
         del status["conditions"]
     return status
+
+
+class Failure(NamedTuple):
+    """Why pods could not be created or deleted."""
+
+    error: ApiError
+    creating: bool
 
 
 class _ReplicaSets:
@@ -108,7 +123,7 @@ class _ReplicaSets:
         if found is None:
             return None
         selector = selectors.from_object(found["spec"]["selector"])
-        failure: ApiError | None = None
+        failure: Failure | None = None
         if not deletion_requested(found):
             pods = [
                 p for p in await claim(self._client, self._pods, found, selector) if is_active(p)
@@ -116,17 +131,16 @@ class _ReplicaSets:
             try:
                 await self._replicate(found, pods)
             except ApiError as error:
-                failure = error
+                creating = len(pods) < int(found["spec"].get("replicas", 1))
+                failure = Failure(error, creating)
         now = self._clock.now()
-        pods = [
-            pod
-            for pod in self._pods.owned_by(found["metadata"]["uid"])
-            if is_active(pod) and selector.matches(labels(pod))
-        ]
-        status = replica_set_status(found, pods, failure, now)
+        owned = self._pods.owned_by(found["metadata"]["uid"])
+        pods = [pod for pod in owned if is_active(pod) and selector.matches(labels(pod))]
+        ending = sum(deletion_requested(pod) and not is_finished(pod) for pod in owned)
+        status = replica_set_status(found, pods, failure, now, ending)
         await write_status(self._client, REPLICA_SETS, found, status)
         if failure is not None:
-            raise failure
+            raise failure.error
         return _again(pods, int(found["spec"].get("minReadySeconds") or 0), now)
 
     async def _replicate(self, found: Obj, pods: list[Obj]) -> None:

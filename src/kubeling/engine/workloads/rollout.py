@@ -8,11 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil, floor
-from typing import Any
+from typing import Any, Final
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name
 
-__all__ = ["limits", "recreate", "roll", "scale_paused", "share", "total"]
+__all__ = [
+    "DESIRED",
+    "MAXIMUM",
+    "is_rescaled",
+    "limits",
+    "recreate",
+    "rescale",
+    "roll",
+    "share",
+    "total",
+]
+
+DESIRED: Final = "deployment.kubernetes.io/desired-replicas"
+MAXIMUM: Final = "deployment.kubernetes.io/max-replicas"
+"""What a ReplicaSet's size was computed from: how the next change knows its share."""
 
 Sizes = dict[str, int]
 
@@ -39,26 +54,79 @@ def roll(deployment: Obj, new: Obj, old: Sequence[Obj]) -> Sizes:
     return _shrink_old(deployment, new, old)
 
 
-def recreate(deployment: Obj, new: Obj, old: Sequence[Obj], *, old_pods: int) -> Sizes:
+def recreate(deployment: Obj, new: Obj | None, old: Sequence[Obj], *, old_pods: int) -> Sizes:
     """First every old pod ends, then the new ones start."""
     running = {name(rs): 0 for rs in old if _replicas(rs)}
     if running:
         return running
     wanted = _replicas(deployment)
-    if old_pods or _replicas(new) == wanted:
+    if old_pods or new is None or _replicas(new) == wanted:
         return {}
     return {name(new): wanted}
 
 
-def scale_paused(deployment: Obj, sets: Sequence[Obj]) -> Sizes:
-    """A paused Deployment changes its size, not its template: the newest set takes it all."""
-    active = [rs for rs in sets if _replicas(rs)] or list(sets[-1:])
-    if not active:
+def is_rescaled(deployment: Obj, sets: Iterable[Obj]) -> bool:
+    """Whether the Deployment's size changed since its ReplicaSets were last given theirs."""
+    wanted = _replicas(deployment)
+    noted = (_number(rs, DESIRED) for rs in sets if _replicas(rs))
+    return any(desired is not None and desired != wanted for desired in noted)
+
+
+def rescale(deployment: Obj, new: Obj | None, old: Sequence[Obj]) -> Sizes:
+    """The sizes for a Deployment that is paused, or whose size changed on the way; by name.
+
+    While several ReplicaSets have pods, each keeps its share of them, so that a change of size
+    neither hastens nor undoes a rollout. ``old`` oldest first.
+    """
+    wanted = _replicas(deployment)
+    sets = [*old, *([new] if new is not None else [])]
+    active = [rs for rs in sets if _replicas(rs)]
+    if len(active) < 2:
+        chosen = active or ([new] if new is not None else list(old[-1:]))
+        return {name(rs): wanted for rs in chosen if _replicas(rs) != wanted}
+    if new is not None and _is_saturated(deployment, new):
+        return {name(rs): 0 for rs in old if _replicas(rs)}
+    if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
         return {}
-    newest = active[-1]
-    others = sum(_replicas(rs) for rs in active[:-1])
-    wanted = max(0, _replicas(deployment) - others)
-    return {} if wanted == _replicas(newest) else {name(newest): wanted}
+    surge, _ = limits(deployment)
+    most = wanted + surge if wanted else 0
+    return _proportional(deployment, active, most)
+
+
+def _proportional(deployment: Obj, active: Sequence[Obj], most: int) -> Sizes:
+    change = most - sum(map(_replicas, active))
+    # The largest come first; of equals, the newest grows and the oldest shrinks.
+    by_age = list(reversed(active)) if change > 0 else list(active)
+    ordered = sorted(by_age, key=_replicas, reverse=True)
+    sizes: Sizes = {}
+    made = 0
+    for rs in ordered:
+        share_ = _fraction(deployment, rs, most) if change and change != made else 0
+        left = change - made
+        share_ = min(share_, left) if change > 0 else max(share_, left)
+        sizes[name(rs)] = _replicas(rs) + share_
+        made += share_
+    sizes[name(ordered[0])] = max(0, sizes[name(ordered[0])] + change - made)
+    return {name(rs): sizes[name(rs)] for rs in ordered if sizes[name(rs)] != _replicas(rs)}
+
+
+def _fraction(deployment: Obj, rs: Obj, most: int) -> int:
+    if not _replicas(deployment):
+        return -_replicas(rs)
+    before = _number(rs, MAXIMUM) or int((deployment.get("status") or {}).get("replicas") or 0)
+    if not before:
+        return 0
+    return floor(_replicas(rs) * most / before + 0.5) - _replicas(rs)
+
+
+def _is_saturated(deployment: Obj, new: Obj) -> bool:
+    wanted = _replicas(deployment)
+    return _replicas(new) == wanted == _number(new, DESIRED) == _available(new)
+
+
+def _number(rs: Obj, key: str) -> int | None:
+    text = objects.annotations(rs).get(key, "")
+    return int(text) if text.isdigit() else None
 
 
 def _grow_new(deployment: Obj, new: Obj, old: Sequence[Obj]) -> int:
@@ -88,7 +156,7 @@ def _shrink_old(deployment: Obj, new: Obj, old: Sequence[Obj]) -> Sizes:
             spare -= taken
     free = sum(map(_available, [*old, new])) - least
     for rs in old:
-        taken = min(after.get(name(rs), 0), max(free, 0), _available(rs))
+        taken = min(after.get(name(rs), 0), max(free, 0))
         if taken:
             after[name(rs)] -= taken
             free -= taken
