@@ -28,6 +28,7 @@ __all__ = [
     "Refusal",
     "refusal",
     "said",
+    "selects",
     "unschedulable_reason",
 ]
 

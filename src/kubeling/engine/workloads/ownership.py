@@ -6,7 +6,7 @@ in. That is how pods survive ``kubectl delete --cascade=orphan`` and find a new 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,14 +62,18 @@ async def claim(
     selector: LabelSelector,
     *,
     finalizer: str = "",
+    member: Callable[[Obj, Obj], bool] | None = None,
 ) -> list[Obj]:
     """The objects that are the owner's, after taking in and letting go.
 
-    What is taken in gets the finalizer.
+    What is taken in gets the finalizer. With ``member``, of owner and object, only those that pass
+    are looked at.
     """
     if not selector:
         return informer.owned_by(uid(owner))
-    claims = sort_out(owner, selector, informer.list(namespace(owner)))
+    listed = informer.list(namespace(owner))
+    candidates = [obj for obj in listed if member(owner, obj)] if member else listed
+    claims = sort_out(owner, selector, candidates)
     resource = informer.resource
     adopted = [await _adopt(client, resource, owner, obj, finalizer) for obj in claims.adopt]
     for obj in claims.release:

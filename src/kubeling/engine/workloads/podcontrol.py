@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from kubeling.component import Context
 from kubeling.engine.workloads.sightings import Sightings
@@ -23,6 +24,11 @@ class PodControl:
         self._sightings = Sightings(self._pods)
         self._recorder = context.recorder(component)
 
+    def words(self, owner: Obj, verb: Literal["create", "delete"], pod: str, why: str = "") -> str:
+        """What the events say; ``why`` it could not be done."""
+        doing, done = ("creating", "Created") if verb == "create" else ("deleting", "Deleted")
+        return f"Error {doing}: {why}" if why else f"{done} pod: {pod}"
+
     async def create(self, owner: Obj, pod: Obj) -> None:
         """Creates one pod; raises :class:`ApiError` if it is refused."""
         seen = self._sightings.expect(key_of(pod))
@@ -35,10 +41,10 @@ class PodControl:
         except ApiError as error:
             seen.cancel()
             if not _namespace_ends(error):
-                message = f"Error creating: {error}"
+                message = self.words(owner, "create", title, str(error))
                 await self._recorder.warning(owner, "FailedCreate", message)
             raise
-        message = f"Created pod: {title}"
+        message = self.words(owner, "create", title)
         await all_of(
             [
                 self._recorder.normal(owner, "SuccessfulCreate", message),
@@ -64,11 +70,13 @@ class PodControl:
             return
         except ApiError as error:
             seen.cancel()
-            await self._recorder.warning(owner, "FailedDelete", f"Error deleting: {error}")
+            message = self.words(owner, "delete", name(pod), str(error))
+            await self._recorder.warning(owner, "FailedDelete", message)
             raise
+        message = self.words(owner, "delete", name(pod))
         await all_of(
             [
-                self._recorder.normal(owner, "SuccessfulDelete", f"Deleted pod: {name(pod)}"),
+                self._recorder.normal(owner, "SuccessfulDelete", message),
                 self._sightings.arrived(seen),
             ]
         )

@@ -7,10 +7,20 @@ from typing import Final
 
 from kubeling.component import Context
 from kubeling.engine.workloads.digest import template_digest
+from kubeling.engine.workloads.ownership import claim
 from kubeling.engine.workloads.resources import CONTROLLER_REVISIONS
 from kubeling.engine.workloads.sightings import Sightings
+from kubeling.kube import objects, selectors
 from kubeling.kube.errors import AlreadyExists
-from kubeling.kube.objects import Obj, deep_copy, key_of, name, namespace, new_object, uid
+from kubeling.kube.objects import (
+    Obj,
+    deep_copy,
+    key_of,
+    name,
+    namespace,
+    new_object,
+    uid,
+)
 
 __all__ = ["HASH_LABEL", "Revisions", "template_of"]
 
@@ -27,7 +37,8 @@ def template_of(revision: Obj) -> Obj:
 class Revisions:
     """The revisions of one kind's objects."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, label: str = HASH_LABEL) -> None:
+        self._label = label
         self._client = context.client
         self._cache = context.informers.of(CONTROLLER_REVISIONS)
         self._sightings = Sightings(self._cache)
@@ -40,7 +51,12 @@ class Revisions:
         return next((found for found in self.of(owner) if name(found) == title), None)
 
     async def newest(self, owner: Obj) -> Obj:
-        """The revision of the owner's present template, made or renumbered if it has to be."""
+        """The revision of the owner's present template, made or renumbered if it has to be.
+
+        Revisions that an earlier owner left behind are taken in.
+        """
+        selector = selectors.from_object(owner["spec"]["selector"])
+        await claim(self._client, self._cache, owner, selector)
         template = {"$patch": "replace", **owner["spec"]["template"]}
         known = self.of(owner)
         number = int(known[-1]["revision"]) + 1 if known else 1
@@ -70,7 +86,8 @@ class Revisions:
             CONTROLLER_REVISIONS,
             f"{name(owner)}-{digest}",
             namespace(owner),
-            labels={**(metadata.get("labels") or {}), HASH_LABEL: digest},
+            labels={**(metadata.get("labels") or {}), self._label: digest},
+            annotations=objects.annotations(owner),
             owner=owner,
             data={"spec": {"template": deep_copy(template)}},
             revision=number,
