@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,8 +10,18 @@ from tests.engine.workloads.cluster import Cluster, job
 
 from kubeling.engine.workloads.job_pods import TRACKING
 from kubeling.kube import objects
-from kubeling.kube.objects import Obj, condition, is_condition_true, labels, name
-from kubeling.kube.resources import CRON_JOBS, JOBS, PODS
+from kubeling.kube.clock import SystemClock
+from kubeling.kube.objects import (
+    Obj,
+    condition,
+    format_time,
+    is_condition_true,
+    labels,
+    name,
+    owner_reference,
+    uid,
+)
+from kubeling.kube.resources import CRON_JOBS, EVENTS, JOBS, PODS
 
 SUCCEED = {"outcome": "Succeeded"}
 FAIL = {"outcome": "Failed"}
@@ -159,16 +170,77 @@ async def end(cluster: Cluster, pod: Obj, phase: str) -> None:
     await cluster.client.patch_status(PODS, name(pod), {"phase": phase}, "default")
 
 
-async def test_a_cron_job_makes_jobs(cluster: Cluster) -> None:
-    template = {"spec": job(labels=SUCCEED)["spec"]}
-    made = {
+def cron_job(labels: Obj, **spec: Any) -> Obj:
+    template = {"spec": job(labels=labels)["spec"]}
+    return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": {"name": "tick", "namespace": "default"},
-        "spec": {"schedule": "* * * * * *", "jobTemplate": template},
+        "spec": {"schedule": "@every 1s", "jobTemplate": template, **spec},
     }
-    await cluster.client.create(CRON_JOBS, made)
+
+
+async def test_a_cron_job_makes_jobs(cluster: Cluster) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job(SUCCEED))
     found = await cluster.until(
         CRON_JOBS, "tick", lambda c: "lastSuccessfulTime" in (c.get("status") or {})
     )
     assert "lastScheduleTime" in found["status"]
+
+
+async def test_a_cron_job_follows_its_jobs(cluster: Cluster) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job(SUCCEED))
+    seen = await cluster.until_list(
+        EVENTS, lambda events: "SawCompletedJob" in {event["reason"] for event in events}
+    )
+    [first, *_] = [event for event in seen if event["reason"] == "SawCompletedJob"]
+    assert first["message"].endswith(", condition: Complete")
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"), [("Forbid", "JobAlreadyActive"), ("Replace", "SuccessfulDelete")]
+)
+async def test_runs_that_overlap(cluster: Cluster, policy: str, reason: str) -> None:
+    wanted = cron_job({}, schedule="* * * * *", suspend=True, concurrencyPolicy=policy)
+    made = await cluster.client.create(CRON_JOBS, wanted)
+    earlier = job("earlier")
+    earlier["metadata"]["ownerReferences"] = [owner_reference(made)]
+    running = await cluster.client.create(JOBS, earlier)
+    reference = {"kind": "Job", "name": "earlier", "namespace": "default", "uid": uid(running)}
+    past = format_time(SystemClock().now() - dt.timedelta(minutes=3))
+    status = {"active": [reference], "lastScheduleTime": past}
+    await cluster.client.patch_status(CRON_JOBS, "tick", status, "default")
+    await cluster.client.patch(CRON_JOBS, "tick", {"spec": {"suspend": False}}, "default")
+    await cluster.until_list(EVENTS, lambda seen: reason in {event["reason"] for event in seen})
+    found = await cluster.until(
+        CRON_JOBS,
+        "tick",
+        lambda c: policy == "Forbid" or c["status"].get("lastScheduleTime") != past,
+    )
+    [active] = found["status"]["active"]
+    assert (active["name"] == "earlier") == (policy == "Forbid")
+
+
+async def test_a_job_made_by_hand_is_nobodys_run(cluster: Cluster) -> None:
+    made = await cluster.client.create(CRON_JOBS, cron_job({}, schedule="@yearly"))
+    by_hand = job("by-hand")
+    by_hand["metadata"]["ownerReferences"] = [owner_reference(made)]
+    await cluster.client.create(JOBS, by_hand)
+    await cluster.until_list(
+        EVENTS, lambda seen: "UnexpectedJob" in {event["reason"] for event in seen}
+    )
+    found = await cluster.client.get(CRON_JOBS, "tick", "default")
+    assert "active" not in found["status"]
+
+
+async def test_a_run_that_goes_missing_is_forgotten(cluster: Cluster) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job({}, concurrencyPolicy="Forbid"))
+    found = await cluster.until(CRON_JOBS, "tick", lambda c: "active" in (c.get("status") or {}))
+    await cluster.client.patch(CRON_JOBS, "tick", {"spec": {"suspend": True}}, "default")
+    title = found["status"]["active"][0]["name"]
+    await cluster.client.delete(JOBS, title, "default", propagation="Background")
+    await cluster.until(CRON_JOBS, "tick", lambda c: "active" not in c["status"])
+    seen = await cluster.until_list(
+        EVENTS, lambda events: "MissingJob" in {event["reason"] for event in events}
+    )
+    assert f"Active job went missing: {title}" in {event["message"] for event in seen}

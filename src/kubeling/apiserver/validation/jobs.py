@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from kubeling.apiserver.validation.jobpolicies import pod_failure_policy, success_policy
@@ -18,6 +17,7 @@ from kubeling.apiserver.validation.rules import (
     required,
     spec_of,
 )
+from kubeling.kube.cron import ScheduleError, parse_schedule
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 
@@ -35,10 +35,6 @@ _MANY: Final = 100_000
 _MOST_OF_MANY: Final = 10_000
 _LONGEST_MANAGER: Final = 63
 _CRON_NAME: Final = 52
-_MACROS: Final = frozenset(
-    {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
-)
-_EVERY: Final = re.compile(r"@every \d[\d.a-z]*")
 
 
 def _job(new: Obj, old: Obj | None) -> Errors:
@@ -165,21 +161,14 @@ def _schedule(spec: Obj) -> Errors:
     if "TZ=" in schedule:
         message = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
         yield FieldError("spec.schedule", "Invalid value", message, schedule)
-    elif schedule and not _is_schedule(schedule):
-        message = "is not a cron schedule: five fields or a macro such as @hourly are expected"
-        yield FieldError("spec.schedule", "Invalid value", message, schedule)
+    elif schedule:
+        try:
+            parse_schedule(schedule)
+        except ScheduleError as error:
+            yield FieldError("spec.schedule", "Invalid value", str(error), schedule)
     if zone is not None and not _is_time_zone(zone):
         message = f"unknown time zone {zone}"
         yield FieldError("spec.timeZone", "Invalid value", message, zone)
-
-
-def _is_schedule(schedule: str) -> bool:
-    if schedule.startswith("@"):
-        return schedule in _MACROS or _EVERY.fullmatch(schedule) is not None
-    from croniter import croniter
-
-    # A sixth field, seconds, is an extension: no cluster has it.
-    return len(schedule.split()) in (5, 6) and croniter.is_valid(schedule)
 
 
 def _is_time_zone(zone: str) -> bool:
