@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.engine.workloads.cluster import Cluster, workload
+from tests.engine.workloads.cluster import Cluster, PretendNode, workload
+from tests.support.apiserver import running_server
 
+from kubeling.component import Context, Settings
+from kubeling.engine.workloads import podgc
+from kubeling.engine.workloads.namespaces import deletion_conditions
+from kubeling.kube.controller import run_controllers
 from kubeling.kube.crd import crd
+from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, condition, name, new_object, owner_reference
 from kubeling.kube.resources import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
     NAMESPACES,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
@@ -107,9 +114,79 @@ async def test_a_namespace_says_what_holds_it(cluster: Cluster) -> None:
     found = await cluster.until(
         NAMESPACES, "team", lambda n: condition(n, "NamespaceFinalizersRemaining") is not None
     )
-    assert "example.com/hold" in condition(found, "NamespaceFinalizersRemaining").message
+    told = {c["type"]: (c["status"], c["message"]) for c in found["status"]["conditions"]}
+    assert told == {
+        "NamespaceDeletionDiscoveryFailure": ("False", "All resources successfully discovered"),
+        "NamespaceDeletionGroupVersionParsingFailure": (
+            "False",
+            "All legacy kube types successfully parsed",
+        ),
+        "NamespaceDeletionContentFailure": (
+            "False",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        "NamespaceContentRemaining": (
+            "True",
+            "Some resources are remaining: configmaps. has 1 resource instances",
+        ),
+        "NamespaceFinalizersRemaining": (
+            "True",
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 "
+            "resource instances",
+        ),
+    }
     await cluster.client.patch(CONFIG_MAPS, "held", {"metadata": {"finalizers": None}}, "team")
     await cluster.until_gone(NAMESPACES, "team")
+
+
+def test_a_namespace_says_what_could_not_be_deleted() -> None:
+    told = deletion_conditions({}, ["widgets is forbidden", "gadgets is broken"])
+    assert told["NamespaceDeletionContentFailure"] == (
+        True,
+        "ContentDeletionFailed",
+        "Failed to delete all resource types, 2 remaining: gadgets is broken, widgets is forbidden",
+    )
+    assert told["NamespaceContentRemaining"][0] is False
+
+
+async def test_pods_of_a_lost_node_fail_and_go(cluster: Cluster) -> None:
+    held = workload("Pod", "lost", "v1")
+    held["spec"] = {"containers": [{"name": "main", "image": "pause"}]}
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    await cluster.client.create(PODS, held)
+    await cluster.until(PODS, "lost", lambda p: condition(p, "Ready"))
+    await cluster.client.delete(NODES, "here")
+    found = await cluster.until(PODS, "lost", lambda p: condition(p, "DisruptionTarget"))
+    assert found["status"]["phase"] == "Failed"
+    said = condition(found, "DisruptionTarget")
+    assert (said.reason, said.message) == ("DeletionByPodGC", "PodGC: node no longer exists")
+    await cluster.client.patch(PODS, "lost", {"metadata": {"finalizers": None}}, "default")
+    await cluster.until_gone(PODS, "lost")
+
+
+async def test_of_many_ended_pods_the_oldest_go(tmp_path: Path) -> None:
+    async with (
+        running_server(data_dir=tmp_path) as running,
+        Informers(running.client) as informers,
+    ):
+        context = Context(running.client, informers, Settings(tmp_path, tmp_path))
+        node = PretendNode(running.client)
+        await node.register()
+        cluster = Cluster(running.client, informers, node)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(run_controllers([podgc.controller(context, 2)], informers)),
+                group.create_task(node.run(informers)),
+            ]
+            for number in range(4):
+                made = workload("Pod", f"p{number}", "v1")
+                made["spec"] = {"containers": [{"name": "main", "image": "pause"}]}
+                made["metadata"]["labels"] = {"outcome": "Succeeded"}
+                await running.client.create(PODS, made)
+            left = await cluster.until_list(PODS, lambda pods: len(pods) == 2)
+            assert [name(pod) for pod in left] == ["p2", "p3"]
+            for task in tasks:
+                task.cancel()
 
 
 def claim(title: str = "data", size: str = "1Gi") -> Obj:

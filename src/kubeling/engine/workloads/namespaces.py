@@ -7,14 +7,14 @@ which. It is looked at again whenever something in it changes, so nothing is pol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kubeling.component import Context
 from kubeling.engine.workloads.resources import known_resources
 from kubeling.engine.workloads.writing import all_of, write_status
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import Conflict, MethodNotAllowed, NotFound
+from kubeling.kube.errors import ApiError, Conflict, MethodNotAllowed, NotFound
 from kubeling.kube.objects import (
     Key,
     Obj,
@@ -27,10 +27,36 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, EVENTS, NAMESPACES, Resource
 
-__all__ = ["controller", "remaining_messages"]
+__all__ = ["controller", "deletion_conditions"]
 
 _FINALIZER: Final = "kubernetes"
 _LOOK_AGAIN: Final = 15.0
+_ALL_WELL: Final = {
+    "NamespaceDeletionDiscoveryFailure": (
+        False,
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    "NamespaceDeletionGroupVersionParsingFailure": (
+        False,
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    "NamespaceDeletionContentFailure": (
+        False,
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    "NamespaceContentRemaining": (False, "ContentRemoved", "All content successfully removed"),
+    "NamespaceFinalizersRemaining": (
+        False,
+        "ContentHasNoFinalizers",
+        "All content-preserving finalizers finished",
+    ),
+}
+
+Left = Mapping[Resource, Sequence[Obj]]
+"""What is left in a namespace, by resource."""
 
 
 def controller(context: Context) -> Controller:
@@ -60,9 +86,9 @@ class _NamespaceController(Controller):
             return None
         if _FINALIZER not in (found["spec"].get("finalizers") or ()):
             return None
-        left = await self._delete_content(name(found))
-        if left:
-            await self._report(found, left)
+        left, failures = await self._delete_content(name(found))
+        if left or failures:
+            await self._report(found, left, failures)
             return Result(_LOOK_AGAIN)
         finalizers = [f for f in found["spec"]["finalizers"] if f != _FINALIZER]
         await self._client.replace(
@@ -72,14 +98,20 @@ class _NamespaceController(Controller):
         )
         return None
 
-    async def _delete_content(self, title: str) -> list[Obj]:
-        left: list[Obj] = []
-        resources = [r for r in known_resources(self._context.informers) if r.namespaced]
-        for resource in resources:
-            left += await self._delete_kind(resource, title)
-        if not left:
+    async def _delete_content(self, title: str) -> tuple[Left, list[str]]:
+        left: dict[Resource, list[Obj]] = {}
+        failures: list[str] = []
+        for resource in known_resources(self._context.informers):
+            if not resource.namespaced:
+                continue
+            try:
+                if present := await self._delete_kind(resource, title):
+                    left[resource] = present
+            except ApiError as error:
+                failures.append(str(error))
+        if not left and not failures:
             await self._client.delete_collection(EVENTS, title)
-        return left
+        return left, failures
 
     async def _delete_kind(self, resource: Resource, title: str) -> list[Obj]:
         try:
@@ -115,37 +147,35 @@ class _NamespaceController(Controller):
         if (found := self._namespaces.get("", namespace(shown))) and deletion_requested(found):
             self.wake(key_of(found))
 
-    async def _report(self, found: Obj, left: list[Obj]) -> None:
+    async def _report(self, found: Obj, left: Left, failures: list[str]) -> None:
         status: Obj = deep_copy(found.get("status") or {})
         now = self._context.clock.now()
-        for type_, (value, reason, message) in remaining_messages(left).items():
+        for type_, (value, reason, message) in deletion_conditions(left, failures).items():
             set_condition(status, type_, value, reason=reason, message=message, now=now)
         await write_status(self._client, NAMESPACES, found, status)
 
 
-def remaining_messages(left: Iterable[Obj]) -> Mapping[str, tuple[bool, str, str]]:
-    """The conditions that tell what is left in a namespace and what holds it."""
-    objects = list(left)
-    kinds = Counter(obj["kind"] for obj in objects)
+def deletion_conditions(
+    left: Left, failures: Sequence[str] = ()
+) -> Mapping[str, tuple[bool, str, str]]:
+    """The conditions that tell what is left in a namespace, what holds it, and what went wrong."""
+    objects = [obj for found in left.values() for obj in found]
+    kinds = sorted((f"{kind.plural}.{kind.group}", len(found)) for kind, found in left.items())
     holders = Counter(f for obj in objects for f in obj["metadata"].get("finalizers") or ())
-    content = ", ".join(f"{kind} has {n} resource instances" for kind, n in sorted(kinds.items()))
-    held = ", ".join(f"{f} in {n} resource instances" for f, n in sorted(holders.items()))
-    return {
-        "NamespaceDeletionContentFailure": (
-            False,
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-        ),
-        "NamespaceContentRemaining": (
+    conditions = dict(_ALL_WELL)
+    if failures:
+        message = f"Failed to delete all resource types, {len(failures)} remaining: "
+        conditions["NamespaceDeletionContentFailure"] = (
             True,
-            "SomeResourcesRemain",
-            f"Some resources are remaining: {content}",
-        ),
-        "NamespaceFinalizersRemaining": (
-            bool(holders),
-            "SomeFinalizersRemain" if holders else "ContentHasNoFinalizers",
-            f"Some content in the namespace has finalizers remaining: {held}"
-            if holders
-            else "All content-preserving finalizers finished",
-        ),
-    }
+            "ContentDeletionFailed",
+            message + ", ".join(sorted(failures)),
+        )
+    if kinds:
+        listed = ", ".join(f"{kind} has {n} resource instances" for kind, n in kinds)
+        message = f"Some resources are remaining: {listed}"
+        conditions["NamespaceContentRemaining"] = (True, "SomeResourcesRemain", message)
+    if holders:
+        listed = ", ".join(f"{f} in {n} resource instances" for f, n in sorted(holders.items()))
+        message = f"Some content in the namespace has finalizers remaining: {listed}"
+        conditions["NamespaceFinalizersRemaining"] = (True, "SomeFinalizersRemain", message)
+    return conditions

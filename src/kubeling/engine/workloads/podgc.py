@@ -1,18 +1,44 @@
-"""Pods nobody will end: bound to a node that is gone, or going without having had a node."""
+"""Pods that nobody else ends or removes.
+
+They are bound to a node that is gone, or go without having had a node, or ended when many had.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from kubeling.component import Context
+from kubeling.engine.workloads.podstate import is_finished
 from kubeling.kube.controller import Controller
-from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, name, namespace, uid
+from kubeling.kube.errors import NotFound
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    deep_copy,
+    deletion_requested,
+    format_time,
+    key_of,
+    name,
+    namespace,
+    uid,
+)
 from kubeling.kube.resources import NODES, PODS
 
 __all__ = ["controller"]
 
 
-def controller(context: Context) -> Controller:
-    """The collector of such pods."""
-    reconciler = _LostPods(context)
+_MOST_ENDED: Final = 12_500
+_LOST: Final = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "DeletionByPodGC",
+    "message": "PodGC: node no longer exists",
+}
+
+
+def controller(context: Context, most: int = _MOST_ENDED) -> Controller:
+    """The collector of such pods, and of those that have ended beyond ``most``."""
+    reconciler = _LostPods(context, most)
     return Controller(
         "pod-garbage-collector",
         PODS,
@@ -23,8 +49,11 @@ def controller(context: Context) -> Controller:
 
 
 class _LostPods:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, most: int) -> None:
         self._client = context.client
+        self._clock = context.clock
+        self._most = most
+        self._ended: dict[Key, tuple[bool, str, str]] = {}
         self._pods = context.informers.of(PODS)
         self._nodes = context.informers.of(NODES)
 
@@ -37,21 +66,49 @@ class _LostPods:
     async def reconcile(self, key: Key) -> None:
         pod = self._pods.get(*key)
         if pod is None:
+            self._ended.pop(key, None)
             return
         node = pod["spec"].get("nodeName")
         if node:
-            lost = self._nodes.get("", node) is None and not await self._exists(node)
-        else:
-            lost = deletion_requested(pod)
-        if lost:
-            await self._client.delete(
-                PODS,
-                name(pod),
-                namespace(pod),
-                grace_period_seconds=0,
-                uid=uid(pod),
-                missing_ok=True,
-            )
+            if self._nodes.get("", node) is None and not await self._exists(node):
+                await self._remove(pod, _LOST)
+                return
+        elif deletion_requested(pod):
+            await self._remove(pod)
+            return
+        if is_finished(pod) and not deletion_requested(pod):
+            self._ended[key] = _age(pod)
+            await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Of pods that have ended the oldest go when there are too many, evicted ones first."""
+        excess = len(self._ended) - self._most
+        for key in sorted(self._ended, key=self._ended.__getitem__)[:excess] if excess > 0 else ():
+            self._ended.pop(key, None)
+            if (pod := self._pods.get(*key)) is not None:
+                await self._remove(pod)
+
+    async def _remove(self, pod: Obj, why: Obj | None = None) -> None:
+        if not is_finished(pod):
+            status: Obj = deep_copy(pod.get("status") or {})
+            status["phase"] = "Failed"
+            if why:
+                now = format_time(self._clock.now())
+                others = [c for c in status.get("conditions") or () if c["type"] != why["type"]]
+                told = {**why, "lastProbeTime": None, "lastTransitionTime": now}
+                status["conditions"] = [*others, told]
+            try:
+                await self._client.replace_status(PODS, {**pod, "status": status})
+            except NotFound:
+                return
+        await self._client.delete(
+            PODS, name(pod), namespace(pod), grace_period_seconds=0, uid=uid(pod), missing_ok=True
+        )
 
     async def _exists(self, node: str) -> bool:
         return await self._client.find(NODES, node) is not None
+
+
+def _age(pod: Obj) -> tuple[bool, str, str]:
+    evicted = (pod.get("status") or {}).get("reason") == "Evicted"
+    return not evicted, pod["metadata"]["creationTimestamp"], name(pod)
