@@ -189,6 +189,14 @@ def test_an_embedded_object_keeps_its_metadata_and_no_more() -> None:
     assert sorted(node.prune(value)) == ["inner.metadata.nope", "inner.other"]
 
 
+def test_the_claims_of_a_stateful_set_are_whole_objects() -> None:
+    node = compile_schema(
+        {"x-kubeling-ref": "io.k8s.api.apps.v1.StatefulSetSpec"}, definition_schema
+    )
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}}
+    assert node.prune({"volumeClaimTemplates": [claim]}) == []
+
+
 def test_preserved_fields_are_kept_unless_a_type_is_named() -> None:
     free = schema(any={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     value = {"any": {"x": {"y": 1}}}

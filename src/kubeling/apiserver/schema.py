@@ -32,6 +32,8 @@ Resolve = Callable[[str], Obj]
 _PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 _EMBEDDED: Final = "x-kubernetes-embedded-resource"
+_WHOLE: Final = ("io.k8s.api.core.v1.PersistentVolumeClaim",)
+"""Kinds that objects of others hold whole, with ``apiVersion`` and ``kind``."""
 _OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _ENVELOPE: Final[Obj] = {
     "apiVersion": {"type": "string"},
@@ -69,7 +71,7 @@ class Schema:
         self._resolve = resolve
         reference = self._reference = str(node.get("x-kubeling-ref") or "")
         self._node: Obj = {**resolve(reference), **_own(node)} if reference else node
-        self._envelope = envelope or bool(node.get(_EMBEDDED))
+        self._envelope = envelope or bool(node.get(_EMBEDDED)) or reference in _WHOLE
         # A reference is checked although the node itself preserves unknown fields.
         self._preserves = bool(node.get(_PRESERVE)) and not reference
         self._type: str = self._node.get("type", "")

@@ -92,7 +92,8 @@ def mounts_for(
     proc = _mount("proc", "", "/proc") if new_proc else bind(Path("/proc"), "/proc")
     mounts = [proc, *_devices((*host.devices, *devices), privileged), _shared_memory(host_ipc)]
     mounts += _kernel(privileged, masked=not privileged and not unmasked)
-    mounts += [_mount("copy", disk, disk) for disk in host.disks]
+    # A disk may have been taken away since they were listed.
+    mounts += [_mount("copy", disk, disk) for disk in host.disks if os.path.isdir(disk)]
     mounts.append(bind(tmp, "/tmp"))
     mounts.append(bind(host.workspace, str(host.workspace)))
     mounts += [_mount("tmpfs", "", str(folder), "mode=755") for folder in host.hidden]
