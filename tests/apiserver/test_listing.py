@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.apiserver import running_server
+from tests.support.apiserver import RunningServer, running_server
 
 from kubeling.kube.client import Client, ObjectList
+from kubeling.kube.errors import Expired
 from kubeling.kube.objects import new_object
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
 
@@ -16,15 +17,20 @@ NAMES = [f"m{index:02}" for index in range(20)]
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
+async def running() -> AsyncIterator[RunningServer]:
     async with running_server() as running:
-        client = Client(running.server.local_transport())
+        client = running.client
         for namespace in ("one", "two"):
             await client.create(NAMESPACES, new_object(NAMESPACES, namespace))
             # In any order: a list has its own.
             for name in reversed(NAMES):
                 await client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, name, namespace))
-        yield client
+        yield running
+
+
+@pytest.fixture
+def client(running: RunningServer) -> Client:
+    return running.client
 
 
 def shown(found: ObjectList) -> list[tuple[str, str]]:
@@ -59,6 +65,17 @@ async def test_pages_show_the_moment_the_list_began(client: Client) -> None:
         await client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, f"m{len(found)}x", "one"))
     assert found == before
     assert shown(await client.list(CONFIG_MAPS, "one")) != before
+
+
+async def test_a_list_that_took_too_long_is_given_a_way_on(running: RunningServer) -> None:
+    client = running.client
+    first = await client.list(CONFIG_MAPS, "one", limit=6)
+    await client.delete(CONFIG_MAPS, NAMES[-1], "one")
+    running.server.store.forget(0)
+    with pytest.raises(Expired, match="too old to display a consistent list result") as caught:
+        await client.list(CONFIG_MAPS, "one", limit=6, continue_token=first.continue_token)
+    rest = await client.list(CONFIG_MAPS, "one", continue_token=caught.value.metadata["continue"])
+    assert [*shown(first), *shown(rest)] == [("one", name) for name in NAMES[:-1]]
 
 
 async def test_a_list_follows_what_comes_and_goes(client: Client) -> None:

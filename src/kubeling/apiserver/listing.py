@@ -261,12 +261,7 @@ def _records(
     try:
         found = store.behind_at(version, served.storage, namespace, start, selection.where)
     except WatchExpired:
-        fresh = _token(store.version, "", "")
-        raise Expired(
-            "The provided continue parameter is too old to display a consistent list result. You "
-            "can start a new list without the continue parameter",
-            details={"continue": fresh},
-        ) from None
+        raise _forgotten(store, start) from None
     return filter(selection.matches, found) if selection else found
 
 
@@ -280,6 +275,21 @@ def _version(text: str) -> int:
         error = FieldError("resourceVersion", "Invalid value", "must be a number", text)
         raise Invalid.of("meta.k8s.io", "ListOptions", "", [error])
     return int(text)
+
+
+def _forgotten(store: Store, start: Position) -> Expired:
+    """Why a list cannot be had as of its version; if it was begun, with the way on from there."""
+    if start == BEGINNING:
+        return Expired("The resourceVersion for the provided list is too old.")
+    error = Expired(
+        "The provided continue parameter is too old to display a consistent list result. You can "
+        "start a new list without the continue parameter, or use the continue token in this "
+        "response to retrieve the remainder of the results. Continuing with the provided token "
+        "results in an inconsistent list - objects that were created, modified, or deleted between "
+        "the time the first chunk was returned and now may show up in the list."
+    )
+    error.metadata["continue"] = _token(store.version, *start)
+    return error
 
 
 def _too_large(store: Store, version: int) -> ServerTimeout:

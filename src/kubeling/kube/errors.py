@@ -102,6 +102,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details: dict[str, Any] = dict(details or {})
+        self.metadata: dict[str, Any] = {}
+        """What the ``Status`` says as a list would: where to go on, if a page cannot be had."""
         self.status_code = code or self.code
         self.status_reason = self.reason if reason is None else reason
 
@@ -111,7 +113,7 @@ class ApiError(Exception):
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.status_reason,
@@ -312,7 +314,9 @@ def error_from_status(status: Mapping[str, Any], code: int | None = None) -> Api
     reason = str(status.get("reason") or "")
     cls = _BY_REASON.get(reason) or _BY_CODE.get(number) or ApiError
     message = str(status.get("message") or reason or f"HTTP {number}")
-    return cls(message, details=status.get("details"), code=number, reason=reason or cls.reason)
+    error = cls(message, details=status.get("details"), code=number, reason=reason or cls.reason)
+    error.metadata = dict(status.get("metadata") or {})
+    return error
 
 
 def _qualified(resource: str, group: str) -> str:
