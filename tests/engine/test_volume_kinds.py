@@ -23,8 +23,15 @@ async def output(node: Node, main: Obj, volume: Obj, **spec: object) -> str:
     return await node.logs("p")
 
 
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def has_mounts(folder: Path) -> bool:
+    return f" {folder}/" in _MOUNTS.read_text()
+
+
 def is_mounted(folder: Path) -> bool:
-    return f" {folder} " in Path("/proc/self/mounts").read_text()
+    return f" {folder} " in _MOUNTS.read_text()
 
 
 MEMORY: Obj = {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
@@ -127,6 +134,16 @@ async def test_secrets_are_never_on_disk(node: Node) -> None:
     assert (folder / "v" / "key").read_bytes() == b"x"
     await node.client.delete(PODS, "p", "default")
     await removed(folder)
+
+
+async def test_nothing_stays_mounted_when_all_pods_are_ended(
+    tmp_path: Path, api: MemoryApi
+) -> None:
+    async with running_node(tmp_path / "data", api) as node:
+        await node.create(pod("p", mounted("sleep 60"), volumes=[{"name": "v", **MEMORY}]))
+        await node.running("p")
+        assert is_mounted(node.engine.config.paths.memory)
+    assert not has_mounts(tmp_path)
 
 
 def test_a_volume_in_memory_is_found_again(tmp_path: Path) -> None:

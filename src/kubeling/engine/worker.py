@@ -455,7 +455,11 @@ class PodWorker:
             await self._publish(status)
 
     async def _publish(self, status: Obj) -> None:
-        body = {"metadata": {"uid": self.uid}, "status": status}
+        metadata = {"uid": self.uid}
+        if spec(self._pod).get("readinessGates"):
+            # Somebody else writes conditions of this pod: none of them may be lost.
+            metadata["resourceVersion"] = self._pod["metadata"]["resourceVersion"]
+        body = {"metadata": metadata, "status": status}
         try:
             self._pod = await self._node.client.patch(
                 PODS, name(self._pod), body, namespace(self._pod), subresource="status"
