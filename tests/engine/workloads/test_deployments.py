@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.engine.workloads.cluster import Cluster, template, workload
 
+from kubeling.engine.workloads.resources import REPLICATION_CONTROLLERS
 from kubeling.kube.objects import Obj, annotations, condition, labels, name, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 
@@ -221,3 +222,21 @@ async def test_the_cheapest_pod_goes_first(cluster: Cluster) -> None:
     await cluster.client.set_scale(REPLICA_SETS, "web", "default", 2)
     left = await cluster.until_list(PODS, lambda now: len(now) == 2)
     assert name(pods[1]) not in {name(pod) for pod in left}
+
+
+async def test_a_replication_controller_keeps_its_pods(cluster: Cluster) -> None:
+    made = workload("ReplicationController", api_version="v1", replicas=2)
+    made["spec"]["selector"] = {"app": "web"}
+    await cluster.client.create(REPLICATION_CONTROLLERS, made)
+    await cluster.until(REPLICATION_CONTROLLERS, "web", available(2))
+    pods = (await cluster.client.list(PODS, "default")).items
+    await cluster.client.delete(PODS, name(pods[0]), "default")
+    await cluster.until_gone(PODS, name(pods[0]))
+    await cluster.until(REPLICATION_CONTROLLERS, "web", available(2))
+    await cluster.client.set_scale(REPLICATION_CONTROLLERS, "web", "default", 1)
+    found = await cluster.until(
+        REPLICATION_CONTROLLERS, "web", lambda c: (c.get("status") or {}).get("replicas") == 1
+    )
+    assert "terminatingReplicas" not in found["status"]
+    await cluster.client.delete(REPLICATION_CONTROLLERS, "web", "default")
+    await cluster.until_list(PODS, lambda pods: not pods)

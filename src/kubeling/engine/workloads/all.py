@@ -29,6 +29,7 @@ def controllers(context: Context) -> list[Controller]:
     """The controllers of the embedded engine's workloads."""
     return [
         replicasets.controller(context),
+        replicasets.older_controller(context),
         deployments.controller(context),
         statefulsets.controller(context),
         daemonsets.controller(context),

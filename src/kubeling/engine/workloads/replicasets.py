@@ -1,4 +1,4 @@
-"""ReplicaSets: as many pods as asked for, of one template."""
+"""ReplicaSets, and ReplicationControllers: as many pods as asked for, of one template."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kubeling.engine.workloads.podstate import (
     seconds_until_available,
     worth,
 )
+from kubeling.engine.workloads.resources import REPLICATION_CONTROLLERS
 from kubeling.engine.workloads.writing import write_status
 from kubeling.kube import selectors
 from kubeling.kube.controller import Controller, Result
@@ -36,17 +37,27 @@ from kubeling.kube.objects import (
     remove_condition,
     set_condition,
 )
-from kubeling.kube.resources import PODS, REPLICA_SETS
+from kubeling.kube.resources import PODS, REPLICA_SETS, Resource
+from kubeling.kube.selectors import LabelSelector
 
-__all__ = ["Failure", "controller", "replica_set_status", "surplus"]
+__all__ = ["Failure", "controller", "older_controller", "replica_set_status", "surplus"]
 
 
 def controller(context: Context) -> Controller:
     """The ReplicaSet controller."""
-    reconciler = _ReplicaSets(context)
+    return _controller(context, "replicaset-controller", REPLICA_SETS)
+
+
+def older_controller(context: Context) -> Controller:
+    """The controller of ReplicationControllers, which are ReplicaSets with plain selectors."""
+    return _controller(context, "replication-controller", REPLICATION_CONTROLLERS)
+
+
+def _controller(context: Context, title: str, resource: Resource) -> Controller:
+    reconciler = _ReplicaSets(context, title, resource)
     return Controller(
-        "replicaset-controller",
-        REPLICA_SETS,
+        title,
+        resource,
         reconciler.reconcile,
         owns=(PODS,),
         watches={PODS: reconciler.takers},
@@ -101,12 +112,13 @@ class Failure(NamedTuple):
 
 
 class _ReplicaSets:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, title: str, resource: Resource) -> None:
         self._client = context.client
         self._clock = context.clock
-        self._sets = context.informers.of(REPLICA_SETS)
+        self._resource = resource
+        self._sets = context.informers.of(resource)
         self._pods = context.informers.of(PODS)
-        self._control = PodControl(context, "replicaset-controller")
+        self._control = PodControl(context, title)
 
     def takers(self, pod: Obj) -> list[Key]:
         """The sets that would take in an orphan."""
@@ -115,14 +127,14 @@ class _ReplicaSets:
         return [
             key_of(found)
             for found in self._sets.list(pod["metadata"]["namespace"])
-            if selectors.from_object(found["spec"]["selector"]).matches(labels(pod))
+            if _selector(found).matches(labels(pod))
         ]
 
     async def reconcile(self, key: Key) -> Result | None:
         found = self._sets.get(*key)
         if found is None:
             return None
-        selector = selectors.from_object(found["spec"]["selector"])
+        selector = _selector(found)
         failure: Failure | None = None
         if not deletion_requested(found):
             pods = [
@@ -138,7 +150,9 @@ class _ReplicaSets:
         pods = [pod for pod in owned if is_active(pod) and selector.matches(labels(pod))]
         ending = sum(deletion_requested(pod) and not is_finished(pod) for pod in owned)
         status = replica_set_status(found, pods, failure, now, ending)
-        await write_status(self._client, REPLICA_SETS, found, status)
+        if self._resource != REPLICA_SETS:
+            del status["terminatingReplicas"]
+        await write_status(self._client, self._resource, found, status)
         if failure is not None:
             raise failure.error
         return _again(pods, int(found["spec"].get("minReadySeconds") or 0), now)
@@ -155,6 +169,13 @@ class _ReplicaSets:
             await self._control.create_all(found, fresh)
         elif missing < 0:
             await self._control.delete_all(found, surplus(pods, -missing, self._clock.now()))
+
+
+def _selector(found: Obj) -> LabelSelector:
+    selector = found["spec"].get("selector") or {}
+    if found["kind"] == "ReplicationController":
+        selector = {"matchLabels": selector}
+    return selectors.from_object(selector)
 
 
 def _again(pods: Iterable[Obj], min_ready: int, now: dt.datetime) -> Result | None:

@@ -21,6 +21,7 @@ __all__ = [
     "CONTROLLER_REVISIONS",
     "OBJECT_KINDS",
     "POD_DISRUPTION_BUDGETS",
+    "REPLICATION_CONTROLLERS",
     "known_resources",
     "resource_of_definition",
     "resource_of_kind",
@@ -30,9 +31,14 @@ CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "ControllerRevision", "cont
 POD_DISRUPTION_BUDGETS: Final = Resource(
     "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",)
 )
+REPLICATION_CONTROLLERS: Final = Resource(
+    "", "v1", "ReplicationController", "replicationcontrollers", True, ("rc",)
+)
 _OTHERS: Final = (
     CONTROLLER_REVISIONS,
     POD_DISRUPTION_BUDGETS,
+    REPLICATION_CONTROLLERS,
+    Resource("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities"),
     Resource("", "v1", "PodTemplate", "podtemplates"),
     Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True, ("ing",)),
 )
