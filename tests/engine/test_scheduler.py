@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kubeling.engine.podspec import pod_requests, qos_class
 from kubeling.engine.preemption import preempt
 from kubeling.engine.scheduler import Ledger, refusal, unschedulable_reason
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Key, Obj
 
 NODE: Obj = {"metadata": {"name": "n", "labels": {"disk": "ssd", "size": "8"}}}
 
@@ -315,3 +315,23 @@ def test_whoever_goes_makes_room_and_nobody_goes_in_vain(
     free = cpu - total + sum(sizes[name] for name in found)
     assert free >= wanted
     assert all(free - sizes[name] < wanted for name in found), "each of them was needed"
+
+
+def test_a_claim_may_be_for_one_pod_at_a_time() -> None:
+    def user(title: str, where: str = "default") -> Obj:
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        made = pod(title, "0", volumes=volumes)
+        made["metadata"]["namespace"] = where
+        return made
+
+    book, claim = ledger(), frozenset({Key("default", "data")})
+    book.hold(user("first"))
+    found = refusal(user("second"), NODE, book, lambda _: {}, claim)
+    assert found is not None
+    assert "ReadWriteOncePod" in found.reasons[0]
+    assert not found.helpless
+    assert refusal(user("second"), NODE, book, lambda _: {}) is None
+    elsewhere = frozenset({Key("other", "data")})
+    assert refusal(user("third", "other"), NODE, book, lambda _: {}, elsewhere) is None
+    book.release("first")
+    assert refusal(user("second"), NODE, book, lambda _: {}, claim) is None

@@ -144,7 +144,7 @@ class ClusterNetwork:
         fields = f"metadata.name={title}"
         async with asyncio.timeout(PATIENCE):
             async for event in self.client.watch(resource, where, fields=fields):
-                if event.type != "DELETED" and holds(event.object):
+                if event.type in ("ADDED", "MODIFIED") and holds(event.object):
                     return event.object
         raise AssertionError("the watch ended")
 
@@ -152,7 +152,9 @@ class ClusterNetwork:
         async with asyncio.timeout(PATIENCE):
             async for event in self.client.watch(EVENTS, where):
                 found: Obj = event.object
-                if found["reason"] == reason and found["involvedObject"]["name"] == about:
+                if event.type == "BOOKMARK" or found["reason"] != reason:
+                    continue
+                if found["involvedObject"]["name"] == about:
                     return found
         raise AssertionError("the watch ended")
 

@@ -15,10 +15,11 @@ from kubeling.engine.preemption import WAITS, preempt, priority
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import unscheduled_status
+from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.engine.workloads.resources import POD_DISRUPTION_BUDGETS
 from kubeling.kube.errors import ApiError, NotFound
-from kubeling.kube.objects import Obj, condition, format_time, labels, name, namespace, uid
-from kubeling.kube.resources import NAMESPACES, PODS
+from kubeling.kube.objects import Key, Obj, condition, format_time, labels, name, namespace, uid
+from kubeling.kube.resources import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS
 
 __all__ = ["Decision", "Scheduler"]
 
@@ -48,6 +49,7 @@ class Scheduler:
         self._victims: dict[str, frozenset[str]] = {}
         self._budgets = node.informers.of(POD_DISRUPTION_BUDGETS)
         self._namespaces = node.informers.of(NAMESPACES)
+        self._claims = node.informers.of(PERSISTENT_VOLUME_CLAIMS)
 
     def wait(self, pod: Obj) -> bool:
         """Takes a pod into the queue, or its newest state; not one that others schedule."""
@@ -73,7 +75,8 @@ class Scheduler:
             return self._decision(pod, GATED, gated=True)
         held = self._reserved_for_others(pod)
         ledger = self.ledger.copy(held) if held else self.ledger
-        refused = refusal(pod, self.node_object, ledger, self._labels_of)
+        exclusive = self._exclusive(pod)
+        refused = refusal(pod, self.node_object, ledger, self._labels_of, exclusive)
         if refused is None:
             return None
         if refused.helpless:
@@ -126,9 +129,16 @@ class Scheduler:
         message = f"Preempted by pod {uid(preemptor)} on node {self._node.config.node_name}"
         self.events.normal(victim, "Preempted", message)
 
+    def _exclusive(self, pod: Obj) -> frozenset[Key]:
+        """The claims of the pod that only one pod may use at a time."""
+        named = {key: self._claims.get(*key) for key in claims_of_pod(pod)}
+        return frozenset(key for key, claim in named.items() if claim and _for_one_pod(claim))
+
     def _why_not(self, pod: Obj) -> Callable[[Ledger], str]:
+        exclusive = self._exclusive(pod)
+
         def ask(trial: Ledger) -> str:
-            refused = refusal(pod, self.node_object, trial, self._labels_of)
+            refused = refusal(pod, self.node_object, trial, self._labels_of, exclusive)
             return ", 1 ".join(sorted(refused.reasons)) if refused else ""
 
         return ask
@@ -151,6 +161,10 @@ class Scheduler:
         found = tuple(victims)
         news = bool(found) or before is None or before.message != message
         return Decision(message, gated, found, news)
+
+
+def _for_one_pod(claim: Obj) -> bool:
+    return "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ())
 
 
 def _turn(pod: Obj) -> tuple[int, str, int]:

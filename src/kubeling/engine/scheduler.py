@@ -7,6 +7,7 @@ refusals cannot be helped by taking pods away: then nobody is preempted for noth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -17,8 +18,9 @@ from kubeling.engine.podaffinity import (
     spread_refusal,
 )
 from kubeling.engine.podspec import all_containers, pod_requests, spec
+from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.engine.taints import REPELLING, UNSCHEDULABLE, tolerating, untolerated
-from kubeling.kube.objects import Obj, uid
+from kubeling.kube.objects import Key, Obj, uid
 from kubeling.kube.quantities import Quantity
 
 __all__ = [
@@ -40,6 +42,9 @@ _CORDONED: Final = "node(s) were unschedulable"
 _TAINTED: Final = "node(s) had untolerated taint(s)"
 _ELSEWHERE: Final = "node(s) didn't match Pod's node affinity/selector"
 _PORTS: Final = "node(s) didn't have free ports for the requested pod ports"
+_CLAIMED: Final = (
+    "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+)
 
 
 class Refusal(NamedTuple):
@@ -136,8 +141,17 @@ def _share(pod: Obj) -> dict[str, Quantity]:
     return {"pods": Decimal(1), **pod_requests(pod)}
 
 
-def refusal(pod: Obj, node: Obj, ledger: Ledger, namespaces: NamespaceLabels) -> Refusal | None:
-    """Why the node does not take the pod; ``None`` if it does."""
+def refusal(
+    pod: Obj,
+    node: Obj,
+    ledger: Ledger,
+    namespaces: NamespaceLabels,
+    exclusive: AbstractSet[Key] = frozenset(),
+) -> Refusal | None:
+    """Why the node does not take the pod; ``None`` if it does.
+
+    ``exclusive`` are those of its claims that one pod at a time may use.
+    """
     node_spec, tolerations = node.get("spec") or {}, spec(pod).get("tolerations") or ()
     cordon = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}
     if node_spec.get("unschedulable") and not tolerating(tolerations, cordon):
@@ -150,6 +164,8 @@ def refusal(pod: Obj, node: Obj, ledger: Ledger, namespaces: NamespaceLabels) ->
     others = ledger.pods if _is_particular(pod) else ()
     if _ports_clash(pod, others):
         return Refusal((_PORTS,))
+    if exclusive and any(exclusive & set(claims_of_pod(p)) for p in ledger.pods if p is not pod):
+        return Refusal((_CLAIMED,))
     if missing := ledger.missing(pod):
         texts = ("Too many pods" if m == "pods" else f"Insufficient {m}" for m in missing)
         return Refusal(tuple(texts), helpless=ledger.lacks(pod))

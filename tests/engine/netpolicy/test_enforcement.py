@@ -258,5 +258,5 @@ async def test_without_networks_of_pods_it_is_said_that_nothing_is_enforced() ->
 
 
 def is_ready(found: Obj) -> bool:
-    conditions = found["status"].get("conditions") or ()
+    conditions = (found.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 NOT_ENFORCED: Final = "networking.kubeling.io/not-enforced"
 _REASON: Final = "NetworkPolicyNotEnforced"
 _HOST_NETWORK: Final = "the pod is on the machine's network (hostNetwork)"
+_NO_NETWORK: Final = "its containers run on the machine's network"
 
 
 class Report:
@@ -42,8 +43,7 @@ class Report:
 
     def without_network(self, pod: Obj) -> None:
         """A pod that shares the machine's network."""
-        shares = spec(pod).get("hostNetwork")
-        why = _HOST_NETWORK if shares or not self._why_not else self._why_not
+        why = _HOST_NETWORK if spec(pod).get("hostNetwork") else self._why_not or _NO_NETWORK
         self._open[uid(pod)] = (pod, why)
 
     def refused(self, pod: Obj, error: str) -> None:
