@@ -85,6 +85,10 @@ def supervisor(paths: ContainerPaths) -> int:
     return int(json.loads(paths.state.read_text())["pid"])
 
 
+def image_id(obj: Obj) -> str:
+    return str(obj["status"]["containerStatuses"][0]["imageID"])
+
+
 async def everything(session: ExecSession) -> dict[int, bytes]:
     found = {1: b"", 2: b""}
     async with asyncio.timeout(TIMEOUT):
@@ -370,13 +374,14 @@ async def test_it_runs_on_without_the_platform_and_is_found_again(runtime: Runti
     volumes = [{"name": "shared", "hostPath": {"path": str(runtime.folder / "shared")}}]
     async with runtime.node(end_pods=False) as node:
         await node.create(pod("p", main, volumes=volumes))
-        await node.running("p")
+        before = await node.running("p")
         await node.says("p", "begun")
     async with runtime.node() as node:
         (runtime.folder / "shared" / "go").touch()
         done = await node.finished("p")
         assert terminated(done)["exitCode"] == 4
         assert done["status"]["containerStatuses"][0]["restartCount"] == 0
+        assert image_id(done) == image_id(before) != ""
         assert await node.logs("p") == "begun\ndone\n"
     assert runtime.left() == []
 

@@ -33,7 +33,7 @@ from kubeling.engine.resizing import resources_of, restarts
 from kubeling.engine.runtime import Attempt, Container
 from kubeling.engine.sandbox.supervisor import START_ERROR
 from kubeling.engine.services import NodeServices
-from kubeling.engine.status import status_of, termination_message
+from kubeling.engine.status import image_id_of, status_of, termination_message
 from kubeling.engine.trees import remove_tree
 from kubeling.kube.errors import BadRequest
 from kubeling.kube.objects import Obj
@@ -131,6 +131,7 @@ class ContainerInstance:
         previous = self._find(attempts[-2]) if len(attempts) > 1 else None
         last = self._explained(previous, attempts[-2]) if isinstance(previous, Exit) else None
         self.state = ContainerState(Waiting(), attempt, last, crashes=attempt)
+        self.image_id = image_id_of(facts.pod, self.name)
         match self._find(attempt):
             case None:
                 return

@@ -7,7 +7,7 @@ all of it. Times of conditions are kept from the previous status while their val
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from kubeling.kube.objects import Obj, format_time, generation, set_condition, u
 __all__ = [
     "PodPlacement",
     "StatusExtra",
+    "image_id_of",
     "pod_status",
     "status_of",
     "termination_message",
@@ -122,13 +123,22 @@ def pod_status(
 def status_of(pod: Obj, container: str, attempt: int) -> Obj | None:
     """What was last said of an attempt at a container, if it ran then."""
     identity = _identity(pod, container, attempt)
+    for found in _container_statuses(pod):
+        if found.get("containerID") == identity and "running" in (found.get("state") or {}):
+            return found
+    return None
+
+
+def image_id_of(pod: Obj, container: str) -> str:
+    """What was last said that a container's image is."""
+    found = next((s for s in _container_statuses(pod) if s["name"] == container), {})
+    return str(found.get("imageID") or "")
+
+
+def _container_statuses(pod: Obj) -> Iterator[Obj]:
     status = pod.get("status") or {}
     for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
-        for found in status.get(field) or ():
-            if found.get("containerID") == identity and "running" in (found.get("state") or {}):
-                said: Obj = found
-                return said
-    return None
+        yield from status.get(field) or ()
 
 
 def unscheduled_status(pod: Obj, message: str, now: dt.datetime) -> Obj:
