@@ -7,6 +7,7 @@ client that goes away cancels its request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import ssl
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from kubeling.apiserver.auth import Authenticator
 from kubeling.apiserver.impersonation import impersonated
@@ -206,18 +207,17 @@ async def _watch(
         headers={"Content-Type": "application/json", "Audit-Id": audit_id}
     )
     response.enable_chunked_encoding()
-    changes = answer.changes
-    try:
-        await response.prepare(request)
-        try:
-            async for together in changes:
-                for lines in _gathered(_line(change, answer.form) for change in together):
-                    await response.write(lines)
-        except ApiError as error:
-            await response.write(_encode({"type": "ERROR", "object": error.status}) + b"\n")
-    finally:
-        await changes.aclose()
-    await response.write_eof()
+    async with contextlib.aclosing(answer.changes) as changes:
+        # A client that left while it was written to is not told how the stream ends.
+        with contextlib.suppress(ClientConnectionResetError):
+            await response.prepare(request)
+            try:
+                async for together in changes:
+                    for lines in _gathered(_line(change, answer.form) for change in together):
+                        await response.write(lines)
+            except ApiError as error:
+                await response.write(_encode({"type": "ERROR", "object": error.status}) + b"\n")
+            await response.write_eof()
     return response
 
 
