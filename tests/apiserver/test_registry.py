@@ -292,7 +292,7 @@ async def test_a_watch_of_a_deleted_definition_tells_of_the_last_object_and_ends
     assert (await anext(watch)).type == "ADDED"
     await client.delete(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS.qualified)
     async with asyncio.timeout(30):
-        assert [event.type async for event in watch] == ["BOOKMARK", "DELETED"]
+        assert [event.type async for event in watch] == ["DELETED"]
 
 
 async def test_a_definition_is_checked(client: Client) -> None:

@@ -114,7 +114,13 @@ async def follow(client: Client, selector: str, chance: random.Random) -> list[W
         patience = chance.randrange(1, 15)
         watch = cast(
             "AsyncGenerator[Any, None]",
-            client.watch(CONFIG_MAPS, "default", labels=selector, resource_version=version),
+            client.watch(
+                CONFIG_MAPS,
+                "default",
+                labels=selector,
+                resource_version=version,
+                bookmarks=True,
+            ),
         )
         try:
             async with contextlib.aclosing(watch):

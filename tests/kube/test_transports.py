@@ -391,12 +391,11 @@ async def test_a_collection_is_deleted_by_selector(client: Client) -> None:
 
 
 async def take(events: AsyncIterator[WatchEvent], count: int) -> list[WatchEvent]:
-    """The first so many events that are not bookmarks."""
+    """The first so many events."""
     found: list[WatchEvent] = []
     async with asyncio.timeout(5):
         async for event in events:
-            if event.type != "BOOKMARK":
-                found.append(event)
+            found.append(event)
             if len(found) == count:
                 break
     await events.aclose()  # type: ignore[attr-defined]
@@ -438,7 +437,15 @@ async def test_selectors_turn_entering_and_leaving_into_events(client: Client) -
 
 async def test_a_watch_ends_when_its_time_is_up(client: Client) -> None:
     async with asyncio.timeout(5):
-        events = [event async for event in client.watch(PODS, timeout_seconds=1)]
+        assert [event async for event in client.watch(PODS, timeout_seconds=1)] == []
+
+
+async def test_bookmarks_tell_the_version_at_the_state_s_end_and_the_watch_s(
+    client: Client,
+) -> None:
+    async with asyncio.timeout(5):
+        watch = client.watch(PODS, timeout_seconds=1, bookmarks=True)
+        events = [event async for event in watch]
     assert [event.type for event in events] == ["BOOKMARK", "BOOKMARK"]
     assert "annotations" in events[0].object["metadata"], "the end of the state there was"
 

@@ -95,13 +95,17 @@ class Client:
         labels: str = "",
         fields: str = "",
         timeout_seconds: int = 0,
+        bookmarks: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Yields changes after ``resource_version`` (empty: the present state first).
 
         Ends when the server closes the stream; raises :class:`~kubeling.kube.errors.Gone` when
-        the version is too old. ``BOOKMARK`` events only carry a newer resource version.
+        the version is too old. With ``bookmarks`` there are ``BOOKMARK`` events, which only carry
+        a newer resource version.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", **_selectors(labels, fields)}
+        query = {"watch": "true", **_selectors(labels, fields)}
+        if bookmarks:
+            query["allowWatchBookmarks"] = "true"
         if resource_version:
             query["resourceVersion"] = resource_version
         if timeout_seconds:

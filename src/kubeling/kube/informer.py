@@ -140,6 +140,7 @@ class Informer:
             self._namespace,
             resource_version=self._version,
             labels=self._labels,
+            bookmarks=True,
         )
         async for event in stream:
             obj = event.object

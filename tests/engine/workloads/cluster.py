@@ -144,9 +144,7 @@ class Cluster:
                     stream = self.client.watch(
                         resource, where, labels=selector, resource_version=listed.resource_version
                     )
-                    async for event in stream:
-                        if event.type != "BOOKMARK":
-                            break
+                    await anext(stream, None)
         except TimeoutError:
             raise AssertionError(
                 f"{resource} never got there: {[name(obj) for obj in found]}"

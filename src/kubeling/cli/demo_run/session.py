@@ -106,8 +106,7 @@ class Session:
                 async for event in self.client.watch(
                     resource, NAMESPACE, resource_version=since, fields=fields
                 ):
-                    if event.type != "BOOKMARK":
-                        yield None if event.type == "DELETED" else event.object
+                    yield None if event.type == "DELETED" else event.object
 
     async def _delete(self, resource: Resource, old: Obj) -> Obj:
         return await self.client.delete(
