@@ -13,6 +13,7 @@ from tests.engine.registry import Registry
 from tests.support import containerengine
 
 from kubeling.engine.oci.client import ContainerEngine
+from kubeling.engine.oci.discovery import EngineFinder
 from kubeling.engine.oci.images import InvalidImageName, check_name, pull_credentials
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import SECRETS, SERVICE_ACCOUNTS
@@ -199,6 +200,18 @@ async def test_a_broken_engine_is_quoted(
         await node.create(pod("p", container(image="mine:1")))
         message = await until_waiting(node, "ErrImagePull")
     assert "docker does not work: Cannot connect to the Docker daemon" in message
+    assert "see to it that docker info works" in message
+
+
+async def test_podman_by_the_name_of_docker_is_podman(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = shutil.which("podman")
+    if engine != "podman" or program is None:
+        pytest.skip("needs podman")
+    (tmp_path / "docker").symlink_to(program)
+    monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / name))
+    assert (await EngineFinder("docker").find()).name == "podman"
 
 
 # Pure.

@@ -6,6 +6,7 @@ question looks again, so that an engine installed meanwhile needs no restart.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Final, Literal
@@ -17,6 +18,7 @@ __all__ = ["EngineChoice", "EngineFinder", "NoEngine"]
 EngineChoice = Literal["auto", "podman", "docker", "none"]
 
 _INSTALL: Final = "install podman (or docker)"
+_PATIENCE_SECONDS: Final = 30.0
 
 
 class NoEngine(Exception):
@@ -49,17 +51,21 @@ async def _find(choice: EngineChoice) -> ContainerEngine:
         )
     names: tuple[Literal["podman", "docker"], ...]
     names = ("podman", "docker") if choice == "auto" else (choice,)
-    broken = []
+    broken: dict[str, str] = {}
     for name in names:
         program = shutil.which(name)
         if program is None:
             continue
         try:
-            return await _ask(name, Path(program))
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await _ask(name, Path(program))
         except EngineError as error:
-            broken.append(f"{name} does not work: {error}")
+            broken[name] = str(error)
+        except TimeoutError:
+            broken[name] = f"it has not answered in {_PATIENCE_SECONDS:g} s"
     if broken:
-        raise NoEngine("; ".join(broken), f"see to it that {names[0]} info works")
+        why = "; ".join(f"{name} does not work: {text}" for name, text in broken.items())
+        raise NoEngine(why, f"see to it that {' or '.join(broken)} info works")
     if choice == "auto":
         raise NoEngine("this machine has neither podman nor docker", _INSTALL)
     raise NoEngine(
@@ -69,13 +75,14 @@ async def _find(choice: EngineChoice) -> ContainerEngine:
 
 async def _ask(name: Literal["podman", "docker"], program: Path) -> ContainerEngine:
     said = await ContainerEngine(name, program).ask("info", "--format", "{{json .}}")
-    if name == "docker":
+    if "host" not in said:
         if errors := said.get("ServerErrors"):
             raise EngineError(" ".join(errors))
         options = " ".join(said.get("SecurityOptions") or ())
         limits = bool(said.get("MemoryLimit"))
-        return ContainerEngine(name, program, said["ServerVersion"], "rootless" in options, limits)
-    host = said["host"]
+        rootless = "rootless" in options
+        return ContainerEngine("docker", program, said["ServerVersion"], rootless, limits)
+    host = said["host"]  # podman's answer, which also goes by the name of docker
     rootless = bool(host["security"]["rootless"])
     limits = not rootless or "memory" in (host.get("cgroupControllers") or ())
-    return ContainerEngine(name, program, said["version"]["Version"], rootless, limits)
+    return ContainerEngine("podman", program, said["version"]["Version"], rootless, limits)
