@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from pathlib import Path
 
 from tests.engine.workloads.cluster import Cluster, PretendNode, workload
@@ -11,6 +12,7 @@ from tests.support.apiserver import running_server
 from kubeling.component import Context, Settings
 from kubeling.engine.workloads import podgc
 from kubeling.engine.workloads.namespaces import deletion_conditions
+from kubeling.engine.workloads.podgc import disrupted_for
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.crd import crd
 from kubeling.kube.informer import Informers
@@ -162,6 +164,37 @@ async def test_pods_of_a_lost_node_fail_and_go(cluster: Cluster) -> None:
     assert (said.reason, said.message) == ("DeletionByPodGC", "PodGC: node no longer exists")
     await cluster.client.patch(PODS, "lost", {"metadata": {"finalizers": None}}, "default")
     await cluster.until_gone(PODS, "lost")
+
+
+async def test_a_disruption_that_never_came_is_taken_back(cluster: Cluster) -> None:
+    made = workload("Pod", "spared", "v1")
+    made["spec"] = {"containers": [{"name": "main", "image": "pause"}]}
+    await cluster.client.create(PODS, made)
+    running = await cluster.until(PODS, "spared", lambda p: condition(p, "Ready"))
+    said = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = {"conditions": [*running["status"]["conditions"], said]}
+    await cluster.client.patch_status(PODS, "spared", status, "default")
+    await cluster.until(
+        PODS,
+        "spared",
+        lambda p: (found := condition(p, "DisruptionTarget")) and found.status == "False",
+    )
+
+
+def test_how_long_a_disruption_is_waited_for() -> None:
+    now = dt.datetime(2026, 1, 1, 0, 1, tzinfo=dt.UTC)
+    said = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    assert disrupted_for({"status": {"conditions": [said]}}, now) == 60
+    assert disrupted_for({"status": {"conditions": [said]}}, now + dt.timedelta(hours=1)) == 0
+    by_kubelet = {**said, "reason": "TerminationByKubelet"}
+    assert disrupted_for({"status": {"conditions": [by_kubelet]}}, now) is None
+    assert disrupted_for({"status": {}}, now) is None
 
 
 async def test_of_many_ended_pods_the_oldest_go(tmp_path: Path) -> None:
