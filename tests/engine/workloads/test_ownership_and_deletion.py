@@ -31,6 +31,7 @@ from kubeling.kube.resources import (
 )
 
 ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+RUNTIME_CLASSES = Resource("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", False)
 WIDGETS = Resource("example.com", "v1", "Widget", "widgets")
 
 
@@ -60,6 +61,14 @@ async def test_an_owner_that_never_was_counts_as_gone(cluster: Cluster) -> None:
     await cluster.client.delete(CONFIG_MAPS, "owner", "default")
     await cluster.client.create(CONFIG_MAPS, config_map("late", owner))
     await cluster.until_gone(CONFIG_MAPS, "late")
+
+
+async def test_what_a_kind_of_the_whole_cluster_owns_goes_with_it(cluster: Cluster) -> None:
+    made = new_object(RUNTIME_CLASSES, "quick", handler="quick")
+    owner = await cluster.client.create(RUNTIME_CLASSES, made)
+    await cluster.client.create(CONFIG_MAPS, config_map("mine", owner))
+    await cluster.client.delete(RUNTIME_CLASSES, "quick")
+    await cluster.until_gone(CONFIG_MAPS, "mine")
 
 
 async def test_one_of_two_owners_is_enough_to_stay(cluster: Cluster) -> None:

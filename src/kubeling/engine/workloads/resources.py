@@ -41,6 +41,20 @@ _OTHERS: Final = (
     Resource("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities"),
     Resource("", "v1", "PodTemplate", "podtemplates"),
     Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True, ("ing",)),
+    Resource("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False),
+    Resource("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", False),
+    Resource("apiregistration.k8s.io", "v1", "APIService", "apiservices", False),
+    *(
+        Resource("admissionregistration.k8s.io", "v1", kind, plural, False)
+        for kind, plural in (
+            ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+            ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+            ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+            ("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
+            ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+            ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+        )
+    ),
 )
 _NOT_STORED: Final = (EVENTS, POD_METRICS, SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS)
 
