@@ -89,6 +89,26 @@ async def test_a_bound_claim_is_a_folder_that_outlives_its_pods(node: Node, tmp_
     assert (tmp_path / "pv" / "file").read_text() == "kept\n"
 
 
+async def test_an_ephemeral_volume_is_a_claim_of_the_pod_s_own(node: Node, tmp_path: Path) -> None:
+    source = {"hostPath": {"path": str(tmp_path / "pv")}}
+    await node.client.create(PERSISTENT_VOLUMES, {"metadata": {"name": "pv"}, "spec": source})
+    volume = {"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}
+    made = pod("p", mounted("echo scratch > /v/file"), volumes=[volume])
+    owner = {"kind": "Pod", "name": "p", "uid": "of-another", "controller": True}
+    claim = {
+        "metadata": {"name": "p-v", "ownerReferences": [owner]},
+        "spec": {"volumeName": "pv"},
+    }
+    await node.client.create(PERSISTENT_VOLUME_CLAIMS, claim, "default")
+    created = await node.create(made)
+    await node.seen_event("FailedMount", 'PVC "p-v" was not created for this pod')
+    owner["uid"] = created["metadata"]["uid"]
+    owners = {"metadata": {"ownerReferences": [owner]}, "status": {"phase": "Bound"}}
+    await node.client.patch(PERSISTENT_VOLUME_CLAIMS, "p-v", owners, "default")
+    await node.finished("p")
+    assert (tmp_path / "pv" / "file").read_text() == "scratch\n"
+
+
 async def test_a_changed_config_map_reaches_a_running_pod(node: Node) -> None:
     await node.config_map("c", a="old")
     main = mounted("cat /v/a; until grep -q new /v/a; do sleep 0.05; done; cat /v/a")
