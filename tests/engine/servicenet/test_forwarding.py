@@ -7,11 +7,14 @@ import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.support.services import HERE, endpoint, endpoint_slice, service
 
 from kubeling.component import Context
+from kubeling.engine.servicenet.backends import Backends
+from kubeling.engine.servicenet.forwarder import UdpForwarder
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.proxy import ServiceProxy
 from kubeling.kube.objects import Key, Obj
@@ -141,3 +144,37 @@ async def test_a_service_without_pods_refuses_connections(context: Context) -> N
         await proxy.reconcile(Key("default", "web"))
         with pytest.raises(ConnectionRefusedError):
             await ask(node_port)
+
+
+class Echo(asyncio.DatagramProtocol):
+    """Says to each packet who sent it, and counts senders."""
+
+    def __init__(self) -> None:
+        self.senders: set[tuple[str, int]] = set()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.senders.add(addr)
+        self.transport.sendto(data, addr)
+
+
+async def test_packets_of_one_sender_take_one_way() -> None:
+    loop = asyncio.get_running_loop()
+    far, echo = await loop.create_datagram_endpoint(Echo, local_addr=(HERE, 0))
+    forwarder = UdpForwarder(Backends([far.get_extra_info("sockname")]))
+    with node_port_listener() as reserved:
+        port = reserved.getsockname()[1]
+        await forwarder.start(HERE, port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+            channel.setblocking(False)
+            channel.connect((HERE, port))
+            for number in range(5):
+                channel.send(bytes([number]))
+            async with asyncio.timeout(5):
+                heard = {await loop.sock_recv(channel, 9) for _ in range(5)}
+    assert heard == {bytes([number]) for number in range(5)}
+    assert len(echo.senders) == 1
+    await forwarder.stop()
+    far.close()

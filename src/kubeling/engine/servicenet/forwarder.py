@@ -113,6 +113,7 @@ class UdpForwarder(asyncio.DatagramProtocol):
         self._far: dict[Address, asyncio.DatagramTransport] = {}
         self._idle: dict[Address, asyncio.TimerHandle] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._early: dict[Address, list[bytes]] = {}
 
     async def start(self, host: str, port: int, *, early: bool = False) -> None:
         """Begins to listen, ``early`` at an address still to come; raises :class:`OSError`."""
@@ -133,7 +134,11 @@ class UdpForwarder(asyncio.DatagramProtocol):
             far.sendto(data)
             self._touch(addr)
             return
-        task = asyncio.get_running_loop().create_task(self._open(data, addr))
+        if (waiting := self._early.get(addr)) is not None:
+            waiting.append(data)
+            return
+        self._early[addr] = [data]
+        task = asyncio.get_running_loop().create_task(self._open(addr))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -143,7 +148,14 @@ class UdpForwarder(asyncio.DatagramProtocol):
             self._near.sendto(data, sender)
             self._touch(sender)
 
-    async def _open(self, data: bytes, sender: Address) -> None:
+    async def _open(self, sender: Address) -> None:
+        """Finds a sender its place; what it sends meanwhile goes there too."""
+        try:
+            await self._lead(sender)
+        finally:
+            del self._early[sender]
+
+    async def _lead(self, sender: Address) -> None:
         places = self.backends.for_caller(sender[0])
         if not places:
             return
@@ -154,7 +166,8 @@ class UdpForwarder(asyncio.DatagramProtocol):
             )
             self._far[sender] = far
             self.backends.led(sender[0], places[0])
-            far.sendto(data)
+            for data in self._early[sender]:
+                far.sendto(data)
             self._touch(sender)
 
     def _touch(self, sender: Address) -> None:
