@@ -91,7 +91,10 @@ class _Populator:
             if source is None:
                 return
             folder = self._view.provision(claim, chosen).folder
-            await copy_folder(await self._folder_of(source, claim), folder)
+            origin = await self._folder_of(source, claim)
+            message = f"Copying the files of {source.kind} {source.name}"
+            await self._recorder.normal(claim, "Provisioning", message)
+            await copy_folder(origin, folder)
         except ProvisionError as error:
             await self._recorder.warning(claim, "ProvisioningFailed", str(error))
         except CopyError as error:

@@ -115,6 +115,8 @@ class _Snapshots:
             folder = source_folder(volume)
             assert folder is not None
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            message = f"Waiting for a snapshot {key_of(snapshot)} to be created."
+            await self._recorder.normal(snapshot, "CreatingSnapshot", message)
             await copy_folder(folder, self._kept / handle_of_content(content))
             size = volume["spec"]["capacity"]["storage"]
             status = content_status(content, size, self._clock.now())
