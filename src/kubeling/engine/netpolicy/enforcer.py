@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubeling.engine.net.netlink import Route
 from kubeling.engine.net.pool import NetworkPool, PodNetwork
@@ -25,6 +25,7 @@ from kubeling.engine.netpolicy.ruleset import Filter, requests
 from kubeling.engine.netpolicy.spans import Spans, number_of, spans_of_block, united
 from kubeling.engine.netpolicy.verdicts import Verdicts
 from kubeling.engine.podspec import is_finished
+from kubeling.engine.workloads.writing import all_of
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Key, Obj, key_of, labels, name, uid
 from kubeling.kube.resources import NAMESPACES, NETWORK_POLICIES, PODS
@@ -41,6 +42,8 @@ class _Placed:
     pod: Obj
     network: PodNetwork
     written: Filter | None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    held: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PolicyEnforcer:
@@ -58,8 +61,6 @@ class PolicyEnforcer:
         self._verdicts = Verdicts()
         self._filtered = False
         self._wake = asyncio.Event()
-        self._waiting: list[asyncio.Future[None]] = []
-        self._writing = asyncio.Lock()
         self.ready = asyncio.Event()
         """Set once what existed at the start is held."""
 
@@ -73,15 +74,14 @@ class PolicyEnforcer:
         informers.of(PODS).add_handler(self._pod_changed)
         while True:
             self._wake.clear()
-            waiting, self._waiting = self._waiting, []
             try:
                 await self._turn()
             except Exception:
-                # One policy's defect must not end the platform; what was held before is held on.
+                # One policy's defect must not end the platform, nor keep pods from starting; what
+                # was held before is held on.
                 log.exception("network policies could not be brought up to date")
-            for waiter in waiting:
-                if not waiter.done():
-                    waiter.set_result(None)
+                for placed in self._placed.values():
+                    placed.held.set()
             self.ready.set()
             await self._wake.wait()
 
@@ -111,23 +111,21 @@ class PolicyEnforcer:
         assert self._report is not None
         if network is None:
             self._report.without_network(pod)
-        else:
-            self._placed[uid(pod)] = _Placed(pod, network, Filter() if fresh else None)
-        if fresh and not self._policies():
+            self._wake.set()
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        self._wake.set()
-        await waiter
+        placed = self._placed[uid(pod)] = _Placed(pod, network, Filter() if fresh else None)
+        if not fresh or self._policies():
+            self._wake.set()
+            await placed.held.wait()
 
     async def leave(self, pod_uid: str) -> None:
         """A pod's processes have ended; its network can be another's."""
         if self._report is not None:
             self._report.forget(pod_uid)
-        async with self._writing:
-            placed = self._placed.pop(pod_uid, None)
-            if placed is None:
-                return
+        placed = self._placed.pop(pod_uid, None)
+        if placed is None:
+            return
+        async with placed.lock:
             if placed.written != Filter():
                 await self._write(placed, Filter())
         if self._filtered:
@@ -140,13 +138,20 @@ class PolicyEnforcer:
         if self._networks is not None:
             self._verdicts = self._judge(policies)
             self._filtered = bool(self._verdicts.isolations)
-            for pod_uid, placed in list(self._placed.items()):
-                wanted = self._filter(number_of(placed.network.address))
-                async with self._writing:
-                    if pod_uid in self._placed and placed.written != wanted:
-                        await self._write(placed, wanted)
+            await all_of(self._hold(placed) for placed in self._in_order())
         assert self._report is not None
         await self._report.bring_up_to_date(policies)
+
+    def _in_order(self) -> list[_Placed]:
+        """Those that wait to start their containers come first."""
+        return sorted(self._placed.values(), key=lambda placed: placed.held.is_set())
+
+    async def _hold(self, placed: _Placed) -> None:
+        wanted = self._filter(number_of(placed.network.address))
+        async with placed.lock:
+            if self._placed.get(uid(placed.pod)) is placed and placed.written != wanted:
+                await self._write(placed, wanted)
+        placed.held.set()
 
     def _judge(self, policies: Sequence[Obj]) -> Verdicts:
         if not policies:
