@@ -218,9 +218,8 @@ class NodeAgent:
 
     async def _end_lost(self, pod_uid: str) -> None:
         paths = self._node.config.paths.pod(pod_uid)
-        for container in paths.containers.iterdir() if paths.containers.is_dir() else ():
-            for attempt in paths.attempts(container.name):
-                await self._node.runtime.end(paths.container(container.name, attempt))
+        for attempt in paths.all_attempts():
+            await self._node.runtime.end(attempt)
         record = read_record(paths)
         if record is not None and record.octet and self._node.networks is not None:
             network = self._node.networks.claim(record.octet)

@@ -16,7 +16,7 @@ from kubeling.engine.fields import PodFacts
 from kubeling.engine.hosts import hosts_file
 from kubeling.engine.images import ImageEntry
 from kubeling.engine.oci.images import ContainerImage
-from kubeling.engine.paths import ContainerPaths, PodPaths
+from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.podspec import spec
 from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
@@ -28,7 +28,7 @@ from kubeling.engine.sysctls import sysctls_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj
 
-__all__ = ["ContainerParts", "base_env", "launch_plan", "write_etc"]
+__all__ = ["ContainerParts", "base_env", "etc_files", "launch_plan"]
 
 _TERMINATION_LOG: Final = "/dev/termination-log"
 
@@ -44,6 +44,7 @@ class ContainerParts:
     entry: ImageEntry
     environment: Environment
     volumes: Sequence[VolumeMount]
+    etc: Mapping[str, str]
     network: str
     hostname: str
     beside: int
@@ -72,7 +73,6 @@ def launch_plan(
     parts: ContainerParts,
     limits: Limits,
     paths: ContainerPaths,
-    pod_paths: PodPaths,
     walls: Walls,
     host: HostView,
 ) -> LaunchPlan:
@@ -86,7 +86,7 @@ def launch_plan(
     mounts = mounts_for(
         host,
         tmp=paths.tmp,
-        etc=pod_paths.etc,
+        etc=parts.etc,
         termination_log=paths.termination_log,
         termination_path=parts.container.get("terminationMessagePath") or _TERMINATION_LOG,
         volumes=parts.volumes,
@@ -133,18 +133,18 @@ def _sealed(
     return [folder for folder in root_folders(host, programs) if folder not in mounted]
 
 
-def write_etc(
-    facts: PodFacts, own: str, paths: PodPaths, cluster_domain: str, dns_server: str
-) -> None:
+def etc_files(facts: PodFacts, own: str, cluster_domain: str, dns_server: str) -> dict[str, str]:
     """The pod's hosts and ``own`` name, and resolv.conf where it is not the machine's."""
-    paths.etc.mkdir(parents=True, exist_ok=True)
     pod = facts.pod
     machine = Path("/etc/hosts").read_text() if os.path.exists("/etc/hosts") else ""
-    (paths.etc / "hosts").write_text(hosts_file(pod, facts.pod_ip, cluster_domain, machine))
-    (paths.etc / "hostname").write_text(own + "\n")
+    files = {
+        "hosts": hosts_file(pod, facts.pod_ip, cluster_domain, machine),
+        "hostname": own + "\n",
+    }
     resolver = pod_resolver(pod, cluster_domain, dns_server, read_host_resolver())
     if resolver is not None:
-        (paths.etc / "resolv.conf").write_text(str(resolver))
+        files["resolv.conf"] = str(resolver)
+    return files
 
 
 def _terminal_env(container: Mapping[str, Any]) -> dict[str, str]:
@@ -163,12 +163,10 @@ def _stop_signal(container: Mapping[str, Any]) -> int:
 
 
 def _make_folders(paths: ContainerPaths) -> None:
-    paths.root.mkdir(parents=True)
-    paths.files.mkdir()
-    paths.tmp.mkdir()
-    paths.tmp.chmod(0o1777)
-    paths.termination_log.touch()
-    paths.termination_log.chmod(0o666)
+    os.mkdir(paths.root)
+    message = os.open(paths.termination_log, os.O_CREAT | os.O_CLOEXEC, 0o666)
+    os.fchmod(message, 0o666)
+    os.close(message)
 
 
 def _folder(parts: ContainerParts, walls: Walls, host: HostView) -> str:

@@ -32,9 +32,10 @@ class VolumeFile:
 
 def write_file(path: Path, content: bytes) -> None:
     """Writes a file of the engine's own, which has one writer."""
-    fresh = path.with_name(f"{path.name}.tmp")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    fresh = f"{path}.tmp"
+    with open(fresh, "wb") as file:
+        file.write(content)
+    os.replace(fresh, path)
 
 
 def write_files(
@@ -45,27 +46,32 @@ def write_files(
     ``finish`` may see to owners before anybody else sees the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    current = folder / _DATA
-    old = current.resolve() if current.is_symlink() else None
-    if old is not None and read_files(folder) == dict(files):
+    current = f"{folder}/{_DATA}"
+    old = os.path.realpath(current) if os.path.islink(current) else ""
+    if old and read_files(folder) == dict(files):
         return False
-    fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
-    fresh.chmod(0o755)
+    fresh = tempfile.mkdtemp(prefix="..", dir=folder)
+    os.chmod(fresh, 0o755)
     for name, file in files.items():
-        path = fresh / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        path.chmod(file.mode)
-        if file.user is not None and os.geteuid() == 0:
-            os.chown(path, file.user, -1)
-    finish(fresh)
-    link = folder / "..data_tmp"
-    link.symlink_to(fresh.name)
+        _write(f"{fresh}/{name}", file)
+    finish(Path(fresh))
+    link = f"{folder}/..data_tmp"
+    os.symlink(os.path.basename(fresh), link)
     os.replace(link, current)
-    _show(folder, {Path(name).parts[0] for name in files})
-    if old is not None:
+    _show(folder, {name.partition("/")[0] for name in files})
+    if old:
         shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _write(path: str, file: VolumeFile) -> None:
+    if not os.path.isdir(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as target:
+        target.write(file.content)
+        os.fchmod(target.fileno(), file.mode)
+        if file.user is not None and os.geteuid() == 0:
+            os.fchown(target.fileno(), file.user, -1)
 
 
 def read_files(folder: Path) -> dict[str, VolumeFile]:
@@ -79,9 +85,8 @@ def read_files(folder: Path) -> dict[str, VolumeFile]:
 
 
 def _show(folder: Path, names: set[str]) -> None:
-    for entry in os.listdir(folder):
-        if not entry.startswith("..") and entry not in names:
-            (folder / entry).unlink()
-    for name in names:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(Path(_DATA) / name)
+    shown = {entry for entry in os.listdir(folder) if not entry.startswith("..")}
+    for name in shown - names:
+        os.unlink(f"{folder}/{name}")
+    for name in names - shown:
+        os.symlink(f"{_DATA}/{name}", f"{folder}/{name}")

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import msgspec
 
-from kubeling.engine.atomic import write_file
 from kubeling.engine.launcher import Launcher, LaunchError
+from kubeling.engine.layers import Layer, Layers
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
 from kubeling.engine.sandbox.supervisor import descendants
+from kubeling.engine.trees import remove_tree
 
-__all__ = ["Exit", "RunningContainer", "Supervisors", "read_exit", "write_exit"]
+__all__ = ["Exit", "RunningContainer", "Supervisors", "read_exit", "read_plan", "write_exit"]
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class Exit(msgspec.Struct, frozen=True):
 class _State(msgspec.Struct, frozen=True):
     pid: int
     started_at: float
+    plan: LaunchPlan
 
 
 class RunningContainer:
@@ -56,6 +58,8 @@ class RunningContainer:
         self.paths = paths
         self._alone = alone
         self.pid = pid
+        self.tidy = alone
+        """Whether nothing of it can be left once it has ended."""
         self.attached = False
         """Whether a client has been attached to it."""
         self.started_at = started_at
@@ -72,7 +76,10 @@ class RunningContainer:
     async def wait(self) -> Exit:
         """Waits for the end; safe to call many times and to cancel."""
         await asyncio.shield(self._ended)
-        return read_exit(self.paths) or _record_loss(self.paths, self.started_at)
+        if (found := read_exit(self.paths)) is not None:
+            return found
+        self.tidy = False
+        return _record_loss(self.paths, self.started_at)
 
     def on_end(self, call: Callable[[], None]) -> Callable[[], None]:
         """Calls once it has ended; what is returned calls that off."""
@@ -108,7 +115,8 @@ class RunningContainer:
 
     def exec_plan(self, command: Sequence[str], *, tty: bool = False) -> ExecPlan:
         """How to run a command as the container's own was run."""
-        launched = msgspec.json.decode(self.paths.launch.read_bytes(), type=LaunchPlan)
+        self.tidy = False  # the command may outlive it for a moment
+        launched = read_plan(self.paths)
         namespaces = launched["namespaces"] | launched["joined"]
         if launched["network"]:
             namespaces |= linux.CLONE_NEWNET
@@ -154,6 +162,9 @@ class Supervisors:
 
     def __init__(self, launcher: Launcher) -> None:
         self.launcher = launcher
+        self.layers: Layers | None = None
+        """Where containers get layers from, if not each makes its own."""
+        self._in_layers: dict[Path, RunningContainer] = {}
 
     async def start(self, plan: LaunchPlan) -> RunningContainer:
         """Starts a container; its folder must exist and be empty but for what the plan mounts.
@@ -162,13 +173,48 @@ class Supervisors:
         later trouble is in the container's exit record.
         """
         paths = ContainerPaths(Path(plan["directory"]))
+        layer = await self._furnish(plan, paths)
+        try:
+            running = await self._launch(plan, paths, layer.files if layer else ())
+        except BaseException:
+            self._give_back(paths, reuse=False)
+            raise
+        finally:
+            if layer is not None:
+                layer.handed_over()
+        if layer is not None:
+            self._in_layers[paths.root] = running
+        return running
+
+    async def _furnish(self, plan: LaunchPlan, paths: ContainerPaths) -> Layer | None:
+        """A layer for what the container will change, or folders of its own."""
+        if (root := plan["root"]) is None:
+            return None
+        layer = await self.layers.furnish(plan, root) if self.layers else None
+        if layer is None:
+            paths.files.mkdir(exist_ok=True)
+            paths.tmp.mkdir()
+            paths.tmp.chmod(0o1777)
+        return layer
+
+    def _give_back(self, paths: ContainerPaths, *, reuse: bool) -> bool:
+        return self.layers is not None and self.layers.give_back(paths.root, reuse=reuse)
+
+    async def clean_up(self, paths: ContainerPaths) -> None:
+        """What a container changed in its private root goes with it; log and records stay."""
+        ended = self._in_layers.pop(paths.root, None)
+        if ended is None or not self._give_back(paths, reuse=ended.tidy):
+            await asyncio.to_thread(_drop_changes, paths)
+
+    async def _launch(
+        self, plan: LaunchPlan, paths: ContainerPaths, layer: Sequence[int]
+    ) -> RunningContainer:
         os.mkfifo(paths.alive, 0o600)
         if plan["stdin"] or plan["tty"]:
             os.mkfifo(paths.input, 0o600)
-        write_file(paths.launch, msgspec.json.encode(plan))
         alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            pid = await self.launcher.launch(plan)
+            pid = await self.launcher.launch(plan, layer)
         except LaunchError:
             # The answer may have been lost, not the container.
             os.close(alive)
@@ -195,13 +241,17 @@ class Supervisors:
             os.close(alive)
             return None
         if _has_writer(alive):
-            plan = msgspec.json.decode(paths.launch.read_bytes(), type=LaunchPlan)
-            alone = _is_alone(plan)
+            alone = _is_alone(state.plan)
             found = RunningContainer(paths, state.pid, state.started_at, alive, alone=alone)
             found.assume_begun()
             return found
         os.close(alive)
         return read_exit(paths) or _record_loss(paths, state.started_at)
+
+    def close(self) -> None:
+        """Lets go of what is kept for containers to come."""
+        if self.layers is not None:
+            self.layers.close()
 
     async def end(self, paths: ContainerPaths) -> None:
         """Kills an instance, if it runs, and waits until it is gone."""
@@ -219,6 +269,11 @@ def read_exit(paths: ContainerPaths) -> Exit | None:
         return None
 
 
+def read_plan(paths: ContainerPaths) -> LaunchPlan:
+    """The plan of a container that was started."""
+    return msgspec.json.decode(paths.state.read_bytes(), type=_State).plan
+
+
 def write_exit(paths: ContainerPaths, ended: Exit) -> None:
     """Replaces the record that a supervisor has left, or should have."""
     temporary = paths.exit.with_suffix(".new")
@@ -231,6 +286,15 @@ def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
     lost = Exit(128 + signal.SIGKILL, signal.SIGKILL, "", "", started_at, time.time())
     write_exit(paths, lost)
     return lost
+
+
+def _drop_changes(paths: ContainerPaths) -> None:
+    root = read_plan(paths)["root"]
+    if root is not None:
+        # Of an earlier agent the container may have a layer, which is not kept any more.
+        for folder in (Path(root["directory"]), paths.tmp):
+            if folder.exists():
+                remove_tree(folder)
 
 
 def _drop(ended: asyncio.Future[None], call: Callable[[asyncio.Future[None]], None]) -> None:

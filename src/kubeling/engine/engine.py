@@ -25,6 +25,7 @@ from kubeling.engine.environments import Environments
 from kubeling.engine.envstore import keep_tidy
 from kubeling.engine.images import Catalogue
 from kubeling.engine.launcher import Launcher
+from kubeling.engine.layers import Layers
 from kubeling.engine.local_node_api import LocalNodeApi
 from kubeling.engine.memoryvolumes import detach_all, shared_memory
 from kubeling.engine.net.pool import NetworkPool
@@ -166,6 +167,7 @@ class Engine:
         """Lets go of everything; pods live on and the next engine finds them."""
         await self._environments.stop()
         await self._engine_images.stop()
+        self._supervisors.close()
         await self.launcher.stop()
         self._changes.close()
         if self.networks is not None:
@@ -174,6 +176,9 @@ class Engine:
     async def end_pods(self) -> None:
         """Kills all pods' processes and removes their networks; for ``kubeling down``."""
         await end_all_pods(self.config, self._runtime)
+        self._supervisors.close()
+        if self.config.paths.layers.exists():
+            await asyncio.to_thread(remove_tree, self.config.paths.layers)
         self.cgroups.close()
         if self.networks is not None:
             await self.networks.stop(remove=True)
@@ -201,6 +206,8 @@ async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> En
     launcher.start()
     supervisors = Supervisors(launcher)
     walls = await find_walls(supervisors, paths.root) if config.isolation else NO_WALLS
+    if walls.files:
+        supervisors.layers = Layers(launcher, paths.layers)
     networks = await _networks(config, walls)
     return Engine(config, supervisors, walls, _cgroups(config), networks, clock or SystemClock())
 
@@ -211,9 +218,8 @@ async def end_all_pods(config: EngineConfig, runtime: PodRuntime | None = None) 
     runtime = runtime or _runtime(config, Supervisors(Launcher()), NO_WALLS, NO_CGROUPS)
     for pod in _entries(paths.pods):
         folder = paths.pod(pod.name)
-        for container in _entries(folder.containers):
-            for attempt in folder.attempts(container.name):
-                await runtime.end(folder.container(container.name, attempt))
+        for attempt in folder.all_attempts():
+            await runtime.end(attempt)
         detach_all(folder.volumes)
     detach_all(paths.memory)
 

@@ -7,7 +7,6 @@ together take too much. What runs, or was used a moment ago, stays whatever it t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -97,13 +96,20 @@ def built_size(home: Path) -> int:
 
 
 def environments_in_use(paths: EnginePaths) -> set[str]:
-    """Those of all containers that have not ended, whoever started them: their plans name them."""
+    """Those of all containers that have not ended, whoever started them: their plans name them.
+
+    While one is being started nobody knows which it is, so it may be any.
+    """
     wanted = re.compile(re.escape(f"{paths.environments}/") + f"({_NAME.pattern})/")
     found: set[str] = set()
-    for plan in paths.pods.glob("*/containers/*/*/launch.json"):
-        if not (plan.parent / "exit.json").exists():
-            with contextlib.suppress(FileNotFoundError):
-                found.update(wanted.findall(plan.read_text()))
+    for pod in os.listdir(paths.pods):
+        for attempt in paths.pod(pod).all_attempts():
+            if attempt.exit.exists() or attempt.engine.exists():
+                continue
+            try:
+                found.update(wanted.findall(attempt.state.read_text()))
+            except FileNotFoundError:
+                return set(os.listdir(paths.environments))
     return found
 
 

@@ -208,8 +208,9 @@ class ContainerInstance:
         self.state = ContainerState(Waiting(), attempt, previous, crashes)
         self._failures = 0
         self._follow(facts, running)
-        for old in self._pod_paths.attempts(self.name)[:-_KEPT_ATTEMPTS]:
-            remove_tree(self._paths(old).root)
+        if attempt >= _KEPT_ATTEMPTS:
+            for old in self._pod_paths.attempts(self.name)[:-_KEPT_ATTEMPTS]:
+                remove_tree(self._paths(old).root)
 
     def _postpone(self, facts: PodFacts, why: NotReady) -> None:
         delay = min(_RETRY_BASE * 2.0 ** min(self._failures, 16), _RETRY_LIMIT)

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
+from kubeling.engine.sandbox.zygote import NAMESPACES
 
 __all__ = ["Execution", "LaunchError", "Launcher"]
 
@@ -46,9 +49,12 @@ class Launcher:
         """The zygote's process id, while there is one."""
         return self._process.pid if self._process else None
 
-    async def launch(self, plan: LaunchPlan) -> int:
-        """Starts a container's supervisor; returns its process id."""
-        connection = await self._ask("launch", plan)
+    async def launch(self, plan: LaunchPlan, layer: Sequence[int] = ()) -> int:
+        """Starts a container's supervisor, in a layer if one was lent; returns its process id."""
+        argument = (plan, msgspec.json.encode(plan))
+        # Own namespaces that lie in those joined can only be made after these were entered.
+        at_once = 0 if plan["joined"] else plan["namespaces"]
+        connection = await self._ask("launch", argument, layer, at_once)
         try:
             answer = await _receive(connection)
         finally:
@@ -63,6 +69,14 @@ class Launcher:
         With a terminal there are none: :meth:`Execution.terminal` has to be asked for it.
         """
         return Execution(await self._ask("exec", plan, files))
+
+    async def keep_layers(self, folder: Path) -> socket.socket:
+        """Starts a keeper of layers (:mod:`.sandbox.layers`); returns the way to it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            (await self._ask("layers", str(folder), (theirs.fileno(),))).close()
+        return ours
 
     async def stop(self) -> None:
         """Ends the zygote."""
@@ -87,13 +101,13 @@ class Launcher:
         self._control = ours
 
     async def _ask(
-        self, kind: str, plan: LaunchPlan | ExecPlan, files: Sequence[int] = ()
+        self, kind: str, argument: Any, files: Sequence[int] = (), namespaces: int = 0
     ) -> socket.socket:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
-            self._pass_on(theirs)
-        message: Any = (kind, plan)
+            self._pass_on(theirs, namespaces)
+        message: Any = (kind, argument)
         data = marshal.dumps(message)
         try:
             socket.send_fds(ours, [len(data).to_bytes(_HEADER, "little")], files)
@@ -103,13 +117,14 @@ class Launcher:
             raise
         return ours
 
-    def _pass_on(self, connection: socket.socket) -> None:
+    def _pass_on(self, connection: socket.socket, namespaces: int) -> None:
+        wanted = namespaces.to_bytes(NAMESPACES, "little")
         for attempt in range(2):
             if self._control is None:
                 self.start()
             assert self._control is not None
             try:
-                socket.send_fds(self._control, [b"\0"], [connection.fileno()])
+                socket.send_fds(self._control, [wanted], [connection.fileno()])
                 return
             except OSError as error:
                 self._forget()

@@ -4,19 +4,20 @@ engine/
   node.json             this node's name and subnet, chosen once
   net/<octet>           a pod's network, as a mounted namespace
   envs/<hash>/          prepared environments ("images")
+  layers/<keeper>/<n>/  what a container changes, where layers are used again
   volumes/<ns>/<claim>/ what persistent volume claims keep
   snapshots/<handle>/   what volume snapshots keep
   memory/<uid>/<name>/  volumes made of objects, in memory where it can be had
   pods/<uid>/           one pod, removed when its object is gone
-    pod.json            what a restarted agent needs to know about it
-    etc/                hosts, hostname, resolv.conf
+    pod.json ended.json what a restarted agent needs to know about it
     volumes/<name>/     its volumes
-    containers/<name>/<attempt>/
-      launch.json state.json exit.json engine.json log termination-log alive input tmp/ files/
+    <container>.<attempt>/
+      state.json exit.json engine.json log termination-log alive input etc/ tmp/ files/
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,10 @@ class EnginePaths:
     @property
     def environments(self) -> Path:
         return self.root / "envs"
+
+    @property
+    def layers(self) -> Path:
+        return self.root / "layers"
 
     @property
     def claims(self) -> Path:
@@ -74,26 +79,32 @@ class PodPaths:
         return self.root / "pod.json"
 
     @property
-    def etc(self) -> Path:
-        return self.root / "etc"
+    def ended(self) -> Path:
+        """The record once the pod has given its address back."""
+        return self.root / "ended.json"
 
     @property
     def volumes(self) -> Path:
         return self.root / "volumes"
 
-    @property
-    def containers(self) -> Path:
-        return self.root / "containers"
-
     def container(self, name: str, attempt: int) -> ContainerPaths:
-        return ContainerPaths(self.containers / name / str(attempt))
+        return ContainerPaths(self.root / f"{name}.{attempt}")
 
     def attempts(self, name: str) -> list[int]:
         """The attempts at a container there are files of, oldest first."""
-        folder = self.containers / name
-        if not folder.is_dir():
+        return sorted(attempt for found, attempt in self._attempts() if found == name)
+
+    def all_attempts(self) -> list[ContainerPaths]:
+        """The attempts at all containers."""
+        return [self.container(name, attempt) for name, attempt in self._attempts()]
+
+    def _attempts(self) -> list[tuple[str, int]]:
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
             return []
-        return sorted(int(entry.name) for entry in folder.iterdir())
+        parts = (name.rpartition(".") for name in names)
+        return [(name, int(attempt)) for name, _, attempt in parts if attempt.isdigit()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +115,16 @@ class ContainerPaths:
 
     @property
     def attempt(self) -> str:
-        return self.root.name
+        return self.root.name.rpartition(".")[2]
 
     @property
     def container(self) -> str:
-        return self.root.parent.name
+        return self.root.name.rpartition(".")[0]
 
     @property
     def pod(self) -> str:
         """The pod's uid."""
-        return self.root.parents[2].name
+        return self.root.parent.name
 
     @property
     def log(self) -> Path:
@@ -141,8 +152,9 @@ class ContainerPaths:
         return self.root / "engine.json"
 
     @property
-    def launch(self) -> Path:
-        return self.root / "launch.json"
+    def etc(self) -> Path:
+        """Hosts, hostname and resolv.conf for a container of podman or docker."""
+        return self.root / "etc"
 
     @property
     def termination_log(self) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubeling.engine.assembly import ContainerParts, base_env
+from kubeling.engine.assembly import ContainerParts, base_env, etc_files
 from kubeling.engine.devices import Grant, device_env, device_files
 from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_env
 from kubeling.engine.fields import FieldError, PodFacts
@@ -86,9 +86,11 @@ class Preparation:
                 "CreateContainerError",
                 f'no command: image "{container["image"]}" has none of its own here; set command',
             )
+        config, own = self.node.config, self.hostname(facts.pod)
+        etc = etc_files(facts, own, config.cluster_domain, config.dns_server)
         return ContainerParts(
-            facts.pod, container, argv, env, prepared.entry, prepared.environment, mounts, network,
-            self.hostname(facts.pod), beside,
+            facts.pod, container, argv, env, prepared.entry, prepared.environment, mounts, etc,
+            network, own, beside,
             device_files(self.node.devices, self.granted.get(container["name"], {})),
             prepared.image,
         )  # fmt: skip

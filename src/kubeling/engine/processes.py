@@ -6,15 +6,12 @@ removes both when it is over.
 
 from __future__ import annotations
 
-import asyncio
-
 from kubeling.engine.assembly import launch_plan
 from kubeling.engine.cgroups import Bounds, Cgroups, bounds_of
 from kubeling.engine.containers import Exit, RunningContainer, Supervisors
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.rootfs import HostView
 from kubeling.engine.runtime import Attempt
-from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import Walls
 
 __all__ = ["ProcessRuntime"]
@@ -36,7 +33,7 @@ class ProcessRuntime:
         bounds = bounds_of(parts.container, parts.pod)
         try:
             limits = self._cgroups.limit(_group(paths), bounds)
-            plan = launch_plan(parts, limits, paths, attempt.pod_paths, self._walls, self._host)
+            plan = launch_plan(parts, limits, paths, self._walls, self._host)
             return await self._supervisors.start(plan)
         except BaseException:
             self._cgroups.release(_group(paths))
@@ -54,13 +51,7 @@ class ProcessRuntime:
     async def clean_up(self, paths: ContainerPaths) -> None:
         """What the container changed in its private root goes with it; log and records stay."""
         self._cgroups.release(_group(paths))
-        await asyncio.to_thread(_drop_files, paths)
-
-
-def _drop_files(paths: ContainerPaths) -> None:
-    for folder in (paths.files, paths.tmp):
-        if folder.exists():
-            remove_tree(folder)
+        await self._supervisors.clean_up(paths)
 
 
 def _group(paths: ContainerPaths) -> str:

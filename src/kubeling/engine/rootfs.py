@@ -6,7 +6,7 @@ Pure but for looking at the machine's mounts and devices; the sandbox carries th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,6 @@ _LINKS: Final = (
     ("pts/ptmx", "/dev/ptmx"),
 )
 _NOT_DISKS: Final = ("/boot", "/run")
-_ETC: Final = ("hosts", "hostname", "resolv.conf")
 _KERNEL_SETTINGS: Final = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
 _KERNEL_SECRETS: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware")
 
@@ -73,7 +72,7 @@ def mounts_for(
     host: HostView,
     *,
     tmp: Path,
-    etc: Path,
+    etc: Mapping[str, str],
     termination_log: Path,
     termination_path: str,
     volumes: Iterable[VolumeMount],
@@ -93,7 +92,8 @@ def mounts_for(
     mounts = [proc, *_devices((*host.devices, *devices), privileged), _shared_memory(host_ipc)]
     mounts += _kernel(privileged, masked=not privileged and not unmasked)
     # A disk may have been taken away since they were listed.
-    mounts += [_mount("copy", disk, disk) for disk in host.disks if os.path.isdir(disk)]
+    disks = (d for d in host.disks if os.path.isdir(d) and not d.startswith("/tmp/"))
+    mounts += [_mount("copy", disk, disk) for disk in disks]
     mounts.append(bind(tmp, "/tmp"))
     mounts.append(bind(host.workspace, str(host.workspace)))
     mounts += [_mount("tmpfs", "", str(folder), "mode=755") for folder in host.hidden]
@@ -103,8 +103,7 @@ def mounts_for(
         for folder in programs
         if any(folder.is_relative_to(cover) for cover in covers)
     ]
-    names = (name for name in _ETC if (etc / name).exists())
-    mounts += [bind(etc / name, f"/etc/{name}") for name in names]
+    mounts += [_mount("file", "", f"/etc/{name}", text) for name, text in etc.items()]
     mounts += [
         bind(volume.source, volume.target, volume.read_only)
         for volume in sorted(volumes, key=lambda v: v.target.count("/"))
@@ -138,7 +137,7 @@ def _devices(names: Iterable[str], privileged: bool) -> list[Mount]:
     else:
         mounts = [_mount("tmpfs", "", "/dev", "mode=755,size=64k")]
         present = (name for name in names if os.path.exists(f"/dev/{name}"))
-        mounts += [bind(Path("/dev") / name, f"/dev/{name}") for name in present]
+        mounts += [_mount("device", f"/dev/{name}", f"/dev/{name}") for name in present]
         mounts.append(_mount("devpts", "", "/dev/pts", "newinstance,ptmxmode=0666,mode=620"))
         mounts += [_mount("symlink", source, target) for source, target in _LINKS]
     return mounts

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from kubeling.engine.paths import PodPaths
+from kubeling.engine.containers import read_plan
+from kubeling.engine.paths import ContainerPaths, PodPaths
 from kubeling.engine.podspec import main_containers, spec
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
@@ -36,7 +37,8 @@ def exceeded(pod: Obj, paths: PodPaths) -> str:
     limits = dict(_limited_containers(pod))
     for container in main_containers(pod):
         name = container["name"]
-        size = used(paths.containers / name)
+        attempts = (paths.container(name, number) for number in paths.attempts(name))
+        size = sum(used(place) for attempt in attempts for place in _places(attempt))
         total += size
         if name in limits and size > parse_quantity(limits[name]):
             return f'Container {name} exceeded its local ephemeral storage limit "{limits[name]}". '
@@ -45,6 +47,16 @@ def exceeded(pod: Obj, paths: PodPaths) -> str:
         text = "Pod ephemeral local storage usage exceeds the total limit of containers "
         return f"{text}{format_quantity(whole, binary=True)}. "
     return ""
+
+
+def _places(attempt: ContainerPaths) -> list[Path]:
+    """Where an attempt keeps files: in its folder, and in the layer it was lent."""
+    try:
+        root = read_plan(attempt)["root"]
+    except FileNotFoundError:
+        return [attempt.root]  # it has not been started
+    layer = Path(root["directory"]) if root is not None else attempt.files
+    return [attempt.root] if layer.is_relative_to(attempt.root) else [attempt.root, layer]
 
 
 def used(folder: Path) -> int:

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 
-from kubeling.engine.assembly import write_etc
 from kubeling.engine.atomic import write_file
 from kubeling.engine.containers import RunningContainer
 from kubeling.engine.devices import NoDevice
@@ -332,11 +332,7 @@ class PodWorker:
         self._preparation.granted = self._facts_record.devices
         facts = self._facts()
         if not has_place:
-            config = self._node.config
-            own = ""
-            with contextlib.suppress(NotReady):  # the containers will say so
-                own = self._preparation.hostname(self._pod)
-            write_etc(facts, own, self._paths, config.cluster_domain, config.dns_server)
+            self._paths.root.mkdir(exist_ok=True)
             self._write_record()
         if found is None:
             self._tell_missing_walls()
@@ -481,18 +477,18 @@ class PodWorker:
             self._holder.kill()
             await self._holder.wait()
         if self._network is not None and self._node.networks is not None:
-            self._record = msgspec.structs.replace(self._facts_record, octet=0)
-            self._write_record()
+            os.rename(self._paths.record, self._paths.ended)
             await self._node.networks.release(self._network, reuse=self._facts_record.reusable)
             self._network = None
 
 
 def read_record(paths: PodPaths) -> PodRecord | None:
     """The record of a pod found on disk, if it got that far."""
-    try:
-        return msgspec.json.decode(paths.record.read_bytes(), type=PodRecord)
-    except FileNotFoundError:
-        return None
+    for path in (paths.record, paths.ended):
+        with contextlib.suppress(FileNotFoundError):
+            record = msgspec.json.decode(path.read_bytes(), type=PodRecord)
+            return record if path == paths.record else msgspec.structs.replace(record, octet=0)
+    return None
 
 
 def _described(pod: Obj) -> tuple[Any, Any]:

@@ -22,7 +22,6 @@ from kubeling.kube.objects import Obj, name, namespace, uid
 __all__ = ["container_name", "create_arguments", "limit_arguments", "variables_by_name"]
 
 _TERMINATION_LOG: Final = "/dev/termination-log"
-_ETC: Final = ("hosts", "hostname", "resolv.conf")
 _PERIOD: Final = 100_000
 _READ_BY_CLIENTS: Final = ("LD_", "GO", "NOTIFY_", "LISTEN_", "BUILDAH_", "PODMAN_", "_")
 _NAME_LENGTH: Final = 63
@@ -180,10 +179,9 @@ def _streams(container: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mounts(attempt: Attempt) -> Iterator[str]:
-    parts, etc = attempt.parts, attempt.pod_paths.etc
-    for file in _ETC:
-        if (etc / file).exists():
-            yield _mount(VolumeMount(etc / file, f"/etc/{file}"))
+    parts, etc = attempt.parts, attempt.paths.etc
+    for file in parts.etc:
+        yield _mount(VolumeMount(etc / file, f"/etc/{file}"))
     for volume in sorted(parts.volumes, key=lambda v: v.target.count("/")):
         yield _mount(volume)
     target = parts.container.get("terminationMessagePath") or _TERMINATION_LOG

@@ -157,7 +157,9 @@ def _empty_folder(path: str) -> bytes:
 
 def _make_folder(image: ContainerImage, attempt: Attempt) -> EngineRecord:
     paths = attempt.paths
-    paths.root.mkdir(parents=True)
+    paths.etc.mkdir(parents=True)
+    for name, text in attempt.parts.etc.items():
+        (paths.etc / name).write_text(text)
     paths.termination_log.touch()
     paths.termination_log.chmod(0o666)
     engine = image.engine

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -33,10 +34,16 @@ MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
 
 MNT_DETACH = 2
 
 _O_PATH = 0x200000
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_AT_FDCWD = -100
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
@@ -46,7 +53,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Without giving up the interpreter's lock, as a fork must.
+_libc_locked = ctypes.PyDLL(None, use_errno=True)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120, "s390x": 120}
 
 
 def _check(result: int, what: str) -> None:
@@ -58,6 +68,27 @@ def _check(result: int, what: str) -> None:
 def handle(path: str) -> int:
     """A descriptor that stands for what is at the path, without opening it."""
     return os.open(path, _O_PATH | os.O_CLOEXEC)
+
+
+def fork_into(namespaces: int) -> int:
+    """:func:`os.fork` whose child begins in new namespaces, as their first process."""
+    if not namespaces:
+        return os.fork()
+    machine = os.uname().machine
+    flags = [namespaces | signal.SIGCHLD, 0]
+    if machine == "s390x":
+        flags.reverse()
+    arguments = [ctypes.c_ulong(value) for value in (*flags, 0, 0, 0)]
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = int(_libc_locked.syscall(_CLONE[machine], *arguments))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    code = ctypes.get_errno()
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(code, f"clone: {os.strerror(code)}")
+    return pid
 
 
 def unshare(flags: int) -> None:
@@ -85,6 +116,22 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()
     )
     _check(result, f"mount {kind or source} at {target}")
+
+
+def copy_mount(path: str) -> int:
+    """open_tree(2): the mount at a path once more, as a file that :func:`place_mount` takes."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    file = int(_libc.syscall(_OPEN_TREE, _AT_FDCWD, path.encode(), flags))
+    _check(min(file, 0), f"open_tree {path}")
+    return file
+
+
+def place_mount(file: int, target: str) -> None:
+    """move_mount(2): puts a mount at a place; may come from another mount namespace."""
+    result = _libc.syscall(
+        _MOVE_MOUNT, file, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH
+    )
+    _check(result, f"move_mount to {target}")
 
 
 def umount(target: str, flags: int = 0) -> None:

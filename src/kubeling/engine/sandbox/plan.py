@@ -14,11 +14,12 @@ __all__ = ["Credentials", "ExecPlan", "ExitRecord", "LaunchPlan", "Limits", "Mou
 class Mount(TypedDict):
     """One thing to mount, in order. ``source`` is a path outside, ``target`` one inside.
 
-    ``bind`` shares the source, ``copy`` gives a copy-on-write view of it, ``mask`` hides what is
-    at the target.
+    ``bind`` shares the source, ``copy`` gives a copy-on-write view of it, ``device`` makes another
+    one like it, ``file`` makes one in memory that holds ``data``, ``mask`` hides what is at the
+    target.
     """
 
-    kind: Literal["bind", "copy", "tmpfs", "proc", "devpts", "symlink", "mask"]
+    kind: Literal["bind", "copy", "device", "file", "tmpfs", "proc", "devpts", "symlink", "mask"]
     source: str
     target: str
     read_only: bool

@@ -15,14 +15,20 @@ STATE = "state.json"
 EXIT = "exit.json"
 
 
-def write(folder: int, name: str, record: Mapping[str, int | float | str]) -> None:
-    """Writes a record into the folder that the descriptor stands for; readers see all of it."""
+def write(
+    folder: int, name: str, record: Mapping[str, int | float | str], plan: bytes = b""
+) -> None:
+    """Writes a record into the folder that the descriptor stands for; readers see all of it.
+
+    ``plan`` is JSON already.
+    """
     fields = ", ".join(f'"{key}": {_encode(value)}' for key, value in record.items())
+    data = f"{{{fields}".encode() + (b', "plan": ' + plan if plan else b"") + b"}\n"
     temporary = f".{name}"
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
     file = os.open(temporary, flags, 0o644, dir_fd=folder)
     try:
-        os.write(file, f"{{{fields}}}\n".encode())
+        os.write(file, data)
     finally:
         os.close(file)
     os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -7,34 +7,53 @@ inside the container's root (``/var/run`` is one) can then never lead a mount ou
 from __future__ import annotations
 
 import os
+import stat
 
 from kubeling.engine.sandbox import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubeling.engine.sandbox.plan import Mount, Root
 
 _MADE_ANEW = ("proc", "sys", "dev", "tmp")
 _OVERLAY_OPTIONS = ("volatile", "volatile,userxattr", "userxattr", "")
 
 
-def enter(root: Root, mounts: list[Mount], cwd: str) -> None:
+def enter(root: Root, mounts: list[Mount], cwd: str, views: list[int]) -> None:
     """Makes the overlay the calling process's root, with ``mounts`` in place.
 
-    ``cwd`` is made, too, before a root that is to be read-only becomes it.
+    ``views`` are the mounts of a layer (:mod:`.layers`): of the root, and of each copy in order.
+    Without, they are made here. ``cwd`` is made, too, before a root that is to be read-only becomes
+    it.
     """
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     base = root["directory"]
     if root["in_memory"]:
         linux.mount("tmpfs", base, "tmpfs")
-    merged = _copy(base, "root", "/") if root["whole"] else _assemble(base)
-    sources = [_source(entry, base, f"copy{number}") for number, entry in enumerate(mounts)]
+    copies = [number for number, entry in enumerate(mounts) if entry["kind"] == "copy"]
+    given = dict(zip(copies, views[1:], strict=False))
+    sources = [given.get(n, -1) for n in range(len(mounts))]
+    if views:
+        merged = f"{base}/{view_name(0)}.merged"
+        linux.place_mount(views[0], merged)
+        os.close(views[0])
+    else:
+        merged = copy(base, view_name(0), "/") if root["whole"] else _assemble(base)
+    for number, entry in enumerate(mounts):
+        if number not in given:
+            sources[number] = _source(entry, base, view_name(number + 1))
     os.chdir(merged)
+    _write_files(mounts, sources, base)
     linux.pivot_root(".", ".")
     # The old root now lies over the new one, reachable through "." only, until it is detached.
     over = linux.handle(".")
-    for entry, source in zip(mounts, sources, strict=True):
-        _mount(entry, source)
+    for number, (entry, source) in enumerate(zip(mounts, sources, strict=True)):
+        if number in given:
+            _place(source, entry["target"])
+        else:
+            _mount(entry, source)
         if source >= 0:
             os.close(source)
     os.fchdir(over)
@@ -46,6 +65,11 @@ def enter(root: Root, mounts: list[Mount], cwd: str) -> None:
     if root["sealed"]:
         os.makedirs(cwd, exist_ok=True)
         _seal(root["sealed"], [entry["target"] for entry in mounts])
+
+
+def view_name(number: int) -> str:
+    """What the files of a view are called: the root's is the first."""
+    return f"view{number}"
 
 
 def _assemble(base: str) -> str:
@@ -71,15 +95,15 @@ def _assemble(base: str) -> str:
 def _show(base: str, name: str, target: str) -> None:
     source = f"/{name}"
     try:
-        source = _copy(base, f"top-{name}", source)
+        source = copy(base, f"top-{name}", source)
     except OSError:
         linux.mount(source, target, flags=linux.MS_BIND | linux.MS_REC)
     else:
         linux.mount(source, target, flags=linux.MS_BIND)
 
 
-def _copy(base: str, name: str, lower: str) -> str:
-    """A copy-on-write view of a folder, not yet visible at any other place."""
+def copy(base: str, name: str, lower: str) -> str:
+    """Mounts a copy-on-write view of a folder at ``<base>/<name>.merged``; returns that path."""
     upper, work, merged = (f"{base}/{name}.{part}" for part in ("upper", "work", "merged"))
     for folder in (upper, work, merged):
         os.mkdir(folder)
@@ -103,11 +127,11 @@ def _source(entry: Mount, base: str, name: str) -> int:
     folder is seen as it is, but cannot be written to.
     """
     path = entry["source"]
-    if entry["kind"] not in ("bind", "copy"):
+    if entry["kind"] not in ("bind", "copy", "device"):
         return -1
     if entry["kind"] == "copy":
         try:
-            path = _copy(base, name, path)
+            path = copy(base, name, path)
         except OSError:
             entry["read_only"] = True
     try:
@@ -116,35 +140,73 @@ def _source(entry: Mount, base: str, name: str) -> int:
         raise OSError(error.errno, f"{path}: {error.strerror}") from None
 
 
+def _write_files(mounts: list[Mount], sources: list[int], base: str) -> None:
+    """Files in memory, laid over the folder ``base``, which has served its purpose as a path."""
+    linux.mount("tmpfs", base, "tmpfs", data="size=1m,mode=755")
+    for number, entry in enumerate(mounts):
+        if entry["kind"] == "file":
+            flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
+            sources[number] = file = os.open(f"{base}/{number}", flags, 0o644)
+            os.write(file, entry["data"].encode())
+            os.fchmod(file, 0o644)
+
+
 def _mount(entry: Mount, source: int) -> None:
     target = entry["target"]
     match entry["kind"]:
-        case "bind" | "copy":
+        case "bind" | "copy" | "file":
             _bind(source, target, entry["read_only"])
+        case "device":
+            _device(source, target)
         case "symlink":
             if not os.path.lexists(target):
                 os.symlink(entry["source"], target)
         case "mask":
             _mask(target)
         case kind:
-            os.makedirs(target, exist_ok=True)
-            linux.mount(kind, target, kind, linux.MS_NOSUID, entry["data"])
+            _at(target, lambda: linux.mount(kind, target, kind, linux.MS_NOSUID, entry["data"]))
 
 
-def _bind(source: int, target: str, read_only: bool) -> None:
+def _at(target: str, mount: Callable[[], None], *, is_file: bool = False) -> None:
+    """Mounts; the target is nearly always there, so it is made only if it was missed."""
+    try:
+        mount()
+        return
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target) if is_file else target, exist_ok=True)
+    if is_file:
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    mount()
+
+
+def _place(view: int, target: str) -> None:
+    _at(target, lambda: linux.place_mount(view, target))
+
+
+def _bind(source: int, target: str, read_only: bool = False) -> None:
     path = f"/proc/self/fd/{source}"
     if target == "/proc":
         # Nothing can be named through what is not there yet.
         os.fchdir(source)
         path = "."
-    if os.path.isdir(path):
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    linux.mount(path, target, flags=linux.MS_BIND | linux.MS_REC)
+    is_file = not stat.S_ISDIR(os.fstat(source).st_mode)
+    flags = linux.MS_BIND | linux.MS_REC
+    _at(target, lambda: linux.mount(path, target, flags=flags), is_file=is_file)
     if read_only:
         _make_read_only(target)
+
+
+def _device(source: int, target: str) -> None:
+    """A node of its own, or the machine's where a user namespace may not make any."""
+    found = os.fstat(source)
+    if not stat.S_ISCHR(found.st_mode):
+        _bind(source, target)
+        return
+    try:
+        os.mknod(target, found.st_mode, found.st_rdev)
+        os.chmod(target, found.st_mode & 0o7777)
+    except (PermissionError, FileNotFoundError):
+        _bind(source, target)
 
 
 def _make_read_only(target: str) -> None:
@@ -169,10 +231,12 @@ def _holds(folder: str, path: str) -> bool:
 
 
 def _mask(target: str) -> None:
-    if os.path.isdir(target):
-        linux.mount("tmpfs", target, "tmpfs", linux.MS_RDONLY, "size=0,mode=755")
-    elif os.path.exists(target):
+    try:
         linux.mount("/dev/null", target, flags=linux.MS_BIND)
+    except NotADirectoryError:
+        linux.mount("tmpfs", target, "tmpfs", linux.MS_RDONLY, "size=0,mode=755")
+    except FileNotFoundError:
+        return
 
 
 def _let_pass(folder: str) -> None:

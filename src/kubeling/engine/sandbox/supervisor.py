@@ -22,9 +22,8 @@ from kubeling.engine.sandbox.pump import Log, Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import FrameType
-    from typing import NoReturn
 
     from kubeling.engine.sandbox.plan import Credentials, LaunchPlan
 
@@ -34,15 +33,27 @@ START_ERROR = "StartError"
 OUT_OF_MEMORY = "OOMKilled"
 _PIECE_MILLISECONDS = 50
 _ON_LINUX = sys.platform == "linux"
+# Nobody has a name in a new user namespace, so this is from the zygote's start.
+_OUTER_USER = (os.geteuid(), os.getegid())
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
               signal.SIGUSR2)  # fmt: skip
 
 
-def launch(plan: LaunchPlan) -> int:
-    """Starts a supervisor in its own namespaces; returns its pid, as this process sees it.
+def launch(
+    plan: LaunchPlan, record: bytes, layer: list[int], launched: Callable[[int], None]
+) -> None:
+    """Becomes the supervisor of a container, in the namespaces that this process begins in.
 
-    Raises :class:`OSError` where the namespaces cannot be had.
+    One that joins namespaces of others has none of its own yet. ``record`` is the plan as it is
+    kept, ``layer`` what :mod:`.layers` lent for it, if that did. ``launched`` is told the process
+    id outside; what was launched can be found from then on. Raises :class:`OSError` before that,
+    where the container cannot be started; all later trouble is in the exit record.
     """
+    # The first process of a namespace never gets a signal it does not handle: hold them back.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    pid = _outer_pid(plan["namespaces"])
+    if plan["namespaces"] & linux.CLONE_NEWUSER:
+        _take_name(plan["credentials"])
     folder = os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     alive = os.open(ALIVE, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -56,27 +67,32 @@ def launch(plan: LaunchPlan) -> int:
         os.close(network)
     if plan["joined"]:
         linux.enter(plan["beside"], plan["joined"])
-    if plan["namespaces"]:
-        _unshare(plan["namespaces"], plan["credentials"])
+        linux.unshare(plan["namespaces"])
     for name, value in plan["sysctls"].items():
         _write(f"/proc/sys/{name}", value)
-    # The first process of a namespace never gets a signal it does not handle: hold them back.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
-    pid = os.fork()
-    if pid == 0:
-        _run(plan, folder, alive, log, typed)
-    # By whoever answers the agent: what was launched can be found from then on.
-    records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()})
-    return pid
+    if plan["joined"]:
+        pid = os.fork()  # only a child has the process ids that were joined
+    if pid:
+        records.write(folder, records.STATE, {"pid": pid, "started_at": time.time()}, record)
+        launched(pid)
+    if not pid or not plan["joined"]:
+        os.setsid()
+        records.write(folder, records.EXIT, _supervise(plan, alive, log, typed, layer[1:]))
 
 
-def _unshare(namespaces: int, who: Credentials) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    linux.unshare(namespaces)
-    if namespaces & linux.CLONE_NEWUSER:
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{who['mapped_uid']} {uid} 1")
-        _write("/proc/self/gid_map", f"{who['mapped_gid']} {gid} 1")
+def _outer_pid(namespaces: int) -> int:
+    """This process' id where the machine's ``/proc``, not yet covered, was mounted."""
+    if namespaces & linux.CLONE_NEWPID:
+        return int(os.readlink("/proc/self"))
+    return os.getpid()
+
+
+def _take_name(who: Credentials) -> None:
+    """Gives the one user of the new user namespace its names inside."""
+    uid, gid = _OUTER_USER
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{who['mapped_uid']} {uid} 1")
+    _write("/proc/self/gid_map", f"{who['mapped_gid']} {gid} 1")
 
 
 def _write(path: str, text: str) -> None:
@@ -85,40 +101,31 @@ def _write(path: str, text: str) -> None:
     os.close(file)
 
 
-def _run(plan: LaunchPlan, folder: int, alive: int, log: int, typed: int) -> NoReturn:
-    try:
-        os.setsid()
-        records.write(folder, records.EXIT, _supervise(plan, alive, log, typed))
-    finally:
-        os._exit(0)
-
-
 def _supervise(
-    plan: LaunchPlan, alive: int, log: int, typed: int
+    plan: LaunchPlan, alive: int, log: int, typed: int, views: list[int]
 ) -> Mapping[str, int | float | str]:
     started = time.time()
     try:
         container = _Container(log, typed, Guard(plan["limits"]))
-        _enter(plan)
+        _enter(plan, views)
         container.start(plan)
         os.write(alive, b"\0")
         container.wait()
+    except command.Refused as refused:
+        return _record(refused.exit_code << 8, started, START_ERROR, str(refused))
     except OSError as error:
         return _record(128 << 8, started, START_ERROR, str(error.strerror or error))
-    if container.refused is not None:
-        code, message = container.refused
-        return _record(code << 8, started, START_ERROR, message)
     return _record(container.status, started, OUT_OF_MEMORY if container.out_of_memory else "")
 
 
-def _enter(plan: LaunchPlan) -> None:
+def _enter(plan: LaunchPlan, views: list[int]) -> None:
     if _ON_LINUX:
         linux.set_process_name("kubeling-pod")
         linux.become_subreaper()
     if plan["namespaces"] & linux.CLONE_NEWUTS:
         linux.set_hostname(plan["hostname"])
     if plan["root"] is not None:
-        root.enter(plan["root"], plan["mounts"], plan["cwd"])
+        root.enter(plan["root"], plan["mounts"], plan["cwd"], views)
     if _ON_LINUX and os.getpid() == 1 and not plan["namespaces"] & linux.CLONE_NEWUSER:
         # Without being root, whoever runs commands in here has to look in as its own user.
         linux.forbid_tracing()
@@ -144,7 +151,6 @@ class _Container:
     def __init__(self, log: int, typed: int, guard: Guard) -> None:
         self.status = 0
         self._guard = guard
-        self.refused: tuple[int, str] | None = None
         self._log = Log(log)
         self._typed = typed
         self._keyboard: Keyboard | None = None
@@ -156,13 +162,12 @@ class _Container:
         self._wakeup = self._catch_signals()
 
     def start(self, plan: LaunchPlan) -> None:
-        """Executes the command; ``refused`` says why if that cannot be done."""
+        """Executes the command; raises :class:`.command.Refused` if that cannot be done."""
         self._stop_signal = plan["stop_signal"]
         files = self._terminal(plan) if plan["tty"] else self._pipes(plan)
-        self._pid, report = command.spawn(plan, files, self._guard.join)
+        self._pid = command.spawn(plan, files, self._guard.join)
         for file in set(files):
             os.close(file)
-        self.refused = command.failure(report)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
     def _terminal(self, plan: LaunchPlan) -> tuple[int, int, int]:

@@ -1,8 +1,10 @@
 """A small process that forks: a container starts in the time of a fork, not of an interpreter.
 
-The agent keeps a socket to it and sends one descriptor per request; the zygote forks and the child
-serves the request over that descriptor, so the zygote itself never blocks, decides or fails. It
-ends when the agent does; the containers it started do not.
+The agent keeps a socket to it and sends, for each request, a descriptor and the namespaces that the
+request wants new; the zygote forks into those and the child serves the request over the descriptor,
+so the zygote itself never blocks, decides or fails. The child that launches a container goes on as
+its supervisor: each further fork would cost a third of a start. The zygote ends when the agent
+does; the containers it started do not.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import signal
 import socket
 import sys
 
-from kubeling.engine.sandbox import command, linux, supervisor, terminal
+from kubeling.engine.sandbox import command, layers, linux, supervisor, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 
     from kubeling.engine.sandbox.plan import ExecPlan
 
+NAMESPACES = 4
+"""How many bytes name the namespaces that a request wants new."""
 _HEADER = 4
-_MAX_FILES = 3
+_MAX_FILES = 64
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def main(control: socket.socket) -> None:
@@ -40,28 +45,47 @@ def main(control: socket.socket) -> None:
     gc.disable()
     gc.freeze()
     while True:
-        data, files, _, _ = socket.recv_fds(control, 1, 1)
+        data, files, _, _ = socket.recv_fds(control, NAMESPACES, 1)
         if not data:
             return
-        if os.fork() == 0:
-            control.close()
-            _serve(socket.socket(fileno=files[0]))
-        os.close(files[0])
+        connection = socket.socket(fileno=files[0])
+        try:
+            pid = linux.fork_into(int.from_bytes(data, "little"))
+        except OSError as error:
+            _refuse(connection, error)
+        else:
+            if pid == 0:
+                control.close()
+                _serve(connection)
+        connection.close()
 
 
 def _serve(connection: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        kind, plan, files = _receive(connection)
+        kind, argument, files = _receive(connection)
         if kind == "launch":
-            _send(connection, {"pid": supervisor.launch(plan)})
+            plan, record = argument
+            supervisor.launch(plan, record, files, lambda pid: _launched(connection, pid))
+        elif kind == "exec":
+            _execute(connection, argument, files)
         else:
-            _execute(connection, plan, files)
+            connection.close()
+            layers.keep(socket.socket(fileno=files[0]), argument)
     except OSError as error:
-        _send(connection, {"error": error.strerror or str(error)})
+        _refuse(connection, error)
     finally:
         os._exit(0)
+
+
+def _launched(connection: socket.socket, pid: int) -> None:
+    _send(connection, {"pid": pid})
+    connection.close()
+
+
+def _refuse(connection: socket.socket, error: OSError) -> None:
+    _send(connection, {"error": error.strerror or str(error)})
 
 
 def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> None:
@@ -79,23 +103,26 @@ def _execute(connection: socket.socket, plan: ExecPlan, files: list[int]) -> Non
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    pid, report = command.spawn(plan, (files[0], files[1], files[2]), join)
-    refused = command.failure(report)
-    if refused is not None:
-        os.write(files[2], f"{refused[1]}\n".encode())
+    try:
+        pid = command.spawn(plan, (files[0], files[1], files[2]), join)
+    except command.Refused as refused:
+        os.write(files[2], f"{refused}\n".encode())
+        _send(connection, {"exit_code": refused.exit_code})
+        return
     for file in set(files):
         os.close(file)
     poll = select.poll()
     poll.register(waking, select.POLLIN)
     poll.register(connection, select.POLLIN)
-    if refused is None and any(ready != waking for ready, _ in poll.poll()):
-        _kill_session(pid, processes)
-    _, status = os.waitpid(pid, 0)
-    if refused is not None:
-        _send(connection, {"exit_code": refused[0]})
-    else:
-        code = os.waitstatus_to_exitcode(status)
-        _send(connection, {"exit_code": code if code >= 0 else 128 - code})
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if any(ready != waking for ready, _ in poll.poll()):
+            _kill_session(pid, processes)
+            ended = os.waitpid(pid, 0)
+            break
+        os.read(waking, 512)
+    _, status = ended
+    code = os.waitstatus_to_exitcode(status)
+    _send(connection, {"exit_code": code if code >= 0 else 128 - code})
 
 
 def _kill_session(leader: int, processes: int) -> None:
@@ -115,7 +142,8 @@ def _kill_session(leader: int, processes: int) -> None:
 
 
 def _receive(connection: socket.socket) -> tuple[str, Any, list[int]]:
-    head, ancillary, _, _ = connection.recvmsg(_HEADER, socket.CMSG_LEN(_MAX_FILES * 4))
+    space = socket.CMSG_LEN(_MAX_FILES * 4)
+    head, ancillary, _, _ = connection.recvmsg(_HEADER, space, _CLOSE_ON_EXEC)
     files = array.array("i")
     for _, _, data in ancillary:
         files.frombytes(data)
@@ -126,8 +154,8 @@ def _receive(connection: socket.socket) -> tuple[str, Any, list[int]]:
     while remaining:
         pieces.append(connection.recv(remaining) or _gone())
         remaining -= len(pieces[-1])
-    kind, plan = marshal.loads(b"".join(pieces))
-    return kind, plan, files.tolist()
+    kind, argument = marshal.loads(b"".join(pieces))
+    return kind, argument, files.tolist()
 
 
 def _gone() -> NoReturn:
