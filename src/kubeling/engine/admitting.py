@@ -12,7 +12,7 @@ from typing import Final
 
 from kubeling.engine.podspec import spec
 from kubeling.engine.preemption import WAITS, preempt, priority
-from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said
+from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said, signature
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import unscheduled_status
 from kubeling.engine.storage.usage import claims_of_pod
@@ -45,6 +45,7 @@ class Scheduler:
         self.events = node.scheduler_events
         self._node = node
         self._waiting: dict[str, Obj] = {}
+        self._signatures: dict[str, bytes] = {}
         self._nominated: dict[str, Obj] = {}
         self._victims: dict[str, frozenset[str]] = {}
         self._budgets = node.informers.of(POD_DISRUPTION_BUDGETS)
@@ -56,6 +57,7 @@ class Scheduler:
         if (spec(pod).get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
             return False
         self._waiting[uid(pod)] = pod
+        self._signatures[uid(pod)] = signature(pod)
         if uid(pod) in self._nominated:
             self._nominated[uid(pod)] = pod
         return True
@@ -63,11 +65,19 @@ class Scheduler:
     def forget(self, pod_uid: str) -> None:
         """The pod waits no longer."""
         self._waiting.pop(pod_uid, None)
+        self._signatures.pop(pod_uid, None)
         self._withdraw(pod_uid)
 
     def waiting(self) -> list[Obj]:
         """The pods to try, in order."""
         return sorted(self._waiting.values(), key=_turn)
+
+    def signature(self, pod: Obj) -> bytes:
+        """What a waiting pod has in common with others that fit or do not fit as it does.
+
+        Empty where each has to be looked at: a pod's labels decide whether others repel it.
+        """
+        return b"" if any(self.ledger.repelling) else self._signatures[uid(pod)]
 
     def decide(self, pod: Obj) -> Decision | None:
         """``None`` if the pod fits now."""

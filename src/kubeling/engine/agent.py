@@ -51,6 +51,7 @@ class NodeAgent:
     def __init__(self, node: NodeServices, node_object: Obj) -> None:
         self._node = node
         self._scheduler = Scheduler(node, node_object)
+        self._admitting: asyncio.Handle | None = None
         self._workers: dict[str, PodWorker] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -119,23 +120,34 @@ class NodeAgent:
         """Labels and cordoning decide what fits."""
         if new is not None and name(new) == self._node.config.node_name:
             self._scheduler.node_object = new
-            self._admit_waiting()
+            self._admit_soon()
 
     # Scheduling.
 
-    def _admit(self, pod: Obj) -> None:
+    def _admit(self, pod: Obj) -> bool:
         """Takes a waiting pod if it fits, else says why not, or makes room."""
         decision = self._scheduler.decide(pod)
         if decision is None:
             self._scheduler.forget(uid(pod))
             self._take(pod, bind=True)
-        elif decision.is_news:
+            return True
+        if decision.is_news:
             what = f"unschedulable {key_of(pod)}"
             self._spawn(self._scheduler.carry_out(pod, decision), what)
+        return False
+
+    def _admit_soon(self) -> None:
+        """Looks at the waiting pods once for all that is freed in a turn of the loop."""
+        if self._admitting is None:
+            self._admitting = asyncio.get_running_loop().call_soon(self._admit_waiting)
 
     def _admit_waiting(self) -> None:
+        self._admitting = None
+        refused: set[bytes] = set()
         for pod in self._scheduler.waiting():
-            self._admit(pod)
+            alike = self._scheduler.signature(pod)
+            if alike not in refused and not self._admit(pod) and alike:
+                refused.add(alike)
         for worker in self._workers.values():
             worker.look_again()
 
@@ -177,7 +189,7 @@ class NodeAgent:
             del self._workers[worker.uid]
         self._node.devices.release(worker.uid)
         if self._scheduler.ledger.release(worker.uid):
-            self._admit_waiting()
+            self._admit_soon()
         latest = self._node.informers.of(PODS).get(*key_of(worker.pod))
         if latest is None or uid(latest) != worker.uid:
             await self._clean_up(worker.uid)

@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from kubeling.engine.podaffinity import (
     NamespaceLabels,
     affinity_refusal,
@@ -20,7 +22,7 @@ from kubeling.engine.podaffinity import (
 from kubeling.engine.podspec import all_containers, pod_requests, spec
 from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.engine.taints import REPELLING, UNSCHEDULABLE, tolerating, untolerated
-from kubeling.kube.objects import Key, Obj, uid
+from kubeling.kube.objects import Key, Obj, labels, namespace, uid
 from kubeling.kube.quantities import Quantity
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "refusal",
     "said",
     "selects",
+    "signature",
     "unschedulable_reason",
 ]
 
@@ -41,6 +44,10 @@ _NONE: Final = "0/1 nodes are available: "
 _CORDONED: Final = "node(s) were unschedulable"
 _TAINTED: Final = "node(s) had untolerated taint(s)"
 _ELSEWHERE: Final = "node(s) didn't match Pod's node affinity/selector"
+_DECISIVE: Final = (
+    "priority", "preemptionPolicy", "schedulingGates", "nodeSelector", "affinity", "tolerations",
+    "topologySpreadConstraints", "overhead", "resources",
+)  # fmt: skip
 _PORTS: Final = "node(s) didn't have free ports for the requested pod ports"
 _CLAIMED: Final = (
     "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
@@ -183,6 +190,18 @@ def _is_particular(pod: Obj) -> bool:
     return bool(
         wanted.get("affinity") or wanted.get("topologySpreadConstraints") or any(_host_ports(pod))
     )
+
+
+def signature(pod: Obj) -> bytes:
+    """The same for pods of which the node takes all or none, but for how much is left of it."""
+    wanted = spec(pod)
+    containers = [[c.get("resources"), c.get("ports"), c.get("restartPolicy")]
+                  for c in all_containers(pod)]  # fmt: skip
+    own = [namespace(pod), labels(pod)] if _is_particular(pod) else []
+    own += sorted(claims_of_pod(pod))
+    inits = len(wanted.get("initContainers") or ())
+    decisive = [wanted.get(key) for key in _DECISIVE]
+    return msgspec.json.encode([decisive, inits, containers, own], order="sorted")
 
 
 def said(refused: Refusal, preemption: str = "") -> str:
