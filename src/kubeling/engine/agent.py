@@ -16,7 +16,6 @@ from kubeling.engine.admitting import Scheduler
 from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import is_finished, spec
-from kubeling.engine.resizing import Pending, reserve
 from kubeling.engine.services import NodeServices
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.worker import PodWorker, read_record
@@ -153,13 +152,10 @@ class NodeAgent:
 
     def _take(self, pod: Obj, *, bind: bool) -> None:
         self._scheduler.ledger.hold(pod)
-        worker = self._workers[uid(pod)] = PodWorker(self._node, pod, self._reserve)
+        worker = self._workers[uid(pod)] = PodWorker(self._node, pod, self._scheduler.ledger)
         self._spawn(self._run_worker(worker), f"pod {key_of(pod)}")
         if bind:
             self._spawn(self._bind(pod), f"bind {key_of(pod)}")
-
-    def _reserve(self, pod: Obj) -> Pending | None:
-        return reserve(self._scheduler.ledger, pod)
 
     async def _bind(self, pod: Obj) -> None:
         node_name = self._node.config.node_name

@@ -12,7 +12,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +39,8 @@ from kubeling.engine.podspec import (
 from kubeling.engine.preparation import Preparation
 from kubeling.engine.pulling import can_have_network, processes_of
 from kubeling.engine.refusals import not_honoured
-from kubeling.engine.resizing import Pending, changed_containers
+from kubeling.engine.resizing import changed_containers, reserve
+from kubeling.engine.scheduler import Ledger
 from kubeling.engine.security import has_root, missing_walls
 from kubeling.engine.services import NodeServices
 from kubeling.engine.sharing import HOLDER, hold_processes, shares_processes
@@ -51,6 +52,7 @@ from kubeling.kube.objects import (
     deletion_requested,
     name,
     namespace,
+    resource_version,
     uid,
 )
 from kubeling.kube.resources import PODS
@@ -59,9 +61,10 @@ __all__ = ["PodRecord", "PodWorker"]
 
 log = logging.getLogger(__name__)
 
-# A pod that ends within this time is reported once instead of twice; one that is meant to stay is
-# waited for by others.
+# A pod that ends within this time is reported once instead of twice, and where there are many, all
+# take longer; one that is meant to stay is waited for by others.
 _SETTLE_SECONDS: Final = 0.1
+_SETTLE_SECONDS_PER_POD: Final = 0.005
 _SETTLE_SECONDS_OF_SERVERS: Final = 0.02
 _RETRY_SECONDS: Final = 1.0
 _EVICTION_GRACE_SECONDS: Final = 1.0
@@ -82,10 +85,8 @@ class PodRecord(msgspec.Struct, frozen=True):
 class PodWorker:
     """Runs one pod that this node has taken."""
 
-    def __init__(
-        self, node: NodeServices, pod: Obj, reserve: Callable[[Obj], Pending | None]
-    ) -> None:
-        """``reserve`` takes what the pod asks for of the node's account, or says why not."""
+    def __init__(self, node: NodeServices, pod: Obj, account: Ledger) -> None:
+        """``account`` is the node's, in which the pod has its share."""
         self.uid = uid(pod)
         self._node = node
         self._pod = pod
@@ -102,7 +103,7 @@ class PodWorker:
         self._evicted = ""
         self._watching: asyncio.Task[None] | None = None
         self._holder: RunningContainer | None = None
-        self._reserve = reserve
+        self._account = account
         self._resizing: Obj | None = None
         self.instances: dict[str, ContainerInstance] = {}
         self._add_instances()
@@ -119,6 +120,8 @@ class PodWorker:
 
     def update(self, pod: Obj) -> None:
         """The object has changed."""
+        if resource_version(pod) == resource_version(self._pod):
+            return  # by this worker, which knows
         if _described(pod) != _described(self._pod):
             self._volumes_stale = True
         self._pod = pod
@@ -244,7 +247,7 @@ class PodWorker:
         if not changed:
             self._resizing = None
             return
-        if (pending := self._reserve(self._pod)) is not None:
+        if (pending := reserve(self._account, self._pod)) is not None:
             self._tell_resize(pending.condition())
             return
         wrong = [w for c in changed if (w := await self.instances[c["name"]].resize(facts, c))]
@@ -445,10 +448,14 @@ class PodWorker:
             self._publish_at = None
             return
         if not urgent and self._publish_at is None:
-            stays = restart_policy(self._pod) == "Always"
-            self._publish_at = now + (_SETTLE_SECONDS_OF_SERVERS if stays else _SETTLE_SECONDS)
+            self._publish_at = now + self._settle_seconds()
         if urgent or (self._publish_at is not None and now >= self._publish_at):
             await self._publish(status)
+
+    def _settle_seconds(self) -> float:
+        if restart_policy(self._pod) == "Always":
+            return _SETTLE_SECONDS_OF_SERVERS
+        return _SETTLE_SECONDS + _SETTLE_SECONDS_PER_POD * len(self._account.pods)
 
     async def _publish(self, status: Obj) -> None:
         metadata = {"uid": self.uid}
@@ -457,9 +464,12 @@ class PodWorker:
             metadata["resourceVersion"] = self._pod["metadata"]["resourceVersion"]
         body = {"metadata": metadata, "status": status}
         try:
-            self._pod = await self._node.client.patch(
+            answer = await self._node.client.patch(
                 PODS, name(self._pod), body, namespace(self._pod), subresource="status"
             )
+            if _wanted(answer) != _wanted(self._pod):
+                self._wake.set()  # somebody wrote in between, and that news may not come
+            self._pod = answer
             self._published, self._publish_at = status, None
         except (NotFound, Conflict):
             # Deleted, or another pod of that name: the watch will say so too.
@@ -489,6 +499,12 @@ def read_record(paths: PodPaths) -> PodRecord | None:
             record = msgspec.json.decode(path.read_bytes(), type=PodRecord)
             return record if path == paths.record else msgspec.structs.replace(record, octet=0)
     return None
+
+
+def _wanted(pod: Obj) -> tuple[Any, ...]:
+    """What users have asked of a pod, as far as it can change."""
+    metadata = pod["metadata"]
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), *_described(pod)
 
 
 def _described(pod: Obj) -> tuple[Any, Any]:
