@@ -15,6 +15,7 @@ from kubeling.kube.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIG_MAPS,
+    ENDPOINTS,
     PODS,
     ROLE_BINDINGS,
     ROLES,
@@ -73,6 +74,16 @@ async def grant(running: RunningServer, user: str, *rules: Obj) -> Client:
     await running.client.create(ROLES, role(user, *rules))
     await running.client.create(ROLE_BINDINGS, binding(user, user, user))
     return running.client_of(user)
+
+
+async def test_who_may_only_change_things_does_not_create_them(running: RunningServer) -> None:
+    changer = await grant(running, "bob", rule("get patch update", "configmaps endpoints"))
+    for write, resource in ((changer.apply, CONFIG_MAPS), (changer.replace, ENDPOINTS)):
+        with pytest.raises(Forbidden, match=f'cannot create resource "{resource.plural}"'):
+            await write(resource, new_object(resource, "new", "default"))
+    await running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "new", "default"))
+    changed = new_object(CONFIG_MAPS, "new", "default", data={"a": "b"})
+    assert (await changer.apply(CONFIG_MAPS, changed))["data"] == {"a": "b"}
 
 
 # --- roles and bindings ------------------------------------------------------------------------

@@ -230,6 +230,15 @@ async def test_a_watch_as_tables(wire: Wire) -> None:
     assert event["object"]["rows"][0]["cells"][0] == "kube-root-ca.crt"
 
 
+async def test_collections_are_deleted_one_namespace_at_a_time(wire: Wire) -> None:
+    for path in ("/api/v1/configmaps", "/api/v1/namespaces"):
+        code, body, _ = await wire("DELETE", path)
+        assert (code, body["reason"]) == (405, "MethodNotAllowed")
+    _, found, _ = await wire("GET", "/api/v1")
+    [namespaces] = [one for one in found["resources"] if one["name"] == "namespaces"]
+    assert "deletecollection" not in namespaces["verbs"]
+
+
 async def test_unknown_methods_and_paths(wire: Wire) -> None:
     assert (await wire("DELETE", "/version"))[0] == 405
     assert (await wire("GET", "/nothing/here"))[0] == 404

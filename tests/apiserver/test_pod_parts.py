@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.support.apiserver import running_server
 
 from kubeling.kube.client import Client
-from kubeling.kube.errors import Invalid
+from kubeling.kube.errors import BadRequest, Conflict, Invalid
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import PODS, SERVICE_ACCOUNTS
 
@@ -186,3 +187,33 @@ async def test_what_cannot_be_resized(client: Client, resources: Obj, why: str) 
     await client.create(PODS, pod())
     with pytest.raises(Invalid, match=why):
         await through(client, "resize", resized(**resources))
+
+
+# Its node
+
+
+def to(node: str, **metadata: str) -> Obj:
+    return {"metadata": {"name": "p", **metadata}, "target": {"kind": "Node", "name": node}}
+
+
+async def test_a_pod_is_bound_once_and_in_no_other_way(client: Client) -> None:
+    made = await client.create(PODS, pod())
+    with pytest.raises(Invalid, match="pod updates may not change fields other than"):
+        await client.patch(PODS, "p", {"spec": {"nodeName": "here"}}, "default")
+    bind = partial(client.create_subresource, PODS, "p", "default", "binding")
+    with pytest.raises(Conflict, match="UID in precondition: u, UID in object meta"):
+        await bind(to("here", uid="u"))
+    with pytest.raises(BadRequest, match="name in URL does not match name in Binding object"):
+        await bind(to("here", name="q"))
+    await bind(to("here", uid=made["metadata"]["uid"]))
+    assert (await client.get(PODS, "p", "default"))["spec"]["nodeName"] == "here"
+    with pytest.raises(Conflict, match='pod p is already assigned to node "here"'):
+        await bind(to("there"))
+
+
+async def test_an_eviction_is_of_the_pod_it_names(client: Client) -> None:
+    await client.create(PODS, pod())
+    with pytest.raises(BadRequest, match="name in URL does not match name in Eviction object"):
+        await client.create_subresource(
+            PODS, "p", "default", "eviction", {"metadata": {"name": "q"}}
+        )

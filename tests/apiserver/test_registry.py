@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import msgspec
 import pytest
 from tests.support.apiserver import RunningServer, running_server
 
+from kubeling.apiserver.requests import ApiRequest, ObjectAnswer
+from kubeling.apiserver.user import ADMIN
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.client import Client
 from kubeling.kube.crd import Version, crd
@@ -24,9 +27,11 @@ from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    ENDPOINTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
+    LEASES,
     LIMIT_RANGES,
     NAMESPACES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -134,6 +139,47 @@ async def test_labels_must_be_text_that_selectors_can_name(client: Client) -> No
     obj = new_object(CONFIG_MAPS, "c", "default", labels={"a": 1})  # type: ignore[dict-item]
     with pytest.raises(BadRequest, match=r"cannot unmarshal number .*ObjectMeta.metadata.labels"):
         await client.create(CONFIG_MAPS, obj)
+
+
+async def test_finalizers_have_an_owner_by_name(running: RunningServer) -> None:
+    def held(resource: Resource, *finalizers: str, **more: Any) -> Obj:
+        obj = new_object(resource, "held", "default", **more)
+        obj["metadata"]["finalizers"] = list(finalizers)
+        return obj
+
+    for finalizers, wrong in (
+        (["mine"], "neither a standard finalizer name nor is it fully qualified"),
+        (["a b/c"], "prefix part"),
+        (["orphan", "foregroundDeletion"], "cannot be both set"),
+    ):
+        with pytest.raises(Invalid, match=rf"metadata\.finalizers: Invalid value.*{wrong}"):
+            await running.client.create(CONFIG_MAPS, held(CONFIG_MAPS, *finalizers))
+    request = ApiRequest("POST", WIDGETS.path("default"), ADMIN)
+    request.value = held(WIDGETS, "mine", spec={"size": 1})
+    answer = await running.server.handle(request)
+    assert isinstance(answer, ObjectAnswer)
+    assert answer.warnings == [
+        'metadata.finalizers: "mine": prefer a domain-qualified finalizer name to avoid accidental '
+        "conflicts with other finalizer writers"
+    ]
+
+
+async def test_replacing_creates_what_others_write_whole(client: Client) -> None:
+    made = await client.replace(ENDPOINTS, new_object(ENDPOINTS, "e", "default"))
+    assert made["metadata"]["uid"]
+    with pytest.raises(NotFound):
+        await client.replace(CONFIG_MAPS, new_object(CONFIG_MAPS, "c", "default"))
+
+
+async def test_some_kinds_say_what_they_replace(client: Client) -> None:
+    for resource in (LEASES, BUDGETS, WIDGETS):
+        obj = new_object(resource, "o", "default", spec={"size": 1} if resource is WIDGETS else {})
+        await client.create(resource, obj)
+        with pytest.raises(Invalid, match=r"resourceVersion: Invalid value: 0: must be specified"):
+            await client.replace(resource, obj)
+    obj = new_object(CONFIG_MAPS, "c", "default")
+    await client.create(CONFIG_MAPS, obj)
+    await client.replace(CONFIG_MAPS, {**obj, "data": {"a": "b"}})
 
 
 async def test_secrets_take_plain_text(client: Client) -> None:

@@ -155,6 +155,8 @@ def _supports(served: Served, target: Target, verb: str) -> bool:
         return verb in SUBRESOURCE_VERBS[target.subresource]
     if verb not in served.verbs:
         return False
+    if verb == "deletecollection" and served.resource.namespaced and not target.namespace:
+        return False
     if verb in ("create", "list", "deletecollection"):
         return not target.name
     return bool(target.name) or verb == "watch"

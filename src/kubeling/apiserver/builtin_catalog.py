@@ -30,6 +30,10 @@ _CONVERTED: Final[Mapping[str, tuple[Resource, Convert, Convert]]] = {
     "autoscaling/v1": (HORIZONTAL_POD_AUTOSCALERS, autoscaler_to_v2, autoscaler_from_v2),
 }
 """Group versions whose objects are stored in another, and the way there and back."""
+_VERBS: Final = {
+    "/namespaces": tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
+}
+"""What can be done with kinds with which not everything can."""
 _NOT_SERVED: Final = {
     "/nodes": frozenset({"proxy"}),
 }
@@ -53,7 +57,7 @@ def _served(builtin: BuiltinResource, address: str, strategy: Strategy) -> Serve
         strategy=strategy,
         shape=BuiltinShape(builtin.definition),
         subresources=frozenset(builtin.subresources) - _NOT_SERVED.get(address, frozenset()),
-        verbs=("create",) if builtin.create_only else ALL_VERBS,
+        verbs=("create",) if builtin.create_only else _VERBS.get(address, ALL_VERBS),
         scale=_SCALE if "scale" in builtin.subresources else None,
         to_stored=to_stored,
         from_stored=from_stored,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from kubeling.kube.resources import Resource
 __all__ = [
     "LABEL_1035_TEXT",
     "SUBDOMAIN_TEXT",
+    "finalizer_warnings",
     "is_label_1035",
     "is_subdomain",
     "label_errors",
@@ -29,6 +30,7 @@ _DNS_SUBDOMAIN: Final = re.compile(_SUBDOMAIN)
 _QUALIFIED: Final = re.compile(rf"(?P<prefix>[^/]*/)?(?P<name>{_NAME})")
 _VALUE: Final = re.compile(rf"({_NAME})?")
 
+_STANDARD_FINALIZERS: Final = frozenset({"foregroundDeletion", "kubernetes", "orphan"})
 _MAX_ANNOTATIONS: Final = 256 * 1024
 _ANY_NAME: Final = (
     "rbac.authorization.k8s.io", "certificates.k8s.io", "apiregistration.k8s.io",
@@ -65,13 +67,14 @@ def is_subdomain(text: str) -> bool:
     return len(text) <= 253 and _DNS_SUBDOMAIN.fullmatch(text) is not None
 
 
-def metadata_errors(obj: Obj, resource: Resource) -> Iterator[FieldError]:
+def metadata_errors(obj: Obj, resource: Resource, *, custom: bool = False) -> Iterator[FieldError]:
     """What is wrong with the metadata a user wrote; its types are checked already."""
     metadata = obj["metadata"]
     yield from _name_errors(metadata.get("name", ""), resource)
     yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
     yield from _annotation_errors(metadata.get("annotations") or {})
     yield from _owner_errors(metadata.get("ownerReferences") or ())
+    yield from _finalizer_errors(metadata.get("finalizers") or (), custom=custom)
 
 
 def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:
@@ -142,6 +145,30 @@ def _key_fault(key: str) -> str:
     if prefix is not None and not _DNS_SUBDOMAIN.fullmatch(prefix[:-1]):
         return f"prefix part {SUBDOMAIN_TEXT}"
     return ""
+
+
+def _finalizer_errors(finalizers: Iterable[str], *, custom: bool) -> Iterator[FieldError]:
+    path, found = "metadata.finalizers", list(finalizers)
+    for name in found:
+        if fault := _key_fault(name):
+            yield FieldError(path, "Invalid value", fault, name)
+        elif not custom and "/" not in name and name not in _STANDARD_FINALIZERS:
+            message = "name is neither a standard finalizer name nor is it fully qualified"
+            yield FieldError(path, "Invalid value", message, name)
+    if {"orphan", "foregroundDeletion"} <= set(found):
+        message = "finalizer orphan and foregroundDeletion cannot be both set"
+        yield FieldError(path, "Invalid value", message, found)
+
+
+def finalizer_warnings(new: Iterable[str], old: Iterable[str]) -> Iterator[str]:
+    """What is said of the finalizers that are added to a custom object."""
+    for name in sorted(set(new) - set(old)):
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            path = " including a path (/)" if "." in name else ""
+            yield (
+                f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name{path} to '
+                "avoid accidental conflicts with other finalizer writers"
+            )
 
 
 def _owner_errors(owners: Any) -> Iterator[FieldError]:

@@ -9,7 +9,7 @@ from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest, ObjectAnswer, Target
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest, Conflict
-from kubeling.kube.objects import Obj, set_condition
+from kubeling.kube.objects import Obj, set_condition, uid
 
 __all__ = ["PodHandlers"]
 
@@ -23,12 +23,20 @@ class PodHandlers:
     async def bind(self, served: Served, target: Target, request: ApiRequest) -> Answer:
         """Assigns a pod to a node."""
         body = typed(read_object(request) or {}, "io.k8s.api.core.v1.Binding")
-        node = (body.get("target") or {}).get("name")
+        metadata, node = body.get("metadata") or {}, (body.get("target") or {}).get("name")
+        if metadata.get("name") not in (None, "", target.name):
+            raise BadRequest("name in URL does not match name in Binding object")
         if not node:
             raise BadRequest("target.name: Required value: name the node")
         now = self._registry.clock.now()
 
         def transform(pod: Obj) -> Obj:
+            if metadata.get("uid") not in (None, "", uid(pod)):
+                why = (
+                    f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object "
+                    f"meta: {uid(pod)}"
+                )
+                raise Conflict.of("", "pods/binding", target.name, why)
             if pod["spec"].get("nodeName"):
                 why = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
                 raise Conflict.of("", "pods/binding", target.name, why)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from kubeling.apiserver import metadata as meta
@@ -22,12 +22,13 @@ from kubeling.apiserver.decoding import cannot_be_handled
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
 from kubeling.apiserver.listing import Changes, Listing, list_objects, watch_objects
-from kubeling.apiserver.names import metadata_errors
+from kubeling.apiserver.names import finalizer_warnings, metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.records import Record, StoreKey
 from kubeling.apiserver.served import Served, Settled
 from kubeling.apiserver.statuses import begin_status
 from kubeling.apiserver.storage import Store, Write
+from kubeling.apiserver.strategy import VERSION_REQUIRED
 from kubeling.apiserver.webhooks.attributes import of_deletion, of_write
 from kubeling.apiserver.webhooks.dispatch import Hooks
 from kubeling.apiserver.webhooks.writes import mutated
@@ -47,6 +48,8 @@ __all__ = ["Registry", "Transform"]
 Transform = Callable[[Obj], Obj]
 """Makes the wanted object, in the request's version, from a copy of the present one."""
 
+_SHAPED_ELSEWHERE: Final = frozenset({"status", "binding"})
+"""Subresources that set what the main resource may not, and see to what they set."""
 _NAME_ATTEMPTS: Final = 8
 _TOGETHER: Final = 200
 """How many objects of a collection are deleted at the same time."""
@@ -265,7 +268,7 @@ class Registry:
         new = self._wanted(served, new, old, options)
         if options.subresource in served.strategy.parts:
             self._shape_part(served, new, old, options)
-        elif options.subresource != "status":
+        elif options.subresource not in _SHAPED_ELSEWHERE:
             self._shape(served, new, old, options)
         new = served.accept(new)
         if served.to_stored is not None and options.subresource != "status" and "status" in stored:
@@ -330,7 +333,7 @@ class Registry:
         given = new["metadata"].get("resourceVersion")
         if given and given != old["metadata"]["resourceVersion"]:
             raise Conflict.of(resource.group, resource.plural, name)
-        if not given and not served.strategy.unconditional_update:
+        if not given and (served.custom or served.storage in VERSION_REQUIRED):
             message = "must be specified for an update"
             error = FieldError("metadata.resourceVersion", "Invalid value", message, 0)
             raise Invalid.of(resource.group, resource.kind, name, [error])
@@ -343,7 +346,10 @@ class Registry:
         if settled.unreadable:
             self.judge(served, new, settled, options)
         if old is None or new["metadata"] != old["metadata"]:
-            settled.errors.extend(metadata_errors(new, served.resource))
+            errors = metadata_errors(new, served.resource, custom=served.custom)
+            settled.errors.extend(errors)
+            if served.custom:
+                options.warnings += _finalizer_warnings(new, old)
         if not settled.errors:
             settled.errors.extend(served.strategy.validate(new, old))
             settled.errors.extend(self._admission.validate(served, new, old, options))
@@ -445,6 +451,11 @@ class Registry:
             raise ApiError(str(error), code=507, reason="InsufficientStorage") from error
         except StorageError as error:
             raise ApiError(str(error)) from error
+
+
+def _finalizer_warnings(new: Obj, old: Obj | None) -> Iterator[str]:
+    before = old["metadata"].get("finalizers") if old else None
+    return finalizer_warnings(new["metadata"].get("finalizers") or (), before or ())
 
 
 def _broken_rules(

@@ -212,7 +212,7 @@ class ApiServer:
         )
         return Api(
             self.catalog,
-            Verbs(self.registry, self._converted),
+            Verbs(self.registry, self._converted, self.rbac),
             self.rbac,
             plain.handle,
             self._special(proxy),

@@ -7,21 +7,61 @@ kinds differ. Strategies are stateless and do no I/O.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from kubeling.apiserver.deletion import Propagation
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["CustomStrategy", "GenerationStrategy", "Strategy"]
+__all__ = [
+    "CREATED_BY_UPDATE",
+    "VERSION_REQUIRED",
+    "CustomStrategy",
+    "GenerationStrategy",
+    "Strategy",
+]
+
+CREATED_BY_UPDATE: Final = frozenset(
+    {
+        "/endpoints",
+        "/events",
+        "/limitranges",
+        "/services",
+        "coordination.k8s.io/leases",
+        "node.k8s.io/runtimeclasses",
+        "rbac.authorization.k8s.io/clusterrolebindings",
+        "rbac.authorization.k8s.io/clusterroles",
+        "rbac.authorization.k8s.io/rolebindings",
+        "rbac.authorization.k8s.io/roles",
+    }
+)
+"""Collections in which replacing what is not there creates it (``AllowCreateOnUpdate``)."""
+VERSION_REQUIRED: Final = frozenset(
+    {
+        "admissionregistration.k8s.io/mutatingadmissionpolicies",
+        "admissionregistration.k8s.io/mutatingadmissionpolicybindings",
+        "admissionregistration.k8s.io/mutatingwebhookconfigurations",
+        "admissionregistration.k8s.io/validatingadmissionpolicies",
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings",
+        "admissionregistration.k8s.io/validatingwebhookconfigurations",
+        "apiextensions.k8s.io/customresourcedefinitions",
+        "coordination.k8s.io/leases",
+        "node.k8s.io/runtimeclasses",
+        "policy/poddisruptionbudgets",
+        "storage.k8s.io/csidrivers",
+        "storage.k8s.io/csinodes",
+        "storage.k8s.io/csistoragecapacities",
+        "storage.k8s.io/volumeattachments",
+    }
+)
+"""Collections in which a replacement says what it replaces (``AllowUnconditionalUpdate``)."""
 
 
 class Strategy:
-    """The ordinary kind: no generation, deleted at once, updates may omit the version."""
+    """The ordinary kind: no generation, deleted at once."""
 
     has_generation: ClassVar[bool] = False
-    unconditional_update: ClassVar[bool] = True
     default_propagation: ClassVar[Propagation] = "Background"
     returns_deleted: ClassVar[bool] = False
     """Whether an immediate deletion answers with the object rather than a ``Status``."""
@@ -73,7 +113,6 @@ class CustomStrategy(Strategy):
     """Custom resources: the generation counts every change outside metadata and status."""
 
     has_generation = True
-    unconditional_update = False
 
     def changed_generation(self, new: Obj, old: Obj) -> bool:
         ignored = ("metadata", "status")

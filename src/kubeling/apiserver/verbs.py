@@ -14,6 +14,7 @@ from kubeling.apiserver.fields import applicable, applied_by, author
 from kubeling.apiserver.metadata import check_identity
 from kubeling.apiserver.options import MANAGER_LIMIT, ListOptions, WriteOptions
 from kubeling.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
+from kubeling.apiserver.rbac import Attributes, Authorizer, forbidden
 from kubeling.apiserver.registry import Registry, Transform
 from kubeling.apiserver.requests import (
     Answer,
@@ -26,8 +27,9 @@ from kubeling.apiserver.requests import (
 from kubeling.apiserver.scale import scale_of, with_scale
 from kubeling.apiserver.schema import Schema
 from kubeling.apiserver.served import Served
+from kubeling.apiserver.strategy import CREATED_BY_UPDATE
 from kubeling.kube.errors import BadRequest, Conflict, UnsupportedMediaType
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 __all__ = ["Verbs"]
@@ -38,9 +40,12 @@ _WRITES: Final = frozenset({"create", "update", "patch"})
 class Verbs:
     """Serves get, list, watch, create, update, patch and delete for every kind alike."""
 
-    def __init__(self, registry: Registry, converted: ConvertedResources) -> None:
+    def __init__(
+        self, registry: Registry, converted: ConvertedResources, authorizer: Authorizer
+    ) -> None:
         self._registry = registry
         self._converted = converted
+        self._authorizer = authorizer
 
     async def handle(
         self, verb: str, served: Served, target: Target, request: ApiRequest
@@ -107,10 +112,35 @@ class Verbs:
         if target.subresource == "scale":
             return await self._rescale(served, target, options, lambda _: wanted)
         check_identity(wanted, served.resource, target.namespace, target.name)
-        obj, _ = await self._writer(served).update(
-            served, target.namespace, target.name, lambda _: wanted, options
+        create = None
+        if served.storage in CREATED_BY_UPDATE and not target.subresource:
+            create = self._creation(served, target, options, lambda: deep_copy(wanted))
+        obj, created = await self._writer(served).update(
+            served, target.namespace, target.name, lambda _: wanted, options, create=create
         )
-        return ObjectAnswer(obj, 200, options.warnings)
+        return ObjectAnswer(obj, 201 if created else 200, options.warnings)
+
+    def _creation(
+        self, served: Served, target: Target, options: WriteOptions, make: Callable[[], Obj]
+    ) -> Callable[[], Obj]:
+        """Makes what is not there, which whoever may only change things may not."""
+
+        def create() -> Obj:
+            resource = served.resource
+            wanted = Attributes(
+                "create",
+                resource.group,
+                resource.plural,
+                "",
+                target.namespace,
+                target.name,
+                version=resource.version,
+            )
+            if not self._authorizer.allows(options.user, wanted):
+                raise forbidden(options.user, wanted)
+            return make()
+
+        return create
 
     async def _patch(self, served: Served, target: Target, request: ApiRequest) -> Answer:
         kind = media_type(request.content_type)
@@ -149,7 +179,11 @@ class Verbs:
             target.name,
             lambda live: applied_by(by, live, applied, schema),
             options,
-            create=None if target.subresource else lambda: _born(served, applied, schema, by),
+            create=None
+            if target.subresource
+            else self._creation(
+                served, target, options, lambda: _born(served, applied, schema, by)
+            ),
         )
         return ObjectAnswer(obj, 201 if created else 200, options.warnings)
 

@@ -63,7 +63,13 @@ class PretendNode:
             return
         self._done.add((uid(pod), "bound"))
         outcome = labels(pod).get("outcome", "Running")
-        await self._client.patch(PODS, title, {"spec": {"nodeName": "here"}}, where)
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": title, "namespace": where},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "here"},
+        }
+        await self._client.create_subresource(PODS, title, where, "binding", binding)
         self._addresses += 1
         ready = outcome == "Running" and "stuck" not in labels(pod)
         now = format_time(self._clock.now())

@@ -28,7 +28,7 @@ __all__ = ["POD_RULES", "RESTART_POLICIES", "pod_template"]
 RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
 _MAX_INT: Final = 2**31 - 1
 _CHANGEABLE: Final = frozenset(
-    {"activeDeadlineSeconds", "tolerations", "nodeName", "terminationGracePeriodSeconds",
+    {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds",
      "schedulingGates"}
 )  # fmt: skip
 _CONTAINER_LISTS: Final = ("initContainers", "containers")
