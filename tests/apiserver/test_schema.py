@@ -176,6 +176,22 @@ def test_a_null_counts_as_absent_unless_it_is_allowed() -> None:
     assert node.validate(value) == []
 
 
+def test_an_embedded_object_says_what_it_is() -> None:
+    node = schema(
+        inner={
+            "type": "object",
+            "x-kubernetes-embedded-resource": True,
+            "x-kubernetes-preserve-unknown-fields": True,
+        }
+    )
+    assert texts(node.validate({"inner": {"spec": {}}})) == [
+        "inner.apiVersion: Required value: must not be empty",
+        "inner.kind: Required value: must not be empty",
+    ]
+    assert node.conforms({"inner": {"apiVersion": "v1", "kind": "A"}})
+    assert not node.conforms({"inner": {"kind": "A"}})
+
+
 def test_an_embedded_object_keeps_its_metadata_and_no_more() -> None:
     node = schema(
         inner={

@@ -63,8 +63,13 @@ def object_bounds(node: Obj) -> Predicate | None:
     """What a node demands of an object as a whole; ``None`` where that is nothing."""
     if "minProperties" in node or "maxProperties" in node:
         return lambda value: not any(object_errors(node, value, ""))
-    required = frozenset(node.get("required") or ())
+    required = frozenset(node.get("required") or ()).union(_identity(node))
     return (lambda value: required <= value.keys()) if required else None
+
+
+def _identity(node: Obj) -> tuple[str, ...]:
+    """What an object within an object has to say of itself."""
+    return ("apiVersion", "kind") if node.get("x-kubernetes-embedded-resource") else ()
 
 
 def list_bounds(node: Obj) -> Predicate | None:
@@ -131,6 +136,9 @@ def object_errors(node: Obj, value: Obj, path: str) -> Errors:
     for name in node.get("required") or ():
         if name not in value:
             yield FieldError(f"{path}.{name}" if path else name, "Required value", "")
+    for name in _identity(node):
+        if not value.get(name):
+            yield FieldError(f"{path}.{name}", "Required value", "must not be empty")
     if len(value) < node.get("minProperties", 0):
         least = node["minProperties"]
         yield _wrong(path, f"should have at least {least} properties", len(value))
