@@ -14,7 +14,7 @@ from kubeling.apiserver.requests import ApiRequest, ObjectAnswer
 from kubeling.apiserver.user import ADMIN
 from kubeling.kube.errors import ApiError, BadRequest
 from kubeling.kube.objects import Obj
-from kubeling.kube.transport import APPLY_PATCH, MERGE_PATCH
+from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
 
 LAUGHTER = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 10)) for n in range(9)
@@ -211,6 +211,16 @@ async def test_json_that_nobody_could_read_again_is_refused(
 async def test_yaml_is_what_json_could_say(running: RunningServer, body: bytes) -> None:
     with pytest.raises(BadRequest):
         await send(running, BASES["ConfigMap"], body, content_type="application/yaml")
+
+
+async def test_a_patch_has_so_many_operations_and_no_more(running: RunningServer) -> None:
+    await send(running, BASES["ConfigMap"], {"metadata": {"name": "p"}, "data": {"a": "b"}})
+    patch = [{"op": "test", "path": "/data/a", "value": "b"}] * 10_001
+    path = BASES["ConfigMap"] + "/p"
+    with pytest.raises(ApiError, match="in a JSON patch is 10000, got 10001") as caught:
+        await send(running, path, patch, "", "PATCH", JSON_PATCH)
+    assert caught.value.status_code == 413
+    await send(running, path, patch[1:], "", "PATCH", JSON_PATCH)
 
 
 class TestSubresources:

@@ -369,7 +369,9 @@ async def test_events_have_two_groups_and_one_store(client: Client) -> None:
     modern = Resource("events.k8s.io", "v1", "Event", "events")
     about = {"kind": "Pod", "name": "p", "namespace": "default"}
     moment = "2026-01-01T00:00:00.000000Z"
-    event = new_object(modern, "e", "default", regarding=about, note="hello", eventTime=moment)
+    who = {"reportingController": "example.org/c", "reportingInstance": "i"}
+    what = {"action": "A", "reason": "R", "type": "Normal", "note": "hello", "eventTime": moment}
+    event = new_object(modern, "e", "default", regarding=about, **what, **who)
     await client.create(modern, event)
     found = await client.list(EVENTS, fields="involvedObject.name=p")
     assert [e["message"] for e in found.items] == ["hello"]

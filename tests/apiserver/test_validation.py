@@ -553,6 +553,54 @@ def test_a_webhook_can_be_reached_and_says_what_it_does() -> None:
     ]
 
 
+ABOUT = {"kind": "Pod", "name": "p", "namespace": "default"}
+NEW_EVENT = {
+    "regarding": ABOUT,
+    "reason": "R",
+    "type": "Normal",
+    "action": "A",
+    "eventTime": "2026-01-01T00:00:00.000000Z",
+    "reportingController": "example.org/c",
+    "reportingInstance": "i",
+}
+
+
+class TestEvents:
+    def event(self, api_version: str, **fields: Any) -> Obj:
+        made = obj(api_version, "Event", **fields)
+        made["metadata"]["namespace"] = "default"
+        return made
+
+    def test_an_event_is_where_its_object_is(self) -> None:
+        there = {**ABOUT, "namespace": "there"}
+        assert wrong(self.event("v1", involvedObject=ABOUT, reason="R")) == []
+        assert wrong(self.event("v1", involvedObject={"kind": "Node"}, reason="R")) == []
+        assert wrong(self.event("v1", involvedObject=there, reason="R")) == [
+            'involvedObject.namespace: Invalid value: "there": does not match event.namespace'
+        ]
+
+    def test_a_new_one_is_complete(self) -> None:
+        new = self.event("events.k8s.io/v1", **NEW_EVENT)
+        assert wrong(new) == []
+        for field, value, error in (
+            ("reportingController", "", "reportingController: Required value"),
+            ("reportingController", "a/b/c", 'reportingController: Invalid value: "a/b/c"'),
+            ("type", "Odd", 'type: Invalid value: "": has invalid value: Odd'),
+            ("note", "x" * 1025, 'message: Invalid value: "": can have at most 1024 characters'),
+            ("deprecatedCount", 1, 'count: Invalid value: "": needs to be unset'),
+            ("series", {"count": 1}, 'series.count: Invalid value: "": should be at least 2'),
+        ):
+            assert wrong({**new, field: value})[0].startswith(error), field
+
+    def test_it_changes_only_by_being_repeated(self) -> None:
+        old = self.event("events.k8s.io/v1", **NEW_EVENT)
+        series = {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}
+        assert wrong({**old, "series": series}, old) == []
+        assert wrong({**old, "note": "other"}, old) == [
+            'message: Invalid value: "other": field is immutable'
+        ]
+
+
 KINDS = [(e.resource.api_version, e.resource.kind) for e in BUILTIN_RESOURCES]
 
 

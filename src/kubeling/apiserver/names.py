@@ -19,6 +19,7 @@ __all__ = [
     "is_subdomain",
     "label_errors",
     "metadata_errors",
+    "qualified_name_fault",
 ]
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -131,12 +132,12 @@ def _annotation_errors(annotations: Any) -> Iterator[FieldError]:
 
 
 def _key_errors(path: str, key: str) -> Iterator[FieldError]:
-    if fault := _key_fault(key):
+    if fault := qualified_name_fault(key):
         yield FieldError(path, "Invalid value", fault, key)
 
 
 @lru_cache(maxsize=1024)
-def _key_fault(key: str) -> str:
+def qualified_name_fault(key: str) -> str:
     """What is wrong with a key; the same few are on everything."""
     match = _QUALIFIED.fullmatch(key)
     if match is None or len(match["name"]) > 63:
@@ -150,7 +151,7 @@ def _key_fault(key: str) -> str:
 def _finalizer_errors(finalizers: Iterable[str], *, custom: bool) -> Iterator[FieldError]:
     path, found = "metadata.finalizers", list(finalizers)
     for name in found:
-        if fault := _key_fault(name):
+        if fault := qualified_name_fault(name):
             yield FieldError(path, "Invalid value", fault, name)
         elif not custom and "/" not in name and name not in _STANDARD_FINALIZERS:
             message = "name is neither a standard finalizer name nor is it fully qualified"

@@ -28,12 +28,14 @@ from kubeling.apiserver.scale import scale_of, with_scale
 from kubeling.apiserver.schema import Schema
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.strategy import CREATED_BY_UPDATE
-from kubeling.kube.errors import BadRequest, Conflict, UnsupportedMediaType
+from kubeling.kube.errors import ApiError, BadRequest, Conflict, UnsupportedMediaType
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 __all__ = ["Verbs"]
 
+_OPERATIONS: Final = 10_000
+"""How many operations a JSON patch may have."""
 _WRITES: Final = frozenset({"create", "update", "patch"})
 
 
@@ -221,6 +223,13 @@ def _patcher(served: Served, kind: str, patch: Any) -> Transform:
     if not served.custom:
         accepted.insert(2, STRATEGIC_PATCH)
     if kind == JSON_PATCH:
+        if isinstance(patch, list) and len(patch) > _OPERATIONS:
+            most = f"The allowed maximum operations in a JSON patch is {_OPERATIONS}"
+            raise ApiError(
+                f"{most}, got {len(patch)}",
+                code=413,
+                reason="RequestEntityTooLarge",
+            )
         return lambda obj: json_patch(obj, patch)
     if kind == MERGE_PATCH:
         if not isinstance(patch, dict):

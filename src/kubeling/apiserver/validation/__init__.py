@@ -14,6 +14,7 @@ from kubeling.apiserver.validation.autoscaling import AUTOSCALING_RULES
 from kubeling.apiserver.validation.certificates import CERTIFICATE_RULES
 from kubeling.apiserver.validation.cluster import CLUSTER_RULES
 from kubeling.apiserver.validation.data import DATA_RULES
+from kubeling.apiserver.validation.events import EVENT_RULES
 from kubeling.apiserver.validation.flowcontrol import FLOW_CONTROL_RULES
 from kubeling.apiserver.validation.jobs import JOB_RULES
 from kubeling.apiserver.validation.network import NETWORK_RULES
@@ -36,6 +37,7 @@ _KINDS: Final[Mapping[tuple[str, str], Check]] = {
     **NETWORK_RULES,
     **STORAGE_RULES,
     **DATA_RULES,
+    **EVENT_RULES,
     **ACCESS_RULES,
     **CERTIFICATE_RULES,
     **CLUSTER_RULES,
