@@ -56,7 +56,8 @@ async def main() -> None:
         found = await cost(count)
         more = found.elapsed - alone
         print(
-            f"{count:6} pods    {found.elapsed:6.1f} ms each, {more:5.1f} ms more than the process; "
+            f"{count:6} pods    {found.elapsed:6.1f} ms each, "
+            f"{more:5.1f} ms more than the process; "
             f"control plane {found.cpu:5.1f} ms of CPU each"
         )
     print("goal for 1000: 10.0 ms more than the process")
