@@ -98,7 +98,7 @@ async def test_a_name_is_found_in_every_namespace_it_is_in(client: Client) -> No
 
 
 async def test_a_watch_of_a_name_tells_of_nothing_else(client: Client) -> None:
-    watch = client.watch(CONFIG_MAPS, fields="metadata.name=m05")
+    watch = client.watch(CONFIG_MAPS, fields="metadata.name=m05", bookmarks=True)
     first = [await anext(watch), await anext(watch)]
     assert [event.object["metadata"]["namespace"] for event in first] == ["one", "two"]
     end = (await anext(watch)).object["metadata"]["annotations"]
