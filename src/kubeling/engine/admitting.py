@@ -46,6 +46,7 @@ class Scheduler:
         self._node = node
         self._waiting: dict[str, Obj] = {}
         self._signatures: dict[str, bytes] = {}
+        self._order: list[str] | None = None
         self._nominated: dict[str, Obj] = {}
         self._victims: dict[str, frozenset[str]] = {}
         self._budgets = node.informers.of(POD_DISRUPTION_BUDGETS)
@@ -56,6 +57,8 @@ class Scheduler:
         """Takes a pod into the queue, or its newest state; not one that others schedule."""
         if (spec(pod).get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
             return False
+        if uid(pod) not in self._waiting:
+            self._order = None
         self._waiting[uid(pod)] = pod
         self._signatures[uid(pod)] = signature(pod)
         if uid(pod) in self._nominated:
@@ -70,7 +73,10 @@ class Scheduler:
 
     def waiting(self) -> list[Obj]:
         """The pods to try, in order."""
-        return sorted(self._waiting.values(), key=_turn)
+        if self._order is None:
+            self._order = list(map(uid, sorted(self._waiting.values(), key=_turn)))
+        self._order = [pod_uid for pod_uid in self._order if pod_uid in self._waiting]
+        return [self._waiting[pod_uid] for pod_uid in self._order]
 
     def signature(self, pod: Obj) -> bytes:
         """What a waiting pod has in common with others that fit or do not fit as it does.
