@@ -248,7 +248,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(["spec", "metadata", "status", "zz"]), JSON, max_size=4))
 def test_no_input_whatever_breaks_the_engine(value: dict[str, Any]) -> None:
     POD.prune(value)
-    POD.drop_nulls(value)
+    POD.normalise(value)
     POD.default(value)
     POD.validate(value)
     assert POD.prune(value) == [], "what pruning leaves is known"
@@ -259,6 +259,18 @@ def test_an_object_conforms_if_and_only_if_no_pass_finds_anything(value: dict[st
     passed = copy.deepcopy(value)
     conforms = POD.conforms(value)
     unknown = POD.prune(passed)
-    POD.drop_nulls(passed)
+    POD.normalise(passed)
     found = unknown or POD.validate(passed) or passed != value
     assert conforms == (not found)
+
+
+def test_amounts_are_written_as_a_cluster_gives_them_back() -> None:
+    resources = {"limits": {"nvidia.com/gpu": 1, "memory": "1024Mi"}, "requests": {"cpu": 0.5}}
+    value = {"spec": {"containers": [{"name": "c", "resources": resources}]}}
+    assert not POD.conforms(value)
+    POD.normalise(value)
+    assert resources == {
+        "limits": {"nvidia.com/gpu": "1", "memory": "1Gi"},
+        "requests": {"cpu": "500m"},
+    }
+    assert POD.conforms(value)

@@ -38,7 +38,7 @@ def typed(value: Any, definition: str) -> Obj:
         raise BadRequest(f"the request has no body: a {kind} is expected")
     if wrong := mistyped(schema, value):
         raise cannot_be_handled(kind, definition.rsplit(".", 2)[-2], wrong)
-    schema.drop_nulls(value)
+    schema.normalise(value)
     return value
 
 

@@ -23,6 +23,7 @@ from kubeling.apiserver.constraints import (
 )
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.quantities import canonical_quantity
 
 __all__ = ["Resolve", "Schema", "compile_schema"]
 
@@ -144,8 +145,9 @@ class Schema:
         """The full name of the built-in type, if the node is one."""
         return self._reference
 
-    @property
+    @cached_property
     def quantity(self) -> bool:
+        """Whether the value is an amount such as ``100m`` or ``2Gi``."""
         return self._node.get("x-kubeling-format") == "quantity"
 
     @property
@@ -203,10 +205,10 @@ class Schema:
             for inner in value:
                 self.items.default(inner)
 
-    def drop_nulls(self, value: Any) -> None:
-        """Does away with nulls, as decoding into Go structs does for built-in kinds.
+    def normalise(self, value: Any) -> None:
+        """Writes values as Go structs would, for built-in kinds: without nulls, amounts canonical.
 
-        A field is left out; an item of a list or a map is the zero value of its type.
+        A null field is left out; a null in a list or a map is the zero value of its type.
         """
         if isinstance(value, dict):
             zero = self.additional.zero if self.additional is not None else None
@@ -216,14 +218,17 @@ class Schema:
                 else:
                     value[name] = deep_copy(zero)
             for name, inner in value.items():
-                if (schema := self.child(name)) is not None:
-                    schema.drop_nulls(inner)
+                schema = self.child(name)
+                if schema is not None and schema.quantity:
+                    value[name] = canonical_quantity(inner)
+                elif schema is not None:
+                    schema.normalise(inner)
         elif isinstance(value, list) and self.items is not None:
             for index, inner in enumerate(value):
                 if inner is None:
                     value[index] = deep_copy(self.items.zero)
                 else:
-                    self.items.drop_nulls(inner)
+                    self.items.normalise(inner)
 
     @property
     def zero(self) -> Any:
@@ -266,6 +271,8 @@ class Schema:
         Almost every object is like this, and telling so costs a fraction of the passes that
         would say what is wrong.
         """
+        if self.quantity:
+            return quantity_error(value, "") is None and canonical_quantity(value) == value
         if type(value) is not self._python_type and (
             value is None or self._wrong_type(value, "") is not None
         ):
@@ -360,7 +367,7 @@ class Schema:
     def _wrong_type(self, value: Any, path: str) -> FieldError | None:
         found = _type_of(value)
         if self._node.get(_INT_OR_STRING):
-            if self._node.get("x-kubeling-format") == "quantity":
+            if self.quantity:
                 return quantity_error(value, path)
             fits, wanted = found in ("integer", "string"), "integer,string"
         else:

@@ -40,7 +40,7 @@ class BuiltinShape:
             return ""
         wrong = mistyped(schema, obj, self._kind)
         if not wrong:
-            schema.drop_nulls(obj)
+            schema.normalise(obj)
         return wrong
 
     def settle(self, new: Obj, old: Obj | None) -> Settled:
@@ -57,7 +57,7 @@ class BuiltinShape:
         # The rules read fields as their types say, so types come first.
         if wrong := mistyped(schema, new, self._kind):
             return Settled(unknown, [], wrong)
-        schema.drop_nulls(new)
+        schema.normalise(new)
         set_defaults(new)
         return Settled(unknown, schema.validate(new) or validate_builtin(new, old))
 
@@ -68,7 +68,7 @@ class BuiltinShape:
         unknown = schema.prune(status, "status")
         if wrong := mistyped(schema, status, self._kind, ("status",)):
             return Settled(unknown, [], wrong)
-        schema.drop_nulls(status)
+        schema.normalise(status)
         return Settled(unknown, schema.validate(status, "status"))
 
     def check_rules(self, new: Obj, old: Obj | None) -> Findings:
