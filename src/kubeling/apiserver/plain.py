@@ -23,13 +23,15 @@ from kubeling.apiserver.requests import (
 from kubeling.apiserver.tokens import ISSUER, Tokens
 from kubeling.kube.errors import MethodNotAllowed, NotFound
 from kubeling.kube.objects import Obj
+from kubeling.kube.version import KUBERNETES_VERSION
 
 __all__ = ["VERSION", "Plain"]
 
+_MAJOR, _MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
 VERSION: Final[Obj] = {
-    "major": "1",
-    "minor": "34",
-    "gitVersion": "v1.34.0",
+    "major": _MAJOR,
+    "minor": _MINOR,
+    "gitVersion": KUBERNETES_VERSION,
     "gitCommit": __version__,
     "gitTreeState": "clean",
     "buildDate": "2026-01-01T00:00:00Z",
@@ -37,7 +39,6 @@ VERSION: Final[Obj] = {
     "compiler": "kubeling",
     "platform": "linux/amd64",
 }
-"""The Kubernetes API that is spoken; clients choose their habits by it."""
 
 _HEALTH: Final = ("healthz", "livez", "readyz")
 _CHECKS: Final = ("ping", "storage", "admission")

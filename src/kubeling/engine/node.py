@@ -20,6 +20,7 @@ from kubeling.kube.errors import AlreadyExists, NotFound
 from kubeling.kube.objects import Obj, format_time, new_object
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
 from kubeling.kube.resources import LEASES, NAMESPACES, NODES
+from kubeling.kube.version import KUBERNETES_VERSION
 
 __all__ = ["capacity_of_machine", "keep_alive", "node_object", "publish_node"]
 
@@ -83,7 +84,7 @@ def node_object(
             "kernelVersion": platform.release(),
             "osImage": _os_name(),
             "containerRuntimeVersion": f"kubeling://{__version__}",
-            "kubeletVersion": f"v1.32.0+kubeling.{__version__}",
+            "kubeletVersion": f"{KUBERNETES_VERSION}+kubeling.{__version__}",
             "kubeProxyVersion": "",
             "operatingSystem": system,
             "architecture": arch,
