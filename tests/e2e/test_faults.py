@@ -289,7 +289,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
 
 
 @needs_mounts
-@pytest.mark.parametrize("left", [0, 65536])
+@pytest.mark.parametrize("left", [0, 32768])
 def test_a_start_on_a_full_disk_is_one_line(tmp_path: Path, left: int) -> None:
     with small_disk(tmp_path / "disk") as disk, started(disk / "data", tmp_path) as platform:
         platform.kubectl("create", "configmap", "kept")
