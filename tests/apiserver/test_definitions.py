@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.apiserver import RunningServer, running_server
 
 from kubeling.apiserver.definitionrules import definition_errors
+from kubeling.component import Component, load_components
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid, NotFound
 from kubeling.kube.objects import Obj, new_object
@@ -195,3 +196,22 @@ async def test_users_of_a_deprecated_version_are_told(running: RunningServer) ->
         answer = await running.server.handle(ApiRequest("GET", FOOS.path("default"), ADMIN))
         assert isinstance(answer, ObjectAnswer)
         assert answer.warnings == [told]
+
+
+async def test_a_definition_takes_labels_though_its_finalizer_has_no_path(
+    running: RunningServer,
+) -> None:
+    await running.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition())
+    label = {"metadata": {"labels": {"team": "ml"}}}
+    found = await running.client.patch(CUSTOM_RESOURCE_DEFINITIONS, "foos.example.org", label)
+    assert found["metadata"]["labels"] == {"team": "ml"}
+
+
+@pytest.mark.parametrize("component", load_components(), ids=lambda component: component.name)
+async def test_a_components_definitions_can_be_applied_to_any_server(
+    running: RunningServer, component: Component
+) -> None:
+    for wanted in component.crds():
+        made = await running.client.apply(CUSTOM_RESOURCE_DEFINITIONS, wanted)
+        again = await running.client.apply(CUSTOM_RESOURCE_DEFINITIONS, wanted)
+        assert again == made

@@ -75,7 +75,8 @@ def metadata_errors(obj: Obj, resource: Resource, *, custom: bool = False) -> It
     yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
     yield from _annotation_errors(metadata.get("annotations") or {})
     yield from _owner_errors(metadata.get("ownerReferences") or ())
-    yield from _finalizer_errors(metadata.get("finalizers") or (), custom=custom)
+    plain = custom or resource.group == "apiextensions.k8s.io"
+    yield from _finalizer_errors(metadata.get("finalizers") or (), plain=plain)
 
 
 def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:
@@ -148,12 +149,13 @@ def qualified_name_fault(key: str) -> str:
     return ""
 
 
-def _finalizer_errors(finalizers: Iterable[str], *, custom: bool) -> Iterator[FieldError]:
+def _finalizer_errors(finalizers: Iterable[str], *, plain: bool) -> Iterator[FieldError]:
+    """``plain`` names need not be known: those of definitions and of what they define."""
     path, found = "metadata.finalizers", list(finalizers)
     for name in found:
         if fault := qualified_name_fault(name):
             yield FieldError(path, "Invalid value", fault, name)
-        elif not custom and "/" not in name and name not in _STANDARD_FINALIZERS:
+        elif not plain and "/" not in name and name not in _STANDARD_FINALIZERS:
             message = "name is neither a standard finalizer name nor is it fully qualified"
             yield FieldError(path, "Invalid value", message, name)
     if {"orphan", "foregroundDeletion"} <= set(found):

@@ -6,9 +6,8 @@ apart. Python names become camelCase on the wire unless a field says otherwise; 
 structs become descriptions for ``kubectl explain``.
 
 Fields that hold parts of built-in kinds are annotated with the markers below. They are plain dicts
-at run time; in the schema they preserve unknown fields and carry ``x-kubeling-ref``, which the
-embedded API server resolves to its built-in schema, so a misspelt container field is refused.
-Other API servers ignore the extension.
+at run time; in the schema they preserve unknown fields, which keeps a definition some kilobytes
+small where the full types would make it hundreds.
 """
 
 from __future__ import annotations
@@ -274,8 +273,8 @@ def _annotated(type_: Any) -> Obj:
         if isinstance(extra, Ref):
             node = {
                 "type": "object",
+                "description": f"Kubernetes' own {extra.definition}.",
                 "x-kubernetes-preserve-unknown-fields": True,
-                "x-kubeling-ref": extra.definition,
             }
         elif isinstance(extra, Schema):
             added = dict(extra.node)
