@@ -72,6 +72,17 @@ def test_the_machine_s_further_disks_are_found(tmp_path: Path) -> None:
     assert machine_disks(mounts, (tmp_path,)) == ()
 
 
+@pytest.mark.parametrize("kind", ["xfs", "squashfs", "erofs", "virtiofs"])
+def test_disks_and_images_of_the_machine_are_seen_by_containers(tmp_path: Path, kind: str) -> None:
+    line = "29 27 254:16 / {} ro,nosuid,nodev,relatime - {} /dev/vdb ro,errors=continue"
+    assert machine_disks(line.format(tmp_path, kind), ()) == (str(tmp_path),)
+    assert machine_disks(line.format("/snap/core/1", kind), ()) == ()
+
+
+def test_what_the_kernel_shows_as_files_is_no_disk(tmp_path: Path) -> None:
+    assert machine_disks(f"22 27 0:21 / {tmp_path} rw,relatime - cgroup2 cgroup2 rw", ()) == ()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("$(A)", "1"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("$A $$ $", "$A $ $"), ("$(A", "$(A")],

@@ -16,7 +16,10 @@ from kubeling.engine.sandbox.plan import Mount
 __all__ = ["HostView", "VolumeMount", "bind", "machine_disks", "mounts_for", "root_folders"]
 
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
-_DISKS: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "reiserfs"})
+_DISKS: Final = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "reiserfs"}
+    | {"squashfs", "erofs", "virtiofs"}
+)
 _LINKS: Final = (
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -24,7 +27,7 @@ _LINKS: Final = (
     ("/proc/self/fd/2", "/dev/stderr"),
     ("pts/ptmx", "/dev/ptmx"),
 )
-_NOT_DISKS: Final = ("/boot", "/run")
+_NOT_DISKS: Final = ("/boot", "/run", "/snap", "/var/lib/snapd")
 _KERNEL_SETTINGS: Final = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
 _KERNEL_SECRETS: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware")
 
@@ -55,7 +58,8 @@ class HostView:
 def machine_disks(mountinfo: str, excluded: Sequence[Path]) -> tuple[str, ...]:
     """The mount points of the machine's further disks (``/home``, ``/data`` …), outermost first.
 
-    What is mounted below ``/run`` serves programs that run now (named network namespaces).
+    Images count, too: drivers may come in one. What is mounted below ``/run`` serves programs that
+    run now (named network namespaces), what is below ``/snap`` comes in dozens and serves itself.
     """
     points = []
     for line in mountinfo.splitlines():
