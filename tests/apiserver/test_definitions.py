@@ -15,6 +15,7 @@ from tests.support.apiserver import RunningServer, running_server
 from kubeling.apiserver.definitionrules import definition_errors
 from kubeling.component import Component, load_components
 from kubeling.kube import yaml
+from kubeling.kube.crd import portable
 from kubeling.kube.errors import Invalid, NotFound
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
@@ -211,7 +212,7 @@ async def test_a_definition_takes_labels_though_its_finalizer_has_no_path(
 async def test_a_components_definitions_can_be_applied_to_any_server(
     running: RunningServer, component: Component
 ) -> None:
-    for wanted in component.crds():
+    for wanted in map(portable, component.crds()):
         made = await running.client.apply(CUSTOM_RESOURCE_DEFINITIONS, wanted)
         again = await running.client.apply(CUSTOM_RESOURCE_DEFINITIONS, wanted)
         assert again == made

@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kubeling.kube.crd import Column, Condition, IntOrString, PodTemplateSpec, Scale, crd, schema_of
+from kubeling.kube.crd import (
+    Column,
+    Condition,
+    IntOrString,
+    PodTemplateSpec,
+    Scale,
+    crd,
+    portable,
+    schema_of,
+)
 from kubeling.kube.resources import Resource
 
 WIDGETS = Resource("example.com", "v1", "Widget", "widgets", True, ("wd",), ("all",))
@@ -56,7 +65,9 @@ def test_names_defaults_bounds_and_requirements_come_from_the_struct() -> None:
 def test_a_pod_template_preserves_its_fields_and_says_what_it_is() -> None:
     node = schema_of(Spec)["properties"]["template"]
     assert node["x-kubernetes-preserve-unknown-fields"] is True
+    assert node["x-kubeling-ref"] == "io.k8s.api.core.v1.PodTemplateSpec"
     assert "io.k8s.api.core.v1.PodTemplateSpec" in node["description"]
+    assert "x-kubeling-ref" not in portable(node)
 
 
 def test_the_definition_carries_names_subresources_and_columns() -> None:

@@ -15,6 +15,7 @@ from kubeling.apiserver.builtin.resources import BUILTIN_RESOURCES
 from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.openapi import Described, group_document, group_path
 from kubeling.apiserver.served import Served
+from kubeling.apiserver.shapes import CustomShape
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Obj
 
@@ -97,12 +98,12 @@ def _tag(served: list[Served]) -> str:
 
 def _described(served: Served) -> Described:
     resource = served.resource
+    schema = served.shape.source if isinstance(served.shape, CustomShape) else None
     if served.definition is None:
-        definition, schema = _DEFINITIONS[resource], None
+        definition = _DEFINITIONS[resource]
     else:
         reverse = ".".join(reversed(resource.group.split(".")))
         definition = f"{reverse}.{resource.version}.{resource.kind}"
-        schema = _schema(served.definition, resource.version)
     return Described(
         resource,
         definition,
@@ -110,11 +111,3 @@ def _described(served: Served) -> Described:
         scale="scale" in served.subresources,
         status="status" in served.subresources,
     )
-
-
-def _schema(definition: Obj, version: str) -> Obj:
-    for entry in definition["spec"]["versions"]:
-        if entry["name"] == version:
-            schema: Obj = entry["schema"]["openAPIV3Schema"]
-            return schema
-    raise NotFound("the server could not find the requested resource")

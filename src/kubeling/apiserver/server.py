@@ -46,7 +46,7 @@ from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest
 from kubeling.apiserver.reviews import Reviews
 from kubeling.apiserver.settings import ApiSettings
-from kubeling.apiserver.shapes import custom_shape
+from kubeling.apiserver.shapes import CustomShapes
 from kubeling.apiserver.storage import Store
 from kubeling.apiserver.tls import Authority
 from kubeling.apiserver.tokens import Tokens
@@ -61,6 +61,7 @@ from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks
 from kubeling.apiserver.webhooks.index import WebhookIndex
 from kubeling.kube.admission import Admission
 from kubeling.kube.clock import Clock, SystemClock
+from kubeling.kube.crd import portable
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
@@ -143,7 +144,7 @@ class ApiServer:
         authority = self.authority.certificate
         front_proxy = _authority(self.config.data_dir / "pki" / "front-proxy")
         builtin = (*builtin_resources(authority), *usage_resources())
-        self.catalog = Catalog(builtin, custom_shape, self.store.finish_watches)
+        self.catalog = Catalog(builtin, CustomShapes(self._crds).of, self.store.finish_watches)
         self.store.subscribe(
             "apiextensions.k8s.io/customresourcedefinitions", self.catalog.on_definition
         )
@@ -170,7 +171,8 @@ class ApiServer:
         DanglingSchemas(self.registry, self._upkeep)
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         self._aggregation = aggregation = Aggregation(self.registry, front_proxy, authority)
-        await bootstrap(self.store, self.catalog, self.clock, self._crds, aggregation.objects())
+        definitions = [portable(crd) for crd in self._crds]
+        await bootstrap(self.store, self.catalog, self.clock, definitions, aggregation.objects())
         await aggregation.begin()
         await self._upkeep.aggregate()
         settings = self.config.settings

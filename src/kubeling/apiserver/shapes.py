@@ -5,6 +5,7 @@ Schemas are compiled when a kind is first used, so starting the server compiles 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from kubeling.apiserver.schema import Schema, compile_schema
 from kubeling.apiserver.schemarules import states_rules
 from kubeling.apiserver.served import Findings, Settled
 from kubeling.apiserver.validation import validate_builtin
+from kubeling.kube.crd import portable
 from kubeling.kube.objects import Obj
 
 if TYPE_CHECKING:
     from kubeling.apiserver.schemarules.tree import RuleTree
 
-__all__ = ["BuiltinShape", "CustomShape", "custom_shape"]
+__all__ = ["BuiltinShape", "CustomShape", "CustomShapes", "custom_shape"]
 
 
 class BuiltinShape:
@@ -79,12 +81,13 @@ class CustomShape:
     """A custom kind: its definition's schema says everything."""
 
     def __init__(self, schema: Obj, preserve: bool) -> None:
-        self._source = schema
+        self.source = schema
+        """The schema as written, built-in types by name."""
         self._preserve = preserve
 
     @cached_property
     def merge_schema(self) -> Schema:
-        return compile_schema(self._source, definition_schema, root=True)
+        return compile_schema(self.source, definition_schema, root=True)
 
     def decode(self, obj: Obj) -> str:
         return ""
@@ -98,11 +101,11 @@ class CustomShape:
 
     @cached_property
     def _rules(self) -> RuleTree | None:
-        if not states_rules(self._source):
+        if not states_rules(self.source):
             return None
         from kubeling.apiserver.schemarules.tree import RuleTree
 
-        return RuleTree(self._source)
+        return RuleTree(self.source)
 
     def check_rules(self, new: Obj, old: Obj | None) -> Findings:
         return Findings([], []) if self._rules is None else self._rules.check(new, old)
@@ -118,6 +121,28 @@ def custom_shape(definition: Obj, version: Obj) -> CustomShape:
     """The shape of one version of a definition."""
     preserve = bool(definition["spec"].get("preserveUnknownFields"))
     return CustomShape(version["schema"]["openAPIV3Schema"], preserve)
+
+
+class CustomShapes:
+    """The shapes of definitions, given those that components brought along.
+
+    Components name the built-in types that their fields hold, which no stored definition can say.
+    What they know counts for as long as the stored one is theirs otherwise.
+    """
+
+    def __init__(self, definitions: Iterable[Obj]) -> None:
+        self._schemas = {
+            (definition["metadata"]["name"], version["name"]): version["schema"]["openAPIV3Schema"]
+            for definition in definitions
+            for version in definition["spec"]["versions"]
+        }
+
+    def of(self, definition: Obj, version: Obj) -> CustomShape:
+        """The shape of one version of a definition."""
+        known = self._schemas.get((definition["metadata"]["name"], version["name"]))
+        if known is not None and portable(known) == version["schema"]["openAPIV3Schema"]:
+            version = {**version, "schema": {"openAPIV3Schema": known}}
+        return custom_shape(definition, version)
 
 
 def _same_but_metadata(new: Obj, old: Obj) -> bool:

@@ -17,6 +17,7 @@ from kubeling.component import Component, Context, Settings, load_components
 from kubeling.kube.client import Client
 from kubeling.kube.config import load
 from kubeling.kube.controller import run_controllers
+from kubeling.kube.crd import portable
 from kubeling.kube.errors import ApiError
 from kubeling.kube.informer import Informers
 from kubeling.kube.leader import LeaderElection, LeaseConfig
@@ -134,7 +135,7 @@ async def ensure_crds(client: Client, components: Sequence[Component]) -> None:
     """Applies the components' definitions and waits until their kinds are served."""
     for component in components:
         for definition in component.crds():
-            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, definition)
+            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, portable(definition))
             await _until_served(client, definition)
 
 

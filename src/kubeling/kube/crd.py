@@ -7,7 +7,9 @@ structs become descriptions for ``kubectl explain``.
 
 Fields that hold parts of built-in kinds are annotated with the markers below. They are plain dicts
 at run time; in the schema they preserve unknown fields, which keeps a definition some kilobytes
-small where the full types would make it hundreds.
+small where the full types would make it hundreds, and carry ``x-kubeling-ref``. The embedded API
+server looks up there what they hold, so that a misspelt container field is refused; no other
+server knows the extension, and :func:`portable` leaves it out.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ __all__ = [
     "Version",
     "Volume",
     "crd",
+    "portable",
     "schema_of",
 ]
 
@@ -224,6 +227,17 @@ def _column(column: Column) -> Obj:
     return shown
 
 
+def portable(part: Any) -> Any:
+    """A definition, or a part of one, in which every API server knows everything."""
+    match part:
+        case dict():
+            return {key: portable(v) for key, v in part.items() if key != "x-kubeling-ref"}
+        case list():
+            return [portable(item) for item in part]
+        case _:
+            return part
+
+
 def schema_of(type_: Any) -> Obj:
     """The structural schema of a Python type; a dict is taken as a schema already."""
     if isinstance(type_, dict):
@@ -275,6 +289,7 @@ def _annotated(type_: Any) -> Obj:
                 "type": "object",
                 "description": f"Kubernetes' own {extra.definition}.",
                 "x-kubernetes-preserve-unknown-fields": True,
+                "x-kubeling-ref": extra.definition,
             }
         elif isinstance(extra, Schema):
             added = dict(extra.node)
