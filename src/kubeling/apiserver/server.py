@@ -61,7 +61,6 @@ from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks
 from kubeling.apiserver.webhooks.index import WebhookIndex
 from kubeling.kube.admission import Admission
 from kubeling.kube.clock import Clock, SystemClock
-from kubeling.kube.crd import portable
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
@@ -144,7 +143,8 @@ class ApiServer:
         authority = self.authority.certificate
         front_proxy = _authority(self.config.data_dir / "pki" / "front-proxy")
         builtin = (*builtin_resources(authority), *usage_resources())
-        self.catalog = Catalog(builtin, CustomShapes(self._crds).of, self.store.finish_watches)
+        shapes = CustomShapes(self._crds)
+        self.catalog = Catalog(builtin, shapes.of, self.store.finish_watches)
         self.store.subscribe(
             "apiextensions.k8s.io/customresourcedefinitions", self.catalog.on_definition
         )
@@ -171,8 +171,8 @@ class ApiServer:
         DanglingSchemas(self.registry, self._upkeep)
         LegacyTokens(self.registry, self.tokens, authority, self._upkeep)
         self._aggregation = aggregation = Aggregation(self.registry, front_proxy, authority)
-        definitions = [portable(crd) for crd in self._crds]
-        await bootstrap(self.store, self.catalog, self.clock, definitions, aggregation.objects())
+        own = aggregation.objects()
+        await bootstrap(self.store, self.catalog, self.clock, shapes.portable, own)
         await aggregation.begin()
         await self._upkeep.aggregate()
         settings = self.config.settings

@@ -5,9 +5,9 @@ Schemas are compiled when a kind is first used, so starting the server compiles 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kubeling.apiserver.builtin.types import definition_schema
 from kubeling.apiserver.decoding import mistyped
@@ -123,25 +123,32 @@ def custom_shape(definition: Obj, version: Obj) -> CustomShape:
     return CustomShape(version["schema"]["openAPIV3Schema"], preserve)
 
 
+_NONE: Final[tuple[Obj, Obj]] = ({}, {})
+
+
 class CustomShapes:
     """The shapes of definitions, given those that components brought along.
 
     Components name the built-in types that their fields hold, which no stored definition can say.
-    What they know counts for as long as the stored one is theirs otherwise.
+    What they know counts for as long as the stored one is theirs otherwise. ``portable`` are the
+    definitions as they can be stored.
     """
 
-    def __init__(self, definitions: Iterable[Obj]) -> None:
+    def __init__(self, definitions: Sequence[Obj]) -> None:
+        self.portable: list[Obj] = [portable(definition) for definition in definitions]
         self._schemas = {
-            (definition["metadata"]["name"], version["name"]): version["schema"]["openAPIV3Schema"]
-            for definition in definitions
-            for version in definition["spec"]["versions"]
+            (plain["metadata"]["name"], stored["name"]): (stored["schema"], known["schema"])
+            for plain, definition in zip(self.portable, definitions, strict=True)
+            for stored, known in zip(
+                plain["spec"]["versions"], definition["spec"]["versions"], strict=True
+            )
         }
 
     def of(self, definition: Obj, version: Obj) -> CustomShape:
         """The shape of one version of a definition."""
-        known = self._schemas.get((definition["metadata"]["name"], version["name"]))
-        if known is not None and portable(known) == version["schema"]["openAPIV3Schema"]:
-            version = {**version, "schema": {"openAPIV3Schema": known}}
+        stored, known = self._schemas.get((definition["metadata"]["name"], version["name"]), _NONE)
+        if stored == version["schema"]:
+            version = {**version, "schema": known}
         return custom_shape(definition, version)
 
 
