@@ -1,0 +1,197 @@
+"""Argo Workflows' examples, run as upstream's own test of them runs them.
+
+That test (``test/e2e/examples_test.go``) applies every template, ConfigMap and claim of the folder,
+submits every Workflow without the label ``workflows.argoproj.io/no-test`` and wants it to succeed.
+Workflows with that label say why upstream leaves them out; those that only take long, are flaky or
+must fail run here all the same, each group under its label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tests.conformance.rows import Case, Platform, Row
+
+from kubeling.kube import yaml
+from kubeling.kube.client import Client
+from kubeling.kube.config import load
+from kubeling.kube.errors import AlreadyExists, ApiError
+from kubeling.kube.https import HttpsTransport
+from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, Resource
+from kubeling.workflows.resources import (
+    CLUSTER_WORKFLOW_TEMPLATES,
+    WORKFLOW_TEMPLATES,
+    WORKFLOWS,
+)
+
+__all__ = ["IMAGES", "cases", "run"]
+
+IMAGES: Final = Path(__file__).with_name("images.yaml")
+"""The images of the examples, for the platform's ``images.yaml``."""
+
+_EXAMPLES: Final = "argo-workflows/examples"
+_NO_TEST: Final = "workflows.argoproj.io/no-test"
+_NAMESPACE: Final = "default"
+_AT_ONCE: Final = 8
+_WITHIN: Final = 300.0
+_APPLIED: Final[dict[str, Resource]] = {
+    resource.kind: resource
+    for resource in (
+        CONFIG_MAPS,
+        PERSISTENT_VOLUME_CLAIMS,
+        WORKFLOW_TEMPLATES,
+        CLUSTER_WORKFLOW_TEMPLATES,
+    )
+}
+
+
+def cases(upstream: Path) -> list[Case]:
+    """Every Workflow of the examples."""
+    root = upstream / _EXAMPLES
+    return [case for path in _files(root) for case in _cases(path, root)]
+
+
+async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
+    """Runs the cases on a platform that is up; a row for each, in their order."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+    async with _client(platform) as client:
+        for root in {_root(case.path) for case in cases}:
+            await _prepare(client, root)
+        return await asyncio.gather(*(_run(client, case, gate) for case in cases))
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def _files(root: Path) -> Iterator[Path]:
+    yield from sorted(path for path in root.rglob("*.y*ml") if path.is_file())
+
+
+def _root(path: Path) -> Path:
+    return next(folder for folder in path.parents if folder.name == "examples")
+
+
+def _cases(path: Path, root: Path) -> Iterator[Case]:
+    found = [d for d in yaml.load_all(path.read_text()) if d and d.get("kind") == WORKFLOWS.kind]
+    for number, workflow in enumerate(found):
+        label = (workflow["metadata"].get("labels") or {}).get(_NO_TEST) or "must succeed"
+        yield Case(
+            name=str(path.relative_to(root)) + (f"#{number}" if number else ""),
+            group=f"argo examples: {label}",
+            path=path,
+            expect="Failed" if label == "expected-failure" else "Succeeded",
+        )
+
+
+def _workflow(case: Case) -> dict[str, Any]:
+    number = int(case.name.partition("#")[2] or 0)
+    documents = yaml.load_all(case.path.read_text())
+    found = [d for d in documents if d and d.get("kind") == WORKFLOWS.kind]
+    return dict(found[number])
+
+
+# -- running -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _client(platform: Platform) -> AsyncIterator[Client]:
+    client = Client(HttpsTransport(load(platform.kubeconfig)), field_manager="conformance")
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _prepare(client: Client, root: Path) -> None:
+    """Applies what the Workflows refer to."""
+    for path in _files(root):
+        for document in yaml.load_all(path.read_text()):
+            resource = _APPLIED.get((document or {}).get("kind"))
+            if resource is None:
+                continue
+            if resource.namespaced:
+                document["metadata"]["namespace"] = _NAMESPACE
+            with suppress(AlreadyExists, ApiError):
+                await client.create(resource, document)
+
+
+async def _run(client: Client, case: Case, gate: asyncio.Semaphore) -> Row:
+    if case.skip:
+        return Row(case.name, case.group, "not runnable", case.skip)
+    async with gate:
+        try:
+            ended = await asyncio.wait_for(_ended(client, _workflow(case)), _WITHIN)
+        except ApiError as error:
+            return Row(case.name, case.group, "failed", f"refused: {error}")
+        except TimeoutError:
+            return Row(case.name, case.group, "failed", f"did not end in {_WITHIN:g} s")
+    status = ended["status"]
+    message = status.get("message") or ""
+    if status["phase"] == case.expect and case.message in message:
+        return Row(case.name, case.group, "passed")
+    return Row(case.name, case.group, "failed", f"{status['phase']}: {_why(status)}")
+
+
+async def _ended(client: Client, workflow: dict[str, Any]) -> dict[str, Any]:
+    metadata = workflow["metadata"]
+    if "name" in metadata:
+        metadata["generateName"] = metadata.pop("name") + "-"
+    created = await client.create(WORKFLOWS, workflow, _NAMESPACE)
+    name = created["metadata"]["name"]
+    while True:
+        found = created
+        watch = client.watch(
+            WORKFLOWS,
+            _NAMESPACE,
+            fields=f"metadata.name={name}",
+            resource_version=found["metadata"]["resourceVersion"],
+        )
+        with suppress(ConnectionError):
+            async for event in watch:
+                found = event.object
+                if event.type == "DELETED" or (
+                    (found.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Error")
+                ):
+                    return found
+
+
+def _why(status: dict[str, Any]) -> str:
+    """The Workflow's message and, where it only names another node, that node's."""
+    bad = [n for n in (status.get("nodes") or {}).values() if n["phase"] in ("Failed", "Error")]
+    told = [f"{n.get('displayName')}: {n.get('message', '')}" for n in bad]
+    plain = [text for text in told if not re.search(r"child '.*' failed", text)]
+    return " | ".join(dict.fromkeys([status.get("message") or "", *plain]))
+
+
+# -- by hand -----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Runs the cases whose names contain one of the words and prints their rows."""
+    import json
+    import os
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    endpoints = json.loads((arguments.data_dir / "endpoints.json").read_text())
+    platform = Platform(endpoints["dashboard"], Path(endpoints["kubeconfig"]), arguments.data_dir)
+    upstream = Path(os.environ["KUBELING_UPSTREAM"])
+    words = arguments.words or [""]
+    wanted = [c for c in cases(upstream) if any(word in f"{c.group} {c.name}" for word in words)]
+    rows = asyncio.run(run(wanted, platform))
+    for row in rows:
+        print(f"{row.outcome}\t{row.group}\t{row.name}\t{row.reason}")
+    sys.exit(any(row.outcome == "failed" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
