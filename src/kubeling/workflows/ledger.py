@@ -27,7 +27,8 @@ class Ledger:
         self.name = name
         self.now = dt.datetime.fromtimestamp(0, dt.UTC)
         self.nodes: dict[str, Node] = {
-            key: msgspec.convert(node, Node) for key, node in (status.get("nodes") or {}).items()
+            key: msgspec.convert({"type": "Pod", **node}, Node)
+            for key, node in (status.get("nodes") or {}).items()
         }
         self.outputs = msgspec.convert(status.get("outputs") or {}, Outputs)
         self.globals = Scope()

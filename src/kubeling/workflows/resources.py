@@ -415,9 +415,9 @@ class Node(_Struct):
     """One call of a template as it ran; the tree of these is a Workflow's whole memory."""
 
     id: str
+    type: NodeType
     name: str = ""
     display_name: str = ""
-    type: NodeType = "Pod"
     phase: Phase = ""
     template_name: str = ""
     template_ref: TemplateRef | None = None
