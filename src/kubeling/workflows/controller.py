@@ -34,7 +34,7 @@ from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.execution import Actions
 from kubeling.workflows.observation import PodObservation, observe_pod
-from kubeling.workflows.pods import LABEL_COMPLETED, NODE_ID
+from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW, NODE_ID
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
     WORKFLOW_TEMPLATES,
@@ -83,7 +83,8 @@ class WorkflowReconciler:
         owner = controller_of(pod) if pod is not None else None
         if pod is None or owner is None or owner.get("kind") != WORKFLOWS.kind:
             return
-        if owner["uid"] in self._runs:
+        run = self._runs.get(owner["uid"])
+        if run is not None and uid(pod) not in run.replaced:
             seen = observe_pod(pod, deleted=new is None)
             if seen is not None:
                 self._news.setdefault(owner["uid"], {})[seen.node_id] = seen
@@ -99,7 +100,8 @@ class WorkflowReconciler:
             self._news.pop(uid(workflow), None)
             return await self._completion.reconcile(workflow)
         run = self._runs.get(uid(workflow))
-        if run is not None and not run.takes(workflow):
+        if run is not None and (run.execution.finished or not run.takes(workflow)):
+            # Somebody else has written it, or set it back after its end.
             self._runs.pop(uid(workflow))
             run = None
         if run is None:
@@ -136,10 +138,26 @@ class WorkflowReconciler:
                 await self._refuse(workflow, reference)
                 return None
         run = self._runs[uid(workflow)] = Run(workflow, template_spec, self._store)
-        pods = self._pods.owned_by(uid(workflow))
-        seen = [s for pod in pods if (s := observe_pod(pod)) is not None]
+        seen = [s for pod in await self._present_pods(run) if (s := observe_pod(pod)) is not None]
         self._news[uid(workflow)] = {s.node_id: s for s in seen}
         return run
+
+    async def _present_pods(self, run: Run) -> list[Obj]:
+        """The pods of a Workflow; of one that was set back, those there really are.
+
+        Its former pods have the names of those to come, and the cache may not know yet that they
+        are gone.
+        """
+        workflow = run.workflow
+        cached = self._pods.owned_by(uid(workflow))
+        status = workflow.get("status") or {}
+        if not status or status.get("phase"):
+            return cached
+        selector = f"{LABEL_WORKFLOW}={name(workflow)}"
+        found = await self._client.list(PODS, namespace(workflow), labels=selector)
+        present = [pod for pod in found.items if is_owned_by(pod, workflow)]
+        run.replaced = {uid(pod) for pod in cached} - {uid(pod) for pod in present}
+        return present
 
     async def _refuse(self, workflow: Obj, reference: Obj) -> None:
         resource = (

@@ -26,7 +26,7 @@ from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parame
 from kubeling.workflows.ledger import Ledger
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
-from kubeling.workflows.outputs import MissingOutput, pod_outputs
+from kubeling.workflows.outputs import MissingOutput, pod_outputs, with_defaults
 from kubeling.workflows.pods import PodError, PodRequest, Store, build_pod, pod_fields
 from kubeling.workflows.resources import Inputs, Node, NodeFlag, Outputs, Phase, Template
 from kubeling.workflows.retry import RetryFrame
@@ -407,12 +407,26 @@ class Execution(Ledger):
                 self._pod(node, call, resolved, scope, owner)
 
     def _suspend(self, node: Node, resolved: Resolved, scope: Scope) -> None:
+        declared = resolved.raw.get("outputs")
+        if declared and node.outputs is None:
+            # What is to be supplied stands in the node, for whoever resumes it to fill in.
+            node.outputs = msgspec.convert(scope.render(declared), Outputs)
+            self.touch(node)
         duration = scope.render(parameter_text(resolved.raw["suspend"].get("duration") or ""))
         if duration:
             due = parse_time(node.started_at or self.stamp()) + dt.timedelta(
                 seconds=parse_duration(duration)
             )
-            self.at(due, lambda: self.finish(node, "Succeeded"))
+            self.at(due, lambda: self._resume(node))
+
+    def _resume(self, node: Node) -> None:
+        """The time of a suspended node is up: what nobody supplied is its default."""
+        try:
+            node.outputs = with_defaults(node.outputs)
+        except MissingOutput as problem:
+            self.finish(node, "Error", str(problem))
+        else:
+            self.finish(node, "Succeeded")
 
     def _pod(self, node: Node, call: Call, resolved: Resolved, scope: Scope, owner: Frame) -> None:
         raw = self._rendered(node, resolved, scope)

@@ -12,7 +12,7 @@ from kubeling.workflows.resources import Artifact, Outputs, Parameter
 from kubeling.workflows.scope import Scope, Unresolved
 from kubeling.workflows.variables import parameter_text
 
-__all__ = ["MissingOutput", "composite_outputs", "pod_outputs"]
+__all__ = ["MissingOutput", "composite_outputs", "pod_outputs", "with_defaults"]
 
 
 class MissingOutput(Exception):
@@ -56,6 +56,27 @@ def _reported(parameter: Parameter, seen: PodObservation, strict: bool) -> str |
             "write it, or give valueFrom.default"
         )
     return None
+
+
+def with_defaults(outputs: Outputs | None) -> Outputs | None:
+    """The outputs of a suspended node that goes on though nobody supplied them."""
+    if outputs is None:
+        return None
+    return msgspec.structs.replace(
+        outputs, parameters=[_supplied(parameter) for parameter in outputs.parameters]
+    )
+
+
+def _supplied(parameter: Parameter) -> Parameter:
+    source = parameter.value_from
+    if source is None or source.supplied is None:
+        return parameter
+    if source.default is None:
+        raise MissingOutput(
+            f"raw output parameter '{parameter.name}' has not been set and does not have a "
+            "default value"
+        )
+    return msgspec.structs.replace(parameter, value=source.default, value_from=None)
 
 
 def composite_outputs(declared: Outputs | None, scope: Scope) -> Outputs | None:

@@ -38,6 +38,7 @@ class Run:
         self.write_took = 0.0
         self.claimed = False
         self.overtaken = False
+        self.replaced: set[str] = set()
 
     @property
     def unwritten(self) -> bool:
