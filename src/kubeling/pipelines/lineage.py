@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubeling.pipelines.nodes import ArtifactRef, TaskNode, task_id
 
-__all__ = ["Lineage", "lineage_of"]
+__all__ = ["Lineage", "lineage_of", "link_id"]
 
 Row = dict[str, Any]
+_LINKS: Final = uuid.UUID("b3f4a1c0-6d0e-4f0c-9d55-4c1f3a1d7e02")
 _METRICS: Final = frozenset({"system.Metrics"})
 
 
@@ -43,12 +45,18 @@ def lineage_of(run_id: str, namespace: str, nodes: Iterable[TaskNode], now: dt.d
                             "direction": direction,
                             "key": key,
                             "run_id": run_id,
+                            "artifact_task_id": link_id(artifact.id, own, direction, key),
                         }
                     )
         for artifacts in node.outputs.artifacts.values():
             for artifact in artifacts:
                 found.metrics += _metrics(artifact, run_id, own)
     return found
+
+
+def link_id(artifact: int, task: str, direction: str, key: str) -> str:
+    """The id of the fact that a task made or used an artifact, the same however often noted."""
+    return str(uuid.uuid5(_LINKS, f"{artifact}/{task}/{direction}/{key}"))
 
 
 def _artifact(artifact: ArtifactRef, namespace: str, now: dt.datetime) -> Row:

@@ -20,6 +20,7 @@ from kubeling.pipelines.nodes import Outputs, TaskNode, task_id
 from kubeling.pipelines.records import FINAL_STATES, CacheEntry, RunRecord
 from kubeling.pipelines.resources import decode_run
 from kubeling.pipelines.restarting import restart
+from kubeling.pipelines.spec_store import spec_row
 from kubeling.pipelines.tables import (
     ARTIFACT_TASKS,
     ARTIFACTS,
@@ -27,6 +28,7 @@ from kubeling.pipelines.tables import (
     EXPERIMENTS,
     METRICS,
     RUNS,
+    SPECS,
     TASKS,
     VERSIONS,
 )
@@ -154,7 +156,9 @@ def ensure_run(connection: sa.Connection, run: Obj, wrapped: Obj, now: dt.dateti
         return
     experiment = decode_run(run).experiment_id or default_experiment(connection, now)
     # The API and a controller in another process may do this at the same moment.
-    row = _run_row(run, wrapped, experiment, now)
+    specification = spec_row(wrapped)
+    row = _run_row(run, str(specification["digest"]), experiment, now)
+    upsert(connection, SPECS, [specification], keep=True)
     upsert(connection, RUNS, [row], keep=True)
     connection.execute(
         sa.update(EXPERIMENTS)
@@ -163,7 +167,7 @@ def ensure_run(connection: sa.Connection, run: Obj, wrapped: Obj, now: dt.dateti
     )
 
 
-def _run_row(run: Obj, wrapped: Obj, experiment: str, now: dt.datetime) -> dict[str, Any]:
+def _run_row(run: Obj, spec_digest: str, experiment: str, now: dt.datetime) -> dict[str, Any]:
     spec = decode_run(run)
     reference, config = spec.pipeline_version_reference, spec.runtime_config
     scheduled = parse_time(spec.scheduled_at) if spec.scheduled_at else None
@@ -185,7 +189,7 @@ def _run_row(run: Obj, wrapped: Obj, experiment: str, now: dt.datetime) -> dict[
         "error": "",
         "epoch": 0,
         "runtime_config": given,
-        "pipeline_spec": wrapped,
+        "spec_digest": spec_digest,
         "created_at": _naive(now),
         "scheduled_at": _naive(scheduled),
         "finished_at": None,

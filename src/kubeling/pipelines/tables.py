@@ -1,7 +1,8 @@
 """The tables of pipelines, runs and lineage in the metadata database.
 
 Times are UTC without a zone, as all databases can keep them. What is only ever shown whole is JSON;
-what lists filter or sort by is a column.
+what lists filter or sort by is a column. Specs of pipelines, by far the largest part of a run, are
+kept once each, under the digest of their JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "PIPELINES",
     "RECURRING_RUNS",
     "RUNS",
+    "SPECS",
     "TASKS",
     "VERSIONS",
 ]
@@ -83,20 +85,36 @@ RUNS: Final = sa.Table(
     sa.Column("experiment_id", _ID, nullable=False),
     sa.Column("pipeline_id", _ID, nullable=False, index=True),
     sa.Column("pipeline_version_id", _ID, nullable=False),
-    sa.Column("recurring_run_id", _ID, nullable=False, index=True),
+    sa.Column("recurring_run_id", _ID, nullable=False),
     sa.Column("service_account", sa.String(253), nullable=False),
     sa.Column("storage_state", sa.String(16), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),
     sa.Column("state_history", sa.JSON, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("runtime_config", sa.JSON, nullable=False),
-    sa.Column("pipeline_spec", sa.JSON, nullable=False),
-    sa.Column("created_at", sa.DateTime, nullable=False, index=True),
+    sa.Column("spec_digest", sa.String(64), nullable=False, server_default=""),
+    sa.Column("created_at", sa.DateTime, nullable=False),
     sa.Column("scheduled_at", sa.DateTime, nullable=True),
     sa.Column("finished_at", sa.DateTime, nullable=True),
-    sa.Index("pipeline_runs_experiment", "experiment_id", "created_at"),
     sa.Index("pipeline_runs_object", "namespace", "name"),
+    # Each list has an index in its order, the key last, so that no page is sorted or searched for.
+    sa.Index("pipeline_runs_by_creation", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_experiment", "experiment_id", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_namespace", "namespace", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_state", "state", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_storage", "storage_state", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_name", "display_name", "run_id"),
+    sa.Index("pipeline_runs_by_end", "finished_at", "run_id"),
+    sa.Index("pipeline_runs_by_schedule", "scheduled_at", "run_id"),
+    sa.Index("pipeline_runs_by_job", "recurring_run_id", "created_at", "run_id"),
+    sa.Index("pipeline_runs_by_spec", "spec_digest"),
+)
+SPECS: Final = sa.Table(
+    "pipeline_specs",
+    METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("body", sa.LargeBinary(2**32 - 1), nullable=False),
 )
 TASKS: Final = sa.Table(
     "pipeline_tasks",
@@ -114,6 +132,7 @@ TASKS: Final = sa.Table(
     sa.Column("started_at", sa.DateTime, nullable=True),
     sa.Column("finished_at", sa.DateTime, nullable=True),
     sa.Column("body", sa.LargeBinary(2**32 - 1), nullable=False),
+    sa.Index("pipeline_tasks_by_creation", "created_at", "task_id"),
 )
 ARTIFACTS: Final = sa.Table(
     "pipeline_artifacts",
@@ -125,7 +144,11 @@ ARTIFACTS: Final = sa.Table(
     sa.Column("uri", sa.Text, nullable=False),
     sa.Column("digest", sa.String(80), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
-    sa.Column("created_at", sa.DateTime, nullable=False, index=True),
+    sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Column("description", sa.Text, nullable=True),
+    sa.Column("number_value", sa.Float, nullable=True),
+    sa.Index("pipeline_artifacts_by_creation", "created_at", "artifact_id"),
+    sa.Index("pipeline_artifacts_by_namespace", "namespace", "created_at", "artifact_id"),
 )
 ARTIFACT_TASKS: Final = sa.Table(
     "pipeline_artifact_tasks",
@@ -135,7 +158,9 @@ ARTIFACT_TASKS: Final = sa.Table(
     sa.Column("direction", sa.String(8), primary_key=True),
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("run_id", _ID, nullable=False, index=True),
+    sa.Column("artifact_task_id", _ID, nullable=False, server_default=""),
     sa.Index("pipeline_artifact_tasks_task", "task_id"),
+    sa.Index("pipeline_artifact_tasks_id", "artifact_task_id"),
 )
 METRICS: Final = sa.Table(
     "pipeline_metrics",
@@ -146,6 +171,7 @@ METRICS: Final = sa.Table(
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("value", sa.Float, nullable=False),
     sa.Index("pipeline_metrics_name", "name", "run_id"),
+    sa.Index("pipeline_metrics_by_value", "name", "value", "run_id"),
 )
 CACHE: Final = sa.Table(
     "pipeline_cache",

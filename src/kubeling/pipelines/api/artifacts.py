@@ -18,7 +18,8 @@ from aiohttp import web
 from kubeling.artifacts.store import ArtifactError, local_path
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import ApiFailure, InvalidArgumentError, NotFoundError
-from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import answer, compact, query_of, wire_time
 from kubeling.pipelines.nodes import TaskNode, task_id
@@ -61,14 +62,15 @@ _TASKS: Final = Listable(
 )
 _LINKS: Final = Listable(
     ARTIFACT_TASKS,
-    _L.task_id + _L.direction + _L.key + sa.cast(_L.artifact_id, sa.String(20)),
+    _L.artifact_task_id,
     {
+        "artifact_task_id": _L.artifact_task_id,
         "artifact_id": _L.artifact_id,
         "task_id": _L.task_id,
         "run_id": _L.run_id,
         "type": _L.direction,
     },
-    _L.task_id,
+    _L.artifact_task_id,
 )
 
 

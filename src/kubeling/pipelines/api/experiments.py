@@ -15,7 +15,8 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time
 from kubeling.pipelines.resources import RECURRING_RUNS

@@ -19,7 +19,8 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time
 from kubeling.pipelines.packages import MAX_SIZE, Package, read_package, unwrap
@@ -55,7 +56,7 @@ _PIPELINES: Final = Listable(
         "namespace": _P.namespace,
     },
     _P.created_at,
-    _tag_of(PIPELINES),
+    extra_filters=_tag_of(PIPELINES),
 )
 _VERSIONS: Final = Listable(
     VERSIONS,
@@ -67,9 +68,10 @@ _VERSIONS: Final = Listable(
         "display_name": _V.display_name,
         "created_at": _V.created_at,
         "description": _V.description,
+        "pipeline_spec": sa.cast(_V.pipeline_spec, sa.Text),
     },
     _V.created_at,
-    _tag_of(VERSIONS),
+    extra_filters=_tag_of(VERSIONS),
 )
 
 

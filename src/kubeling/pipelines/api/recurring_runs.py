@@ -12,7 +12,8 @@ from aiohttp import web
 
 from kubeling.kube.objects import Obj, new_object, uid
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
-from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.runs import run_source
 from kubeling.pipelines.api.service import DEFAULT_NAMESPACE, Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.wire import compact, wire_time
 from kubeling.pipelines.ir import DagSpec, PipelineSpec
@@ -15,7 +17,7 @@ __all__ = ["run_message", "task_details"]
 _FAILURE_CODE: Final = 13
 
 
-def run_message(row: Any, tasks: Sequence[Obj] | None = None) -> Obj:
+def run_message(row: Any, spec: msgspec.Raw | None, tasks: Sequence[Obj] | None = None) -> Obj:
     """A run; one made from an uploaded version refers to it, others carry their spec.
 
     ``namespace`` is not in upstream's message, whose clients ignore it: it is where the pods are.
@@ -26,7 +28,7 @@ def run_message(row: Any, tasks: Sequence[Obj] | None = None) -> Obj:
             pipeline_id=row.pipeline_id, pipeline_version_id=row.pipeline_version_id
         )
     else:
-        source["pipeline_spec"] = row.pipeline_spec
+        source["pipeline_spec"] = spec
     return compact(
         experiment_id=row.experiment_id,
         run_id=row.run_id,

@@ -22,7 +22,8 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from kubeling.pipelines.api.listing import Listable, list_options, list_rows
+from kubeling.pipelines.api.listing import Listable, Page, Segment, list_rows
+from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.run_messages import run_message, task_details
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of
@@ -30,6 +31,7 @@ from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
+from kubeling.pipelines.spec_store import read_spec, read_specs
 from kubeling.pipelines.store import ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
 from kubeling.pipelines.tables import RUNS as TABLE
@@ -42,15 +44,28 @@ _R: Final = TABLE.c
 _SDK: Final = "OpenAPI-Generator/"
 
 
-def _metric(name: str) -> sa.ColumnElement[Any] | None:
+def _by_metric(name: str) -> list[Segment] | None:
+    """Runs by the largest value of a metric; those without it follow, in both directions."""
     if not name.startswith("metric:"):
         return None
-    metrics = METRICS.c
-    return (
-        sa.select(sa.func.max(metrics.value))
-        .where(metrics.run_id == _R.run_id, metrics.name == name.removeprefix("metric:"))
-        .scalar_subquery()
+    metric = name.removeprefix("metric:")
+    own, other = METRICS.c, METRICS.alias("other").c
+    identity = own.task_id + sa.cast(own.artifact_id, sa.String(20))
+    other_identity = other.task_id + sa.cast(other.artifact_id, sa.String(20))
+    beaten = sa.exists().where(
+        other.name == metric,
+        other.run_id == own.run_id,
+        sa.or_(
+            other.value > own.value,
+            sa.and_(other.value == own.value, other_identity > identity),
+        ),
     )
+    has = sa.exists().where(own.name == metric, own.run_id == _R.run_id)
+    joined = METRICS.join(TABLE, own.run_id == _R.run_id)
+    return [
+        Segment(joined, own.value, [own.name == metric, ~beaten]),
+        Segment(TABLE, None, [~has]),
+    ]
 
 
 _RUNS: Final = Listable(
@@ -67,6 +82,7 @@ _RUNS: Final = Listable(
         "description": _R.description,
         "storage_state": _R.storage_state,
         "state": _R.state,
+        "state_history": _R.state_history,
         "status": _R.state,
         "namespace": _R.namespace,
         "experiment_id": _R.experiment_id,
@@ -75,7 +91,8 @@ _RUNS: Final = Listable(
         "pipeline_version_id": _R.pipeline_version_id,
     },
     _R.created_at,
-    _metric,
+    extra_orders=_by_metric,
+    choices={"storage_state": ("AVAILABLE", "ARCHIVED")},
 )
 _FIELDS: Final = (
     "experiment_id", "run_id", "display_name", "storage_state", "description",
@@ -95,11 +112,15 @@ class RunService(Service):
             conditions.append(_R.experiment_id == experiment)
         if namespace := query_of(request, "namespace"):
             conditions.append(_R.namespace == namespace)
-        page = await self.database.run(
-            lambda c: list_rows(c, _RUNS, options, list(TABLE.c), *conditions)
-        )
+
+        def work(connection: sa.Connection) -> tuple[Page, dict[str, msgspec.Raw]]:
+            page = list_rows(connection, _RUNS, options, list(TABLE.c), *conditions)
+            own = [row.spec_digest for row in page.rows if not row.pipeline_id]
+            return page, read_specs(connection, own) if own else {}
+
+        page, specs = await self.database.run(work)
         return compact(
-            runs=[run_message(row) for row in page.rows],
+            runs=[run_message(row, specs.get(row.spec_digest)) for row in page.rows],
             total_size=page.total,
             next_page_token=page.next_token,
         )
@@ -111,8 +132,13 @@ class RunService(Service):
             await self._wait_for_end(row)
             row = await self._row(run_id)
         query = sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id)
-        bodies = await self.database.run(lambda c: list(c.execute(query).scalars()))
-        return await asyncio.to_thread(_with_tasks, row, bodies)
+
+        def work(connection: sa.Connection) -> tuple[msgspec.Raw, list[bytes]]:
+            spec = read_spec(connection, row.spec_digest)
+            return spec, list(connection.execute(query).scalars())
+
+        spec, bodies = await self.database.run(work)
+        return await asyncio.to_thread(_with_tasks, row, spec, bodies)
 
     async def create(self, request: web.Request) -> Obj:
         body = await body_of(request, _FIELDS)
@@ -125,7 +151,8 @@ class RunService(Service):
         run = await self.context.client.create(RUNS, new_object(RUNS, name, namespace, spec=spec))
         now = self.context.clock.now()
         await self.database.run(lambda c: ensure_run(c, run, package.wrapped, now))
-        return run_message(await self._row(uid(run)))
+        document = msgspec.Raw(msgspec.json.encode(package.wrapped))
+        return run_message(await self._row(uid(run)), document)
 
     async def delete(self, request: web.Request) -> Obj:
         row = await self._row(request.match_info["run"])
@@ -283,10 +310,10 @@ async def _find_version(service: Service, reference: Obj) -> Any:
     return row
 
 
-def _with_tasks(row: Any, bodies: list[bytes]) -> Obj:
+def _with_tasks(row: Any, document: msgspec.Raw, bodies: list[bytes]) -> Obj:
     nodes = [msgspec.json.decode(body, type=TaskNode) for body in bodies]
     try:
-        spec = unwrap(row.pipeline_spec).spec
+        spec = unwrap(msgspec.json.decode(document)).spec
     except ValueError:
         spec = None
-    return run_message(row, task_details(row.run_id, nodes, spec))
+    return run_message(row, document, task_details(row.run_id, nodes, spec))

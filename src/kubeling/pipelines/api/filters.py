@@ -1,0 +1,142 @@
+"""The filters of lists: a JSON document of predicates, all of which must hold.
+
+Upstream's ``filter.proto`` and ``filter.go``: a predicate has an operation (name or number), a key
+and one value in proto-JSON's spelling or the proto's. Its web pages encode the document twice.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
+
+import msgspec
+import sqlalchemy as sa
+
+from kubeling.kube.objects import parse_time
+from kubeling.pipelines.api.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from kubeling.pipelines.api.listing import Listable
+
+__all__ = ["conditions"]
+
+_OPERATIONS: Final = {
+    1: "EQUALS",
+    2: "NOT_EQUALS",
+    3: "GREATER_THAN",
+    5: "GREATER_THAN_EQUALS",
+    6: "LESS_THAN",
+    7: "LESS_THAN_EQUALS",
+    8: "IN",
+    9: "IS_SUBSTRING",
+}
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "EQUALS": lambda column, value: column == value,
+    "NOT_EQUALS": lambda column, value: column != value,
+    "GREATER_THAN": lambda column, value: column > value,
+    "GREATER_THAN_EQUALS": lambda column, value: column >= value,
+    "LESS_THAN": lambda column, value: column < value,
+    "LESS_THAN_EQUALS": lambda column, value: column <= value,
+}
+_SCALARS: Final = frozenset({"int_value", "long_value", "string_value", "timestamp_value"})
+_LISTS: Final = frozenset({"int_values", "long_values", "string_values"})
+_ENUMS: Final = frozenset({"state", "status", "storage_state"})
+_FIELDS: Final = _SCALARS | _LISTS | {"operation", "op", "key"}
+
+
+def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool]]:
+    """What the filter demands of a row; raises :class:`InvalidArgumentError`."""
+    if not text:
+        return []
+    if not text.lstrip().startswith("{"):
+        text = unquote_plus(text)
+    try:
+        document = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise InvalidArgumentError(f"filter: not valid JSON: {error}") from None
+    if unknown := sorted(document.keys() - {"predicates"}):
+        raise InvalidArgumentError(f'filter: unknown field "{unknown[0]}" (known: predicates)')
+    predicates = document.get("predicates") or []
+    if not isinstance(predicates, list):
+        raise InvalidArgumentError("filter: predicates must be a list")
+    return [_condition(kind, predicate) for predicate in predicates]
+
+
+def _condition(kind: Listable, predicate: Any) -> sa.ColumnElement[bool]:
+    if not isinstance(predicate, dict) or not predicate.get("key"):
+        raise InvalidArgumentError("filter: each predicate needs a key")
+    fields = {_snake(key): value for key, value in predicate.items()}
+    key = str(fields["key"])
+    if unknown := sorted(fields.keys() - _FIELDS):
+        raise InvalidArgumentError(f'filter: the predicate on "{key}" has no field "{unknown[0]}"')
+    given = sorted(fields.keys() & (_SCALARS | _LISTS))
+    if len(given) != 1:
+        raise InvalidArgumentError(f'filter: the predicate on "{key}" needs one value')
+    operation = _operation(fields.get("operation", fields.get("op")))
+    column, value = kind.filtered(key), fields[given[0]]
+    if key.startswith("tags.") and (operation, given) != ("EQUALS", ["string_value"]):
+        raise InvalidArgumentError("filter: tags can only be compared by EQUALS and string_value")
+    if (operation == "IN") != (given[0] in _LISTS):
+        kinds = _LISTS if operation == "IN" else _SCALARS
+        raise InvalidArgumentError(
+            f"filter: cannot use {operation} with {given[0]}; one of "
+            f"{', '.join(sorted(kinds))} is expected"
+        )
+    if operation == "IN":
+        values = value.get("values") if isinstance(value, dict) else None
+        if not isinstance(values, list):
+            raise InvalidArgumentError(f'filter: {given[0]} must be {{"values": [...]}}')
+        return column.in_([_value(column, item) for item in values])
+    if operation == "IS_SUBSTRING":
+        if given != ["string_value"]:
+            raise InvalidArgumentError(f"filter: cannot use IS_SUBSTRING with {given[0]}")
+        return sa.cast(column, sa.Text).icontains(str(value), autoescape=True)
+    wanted = _value(column, value)
+    if operation == "NOT_EQUALS" and (choices := kind.choices.get(key)):
+        # A range of the index, where "not equal" would read all of it.
+        return sa.or_(*(column == choice for choice in choices if choice != wanted))
+    found: sa.ColumnElement[bool] = _COMPARISONS[operation](column, wanted)
+    return found
+
+
+def _operation(given: Any) -> str:
+    name = _OPERATIONS.get(given, "") if isinstance(given, int) else str(given)
+    if name not in _OPERATIONS.values():
+        known = ", ".join(_OPERATIONS.values())
+        raise InvalidArgumentError(f'filter: unknown operation "{given}" (known: {known})')
+    return name
+
+
+def _value(column: sa.ColumnElement[Any], value: Any) -> Any:
+    if isinstance(column.type, sa.DateTime):
+        return _moment(value)
+    if isinstance(column.type, sa.Integer | sa.Float):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise InvalidArgumentError(f"filter: {value!r} is not a number") from None
+        return int(value) if isinstance(column.type, sa.Integer) else number
+    return str(value).upper() if getattr(column, "key", "") in _ENUMS else str(value)
+
+
+def _moment(value: Any) -> dt.datetime:
+    """A time as the tables keep it, from RFC 3339 or, as upstream keeps it, seconds of 1970."""
+    try:
+        seconds = int(value)
+    except (TypeError, ValueError):
+        seconds = None
+    try:
+        found = (
+            parse_time(str(value))
+            if seconds is None
+            else dt.datetime.fromtimestamp(seconds, dt.UTC)
+        )
+    except (ValueError, OverflowError, OSError):
+        raise InvalidArgumentError(f"filter: {value!r} is not an RFC 3339 time") from None
+    return found.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
