@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.support.apiserver import running_server
 
-from kubeling.apiserver.database import StorageError, StorageInUse
+from kubeling.apiserver.database import ArtifactError, StorageInUse
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.apiserver.upkeep import Upkeep
 from kubeling.kube.clock import FakeClock
@@ -90,7 +90,7 @@ async def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
 
 async def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(StorageError, match="cannot open"):
+    with pytest.raises(ArtifactError, match="cannot open"):
         await ApiServer(ApiServerConfig(tmp_path / "data")).start()
 
 

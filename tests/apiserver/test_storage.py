@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeling.apiserver.database import StorageError, StorageFull, StorageInUse, StorageTooNew
+from kubeling.apiserver.database import ArtifactError, StorageFull, StorageInUse, StorageTooNew
 from kubeling.apiserver.records import StoreKey, WatchExpired
 from kubeling.apiserver.storage import Store, Write
 from kubeling.kube.objects import Obj
@@ -258,13 +258,13 @@ def test_a_newer_store_is_refused_and_left_alone(path: Path) -> None:
 
 def test_something_else_than_a_store_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database at all, but long enough to be looked at" * 20)
-    with pytest.raises(StorageError, match="is damaged"):
+    with pytest.raises(ArtifactError, match="is damaged"):
         Store.open(path)
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot open"):
+    with pytest.raises(ArtifactError, match="cannot open"):
         Store.open(tmp_path / "file" / "objects.db")
 
 
@@ -294,7 +294,7 @@ async def test_a_file_that_may_not_grow_fails_cleanly(store: Store) -> None:
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, limits[1]))
     try:
-        with pytest.raises(StorageError):
+        with pytest.raises(ArtifactError):
             await put(store, "b", x="y" * 1_000_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -11,17 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from tests.support.objectstore import ObjectStoreServer, object_store
 
+from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.__main__ import main
 from kubeling.serving.storage.download import download
-from kubeling.serving.storage.errors import StorageError
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 
 Answer = tuple[int, bytes]
 OBJECTS = {"iris/model.joblib": b"model", "iris/extra/notes.txt": b"notes", "iris2/x": b"other"}
+
+
+@pytest.fixture(name="store")
+def _store() -> Iterator[ObjectStoreServer]:
+    with object_store(public=dict(OBJECTS), private=dict(OBJECTS)) as server:
+        yield server
 
 
 @contextmanager
@@ -40,46 +46,13 @@ def http_server(answer: Callable[[str, dict[str, str]], Answer]) -> Iterator[str
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
-
-
-def gcs(path: str, _: dict[str, str]) -> Answer:
-    parts = urlsplit(path)
-    segments = parts.path.split("/")
-    if segments[4] != "bucket":
-        return (403 if segments[4] == "secret" else 404), b"{}"
-    if len(segments) > 6:
-        return 200, OBJECTS[unquote(segments[6])]
-    query = parse_qs(parts.query, keep_blank_values=True)
-    keys = [key for key in OBJECTS if key.startswith(query["prefix"][0])]
-    start = int(query.get("pageToken", ["0"])[0])
-    page: dict[str, object] = {"items": [{"name": key} for key in keys[start : start + 1]]}
-    if start + 1 < len(keys):
-        page["nextPageToken"] = str(start + 1)
-    return 200, json.dumps(page).encode()
-
-
-def s3(path: str, headers: dict[str, str]) -> Answer:
-    parts = urlsplit(path)
-    if not parts.path.startswith("/bucket"):
-        return 404, b"<Error><Code>NoSuchBucket</Code></Error>"
-    if "Credential=key/" not in headers.get("authorization", ""):
-        return 403, b"<Error><Code>AccessDenied</Code></Error>"
-    key = unquote(parts.path.removeprefix("/bucket").removeprefix("/"))
-    if key:
-        return 200, OBJECTS[key]
-    prefix = parse_qs(parts.query, keep_blank_values=True)["prefix"][0]
-    found = "".join(
-        f"<Contents><Key>{key}</Key></Contents>" for key in OBJECTS if key.startswith(prefix)
-    )
-    namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-    return 200, f'<ListBucketResult xmlns="{namespace}">{found}</ListBucketResult>'.encode()
 
 
 def names(folder: Path) -> list[str]:
@@ -89,62 +62,56 @@ def names(folder: Path) -> list[str]:
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-def test_a_folder_of_a_bucket_arrives_with_its_structure(tmp_path: Path) -> None:
-    with http_server(gcs) as url:
-        download("gs://bucket/iris", tmp_path, {"STORAGE_EMULATOR_HOST": url})
+def test_a_folder_of_a_bucket_arrives_with_its_structure(
+    store: ObjectStoreServer, tmp_path: Path
+) -> None:
+    download("gs://public/iris", tmp_path, {"STORAGE_EMULATOR_HOST": store.url})
     assert names(tmp_path) == ["extra/notes.txt", "model.joblib"]
     assert (tmp_path / "model.joblib").read_bytes() == b"model"
 
 
-def test_one_object_arrives_under_its_own_name(tmp_path: Path) -> None:
-    with http_server(s3) as url:
-        download("s3://bucket/iris/model.joblib", tmp_path, {"AWS_ENDPOINT_URL": url, **KEYS})
+def test_one_object_arrives_under_its_own_name(store: ObjectStoreServer, tmp_path: Path) -> None:
+    env = {"AWS_ENDPOINT_URL": store.url, **KEYS}
+    download("s3://private/iris/model.joblib", tmp_path, env)
     assert names(tmp_path) == ["model.joblib"]
 
 
-def test_a_storage_config_entry_supplies_the_keys(tmp_path: Path) -> None:
-    with http_server(s3) as url:
-        entry = {"endpoint_url": url, "access_key_id": "key", "secret_access_key": "secret"}
-        download("s3://bucket/iris", tmp_path, {"STORAGE_CONFIG": json.dumps(entry)})
+def test_a_storage_config_entry_supplies_the_keys(store: ObjectStoreServer, tmp_path: Path) -> None:
+    entry = {"endpoint_url": store.url, "access_key_id": "key", "secret_access_key": "secret"}
+    download("s3://private/iris", tmp_path, {"STORAGE_CONFIG": json.dumps(entry)})
     assert names(tmp_path) == ["extra/notes.txt", "model.joblib"]
 
 
-def test_only_wanted_files_are_fetched(tmp_path: Path) -> None:
-    with http_server(gcs) as url:
-        settings = {"STORAGE_EMULATOR_HOST": url, "STORAGE_IGNORE_PATTERNS": "*.txt"}
-        download("gs://bucket/iris", tmp_path, settings)
+def test_only_wanted_files_are_fetched(store: ObjectStoreServer, tmp_path: Path) -> None:
+    settings = {"STORAGE_EMULATOR_HOST": store.url, "STORAGE_IGNORE_PATTERNS": "*.txt"}
+    download("gs://public/iris", tmp_path, settings)
     assert names(tmp_path) == ["model.joblib"]
 
 
 @pytest.mark.parametrize(
-    ("uri", "server", "settings", "message"),
+    ("uri", "settings", "message"),
     [
-        ("gs://nowhere/iris", gcs, {}, 'there is no bucket "nowhere"'),
-        ("gs://secret/iris", gcs, {}, "may not be read anonymously; put a service account's key"),
-        ("gs://bucket/none", gcs, {}, 'there is no object "none" and none below it in bucket'),
-        ("s3://nowhere/iris", s3, KEYS, 'there is no bucket "nowhere"'),
-        ("s3://bucket/iris", s3, {}, "may not be read anonymously (AccessDenied); give AWS_ACCESS"),
+        ("gs://nowhere/iris", {}, 'there is no bucket "nowhere"'),
+        ("gs://private/iris", {}, "may not be used anonymously (403); put a service acc"),
+        ("gs://public/none", {}, 'there is no object "none" and none below it in bucket "public"'),
+        ("s3://nowhere/iris", KEYS, 'there is no bucket "nowhere"'),
+        ("s3://private/iris", {}, "may not be used anonymously (403); give AWS_ACCESS"),
     ],
 )
 def test_a_refusal_says_what_to_do(
-    uri: str,
-    server: Callable[[str, dict[str, str]], Answer],
-    settings: dict[str, str],
-    message: str,
-    tmp_path: Path,
+    uri: str, settings: dict[str, str], message: str, store: ObjectStoreServer, tmp_path: Path
 ) -> None:
-    with http_server(server) as url:
-        env = {"STORAGE_EMULATOR_HOST": url, "AWS_ENDPOINT_URL": url, **settings}
-        with pytest.raises(StorageError) as found:
-            download(uri, tmp_path, env)
+    env = {"STORAGE_EMULATOR_HOST": store.url, "AWS_ENDPOINT_URL": store.url, **settings}
+    with pytest.raises(ArtifactError) as found:
+        download(uri, tmp_path, env)
     assert message in str(found.value)
 
 
 def test_a_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    with http_server(gcs) as url:
+    with object_store() as store:
         pass
-    with pytest.raises(StorageError, match=r"cannot reach 127\.0\.0\.1:\d+: .*refused"):
-        download("gs://bucket/iris", tmp_path, {"STORAGE_EMULATOR_HOST": url})
+    with pytest.raises(ArtifactError, match=r"cannot reach 127\.0\.0\.1:\d+: .*refused"):
+        download("gs://public/iris", tmp_path, {"STORAGE_EMULATOR_HOST": store.url})
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
@@ -167,7 +134,7 @@ def test_an_archive_cannot_write_outside_of_the_models_folder(tmp_path: Path) ->
     packed = tmp_path / "evil.tar"
     with tarfile.open(packed, "w") as tar:
         tar.addfile(tarfile.TarInfo("../../evil"), io.BytesIO())
-    with pytest.raises(StorageError, match="cannot be unpacked"):
+    with pytest.raises(ArtifactError, match="cannot be unpacked"):
         download(str(packed), tmp_path / "models" / "here", {})
     assert not (tmp_path / "evil").exists()
 
@@ -204,7 +171,7 @@ def test_a_registered_model_is_fetched_from_where_the_registry_says(tmp_path: Pa
             target = tmp_path / uri.partition("://")[2].replace("/", "-")
             download(uri, target, env)
             assert names(target) == ["model.joblib"]
-        with pytest.raises(StorageError, match='has no model "rose"; register it first'):
+        with pytest.raises(ArtifactError, match='has no model "rose"; register it first'):
             download("model-registry://rose/v1", tmp_path / "rose", env)
 
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
-from kubeling.apiserver.database import Database, Row, StorageError
+from kubeling.apiserver.database import ArtifactError, Database, Row
 
 __all__ = ["Committer", "Transaction"]
 
@@ -45,7 +45,7 @@ class Committer(Generic[T]):
     """
 
     def __init__(
-        self, database: Database, publish: Callable[[Sequence[T], StorageError | None], None]
+        self, database: Database, publish: Callable[[Sequence[T], ArtifactError | None], None]
     ) -> None:
         self._database = database
         self._publish = publish
@@ -119,16 +119,16 @@ class Committer(Generic[T]):
 
     # --- anywhere --------------------------------------------------------------------------
 
-    def _commit(self, batch: Sequence[T]) -> StorageError | None:
+    def _commit(self, batch: Sequence[T]) -> ArtifactError | None:
         rows = [row for transaction in batch for row in transaction.rows]
         try:
             self._database.commit(rows)
-        except StorageError as error:
+        except ArtifactError as error:
             return error
         except Exception as error:
             # Whatever happens, the writers are told and others can go on.
             log.exception("commit failed")
-            return StorageError(f"{self._database.path}: {error}")
+            return ArtifactError(f"{self._database.path}: {error}")
         return None
 
     # --- on the thread ---------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Committer(Generic[T]):
     def _checkpoint(self) -> None:
         try:
             self._database.checkpoint()
-        except StorageError as error:
+        except ArtifactError as error:
             # Nothing is lost: the log holds it all, and the next attempt folds it in.
             log.warning("the write-ahead log grows: %s", error)
 

@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ArtifactError",
     "Database",
     "Row",
-    "StorageError",
     "StorageFull",
     "StorageInUse",
     "StorageTooNew",
@@ -57,19 +57,19 @@ _VERSION: Final = (
 _DELETE: Final = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
 
 
-class StorageError(Exception):
+class ArtifactError(Exception):
     """The store cannot be used; the message is one line for people."""
 
 
-class StorageFull(StorageError):
+class StorageFull(ArtifactError):
     """The disk is full. What was acknowledged is kept; the write at hand was not made."""
 
 
-class StorageInUse(StorageError):
+class StorageInUse(ArtifactError):
     """Another process holds the file."""
 
 
-class StorageTooNew(StorageError):
+class StorageTooNew(ArtifactError):
     """A later release wrote the file."""
 
 
@@ -97,13 +97,13 @@ class Database:
                 path, isolation_level=None, check_same_thread=False, timeout=1.0
             )
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"cannot open {path}: {error}") from None
+            raise ArtifactError(f"cannot open {path}: {error}") from None
         try:
             self._prepare("FULL" if power_loss_safe else "NORMAL")
         except sqlite3.Error as error:
             self._connection.close()
             raise self._translated(error) from error
-        except StorageError:
+        except ArtifactError:
             self._connection.close()
             raise
 
@@ -179,7 +179,7 @@ class Database:
             execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         execute("COMMIT")
 
-    def _translated(self, error: sqlite3.Error) -> StorageError:
+    def _translated(self, error: sqlite3.Error) -> ArtifactError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         match code:
             case sqlite3.SQLITE_FULL:
@@ -193,8 +193,8 @@ class Database:
                     "directory"
                 )
             case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                return StorageError(f"{self.path} is damaged ({error}): restore it from a backup")
+                return ArtifactError(f"{self.path} is damaged ({error}): restore it from a backup")
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-                return StorageError(f"{self.path} cannot be written: {error}")
+                return ArtifactError(f"{self.path} cannot be written: {error}")
             case _:
-                return StorageError(f"{self.path}: {error}")
+                return ArtifactError(f"{self.path}: {error}")

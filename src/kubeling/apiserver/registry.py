@@ -17,7 +17,7 @@ from typing import Final
 from kubeling.apiserver import metadata as meta
 from kubeling.apiserver.admission import AdmissionChain
 from kubeling.apiserver.catalog import Catalog
-from kubeling.apiserver.database import StorageError, StorageFull
+from kubeling.apiserver.database import ArtifactError, StorageFull
 from kubeling.apiserver.decoding import cannot_be_handled
 from kubeling.apiserver.deletion import DeleteOptions, mark, removable
 from kubeling.apiserver.fields import record_fields, unchanged
@@ -449,7 +449,7 @@ class Registry:
             await self.store.write(*writes)
         except StorageFull as error:
             raise ApiError(str(error), code=507, reason="InsufficientStorage") from error
-        except StorageError as error:
+        except ArtifactError as error:
             raise ApiError(str(error)) from error
 
 

@@ -23,7 +23,7 @@ from kubeling.apiserver.catalog import Catalog
 from kubeling.apiserver.certificates.signing import CertificateSigning
 from kubeling.apiserver.checks import server_checks
 from kubeling.apiserver.converted import ConvertedResources
-from kubeling.apiserver.database import StorageError
+from kubeling.apiserver.database import ArtifactError
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.evictions import Evictions
@@ -125,7 +125,7 @@ class ApiServer:
     async def start(self) -> None:
         """Opens the store and serves.
 
-        Raises ``StorageError`` where the data cannot be used, ``SettingsError`` where a setting
+        Raises ``ArtifactError`` where the data cannot be used, ``SettingsError`` where a setting
         cannot be, and :class:`OSError` where the address is taken.
         """
         self.store = Store.open(
@@ -323,4 +323,4 @@ def _authority(folder: Path) -> Authority:
     try:
         return Authority(folder)
     except OSError as error:
-        raise StorageError(f"cannot keep keys in {folder}: {error.strerror}") from error
+        raise ArtifactError(f"cannot keep keys in {folder}: {error.strerror}") from error

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kubeling.apiserver.commits import Committer
-from kubeling.apiserver.database import Database, Row, StorageError
+from kubeling.apiserver.database import ArtifactError, Database, Row
 from kubeling.apiserver.indices import EVERYWHERE, Narrowing
 from kubeling.apiserver.memory import INDEX_FROM, Memory
 from kubeling.apiserver.ordered import BEGINNING, Position
@@ -123,7 +123,7 @@ class Store(Memory):
     def open(
         cls, path: Path, *, power_loss_safe: bool = False, history_limit: int = HISTORY_LIMIT
     ) -> Store:
-        """Opens the store in a file; raises :class:`StorageError` in words for people."""
+        """Opens the store in a file; raises :class:`ArtifactError` in words for people."""
         database = Database(path, power_loss_safe=power_loss_safe)
         return cls(database, history_limit=history_limit)
 
@@ -225,10 +225,10 @@ class Store(Memory):
     async def write(self, *writes: Write) -> None:
         """Commits all writes together; the objects get their ``resourceVersion`` and are ours.
 
-        Raises :class:`StorageError` if nothing was written.
+        Raises :class:`ArtifactError` if nothing was written.
         """
         if self._committer is None:
-            raise StorageError(f"{self._database.path} is closed")
+            raise ArtifactError(f"{self._database.path} is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         transaction = _Transaction(writes, [self._row(write) for write in writes], done)
         for write in writes:
@@ -277,7 +277,7 @@ class Store(Memory):
 
     # --- committed -------------------------------------------------------------------------
 
-    def _publish(self, batch: Iterable[_Transaction], error: StorageError | None) -> None:
+    def _publish(self, batch: Iterable[_Transaction], error: ArtifactError | None) -> None:
         for transaction in batch:
             if error is None:
                 for write, row in zip(transaction.writes, transaction.rows, strict=True):

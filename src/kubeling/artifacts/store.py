@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from kubeling.artifacts.errors import ArtifactError, ArtifactNotFound
+
 __all__ = ["ArtifactError", "ArtifactInfo", "ArtifactNotFound", "ArtifactStore", "local_path"]
 
 CHUNK: Final = 1 << 20
@@ -26,14 +28,6 @@ CHUNK: Final = 1 << 20
 _Write = Callable[[Path], Any]
 _Copy = Callable[[Path, Path], Any]
 _Update = Callable[[bytes], Any]
-
-
-class ArtifactError(Exception):
-    """An artifact cannot be reached; the message says why and what to do."""
-
-
-class ArtifactNotFound(ArtifactError):
-    """There is nothing at the address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from kubeling import __version__
-from kubeling.apiserver.database import StorageError
+from kubeling.apiserver.database import ArtifactError
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.apiserver.settings import ApiSettings, SettingsError
 from kubeling.cli.controllers import ensure_objects
@@ -195,7 +195,7 @@ async def _end(engine: Engine) -> None:
 async def _start(server: ApiServer) -> None:
     try:
         await server.start()
-    except (SettingsError, StorageError) as error:
+    except (SettingsError, ArtifactError) as error:
         raise CliError(str(error)) from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from kubeling.artifacts.errors import ArtifactError
 from kubeling.kube.objects import Obj, deep_copy, generation, uid
 from kubeling.serving.storage import registry
-from kubeling.serving.storage.errors import StorageError
 from kubeling.serving.storage.uris import parse_uri
 
 __all__ = ["ModelNotRegistered", "RegisteredModels"]
@@ -55,7 +55,7 @@ class RegisteredModels:
     async def _lookup(self, address: str) -> str:
         try:
             return await asyncio.to_thread(registry.resolve, parse_uri(address), self._env)
-        except StorageError as error:
+        except ArtifactError as error:
             raise ModelNotRegistered(f"{address}: {error}") from error
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.download import download
-from kubeling.serving.storage.errors import StorageError
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         started = time.monotonic()
         try:
             files = download(uri, Path(directory), os.environ)
-        except StorageError as error:
+        except ArtifactError as error:
             print(f"cannot fetch {uri}: {error}", file=sys.stderr)
             return 1
         size = sum(path.stat().st_size for path in files)

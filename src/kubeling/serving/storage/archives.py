@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from kubeling.serving.storage.errors import StorageError
+from kubeling.artifacts.errors import ArtifactError
 
 __all__ = ["is_archive", "unpack"]
 
@@ -29,5 +29,5 @@ def unpack(archive: Path, target: Path) -> None:
             with tarfile.open(archive) as packed_tar:
                 packed_tar.extractall(target, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise StorageError(f"{archive.name} cannot be unpacked: {error}") from None
+        raise ArtifactError(f"{archive.name} cannot be unpacked: {error}") from None
     archive.unlink()

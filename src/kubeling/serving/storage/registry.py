@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from kubeling.serving.storage import web
-from kubeling.serving.storage.errors import StorageError
+from kubeling.artifacts import web
+from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.uris import ModelUri
 
 __all__ = ["resolve"]
@@ -23,15 +23,15 @@ def resolve(uri: ModelUri, env: Mapping[str, str]) -> str:
     version_name = uri.path.strip("/")
     model = _find(base, "registered_model", name=uri.root)
     if model is None:
-        raise StorageError(f'the Model Registry has no model "{uri.root}"; register it first')
+        raise ArtifactError(f'the Model Registry has no model "{uri.root}"; register it first')
     version = _version(base, model["id"], version_name)
     if version is None:
         wanted = f'version "{version_name}"' if version_name else "version"
-        raise StorageError(f'model "{uri.root}" has no {wanted} in the Model Registry')
+        raise ArtifactError(f'model "{uri.root}" has no {wanted} in the Model Registry')
     artifacts = _get(f"{base}/model_versions/{version['id']}/artifacts").get("items") or []
     address = next((item["uri"] for item in artifacts if item.get("uri")), "")
     if not address:
-        raise StorageError(
+        raise ArtifactError(
             f'version "{version["name"]}" of model "{uri.root}" has no artifact with a uri'
         )
     return str(address)
@@ -51,7 +51,7 @@ def _find(base: str, kind: str, **query: str) -> dict[str, Any] | None:
     except web.HttpStatus as error:
         if error.status == 404:
             return None
-        raise StorageError(f"the Model Registry answered HTTP {error.status}") from None
+        raise ArtifactError(f"the Model Registry answered HTTP {error.status}") from None
 
 
 def _get(url: str) -> dict[str, Any]:

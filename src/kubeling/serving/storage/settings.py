@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from kubeling.serving.storage.errors import StorageError
+from kubeling.artifacts.errors import ArtifactError
 
 __all__ = ["store_settings"]
 
@@ -29,7 +29,7 @@ def store_settings(env: Mapping[str, str]) -> dict[str, str]:
         try:
             entry = json.loads(text)
         except ValueError as error:
-            raise StorageError(f"{variable} is not valid JSON: {error}") from None
+            raise ArtifactError(f"{variable} is not valid JSON: {error}") from None
         for field, name in _FIELDS.items():
             if entry.get(field):
                 settings[name] = str(entry[field])

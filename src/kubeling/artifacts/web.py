@@ -1,4 +1,5 @@
-"""Plain HTTP for the stores: urllib is enough, and is there before anything is installed."""
+"""Plain HTTP for artifacts on web servers: urllib is enough, and is there before anything is
+installed."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from kubeling.serving.storage.errors import StorageError
+from kubeling.artifacts.errors import ArtifactError
 
-__all__ = ["Answer", "HttpStatus", "fetch", "get", "post", "save"]
+__all__ = ["Answer", "HttpStatus", "fetch", "get", "post", "put", "save"]
 
 _TIMEOUT: Final = 60.0
 
@@ -37,32 +38,51 @@ class HttpStatus(Exception):
 
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Reads a small answer; raises :class:`HttpStatus` or :class:`StorageError`."""
+    """Reads a small answer; raises :class:`HttpStatus` or :class:`ArtifactError`."""
     with fetch(urllib.request.Request(url, headers=dict(headers or {}))) as response:
         return Answer(response.read(), dict(response.headers))
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Posts a small body; raises :class:`HttpStatus` or :class:`StorageError`."""
+    """Posts a small body; raises :class:`HttpStatus` or :class:`ArtifactError`."""
     request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
     with fetch(request) as response:
         return Answer(response.read(), dict(response.headers))
 
 
-def save(url: str, target: Path, headers: Mapping[str, str] | None = None) -> Mapping[str, str]:
+def put(
+    url: str,
+    body: BinaryIO,
+    size: int,
+    headers: Mapping[str, str],
+    context: ssl.SSLContext | None = None,
+) -> None:
+    """Streams a body of ``size`` bytes; raises :class:`HttpStatus` or :class:`ArtifactError`."""
+    sent = {"Content-Type": "application/octet-stream", **headers, "Content-Length": str(size)}
+    with fetch(urllib.request.Request(url, data=body, headers=sent, method="PUT"), context):
+        return
+
+
+def save(
+    url: str,
+    target: Path,
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Mapping[str, str]:
     """Streams an answer into a file and returns its headers."""
-    with fetch(urllib.request.Request(url, headers=dict(headers or {}))) as response:
+    request = urllib.request.Request(url, headers=dict(headers or {}))
+    with fetch(request, context) as response:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             shutil.copyfileobj(response, file, 1 << 20)
         return dict(response.headers)
 
 
-def fetch(request: urllib.request.Request) -> HTTPResponse:
+def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
     """Opens a request; the caller closes it."""
     try:
         response: HTTPResponse = urllib.request.urlopen(
-            request, timeout=_TIMEOUT, context=ssl.create_default_context()
+            request, timeout=_TIMEOUT, context=context or ssl.create_default_context()
         )
         return response
     except urllib.error.HTTPError as error:
@@ -70,6 +90,6 @@ def fetch(request: urllib.request.Request) -> HTTPResponse:
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         host = request.host
-        raise StorageError(
+        raise ArtifactError(
             f"cannot reach {host}: {reason}; check the address and this machine's network or proxy"
         ) from None

@@ -1,0 +1,152 @@
+"""Buckets of object stores: S3 and what speaks its API, Google Cloud Storage, Azure Blob Storage.
+
+Keys are paths: an artifact is the object of that name or, failing that, everything below it. Memory
+use does not grow with an object's size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import obstore
+
+from kubeling.artifacts.errors import ArtifactDenied, ArtifactError, ArtifactNotFound
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["Bucket"]
+
+_AT_ONCE: Final = 4
+_PART: Final = 8 << 20
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_STATUS: Final = re.compile(r"status code: (\d+)")
+_CAUSE: Final = re.compile(r'message: "([^"]+)"')
+
+
+class Bucket:
+    """One bucket. All methods block and may be called from any thread."""
+
+    def __init__(self, store: ObjectStore, address: str, host: str, *, known: bool) -> None:
+        self._store = store
+        self._address = address
+        self._name = address.partition("://")[2]
+        self._host = host
+        self._known = known
+        """Whether we say who we are; it changes what a refusal means."""
+
+    def files(self, key: str) -> dict[str, str]:
+        """The keys of an artifact, with their paths below it; one object's path is its name."""
+        key = key.strip("/")
+        with self._told(key):
+            if key:
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.head(self._store, key)
+                    return {key: PurePosixPath(key).name}
+            below = len(key) + 1 if key else 0
+            return {
+                meta["path"]: meta["path"][below:]
+                for batch in obstore.list(self._store, key or None)
+                for meta in batch
+                if not meta["path"].endswith("/")
+            }
+
+    def load(self, key: str, target: Path) -> None:
+        """Writes an artifact, one object or a folder of them, to ``target``."""
+        files = self.files(key)
+        if not files:
+            raise ArtifactNotFound(f"there is nothing at {self._address}/{key}")
+        single = list(files) == [key.strip("/")]
+        self.save_files({name: target if single else target / path for name, path in files.items()})
+
+    def save_files(self, targets: Mapping[str, Path]) -> None:
+        """Writes objects to files, several at once."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for written in [pool.submit(self.save, key, path) for key, path in targets.items()]:
+                written.result()
+
+    def save(self, key: str, target: Path) -> None:
+        """Writes one object to a file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._told(key), target.open("wb") as file:
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
+                file.write(chunk)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """An object's bytes, in pieces."""
+        with self._told(key):
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 18):
+                yield bytes(chunk)
+
+    def store(self, source: Path, key: str) -> None:
+        """Stores a file, or a folder with all that is in it."""
+        if source.is_dir():
+            files = [path for path in source.rglob("*") if path.is_file()]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for stored in [
+                    pool.submit(self._put, path, f"{key}/{path.relative_to(source).as_posix()}")
+                    for path in files
+                ]:
+                    stored.result()
+        else:
+            self._put(source, key)
+
+    def store_stream(self, source: BinaryIO, key: str) -> None:
+        """Stores what can be read from a stream."""
+        with self._told(key):
+            obstore.put(self._store, key, source, chunk_size=_PART)
+
+    def delete(self, key: str) -> None:
+        """Removes an artifact, or everything below it; what is not there is no error."""
+        for found in self.files(key):
+            with self._told(found), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._store, found)
+
+    def _put(self, source: Path, key: str) -> None:
+        with self._told(key):
+            obstore.put(self._store, key, source, chunk_size=_PART)
+
+    @contextlib.contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Turns the library's errors into one line that says what to do."""
+        try:
+            yield
+        except obstore.exceptions.BaseError as error:
+            raise self._refused(error, key) from None
+        except FileNotFoundError as error:
+            if error.filename is not None:
+                raise
+            raise self._refused(error, key) from None
+        except PermissionError as error:
+            if error.filename is not None:
+                raise
+            raise self._refused(error, key) from None
+        except ValueError as error:
+            raise ArtifactError(f"{self._address}/{key} is no key: {error}") from None
+
+    def _refused(self, error: Exception, key: str) -> ArtifactError:
+        text = str(error)
+        code = found[1] if (found := _CODE.search(text)) else ""
+        status = found[1] if (found := _STATUS.search(text)) else ""
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            return ArtifactError(
+                f'there is no bucket "{self._name}" at {self._host}; check the name, the region '
+                "and the endpoint"
+            )
+        if status in ("401", "403"):
+            who = "with the given keys" if self._known else "anonymously"
+            return ArtifactDenied(f"{self._address}/{key} may not be used {who} ({code or status})")
+        if isinstance(error, FileNotFoundError):
+            return ArtifactNotFound(f"there is nothing at {self._address}/{key}")
+        if not status:
+            why = found[1] if (found := _CAUSE.search(text)) else text.splitlines()[0]
+            return ArtifactError(
+                f"cannot reach {self._host}: {why}; check the address and this machine's network "
+                "or proxy"
+            )
+        return ArtifactError(f"{self._address}/{key}: HTTP {status} {code}".rstrip())
