@@ -16,7 +16,7 @@ __all__ = ["Resolver", "pod_resolver", "read_host_resolver"]
 _MAX_SERVERS: Final = 3
 _MAX_SEARCHES: Final = 32
 _FILES: Final = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-# Names are asked for again until a platform that was started anew answers.
+# Names that come while the platform is away are asked for again until it is back.
 _CLUSTER_OPTIONS: Final = {"ndots": "5", "timeout": "3", "attempts": "5"}
 
 

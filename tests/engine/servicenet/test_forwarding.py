@@ -14,21 +14,25 @@ from tests.support.services import HERE, endpoint, endpoint_slice, service
 
 from kubeling.component import Context
 from kubeling.engine.servicenet.backends import Backends
+from kubeling.engine.servicenet.dataplane import DataPlane
 from kubeling.engine.servicenet.forwarder import UdpForwarder
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.proxy import ServiceProxy
+from kubeling.engine.servicenet.zone import Zone
 from kubeling.kube.objects import Key, Obj
 from kubeling.kube.resources import ENDPOINT_SLICES, EVENTS, SERVICES
 
 
 @contextlib.asynccontextmanager
 async def forwarding(context: Context) -> AsyncIterator[ServiceProxy]:
-    proxy = ServiceProxy(context, NodeHosts((HERE,), HERE))
+    plane = DataPlane(Zone("cluster.local"))
+    await plane.open()
+    proxy = ServiceProxy(context, NodeHosts((HERE,), HERE), plane)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(proxy.controller.run(context.informers))
         yield proxy
         task.cancel()
-    await proxy.close()
+    await plane.close()
 
 
 def node_port_listener() -> socket.socket:

@@ -11,7 +11,10 @@ from dnslib import EDNS0, QTYPE, RCODE, DNSRecord
 from tests.support.services import HERE, endpoint, endpoint_slice, service
 
 from kubeling.component import Context
-from kubeling.engine.servicenet.dns import DnsServer, dns_sockets
+from kubeling.engine.servicenet.dataplane import DataPlane
+from kubeling.engine.servicenet.dns import dns_sockets
+from kubeling.engine.servicenet.nodehosts import NodeHosts
+from kubeling.engine.servicenet.proxy import ServiceProxy
 from kubeling.engine.servicenet.zone import Zone
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
@@ -36,16 +39,14 @@ def free_sockets() -> tuple[socket.socket, socket.socket]:
 
 @contextlib.asynccontextmanager
 async def resolving(context: Context) -> AsyncIterator[tuple[str, int]]:
-    zone = Zone(context.informers, "cluster.local")
-    server = DnsServer(zone, [])
     packets, streams = free_sockets()
-    address = packets.getsockname()
-    await context.informers.synced(SERVICES, ENDPOINT_SLICES)
-    await server.start(packets, streams)
+    plane = DataPlane(Zone("cluster.local"), sockets=(packets, streams))
+    await ServiceProxy(context, NodeHosts((), HERE), plane).begin()
+    await plane.open()
     try:
-        yield address
+        yield packets.getsockname()
     finally:
-        await server.close()
+        await plane.close()
 
 
 def addresses(answer: DNSRecord) -> list[str]:

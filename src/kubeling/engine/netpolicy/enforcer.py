@@ -25,6 +25,7 @@ from kubeling.engine.netpolicy.ruleset import Filter, requests
 from kubeling.engine.netpolicy.spans import Spans, number_of, spans_of_block, united
 from kubeling.engine.netpolicy.verdicts import Verdicts
 from kubeling.engine.podspec import is_finished
+from kubeling.engine.servicenet.proxy import Plane
 from kubeling.engine.workloads.writing import all_of
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Key, Obj, key_of, labels, name, uid
@@ -60,6 +61,7 @@ class PolicyEnforcer:
         self._found: dict[str, Obj] = {}
         self._verdicts = Verdicts()
         self._filtered = False
+        self._plane: Plane | None = None
         self._wake = asyncio.Event()
         self.ready = asyncio.Event()
         """Set once what existed at the start is held."""
@@ -89,12 +91,10 @@ class PolicyEnforcer:
         """Returns when what existed at the start is held."""
         await self.ready.wait()
 
-    def allows(self, source: str, address: tuple[str, int], protocol: str) -> bool:
-        """Whether a Service may lead a connection from ``source`` there."""
-        if not self._filtered:
-            return True
-        host, port = address
-        return self._verdicts.allows(number_of(source), number_of(host), protocol, port)
+    async def tell(self, plane: Plane) -> None:
+        """Whom to tell what holds: connections through Services are led by it."""
+        self._plane = plane
+        await plane.judge(self._verdicts if self._filtered else None)
 
     def offer(self, service: Key, routes: Routes) -> None:
         """Where a Service is listened for now, and what is behind each place."""
@@ -136,11 +136,16 @@ class PolicyEnforcer:
     async def _turn(self) -> None:
         policies = self._policies()
         if self._networks is not None:
-            self._verdicts = self._judge(policies)
-            self._filtered = bool(self._verdicts.isolations)
+            await self._adopt(self._judge(policies))
             await all_of(self._hold(placed) for placed in self._in_order())
         assert self._report is not None
         await self._report.bring_up_to_date(policies)
+
+    async def _adopt(self, verdicts: Verdicts) -> None:
+        changed, self._verdicts = verdicts != self._verdicts, verdicts
+        self._filtered = bool(verdicts.isolations)
+        if changed and self._plane is not None:
+            await self._plane.judge(verdicts if self._filtered else None)
 
     def _in_order(self) -> list[_Placed]:
         """Those that wait to start their containers come first."""

@@ -7,6 +7,7 @@ import contextlib
 import random
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from kubeling.engine.servicenet.sockets import listener, receiver
@@ -43,7 +44,7 @@ def dns_sockets(
 
 def respond(zone: Zone, query: DNSRecord) -> DNSRecord | None:
     """The answer to a query about the cluster's names and addresses; ``None`` for any other."""
-    name = str(query.q.qname).rstrip(".").lower()
+    name = _name(query)
     answer = zone.reverse(name)
     if answer is None and not zone.holds(name):
         return None
@@ -59,6 +60,10 @@ def respond(zone: Zone, query: DNSRecord) -> DNSRecord | None:
     if not reply.rr:
         reply.add_auth(_start_of_authority(zone))
     return reply
+
+
+def _name(query: DNSRecord) -> str:
+    return str(query.q.qname).rstrip(".").lower()
 
 
 def _fill(reply: DNSRecord, answer: Answer) -> None:
@@ -105,11 +110,18 @@ def _start_of_authority(zone: Zone) -> RR:
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """Answers on the two sockets until it is closed."""
+    """Answers on the two sockets until it is closed.
 
-    def __init__(self, zone: Zone, upstream: list[str]) -> None:
+    While ``complete`` says that not all names are known, a query about one that may come is left
+    without an answer: whoever asked repeats it, and would take a "no" for final.
+    """
+
+    def __init__(
+        self, zone: Zone, upstream: list[str], complete: Callable[[], bool] = lambda: True
+    ) -> None:
         self._zone = zone
         self._upstream = upstream
+        self._complete = complete
         self._packets: asyncio.DatagramTransport | None = None
         self._streams: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -145,6 +157,8 @@ class DnsServer(asyncio.DatagramProtocol):
             while True:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
                 answer = await self._answer(await reader.readexactly(length), stream=True)
+                if not answer:
+                    break
                 writer.write(struct.pack("!H", len(answer)) + answer)
                 await writer.drain()
         writer.close()
@@ -159,9 +173,16 @@ class DnsServer(asyncio.DatagramProtocol):
             return b""
         if own is None:
             return await self._forward(data, query, stream=stream)
+        if not self._complete() and not own.rr and self._may_come(query):
+            return b""
         if (alias := _alias(own)) and query.q.qtype != _ALIAS:
             await self._follow(own, alias)
         return _packed(own, query, stream=stream)
+
+    def _may_come(self, query: DNSRecord) -> bool:
+        name = _name(query)
+        answer = self._zone.lookup(name)
+        return (answer is None or not answer.addresses) and self._zone.may_come(name)
 
     async def _follow(self, reply: DNSRecord, alias: str) -> None:
         """Adds what the alias stands for, as a stub resolver expects of its server."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from kubeling.engine.servicenet.backends import Backends
@@ -20,14 +21,19 @@ __all__ = ["TcpForwarder", "UdpForwarder"]
 
 _CHUNK: Final = 1 << 16
 _CONNECT_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.2
 _UDP_IDLE_SECONDS: Final = 60.0
 
 
 class TcpForwarder:
-    """Listens at one address. Changing ``backends`` affects new connections only."""
+    """Listens at one address. Changing ``backends`` affects new connections only.
 
-    def __init__(self, backends: Backends) -> None:
+    While ``patient`` says so, a caller that is led nowhere is kept waiting, not refused.
+    """
+
+    def __init__(self, backends: Backends, patient: Callable[[], bool] = lambda: False) -> None:
         self.backends = backends
+        self._patient = patient
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -59,19 +65,29 @@ class TcpForwarder:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[0]
+        patient = self._patient()
+        while (far := await self._lead(source)) is None:
+            if not patient or writer.is_closing():
+                _reset(writer)
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+            patient = self._patient()
+        far_reader, far_writer = far
+        try:
+            await _both_ways(reader, writer, far_reader, far_writer)
+        finally:
+            far_writer.transport.abort()
+
+    async def _lead(self, source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for place in self.backends.for_caller(source):
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    far_reader, far_writer = await asyncio.open_connection(*place)
+                    far = await asyncio.open_connection(*place)
             except (OSError, TimeoutError):
                 continue
             self.backends.led(source, place)
-            try:
-                await _both_ways(reader, writer, far_reader, far_writer)
-            finally:
-                far_writer.transport.abort()
-            return
-        _reset(writer)
+            return far
+        return None
 
 
 async def _both_ways(

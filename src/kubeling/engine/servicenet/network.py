@@ -2,38 +2,51 @@
 
 The API server needs to know the range to give addresses from, and the pods their name server; so
 both are decided first, and :meth:`ServiceNetwork.run` serves them when the API answers.
+
+What forwards and answers is a process of its own (:mod:`.process`) that outlives this one, as the
+pods do: after a crash it is found again as it was left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeling import __version__
 from kubeling.component import Context
 from kubeling.engine.atomic import write_file
-from kubeling.engine.resolvconf import read_host_resolver
+from kubeling.engine.servicenet.dns import dns_sockets
+from kubeling.engine.servicenet.link import (
+    DataPlaneLink,
+    control_socket,
+    end_data_plane,
+    launch,
+    running_version,
+)
 from kubeling.engine.servicenet.nodehosts import NodeHosts
+from kubeling.engine.servicenet.proxy import Gate, ServiceProxy
 from kubeling.engine.servicenet.ranges import ServiceRange, choose_range
 from kubeling.engine.servicenet.reach import Reach
-
-if TYPE_CHECKING:
-    from kubeling.engine.servicenet.proxy import Gate
+from kubeling.engine.servicenet.setup import Setup
 
 __all__ = ["ServiceNetwork", "prepare_service_network", "remove_service_network"]
 
 log = logging.getLogger(__name__)
 
 
-class _RangeFile(msgspec.Struct):
+class _File(msgspec.Struct):
     range: str = ""
+    names: bool = True
+    """Whether the name server's sockets could be opened."""
 
 
 class ServiceNetwork:
@@ -43,115 +56,163 @@ class ServiceNetwork:
     ``resolv.conf``.
     """
 
-    def __init__(
-        self,
-        chosen: ServiceRange,
-        sockets: tuple[socket.socket, socket.socket] | None,
-        reach: Reach | None,
-    ) -> None:
-        self._range = chosen
-        self._sockets = sockets
-        self._reach = reach
+    def __init__(self, data_dir: Path, plane: _Plane) -> None:
+        self._data_dir = data_dir
+        self._plane = plane
         self.ready = asyncio.Event()
 
     @property
     def cidr(self) -> str:
-        return self._range.cidr
+        return self._plane.range.cidr
 
     @property
     def dns_address(self) -> str:
-        return self._range.dns_address if self._sockets else ""
+        return self._plane.range.dns_address if self._plane.names else ""
 
     async def run(self, context: Context, hosts: NodeHosts, gate: Gate | None = None) -> None:
         """Forwards and answers until cancelled; node ports and load balancers are at ``hosts``."""
-        from kubeling.engine.servicenet.dns import DnsServer
-        from kubeling.engine.servicenet.proxy import ServiceProxy
-        from kubeling.engine.servicenet.zone import Zone
+        link = DataPlaneLink(self._data_dir)
+        if gate is not None:
+            await gate.tell(link)
+        proxy = ServiceProxy(context, hosts, link, gate)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_told(link, proxy, gate), name="data plane")
+            await self.ready.wait()
+            await proxy.controller.run(context.informers)
 
-        early = self._range.network if self._reach else None
-        proxy = ServiceProxy(context, hosts, early, gate)
-        zone = Zone(context.informers, context.settings.cluster_domain, self.dns_address)
-        upstream = [server for server in read_host_resolver().servers if server != self.dns_address]
-        dns = DnsServer(zone, upstream)
-        try:
-            if self._sockets:
-                await dns.start(*self._sockets)
-            await proxy.begin()
+    async def _keep_told(self, link: DataPlaneLink, proxy: ServiceProxy, gate: Gate | None) -> None:
+        """Tells the data plane everything, and a new one again should it end."""
+        while True:
+            await link.connect()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tell(link, proxy, gate))
+                await link.listen()
+            log.warning("the process that forwards for Services ended; starting another")
+            await asyncio.to_thread(self._plane.start)
+
+    async def _tell(self, link: DataPlaneLink, proxy: ServiceProxy, gate: Gate | None) -> None:
+        with contextlib.suppress(ConnectionError):
+            await link.retain(await proxy.begin())
             if gate is not None:
                 await gate.settled()
-            if self._reach:
-                self._reach.open()
+            await link.open()
             self.ready.set()
-            await proxy.controller.run(context.informers)
-        finally:
-            await proxy.close()
-            await dns.close()
 
     def close(self) -> None:
-        """Lets go of the sockets and takes the routes away."""
-        for channel in self._sockets or ():
-            channel.close()
-        if self._reach:
-            self._reach.close()
+        """Ends the data plane: the pods it is for have ended."""
+        end_data_plane(self._data_dir)
+        self._plane.collect()
 
 
-async def prepare_service_network(data_dir: Path, *, isolation: bool = True) -> ServiceNetwork:
-    """Decides on the range (the same one each time) and opens the name server's sockets."""
-    return await asyncio.to_thread(_prepare, data_dir, isolation)
+async def prepare_service_network(
+    data_dir: Path, *, isolation: bool = True, domain: str = "cluster.local"
+) -> ServiceNetwork:
+    """Decides on the range (the same one each time) and begins to hold it."""
+    routed = isolation and sys.platform == "linux" and os.geteuid() == 0
+    return ServiceNetwork(data_dir, await asyncio.to_thread(_plane, data_dir, domain, routed))
 
 
 def remove_service_network(data_dir: Path) -> None:
-    """Takes away what a platform that was killed may have left in the kernel."""
-    if known := _known(data_dir):
+    """Takes away what a platform that was killed may have left running and in the kernel."""
+    end_data_plane(data_dir)
+    if known := _read(data_dir).range:
         chosen = ServiceRange(ipaddress.IPv4Network(known))
         if chosen.routed:
             Reach(chosen.network, data_dir).close()
 
 
-def _prepare(data_dir: Path, isolation: bool) -> ServiceNetwork:
-    routed = isolation and sys.platform == "linux" and os.geteuid() == 0
-    try:
-        chosen = _choose(data_dir, routed=routed)
-        reach = Reach(chosen.network, data_dir) if routed else None
-        if reach:
-            reach.prepare()
-    except OSError as error:
-        log.warning("services are on the loopback network: %s", error)
-        chosen, reach = _choose(data_dir, routed=False), None
-    return ServiceNetwork(chosen, _dns_sockets(chosen), reach)
+def _plane(data_dir: Path, domain: str, routed: bool) -> _Plane:
+    return _Plane(data_dir.resolve(), domain, routed=routed)
+
+
+class _Plane:
+    """The data plane's process: one that lives on, or that is started here."""
+
+    def __init__(self, data_dir: Path, domain: str, *, routed: bool) -> None:
+        self._data_dir = data_dir
+        self._domain = domain
+        self._version = f"{__version__} {domain}"
+        self._routed = routed
+        self._process: subprocess.Popen[bytes] | None = None
+        known = _read(data_dir)
+        if known.range and running_version(data_dir) == self._version:
+            self.range = ServiceRange(ipaddress.IPv4Network(known.range))
+            self.names = known.names
+        else:
+            end_data_plane(data_dir)
+            self.start()
+
+    def start(self) -> None:
+        """Opens what a new process needs, and hands it over."""
+        self.collect()
+        try:
+            self.range = _choose(self._data_dir, routed=self._routed)
+            reach = Reach(self.range.network, self._data_dir) if self._routed else None
+            if reach:
+                reach.prepare()
+        except OSError as error:
+            log.warning("services are on the loopback network: %s", error)
+            self.range, reach = _choose(self._data_dir, routed=False), None
+        names = _dns_sockets(self.range)
+        self.names = names is not None
+        _write(self._data_dir, _File(self.range.cidr, self.names))
+        with contextlib.ExitStack() as ours:
+            control = ours.enter_context(control_socket(self._data_dir))
+            for channel in names or ():
+                ours.enter_context(channel)
+            if reach:
+                ours.callback(reach.let_go)
+            setup = Setup(
+                data_dir=str(self._data_dir),
+                version=self._version,
+                domain=self._domain,
+                network=self.range.cidr,
+                routed=reach is not None,
+                dns_address=self.range.dns_address if names else "",
+                control=control.fileno(),
+                dns=(names[0].fileno(), names[1].fileno()) if names else None,
+                tether=reach.tether if reach else None,
+            )
+            self._process = launch(self._data_dir, setup)
+
+    def collect(self) -> None:
+        """The process has ended, if it was ours."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.wait()
 
 
 def _choose(data_dir: Path, *, routed: bool) -> ServiceRange:
-    previous = _known(data_dir)
+    previous = _read(data_dir).range
     taken: list[tuple[str, int]] = []
     if routed and not previous:
         from kubeling.engine.net.netlink import Route
 
         taken = Route().destinations()
-    chosen = choose_range(data_dir, taken, previous, routed=routed)
-    if chosen.cidr != previous:
-        file = _file(data_dir)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, msgspec.json.encode(_RangeFile(chosen.cidr)))
-    return chosen
-
-
-def _known(data_dir: Path) -> str:
-    try:
-        return msgspec.json.decode(_file(data_dir).read_bytes(), type=_RangeFile).range
-    except FileNotFoundError:
-        return ""
-
-
-def _file(data_dir: Path) -> Path:
-    return data_dir / "engine" / "services.json"
+    return choose_range(data_dir, taken, previous, routed=routed)
 
 
 def _dns_sockets(chosen: ServiceRange) -> tuple[socket.socket, socket.socket] | None:
-    from kubeling.engine.servicenet.dns import dns_sockets
-
     try:
         return dns_sockets(chosen.dns_address, early=chosen.routed)
     except OSError as error:
         log.warning("pods cannot resolve the names of services: %s", error)
         return None
+
+
+def _read(data_dir: Path) -> _File:
+    try:
+        return msgspec.json.decode(_file(data_dir).read_bytes(), type=_File)
+    except FileNotFoundError:
+        return _File()
+
+
+def _write(data_dir: Path, content: _File) -> None:
+    if _read(data_dir) != content:
+        file = _file(data_dir)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_file(file, msgspec.json.encode(content))
+
+
+def _file(data_dir: Path) -> Path:
+    return data_dir / "engine" / "services.json"

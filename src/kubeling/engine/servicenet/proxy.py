@@ -1,15 +1,14 @@
-"""Listens for every port of every Service, and leads to the pods behind it."""
+"""Tells the data plane of every Service: what to listen on, and who is behind it."""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from kubeling.component import Context
-from kubeling.engine.servicenet.backends import Backends
-from kubeling.engine.servicenet.forwarder import TcpForwarder, UdpForwarder
+from kubeling.engine.netpolicy.verdicts import Verdicts
+from kubeling.engine.servicenet.messages import Failure, Front, trimmed
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.routes import (
     SERVICE_LABEL,
@@ -24,11 +23,27 @@ from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import Key, Obj, deletion_requested, key_of, labels, namespace
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
-__all__ = ["Gate", "ServiceProxy"]
+__all__ = ["Gate", "Plane", "ServiceProxy"]
 
 _TRY_AGAIN_SECONDS = 30.0
+_FORWARDED = ("TCP", "UDP")
 
-_Forwarder = TcpForwarder | UdpForwarder
+
+class Plane(Protocol):
+    """What forwards and answers names, here or in another process."""
+
+    async def serve(
+        self, key: Key, service: Obj | None, slices: Sequence[Obj], fronts: Sequence[Front]
+    ) -> Sequence[Failure]:
+        """A Service as it is now (``None``: it is gone); returns where it cannot be listened on.
+
+        Calls take effect in their order.
+        """
+        ...
+
+    async def judge(self, verdicts: Verdicts | None) -> None:
+        """What network policies say now; ``None`` where there are none."""
+        ...
 
 
 class Gate(Protocol):
@@ -38,8 +53,8 @@ class Gate(Protocol):
         """Returns when the policies there are at the start are known."""
         ...
 
-    def allows(self, source: str, address: Address, protocol: str) -> bool:
-        """Whether a caller may be led there."""
+    async def tell(self, plane: Plane) -> None:
+        """Whom to tell of every change, beginning with what holds now."""
         ...
 
     def offer(self, service: Key, routes: Mapping[Frontend, Sequence[Address]]) -> None:
@@ -48,17 +63,10 @@ class Gate(Protocol):
 
 
 class ServiceProxy:
-    """Keeps what is listened on in line with the Services and their endpoints.
-
-    The addresses of the network ``early`` may become this machine's after they are listened on.
-    """
+    """Keeps what is listened on in line with the Services and their endpoints."""
 
     def __init__(
-        self,
-        context: Context,
-        hosts: NodeHosts,
-        early: ipaddress.IPv4Network | None = None,
-        gate: Gate | None = None,
+        self, context: Context, hosts: NodeHosts, plane: Plane, gate: Gate | None = None
     ) -> None:
         self._informers = context.informers
         self._services = context.informers.of(SERVICES)
@@ -67,9 +75,8 @@ class ServiceProxy:
         self._recorder = context.recorder("service-proxy")
         self._client = context.client
         self._hosts = hosts
-        self._early = early
+        self._plane = plane
         self._gate = gate
-        self._open: dict[Key, dict[Frontend, _Forwarder]] = {}
 
     @property
     def controller(self) -> Controller:
@@ -80,65 +87,46 @@ class ServiceProxy:
             watches={ENDPOINT_SLICES: _key_of_slice},
         )
 
-    async def begin(self) -> None:
-        """Listens for all the Services there are."""
+    async def begin(self) -> list[Key]:
+        """Tells of all the Services there are, and returns them."""
         await self._informers.synced(SERVICES, ENDPOINT_SLICES)
-        for service in self._services.list():
-            await self.reconcile(key_of(service))
+        keys = [key_of(service) for service in self._services.list()]
+        for key in keys:
+            await self.reconcile(key)
+        return keys
 
     async def reconcile(self, key: Key) -> Result | None:
         """Opens, redirects and closes what one Service needs."""
         service = self._services.get(*key)
+        slices = self._slices.by_index("service", str(key))
         routes = {}
         if service is not None and not deletion_requested(service):
-            slices = self._slices.by_index("service", str(key))
             found = routes_of(service, slices, self._hosts.listen)
             # Without a pod behind it a port is closed, so that callers are refused at once.
             routes = {place: places for place, places in found.items() if places}
         if self._gate is not None:
             self._gate.offer(key, routes)
-        present = self._open.setdefault(key, {})
-        for place in present.keys() - routes.keys():
-            await present.pop(place).stop()
-        refused = False
-        for place, places in routes.items():
-            assert service is not None
-            if place in present:
-                self._lead(present[place].backends, service, place, places)
-                continue
-            backends = Backends()
-            self._lead(backends, service, place, places)
-            forwarder = await self._listen(service, place, backends)
-            if forwarder is None:
-                refused = True
-            else:
-                present[place] = forwarder
-        if not present:
-            self._open.pop(key, None)
-        if service is not None:
-            await self._tell_balancer(service, refused=refused)
+        if service is None:
+            await self._plane.serve(key, None, (), ())
+            return None
+        fronts = [
+            Front(place, behind, affinity_seconds(service), _sources(service, place))
+            for place, behind in routes.items()
+            if place.protocol in _FORWARDED
+        ]
+        told = [trimmed(found) for found in slices]
+        failures = await self._plane.serve(key, trimmed(service), told, fronts)
+        for failure in failures:
+            await self._recorder.warning(service, "FailedToListen", _explain(failure))
+        await self._tell_of_others(service, routes)
+        refused = bool(failures) or len(fronts) < len(routes)
+        await self._tell_balancer(service, refused=refused)
         return Result(_TRY_AGAIN_SECONDS) if refused else None
 
-    async def close(self) -> None:
-        """Stops listening altogether."""
-        for present in self._open.values():
-            for forwarder in present.values():
-                await forwarder.stop()
-        self._open.clear()
-
-    def _lead(
-        self, backends: Backends, service: Obj, place: Frontend, places: Sequence[Address]
-    ) -> None:
-        backends.places = tuple(places)
-        backends.affinity = affinity_seconds(service)
-        ranges, gate, protocol = source_ranges(service, place), self._gate, place.protocol
-
-        def admits(source: str, address: Address) -> bool:
-            if ranges and not any(ipaddress.ip_address(source) in block for block in ranges):
-                return False
-            return gate is None or gate.allows(source, address, protocol)
-
-        backends.admits = admits
+    async def _tell_of_others(self, service: Obj, routes: Mapping[Frontend, object]) -> None:
+        for protocol in {place.protocol for place in routes} - {*_FORWARDED}:
+            message = f"{protocol} is not forwarded: only TCP and UDP are"
+            await self._recorder.warning(service, "ProtocolNotSupported", message)
 
     async def _tell_balancer(self, service: Obj, *, refused: bool) -> None:
         """Shows where a LoadBalancer is reached; what was refused has its Event, and waits."""
@@ -155,35 +143,19 @@ class ServiceProxy:
         if wanted:
             await self._recorder.normal(service, "EnsuredLoadBalancer", "Ensured load balancer")
 
-    async def _listen(self, service: Obj, place: Frontend, backends: Backends) -> _Forwarder | None:
-        forwarder: _Forwarder
-        if place.protocol == "TCP":
-            forwarder = TcpForwarder(backends)
-        elif place.protocol == "UDP":
-            forwarder = UdpForwarder(backends)
-        else:
-            message = f"{place.protocol} is not forwarded: only TCP and UDP are"
-            await self._recorder.warning(service, "ProtocolNotSupported", message)
-            return None
-        try:
-            await forwarder.start(place.host, place.port, early=self._is_early(place.host))
-        except OSError as error:
-            await self._recorder.warning(service, "FailedToListen", _explain(place, error))
-            return None
-        return forwarder
 
-    def _is_early(self, host: str) -> bool:
-        return self._early is not None and ipaddress.ip_address(host) in self._early
+def _sources(service: Obj, place: Frontend) -> tuple[str, ...]:
+    return tuple(str(block) for block in source_ranges(service, place))
 
 
-def _explain(place: Frontend, error: OSError) -> str:
-    where = f"{place.host} port {place.port}"
-    if error.errno == errno.EACCES:
+def _explain(failure: Failure) -> str:
+    where = f"{failure.place.host} port {failure.place.port}"
+    if failure.errno == errno.EACCES:
         return (
             f"cannot listen on {where}: ports below 1024 need more rights; use a higher port, or "
             "set the system's net.ipv4.ip_unprivileged_port_start"
         )
-    return f"cannot listen on {where}: {error.strerror or error}"
+    return f"cannot listen on {where}: {failure.message}"
 
 
 def _service_of(found: Obj) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""Brings the packets of the Services' range here, for exactly as long as this process lives.
+"""Brings the packets of the Services' range here, for exactly as long as the data plane lives.
 
-Pods outlive a crash of the platform; their name server and their Services do not. A refusal in the
-time between would fail a step that a moment's patience saves, so nobody must answer at all: then
-name queries and connections are tried again by whoever sent them. Hence the route that makes the
-range this machine's hangs on an interface that the kernel removes when this process ends, however
-it ends, and beneath it lies a second one that drops packets in silence.
+Pods outlive its crash. A refusal in the time until there is another would fail a step that a
+moment's patience saves, so nobody must answer at all: then name queries and connections are tried
+again by whoever sent them. Hence the route that makes the range this machine's hangs on an
+interface that the kernel removes when the process ends that holds it, however it ends, and beneath
+it lies a second one that drops packets in silence.
 """
 
 from __future__ import annotations
@@ -37,13 +37,26 @@ _LAST_FILES: Final = 900
 
 
 class Reach:
-    """The routes of one instance's range."""
+    """The routes of one instance's range; ``tether`` is what another process prepared."""
 
-    def __init__(self, network: ipaddress.IPv4Network, data_dir: Path) -> None:
+    def __init__(
+        self, network: ipaddress.IPv4Network, data_dir: Path, tether: int | None = None
+    ) -> None:
         tag = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:8]
         self._network = network
         self._interface = f"kl{tag}s"
-        self._tether: int | None = None
+        self._tether = tether
+
+    @property
+    def tether(self) -> int | None:
+        """The descriptor that the range hangs on, if there is one."""
+        return self._tether
+
+    def let_go(self) -> None:
+        """Another process holds the tether now."""
+        if self._tether is not None:
+            os.close(self._tether)
+            self._tether = None
 
     def prepare(self) -> None:
         """Keeps the range for us, in silence; raises :class:`OSError` where that is not allowed.
@@ -54,7 +67,7 @@ class Reach:
         try:
             self._tether = _tether(self._interface)
         except OSError as error:
-            log.info("connections to services are refused while the platform is away: %s", error)
+            log.info("connections to services are refused while nobody forwards: %s", error)
             add_local_range(self._network)
         else:
             add_silent_range(self._network)
@@ -68,9 +81,7 @@ class Reach:
         """Leaves nothing behind, of an earlier process either."""
         remove_local_range(self._network)
         remove_silent_range(self._network)
-        if self._tether is not None:
-            os.close(self._tether)
-            self._tether = None
+        self.let_go()
 
 
 def _tether(name: str) -> int:

@@ -10,14 +10,11 @@ address, and is the world's to answer where nothing here has it.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kubeling.engine.servicenet.routes import SERVICE_LABEL
-from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Obj, labels, name, namespace
-from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
+from kubeling.kube.objects import Key, Obj, name, namespace
 
 __all__ = ["Answer", "Service", "Zone"]
 
@@ -45,17 +42,45 @@ class Answer:
 
 
 class Zone:
-    """The names of one cluster, answered from the caches of Services and EndpointSlices."""
+    """The names of one cluster, answered from what it is told of Services and EndpointSlices."""
 
-    def __init__(self, informers: Informers, domain: str, server: str = "") -> None:
+    def __init__(self, domain: str, server: str = "") -> None:
         self.domain = domain.strip(".").lower()
         self.server_name = f"ns.dns.{self.domain}"
         self._server = server
-        self._services = informers.of(SERVICES)
-        self._slices = informers.of(ENDPOINT_SLICES)
-        self._services.add_index("address", _service_address)
-        self._slices.add_index("service", _service_key)
-        self._slices.add_index("address", _slice_addresses)
+        self._services: dict[Key, Obj] = {}
+        self._slices: dict[Key, Sequence[Obj]] = {}
+        self._at: dict[str, set[Key]] = {}
+
+    @property
+    def services(self) -> list[Key]:
+        """Those that it was told of."""
+        return list(self._services)
+
+    def put(self, key: Key, service: Obj | None, slices: Sequence[Obj]) -> None:
+        """Replaces all that is known of a Service; ``None``: it is gone."""
+        for address in self._addresses(key):
+            self._at[address].discard(key)
+            if not self._at[address]:
+                del self._at[address]
+        self._services.pop(key, None)
+        self._slices.pop(key, None)
+        if service is not None:
+            self._services[key], self._slices[key] = service, slices
+            for address in self._addresses(key):
+                self._at.setdefault(address, set()).add(key)
+
+    def may_come(self, query: str) -> bool:
+        """Whether a name that means nothing may do so soon.
+
+        It is a Service's in a namespace that has some, or an endpoint's of a known Service.
+        """
+        match query.removesuffix(f".{self.domain}").split("."):
+            case [_, where, "svc"]:
+                return any(key.namespace == where for key in self._services)
+            case [_, service, where, "svc"]:
+                return Key(where, service) in self._services
+        return False
 
     def holds(self, query: str) -> bool:
         """Whether the name is the cluster's to answer."""
@@ -89,24 +114,32 @@ class Zone:
         if not query.endswith(_REVERSE) or len(parts) != 4:
             return None
         address = ".".join(reversed(parts))
-        services = self._services.by_index("address", address)
-        names = [f"{name(found)}.{namespace(found)}.svc.{self.domain}" for found in services]
+        keys = sorted(self._at.get(address, ()))
+        own = [key for key in keys if self._services[key]["spec"].get("clusterIP") == address]
+        names = [f"{key.name}.{key.namespace}.svc.{self.domain}" for key in own]
         if not names:
-            names = [name for _, name in sorted(set(self._endpoint_names(address)))]
+            names = [name for _, name in sorted(set(self._endpoint_names(keys, address)))]
         return Answer(names=names) if names else None
 
-    def _endpoint_names(self, address: str) -> Iterator[tuple[bool, str]]:
+    def _endpoint_names(self, keys: Iterable[Key], address: str) -> Iterator[tuple[bool, str]]:
         """Names of an endpoint; those by its own host name sort before the others."""
-        for found in self._slices.by_index("address", address):
-            title = labels(found).get(SERVICE_LABEL)
-            for endpoint in found.get("endpoints") or ():
-                if title and address in endpoint["addresses"]:
+        for key in keys:
+            for endpoint in _endpoints(self._slices[key]):
+                if address in endpoint["addresses"]:
                     host = _names(endpoint, address)[0]
-                    full = f"{host}.{title}.{namespace(found)}.svc.{self.domain}"
+                    full = f"{host}.{key.name}.{key.namespace}.svc.{self.domain}"
                     yield not endpoint.get("hostname"), full
 
+    def _addresses(self, key: Key) -> set[str]:
+        """Those that the Service is found by."""
+        service = self._services.get(key)
+        if service is None:
+            return set()
+        own = {service["spec"].get("clusterIP")} - {None, "", "None"}
+        return own.union(*(e["addresses"] for e in _endpoints(self._slices[key])))
+
     def _service(self, title: str, where: str) -> Answer | None:
-        service = self._services.get(where, title)
+        service = self._services.get(Key(where, title))
         if service is None:
             return None
         spec = service["spec"]
@@ -117,14 +150,14 @@ class Zone:
         return Answer(sorted({a for _, a, _ in self._endpoints(service)}))
 
     def _host(self, host: str, title: str, where: str) -> Answer | None:
-        service = self._services.get(where, title)
+        service = self._services.get(Key(where, title))
         if service is None:
             return None
         found = [address for named, address, _ in self._endpoints(service) if host in named]
         return Answer(sorted(set(found))) if found else None
 
     def _port(self, port: str, protocol: str, title: str, where: str) -> Answer | None:
-        service = self._services.get(where, title)
+        service = self._services.get(Key(where, title))
         if service is None:
             return None
         base = f"{title}.{where}.svc.{self.domain}"
@@ -153,8 +186,7 @@ class Zone:
         self, service: Obj
     ) -> Iterator[tuple[list[str], str, dict[tuple[str, str], list[int]]]]:
         """The ready endpoints: their names (best first), address and ports."""
-        key = f"{namespace(service)}/{name(service)}"
-        for found in self._slices.by_index("service", key):
+        for found in self._slices[Key(namespace(service), name(service))]:
             ports: dict[tuple[str, str], list[int]] = {}
             for port in found.get("ports") or ():
                 pair = (port.get("name") or "", port.get("protocol") or "TCP")
@@ -179,15 +211,6 @@ def _pod(text: str) -> Answer | None:
         return None
 
 
-def _service_address(found: Obj) -> tuple[str, ...]:
-    address = found["spec"].get("clusterIP")
-    return (address,) if address and address != "None" else ()
-
-
-def _slice_addresses(found: Obj) -> list[str]:
-    return [address for e in found.get("endpoints") or () for address in e["addresses"]]
-
-
-def _service_key(found: Obj) -> tuple[str, ...]:
-    title = labels(found).get(SERVICE_LABEL)
-    return (f"{namespace(found)}/{title}",) if title else ()
+def _endpoints(slices: Iterable[Obj]) -> Iterator[Obj]:
+    for found in slices:
+        yield from found.get("endpoints") or ()
