@@ -10,6 +10,7 @@ Usage: train.py MODEL_FOLDER [--max-depth N] [--learning-rate X] [--rounds N] [-
 import argparse
 import os
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     tracker = start_tracker() if RANK == 0 else None
+    if tracker is None:
+        wait_for_tracker()
     with collective.CommunicatorContext(
         dmlc_tracker_uri=socket.gethostbyname(MASTER),
         dmlc_tracker_port=PORT,
@@ -49,6 +52,22 @@ def start_tracker() -> RabitTracker:
     tracker = RabitTracker(WORLD_SIZE, socket.gethostbyname(MASTER), PORT, sortby="task")
     tracker.start()
     return tracker
+
+
+def wait_for_tracker(seconds: float = 60) -> None:
+    """The pods start at the same time, and XGBoost waits 6 s after a first refusal.
+
+    The tracker logs that it was only looked for ("Failed to initialize worker proxy").
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((MASTER, PORT), 5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def train(options: argparse.Namespace) -> xgb.Booster:

@@ -21,11 +21,17 @@ MASTER = os.environ["MASTER_ADDR"]
 PORT = int(os.environ["MASTER_PORT"])
 
 
-def address_of(host: str, seconds: float = 60) -> str:
-    """The host's address, once its name is known: the pods start at the same time."""
+def address_of(host: str, port: int = 0, seconds: float = 60) -> str:
+    """The host's address, once its name is known and somebody listens at the port, if one is given.
+
+    The pods start at the same time, and XGBoost waits 6 s after a first refusal. The tracker logs
+    that it was only looked for ("Failed to initialize worker proxy").
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:
+            if port:
+                socket.create_connection((host, port), 5).close()
             return socket.gethostbyname(host)
         except OSError:
             if time.monotonic() > deadline:
@@ -35,10 +41,12 @@ def address_of(host: str, seconds: float = 60) -> str:
 
 def main() -> None:
     tracker = None
-    address = address_of(MASTER)
     if RANK == 0:
+        address = address_of(MASTER)
         tracker = RabitTracker(WORLD_SIZE, host_ip=address, port=PORT, sortby="task", timeout=120)
         tracker.start()
+    else:
+        address = address_of(MASTER, PORT)
     with collective.CommunicatorContext(
         dmlc_tracker_uri=address, dmlc_tracker_port=PORT, dmlc_task_id=str(RANK), dmlc_retry=30
     ):
