@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -61,16 +62,15 @@ def dag_errors(template: Obj, path: str, known: Known, all_: Templates) -> Itera
         yield from _dependency_errors(task, at, tasks, needs)
     yield from _cycle_errors(path, needs)
     for number, task in enumerate(listed):
-        ancestors = _ancestors(str(task.get("name")), needs)
-        calls = {name: all_.outputs(tasks[name]) for name in ancestors}
+        calls = _Before(str(task.get("name")), needs, tasks, all_)
         here = replace(known, calls=calls, prefix="tasks")
         yield from _call_errors(task, f"{path}.dag.tasks[{number}]", here, all_)
     target = template["dag"].get("target") or ""
     for name in [] if tags.has_tags(target) else target.split():
         if name not in tasks:
             yield FieldError(f"{path}.dag.target", "Not found", "is not a task", name)
-    calls = {name: all_.outputs(task) for name, task in tasks.items()}
-    yield from _output_errors(template, path, replace(known, calls=calls, prefix="tasks"))
+    outputs = {name: all_.outputs(task) for name, task in tasks.items()}
+    yield from _output_errors(template, path, replace(known, calls=outputs, prefix="tasks"))
 
 
 def target_errors(call: Obj, path: str, all_: Templates) -> Iterator[FieldError]:
@@ -117,8 +117,9 @@ def _call_errors(call: Obj, path: str, known: Known, all_: Templates) -> Iterato
 
 
 def _hook_errors(call: Obj, path: str, known: Known, all_: Templates) -> Iterator[FieldError]:
-    own = {**known.calls, str(call.get("name")): all_.outputs(call)}
-    for name, hook in (call.get("hooks") or {}).items():
+    hooks: Obj = call.get("hooks") or {}
+    own = {**known.calls, str(call.get("name")): all_.outputs(call)} if hooks else {}
+    for name, hook in hooks.items():
         at = f"{path}.hooks.{name}"
         if name != "exit":
             yield FieldError(at, "Unsupported value", 'only the hook "exit" is supported', name)
@@ -203,11 +204,18 @@ def _dependency_errors(
 def _cycle_errors(path: str, needs: Mapping[str, set[str]]) -> Iterator[FieldError]:
     """Removes tasks that wait for nothing until none is left, or only circles are."""
     waiting = {name: set(names) for name, names in needs.items()}
-    while free := [name for name, names in waiting.items() if not names]:
-        for name in free:
-            del waiting[name]
-        for names in waiting.values():
-            names.difference_update(free)
+    dependents: dict[str, list[str]] = {}
+    for name, names in needs.items():
+        for need in names:
+            dependents.setdefault(need, []).append(name)
+    free = [name for name, names in waiting.items() if not names]
+    while free:
+        name = free.pop()
+        del waiting[name]
+        for dependent in dependents.get(name, ()):
+            waiting[dependent].discard(name)
+            if not waiting[dependent]:
+                free.append(dependent)
     if waiting:
         circle = _circle(waiting)
         message = f"tasks wait for each other: {' -> '.join(circle)}"
@@ -223,12 +231,38 @@ def _circle(waiting: Mapping[str, set[str]]) -> list[str]:
         walk.append(following)
 
 
-def _ancestors(name: str, needs: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    todo: list[Any] = list(needs.get(name) or ())
-    while todo:
-        ancestor = todo.pop()
-        if ancestor not in found:
-            found.add(ancestor)
-            todo += needs.get(ancestor) or ()
-    return found
+class _Before(Mapping[str, Obj | None]):
+    """The outputs of the tasks that a task waits for, directly or not.
+
+    Looked for when a tag names one, from the nearest on: most tags name a direct dependency, and
+    collecting all of them for every task would take quadratic time.
+    """
+
+    def __init__(
+        self, task: str, needs: Mapping[str, set[str]], tasks: Mapping[str, Obj], all_: Templates
+    ) -> None:
+        self._task = task
+        self._needs = needs
+        self._tasks = tasks
+        self._all = all_
+
+    def __getitem__(self, name: str) -> Obj | None:
+        if name not in self:
+            raise KeyError(name)
+        return self._all.outputs(self._tasks[name])
+
+    def __contains__(self, name: object) -> bool:
+        return any(found == name for found in self)
+
+    def __iter__(self) -> Iterator[str]:
+        found: set[str] = set()
+        todo = deque(self._needs.get(self._task) or ())
+        while todo:
+            name = todo.popleft()
+            if name not in found:
+                found.add(name)
+                yield name
+                todo += self._needs.get(name) or ()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

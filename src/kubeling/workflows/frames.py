@@ -118,7 +118,7 @@ class CompositeFrame(Frame):
         self._runs: dict[str, StepRun] = {}
         self._hooks: dict[str, Node] = {}
         self._failed_hooks: set[str] = set()
-        self._text = ""
+        self._read: set[str] | None = None
 
     # -- for steps and dag -------------------------------------------------------------------
 
@@ -292,13 +292,13 @@ class CompositeFrame(Frame):
         run.nodes.append(key)
 
     def _reads_result(self, step: str) -> bool:
-        if not self._text:
-            self._text = msgspec.json.encode(self.resolved.raw).decode()
-        if ".result" not in self._text:
-            return False
-        name = re.escape(step)
-        pattern = rf"""{self.prefix}(\.{name}|\[['"\\]+{name}['"\\]+\])\.outputs\.result"""
-        return re.search(pattern, self._text) is not None
+        if self._read is None:
+            text = msgspec.json.encode(self.resolved.raw).decode()
+            pattern = (
+                rf"""{self.prefix}(?:\.([\w-]+)|\[['"\\]+([\w-]+)['"\\]+\])\.outputs\.result"""
+            )
+            self._read = {one or other for one, other in re.findall(pattern, text)}
+        return step in self._read
 
 
 def exit_hook(raw: Mapping[str, Any]) -> Obj | None:

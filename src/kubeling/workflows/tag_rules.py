@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class Known:
     workflow_parameters: Collection[str] | None = None
     input_parameters: Collection[str] = ()
     input_artifacts: Collection[str] = ()
-    calls: dict[str, Obj | None] = field(default_factory=dict)
+    calls: Mapping[str, Obj | None] = field(default_factory=dict)
     prefix: str = ""
     item: bool = False
 
