@@ -37,7 +37,9 @@ def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
         "/": partial(home, views),
         "/pipelines": partial(pipelines, views, rest),
         "/pipelines/runs/{run}": partial(run_page, views, rest),
-        "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}": partial(workflow_page, views),
+        "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}": partial(
+            workflow_page, views, rest
+        ),
         "/experiments": partial(experiments, views),
         "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}": partial(
             experiment_page, views

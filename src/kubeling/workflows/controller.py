@@ -13,7 +13,7 @@ import contextlib
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -34,6 +34,7 @@ from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.execution import Actions
 from kubeling.workflows.observation import PodObservation, observe_pod
+from kubeling.workflows.offload import Offload, is_offloaded
 from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW, NODE_ID
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
@@ -45,6 +46,9 @@ from kubeling.workflows.scope import Unresolved
 from kubeling.workflows.specs import claim_name
 from kubeling.workflows.store import fetch_stored, store_of
 from kubeling.workflows.templates import Missing
+
+if TYPE_CHECKING:
+    from kubeling.workflows.node_store import NodeStore
 
 __all__ = ["WorkflowReconciler", "controllers"]
 
@@ -59,6 +63,7 @@ def controllers(context: Context) -> list[Controller]:
     """The controllers of this room."""
     reconciler = WorkflowReconciler(context)
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
+    context.informers.of(WORKFLOWS).add_handler(reconciler.workflow_changed)
     workflows = Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)
     return [workflows, cron_controller(context)]
 
@@ -76,6 +81,9 @@ class WorkflowReconciler:
         self._runs: dict[str, Run] = {}
         self._news: dict[str, dict[str, PodObservation]] = {}
         self._completion = Completion(context)
+        self._offload = Offload(context)
+        self._gone: set[str] = set()
+        self._swept = False
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Notes news of a pod for the next reconciliation of its Workflow."""
@@ -89,11 +97,18 @@ class WorkflowReconciler:
             if seen is not None:
                 self._news.setdefault(owner["uid"], {})[seen.node_id] = seen
 
+    def workflow_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Notes which large Workflows are no more."""
+        if new is None and old is not None and is_offloaded(old):
+            self._gone.add(uid(old))
+
     async def reconcile(self, key: Key) -> Result | None:
         """Takes in what happened to one Workflow and does what follows."""
         workflow = self._workflows.get(*key)
         if workflow is None or deletion_requested(workflow):
             self._forget_missing()
+            gone, self._gone = self._gone, set()
+            await self._offload.forget(gone)
             return None
         if (workflow.get("status") or {}).get("phase") in _FINAL:
             self._runs.pop(uid(workflow), None)
@@ -137,7 +152,11 @@ class WorkflowReconciler:
             if template_spec is None:
                 await self._refuse(workflow, reference)
                 return None
-        run = self._runs[uid(workflow)] = Run(workflow, template_spec, self._store)
+        version: int | None = None
+        if is_offloaded(workflow):
+            workflow = await self._offload.hydrated(workflow)
+            version = int(workflow["status"]["offloadNodeStatusVersion"])
+        run = self._runs[uid(workflow)] = Run(workflow, template_spec, self._store, version)
         seen = [s for pod in await self._present_pods(run) if (s := observe_pod(pod)) is not None]
         self._news[uid(workflow)] = {s.node_id: s for s in seen}
         return run
@@ -158,6 +177,14 @@ class WorkflowReconciler:
         present = [pod for pod in found.items if is_owned_by(pod, workflow)]
         run.replaced = {uid(pod) for pod in cached} - {uid(pod) for pod in present}
         return present
+
+    async def _open_nodes(self) -> NodeStore:
+        """The store of offloaded nodes; at first, what was deleted while nobody watched goes."""
+        store = await self._offload.store()
+        if not self._swept:
+            self._swept = True
+            await store.sweep([uid(workflow) for workflow in self._workflows.list()])
+        return store
 
     async def _refuse(self, workflow: Obj, reference: Obj) -> None:
         resource = (
@@ -280,10 +307,14 @@ class WorkflowReconciler:
         workflow, execution = run.workflow, run.execution
         before = run.writer.phase
         begun = self._clock.monotonic()
-        patch = run.writer.patch(execution, run.template_spec)
-        if patch:
+        change = run.writer.change(execution, run.template_spec)
+        if change.rows:
+            store = await self._open_nodes()
+            version = await store.save(uid(workflow), change.rows, run.writer.version)
+            run.writer.offloaded(change, version)
+        if change.patch:
             written = await self._client.patch_status(
-                WORKFLOWS, name(workflow), patch, namespace(workflow)
+                WORKFLOWS, name(workflow), change.patch, namespace(workflow)
             )
             run.wrote(written)
         run.written_at = self._clock.monotonic()

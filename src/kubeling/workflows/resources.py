@@ -445,6 +445,7 @@ class WorkflowStatus(_Struct):
     message: str = ""
     progress: str = ""
     nodes: dict[str, Node] = {}
+    offload_node_status_version: str = ""
     outputs: Outputs | None = None
     conditions: list[Condition] = []
     stored_templates: dict[str, AnyObject] = {}

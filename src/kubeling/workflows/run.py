@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from kubeling.kube.objects import Obj, generation, name, resource_version
 from kubeling.workflows.execution import Actions, Execution
+from kubeling.workflows.offload import MAX_SIZE
 from kubeling.workflows.pods import Store
 from kubeling.workflows.specs import effective_spec
 from kubeling.workflows.templates import Library
@@ -18,20 +21,31 @@ WRITE_INTERVAL: Final = 0.25
 """Seconds between two writes of a status, as long as writing is quick."""
 
 _WRITE_SHARE: Final = 10
-"""Writing takes at most one in so many seconds, however large the status is."""
+"""Writing takes at most one in so many seconds, however large the status is …"""
+
+_MAX_INTERVAL: Final = 2.0
+"""… unless it would be this old."""
 
 
 class Run:
     """A Workflow under way: its execution, and what has not been done or written yet."""
 
-    def __init__(self, workflow: Obj, template_spec: Obj | None, store: Store) -> None:
+    def __init__(
+        self,
+        workflow: Obj,
+        template_spec: Obj | None,
+        store: Store,
+        version: int | None = None,
+        max_size: int = MAX_SIZE,
+    ) -> None:
         status = workflow.get("status") or {}
         spec = effective_spec(workflow, template_spec)
         library = Library(name(workflow), spec, dict(status.get("storedTemplates") or {}))
         self.workflow = workflow
         self.template_spec = template_spec
         self.execution = Execution(workflow, spec, store, library)
-        self.writer = StatusWriter(status)
+        spec_size = len(msgspec.json.encode([workflow["spec"], template_spec]))
+        self.writer = StatusWriter(status, version, max_size - spec_size)
         self.todo = Actions()
         self.versions: deque[str] = deque([resource_version(workflow)], maxlen=64)
         self.written_at = float("-inf")
@@ -50,13 +64,13 @@ class Run:
     @property
     def write_interval(self) -> float:
         """Seconds to leave between two writes of the status."""
-        return max(WRITE_INTERVAL, _WRITE_SHARE * self.write_took)
+        return min(max(WRITE_INTERVAL, _WRITE_SHARE * self.write_took), _MAX_INTERVAL)
 
     def takes(self, workflow: Obj) -> bool:
         """Whether the Workflow as it is now is one this run has written, or equals it."""
         version = resource_version(workflow)
         if version not in self.versions:
-            if not self.writer.knows(_nodes(workflow)):
+            if not self.writer.knows(workflow.get("status") or {}):
                 return False
             self.versions.append(version)
         if generation(workflow) > generation(self.workflow):
@@ -68,9 +82,4 @@ class Run:
     def wrote(self, answer: Obj) -> None:
         """Notes what the server answered to a write: somebody may have written in between."""
         self.versions.append(resource_version(answer))
-        self.overtaken = self.overtaken or not self.writer.knows(_nodes(answer))
-
-
-def _nodes(workflow: Obj) -> Obj:
-    nodes: Obj = (workflow.get("status") or {}).get("nodes") or {}
-    return nodes
+        self.overtaken = self.overtaken or not self.writer.knows(answer.get("status") or {})

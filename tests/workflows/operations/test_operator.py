@@ -11,6 +11,7 @@ from kubeling.kube import yaml
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
+from kubeling.workflows.offload import Offload
 from kubeling.workflows.operations.interventions import NodeChange
 from kubeling.workflows.operations.operator import WorkflowOperator
 from kubeling.workflows.resources import WORKFLOWS
@@ -56,7 +57,7 @@ spec:
 
 
 def operator(cluster: Cluster) -> WorkflowOperator:
-    return WorkflowOperator(cluster.client, cluster.context.clock)
+    return WorkflowOperator(cluster.client, cluster.context.clock, Offload(cluster.context))
 
 
 def notes(cluster: Cluster) -> int:

@@ -11,7 +11,7 @@ from kubeling.gateway.kinds import RUNS, WORKFLOWS
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, name
 from kubeling.kube.resources import PODS
 
 __all__ = ["pipelines", "run_page", "workflow_page"]
@@ -74,10 +74,15 @@ def task_nodes(tasks: list[dict[str, Any]]) -> list[Node]:
     ]
 
 
-async def workflow_page(views: Views, request: web.Request) -> web.Response:
+async def workflow_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """One workflow: its graph, its nodes' inputs and outputs, and its pods."""
     workflow = await views.object(WORKFLOWS, request)
-    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    status: Obj = workflow.get("status") or {}
+    if status.get("offloadNodeStatusVersion"):
+        # Too many nodes for an object: the Argo Server API has them.
+        path = f"/api/v1/workflows/{workflow['metadata']['namespace']}/{name(workflow)}"
+        status = (await rest.get(path)).get("status") or {}
+    nodes = status.get("nodes") or {}
     values = await object_values(views, workflow)
     return views.page(
         request,

@@ -16,6 +16,7 @@ from kubeling.kube.clock import Clock
 from kubeling.kube.errors import Conflict
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS
+from kubeling.workflows.offload import Offload
 from kubeling.workflows.operations.interventions import (
     NodeChange,
     change_nodes,
@@ -43,13 +44,14 @@ _OF_THE_OBJECT: Final = (
 class WorkflowOperator:
     """Does things to the Workflows of a namespace; each method returns the Workflow after it."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, offload: Offload) -> None:
         self._client = client
         self._clock = clock
+        self._offload = offload
 
     async def get(self, where: str, wanted: str) -> Obj:
         """A Workflow with its nodes."""
-        return await self._client.get(WORKFLOWS, wanted, where)
+        return await self._offload.hydrated(await self._client.get(WORKFLOWS, wanted, where))
 
     async def suspend(self, where: str, wanted: str) -> Obj:
         """Lets nothing new start."""
@@ -152,9 +154,11 @@ class WorkflowOperator:
         return await self._client.patch(WORKFLOWS, made, patch, where)
 
     async def _begin_with(self, workflow: Obj, status: Obj) -> None:
+        begun = {key: value for key, value in status.items() if key != "offloadNodeStatusVersion"}
         for _ in range(_TRIES):
             try:
-                await self._client.replace_status(WORKFLOWS, {**workflow, "status": status})
+                bare = await self._offload.dehydrated({**workflow, "status": begun})
+                await self._client.replace_status(WORKFLOWS, bare)
                 return
             except Conflict:
                 workflow = await self._client.get(WORKFLOWS, name(workflow), namespace(workflow))
@@ -176,12 +180,14 @@ class WorkflowOperator:
         raise _contended(wanted)
 
     async def _write(self, workflow: Obj) -> Obj:
-        written = await self._client.replace(WORKFLOWS, workflow)
+        written = await self._client.replace(WORKFLOWS, _bare(workflow))
         if written.get("status") == workflow.get("status"):
             return written
         version = written["metadata"]["resourceVersion"]
         metadata = {**workflow["metadata"], "resourceVersion": version}
-        return await self._client.replace_status(WORKFLOWS, {**workflow, "metadata": metadata})
+        bare = await self._offload.dehydrated({**workflow, "metadata": metadata})
+        answer = await self._client.replace_status(WORKFLOWS, bare)
+        return await self._offload.hydrated(answer)
 
     async def _delete_pods(self, where: str, pods: Iterable[str]) -> None:
         await asyncio.gather(
@@ -190,6 +196,11 @@ class WorkflowOperator:
                 for pod in pods
             )
         )
+
+
+def _bare(workflow: Obj) -> Obj:
+    """The Workflow for a write of its spec, which takes no notice of the status."""
+    return {key: value for key, value in workflow.items() if key != "status"}
 
 
 def _contended(wanted: str) -> Conflict:
