@@ -1,18 +1,23 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and make:
 #   make demo   set up and run the main job
 #   make test   set up and pass the tests
+# A third runs others' material, read from checkouts in the folder that KUBELING_UPSTREAM names:
+#   make conformance
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check setup setup-test clean
+.PHONY: demo test conformance check setup setup-test clean
 
 demo: setup
 	$(BIN)/kubeling demo
 
 test: setup-test check
 	$(BIN)/python -m pytest
+
+conformance: setup-test
+	$(BIN)/python -m tests.conformance
 
 check: setup-test
 	$(BIN)/ruff check .

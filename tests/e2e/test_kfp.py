@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.kfp_environment import environment
 from tests.support.platform import Platform
 
 pytestmark = pytest.mark.e2e
@@ -49,19 +48,7 @@ class Kfp:
 @pytest.fixture(scope="session")
 def kfp(tmp_path_factory: pytest.TempPathFactory) -> Kfp:
     """The SDK, installed once: its pins do not go together with those of the platform."""
-    home = ROOT / ".venvs" / "kfp"
-    python = home / "bin" / "python"
-    complete = home / f"kfp-{SDK}"
-    if not complete.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        uv = shutil.which("uv", path=Path(sys.executable).parent) or "uv"
-        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
-        subprocess.run([*install, "kfp==2.17.0"], check=True)
-        wanted = [f"kfp=={SDK}", f"kfp-kubernetes=={SDK}"]
-        subprocess.run([*install, "--no-deps", *wanted], check=True)
-        complete.touch()
-    return Kfp(python, tmp_path_factory.mktemp("kfp"))
+    return Kfp(environment(SDK), tmp_path_factory.mktemp("kfp"))
 
 
 def test_a_pipeline_of_python_components_runs(platform: Platform, kfp: Kfp) -> None:
