@@ -26,6 +26,7 @@ _SERVICES: Final = {
     "runs": "RunService",
     "recurring_runs": "RecurringRunService",
     "artifacts": "ArtifactService",
+    "steps": "StepService",
 }
 # Method, path below /apis/v2beta1, service, its method.
 _TABLE: Final = (
@@ -53,6 +54,7 @@ _TABLE: Final = (
     ("POST", "/runs", "runs", "create"),
     ("GET", "/runs/{run}", "runs", "get"),
     ("DELETE", "/runs/{run}", "runs", "delete"),
+    ("GET", "/runs/{run}/steps", "steps", "list"),
     ("POST", "/runs/{run}:archive", "runs", "archive"),
     ("POST", "/runs/{run}:unarchive", "runs", "unarchive"),
     ("POST", "/runs/{run}:terminate", "runs", "terminate"),

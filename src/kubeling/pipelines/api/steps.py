@@ -1,0 +1,146 @@
+"""All steps of a run in brief, however many: what a picture of the run needs, in one answer.
+
+Upstream's ``run_details`` carries what each task took and made, which for ten thousand tasks is
+tens of megabytes. This is only columns of the tasks' table; the edges come from the spec, which
+is read once for each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from kubeling.kube.objects import Obj
+from kubeling.pipelines.api.errors import NotFoundError
+from kubeling.pipelines.api.run_messages import run_message
+from kubeling.pipelines.api.service import Service
+from kubeling.pipelines.ir import DagSpec, PipelineSpec
+from kubeling.pipelines.nodes import child_path
+from kubeling.pipelines.packages import unwrap
+from kubeling.pipelines.tables import RUNS, TASKS
+
+__all__ = ["StepService"]
+
+_T: Final = TASKS.c
+_COLUMNS: Final = (
+    _T.path, _T.task_id, _T.display_name, _T.kind, _T.state, _T.cached, _T.created_at,
+    _T.started_at, _T.finished_at,
+)  # fmt: skip
+_SPECS: Final = 16
+_LARGE: Final = 500
+
+
+class StepService(Service):
+    """The steps of runs."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._specs: dict[str, PipelineSpec | None] = {}
+
+    async def list(self, request: web.Request) -> Obj:
+        """The run without its spec, and every step: groups first, then what is in them."""
+        run_id = request.match_info["run"]
+
+        def work(connection: sa.Connection) -> tuple[Any, Sequence[Any]]:
+            columns = [c for c in RUNS.c if c.name != "pipeline_spec" or run_id not in self._specs]
+            run = connection.execute(sa.select(*columns).where(RUNS.c.run_id == run_id)).first()
+            rows = connection.execute(
+                sa.select(*_COLUMNS).where(_T.run_id == run_id, _T.path != "")
+            )
+            return run, rows.all()
+
+        run, rows = await self.database.run(work)
+        if run is None:
+            raise NotFoundError.of("Run", run_id)
+        values = dict(run._mapping)
+        spec = self._spec(run_id, values.pop("pipeline_spec", None))
+        message = run_message(_Row({**values, "pipeline_spec": None}))
+        if len(rows) < _LARGE:
+            return {"run": message, "steps": _steps(rows, spec)}
+        return {"run": message, "steps": await asyncio.to_thread(_steps, rows, spec)}
+
+    def _spec(self, run_id: str, document: Any) -> PipelineSpec | None:
+        if run_id not in self._specs:
+            try:
+                self._specs[run_id] = unwrap(document).spec
+            except ValueError:
+                self._specs[run_id] = None
+            if len(self._specs) > _SPECS:
+                del self._specs[next(iter(self._specs))]
+        return self._specs[run_id]
+
+
+class _Row:
+    """A row's columns as attributes."""
+
+    def __init__(self, values: Obj) -> None:
+        self.__dict__ = values
+
+
+def _steps(rows: Sequence[Any], spec: PipelineSpec | None) -> list[Obj]:
+    kinds = {row.path: row.kind for row in rows}
+    dags = _Dags(spec, kinds)
+    return [_step(row, kinds, dags) for row in sorted(rows, key=_order)]
+
+
+def _step(row: Any, kinds: dict[str, str], dags: _Dags) -> Obj:
+    parent, _, name = row.path.rpartition("/")
+    iterates = kinds.get(parent) == "loop"
+    step: Obj = {"path": row.path, "task_id": row.task_id, "name": row.display_name or name}
+    step["state"] = row.state
+    kind = "iteration" if iterates and row.kind == "dag" else row.kind
+    for key, value in (
+        ("kind", kind),
+        ("cached", row.cached),
+        ("create_time", _time(row.created_at)),
+        ("start_time", _time(row.started_at)),
+        ("end_time", _time(row.finished_at)),
+    ):
+        if value:
+            step[key] = value
+    dag = None if iterates else dags.of(parent)
+    if dag is not None and name in dag.tasks and dag.tasks[name].upstream:
+        step["after"] = [child_path(parent, before) for before in sorted(dag.tasks[name].upstream)]
+    return step
+
+
+def _order(row: Any) -> tuple[Any, ...]:
+    return tuple(f"{int(p):09d}" if p.isdecimal() else p for p in row.path.split("/"))
+
+
+class _Dags:
+    """What each group of a run is made of, by its path."""
+
+    def __init__(self, spec: PipelineSpec | None, kinds: dict[str, str]) -> None:
+        self._spec = spec
+        self._kinds = kinds
+        self._components: dict[str, str | None] = {}
+
+    def of(self, path: str) -> DagSpec | None:
+        if self._spec is None:
+            return None
+        if not path:
+            return self._spec.root.dag
+        component = self._spec.components.get(self._component(path) or "")
+        return component.dag if component is not None else None
+
+    def _component(self, path: str) -> str | None:
+        if path not in self._components:
+            parent, _, name = path.rpartition("/")
+            if self._kinds.get(parent) == "loop":
+                found = self._component(parent)
+            else:
+                dag = self.of(parent)
+                task = dag.tasks.get(name) if dag is not None else None
+                found = task.component_ref.name if task is not None else None
+            self._components[path] = found
+        return self._components[path]
+
+
+def _time(moment: dt.datetime | None) -> str:
+    return f"{moment.isoformat()}Z" if moment is not None else ""
