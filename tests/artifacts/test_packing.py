@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeling.artifacts.errors import ArtifactError
-from kubeling.artifacts.packing import Packing, pack, unpack
+from kubeling.artifacts.packing import pack, unpack
+from kubeling.artifacts.plan import Packing
 
 NAMES = st.text("abcäé .-_", min_size=1, max_size=8).filter(lambda n: n.strip(" .") == n)
 TREES = st.dictionaries(st.tuples(NAMES, NAMES), st.binary(max_size=64), max_size=6)

@@ -14,21 +14,11 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Final, Literal
 
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.plan import Packing
 
-__all__ = ["Packing", "pack", "suffix", "unpack"]
-
-Packing = Literal["tar", "zip", "none", "auto"]
-"""``auto`` is for loading only: what looks like an archive is one."""
-
-_SUFFIX: Final = {"tar": ".tgz", "zip": ".zip", "none": "", "auto": ".tgz"}
-
-
-def suffix(packing: Packing) -> str:
-    """What upstream adds to the default key of an artifact packed like this."""
-    return _SUFFIX[packing]
+__all__ = ["pack", "unpack"]
 
 
 def pack(source: Path, target: Path, packing: Packing, level: int | None = None) -> None:

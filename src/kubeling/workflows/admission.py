@@ -16,6 +16,7 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.workflows.call_rules import Templates, target_errors
 from kubeling.workflows.cron_rules import cron_errors
+from kubeling.workflows.place_rules import artifact_errors
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
     CRON_WORKFLOWS,
@@ -23,7 +24,7 @@ from kubeling.workflows.resources import (
     WORKFLOWS,
 )
 from kubeling.workflows.tag_rules import Known, tag_errors
-from kubeling.workflows.template_rules import artifact_errors, template_errors
+from kubeling.workflows.template_rules import template_errors
 from kubeling.workflows.templates import with_defaults
 
 __all__ = ["admissions", "set_defaults", "spec_errors"]

@@ -27,6 +27,13 @@ from kubeling.workflows.ledger import Ledger
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, pod_outputs, with_defaults
+from kubeling.workflows.places import (
+    OWN,
+    Repository,
+    known_repository,
+    placed_outputs,
+    repository_of,
+)
 from kubeling.workflows.pods import PodError, PodRequest, Store, build_pod, pod_fields
 from kubeling.workflows.resources import Inputs, Node, NodeFlag, Outputs, Phase, Template
 from kubeling.workflows.retry import RetryFrame
@@ -68,6 +75,7 @@ class Execution(Ledger):
         self.started_at: str = status.get("startedAt") or ""
         self.finished_at: str = status.get("finishedAt") or ""
         self.stopping = ""
+        self.repository = known_repository(status)
         self._actions = Actions()
         self._store = store
         self._stale = True
@@ -217,7 +225,7 @@ class Execution(Ledger):
         declared = self._declared.pop(node.id, None)
         phase, message = seen.phase, seen.message
         try:
-            node.outputs = pod_outputs(declared, seen, self.name)
+            node.outputs = pod_outputs(declared, seen)
         except MissingOutput as problem:
             phase, message = "Error", str(problem)
         self.finish(node, phase, message)
@@ -431,6 +439,9 @@ class Execution(Ledger):
     def _pod(self, node: Node, call: Call, resolved: Resolved, scope: Scope, owner: Frame) -> None:
         raw = self._rendered(node, resolved, scope)
         template = msgspec.convert(raw, Template)
+        repository = self._repository(node, template)
+        pod = pod_name(self.name, node.name, template.name)
+        template.outputs = placed_outputs(template, repository, self.name, pod, scope)
         self._declared[node.id] = template.outputs
         self._active.add(node.id)
         self._watch_timeout(node, template)
@@ -450,9 +461,19 @@ class Execution(Ledger):
             capture_result=call.capture_result,
             deadline=self._deadline(template, owner),
             store=self._store,
+            repository=repository,
         )
-        pod = build_pod(request)
-        self._actions.create[pod["metadata"]["name"]] = pod
+        self._actions.create[pod] = build_pod(request)
+
+    def _repository(self, node: Node, template: Template) -> Repository:
+        """Where artifacts go, looked up when the first step has some."""
+        given = node.inputs.artifacts if node.inputs else ()
+        if not given and not (template.outputs and template.outputs.artifacts):
+            return OWN
+        if self.repository is None:
+            self.repository = repository_of(self.spec, self.library, self.globals)
+            self.status_changed = True
+        return self.repository
 
     def _rendered(self, node: Node, resolved: Resolved, scope: Scope) -> Obj:
         for artifact in (resolved.template.outputs or Outputs()).artifacts:

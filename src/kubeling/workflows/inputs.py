@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from kubeling.kube.objects import Obj
+from kubeling.workflows.places import KEYS, place_of, with_place
 from kubeling.workflows.resources import Artifact, Inputs, Parameter, Template
 from kubeling.workflows.scope import Scope, Unresolved
 from kubeling.workflows.templates import Library
@@ -153,18 +154,11 @@ def _artifact(wanted: Artifact, given: Obj | None, caller: Scope, outer: Scope) 
         if wanted.optional or (given or {}).get("optional"):
             return None
         raise InvalidInput(f"inputs.artifacts.{wanted.name} {why}")
-    return msgspec.structs.replace(
-        wanted,
-        from_="",
-        from_expression="",
-        s3=location.get("s3"),
-        raw=location.get("raw"),
-        sub_path="",
-    )
+    return with_place(wanted, location)
 
 
 def located(artifact: Obj, scope: Scope) -> Obj | None:
-    """Where an artifact argument lies: ``{"s3": {"key": …}}`` or ``{"raw": {"data": …}}``."""
+    """Where an artifact argument lies: ``{"s3": {"key": …}}``, ``{"raw": {"data": …}}``, …"""
     found: Obj | None = None
     if reference := artifact.get("from"):
         found = scope.artifact(reference_of(reference))
@@ -172,16 +166,19 @@ def located(artifact: Obj, scope: Scope) -> Obj | None:
             raise Unresolved(f"failed to resolve {reference}")
     elif expression := artifact.get("fromExpression"):
         found = scope.evaluate(expression)
-    elif artifact.get("raw") is not None or artifact.get("s3") is not None:
-        found = scope.render({k: artifact[k] for k in ("raw", "s3") if artifact.get(k) is not None})
+    elif (place := place_of(artifact)) is not None:
+        found = scope.render(place)
     if found is None:
         return None
     if not isinstance(found, dict):
         raise Unresolved(f"{artifact.get('name')} is not an artifact")
+    place = place_of(found)
     sub_path = scope.render(artifact.get("subPath") or "")
-    if sub_path and found.get("s3"):
-        return {"s3": {**found["s3"], "key": f"{found['s3'].get('key', '')}/{sub_path}"}}
-    return found
+    if place and sub_path:
+        [(kind, content)] = place.items()
+        if name := KEYS.get(kind):
+            return {kind: {**content, name: f"{content.get(name, '')}/{sub_path}"}}
+    return place
 
 
 def reference_of(text: str) -> str:

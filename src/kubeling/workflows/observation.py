@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj
+from kubeling.workflows.exchange import LOADER
 from kubeling.workflows.pods import MAIN, NODE_ID
 from kubeling.workflows.resources import Phase
 from kubeling.workflows.wrapper import Report, parse_report
@@ -71,6 +72,8 @@ def _read_end(seen: PodObservation, pod: Obj, phase: str) -> None:
         seen.phase = "Succeeded"
     if seen.phase == "Failed":
         seen.message = _why_failed(pod, main)
+        if problem := _not_loaded(pod):
+            seen.phase, seen.message = "Error", problem
     if seen.report.failure:
         seen.phase, seen.message = "Error", seen.report.failure
 
@@ -90,6 +93,16 @@ def _why_failed(pod: Obj, main: Obj) -> str:
                 why = ended.get("reason") or "Error"
                 return f"{container.get('name')}: {why} (exit code {ended['exitCode']})"
     return str(status.get("reason") or "pod failed without saying why")
+
+
+def _not_loaded(pod: Obj) -> str:
+    """Why the inputs could not be had; as upstream, that is an error and no failure."""
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if container.get("name") == LOADER and ended.get("exitCode"):
+            lines = str(ended.get("message") or ended.get("reason") or "").strip().splitlines()
+            return lines[-1] if lines else f"{LOADER}: exit code {ended['exitCode']}"
+    return ""
 
 
 def _is_report(message: str) -> bool:

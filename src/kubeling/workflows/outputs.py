@@ -7,7 +7,7 @@ import msgspec
 from kubeling.kube.objects import Obj
 from kubeling.workflows.inputs import located
 from kubeling.workflows.observation import PodObservation
-from kubeling.workflows.pods import artifact_key
+from kubeling.workflows.places import with_place
 from kubeling.workflows.resources import Artifact, Outputs, Parameter
 from kubeling.workflows.scope import Scope, Unresolved
 from kubeling.workflows.variables import parameter_text
@@ -19,8 +19,11 @@ class MissingOutput(Exception):
     """A step did not give what its template declares; the message names it."""
 
 
-def pod_outputs(declared: Outputs | None, seen: PodObservation, workflow: str) -> Outputs:
-    """The outputs of a finished pod; raises :class:`MissingOutput` only where it succeeded."""
+def pod_outputs(declared: Outputs | None, seen: PodObservation) -> Outputs:
+    """The outputs of a finished pod; ``declared`` has its artifacts' places.
+
+    Raises :class:`MissingOutput` only where it succeeded.
+    """
     outputs = Outputs(result=seen.report.result)
     if seen.exit_code is not None:
         outputs.exit_code = str(seen.exit_code)
@@ -33,8 +36,7 @@ def pod_outputs(declared: Outputs | None, seen: PodObservation, workflow: str) -
             outputs.parameters.append(msgspec.structs.replace(parameter, value=value))
     for artifact in declared.artifacts:
         if artifact.name in seen.report.artifacts:
-            key = (artifact.s3 or {}).get("key") or artifact_key(workflow, seen.pod, artifact.name)
-            outputs.artifacts.append(msgspec.structs.replace(artifact, s3={"key": key}))
+            outputs.artifacts.append(artifact)
         elif strict and not artifact.optional:
             raise MissingOutput(
                 f'output artifact "{artifact.name}": the step left nothing at {artifact.path}'
@@ -90,15 +92,7 @@ def composite_outputs(declared: Outputs | None, scope: Scope) -> Outputs | None:
     for artifact in declared.artifacts:
         location = _composed_artifact(artifact, scope)
         if location is not None:
-            outputs.artifacts.append(
-                msgspec.structs.replace(
-                    artifact,
-                    from_="",
-                    from_expression="",
-                    s3=location.get("s3"),
-                    raw=location.get("raw"),
-                )
-            )
+            outputs.artifacts.append(with_place(artifact, location))
     return outputs
 
 

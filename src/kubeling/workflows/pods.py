@@ -6,14 +6,25 @@ any cluster can run it and nothing has to be remembered beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
+
+from msgspec import to_builtins
 
 from kubeling.kube.objects import Obj, deep_copy, owner_reference
+from kubeling.workflows.exchange import add_exchange
 from kubeling.workflows.images import image_command
 from kubeling.workflows.nodes import pod_name
-from kubeling.workflows.resources import Node, Template
+from kubeling.workflows.places import (
+    OWN,
+    InvalidPlace,
+    Repository,
+    is_elsewhere,
+    store_key,
+    with_place,
+)
+from kubeling.workflows.resources import Artifact, Node, Template
 from kubeling.workflows.wrapper import (
     STORE_PATH,
     InputFile,
@@ -32,7 +43,6 @@ __all__ = [
     "PodError",
     "PodRequest",
     "Store",
-    "artifact_key",
     "build_pod",
     "pod_fields",
 ]
@@ -89,6 +99,7 @@ class PodRequest:
     capture_result: bool
     deadline: int | None
     store: Store
+    repository: Repository = OWN
 
 
 def pod_fields(spec: Obj) -> Obj:
@@ -97,17 +108,16 @@ def pod_fields(spec: Obj) -> Obj:
     return {name: spec[name] for name in names if spec.get(name) is not None}
 
 
-def artifact_key(workflow: str, pod: str, name: str) -> str:
-    """Where an output artifact is kept unless the template says."""
-    return f"{workflow}/{pod}/{name}"
-
-
 def build_pod(request: PodRequest) -> Obj:
     """The pod that runs the template; raises :class:`PodError`."""
     workflow, node, template = request.workflow, request.node, request.template
     metadata = workflow["metadata"]
     own_name = pod_name(metadata["name"], node.name, template.name)
-    plan = _plan(request, own_name)
+    try:
+        moved = _moved(request)
+    except InvalidPlace as problem:
+        raise PodError(str(problem)) from None
+    plan = _plan(request, own_name, moved)
     container = _container(request, plan)
     spec: Obj = {"restartPolicy": "Never", "containers": [container]}
     _pass_on(spec, request)
@@ -118,6 +128,9 @@ def build_pod(request: PodRequest) -> Obj:
         mounts.append({"name": _STORE_VOLUME, "mountPath": STORE_PATH})
     if volumes:
         spec["volumes"] = volumes
+    if moved.loaded or moved.kept:
+        mounts = container.setdefault("volumeMounts", [])
+        add_exchange(spec, mounts, moved.loaded, moved.kept)
     if request.deadline is not None:
         spec["activeDeadlineSeconds"] = request.deadline
     return {
@@ -185,7 +198,49 @@ def _container(request: PodRequest, plan: WrapPlan) -> Obj:
     return container
 
 
-def _plan(request: PodRequest, own_name: str) -> WrapPlan:
+@dataclass(slots=True)
+class _Moved:
+    """A step's artifacts by what has to be done with them."""
+
+    staged: list[StagedArtifact] = field(default_factory=list)
+    files: list[InputFile] = field(default_factory=list)
+    stored: list[OutputArtifact] = field(default_factory=list)
+    loaded: list[Artifact] = field(default_factory=list)
+    kept: list[Artifact] = field(default_factory=list)
+
+
+def _moved(request: PodRequest) -> _Moved:
+    moved = _Moved()
+    for artifact in request.node.inputs.artifacts if request.node.inputs else ():
+        _sort_input(artifact, request.repository, moved)
+    for artifact in request.template.outputs.artifacts if request.template.outputs else ():
+        place = request.repository.located(to_builtins(artifact)) or {}
+        if is_elsewhere(place):
+            moved.kept.append(with_place(artifact, place))
+            moved.stored.append(OutputArtifact(artifact.name, artifact.path))
+        else:
+            key = store_key(place) or ""
+            moved.stored.append(OutputArtifact(artifact.name, artifact.path, key))
+    return moved
+
+
+def _sort_input(artifact: Artifact, repository: Repository, moved: _Moved) -> None:
+    place = repository.located(to_builtins(artifact))
+    optional = bool(artifact.optional)
+    if place is None:
+        return
+    if artifact.raw is not None:
+        text = str(artifact.raw.get("data", ""))
+        moved.files.append(InputFile(artifact.path, text, artifact.mode))
+    elif is_elsewhere(place):
+        moved.loaded.append(with_place(artifact, place))
+        name, path = artifact.name, artifact.path
+        moved.staged.append(StagedArtifact(name, path, optional, artifact.mode, loaded=True))
+    elif key := store_key(place):
+        moved.staged.append(StagedArtifact(key, artifact.path, optional, artifact.mode))
+
+
+def _plan(request: PodRequest, own_name: str, moved: _Moved) -> WrapPlan:
     workflow = request.workflow["metadata"]["name"]
     outputs = request.template.outputs
     spill = f"{workflow}/{own_name}/outputs"
@@ -194,36 +249,11 @@ def _plan(request: PodRequest, own_name: str) -> WrapPlan:
         for p in (outputs.parameters if outputs else ())
         if p.value_from is not None and p.value_from.path
     ]
-    artifacts = [
-        OutputArtifact(a.name, a.path, _key(a.s3) or artifact_key(workflow, own_name, a.name))
-        for a in (outputs.artifacts if outputs else ())
-    ]
-    staged, files = _inputs(request)
     return WrapPlan(
-        artifacts_in=tuple(staged),
-        files_in=tuple(files),
+        artifacts_in=tuple(moved.staged),
+        files_in=tuple(moved.files),
         parameters=tuple(parameters),
-        artifacts=tuple(artifacts),
+        artifacts=tuple(moved.stored),
         result=f"{spill}/result" if request.capture_result else "",
         source=(request.raw.get("script") or {}).get("source"),
     )
-
-
-def _inputs(request: PodRequest) -> tuple[list[StagedArtifact], list[InputFile]]:
-    staged: list[StagedArtifact] = []
-    files: list[InputFile] = []
-    for artifact in request.node.inputs.artifacts if request.node.inputs else ():
-        if artifact.raw is not None:
-            text = str(artifact.raw.get("data", ""))
-            files.append(InputFile(artifact.path, text, artifact.mode))
-        elif key := _key(artifact.s3):
-            optional = bool(artifact.optional)
-            staged.append(StagedArtifact(key, artifact.path, optional, artifact.mode))
-    return staged, files
-
-
-def _key(location: Any) -> str:
-    key = str((location or {}).get("key") or "").strip("/")
-    if ".." in PurePosixPath(key).parts:
-        raise PodError(f'artifact key "{key}" leads out of the artifact store; leave ".." out')
-    return key

@@ -451,6 +451,7 @@ class WorkflowStatus(_Struct):
     stored_templates: dict[str, AnyObject] = {}
     stored_workflow_template_spec: AnyObject | None = None
     persistent_volume_claims: list[AnyObject] = []
+    artifact_repository_ref: AnyObject | None = None
 
 
 class CronWorkflowSpec(_Struct):

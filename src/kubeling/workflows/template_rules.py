@@ -12,14 +12,14 @@ from kubeling.kube.objects import Obj
 from kubeling.workflows.call_rules import Templates, dag_errors, steps_errors
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.images import image_command
+from kubeling.workflows.place_rules import artifact_errors, place_errors
 from kubeling.workflows.tag_rules import Known, tag_errors
 
-__all__ = ["SUPPORTED_TYPES", "artifact_errors", "template_errors"]
+__all__ = ["SUPPORTED_TYPES", "template_errors"]
 
 SUPPORTED_TYPES: Final = ("container", "script", "steps", "dag", "suspend")
 _OTHER_TYPES: Final = ("containerSet", "resource", "http", "data", "plugin")
-_UNSUPPORTED: Final = ("daemon", "synchronization", "podSpecPatch", "archiveLocation")
-_DRIVERS: Final = ("gcs", "azure", "oss", "hdfs", "git", "http", "artifactory", "plugin")
+_UNSUPPORTED: Final = ("daemon", "synchronization", "podSpecPatch")
 _NAME: Final = re.compile(r"^[A-Za-z0-9][-A-Za-z0-9]{0,127}$")
 _PARAMETER: Final = re.compile(r"^[-A-Za-z0-9_]+$")
 _MAX_TEXT: Final = 100 * 1024
@@ -41,6 +41,7 @@ def template_errors(
         if template.get(unsupported) not in (None, False, ""):
             yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
     yield from _input_errors(template, path, bool(kinds and kinds[0] in ("container", "script")))
+    yield from place_errors(template.get("archiveLocation") or {}, f"{path}.archiveLocation")
     yield from _retry_errors(template.get("retryStrategy") or {}, f"{path}.retryStrategy")
     if len(kinds) == 1 and kinds[0] in SUPPORTED_TYPES:
         yield from _CHECKS[kinds[0]](template, path, _with_inputs(known, template), all_)
@@ -87,20 +88,6 @@ def _entry_name_errors(entry: Obj, path: str, seen: set[str]) -> Iterator[FieldE
     elif name in seen:
         yield FieldError(f"{path}.name", "Duplicate value", "", name)
     seen.add(name)
-
-
-def artifact_errors(artifact: Obj, path: str) -> Iterator[FieldError]:
-    """Artifacts lie in the platform's store (``s3.key`` alone) or in the manifest (``raw``)."""
-    for driver in _DRIVERS:
-        if artifact.get(driver) is not None:
-            message = "is not supported yet; put it into the artifact store and give s3.key"
-            yield FieldError(f"{path}.{driver}", "Forbidden", message)
-    for key in ("bucket", "endpoint"):
-        if (artifact.get("s3") or {}).get(key):
-            message = "other stores are not supported yet; give only s3.key"
-            yield FieldError(f"{path}.s3.{key}", "Forbidden", message)
-    if len(str((artifact.get("raw") or {}).get("data") or "")) > _MAX_TEXT:
-        yield FieldError(f"{path}.raw.data", "Too long", "must be at most 100 KiB")
 
 
 def _retry_errors(strategy: Obj, path: str) -> Iterator[FieldError]:
@@ -165,7 +152,7 @@ def _pod_output_errors(template: Obj, path: str) -> Iterator[FieldError]:
             at = f"{path}.outputs.{kind}[{number}]"
             yield from _entry_name_errors(entry, at, seen)
             if kind == "artifacts":
-                yield from artifact_errors(entry, at)
+                yield from artifact_errors(entry, at, output=True)
                 if not entry.get("path"):
                     yield FieldError(f"{at}.path", "Required value", "say where the step writes it")
             elif entry.get("value") is None and not (entry.get("valueFrom") or {}).get("path"):

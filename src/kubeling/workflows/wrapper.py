@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = [
+    "EXCHANGE_PATH",
     "STORE_PATH",
     "InputFile",
     "OutputArtifact",
@@ -42,6 +43,9 @@ __all__ = [
 STORE_PATH: Final = "/kubeling/artifacts"
 """Where the namespace's part of the artifact store is mounted."""
 
+EXCHANGE_PATH: Final = "/kubeling/exchange"
+"""Shared with the containers that move artifacts (:mod:`kubeling.artifacts.transfer`)."""
+
 _START: Final = r"""
 d=%(store)s
 t=$(mktemp -d) || exit 64
@@ -50,10 +54,10 @@ say() { printf "$@" >>"$t/message"; }
 tell() { cat "$t/message" >/dev/termination-log; }
 fail() { echo "$1" >&2; say 'failed %%s\n' "$1"; tell; exit 64; }
 stage() {
-  [ -e "$d/$1" ] || { [ "$3" ] && return; fail "no artifact $1 in the artifact store"; }
+  [ -e "$1" ] || { [ "$3" ] && return; fail "no artifact $4 in the artifact store"; }
   mkdir -p "${2%%/*}/" || fail "cannot make a folder for $2"
-  if [ -d "$d/$1" ]; then mkdir -p "$2" && cp -R "$d/$1/." "$2/"; else cp "$d/$1" "$2"; fi ||
-    fail "cannot put artifact $1 at $2"
+  if [ -d "$1" ]; then mkdir -p "$2" && cp -R "$1/." "$2/"; else cp "$1" "$2"; fi ||
+    fail "cannot put artifact $4 at $2"
 }
 write() { mkdir -p "${1%%/*}/" && printf %%s "$2" >"$1" || fail "cannot write $1"; }
 """
@@ -82,6 +86,25 @@ artifact() {
 }
 """
 
+_OFFER: Final = r"""
+x=%(exchange)s
+offer() {
+  if [ -e "$2" ]; then
+    cp -R "$2" "$x/$1" || fail "cannot hand artifact $1 over"
+    echo "$1" >>"$x/.offered"
+    say 'artifact %%s\n' "$1"
+  else say 'missing artifact %%s\n' "$1"; fi
+}
+hand_over() {
+  [ -e "$x/.offered" ] || return 0
+  mv "$x/.offered" "$x/offered"
+  [ -p "$x/wake" ] || mkfifo "$x/wake" 2>/dev/null
+  echo >"$x/wake"
+  until [ -e "$x/answered" ]; do sleep 0.1 2>/dev/null || sleep 1; done
+  [ ! -s "$x/answered" ] || fail "$(head -n 1 "$x/answered")"
+}
+"""
+
 _TRAP: Final = r"""
 pid=
 hit=
@@ -104,12 +127,18 @@ _EXPANSION: Final = re.compile(r"\$(?=[$(])")
 
 @dataclass(frozen=True, slots=True)
 class StagedArtifact:
-    """An artifact to copy from the store to ``path``."""
+    """An artifact to copy to ``path``, from the store or, loaded from elsewhere, the exchange."""
 
     key: str
     path: str
     optional: bool = False
     mode: int | None = None
+    loaded: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where the container sees it."""
+        return f"{EXCHANGE_PATH if self.loaded else STORE_PATH}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +161,11 @@ class OutputParameter:
 
 @dataclass(frozen=True, slots=True)
 class OutputArtifact:
-    """A file or folder to keep under ``key``."""
+    """A file or folder to keep under ``key``, or, without one, to hand to the keeper."""
 
     name: str
     path: str
-    key: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +186,29 @@ class WrapPlan:
     @property
     def needs_store(self) -> bool:
         """Whether the artifact store must be mounted."""
-        return bool(self.artifacts_in or self.artifacts or self.parameters or self.result)
+        return bool(
+            self.parameters
+            or self.result
+            or any(not a.loaded for a in self.artifacts_in)
+            or any(a.key for a in self.artifacts)
+        )
 
     @property
     def has_outputs(self) -> bool:
         return bool(self.parameters or self.artifacts or self.result)
 
     def __bool__(self) -> bool:
-        return self.needs_store or bool(self.files_in) or self.source is not None
+        moved = self.artifacts_in or self.artifacts or self.parameters or self.result
+        return bool(moved or self.files_in) or self.source is not None
 
 
 def wrap(command: list[str], plan: WrapPlan) -> list[str]:
     """The command that does ``command`` and everything in the plan around it."""
     lines = [_START.strip("\n") % {"store": STORE_PATH}]
-    lines += [_call("stage", a.key, a.path, "1" if a.optional else "") for a in plan.artifacts_in]
+    lines += [
+        _call("stage", a.source, a.path, "1" if a.optional else "", a.key)
+        for a in plan.artifacts_in
+    ]
     lines += [_call("write", file.path, file.text) for file in plan.files_in]
     modes = [(a.mode, a.path) for a in plan.artifacts_in]
     modes += [(file.mode, file.path) for file in plan.files_in]
@@ -199,7 +237,10 @@ def _with_outputs(plan: WrapPlan) -> list[str]:
             f'give result - "$t/result" {shlex.quote(plan.result)}',
         ]
     lines += [_call("parameter", p.name, p.path, p.spill) for p in plan.parameters]
-    lines += [_call("artifact", a.name, a.path, a.key) for a in plan.artifacts]
+    lines += [_call("artifact", a.name, a.path, a.key) for a in plan.artifacts if a.key]
+    if handed := [a for a in plan.artifacts if not a.key]:
+        lines.append(_OFFER.strip("\n") % {"exchange": EXCHANGE_PATH})
+        lines += [*(_call("offer", a.name, a.path) for a in handed), "hand_over"]
     return [*lines, "tell", 'rm -rf "$t"', "exit $code"]
 
 

@@ -112,6 +112,8 @@ class StatusWriter:
         outputs = msgspec.to_builtins(execution.outputs)
         if outputs:
             fields["outputs"] = outputs
+        if execution.repository is not None:
+            fields["artifactRepositoryRef"] = execution.repository.reference
         if template_spec is not None:
             fields["storedWorkflowTemplateSpec"] = template_spec
         if execution.library.stored:
