@@ -40,7 +40,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/uv
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml tools/setup_tests.sh | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[demo,onnx,jupyter]' --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[demo,onnx,lightgbm,jupyter]' --group dev
 	sh tools/setup_tests.sh $(VENV)
 	touch $@
 

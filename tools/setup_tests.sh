@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests need beside Python packages: kubectl, Chromium, podman and, in CI, PyTorch.
+# What the tests need beside Python packages: kubectl, Chromium, podman and, in CI, docker and PyTorch.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -20,10 +20,16 @@ if ! command -v podman >/dev/null || ! command -v busybox >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-            podman runc busybox-static >/dev/null
+            podman runc busybox-static libgomp1 >/dev/null
     else
         echo "note: no podman or busybox found; tests of containers will be skipped" >&2
     fi
+fi
+
+# Only in CI: it would start its daemon on a machine that somebody works on.
+if [ -n "${CI:-}" ] && ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io >/dev/null
 fi
 
 if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then

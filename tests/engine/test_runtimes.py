@@ -130,11 +130,10 @@ async def test_variables_and_arguments(node: Node, runtime: Runtime) -> None:
     )
 
 
+@pytest.mark.parametrize("engine", ["podman", "docker"], indirect=True)
 async def test_what_an_image_says_holds_unless_the_container_says_otherwise(
     node: Node, runtime: Runtime
 ) -> None:
-    if runtime.name == "processes":
-        pytest.skip("what images in the catalogue say is for test_images")
     await node.run(pod("p", runtime.main()))
     assert await node.logs("p") == "entry cmd\n"
     await node.run(pod("q", runtime.main(args=["given"])))
@@ -305,9 +304,8 @@ async def test_a_container_s_own_terminal(node: Node, runtime: Runtime) -> None:
     assert terminated(await node.finished("p"))["exitCode"] == 4
 
 
+@pytest.mark.parametrize("engine", ["processes", "podman"], indirect=True)
 async def test_containers_see_each_other_s_processes_if_asked(node: Node, runtime: Runtime) -> None:
-    if runtime.name == "docker":
-        pytest.skip("docker shares the processes of its own containers only")
     watcher = runtime.main("until grep -q sought /proc/*/cmdline 2>/dev/null; do sleep 0.05; done")
     other = container("other", "sleep 60; : sought", restartPolicy="Always")
     found = pod("p", watcher, initContainers=[other], shareProcessNamespace=True)
@@ -329,13 +327,15 @@ async def test_the_signal_to_stop_by_can_be_chosen(node: Node, runtime: Runtime)
 async def test_too_much_memory_is_told(node: Node, runtime: Runtime) -> None:
     if runtime.name == "processes" and "memory" not in node.engine.cgroups.branches:
         pytest.skip("this machine has no control groups for memory")
+    reasons = ["OOMKilled"]
     if runtime.name == "podman" and not OWN_GROUPS:
-        pytest.skip("podman does not tell on control groups of version 1")
+        reasons.append("Error")  # its monitor loses the news on control groups of version 1
     greedy = runtime.main(
         "x=xxxxxxxx; while :; do x=$x$x; done", resources={"limits": {"memory": "32Mi"}}
     )
     done = await node.run(pod("p", greedy))
-    assert (terminated(done)["exitCode"], terminated(done)["reason"]) == (137, "OOMKilled")
+    assert terminated(done)["exitCode"] == 137
+    assert terminated(done)["reason"] in reasons
 
 
 async def test_limits_can_be_changed_while_it_runs(node: Node, runtime: Runtime) -> None:

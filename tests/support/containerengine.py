@@ -1,4 +1,4 @@
-"""A container engine for tests: podman with storage of its own, and an image made on the spot."""
+"""A container engine for tests: podman or docker, storage of its own, an image made on the spot."""
 
 import contextlib
 import os
@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 IMAGE = "localhost/kubeling-test:1"
+_START_SECONDS = 60
 _APPLETS = (
     "cat", "cp", "echo", "env", "grep", "hostname", "id", "nc", "pwd", "sh", "sleep", "stty", "tar",
     "test", "touch", "true",
@@ -62,12 +64,55 @@ def usable(engine: str) -> Iterator[None]:
                 f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/g"\nrunroot = "{folder}/r"\n'
             )
             patch.setenv("CONTAINERS_STORAGE_CONF", str(file))
-        _run(engine, "info")
-        try:
-            yield
-        finally:
-            if engine == "podman":  # its mounts
-                _run(engine, "system", "reset", "--force")
+        with _daemon(folder, patch) if engine == "docker" else contextlib.nullcontext():
+            _run(engine, "info")
+            try:
+                yield
+            finally:
+                if engine == "podman":  # its mounts
+                    _run(engine, "system", "reset", "--force")
+
+
+@contextlib.contextmanager
+def _daemon(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The docker daemon of this machine or, where none answers, one of the tests' own."""
+    program = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin")
+    if _answers() or program is None or os.geteuid() != 0:
+        yield
+        return
+    (folder / "daemon.json").write_text("{}")
+    socket = f"unix://{folder}/docker.sock"
+    folders = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
+    command = [
+        *(program, "--host", socket, "--config-file", str(folder / "daemon.json")),
+        *(f"--{option}={folder / name}" for option, name in folders.items()),
+        # Containers are on the machine's network; the machine's own rules stay as they are.
+        *("--bridge=none", "--iptables=false"),
+    ]
+    patch.setenv("DOCKER_HOST", socket)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while process.poll() is None and not _answers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(_START_SECONDS)
+        unmount_all(folder)
+
+
+def _answers() -> bool:
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def unmount_all(folder: Path) -> None:
+    """Takes away whatever is still mounted in a folder, the last mount first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    for target in reversed([line.split()[4] for line in lines]):
+        if Path(target).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", target], capture_output=True, check=False)
 
 
 def make_image(engine: str, folder: Path) -> None:
