@@ -14,7 +14,7 @@ from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
-from kubeling.workflows.call_rules import Templates, target_errors
+from kubeling.workflows.call_rules import Templates, hook_expression_errors, target_errors
 from kubeling.workflows.cron_rules import cron_errors
 from kubeling.workflows.place_rules import artifact_errors
 from kubeling.workflows.resources import (
@@ -127,9 +127,8 @@ def _end_errors(spec: Obj, path: str, known: Known, all_: Templates) -> Iterator
         yield FieldError(f"{path}.onExit", "Not found", message, spec["onExit"])
     for name, hook in (spec.get("hooks") or {}).items():
         at = f"{path}.hooks.{name}"
-        if name != "exit":
-            yield FieldError(at, "Unsupported value", 'only the hook "exit" is supported', name)
         yield from target_errors(hook, at, all_)
+        yield from hook_expression_errors(name, hook, at)
         yield from tag_errors(hook.get("arguments"), f"{at}.arguments", known)
 
 

@@ -11,11 +11,11 @@ from typing import Final
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.workflows.dag import dependency_tree
-from kubeling.workflows.expressions import ExpressionError, conditions, depends, tags
+from kubeling.workflows.expressions import ExpressionError, conditions, depends, exprlang, tags
 from kubeling.workflows.loops import is_loop
 from kubeling.workflows.tag_rules import Known, tag_errors
 
-__all__ = ["Templates", "dag_errors", "steps_errors", "target_errors"]
+__all__ = ["Templates", "dag_errors", "hook_expression_errors", "steps_errors", "target_errors"]
 
 _NAME: Final = re.compile(r"^[A-Za-z0-9][-A-Za-z0-9_]*$")
 _NOT_ARGUMENTS: Final = ("name", "template", "templateRef", "inline", "hooks", "onExit")
@@ -121,15 +121,26 @@ def _hook_errors(call: Obj, path: str, known: Known, all_: Templates) -> Iterato
     own = {**known.calls, str(call.get("name")): all_.outputs(call)} if hooks else {}
     for name, hook in hooks.items():
         at = f"{path}.hooks.{name}"
-        if name != "exit":
-            yield FieldError(at, "Unsupported value", 'only the hook "exit" is supported', name)
         yield from target_errors(hook, at, all_)
+        yield from hook_expression_errors(name, hook, at)
         yield from tag_errors(hook.get("arguments"), f"{at}.arguments", replace(known, calls=own))
     if call.get("onExit"):
         hook = {"template": call["onExit"]}
         yield from (
             replace(error, path=f"{path}.onExit") for error in target_errors(hook, path, all_)
         )
+
+
+def hook_expression_errors(name: str, hook: Obj, path: str) -> Iterator[FieldError]:
+    """A hook says when to run; an exit handler may."""
+    expression = hook.get("expression") or ""
+    if name != "exit" and not expression:
+        yield FieldError(f"{path}.expression", "Required value", "say when the hook is to run")
+    if expression:
+        try:
+            exprlang.compile_expression(expression)
+        except ExpressionError as error:
+            yield FieldError(f"{path}.expression", "Invalid value", str(error), expression)
 
 
 def _condition_errors(call: Obj, path: str) -> Iterator[FieldError]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from kubeling.kube.objects import Obj
+from kubeling.workflows.composite import CompositeFrame, StepRun
 from kubeling.workflows.expressions import depends
 from kubeling.workflows.expressions.depends import And, Depends, Or, TaskResult
-from kubeling.workflows.frames import CompositeFrame, StepRun
 from kubeling.workflows.nodes import is_failed
 from kubeling.workflows.resources import Node, Phase
 
@@ -178,8 +178,7 @@ class DagFrame(CompositeFrame):
         if self.node.outbound_nodes != outbound:
             self.node.outbound_nodes = outbound
             self.execution.changed.add(self.node.id)
-        failed_hook = next((self.execution.nodes[key] for key in self._failed_hooks), None)
-        bad = self._doomed or failed_hook
+        bad = self._doomed
         if bad is not None:
             phase: Phase = bad.phase if is_failed(bad) else "Failed"
             self.finish(phase, f"child '{bad.id}' failed")

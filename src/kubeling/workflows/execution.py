@@ -221,6 +221,10 @@ class Execution(Ledger):
         if seen.phase in ("Pending", "Running"):
             self._progress_of_pod(node, seen)
             return
+        if node.phase == "Pending":
+            # It ran, too briefly to be seen: hooks want to know.
+            node.phase = "Running"
+            self._notify(node)
         node.host_node_name = seen.node_name or node.host_node_name
         declared = self._declared.pop(node.id, None)
         phase, message = seen.phase, seen.message
@@ -233,10 +237,17 @@ class Execution(Ledger):
     def _progress_of_pod(self, node: Node, seen: PodObservation) -> None:
         if seen.phase == "Pending" and node.phase == "Running":
             return
+        before = node.phase
         news = (seen.phase, seen.message, seen.node_name, seen.pod_ip)
-        if news != (node.phase, node.message, node.host_node_name, node.pod_ip):
+        if news != (before, node.message, node.host_node_name, node.pod_ip):
             node.phase, node.message, node.host_node_name, node.pod_ip = news
             self.changed.add(node.id)
+        if node.phase != before:
+            self._notify(node)
+
+    def _notify(self, node: Node) -> None:
+        if (owner := self._owners.get(node.id)) is not None:
+            owner.child_changed(node)
 
     def _fire_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

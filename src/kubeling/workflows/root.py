@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kubeling.kube.objects import Obj, parse_time
-from kubeling.workflows.frames import Call, Frame, exit_hook
+from kubeling.workflows.frames import Call, Frame
+from kubeling.workflows.hooks import HookFrame, exit_hook, lifecycle_hooks
 from kubeling.workflows.nodes import is_failed
 from kubeling.workflows.resources import Node
+from kubeling.workflows.scope import Unresolved
 from kubeling.workflows.variables import failures
 
 if TYPE_CHECKING:
@@ -17,10 +19,11 @@ __all__ = ["RootFrame"]
 
 
 class RootFrame(Frame):
-    """Runs the entrypoint."""
+    """Runs the entrypoint, and the Workflow's hooks as its status changes."""
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
+        self._hooks: HookFrame | None = None
 
     def open(self) -> None:
         """Starts, or finds, the root node."""
@@ -33,9 +36,40 @@ class RootFrame(Frame):
         call = Call(name, name, raw, execution.globals, execution.library.local)
         execution.start(call, self)
 
+    def joined(self, node: Node) -> None:
+        execution = self.execution
+        if hooks := lifecycle_hooks(execution.spec):
+            place = execution.library.local
+            self._hooks = HookFrame(
+                execution, node, hooks, lambda: execution.globals, self, place, ""
+            )
+        self.child_changed(node)
+
+    def child_changed(self, node: Node) -> None:
+        self.execution.globals.values["workflow.status"] = node.phase
+        if self._hooks is not None:
+            self._hooks.look()
+
     def child_done(self, node: Node) -> None:
         execution = self.execution
-        hook = exit_hook(execution.spec)
+        begun = parse_time(execution.started_at)
+        ended = parse_time(node.finished_at) if node.finished_at else execution.now
+        execution.globals.values.update(
+            {
+                "workflow.status": _status_of(node),
+                "workflow.failures": failures(list(execution.nodes.values())),
+                "workflow.duration": f"{(ended - begun).total_seconds():f}",
+            }
+        )
+        if self._hooks is None:
+            self._exit(node)
+        else:
+            self._hooks.look()
+            self._hooks.then(lambda: self._exit(node))
+
+    def _exit(self, node: Node) -> None:
+        execution = self.execution
+        hook = exit_hook(execution.spec, execution.spec.get("arguments") or {})
         if hook is None or execution.spec.get("shutdown") == "Terminate":
             _end(execution, node, None)
         else:
@@ -54,27 +88,24 @@ class ExitFrame(Frame):
     def open(self, hook: Obj) -> None:
         """Starts, or finds, the exit handler's node."""
         execution = self.execution
-        root = self._root
-        begun = parse_time(execution.started_at)
-        ended = parse_time(root.finished_at) if root.finished_at else execution.now
-        execution.globals.values.update(
-            {
-                "workflow.status": root.phase,
-                "workflow.failures": failures(list(execution.nodes.values())),
-                "workflow.duration": f"{(ended - begun).total_seconds():f}",
-            }
-        )
-        expression = hook.get("expression")
-        if expression and not execution.globals.evaluate(expression):
-            _end(execution, root, None)
-            return
         name = f"{execution.name}.onExit"
-        raw = {"arguments": execution.spec.get("arguments") or {}, **hook}
-        call = Call(name, name, raw, execution.globals, execution.library.local, hooked=True)
-        execution.start(call, self)
+        call = Call(name, name, hook, execution.globals, execution.library.local, hooked=True)
+        try:
+            wanted = not hook.get("expression") or execution.globals.decide(hook["expression"])
+        except Unresolved as problem:
+            execution.refuse(call, self, str(problem))
+            return
+        if wanted:
+            execution.start(call, self)
+        else:
+            _end(execution, self._root, None)
 
     def child_done(self, node: Node) -> None:
         _end(self.execution, self._root, node)
+
+
+def _status_of(root: Node) -> str:
+    return "Succeeded" if root.phase in ("Skipped", "Omitted") else root.phase
 
 
 def _end(execution: Execution, root: Node, handler: Node | None) -> None:

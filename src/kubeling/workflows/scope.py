@@ -90,6 +90,13 @@ class Scope:
         except ExpressionError as error:
             raise Unresolved(f'"{expression}" {error}') from None
 
+    def decide(self, expression: str) -> bool:
+        """The truth of a bare expression; raises :class:`Unresolved`."""
+        value = self.evaluate(expression)
+        if not isinstance(value, bool):
+            raise Unresolved(f"\"{expression}\" unable to cast expression result '{value}' to bool")
+        return value
+
     def _simple(self, tag: Tag, keep: Collection[str]) -> str | None:
         value = self.lookup(tag.body)
         if value is None:

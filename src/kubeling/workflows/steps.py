@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeling.kube.objects import Obj
-from kubeling.workflows.frames import CompositeFrame, StepRun
+from kubeling.workflows.composite import CompositeFrame, StepRun
 from kubeling.workflows.nodes import is_fulfilled
 from kubeling.workflows.resources import Node
 
