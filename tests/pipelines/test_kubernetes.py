@@ -81,5 +81,7 @@ def test_installation_commands_are_understood_or_left_alone() -> None:
     assert found.requirements == ("pandas>=2",)
     assert found.bare == ("kfp==2.17.3",)
     assert packages_of("--index-url https://example.com/simple pandas") is None
+    pypi = "--index-url https://pypi.org/simple --trusted-host https://pypi.org/simple"
+    assert packages_of(f"{pypi} 'yapf'").requirements == ("yapf",)
     assert declared_packages(["python", "train.py"]) is None
     assert declared_packages(["sh", "-c", "echo", "x"]) is None

@@ -28,6 +28,10 @@ _GO_ON: Final = '"$0" "$@"'
 _QUIET: Final = frozenset(
     {"--quiet", "-q", "--no-warn-script-location", "--disable-pip-version-check", "--no-cache-dir"}
 )
+_USUAL: Final = re.compile(
+    r"--(?:index-url|trusted-host)[ =](?:https://)?pypi\.org(?:/simple/?)?(?=\s|$)"
+)
+"""Naming PyPI is naming what is meant anyway, here or at its mirror."""
 
 
 class Packages(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,7 +52,7 @@ def declared_packages(command: Sequence[str]) -> tuple[Packages, list[str]] | No
     bare: list[str] = []
     found = _INSTALL.findall(command[2])
     for arguments in found:
-        words = _words(arguments)
+        words = _words(_USUAL.sub("", arguments))
         if words is None:
             return None
         wanted = bare if "--no-deps" in words else requirements
