@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
@@ -56,6 +56,8 @@ class Settings:
     database_url: str = ""
     artifact_root: str = ""
     user: str = "user@example.com"
+    rooms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By room, settings of its own; the room knows what they mean."""
 
     @property
     def metadata_url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,14 +20,14 @@ Api = TestClient[web.Request, web.Application]
 
 
 @contextlib.asynccontextmanager
-async def platform(folder: Path) -> AsyncIterator[Context]:
-    """An API server, and the context of the rooms on it."""
+async def platform(folder: Path, **settings: Any) -> AsyncIterator[Context]:
+    """An API server, and the context of the rooms on it, with settings of pipelines."""
     async with (
         running_server(COMPONENT, data_dir=folder) as server,
         Informers(server.client) as informers,
     ):
-        settings = Settings(data_dir=folder, workspace=folder)
-        context = Context(server.client, informers, settings)
+        shared = Settings(data_dir=folder, workspace=folder, rooms={"pipelines": settings})
+        context = Context(server.client, informers, shared)
         try:
             yield context
         finally:
@@ -40,10 +41,16 @@ async def context(tmp_path: Path) -> AsyncIterator[Context]:
         yield context
 
 
-@pytest.fixture
-async def api(context: Context) -> AsyncIterator[Api]:
+@contextlib.asynccontextmanager
+async def served(context: Context) -> AsyncIterator[Api]:
     """The REST API, without controllers."""
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 28)
     app.add_routes(COMPONENT.routes(context))
     async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.fixture
+async def api(context: Context) -> AsyncIterator[Api]:
+    async with served(context) as client:
         yield client

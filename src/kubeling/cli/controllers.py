@@ -65,12 +65,15 @@ def controllers(
 
     Several may run; one leads at a time.
     """
+    from kubeling.cli.settings import rooms_in_environment
+
     settings = Settings(
         data_dir=data_dir.absolute(),
         workspace=workspace.absolute(),
         gateway_url=gateway,
         database_url=database,
         artifact_root=artifacts,
+        rooms=rooms_in_environment(os.environ),
     )
     webhooks = (webhook_host, webhook_port) if webhook_host else None
     asyncio.run(_run(kubeconfig, settings, install, webhooks))

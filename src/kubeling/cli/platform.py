@@ -60,6 +60,8 @@ class PlatformOptions:
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the engine, by the names of :class:`EngineConfig`'s fields."""
     api: ApiSettings = field(default_factory=ApiSettings)
+    rooms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of components, by component."""
 
 
 class Platform:
@@ -171,6 +173,7 @@ class Platform:
             data_dir=self.instance.data_dir,
             workspace=self.options.workspace,
             gateway_url=endpoints.dashboard,
+            rooms=self.options.rooms,
         )
 
     async def _gateway(

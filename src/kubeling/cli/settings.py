@@ -20,8 +20,17 @@ from kubeling.apiserver.settings import ApiSettings
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
+from kubeling.pipelines.settings import PipelineSettings
 
-__all__ = ["Setting", "api_settings", "effective", "engine_settings", "start_options"]
+__all__ = [
+    "Setting",
+    "api_settings",
+    "effective",
+    "engine_settings",
+    "room_settings",
+    "rooms_in_environment",
+    "start_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +40,8 @@ _PORT: Final = 8080
 
 _API: Final = "api."
 _ENGINE: Final = "engine."
+_ROOMS: Final[dict[str, type[msgspec.Struct]]] = {"pipelines": PipelineSettings}
+"""Components with settings of their own, ``pipelines.multi_user`` and the like."""
 _FOUND_AT_START: Final = frozenset(
     {"data_dir", "workspace", "api_host", "api_port", "dns_server", "service_cidr"}
 )
@@ -48,6 +59,11 @@ _TYPES: Final[dict[str, Any]] = (
         f"{_ENGINE}{field.name}": field.type
         for field in msgspec.structs.fields(EngineConfig)
         if field.name not in _FOUND_AT_START
+    }
+    | {
+        f"{room}.{field.name}": field.type
+        for room, config in _ROOMS.items()
+        for field in msgspec.structs.fields(config)
     }
 )
 _FILES: Final = frozenset({
@@ -198,6 +214,21 @@ def engine_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:
     }
 
 
+def room_settings(settings: Mapping[str, Setting]) -> dict[str, dict[str, Any]]:
+    """Those that are components', by component and by the names of their fields."""
+    found: dict[str, dict[str, Any]] = {room: {} for room in _ROOMS}
+    for name, setting in settings.items():
+        room, _, field = name.partition(".")
+        if room in found and setting.source != "default":
+            found[room][field] = setting.value
+    return found
+
+
+def rooms_in_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Settings of components where there is no data directory with a ``config.yaml``."""
+    return room_settings({setting.name: setting for setting in _from_environment(environ)})
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting: ``KUBELING_ENGINE_MAX_PODS``."""
     return f"KUBELING_{name.replace('.', '_').upper()}"
@@ -225,7 +256,9 @@ def _defaults(instance: Instance) -> Iterator[Setting]:
     else:
         yield Setting("port", before.gateway_port, "last start")
     yield Setting("controllers", True, "default")
-    for prefix, config in ((_API, ApiSettings), (_ENGINE, EngineConfig)):
+    groups: list[tuple[str, type[msgspec.Struct]]] = [(_API, ApiSettings), (_ENGINE, EngineConfig)]
+    groups += [(f"{room}.", config) for room, config in _ROOMS.items()]
+    for prefix, config in groups:
         for field in msgspec.structs.fields(config):
             if f"{prefix}{field.name}" in _TYPES:
                 factory = field.default_factory
@@ -260,7 +293,7 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
 
 def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
-        if f"{name}." in (_API, _ENGINE) and isinstance(value, dict):
+        if (f"{name}." in (_API, _ENGINE) or name in _ROOMS) and isinstance(value, dict):
             yield from ((f"{name}.{inner}", given) for inner, given in value.items())
         else:
             yield str(name), value

@@ -21,7 +21,14 @@ import msgspec
 
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Endpoints, Instance, data_dir_option
-from kubeling.cli.settings import Setting, api_settings, effective, engine_settings, start_options
+from kubeling.cli.settings import (
+    Setting,
+    api_settings,
+    effective,
+    engine_settings,
+    room_settings,
+    start_options,
+)
 
 __all__ = ["up"]
 
@@ -74,6 +81,7 @@ def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int |
         settings["controllers"].value,
         engine_settings(settings),
         api_settings(settings),
+        room_settings(settings),
     )
     try:
         with instance.claim():

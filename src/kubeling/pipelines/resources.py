@@ -62,6 +62,7 @@ class RunSpec(_Struct):
     experiment_id: str = msgspec.field(default="", name="experimentID")
     recurring_run_id: str = msgspec.field(default="", name="recurringRunID")
     service_account: str = ""
+    plugins_input: dict[str, AnyObject] = {}
     scheduled_at: Time | None = None
     terminate: bool = False
     retries: Annotated[int, msgspec.Meta(ge=0)] = 0

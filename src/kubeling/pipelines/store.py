@@ -190,6 +190,7 @@ def _run_row(run: Obj, spec_digest: str, experiment: str, now: dt.datetime) -> d
         "epoch": 0,
         "runtime_config": given,
         "spec_digest": spec_digest,
+        "plugins_input": spec.plugins_input,
         "created_at": _naive(now),
         "scheduled_at": _naive(scheduled),
         "finished_at": None,

@@ -94,6 +94,7 @@ RUNS: Final = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("runtime_config", sa.JSON, nullable=False),
     sa.Column("spec_digest", sa.String(64), nullable=False, server_default=""),
+    sa.Column("plugins_input", sa.JSON, nullable=True),
     sa.Column("created_at", sa.DateTime, nullable=False),
     sa.Column("scheduled_at", sa.DateTime, nullable=True),
     sa.Column("finished_at", sa.DateTime, nullable=True),

@@ -77,6 +77,8 @@ _LINKS: Final = Listable(
 class ArtifactService(Service):
     """The native API of artifacts and lineage."""
 
+    resource = "runs"
+
     async def list(self, request: web.Request) -> Obj:
         options = list_options(request)
         conditions = []

@@ -10,6 +10,9 @@ __all__ = [
     "FailedPreconditionError",
     "InvalidArgumentError",
     "NotFoundError",
+    "PermissionDeniedError",
+    "UnauthenticatedError",
+    "UnimplementedError",
 ]
 
 
@@ -50,3 +53,24 @@ class FailedPreconditionError(ApiFailure):
 
     http = 400
     code = 9
+
+
+class UnauthenticatedError(ApiFailure):
+    """Nobody said who asks."""
+
+    http = 401
+    code = 16
+
+
+class PermissionDeniedError(ApiFailure):
+    """Who asks may not do this."""
+
+    http = 403
+    code = 7
+
+
+class UnimplementedError(ApiFailure):
+    """Upstream does this, this platform does not; the message says what does."""
+
+    http = 501
+    code = 12

@@ -15,7 +15,9 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from kubeling.pipelines.api.limits import MAX_NAMESPACE, check_length
 from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.messages import EXPERIMENT
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time
@@ -44,23 +46,23 @@ _EXPERIMENTS: Final = Listable(
     },
     _E.created_at,
 )
-_FIELDS: Final = (
-    "experiment_id", "display_name", "description", "created_at", "namespace", "storage_state",
-    "last_run_created_at",
-)  # fmt: skip
 
 
 class ExperimentService(Service):
     """Upstream's ExperimentService."""
 
+    resource = "experiments"
+
     async def list(self, request: web.Request) -> Obj:
         options = list_options(request)
-        namespace = query_of(request, "namespace")
+        namespace = self.need_namespace(query_of(request, "namespace"))
+        await self.allow(request, "list", namespace)
         conditions = [_E.namespace == namespace] if namespace else []
         now = self.context.clock.now()
 
         def work(connection: sa.Connection) -> Any:
-            default_experiment(connection, now)
+            if not self.access.multi_user:
+                default_experiment(connection, now)
             return list_rows(connection, _EXPERIMENTS, options, list(EXPERIMENTS.c), *conditions)
 
         page = await self.database.run(work)
@@ -71,21 +73,21 @@ class ExperimentService(Service):
         )
 
     async def get(self, request: web.Request) -> Obj:
-        return _experiment(await self._row(request.match_info["experiment"]))
+        return _experiment(await self._allowed(request, "get"))
 
     async def create(self, request: web.Request) -> Obj:
-        body = await body_of(request, _FIELDS)
+        body = await body_of(request, EXPERIMENT)
         shown = body.get("display_name") or ""
         if not shown:
             raise InvalidArgumentError("display_name: Required value: the experiment's name")
-        if len(shown) > _MAX_NAME:
-            raise InvalidArgumentError(
-                f"display_name: Too long: at most {_MAX_NAME} characters are allowed"
-            )
+        check_length("display_name", shown, _MAX_NAME)
+        namespace = self.need_namespace(body.get("namespace") or "")
+        check_length("namespace", namespace, MAX_NAMESPACE)
+        await self.allow(request, "create", namespace, shown)
         own_id = str(uuid.uuid4())
         values = {
             "experiment_id": own_id,
-            "namespace": body.get("namespace") or "",
+            "namespace": namespace,
             "display_name": shown,
             "description": body.get("description") or "",
             "storage_state": "AVAILABLE",
@@ -104,7 +106,7 @@ class ExperimentService(Service):
         return _experiment(await self._row(own_id))
 
     async def delete(self, request: web.Request) -> Obj:
-        row = await self._row(request.match_info["experiment"])
+        row = await self._allowed(request, "delete")
         if row.display_name == "Default" and not row.namespace:
             raise FailedPreconditionError("the Default experiment cannot be deleted")
         query = sa.delete(EXPERIMENTS).where(_E.experiment_id == row.experiment_id)
@@ -112,7 +114,7 @@ class ExperimentService(Service):
         return {}
 
     async def archive(self, request: web.Request) -> Obj:
-        row = await self._row(request.match_info["experiment"])
+        row = await self._allowed(request, "archive")
         own_id = row.experiment_id
 
         def work(connection: sa.Connection) -> list[Any]:
@@ -133,10 +135,15 @@ class ExperimentService(Service):
         return {}
 
     async def unarchive(self, request: web.Request) -> Obj:
-        row = await self._row(request.match_info["experiment"])
+        row = await self._allowed(request, "unarchive")
         query = sa.update(EXPERIMENTS).where(_E.experiment_id == row.experiment_id)
         await self.database.run(lambda c: c.execute(query.values(storage_state="AVAILABLE")))
         return {}
+
+    async def _allowed(self, request: web.Request, verb: str) -> Any:
+        row = await self._row(request.match_info["experiment"])
+        await self.allow(request, verb, row.namespace, row.display_name)
+        return row
 
     async def _row(self, experiment_id: str) -> Any:
         query = sa.select(EXPERIMENTS).where(_E.experiment_id == experiment_id)

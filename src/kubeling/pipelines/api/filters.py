@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
 import msgspec
 import sqlalchemy as sa
 
-from kubeling.kube.objects import parse_time
+from kubeling.kube.objects import Obj, parse_time
 from kubeling.pipelines.api.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from kubeling.pipelines.api.listing import Listable
 
-__all__ = ["conditions"]
+__all__ = ["checked_filter", "conditions"]
 
 _OPERATIONS: Final = {
     1: "EQUALS",
@@ -48,6 +49,24 @@ _FIELDS: Final = _SCALARS | _LISTS | {"operation", "op", "key"}
 
 def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool]]:
     """What the filter demands of a row; raises :class:`InvalidArgumentError`."""
+    return [_condition(kind, predicate) for predicate in _predicates(text)]
+
+
+def checked_filter(text: str) -> Obj:
+    """The filter in the proto's spelling, if it is one."""
+    found = [{"operation": p.operation, "key": p.key, p.kind: p.value} for p in _predicates(text)]
+    return {"predicates": found} if found else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Predicate:
+    operation: str
+    key: str
+    kind: str
+    value: Any
+
+
+def _predicates(text: str) -> list[_Predicate]:
     if not text:
         return []
     if not text.lstrip().startswith("{"):
@@ -61,40 +80,47 @@ def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool]]:
     predicates = document.get("predicates") or []
     if not isinstance(predicates, list):
         raise InvalidArgumentError("filter: predicates must be a list")
-    return [_condition(kind, predicate) for predicate in predicates]
+    return [_predicate(predicate) for predicate in predicates]
 
 
-def _condition(kind: Listable, predicate: Any) -> sa.ColumnElement[bool]:
-    if not isinstance(predicate, dict) or not predicate.get("key"):
+def _predicate(given: Any) -> _Predicate:
+    if not isinstance(given, dict) or not given.get("key"):
         raise InvalidArgumentError("filter: each predicate needs a key")
-    fields = {_snake(key): value for key, value in predicate.items()}
+    fields = {_snake(key): value for key, value in given.items()}
     key = str(fields["key"])
     if unknown := sorted(fields.keys() - _FIELDS):
         raise InvalidArgumentError(f'filter: the predicate on "{key}" has no field "{unknown[0]}"')
-    given = sorted(fields.keys() & (_SCALARS | _LISTS))
-    if len(given) != 1:
+    kinds = sorted(fields.keys() & (_SCALARS | _LISTS))
+    if len(kinds) != 1:
         raise InvalidArgumentError(f'filter: the predicate on "{key}" needs one value')
+    (kind,) = kinds
     operation = _operation(fields.get("operation", fields.get("op")))
-    column, value = kind.filtered(key), fields[given[0]]
-    if key.startswith("tags.") and (operation, given) != ("EQUALS", ["string_value"]):
+    if key.startswith("tags.") and (operation, kind) != ("EQUALS", "string_value"):
         raise InvalidArgumentError("filter: tags can only be compared by EQUALS and string_value")
-    if (operation == "IN") != (given[0] in _LISTS):
-        kinds = _LISTS if operation == "IN" else _SCALARS
+    if (operation == "IN") != (kind in _LISTS):
+        expected = _LISTS if operation == "IN" else _SCALARS
         raise InvalidArgumentError(
-            f"filter: cannot use {operation} with {given[0]}; one of "
-            f"{', '.join(sorted(kinds))} is expected"
+            f"filter: cannot use {operation} with {kind}; one of "
+            f"{', '.join(sorted(expected))} is expected"
         )
-    if operation == "IN":
-        values = value.get("values") if isinstance(value, dict) else None
-        if not isinstance(values, list):
-            raise InvalidArgumentError(f'filter: {given[0]} must be {{"values": [...]}}')
-        return column.in_([_value(column, item) for item in values])
-    if operation == "IS_SUBSTRING":
-        if given != ["string_value"]:
-            raise InvalidArgumentError(f"filter: cannot use IS_SUBSTRING with {given[0]}")
-        return sa.cast(column, sa.Text).icontains(str(value), autoescape=True)
-    wanted = _value(column, value)
-    if operation == "NOT_EQUALS" and (choices := kind.choices.get(key)):
+    if operation == "IS_SUBSTRING" and kind != "string_value":
+        raise InvalidArgumentError(f"filter: cannot use IS_SUBSTRING with {kind}")
+    value = fields[kind]
+    if kind in _LISTS and not (isinstance(value, dict) and isinstance(value.get("values"), list)):
+        raise InvalidArgumentError(f'filter: {kind} must be {{"values": [...]}}')
+    return _Predicate(operation, key, kind, value)
+
+
+def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool]:
+    column, value = kind.filtered(predicate.key), predicate.value
+    match predicate.operation:
+        case "IN":
+            return column.in_([_value(column, item) for item in value["values"]])
+        case "IS_SUBSTRING":
+            return sa.cast(column, sa.Text).icontains(str(value), autoescape=True)
+        case operation:
+            wanted = _value(column, value)
+    if operation == "NOT_EQUALS" and (choices := kind.choices.get(predicate.key)):
         # A range of the index, where "not equal" would read all of it.
         return sa.or_(*(column == choice for choice in choices if choice != wanted))
     found: sa.ColumnElement[bool] = _COMPARISONS[operation](column, wanted)

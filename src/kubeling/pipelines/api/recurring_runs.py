@@ -13,8 +13,9 @@ from aiohttp import web
 from kubeling.kube.objects import Obj, new_object, uid
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
 from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.messages import RECURRING_RUN
 from kubeling.pipelines.api.paging import list_options
-from kubeling.pipelines.api.runs import run_source
+from kubeling.pipelines.api.runs import need_experiment, run_source
 from kubeling.pipelines.api.service import DEFAULT_NAMESPACE, Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of, wire_time
 from kubeling.pipelines.recurring_store import file_recurring_run
@@ -43,24 +44,23 @@ _RECURRING: Final = Listable(
     },
     _R.created_at,
 )
-_FIELDS: Final = (
-    "recurring_run_id", "display_name", "description", "pipeline_version_id", "pipeline_spec",
-    "pipeline_version_reference", "runtime_config", "service_account", "max_concurrency",
-    "trigger", "mode", "created_at", "updated_at", "status", "error", "no_catchup", "namespace",
-    "experiment_id",
-)  # fmt: skip
 
 
 class RecurringRunService(Service):
     """Upstream's RecurringRunService."""
 
+    resource = "jobs"
+
     async def list(self, request: web.Request) -> Obj:
         options = list_options(request)
         conditions = []
+        namespace = query_of(request, "namespace")
         if experiment := query_of(request, "experiment_id"):
             conditions.append(_R.experiment_id == experiment)
-        if namespace := query_of(request, "namespace"):
+            namespace = namespace or await self.namespace_of(experiment)
+        elif namespace:
             conditions.append(_R.namespace == namespace)
+        await self.allow(request, "list", self.need_namespace(namespace))
         page = await self.database.run(
             lambda c: list_rows(c, _RECURRING, options, list(TABLE.c), *conditions)
         )
@@ -71,14 +71,15 @@ class RecurringRunService(Service):
         )
 
     async def get(self, request: web.Request) -> Obj:
-        return _message(await self._row(request.match_info["job"]))
+        return _message(await self._allowed(request, "get"))
 
     async def create(self, request: web.Request) -> Obj:
-        body = await body_of(request, _FIELDS)
+        body = await body_of(request, RECURRING_RUN)
+        namespace = await self.namespace_of(need_experiment(self, body))
+        await self.allow(request, "create", namespace, body.get("display_name") or "")
         run, package = await run_source(self, body)
-        namespace = await self.namespace_of(body.get("experiment_id") or "")
         trigger = _trigger(body.get("trigger") or {})
-        concurrency = int(body.get("max_concurrency") or 1)
+        concurrency = body.get("max_concurrency") or 1
         spec = {
             "run": run,
             "trigger": msgspec.to_builtins(trigger),
@@ -98,7 +99,7 @@ class RecurringRunService(Service):
 
     async def delete(self, request: web.Request) -> Obj:
         """Deletes the schedule; runs it has created stay."""
-        row = await self._row(request.match_info["job"])
+        row = await self._allowed(request, "delete")
         await self.context.client.delete(RECURRING_RUNS, row.name, row.namespace, missing_ok=True)
         query = sa.delete(TABLE).where(_R.recurring_run_id == row.recurring_run_id)
         await self.database.run(lambda c: c.execute(query))
@@ -111,12 +112,17 @@ class RecurringRunService(Service):
         return await self._set_enabled(request, False)
 
     async def _set_enabled(self, request: web.Request, enabled: bool) -> Obj:
-        row = await self._row(request.match_info["job"])
+        row = await self._allowed(request, "enable" if enabled else "disable")
         patch = {"spec": {"enabled": enabled}}
         job = await self.context.client.patch(RECURRING_RUNS, row.name, patch, row.namespace)
         now = self.context.clock.now()
         await self.database.run(lambda c: file_recurring_run(c, job, now))
         return {}
+
+    async def _allowed(self, request: web.Request, verb: str) -> Any:
+        row = await self._row(request.match_info["job"])
+        await self.allow(request, verb, row.namespace, row.display_name)
+        return row
 
     async def _row(self, own_id: str) -> Any:
         query = sa.select(TABLE).where(_R.recurring_run_id == own_id)
@@ -128,11 +134,7 @@ class RecurringRunService(Service):
 
 def _trigger(given: Obj) -> Trigger:
     camel = {
-        _camel(kind): {
-            _camel(key): int(value) if key in ("interval_second", "intervalSecond") else value
-            for key, value in schedule.items()
-            if value
-        }
+        _camel(kind): {_camel(key): value for key, value in schedule.items() if value}
         for kind, schedule in given.items()
         if schedule
     }
@@ -173,6 +175,7 @@ def _message(row: Any) -> Obj:
             parameters=config.get("parameters"), pipeline_root=config.get("pipelineRoot")
         ),
         service_account=run.get("serviceAccount"),
+        plugins_input=run.get("pluginsInput"),
         max_concurrency=str(spec.get("maxConcurrency", 1)),
         trigger=_snake_trigger(spec.get("trigger") or {}),
         mode="ENABLE" if spec.get("enabled", True) else "DISABLE",

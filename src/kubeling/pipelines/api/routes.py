@@ -15,18 +15,26 @@ from aiohttp import web
 from kubeling import __version__
 from kubeling.component import Context
 from kubeling.kube.objects import Obj
-from kubeling.pipelines.api.wire import handler, upload_handler
+from kubeling.pipelines.api.access import Access
+from kubeling.pipelines.api.auth import authorize
+from kubeling.pipelines.api.unoffered import UNOFFERED, refusal
+from kubeling.pipelines.api.wire import Handler, handler, query_of, upload_handler
 
 __all__ = ["routes"]
 
 _PREFIXES: Final = ("", "/{prefix:.+}")
 _SERVICES: Final = {
     "pipelines": "PipelineService",
+    "versions": "VersionService",
     "experiments": "ExperimentService",
     "runs": "RunService",
     "recurring_runs": "RecurringRunService",
     "artifacts": "ArtifactService",
     "steps": "StepService",
+}
+_UPLOADS: Final = {
+    ("pipelines", "upload"): "upload pipeline",
+    ("versions", "upload"): "upload pipeline version",
 }
 # Method, path below /apis/v2beta1, service, its method.
 _TABLE: Final = (
@@ -40,16 +48,16 @@ _TABLE: Final = (
     ("POST", "/pipelines", "pipelines", "create"),
     ("POST", "/pipelines/create", "pipelines", "create_with_version"),
     ("POST", "/pipelines/upload", "pipelines", "upload"),
-    ("POST", "/pipelines/upload_version", "pipelines", "upload_version"),
+    ("POST", "/pipelines/upload_version", "versions", "upload"),
     ("GET", "/pipelines/names/{name}", "pipelines", "get_by_name"),
     ("GET", "/pipelines/{pipeline}", "pipelines", "get"),
     ("PATCH", "/pipelines/{pipeline}", "pipelines", "update"),
     ("DELETE", "/pipelines/{pipeline}", "pipelines", "delete"),
-    ("GET", "/pipelines/{pipeline}/versions", "pipelines", "list_versions"),
-    ("POST", "/pipelines/{pipeline}/versions", "pipelines", "create_version"),
-    ("GET", "/pipelines/{pipeline}/versions/{version}", "pipelines", "get_version"),
-    ("PATCH", "/pipelines/{pipeline}/versions/{version}", "pipelines", "update_version"),
-    ("DELETE", "/pipelines/{pipeline}/versions/{version}", "pipelines", "delete_version"),
+    ("GET", "/pipelines/{pipeline}/versions", "versions", "list"),
+    ("POST", "/pipelines/{pipeline}/versions", "versions", "create"),
+    ("GET", "/pipelines/{pipeline}/versions/{version}", "versions", "get"),
+    ("PATCH", "/pipelines/{pipeline}/versions/{version}", "versions", "update"),
+    ("DELETE", "/pipelines/{pipeline}/versions/{version}", "versions", "delete"),
     ("GET", "/runs", "runs", "list"),
     ("POST", "/runs", "runs", "create"),
     ("GET", "/runs/{run}", "runs", "get"),
@@ -79,27 +87,23 @@ def routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     found: list[web.AbstractRouteDef] = []
     for prefix in _PREFIXES:
         root = f"{prefix}/apis/v2beta1"
-        found.append(web.get(f"{root}/healthz", handler(_healthz)))
-        found.append(web.get(f"{prefix}/apis/v1beta1/healthz", handler(_healthz)))
-        found.append(web.get(f"{root}/auth", handler(_authorize)))
+        found.append(web.get(f"{root}/healthz", handler(services.healthz)))
+        found.append(web.get(f"{prefix}/apis/v1beta1/healthz", handler(services.healthz)))
+        found.append(web.get(f"{root}/auth", handler(services.authorize)))
+        found.append(web.get(f"{root}/filters", handler(services.filter)))
         found.append(web.get(f"{root}/artifacts/{{artifact}}/content", services.content))
         for method, path, service, name in _TABLE:
             found.append(web.route(method, root + path, services.endpoint(service, name)))
+        for method, path, reason in UNOFFERED:
+            found.append(web.route(method, prefix + path, _unoffered(reason)))
     return found
 
 
-async def _healthz(_: web.Request) -> Obj:
-    return {
-        "commit_sha": "unknown",
-        "tag_name": __version__,
-        "multi_user": False,
-        "pipeline_store": "database",
-    }
+def _unoffered(reason: str) -> Handler:
+    async def refuse(request: web.Request) -> Obj:
+        raise refusal(request, reason)
 
-
-async def _authorize(_: web.Request) -> Obj:
-    """Who reaches the gateway may use the API: it is for a single user, as healthz says."""
-    return {}
+    return handler(refuse)
 
 
 class _Services:
@@ -108,6 +112,28 @@ class _Services:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._made: dict[str, Any] = {}
+        self._access = Access(context)
+
+    async def healthz(self, request: web.Request) -> Obj:
+        """What clients learn the platform's kind from."""
+        found: Obj = {
+            "commit_sha": "unknown",
+            "tag_name": __version__,
+            "multi_user": self._access.multi_user,
+        }
+        if "/v1beta1/" not in request.path:
+            found["pipeline_store"] = "database"
+        return found
+
+    async def authorize(self, request: web.Request) -> Obj:
+        """Whether who asks may do something."""
+        return await authorize(self._access, request)
+
+    async def filter(self, request: web.Request) -> Obj:
+        """A filter as the lists understand it; the module that reads it is loaded on first use."""
+        module = await asyncio.to_thread(importlib.import_module, "kubeling.pipelines.api.filters")
+        found: Obj = module.checked_filter(query_of(request, "filter"))
+        return found
 
     def endpoint(self, service: str, name: str) -> Any:
         """The handler of one endpoint."""
@@ -117,7 +143,8 @@ class _Services:
             message: Obj = await getattr(found, name)(request)
             return message
 
-        return upload_handler(call) if name.startswith("upload") else handler(call)
+        what = _UPLOADS.get((service, name))
+        return handler(call) if what is None else upload_handler(call, what)
 
     async def content(self, request: web.Request) -> web.StreamResponse:
         """An artifact's content, as a stream."""

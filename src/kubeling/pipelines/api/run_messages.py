@@ -39,6 +39,7 @@ def run_message(row: Any, spec: msgspec.Raw | None, tasks: Sequence[Obj] | None 
         **source,
         runtime_config=_compacted(row.runtime_config),
         service_account=row.service_account,
+        plugins_input=row.plugins_input,
         created_at=wire_time(row.created_at),
         scheduled_at=wire_time(row.scheduled_at or row.created_at),
         finished_at=wire_time(row.finished_at),

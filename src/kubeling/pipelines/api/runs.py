@@ -22,7 +22,9 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from kubeling.pipelines.api.limits import checked_plugins
 from kubeling.pipelines.api.listing import Listable, Page, Segment, list_rows
+from kubeling.pipelines.api.messages import RUN
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.run_messages import run_message, task_details
 from kubeling.pipelines.api.service import Service
@@ -36,7 +38,7 @@ from kubeling.pipelines.store import ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
 from kubeling.pipelines.tables import RUNS as TABLE
 
-__all__ = ["RunService", "run_source", "source_values"]
+__all__ = ["RunService", "need_experiment", "run_source", "source_values"]
 
 _YOUNG: Final = dt.timedelta(seconds=5)
 _HOLD: Final = 2.0
@@ -94,24 +96,23 @@ _RUNS: Final = Listable(
     extra_orders=_by_metric,
     choices={"storage_state": ("AVAILABLE", "ARCHIVED")},
 )
-_FIELDS: Final = (
-    "experiment_id", "run_id", "display_name", "storage_state", "description",
-    "pipeline_version_id", "pipeline_spec", "pipeline_version_reference", "runtime_config",
-    "service_account", "created_at", "scheduled_at", "finished_at", "state", "error",
-    "run_details", "recurring_run_id", "state_history", "plugins_input", "plugins_output",
-)  # fmt: skip
 
 
 class RunService(Service):
     """Upstream's RunService."""
 
+    resource = "runs"
+
     async def list(self, request: web.Request) -> Obj:
         options = list_options(request)
         conditions = []
+        namespace = query_of(request, "namespace")
         if experiment := query_of(request, "experiment_id"):
             conditions.append(_R.experiment_id == experiment)
-        if namespace := query_of(request, "namespace"):
+            namespace = namespace or await self.namespace_of(experiment)
+        elif namespace:
             conditions.append(_R.namespace == namespace)
+        await self.allow(request, "list", self.need_namespace(namespace))
 
         def work(connection: sa.Connection) -> tuple[Page, dict[str, msgspec.Raw]]:
             page = list_rows(connection, _RUNS, options, list(TABLE.c), *conditions)
@@ -126,8 +127,8 @@ class RunService(Service):
         )
 
     async def get(self, request: web.Request) -> Obj:
-        run_id = request.match_info["run"]
-        row = await self._row(run_id)
+        row = await self._allowed(request, "get")
+        run_id = row.run_id
         if self._is_worth_waiting(request, row):
             await self._wait_for_end(row)
             row = await self._row(run_id)
@@ -141,10 +142,11 @@ class RunService(Service):
         return await asyncio.to_thread(_with_tasks, row, spec, bodies)
 
     async def create(self, request: web.Request) -> Obj:
-        body = await body_of(request, _FIELDS)
+        body = await body_of(request, RUN)
         body.setdefault("experiment_id", query_of(request, "experiment_id"))
+        namespace = await self.namespace_of(need_experiment(self, body))
+        await self.allow(request, "create", namespace, body.get("display_name") or "")
         spec, package = await run_source(self, body)
-        namespace = await self.namespace_of(spec.get("experimentID", ""))
         slug = re.sub(r"[^a-z0-9]+", "-", package.spec.pipeline_info.name.lower()).strip("-")
         name = f"{slug[:57].rstrip('-') or 'run'}-{secrets.token_hex(3)[:5]}"
         spec.setdefault("displayName", name)
@@ -155,7 +157,7 @@ class RunService(Service):
         return run_message(await self._row(uid(run)), document)
 
     async def delete(self, request: web.Request) -> Obj:
-        row = await self._row(request.match_info["run"])
+        row = await self._allowed(request, "delete")
         await self.context.client.delete(
             RUNS, row.name, row.namespace, propagation="Background", uid=row.run_id, missing_ok=True
         )
@@ -168,10 +170,11 @@ class RunService(Service):
         return {}
 
     async def archive(self, request: web.Request) -> Obj:
-        return await self._set_storage_state(request, "ARCHIVED")
+        row = await self._allowed(request, "archive")
+        return await self._set_storage_state(row.run_id, "ARCHIVED")
 
     async def unarchive(self, request: web.Request) -> Obj:
-        row = await self._row(request.match_info["run"])
+        row = await self._allowed(request, "unarchive")
         experiment = sa.select(EXPERIMENTS.c.storage_state).where(
             EXPERIMENTS.c.experiment_id == row.experiment_id
         )
@@ -179,11 +182,11 @@ class RunService(Service):
             raise FailedPreconditionError(
                 f"run {row.run_id} belongs to an archived experiment; unarchive that first"
             )
-        return await self._set_storage_state(request, "AVAILABLE")
+        return await self._set_storage_state(row.run_id, "AVAILABLE")
 
     async def terminate(self, request: web.Request) -> Obj:
         """Stops a run; one that has ended stays as it is."""
-        row = await self._row(request.match_info["run"])
+        row = await self._allowed(request, "terminate")
         if row.state not in FINAL_STATES:
             patch = {"spec": {"terminate": True}}
             await self.context.client.patch(RUNS, row.name, patch, row.namespace)
@@ -191,7 +194,7 @@ class RunService(Service):
 
     async def retry(self, request: web.Request) -> Obj:
         """Sends a failed run back to work; tasks that succeeded are not run again."""
-        row = await self._row(request.match_info["run"])
+        row = await self._allowed(request, "retry")
         if row.state not in ("FAILED", "CANCELED"):
             raise FailedPreconditionError(
                 f"run {row.run_id} is {row.state}; only a failed run can be retried"
@@ -210,9 +213,13 @@ class RunService(Service):
             raise NotFoundError.of("Run", run_id)
         return row
 
-    async def _set_storage_state(self, request: web.Request, state: str) -> Obj:
+    async def _allowed(self, request: web.Request, verb: str) -> Any:
         row = await self._row(request.match_info["run"])
-        query = sa.update(TABLE).where(_R.run_id == row.run_id).values(storage_state=state)
+        await self.allow(request, verb, row.namespace, row.name)
+        return row
+
+    async def _set_storage_state(self, run_id: str, state: str) -> Obj:
+        query = sa.update(TABLE).where(_R.run_id == run_id).values(storage_state=state)
         await self.database.run(lambda c: c.execute(query))
         return {}
 
@@ -247,10 +254,18 @@ class RunService(Service):
             informer.remove_handler(look)
 
 
+def need_experiment(service: Service, body: Obj) -> str:
+    experiment = str(body.get("experiment_id") or "")
+    if service.access.multi_user and not experiment:
+        raise InvalidArgumentError(
+            "Experiment id can not be empty in multi-user mode: it says in which namespace to run"
+        )
+    return experiment
+
+
 async def run_source(service: Service, body: Obj) -> tuple[Obj, Package]:
     """The spec of a Run for what a client wants to run, and the pipeline it means."""
     version = body.get("pipeline_version_reference") or {}
-    version = {k.replace("I", "_i").replace("V", "_v"): v for k, v in version.items()}
     if old := body.get("pipeline_version_id"):
         version = {**version, "pipeline_version_id": old}
     spec = source_values(body)
@@ -278,13 +293,14 @@ def source_values(body: Obj) -> Obj:
     config = body.get("runtime_config") or {}
     runtime = {
         "parameters": config.get("parameters") or {},
-        "pipelineRoot": config.get("pipeline_root") or config.get("pipelineRoot") or "",
+        "pipelineRoot": config.get("pipeline_root") or "",
     }
     fields = {
         "displayName": body.get("display_name"),
         "description": body.get("description"),
         "experimentID": body.get("experiment_id"),
         "serviceAccount": body.get("service_account"),
+        "pluginsInput": checked_plugins(body.get("plugins_input")),
         "runtimeConfig": {key: value for key, value in runtime.items() if value},
     }
     return {key: value for key, value in fields.items() if value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from aiohttp import web
 from kubeling.kube.errors import ApiError, Conflict, NotFound
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import ApiFailure, InvalidArgumentError
+from kubeling.pipelines.api.messages import Shape, read_message
 
 __all__ = [
     "EPOCH",
@@ -54,21 +55,14 @@ def query_of(request: web.Request, name: str) -> str:
     return request.query.get(name, "").strip()
 
 
-async def body_of(request: web.Request, allowed: Sequence[str]) -> Obj:
-    """The request's body; unknown fields are refused as upstream does. Both spellings are read."""
+async def body_of(request: web.Request, shape: Shape) -> Obj:
+    """The message in the request's body; nothing sent is a message without fields."""
     data = await request.read()
     try:
         body = msgspec.json.decode(data or b"{}")
     except msgspec.DecodeError as error:
         raise InvalidArgumentError(f"the body is not valid JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise InvalidArgumentError("the body must be a JSON object")
-    snake = {_snake(key): value for key, value in body.items()}
-    if unknown := sorted(snake.keys() - set(allowed)):
-        raise InvalidArgumentError(
-            f'unknown field "{unknown[0]}" (known: {", ".join(sorted(allowed))})'
-        )
-    return {key: value for key, value in snake.items() if value is not None}
+    return read_message(body, shape)
 
 
 def handler(endpoint: Endpoint) -> Handler:
@@ -87,7 +81,7 @@ def handler(endpoint: Endpoint) -> Handler:
     return handle
 
 
-def upload_handler(endpoint: Endpoint) -> Handler:
+def upload_handler(endpoint: Endpoint, what: str) -> Handler:
     """As :func:`handler`, with the error body of the upload endpoints."""
 
     @wraps(endpoint)
@@ -95,10 +89,15 @@ def upload_handler(endpoint: Endpoint) -> Handler:
         try:
             return answer(await endpoint(request))
         except ApiFailure as error:
-            failure = {"error_message": str(error), "error_details": str(error)}
-            return answer(failure, error.http)
+            return answer(_upload_failure(what, str(error)), error.http)
+        except ApiError as error:
+            return answer(_upload_failure(what, error.message), error.status_code)
 
     return handle
+
+
+def _upload_failure(what: str, message: str) -> Obj:
+    return {"error_message": f"Failed to {what}: {message}", "error_details": message}
 
 
 def _from_kubernetes(error: ApiError) -> Obj:
@@ -110,7 +109,3 @@ def _from_kubernetes(error: ApiError) -> Obj:
     else:
         code = codes.get(error.status_code, 13)
     return {"code": code, "message": error.message, "details": []}
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)

@@ -58,6 +58,7 @@ def upgrade() -> None:
         "pipeline_runs",
         sa.Column("spec_digest", sa.String(64), nullable=False, server_default=""),
     )
+    op.add_column("pipeline_runs", sa.Column("plugins_input", sa.JSON, nullable=True))
     op.add_column(
         "pipeline_artifact_tasks",
         sa.Column("artifact_task_id", sa.String(36), nullable=False, server_default=""),
