@@ -12,6 +12,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
@@ -22,6 +23,7 @@ from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.ir import DagSpec, PipelineSpec
 from kubeling.pipelines.nodes import child_path
 from kubeling.pipelines.packages import unwrap
+from kubeling.pipelines.spec_store import read_spec
 from kubeling.pipelines.tables import RUNS, TASKS
 
 __all__ = ["StepService"]
@@ -38,6 +40,8 @@ _LARGE: Final = 500
 class StepService(Service):
     """The steps of runs."""
 
+    resource = "runs"
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._specs: dict[str, PipelineSpec | None] = {}
@@ -46,40 +50,34 @@ class StepService(Service):
         """The run without its spec, and every step: groups first, then what is in them."""
         run_id = request.match_info["run"]
 
-        def work(connection: sa.Connection) -> tuple[Any, Sequence[Any]]:
-            columns = [c for c in RUNS.c if c.name != "pipeline_spec" or run_id not in self._specs]
-            run = connection.execute(sa.select(*columns).where(RUNS.c.run_id == run_id)).first()
+        def work(connection: sa.Connection) -> tuple[Any, Sequence[Any], msgspec.Raw | None]:
+            run = connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).first()
             rows = connection.execute(
                 sa.select(*_COLUMNS).where(_T.run_id == run_id, _T.path != "")
             )
-            return run, rows.all()
+            if run is None or run.spec_digest in self._specs:
+                return run, rows.all(), None
+            return run, rows.all(), read_spec(connection, run.spec_digest)
 
-        run, rows = await self.database.run(work)
+        run, rows, document = await self.database.run(work)
         if run is None:
             raise NotFoundError.of("Run", run_id)
-        values = dict(run._mapping)
-        spec = self._spec(run_id, values.pop("pipeline_spec", None))
-        message = run_message(_Row({**values, "pipeline_spec": None}))
+        await self.allow(request, "get", run.namespace, run.name)
+        spec = self._spec(run.spec_digest, document)
+        message = run_message(run, None)
         if len(rows) < _LARGE:
             return {"run": message, "steps": _steps(rows, spec)}
         return {"run": message, "steps": await asyncio.to_thread(_steps, rows, spec)}
 
-    def _spec(self, run_id: str, document: Any) -> PipelineSpec | None:
-        if run_id not in self._specs:
+    def _spec(self, digest: str, document: msgspec.Raw | None) -> PipelineSpec | None:
+        if document is not None:
             try:
-                self._specs[run_id] = unwrap(document).spec
+                self._specs[digest] = unwrap(msgspec.json.decode(document)).spec
             except ValueError:
-                self._specs[run_id] = None
+                self._specs[digest] = None
             if len(self._specs) > _SPECS:
                 del self._specs[next(iter(self._specs))]
-        return self._specs[run_id]
-
-
-class _Row:
-    """A row's columns as attributes."""
-
-    def __init__(self, values: Obj) -> None:
-        self.__dict__ = values
+        return self._specs.get(digest)
 
 
 def _steps(rows: Sequence[Any], spec: PipelineSpec | None) -> list[Obj]:
