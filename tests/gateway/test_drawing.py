@@ -1,29 +1,73 @@
 """The dashboard's pictures."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from __future__ import annotations
 
-from kubeling.gateway.drawing.graph import Node, draw_graph, layers
+from kubeling.gateway.drawing.graph import draw_graph
 from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
+from kubeling.gateway.drawing.picture import Picture, differences
+from kubeling.gateway.drawing.timeline import draw_timeline
+from kubeling.gateway.steps.model import Step, StepTree
+from kubeling.gateway.steps.visible import View, shown
+
+STEPS = [
+    Step("a", "load", "succeeded", started=0.0, finished=4.0),
+    Step("loop", "each", "running", "loop", after=("a",), started=4.0),
+    Step("0", "each(0)", "succeeded", parent="loop", started=4.0, finished=9.0),
+    Step("1", "each(1)", "running", parent="loop", started=4.0),
+    Step("b", "report", "waiting", after=("loop",)),
+]
 
 
-def test_a_task_is_drawn_right_of_everything_it_waits_for() -> None:
-    nodes = [Node("c", "c", "", ("a", "b")), Node("b", "b", "", ("a",)), Node("a", "a", "")]
-    assert [[n.id for n in column] for column in layers(nodes)] == [["a"], ["b"], ["c"]]
+def graph(*steps: Step, **view: frozenset[str]) -> Picture:
+    tree = StepTree(steps or STEPS)
+    columns = shown(tree, View(**view))
+    return draw_graph(columns, tree.critical, "/steps/{}".format, "?open={}".format)
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=20))
-def test_every_task_is_drawn_once_whatever_the_edges(edges: list[tuple[int, int]]) -> None:
-    after = {i: tuple(str(a) for a, b in edges if b == i) for i in range(9)}
-    nodes = [Node(str(i), str(i), "", after[i]) for i in range(9)]
-    drawn = [node.id for column in layers(nodes) for node in column]
-    assert sorted(drawn) == [str(i) for i in range(9)]
+def timeline(*steps: Step, now: float = 12.0) -> Picture:
+    tree = StepTree(steps or STEPS)
+    columns = shown(tree, View())
+    return draw_timeline(columns, tree.critical, now, "/steps/{}".format, "?open={}".format)
+
+
+def test_an_open_group_is_a_frame_around_its_steps_and_a_shut_one_a_box() -> None:
+    assert graph().pieces.keys() == {"ba", "floop", "b0", "b1", "bb", "ea>loop", "eloop>b"}
+    shut = graph(shut=frozenset({"loop"}))
+    assert shut.pieces.keys() == {"ba", "bloop", "bb", "ea>loop", "eloop>b"}
+    assert "1/2 done" in shut.pieces["bloop"]
+
+
+def test_what_changed_is_sent_alone() -> None:
+    ended = Step("1", "each(1)", "failed", parent="loop", started=4.0, finished=12.0)
+    done = [*STEPS[:3], ended, STEPS[4]]
+    changes = differences(graph(), graph(*done))
+    assert changes is not None
+    assert changes["gone"] == []
+    assert sorted(p.partition(":")[0].rpartition(">")[2] for p in changes["put"]) == ["each(1)"]
+    assert differences(graph(), graph()) is None
+
+
+def test_a_group_that_is_opened_replaces_its_box() -> None:
+    changes = differences(graph(shut=frozenset({"loop"})), graph())
+    assert changes is not None
+    assert changes["gone"] == ["bloop"]
+    assert any('data-key="floop"' in piece for piece in changes["put"])
+
+
+def test_a_timeline_has_a_bar_as_long_as_each_step_took() -> None:
+    picture = timeline()
+    rows = {key for key in picture.pieces if key.startswith("b")}
+    assert rows == {"ba", "bloop", "b0", "b1", "bb"}
+    assert ">4s<" in picture.pieces["ba"]
+    assert ">8s<" in picture.pieces["b1"], "what still runs grows with the clock"
 
 
 def test_names_from_users_cannot_become_markup() -> None:
-    picture = draw_graph([Node("a", "<script>", "Running", link='" onload="x')])
-    assert "<script>" not in picture
-    assert 'onload="x' not in picture
+    step = Step('"><script>', '<script>"', "running", started=0.0)
+    for picture in (graph(step), timeline(step)):
+        text = picture.draw("picture", "<script>")
+        assert "<script>" not in text
+        assert '"">' not in text
 
 
 def test_numbers_and_categories_get_the_axes_they_need() -> None:

@@ -41,6 +41,28 @@ spec:
     inputs: {parameters: [{name: script}]}
     container: {image: busybox, command: [sh, -c, "{{inputs.parameters.script}}"]}
 """
+BAD_ITEM = r"each\(7:7\)"
+LOOP = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: many}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    dag:
+      tasks:
+      - name: each
+        template: item
+        withSequence: {count: "70"}
+        arguments: {parameters: [{name: i, value: "{{item}}"}]}
+  - name: item
+    inputs: {parameters: [{name: i}]}
+    script:
+      image: busybox
+      command: [sh]
+      source: echo item {{inputs.parameters.i}}; test {{inputs.parameters.i}} != 7 || exit 127
+"""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGES = (
     "/",
@@ -117,6 +139,17 @@ def node(label: str) -> str:
         f'[...document.querySelectorAll(".graph title")].find(t => /^{label}:/.test(t.textContent))'
     )
     return f"({title}?.textContent.split(': ')[1].toLowerCase() ?? null)"
+
+
+PANEL = 'document.getElementById("panel").innerText'
+
+
+def clicked(label: str) -> str:
+    """Clicks the box of a step or a group."""
+    titles = "[...document.querySelectorAll('.picture title')]"
+    click = "new MouseEvent('click', {bubbles: true, cancelable: true})"
+    found = f"{titles}.find(t => /^{label}:/.test(t.textContent))"
+    return f"{found}.parentNode.dispatchEvent({click})"
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -209,8 +242,47 @@ def test_the_graph_of_a_run_follows_its_tasks(platform: Platform, page: Browser)
     page.until(f"{node('count')} === 'running'")
     (platform.workspace / "counted").write_text("")
     page.until(f"{node('count')} === 'succeeded'")
-    page.until(on_page("words"))
+    page.evaluate(clicked("count"))
+    page.until(f"{PANEL}.includes('words')")
     assert page.evaluate("window.opened")
+
+
+def test_a_loop_opens_and_its_failed_step_says_why_and_what_to_try(
+    platform: Platform, page: Browser
+) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=LOOP)
+    platform.until(lambda o: "finishedAt" in o.get("status", {}), "workflow", "many")
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/many")
+    page.evaluate("window.opened = true")
+    page.until("document.querySelector('[data-toggle][aria-expanded=false]')")
+    page.evaluate("document.querySelector('[data-toggle][aria-expanded=false]').focus()")
+    page.press("Enter")
+    page.until(f"{node(BAD_ITEM)} === 'failed'")
+    page.evaluate(clicked(BAD_ITEM))
+    page.until(f"{PANEL}.includes('not in the image')")
+    page.until(f"{PANEL}.includes('item 7')")
+    assert page.evaluate("location.search").startswith("?open=")
+    page.evaluate("document.querySelector('.tools input[name=q]').value = '(7:'")
+    page.evaluate("document.querySelector('.tools').requestSubmit()")
+    page.until("document.querySelectorAll('.picture .node:not(.faint)').length === 1")
+    page.evaluate("document.querySelector('.tabs a:nth-child(3)').click()")
+    page.until("document.querySelectorAll('tbody tr').length === 1")
+
+
+def test_a_step_has_a_page_of_its_own_and_its_log_can_be_searched(
+    platform: Platform, page: Browser
+) -> None:
+    script = "for i in 1 2 3; do echo apple; echo pear; done"
+    platform.kubectl("apply", "-f", "-", stdin=workflow("fruit", script))
+    platform.until(lambda o: "finishedAt" in o.get("status", {}), "workflow", "fruit")
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/fruit/steps/fruit")
+    log = "document.querySelector('pre.log').textContent"
+    page.until(f"{log}.split('pear').length === 4")
+    page.evaluate(
+        "(() => { const s = document.querySelector('[data-filter]'); s.value = 'apple';"
+        " s.dispatchEvent(new Event('input', {bubbles: true})) })()"
+    )
+    assert page.evaluate(log) == "apple\n" * 3
 
 
 def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page: Browser) -> None:

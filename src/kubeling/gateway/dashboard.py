@@ -17,7 +17,10 @@ from kubeling.gateway.pages.home import home
 from kubeling.gateway.pages.lists import namespaces, notebooks, registry
 from kubeling.gateway.pages.models import model_page, models
 from kubeling.gateway.pages.objects import object_page, pod_log
-from kubeling.gateway.pages.pipelines import pipelines, run_page, workflow_page
+from kubeling.gateway.pages.pipelines import pipelines
+from kubeling.gateway.pages.runs.progress import progress_page, progress_stream
+from kubeling.gateway.pages.runs.step import run_step, workflow_step
+from kubeling.gateway.pages.runs.subject import RunSource, WorkflowSource
 from kubeling.gateway.pages.training import training
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
@@ -26,6 +29,8 @@ __all__ = ["dashboard_routes"]
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_RUN = "/pipelines/runs/{run}"
+_WORKFLOW = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
 _STATIC = Path(__file__).parent / "static"
 _BY_NAME = {resource.qualified: resource for resource in BY_KIND.values()}
 
@@ -33,13 +38,17 @@ _BY_NAME = {resource.qualified: resource for resource in BY_KIND.values()}
 def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
     """Every page, the event stream and the static files."""
     views, rest = Views(context), RestClient(context)
+    runs, workflows = partial(RunSource, views, rest), partial(WorkflowSource, views, rest)
     pages: dict[str, Page] = {
         "/": partial(home, views),
         "/pipelines": partial(pipelines, views, rest),
-        "/pipelines/runs/{run}": partial(run_page, views, rest),
-        "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}": partial(
-            workflow_page, views, rest
-        ),
+        _RUN: partial(progress_page, views, runs),
+        f"{_RUN}/steps": partial(progress_stream, views, runs),
+        f"{_RUN}/steps/{{step}}": partial(run_step, views, rest),
+        _WORKFLOW: partial(progress_page, views, workflows),
+        f"{_WORKFLOW}/steps": partial(progress_stream, views, workflows),
+        f"{_WORKFLOW}/steps/{{step}}": partial(workflow_step, views, rest),
+        f"{_WORKFLOW}/details": partial(object_page, views),
         "/experiments": partial(experiments, views),
         "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}": partial(
             experiment_page, views

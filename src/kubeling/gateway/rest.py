@@ -10,12 +10,13 @@ import json
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from kubeling.component import Context
 
 __all__ = ["Refused", "RestClient"]
 
-_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
 
 
 class Refused(ConnectionError):
@@ -38,20 +39,24 @@ class RestClient:
 
         A server that cannot be reached, or takes too long, is a :class:`ConnectionError`.
         """
+        answer: dict[str, Any] = msgspec.json.decode(await self.read(path, **query))
+        return answer
+
+    async def read(self, path: str, **query: str) -> bytes:
+        """The answer's body as it is."""
         try:
-            return await self._get(path, query)
+            return await self._read(path, query)
         except (aiohttp.ClientError, TimeoutError) as error:
             said = str(error) or "no answer in time"
             raise ConnectionError(f"{path}: {said}") from error
 
-    async def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    async def _read(self, path: str, query: dict[str, str]) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         async with self._session.get(self._base + path, params=query) as response:
             if response.status >= 400:
                 raise Refused(_message(await response.text()), response.status)
-            answer: dict[str, Any] = await response.json()
-            return answer
+            return await response.read()
 
     async def close(self) -> None:
         if self._session is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import BY_KIND
+from kubeling.gateway.kinds import BY_KIND, WORKFLOWS
 from kubeling.gateway.pages.view import Views
 from kubeling.kube import yaml
 from kubeling.kube.diagnosis import OwnerTree, first_causes
@@ -39,7 +39,7 @@ def resource_of(request: web.Request) -> Resource:
 
 async def object_page(views: Views, request: web.Request) -> web.Response:
     """Everything there is to say about one object."""
-    resource = resource_of(request)
+    resource = resource_of(request) if "kind" in request.match_info else WORKFLOWS
     obj = await views.object(resource, request)
     values = await object_values(views, obj)
     title = obj["metadata"]["name"]
@@ -84,12 +84,22 @@ async def pod_log(views: Views, request: web.Request) -> web.StreamResponse:
         namespace,
         container=request.query.get("container", ""),
         follow=request.query.get("follow") == "true",
-        tail_lines=int(request.query.get("tail", "2000")),
+        tail_lines=_tail(request.query.get("tail", "2000")),
     )
     first = await anext(stream, b"")
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    if request.query.get("download") == "true":
+        headers["Content-Disposition"] = f'attachment; filename="{name}.log"'
+    response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     await response.write(first)
     async for chunk in stream:
         await response.write(chunk)
     return response
+
+
+def _tail(text: str) -> int | None:
+    """How many last lines; a negative number means all of them."""
+    if not text.lstrip("-").isdecimal():
+        raise web.HTTPNotFound(text=f"tail: Invalid value: {text!r}: must be a number of lines.")
+    return int(text) if int(text) >= 0 else None

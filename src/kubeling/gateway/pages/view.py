@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,19 @@ from kubeling import __version__
 from kubeling.component import Context
 from kubeling.gateway.kinds import SECTIONS, Section, link_to
 from kubeling.gateway.states import age, elapsed, state_of
+from kubeling.kube.durations import human_duration
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import Resource
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 __all__ = ["Views"]
 
 _PATIENCE_SECONDS = 2.0
 _LONG_NUMBER = 8
+_BRIEF = 10
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
@@ -62,8 +66,16 @@ class Views:
             age=lambda obj: age(obj, self.context.clock.now()),
             elapsed=lambda since, until=None: elapsed(since, until or self.context.clock.now()),
         )
+        environment.globals.update(clock=_clock, moment=_moment, took=self._took, ended=_ended)
         environment.filters["short"] = _short
         return environment
+
+    def _took(self, started: float | None, finished: float | None) -> str:
+        """How long a step took, or has taken so far."""
+        if started is None:
+            return ""
+        seconds = (finished or self.context.clock.now().timestamp()) - started
+        return f"{round(seconds, 1):g}s" if 0 <= seconds < _BRIEF else human_duration(seconds)
 
     async def objects(self, *resources: Resource) -> list[Obj]:
         """All objects of the kinds, newest first."""
@@ -128,6 +140,27 @@ class Views:
         )
         headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _clock(moment: str) -> Markup | str:
+    """A moment, written by the clock of whoever looks."""
+    if not moment:
+        return ""
+    from markupsafe import Markup
+
+    return Markup('<time datetime="{0}" data-clock>{0}</time>').format(moment)
+
+
+def _moment(seconds: float | None) -> Markup | str:
+    """As :func:`_clock`, of seconds since 1970."""
+    if seconds is None:
+        return ""
+    return _clock(dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds"))
+
+
+def _ended(run: Mapping[str, Any]) -> bool:
+    """Whether a run of the pipelines API has ended; unset times are of 1970 there."""
+    return str(run.get("finished_at") or "1970") > "1971"
 
 
 def _short(value: object) -> str:

@@ -15,10 +15,22 @@ async function followLog(target) {
     const { value, done } = await reader.read();
     if (done) return;
     const atEnd = target.scrollTop + target.clientHeight >= target.scrollHeight - 4;
-    target.append(value);
+    if (target.whole !== undefined) target.whole += value;
+    target.append(target.wanted ? lines(value, target.wanted) : value);
     if (atEnd) target.scrollTop = target.scrollHeight;
   }
 }
+
+const lines = (text, wanted) => text.split("\n").filter((l) => l.toLowerCase().includes(wanted)).map((l) => l + "\n").join("");
+
+// Only the lines of a log that hold what is looked for; all again when nothing is.
+document.addEventListener("input", (event) => {
+  const target = event.target.dataset?.filter && document.getElementById(event.target.dataset.filter);
+  if (!target) return;
+  if (target.whole === undefined) target.whole = target.textContent;
+  target.wanted = event.target.value.toLowerCase();
+  target.textContent = target.wanted ? lines(target.whole, target.wanted) : target.whole;
+});
 
 async function predict(form) {
   const output = form.querySelector("output");
@@ -37,6 +49,11 @@ async function predict(form) {
 }
 
 function prepare(root) {
+  root.querySelectorAll("time[data-clock]").forEach((time) => {
+    const moment = new Date(time.dateTime);
+    const today = moment.toDateString() === new Date().toDateString();
+    time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
+  });
   root.querySelectorAll("[data-log]").forEach(followLog);
 }
 

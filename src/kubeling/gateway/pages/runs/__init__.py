@@ -1,0 +1,1 @@
+"""The pages of runs and workflows: how far they are, step by step, and what each step did."""

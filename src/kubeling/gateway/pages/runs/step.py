@@ -1,0 +1,244 @@
+"""One step: what it took and made, what it wrote, why it failed and what to try, what ran it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from kubeling.gateway.kinds import WORKFLOWS, link_to
+from kubeling.gateway.pages.runs.subject import nodes_of
+from kubeling.gateway.pages.view import Views
+from kubeling.gateway.rest import RestClient
+from kubeling.gateway.steps.model import FINAL
+from kubeling.gateway.steps.workflow import attempts_of
+from kubeling.kube import yaml
+from kubeling.kube.advice import advice
+from kubeling.kube.diagnosis import OwnerTree, first_causes
+from kubeling.kube.objects import Obj, deep_copy, uid
+from kubeling.kube.resources import EVENTS, PODS
+
+__all__ = ["run_step", "workflow_step"]
+
+_TASK: Final = "pipelines.kubeflow.org/task-id"
+_ATTEMPT: Final = "pipelines.kubeflow.org/attempt"
+_NODE: Final = "workflows.argoproj.io/node-id"
+_SHOWN_EVENTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a step took or made."""
+
+    key: str
+    name: str
+    type: str
+    link: str
+    uri: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A step's inputs or outputs."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.parameters or self.artifacts)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """What the panel shows."""
+
+    id: str
+    label: str
+    state: str
+    kind: str
+    facts: list[tuple[str, str]]
+    message: str
+    inputs: Side
+    outputs: Side
+    pods: Sequence[Obj]
+    namespace: str
+    started: str = ""
+    finished: str = ""
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+
+async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """A task of a run."""
+    run, task_id = request.match_info["run"], request.match_info["step"]
+    task = await rest.get(f"/apis/v2beta1/tasks/{task_id}")
+    if task.get("run_id") != run:
+        raise web.HTTPNotFound(text=f"Run {run} has no step {task_id}.")
+    pods = [p for p in await _pods_of(views, run) if _labels(p).get(_TASK) == task_id]
+    pods.sort(key=lambda pod: int((pod["metadata"].get("annotations") or {}).get(_ATTEMPT, "0")))
+    status = task.get("status_metadata") or {}
+    facts = [
+        ("Iteration", str(task["iteration"].get("index", 0)) if "iteration" in task else ""),
+        ("Attempts", str(max(len(pods), int(task.get("attempt", 0)) + 1)) if pods else ""),
+        ("Cache", str(status.get("cache") or "")),
+        ("Says", str(status.get("message") or "")),
+    ]
+    step = StepFacts(
+        task_id,
+        str(task.get("display_name") or task.get("name", "")),
+        str(task.get("state") or "pending").lower(),
+        str(task.get("type") or "").lower(),
+        [fact for fact in facts if fact[1]],
+        str((task.get("error") or {}).get("message") or ""),
+        _side(task.get("inputs") or {}),
+        _side(task.get("outputs") or {}),
+        pods,
+        next((str(p["metadata"]["namespace"]) for p in pods), "default"),
+        str(task.get("start_time") or ""),
+        _real(task.get("end_time")),
+    )
+    return await _page(views, request, step, f"/pipelines/runs/{run}")
+
+
+async def workflow_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """A node of a workflow."""
+    workflow = await views.object(WORKFLOWS, request)
+    nodes = await nodes_of(rest, workflow)
+    node_id = request.match_info["step"]
+    if (node := nodes.get(node_id)) is None:
+        raise web.HTTPNotFound(text=f"This workflow has no step {node_id}.")
+    tries = attempts_of(node_id, nodes)
+    last = tries[-1] if tries else node
+    wanted = {attempt["id"] for attempt in tries}
+    every = await _pods_of(views, uid(workflow))
+    pods = [p for p in every if (p["metadata"].get("annotations") or {}).get(_NODE) in wanted]
+    pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    cached = node.get("memoizationStatus") or {}
+    facts = [
+        ("Template", str(last.get("templateName") or "")),
+        ("Attempts", str(len(tries)) if len(tries) > 1 else ""),
+        ("Cache", f"hit, key {cached.get('key')}" if cached.get("hit") else ""),
+        ("Node", str(last.get("hostNodeName") or "")),
+    ]
+    step = StepFacts(
+        node_id,
+        str(node.get("displayName") or node.get("name", "")),
+        str(node.get("phase") or "waiting").lower(),
+        str(node.get("type") or "").lower(),
+        [fact for fact in facts if fact[1]],
+        str(last.get("message") or node.get("message") or ""),
+        _node_side(last.get("inputs") or {}),
+        _node_side(last.get("outputs") or node.get("outputs") or {}),
+        pods,
+        workflow["metadata"]["namespace"],
+        str(node.get("startedAt") or ""),
+        str(node.get("finishedAt") or ""),
+    )
+    meta = workflow["metadata"]
+    base = link_to(WORKFLOWS.api_version, "Workflow", meta["namespace"], meta["name"])
+    return await _page(views, request, step, base)
+
+
+async def _page(views: Views, request: web.Request, step: StepFacts, base: str) -> web.Response:
+    events = await views.objects(EVENTS)
+    about = {uid(pod) for pod in step.pods}
+    told = [e for e in events if (e.get("involvedObject") or {}).get("uid") in about]
+    told.sort(key=lambda e: str(e.get("lastTimestamp") or ""), reverse=True)
+    pod = step.pods[-1] if step.pods else None
+    causes = first_causes(pod, OwnerTree([pod], told)) if pod and step.state != "succeeded" else []
+    message = step.message or (causes[0].finding.message if causes else "")
+    bad = step.state in ("failed", "error")
+    reasons = [c.finding.reason for c in causes]
+    return views.page(
+        request,
+        "step.html",
+        "/pipelines",
+        step.label,
+        step=step,
+        base=base,
+        message=message,
+        advice=advice(message, *reasons) if bad or causes else "",
+        events=told[:_SHOWN_EVENTS],
+        manifest=_manifest(pod) if pod else "",
+        executor_input=_executor_input(pod) if pod else "",
+    )
+
+
+async def _pods_of(views: Views, owner: str) -> list[Obj]:
+    await views.objects(PODS)
+    return views.context.informers.of(PODS).owned_by(owner)
+
+
+def _labels(obj: Obj) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _manifest(pod: Obj) -> str:
+    shown = deep_copy(pod)
+    shown["metadata"].pop("managedFields", None)
+    return yaml.dump(shown)
+
+
+def _executor_input(pod: Obj) -> str:
+    """What a component of kfp is called with, if the pod runs one."""
+    for container in pod["spec"]["containers"]:
+        for word in (*container.get("command", ()), *container.get("args", ())):
+            if not word.startswith("{"):
+                continue
+            try:
+                found = json.loads(word)
+            except ValueError:
+                continue
+            if isinstance(found, dict) and {"inputs", "outputs"} & found.keys():
+                return json.dumps(found, indent=2)
+    return ""
+
+
+def _side(values: Obj) -> Side:
+    return Side(
+        dict(values.get("parameters") or {}),
+        [
+            Artifact(
+                key,
+                str(found.get("name") or key),
+                str(found.get("type") or ""),
+                f"/artifacts/{found['artifact_id']}",
+                str(found.get("uri") or ""),
+                dict(found.get("metadata") or {}),
+            )
+            for key, listed in (values.get("artifacts") or {}).items()
+            for found in listed
+        ],
+    )
+
+
+def _node_side(values: Obj) -> Side:
+    parameters = {p["name"]: p.get("value") for p in values.get("parameters") or ()}
+    if values.get("result") is not None:
+        parameters["result"] = values["result"]
+    return Side(
+        parameters,
+        [
+            Artifact(a["name"], a["name"], "", "", _where(a), {})
+            for a in values.get("artifacts") or ()
+        ],
+    )
+
+
+def _where(artifact: Obj) -> str:
+    for kind in ("s3", "gcs", "azure", "oss", "http", "git", "raw"):
+        if found := artifact.get(kind):
+            return f"{kind}: {found.get('key') or found.get('url') or found.get('repo') or ''}"
+    return str(artifact.get("path") or "")
+
+
+def _real(moment: Any) -> str:
+    """A time of the pipelines API; one that is not known is the beginning of 1970 there."""
+    text = str(moment or "")
+    return "" if text.startswith("1970") else text

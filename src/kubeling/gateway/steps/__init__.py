@@ -1,0 +1,1 @@
+"""What a run is made of, whoever carries it out: steps in groups, as the pictures need them."""
