@@ -24,14 +24,14 @@ class Kfp:
     """The SDK's environment, and a user in it."""
 
     def __init__(self, python: Path, folder: Path) -> None:
-        self._python = python
+        self.python = python
         self._folder = folder
 
     def compile(self, example: str) -> Path:
         """Compiles an example as its README says."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         subprocess.run(
-            [str(self._python), str(EXAMPLES / f"{example}.py")],
+            [str(self.python), str(EXAMPLES / f"{example}.py")],
             cwd=self._folder,
             env=environment,
             check=True,
@@ -41,7 +41,7 @@ class Kfp:
 
     def __call__(self, platform: Platform, command: str, *arguments: Any) -> Any:
         """Runs a command of the driver against the platform; returns what it prints."""
-        done = platform.run(str(self._python), str(DRIVER), command, *map(str, arguments))
+        done = platform.run(str(self.python), str(DRIVER), command, *map(str, arguments))
         return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -67,6 +67,19 @@ def test_a_pipeline_of_python_components_runs(platform: Platform, kfp: Kfp) -> N
     model = tasks["fit"]["outputs"]["artifacts"]["model"][0]
     assert model["type"] == "system.Model"
     assert model["metadata"] == {"depth": 12}
+
+
+def test_kubeling_run_compiles_a_python_file_and_watches_the_run(
+    platform: Platform, kfp: Kfp
+) -> None:
+    file = str(ROOT / "examples/pipelines/train_digits.py")
+    done = platform.kubeling("run", file, "-p", "depth=11", "--python", str(kfp.python), "--json")
+    result = json.loads(done.stdout)
+    assert result["state"] == "succeeded"
+    refused = platform.kubeling(
+        "run", file, "-p", "deep=1", "--python", str(kfp.python), check=False
+    )
+    assert 'no parameter "deep"' in refused.stderr
 
 
 def test_the_same_again_is_taken_from_the_cache(platform: Platform, kfp: Kfp) -> None:

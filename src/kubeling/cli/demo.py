@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 
 from kubeling.cli.errors import CliError
-from kubeling.cli.instance import Endpoints, Instance, default_data_dir
+from kubeling.cli.instance import Instance, default_data_dir
 from kubeling.cli.lifecycle import remove
+from kubeling.cli.running.starting import start_platform
 
 __all__ = ["demo", "demo_files"]
 
@@ -43,7 +41,7 @@ def demo(data_dir: Path | None, as_json: bool, stop: bool) -> int:
     instance = Instance(data_dir)
     workspace = instance.data_dir.with_name(f"{instance.data_dir.name}-workspace")
     _copy(demo_files(), workspace)
-    endpoints = instance.running() or _start(instance, workspace)
+    endpoints = instance.running() or start_platform(instance, workspace)
     try:
         return asyncio.run(run_demo(instance, endpoints, workspace, as_json))
     finally:
@@ -66,14 +64,3 @@ def _copy(source: Path, workspace: Path) -> None:
     for file in source.iterdir():
         if file.is_file():
             shutil.copy(file, workspace)
-
-
-def _start(instance: Instance, workspace: Path) -> Endpoints:
-    command = [sys.executable, "-m", "kubeling", "up", "--detach"]
-    command += ["--data-dir", str(instance.data_dir), "--workspace", str(workspace)]
-    if instance.endpoints() is None:
-        command += ["--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
-    if done.returncode != 0:
-        raise CliError(f"the platform did not start\n{done.stderr.strip()}")
-    return instance.require_running()

@@ -46,7 +46,10 @@ _SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "delete": ("kubeling.cli.apply:delete", "Delete objects."),
         "wait": ("kubeling.cli.wait:wait", "Wait for a condition."),
         "why": ("kubeling.cli.why:why", "Find the first cause of what went wrong."),
-        "run": ("kubeling.cli.run:run_stages", "Run a file of stages as a workflow."),
+        "run": (
+            "kubeling.cli.running.command:run_file",
+            "Run a pipeline, a Workflow or a file of stages, and watch it.",
+        ),
     },
 }
 _COMMANDS: Final = {name: found for part in _SECTIONS.values() for name, found in part.items()}

@@ -1,0 +1,1 @@
+"""``kubeling run``: from a file to a run, watched to its end."""

@@ -1,0 +1,146 @@
+"""How a run is shown: a live tree on a terminal, a line for each step's end elsewhere.
+
+A tree is as long as the terminal is high at most: groups whose steps all ended well are one line,
+and of the rest the failed and the running come first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree
+
+from kubeling.cli.running.submission import Reading
+from kubeling.gateway.steps.model import BAD, BUSY, FINAL, Step, StepTree
+from kubeling.kube.durations import human_duration
+
+__all__ = ["View"]
+
+_MARKS: Final[dict[str, tuple[str, str]]] = {
+    "waiting": ("·", "dim"),
+    "pending": ("○", "yellow"),
+    "running": ("●", "cyan"),
+    "suspended": ("‖", "yellow"),
+    "succeeded": ("✓", "green"),
+    "cached": ("✓", "green"),
+    "skipped": ("-", "dim"),
+    "omitted": ("-", "dim"),
+    "canceled": ("■", "yellow"),
+    "failed": ("✗", "red"),
+    "error": ("✗", "red"),
+}
+_BRIEF: Final = 10
+_ROOM: Final = 6
+"""Lines of a terminal that are left for what else is there."""
+
+
+class View:
+    """Shows how far a run is; ``quiet`` shows nothing."""
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self.console = Console(quiet=quiet, highlight=False)
+        self._title = title
+        self._told: dict[str, str] = {}
+        self._live: Live | None = None
+        if self.console.is_terminal and not quiet:
+            self._live = Live(Text(title), console=self.console, refresh_per_second=8)
+
+    def shown(self) -> AbstractContextManager[Any]:
+        """Shows the tree for the length of a block."""
+        return self._live if self._live is not None else nullcontext()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line of its own, as it is."""
+        self.console.print(Text(text, style), soft_wrap=True)
+
+    def pause(self) -> None:
+        """Makes room for a question."""
+        if self._live is not None:
+            self._live.stop()
+
+    def resume(self) -> None:
+        if self._live is not None:
+            self._live.start(refresh=True)
+
+    def update(self, reading: Reading) -> None:
+        """The run has come so far."""
+        if self._live is not None:
+            most = max(self.console.size.height - _ROOM, 8)
+            self._live.update(draw(reading, self._title, most, time.time()))
+            return
+        for step in reading.tree.leaves():
+            if step.state in FINAL and self._told.get(step.id) != step.state:
+                self._told[step.id] = step.state
+                line = _line(step, time.time(), trail=_trail(reading.tree, step))
+                self.console.print(line, soft_wrap=True)
+
+    def log(self, step: str, line: str) -> None:
+        """A line that a step wrote."""
+        self.console.print(Text.assemble((f"{step}: ", "dim"), line), soft_wrap=True)
+
+
+def draw(reading: Reading, title: str, most: int, now: float) -> Tree:
+    """The tree, of at most so many lines."""
+    mark, style = _MARKS.get(reading.state, ("○", "yellow"))
+    tree = Tree(Text.assemble((mark, style), " ", (title, "bold")))
+    _grow(tree, reading.tree, "", most, now)
+    return tree
+
+
+def _grow(branch: Tree, tree: StepTree, group: str, room: int, now: float) -> int:
+    """Adds what is in a group in at most so many lines; returns how many it took."""
+    children = tree.children(group)
+    unfolded = [s for s in children if tree.children(s.id) and s.state in BUSY | BAD]
+    shown = _most_wanted(children, max(room // 2, 1) if unfolded else room)
+    left = room - len(shown) - (len(shown) < len(children))
+    for step in children:
+        if step.id not in shown:
+            continue
+        line = _line(step, now)
+        if tree.children(step.id):
+            tally = tree.tally(step.id)
+            done = sum(count for state, count in tally.items() if state in FINAL)
+            line.append(f"  {done}/{tally.total()}", "dim")
+        added = branch.add(line)
+        if step in unfolded and left > 1:
+            left -= _grow(added, tree, step.id, left, now)
+    if len(shown) < len(children):
+        branch.add(Text(f"… {len(children) - len(shown)} more", "dim"))
+    return room - left
+
+
+def _most_wanted(steps: Sequence[Step], room: int) -> set[str]:
+    """The ids of the steps that are shown if there is not room for all."""
+    if len(steps) <= room:
+        return {step.id for step in steps}
+
+    def rank(step: Step) -> int:
+        return 0 if step.state in BAD else 1 if step.state in BUSY else 2
+
+    return {step.id for step in sorted(steps, key=rank)[: max(room - 1, 1)]}
+
+
+def _line(step: Step, now: float, trail: str = "") -> Text:
+    mark, style = _MARKS.get(step.state, ("○", "yellow"))
+    text = Text.assemble((mark, style), f" {trail}{step.label}")
+    if step.state == "cached":
+        text.append("  cached", "dim")
+    elif step.state not in ("succeeded", "running", "waiting"):
+        text.append(f"  {step.state}", style)
+    if step.attempts > 1:
+        text.append(f"  attempt {step.attempts}", "yellow")
+    if step.started is not None and step.state not in ("cached", "skipped", "omitted"):
+        took = max((step.finished or now) - step.started, 0.0)
+        shown = f"{took:.1f}s" if took < _BRIEF else human_duration(took)
+        text.append("" if shown == "0.0s" else f"  {shown}", "dim")
+    return text
+
+
+def _trail(tree: StepTree, step: Step) -> str:
+    return "".join(f"{group.label}/" for group in reversed(list(tree.above(step))))

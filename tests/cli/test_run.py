@@ -1,0 +1,222 @@
+"""``kubeling run``: a file becomes a run that is watched to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tests.pipelines.specs import document, step, task
+from tests.support.platform import Platform, started
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.running.documents import (
+    pairs,
+    pipeline_parameters,
+    read_documents,
+    with_arguments,
+    without_caching,
+)
+from kubeling.cli.running.submission import Reading
+from kubeling.cli.running.view import draw
+from kubeling.gateway.steps.model import Step, StepTree
+
+WORKFLOW: dict[str, Any] = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Workflow",
+    "metadata": {"generateName": "w-"},
+    "spec": {
+        "entrypoint": "main",
+        "arguments": {"parameters": [{"name": "text", "value": "hello"}]},
+        "templates": [
+            {
+                "name": "main",
+                "container": {
+                    "image": "busybox",
+                    "command": ["sh", "-c", "echo {{workflow.parameters.text}}"],
+                },
+            }
+        ],
+    },
+}
+
+
+def shell(script: str, **inputs: Any) -> Any:
+    made = step(**inputs)
+    made["executor"]["container"]["command"] = ["sh", "-c", script]
+    return made
+
+
+def test_what_a_file_describes_is_told_by_its_content() -> None:
+    assert read_documents(json.dumps(WORKFLOW), "f").workflow == WORKFLOW
+    assert read_documents("stages: [a]", "f").stages == {"stages": ["a"]}
+    package = document({"a": task()}, {"step": step()})
+    assert read_documents(json.dumps(package), "f").pipeline == package
+    with_platform = read_documents(f"{json.dumps(package)}\n---\nplatforms: {{}}\n", "f").pipeline
+    assert with_platform == {"pipeline_spec": package, "platform_spec": {"platforms": {}}}
+    pod = read_documents("kind: Pod", "pod.yaml").unknown("pod.yaml")
+    assert "a Pod is not something to run" in pod.message
+    assert "kubeling apply -f pod.yaml" in pod.hint
+
+
+def typed(**given: str) -> Any:
+    inputs = {"n": "NUMBER_INTEGER", "x": "NUMBER_DOUBLE", "on": "BOOLEAN", "l": "LIST"}
+    declared = {name: {"parameterType": kind, "isOptional": True} for name, kind in inputs.items()}
+    package = document({}, inputDefinitions={"parameters": declared})
+    return pipeline_parameters(package, given)
+
+
+def test_values_get_the_types_that_the_pipeline_declares() -> None:
+    assert typed(n="3", x="0.5", on="True", l="[1, 2]") == {
+        "n": 3,
+        "x": 0.5,
+        "on": True,
+        "l": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"n": "3.5"}, "-p n=3.5: Invalid value: must be a whole number"),
+        ({"on": "yes"}, "must be true or false"),
+        ({"l": "{}"}, "must be a JSON list"),
+        ({"other": "1"}, 'no parameter "other"'),
+    ],
+)
+def test_a_wrong_value_is_named(given: dict[str, str], says: str) -> None:
+    with pytest.raises(CliError, match=says.replace("(", r"\(")):
+        typed(**given)
+
+
+def test_missing_inputs_are_named_together() -> None:
+    declared = {
+        "a": {"parameterType": "STRING", "description": "where the data is"},
+        "b": {"parameterType": "NUMBER_INTEGER"},
+        "c": {"parameterType": "STRING", "defaultValue": "x"},
+    }
+    package = document({}, inputDefinitions={"parameters": declared})
+    with pytest.raises(CliError, match=r"a \(string: where the data is\), b \(integer\)"):
+        pipeline_parameters(package, {})
+
+
+def test_words_that_are_no_pairs_are_refused() -> None:
+    assert pairs(["a=1=2"]) == {"a": "1=2"}
+    with pytest.raises(CliError, match="expected name=value"):
+        pairs(["a"])
+    with pytest.raises(CliError, match="given twice"):
+        pairs(["a=1", "a=2"])
+
+
+def test_without_caching_every_task_runs_again() -> None:
+    package = document({"a": task(cachingOptions={"enableCache": True})}, {"step": step()})
+    assert without_caching(package)["root"]["dag"]["tasks"]["a"]["cachingOptions"] == {}
+
+
+def test_a_workflows_parameters_and_name_are_set() -> None:
+    made = with_arguments(WORKFLOW, {"text": "bye"}, "mine")
+    assert made["metadata"] == {"name": "mine"}
+    assert made["spec"]["arguments"]["parameters"] == [{"name": "text", "value": "bye"}]
+    with pytest.raises(CliError, match='no parameter "txt"'):
+        with_arguments(WORKFLOW, {"txt": "bye"}, "")
+
+
+def test_a_tree_is_no_longer_than_the_terminal_and_shows_failures_first() -> None:
+    steps = [Step("loop", "each", "running", "loop")]
+    steps += [Step(str(i), f"each({i})", "succeeded", parent="loop") for i in range(2000)]
+    steps[1501] = Step("1500", "each(1500)", "failed", parent="loop")
+    for i in range(100):
+        steps[i + 1] = Step(str(i), f"each({i})", "running", "iteration", parent="loop")
+        steps.append(Step(f"{i}/a", "inner", "running", parent=str(i)))
+    console = Console(width=100)
+    lines = console.render_lines(draw(Reading("running", "", StepTree(steps)), "r", 20, 0.0))
+    text = "\n".join(str(line) for line in lines)
+    assert len(lines) <= 21
+    assert "each(1500)" in text
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("run")
+    with started(folder / "data", folder) as platform:
+        yield platform
+
+
+def pipeline(folder: Path, script: str) -> str:
+    parameters = {"parameters": {"n": {"parameterType": "NUMBER_INTEGER"}}}
+    wired = task(inputs={"n": {"componentInputParameter": "n"}})
+    package = document(
+        {"first": wired}, {"step": shell(script, n="NUMBER_INTEGER")}, inputDefinitions=parameters
+    )
+    path = folder / "pipeline.yaml"
+    path.write_text(json.dumps(package))
+    return str(path)
+
+
+@pytest.mark.e2e
+def test_a_pipeline_is_run_with_its_inputs_and_its_logs(platform: Platform, tmp_path: Path) -> None:
+    file = pipeline(tmp_path, "echo number {{$.inputs.parameters['n']}}")
+    done = platform.kubeling("run", file, "-p", "n=42", "--experiment", "trials", "--logs")
+    assert "✓ first" in done.stdout
+    assert "first: number 42" in done.stdout
+    assert done.stdout.strip().endswith("succeeded")
+
+
+@pytest.mark.e2e
+def test_a_failed_run_says_why_and_fails(platform: Platform, tmp_path: Path) -> None:
+    file = pipeline(tmp_path, "echo oh no >&2; exit 127")
+    done = platform.kubeling("run", file, "-p", "n=1", check=False)
+    assert done.returncode == 1
+    assert "✗ first: exited with code 127: oh no" in done.stdout
+    assert "Try this: The command is not in the image" in done.stdout
+
+
+@pytest.mark.e2e
+def test_a_workflow_is_run_and_the_result_is_json(platform: Platform, tmp_path: Path) -> None:
+    file = tmp_path / "w.json"
+    file.write_text(json.dumps(WORKFLOW))
+    done = platform.kubeling("run", str(file), "-p", "text=bye", "--json")
+    result = json.loads(done.stdout)
+    assert result["state"] == "succeeded"
+    assert [s["state"] for s in result["steps"]] == ["succeeded"]
+    assert platform.kubeling("logs", f"workflow/{result['id']}").stdout == "bye\n"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("answer", "ends"), [("s\n", 1), ("l\n", 130)])
+def test_ctrl_c_asks_whether_to_stop_the_run_or_leave_it(
+    platform: Platform, tmp_path: Path, answer: str, ends: int
+) -> None:
+    gate = platform.workspace / "gate"
+    file = tmp_path / "w.json"
+    waits = json.loads(json.dumps(WORKFLOW))
+    waits["spec"]["templates"][0]["container"]["command"] = ["sh", "-c", "cat gate"]
+    file.write_text(json.dumps(waits))
+    if not gate.exists():
+        os.mkfifo(gate)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "kubeling", "run", str(file), "--name", f"stops-{ends}"]
+    with subprocess.Popen(
+        command, env=platform.environment, stdin=theirs, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "started" in process.stdout.readline()
+        platform.until(
+            lambda o: o.get("status", {}).get("phase") == "Running", "workflow", f"stops-{ends}"
+        )
+        process.send_signal(signal.SIGINT)
+        os.write(ours, answer.encode())
+        process.stdout.read()
+        assert process.wait(60) == ends
+    os.close(ours)
+    os.close(theirs)
+    phase = platform.object("workflow", f"stops-{ends}")["status"]["phase"]
+    assert phase == ("Failed" if ends == 1 else "Running")
