@@ -207,3 +207,52 @@ async def test_a_place_that_cannot_be_is_refused(
     wanted = workflow(step("true", *(([], given) if output else (given, []))))
     with pytest.raises(Invalid, match=message):
         await cluster.client.create(WORKFLOWS, wanted, "default")
+
+
+async def test_artifacts_go_with_their_workflow_or_at_its_end(
+    cluster: Cluster, store: ObjectStoreServer
+) -> None:
+    await keys(cluster)
+    at_end = {"artifactGC": {"strategy": "OnWorkflowCompletion"}}
+    never = {"artifactGC": {"strategy": "Never"}}
+    made = "/tmp/made"
+    outputs = [
+        {"name": "there", "path": made, "s3": bucket(store, key="there")},
+        {"name": "there-at-end", "path": made, "s3": bucket(store, key="end"), **at_end},
+        {"name": "there-for-ever", "path": made, "s3": bucket(store, key="ever"), **never},
+        {"name": "here", "path": made, "s3": {"key": "here"}},
+        {"name": "here-at-end", "path": made, "s3": {"key": "here-at-end"}, **at_end},
+        {"name": "here-for-ever", "path": made, "s3": {"key": "here-for-ever"}, **never},
+    ]
+    done = await cluster.run(
+        workflow(step(f"echo >{made}", [], outputs), artifactGC={"strategy": "OnWorkflowDeletion"})
+    )
+    name = done["metadata"]["name"]
+
+    def deleted(found: Obj) -> set[str]:
+        [node] = found["status"]["nodes"].values()
+        artifacts = (node.get("outputs") or {}).get("artifacts") or ()
+        return {a["name"] for a in artifacts if a.get("deleted")}
+
+    await cluster.seen(name, lambda found: deleted(found) == {"there-at-end", "here-at-end"})
+    assert set(store.buckets["private"]) == {"data/numbers.txt", "there", "ever"}
+    here = cluster.artifacts / "default"
+    assert {path.name for path in here.iterdir()} == {"here", "here-for-ever"}
+    await cluster.client.delete(WORKFLOWS, name, "default")
+    await cluster.gone(WORKFLOWS)
+    assert set(store.buckets["private"]) == {"data/numbers.txt", "ever"}
+    assert {path.name for path in here.iterdir()} == {"here-for-ever"}
+
+
+async def test_a_workflow_whose_artifacts_cannot_be_deleted_says_why(
+    cluster: Cluster, store: ObjectStoreServer
+) -> None:
+    await keys(cluster)
+    outputs = [{"name": "made", "path": "/tmp/made", "s3": bucket(store, key="made")}]
+    gc = {"strategy": "OnWorkflowDeletion", "forceFinalizerRemoval": True}
+    done = await cluster.run(workflow(step("echo >/tmp/made", [], outputs), artifactGC=gc))
+    store.buckets.pop("private")
+    await cluster.client.delete(WORKFLOWS, done["metadata"]["name"], "default")
+    failed = await cluster.event("ArtifactGCFailed")
+    assert 'there is no bucket "private"' in failed["message"]
+    await cluster.gone(WORKFLOWS)

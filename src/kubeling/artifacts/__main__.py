@@ -6,12 +6,13 @@ The artifacts are in ``KUBELING_ARTIFACTS`` (JSON), the folder shared with the s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -20,6 +21,9 @@ from kubeling.artifacts.plan import Transfer
 from kubeling.artifacts.transfer import delete, keep, load
 
 __all__ = ["main"]
+
+_MESSAGE: Final = Path("/dev/termination-log")
+_SHOWN: Final = 10
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,11 +40,22 @@ def main(arguments: Sequence[str]) -> int:
             case "keep":
                 _keep(transfers, folder)
             case _:
-                print(msgspec.json.encode(delete(transfers, os.environ)).decode())
+                _delete(transfers)
     except ArtifactError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _delete(transfers: list[Transfer]) -> None:
+    """What could not be deleted becomes the termination message, as far as there is room."""
+    failed: dict[str, str] = {}
+    for name, problem in delete(transfers, os.environ).items():
+        print(f"{name}: {problem or 'deleted'}")
+        if problem:
+            failed[name] = problem if len(failed) < _SHOWN else "see the pod's log"
+    with contextlib.suppress(OSError):
+        _MESSAGE.write_bytes(msgspec.json.encode(failed))
 
 
 def _keep(transfers: list[Transfer], folder: Path) -> NoReturn:

@@ -30,7 +30,7 @@ from kubeling.workflows.templates import with_defaults
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
 _MAX_NAME: Final = 63
-_UNSUPPORTED: Final = ("synchronization", "podSpecPatch", "podDisruptionBudget", "artifactGC")
+_UNSUPPORTED: Final = ("synchronization", "podSpecPatch", "podDisruptionBudget")
 
 
 def admissions() -> dict[Resource, Admission]:

@@ -9,6 +9,7 @@ from kubeling.component import Context
 from kubeling.kube.controller import Result
 from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
 from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.artifact_gc import COMPONENT, LABEL_COMPONENT
 from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.specs import claim_name
@@ -59,6 +60,8 @@ class Completion:
         )
         for pod in self._pods.owned_by(uid(workflow)):
             phase = (pod.get("status") or {}).get("phase")
+            if labels(pod).get(LABEL_COMPONENT) == COMPONENT:
+                continue
             unwanted = strategy == "OnPodSuccess" and phase == "Succeeded"
             if everything or unwanted or phase not in ("Succeeded", "Failed"):
                 await self._client.delete(PODS, name(pod), namespace(pod), missing_ok=True)

@@ -30,6 +30,7 @@ from kubeling.kube.objects import (
     uid,
 )
 from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
 from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.execution import Actions
@@ -82,6 +83,7 @@ class WorkflowReconciler:
         self._news: dict[str, dict[str, PodObservation]] = {}
         self._completion = Completion(context)
         self._offload = Offload(context)
+        self._artifact_gc = ArtifactGC(context, self._store, self._offload)
         self._gone: set[str] = set()
         self._swept = False
 
@@ -109,10 +111,14 @@ class WorkflowReconciler:
             self._forget_missing()
             gone, self._gone = self._gone, set()
             await self._offload.forget(gone)
+            if workflow is not None:
+                self._runs.pop(uid(workflow), None)
+                await self._artifact_gc.reconcile(workflow)
             return None
         if (workflow.get("status") or {}).get("phase") in _FINAL:
             self._runs.pop(uid(workflow), None)
             self._news.pop(uid(workflow), None)
+            await self._artifact_gc.reconcile(workflow)
             return await self._completion.reconcile(workflow)
         run = self._runs.get(uid(workflow))
         if run is not None and (run.execution.finished or not run.takes(workflow)):
@@ -327,6 +333,9 @@ class WorkflowReconciler:
         workflow, phase = run.workflow, run.execution.phase
         metadata: Obj = _metadata(run) if phase == "Running" else {"labels": {}}
         metadata["labels"][LABEL_PHASE] = phase
+        finalizers = workflow["metadata"].get("finalizers") or []
+        if FINALIZER not in finalizers and wants_gc(run.execution.spec):
+            metadata["finalizers"] = [*finalizers, FINALIZER]
         metadata["labels"][LABEL_COMPLETED] = str(run.execution.finished).lower()
         written = await self._client.patch(
             WORKFLOWS, name(workflow), {"metadata": metadata}, namespace(workflow)
