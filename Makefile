@@ -37,6 +37,7 @@ $(BIN)/uv:
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[demo]'
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml tools/setup_tests.sh | $(BIN)/uv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+
+import kubeling
 
 KUBELING = (sys.executable, "-m", "kubeling")
 
@@ -41,6 +44,7 @@ class Platform:
 def platform() -> Iterator[Platform]:
     """A data directory and a workspace; whatever runs from them ends with the block."""
     with TemporaryDirectory() as folder:
+        compileall.compile_dir(Path(kubeling.__file__).parent, quiet=1)  # As installers do.
         found = Platform(Path(folder, "data"), Path(folder, "workspace"))
         found.workspace.mkdir()
         try:

@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,19 @@ from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
+from kubeling.engine.local_node_api import LocalNodeApi
 from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_network
 from kubeling.engine.servicenet.nodehosts import node_hosts
 from kubeling.engine.storage.all import ensure_storage_classes
 from kubeling.engine.storage.snapshot_resources import snapshot_definitions
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
+from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
-from kubeling.kube.objects import format_time
+from kubeling.kube.objects import Obj, format_time
+from kubeling.kube.resources import Resource
 
 __all__ = ["Platform", "PlatformOptions", "run_platform"]
 
@@ -79,11 +82,18 @@ class Platform:
             components = load_components()
             services = await prepare_service_network(self.instance.data_dir)
             stack.callback(services.close)
-            engine = await prepare_engine(self._engine_config(services))
-            stack.push_async_callback(_end, engine)
-            server = self._api_server(engine, services, components)
+            # What the kernel makes for the node and what Python makes for the API take their time
+            # side by side.
+            node_api = LocalNodeApi()
+            preparing = asyncio.create_task(
+                prepare_engine(self._engine_config(services), node_api=node_api)
+            )
+            stack.push_async_callback(_end, preparing)
+            rules = await asyncio.to_thread(_rules_of, components)
+            server = self._api_server(node_api, services, rules)
             await _start(server)
             stack.push_async_callback(server.stop)
+            engine = await asyncio.shield(preparing)
             endpoints = self._endpoints(listener, server)
             server.write_kubeconfig(self.instance.kubeconfig)
             client = Client(server.local_transport())
@@ -133,7 +143,7 @@ class Platform:
         )
 
     def _api_server(
-        self, engine: Engine, services: ServiceNetwork, components: list[Component]
+        self, node_api: LocalNodeApi, services: ServiceNetwork, rules: _Rules
     ) -> ApiServer:
         before = self.instance.endpoints()
         config = ApiServerConfig(
@@ -145,12 +155,9 @@ class Platform:
         )
         return ApiServer(
             config,
-            node=engine.node_api,
-            admission={k: v for part in components for k, v in part.admission().items()},
-            crds=[
-                *snapshot_definitions(),
-                *(definition for part in components for definition in part.crds()),
-            ],
+            node=node_api,
+            admission=rules.admission,
+            crds=rules.definitions,
         )
 
     def _endpoints(self, listener: socket.socket, server: ApiServer) -> Endpoints:
@@ -189,10 +196,29 @@ class Platform:
         await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
 
 
-async def _end(engine: Engine) -> None:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the API server is to know of the components."""
+
+    admission: Mapping[Resource, Admission]
+    definitions: Sequence[Obj]
+
+
+def _rules_of(components: Sequence[Component]) -> _Rules:
+    own = [definition for part in components for definition in part.crds()]
+    return _Rules(
+        {resource: rule for part in components for resource, rule in part.admission().items()},
+        [*snapshot_definitions(), *own],
+    )
+
+
+async def _end(preparing: asyncio.Task[Engine]) -> None:
     """Ends the pods' processes: a platform that is stopped on purpose leaves nothing running."""
-    await engine.end_pods()
-    await engine.close()
+    await asyncio.wait([preparing])
+    if preparing.exception() is None:
+        engine = preparing.result()
+        await engine.end_pods()
+        await engine.close()
 
 
 async def _start(server: ApiServer) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +63,8 @@ def up(data_dir: Path, detach: bool, **flags: Any) -> None:
 def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int | None) -> None:
     began = time.monotonic()
     gc.disable()  # Starting makes thousands of modules' objects and no garbage.
+    # The world's certificates, which it loads at import, are read while the rest is imported.
+    threading.Thread(target=importlib.import_module, args=("aiohttp",)).start()
     from kubeling.cli.platform import Platform, PlatformOptions, run_platform
 
     def ready(endpoints: Endpoints) -> None:

@@ -76,8 +76,10 @@ class Engine:
         cgroups: Cgroups,
         networks: NetworkPool | None,
         clock: Clock,
+        node_api: LocalNodeApi,
     ) -> None:
         self.config = config
+        self._local_node_api = node_api
         self.walls = walls
         self.cgroups = cgroups
         self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
@@ -92,7 +94,6 @@ class Engine:
         self._changes = FileChanges()
         self._environments = Environments(config.paths.environments, config.workspace.resolve())
         self._engine_images = Images()
-        self._node_api: LocalNodeApi | None = None
 
     @property
     def launcher(self) -> Launcher:
@@ -101,9 +102,7 @@ class Engine:
     @property
     def node_api(self) -> NodeApi:
         """For the API server; answers once the engine runs."""
-        if self._node_api is None:
-            self._node_api = LocalNodeApi()
-        return self._node_api
+        return self._local_node_api
 
     async def run(self, client: Client, informers: Informers) -> None:
         """Runs pods until cancelled; their processes live on."""
@@ -138,8 +137,7 @@ class Engine:
         )
         node = await publish_node(client, node)
         agent = NodeAgent(services, node)
-        assert isinstance(self.node_api, LocalNodeApi)
-        self.node_api.serve(services, agent)
+        self._local_node_api.serve(services, agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(events.run(), name="pod events")
             report = Report(client, events, self._why_no_policies())
@@ -195,10 +193,13 @@ async def open_engine(config: EngineConfig, clock: Clock | None = None) -> Async
         await engine.close()
 
 
-async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> Engine:
+async def prepare_engine(
+    config: EngineConfig, clock: Clock | None = None, node_api: LocalNodeApi | None = None
+) -> Engine:
     """Finds out what this machine offers and makes ready what pods share.
 
-    Takes some 30 ms and needs no API, so it can run beside the API server's start.
+    It waits for the kernel most of its time and needs no API, so it can run beside the API server's
+    start, which is given the same ``node_api``.
     """
     paths = config.paths
     _make_folders(paths)
@@ -209,7 +210,15 @@ async def prepare_engine(config: EngineConfig, clock: Clock | None = None) -> En
     if walls.files:
         supervisors.layers = Layers(launcher, paths.layers)
     networks = await _networks(config, walls)
-    return Engine(config, supervisors, walls, _cgroups(config), networks, clock or SystemClock())
+    return Engine(
+        config,
+        supervisors,
+        walls,
+        _cgroups(config),
+        networks,
+        clock or SystemClock(),
+        node_api or LocalNodeApi(),
+    )
 
 
 async def end_all_pods(config: EngineConfig, runtime: PodRuntime | None = None) -> None:
