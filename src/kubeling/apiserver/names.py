@@ -72,11 +72,15 @@ def metadata_errors(obj: Obj, resource: Resource, *, custom: bool = False) -> It
     """What is wrong with the metadata a user wrote; its types are checked already."""
     metadata = obj["metadata"]
     yield from _name_errors(metadata.get("name", ""), resource)
-    yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
-    yield from _annotation_errors(metadata.get("annotations") or {})
-    yield from _owner_errors(metadata.get("ownerReferences") or ())
-    plain = custom or resource.group == "apiextensions.k8s.io"
-    yield from _finalizer_errors(metadata.get("finalizers") or (), plain=plain)
+    if labels := metadata.get("labels"):
+        yield from label_errors(labels, "metadata.labels")
+    if annotations := metadata.get("annotations"):
+        yield from _annotation_errors(annotations)
+    if owners := metadata.get("ownerReferences"):
+        yield from _owner_errors(owners)
+    if finalizers := metadata.get("finalizers"):
+        plain = custom or resource.group == "apiextensions.k8s.io"
+        yield from _finalizer_errors(finalizers, plain=plain)
 
 
 def _name_errors(name: Any, resource: Resource) -> Iterator[FieldError]:

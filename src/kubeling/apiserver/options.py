@@ -101,10 +101,11 @@ def _write_errors(query: Query, kind: str, applies: bool) -> Iterator[FieldError
     if len(manager) > MANAGER_LIMIT:
         message = f"may not be more than {MANAGER_LIMIT} bytes"
         yield FieldError("fieldManager", "Too long", message)
-    for position, letter in enumerate(manager):
-        if not letter.isprintable():
-            message = f"invalid character U+{ord(letter):04X} (at position {position})"
-            yield FieldError("fieldManager", "Invalid value", message, manager)
+    if not manager.isprintable():
+        for position, letter in enumerate(manager):
+            if not letter.isprintable():
+                message = f"invalid character U+{ord(letter):04X} (at position {position})"
+                yield FieldError("fieldManager", "Invalid value", message, manager)
     yield from dry_run_errors(query.all("dryRun"))
     validation = query.get("fieldValidation", "")
     if validation not in ("", "Ignore", "Strict", "Warn"):

@@ -42,8 +42,8 @@ def _size(data: Iterable[str]) -> Errors:
         yield FieldError("", "Too long", f"may not be more than {_LIMIT} bytes")
 
 
-def _immutable(new: Obj, old: Obj | None) -> Errors:
-    if old is None or not old.get("immutable"):
+def _immutable(new: Obj, old: Obj) -> Errors:
+    if not old.get("immutable"):
         return
     message = "field is immutable when `immutable` is set"
     if not new.get("immutable"):
@@ -56,12 +56,14 @@ def _immutable(new: Obj, old: Obj | None) -> Errors:
 def _config_map(new: Obj, old: Obj | None) -> Errors:
     data, binary = new.get("data") or {}, new.get("binaryData") or {}
     yield from _keys(data, "data")
-    yield from _keys(binary, "binaryData")
-    for key in sorted(data.keys() & binary.keys()):
-        message = "duplicate of key present in binaryData"
-        yield FieldError(f"data[{key}]", "Invalid value", message, key)
+    if binary:
+        yield from _keys(binary, "binaryData")
+        for key in sorted(data.keys() & binary.keys()):
+            message = "duplicate of key present in binaryData"
+            yield FieldError(f"data[{key}]", "Invalid value", message, key)
     yield from _size([*data.values(), *binary.values()])
-    yield from _immutable(new, old)
+    if old is not None:
+        yield from _immutable(new, old)
 
 
 def _secret(new: Obj, old: Obj | None) -> Errors:
@@ -79,7 +81,8 @@ def _secret(new: Obj, old: Obj | None) -> Errors:
         yield FieldError(f"metadata.annotations[{_ACCOUNT}]", "Required value", "")
     if old is not None and old.get("type", "Opaque") != kind:
         yield FieldError("type", "Invalid value", IMMUTABLE, kind)
-    yield from _immutable(new, old)
+    if old is not None:
+        yield from _immutable(new, old)
 
 
 DATA_RULES: Final[Checks] = {("", "ConfigMap"): _config_map, ("", "Secret"): _secret}
