@@ -6,9 +6,13 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from kubeling.pipelines.execution import Actions, Execution, RunFacts
+import msgspec
+
+from kubeling.pipelines.execution import Actions, Execution
 from kubeling.pipelines.ir import PipelineSpec
 from kubeling.pipelines.nodes import Outputs, TaskError, TaskNode
+from kubeling.pipelines.restarting import restart
+from kubeling.pipelines.run_facts import RunFacts
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -19,12 +23,36 @@ Behaviour = Callable[[TaskNode], "dict[str, Any] | str"]
 class Simulation:
     """Runs an execution, one round of pods after another."""
 
-    def __init__(self, spec: PipelineSpec, **parameters: Any) -> None:
-        facts = RunFacts("run-1", "p-abcde", "ns", "a run", "", "", "/store/p", parameters)
-        self.execution = Execution(spec, facts, {})
+    def __init__(self, spec: PipelineSpec, *, deadline_seconds: int = 0, **parameters: Any) -> None:
+        facts = RunFacts(
+            "run-1", "p-abcde", "ns", "a run", "", "", "/store/p", parameters,
+            deadline_seconds=deadline_seconds,
+        )  # fmt: skip
+        self._begin(spec, facts, {}, 0)
         self.launched: list[str] = []
         self.at_once = 0
         self.now = START
+
+    def _begin(
+        self, spec: PipelineSpec, facts: RunFacts, nodes: dict[str, TaskNode], epoch: int
+    ) -> None:
+        self.execution = Execution(spec, facts, nodes, epoch)
+
+    def crash(self) -> None:
+        """A new controller takes over, with nothing but what was stored."""
+        before = self.execution
+        stored = {path: msgspec.json.encode(node) for path, node in before.nodes.items()}
+        nodes = {path: msgspec.json.decode(body, type=TaskNode) for path, body in stored.items()}
+        self._begin(before.spec, before.facts, nodes, before.epoch)
+        self.execution.terminating = before.terminating
+
+    def retry(self) -> None:
+        """The run is sent back to work."""
+        before = self.execution
+        epoch = before.epoch + 1
+        again = {node.path: node for node in restart(before.nodes.values(), epoch)}
+        self.launched.clear()
+        self._begin(before.spec, before.facts, {**before.nodes, **again}, epoch)
 
     @property
     def nodes(self) -> dict[str, TaskNode]:

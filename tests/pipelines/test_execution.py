@@ -1,13 +1,12 @@
 """What a run does, told by its spec alone: order, conditions, loops, failures, retries."""
 
 import datetime as dt
+from typing import Any
 
-import msgspec
 from tests.pipelines.simulation import Simulation, echo, succeed
 from tests.pipelines.specs import dag, output_of, selected, spec, step, task
 
 from kubeling.pipelines.nodes import ArtifactRef, Outputs, TaskNode
-from kubeling.pipelines.restarting import restart
 from kubeling.pipelines.sightings import PodSeen
 
 ADD = {"step": step(x="NUMBER_INTEGER", outputs={"out": "NUMBER_INTEGER"})}
@@ -245,10 +244,7 @@ def test_terminating_cancels_what_waits_and_stops_what_runs() -> None:
 def test_a_restarted_run_keeps_what_succeeded() -> None:
     tasks = {"a": task(inputs={"x": 1}), "b": task(inputs={"x": output_of("a")})}
     simulation = Simulation(spec(tasks, ADD)).run(lambda n: "no" if n.name == "b" else {"out": 5})
-    for node in restart(simulation.nodes.values(), epoch=1):
-        simulation.nodes[node.path] = node
-    simulation.execution.epoch = 1
-    simulation.launched.clear()
+    simulation.retry()
     simulation.run(echo)
     assert simulation.launched == ["b"]
     assert simulation.state("") == "SUCCEEDED"
@@ -266,12 +262,148 @@ def test_an_execution_goes_on_from_its_stored_nodes() -> None:
     simulation = Simulation(pipeline)
     actions = simulation.advance()
     while actions.launch:
-        stored = {p: msgspec.json.encode(n) for p, n in simulation.nodes.items()}
-        simulation.nodes.clear()
-        for path, body in stored.items():
-            simulation.nodes[path] = msgspec.json.decode(body, type=TaskNode)
+        simulation.crash()
         actions = simulation.advance()
         seen = [simulation._end(node, echo) for node in actions.launch]
         actions = simulation.advance(*seen)
     assert simulation.states() == reference.states()
     assert simulation.nodes["t"].outputs == reference.nodes["t"].outputs
+
+
+ALWAYS = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+
+
+def test_a_retry_does_again_what_followed_a_failure() -> None:
+    """An exit task was told of the failure; after the retry it is told of the success."""
+    status = {"taskFinalStatus": {"producerTask": "guarded"}}
+    tasks = {
+        "guarded": task("group"),
+        "exit": task("note", "guarded", inputs={"status": status}, triggerPolicy=ALWAYS),
+    }
+    components = {
+        **ADD,
+        "group": dag({"a": task(inputs={"x": 1}), "b": task(inputs={"x": output_of("a")})}),
+        "note": step("note", status={"parameterType": "TASK_FINAL_STATUS", "isOptional": True}),
+    }
+    simulation = Simulation(spec(tasks, components))
+    simulation.run(lambda n: "boom" if n.name == "b" else {"out": 1})
+    assert simulation.state("exit") == "SUCCEEDED"
+    simulation.retry()
+    simulation.run(echo)
+    assert simulation.launched == ["guarded/b", "exit"]
+    assert simulation.nodes["exit"].inputs.parameters["status"]["state"] == "COMPLETE"
+    assert simulation.state("") == "SUCCEEDED"
+
+
+def test_a_retried_loop_keeps_to_its_parallelism() -> None:
+    tasks = {"l": task("body", **loop("[1, 2, 3, 4]", 2))}
+    simulation = Simulation(spec(tasks, {**ADD, "body": BODY}))
+    simulation.run(lambda n: "no" if n.inputs.parameters["x"] != 2 else {"out": 2})
+    simulation.retry()
+    simulation.at_once = 0
+    simulation.run(echo)
+    assert simulation.at_once == 2
+    assert simulation.launched == ["l/0/square", "l/2/square", "l/3/square"]
+    assert simulation.nodes["l"].outputs.parameters == {"out": [1, 2, 3, 4]}
+
+
+def test_a_nested_pipeline_is_tried_again_from_what_failed() -> None:
+    inner = {"a": task(inputs={"x": 1}), "b": task(inputs={"x": output_of("a")})}
+    policy = {"maxRetryCount": 2, "backoffDuration": "1s"}
+    tasks = {"nested": task("pipeline", retryPolicy=policy)}
+    simulation = Simulation(spec(tasks, {**ADD, "pipeline": dag(inner)}))
+    simulation.run(lambda n: "no" if n.name == "b" and n.attempt < 2 else {"out": 1})
+    assert simulation.launched == ["nested/a", "nested/b", "nested/b", "nested/b"]
+    assert simulation.state("") == "SUCCEEDED"
+    tried = Simulation(spec(tasks, {**ADD, "pipeline": dag(inner)})).run(lambda _: "no")
+    assert tried.launched == ["nested/a"] * 3
+    assert tried.state("nested") == "FAILED"
+
+
+def test_a_run_ends_at_its_deadline_and_cleans_up() -> None:
+    tasks = {
+        "a": task(inputs={"x": 1}),
+        "b": task("step", "a", inputs={"x": 1}),
+        "exit": task("clean", "a", triggerPolicy=ALWAYS),
+    }
+    inner = {"first": task(inputs={"x": 1}), "then": task("step", "first", inputs={"x": 1})}
+    simulation = Simulation(spec(tasks, {**ADD, "clean": dag(inner)}), deadline_seconds=60)
+    actions = simulation.advance()
+    assert actions.wake_at == simulation.now + dt.timedelta(seconds=60)
+    actions.launch[0].stage = "pod"
+    simulation.now = actions.wake_at
+    assert [node.path for node in simulation.advance().stop] == ["a"]
+    simulation.advance(PodSeen("a", 0, 0, "Failed"))
+    simulation.run(succeed)
+    assert simulation.launched == ["exit/first", "exit/then"], "an exit task may be a pipeline"
+    assert simulation.states().items() >= {"a": "CANCELED", "b": "CANCELED"}.items()
+    assert simulation.execution.overdue
+
+
+def test_caching_is_off_where_the_task_or_a_group_around_it_says_so() -> None:
+    on, off = {"cachingOptions": {"enableCache": True}}, {"cachingOptions": {}}
+    asked = {"inner": task(inputs={"x": 1}, **on)}
+    tasks = {
+        "asks": task(inputs={"x": 1}, **on),
+        "does-not": task(inputs={"x": 1}, **off),
+        "in-a-branch": task("group"),
+        "in-a-pipeline": task("group", **on),
+        "in-one-without": task("group", **off),
+    }
+    simulation = Simulation(spec(tasks, {**ADD, "group": dag(asked)}))
+    simulation.advance()
+    reasons = {path: node.cache for path, node in simulation.nodes.items() if node.kind != "dag"}
+    assert reasons == {
+        "asks": "nothing cached",
+        "does-not": "not cached: caching is off for this task",
+        "in-a-branch/inner": "nothing cached",
+        "in-a-pipeline/inner": "nothing cached",
+        "in-one-without/inner": "not cached: caching is off for in-one-without",
+    }
+
+
+def test_a_long_chain_is_no_deep_recursion() -> None:
+    tasks = {"t0": task(inputs={"x": 0})}
+    tasks |= {f"t{n}": task("step", f"t{n - 1}", inputs={"x": n}) for n in range(1, 3000)}
+    done = Simulation(spec(tasks, ADD)).run(echo, rounds=3001)
+    assert done.state("") == "SUCCEEDED"
+    assert done.execution.frontier.leaves_ended == 3000
+
+
+def test_a_list_is_not_repeated_in_each_iteration_of_its_loop() -> None:
+    iterator = {"itemInput": "x", "items": {"inputParameter": "all"}}
+    body = dag(
+        {"square": task(inputs={"x": {"componentInputParameter": "x"}})},
+        x="NUMBER_INTEGER",
+        all="LIST",
+    )
+    tasks = {"l": task("body", inputs={"all": [1, 2]}, parameterIterator=iterator)}
+    done = Simulation(spec(tasks, {**ADD, "body": body})).run(echo)
+    assert done.nodes["l/1"].inputs.parameters == {"x": 2}
+    assert done.nodes["l"].inputs.parameters == {"all": [1, 2]}
+
+
+def test_any_moment_is_a_good_one_to_crash() -> None:
+    tasks = {
+        "l": task("body", **loop("[1, 2, 3]", 2)),
+        "n": task("pipeline", "l", retryPolicy={"maxRetryCount": 1}),
+        "exit": task("step", "n", inputs={"x": 1}, triggerPolicy=ALWAYS),
+    }
+    inner = {"a": task(inputs={"x": 1}), "b": task(inputs={"x": output_of("a")})}
+    pipeline = spec(tasks, {**ADD, "body": BODY, "pipeline": dag(inner)})
+
+    def fail_once(node: TaskNode) -> dict[str, Any] | str:
+        return "no" if node.name == "b" and not node.attempt else echo(node)
+
+    reference = Simulation(pipeline).run(fail_once)
+    for moment in range(6):
+        simulation = Simulation(pipeline)
+        actions = simulation.advance()
+        for _ in range(moment):
+            simulation.now = actions.wake_at or simulation.now
+            seen = [simulation._end(node, fail_once) for node in actions.launch]
+            actions = simulation.advance(*seen)
+        simulation.crash()
+        simulation.run(fail_once)
+        assert simulation.states() == reference.states()
+        assert sorted(simulation.launched) == sorted(reference.launched)

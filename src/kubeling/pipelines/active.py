@@ -10,11 +10,12 @@ from typing import Any
 
 from kubeling.artifacts.store import ArtifactStore, local_path
 from kubeling.kube.objects import Obj, name, namespace, uid
-from kubeling.pipelines.execution import Execution, RunFacts
+from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package
 from kubeling.pipelines.records import RunRecord
 from kubeling.pipelines.resources import RunSpec
+from kubeling.pipelines.run_facts import RunFacts
 
 __all__ = ["ActiveRun", "UnusableRun", "store_folder"]
 
@@ -39,9 +40,8 @@ class ActiveRun:
         self.package = package
         self.record = record
         self.volume_folder = store_folder(store, namespace(run))
-        self.execution = Execution(
-            package.spec, _facts(run, spec, package, self.volume_folder), nodes, record.epoch
-        )
+        facts = _facts(run, spec, package, self.volume_folder)
+        self.execution = Execution(package.spec, facts, nodes, record.epoch, package.platform)
         self.written_at = float("-inf")
         self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}

@@ -6,10 +6,11 @@ a default or by being optional.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from kubeling.pipelines.expressions import ExpressionError, evaluate
@@ -31,6 +32,7 @@ __all__ = [
     "bind_inputs",
     "complete",
     "final_status",
+    "platform_value",
     "source_value",
 ]
 
@@ -143,6 +145,15 @@ def source_value(source: ParameterInput, around: Surroundings) -> Any:
     if source.runtime_value is not None:
         return _constant(source.runtime_value, around)
     return None
+
+
+def platform_value(source: Mapping[str, Any], around: Surroundings) -> Any:
+    """What a source in a platform spec gives; raises :class:`PlaceholderError`."""
+    try:
+        parsed = msgspec.convert(source, ParameterInput)
+    except msgspec.ValidationError as error:
+        raise PlaceholderError(f"platform settings: {error}") from None
+    return source_value(parsed, around)
 
 
 def _constant(value: ValueSpec, around: Surroundings) -> Any:

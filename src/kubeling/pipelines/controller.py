@@ -219,7 +219,7 @@ class RunReconciler:
         actions = active.execution.advance(self._clock.now(), seen)
         while actions.look_up:
             answers = await look_up(
-                store, self._context.artifacts, namespace(active.run), actions.look_up
+                store, self._context.artifacts, active.execution, actions.look_up
             )
             await self._tell_hits(active, answers)
             actions = active.execution.advance(self._clock.now(), answers)

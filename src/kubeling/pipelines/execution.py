@@ -1,74 +1,46 @@
 """What a run does next: a pure function of its spec, its nodes and what was seen of its pods.
 
-The execution walks the tree of nodes from the run down. A node that waits looks whether its
-upstream has ended; a DAG or a loop ends when its tasks have; a container goes through the stages
-cache, launch, pod, backoff. One walk settles everything that needs nothing from outside, and says
-in :class:`Actions` what does. There are no driver pods: DAGs, conditions, loops and importers cost
-nothing but the walk.
+A node that waits looks whether its upstream has ended; a DAG or a loop ends when its tasks have; a
+container goes through the stages cache, launch, pod, backoff. Whoever ends tells the group it
+belongs to, which looks at those that waited for it: an event costs the same in a run of ten tasks
+and of ten thousand. What needs something from outside is in :class:`Actions`. There are no driver
+pods: DAGs, conditions, loops and importers cost nothing but that.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from kubeling.pipelines.bindings import BindingError, Surroundings, bind_inputs, complete
-from kubeling.pipelines.caching import fingerprint, may_cache
-from kubeling.pipelines.expressions import ExpressionError, evaluate_condition
-from kubeling.pipelines.importing import imported_artifact
-from kubeling.pipelines.ir import ComponentSpec, DagSpec, PipelineSpec, TaskSpec
-from kubeling.pipelines.nodes import (
-    ArtifactRef,
-    Inputs,
-    NodeState,
-    Outputs,
-    TaskError,
-    TaskNode,
-    child_path,
-    task_id,
+from kubeling.kube.objects import Obj
+from kubeling.pipelines.bindings import (
+    BindingError,
+    Surroundings,
+    bind_inputs,
+    complete,
+    platform_value,
 )
-from kubeling.pipelines.outputs import OutputError, dag_outputs, loop_outputs
+from kubeling.pipelines.caching import fingerprint, why_not_cached
+from kubeling.pipelines.expressions import ExpressionError, evaluate_condition
+from kubeling.pipelines.frontier import Frontier
+from kubeling.pipelines.importing import imported_artifact
+from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, DagSpec, PipelineSpec, TaskSpec
+from kubeling.pipelines.kubernetes import claim_names, settings_of
+from kubeling.pipelines.loops import Loops
+from kubeling.pipelines.nodes import Inputs, NodeState, Outputs, TaskError, TaskNode, child_path
+from kubeling.pipelines.outputs import OutputError, dag_outputs
 from kubeling.pipelines.placeholders import PlaceholderError
+from kubeling.pipelines.restarting import anew, fresh
 from kubeling.pipelines.retrying import next_attempt
+from kubeling.pipelines.run_facts import RunFacts
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
-from kubeling.pipelines.values import normalize, to_text
+from kubeling.pipelines.values import normalize
 
-__all__ = ["Actions", "Execution", "RunFacts"]
+__all__ = ["Actions", "Execution"]
 
 _RECENT: Final = dt.timedelta(seconds=2)
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a run's tasks may know about it."""
-
-    run_id: str
-    name: str
-    namespace: str
-    display_name: str
-    created_at: str
-    scheduled_at: str
-    folder: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    pipeline_root: str = ""
-
-    def job(self, node: TaskNode) -> dict[str, str]:
-        """Values of the placeholders about the run."""
-        return {
-            "pipeline_job_name": self.display_name,
-            "pipeline_job_resource_name": self.name,
-            "pipeline_job_uuid": self.run_id,
-            "pipeline_job_create_time_utc": self.created_at,
-            "pipeline_job_schedule_time_utc": self.scheduled_at or self.created_at,
-            "pipeline_task_name": node.name,
-            "pipeline_task_uuid": task_id(self.run_id, node.path),
-            "pipeline_root": self.pipeline_root or self.folder,
-            "workspace_path": "/kfp-workspace",
-        }
 
 
 @dataclass(slots=True)
@@ -88,35 +60,54 @@ class Execution:
     """A run under way. ``nodes`` is all its state; ``changed`` names those not yet stored."""
 
     def __init__(
-        self, spec: PipelineSpec, facts: RunFacts, nodes: dict[str, TaskNode], epoch: int = 0
+        self,
+        spec: PipelineSpec,
+        facts: RunFacts,
+        nodes: dict[str, TaskNode],
+        epoch: int = 0,
+        platform: Obj | None = None,
     ) -> None:
         self.spec = spec
         self.facts = facts
         self.nodes = nodes
         self.epoch = epoch
+        self.platform = platform or {}
         self.terminating = False
+        self.overdue = False
         self.changed: set[str] = set()
-        self._now = dt.datetime.min
-        self._actions = Actions()
+        self.now = dt.datetime.min
+        self.frontier = Frontier()
+        self.frontier.count(nodes.values())
+        self._loops = Loops(self)
+        self._entered = False
+        self._stopped = False
 
     @property
     def root(self) -> TaskNode:
         """The node of the run itself."""
         return self.nodes[""]
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is to begin but what cleans up."""
+        return self.terminating or self.overdue
+
     def advance(self, now: dt.datetime, seen: Iterable[Sighting] = ()) -> Actions:
-        """Takes in what was seen and walks the tree once."""
-        self._now = now
-        self._actions = Actions()
+        """Takes in what was seen and settles everything that follows from it."""
+        self.now = now
+        self._enter_run()
         for sighting in seen:
             node = self.nodes.get(sighting.path)
             if node is not None and not node.final:
                 self._take(node, sighting)
-        if "" not in self.nodes:
-            self._begin()
-        if not self.root.final:
-            self._step(self.root)
-        return self._actions
+        actions = Actions()
+        self._watch_deadline(actions)
+        if self.stopping:
+            self._stop(actions)
+        self._settle()
+        for node in list(self.frontier.due.values()):
+            self._look_at(node, actions)
+        return actions
 
     def task_of(self, node: TaskNode) -> TaskSpec:
         """What the spec says about a task; an iteration has its loop's."""
@@ -124,7 +115,7 @@ class Execution:
             return TaskSpec()
         if node.iteration is not None:
             return self.task_of(self.nodes[node.parent])
-        return self._dag(self.nodes[node.parent]).tasks[node.name]
+        return self.dag_of(self.nodes[node.parent]).tasks[node.name]
 
     def component_of(self, node: TaskNode) -> ComponentSpec:
         return self.spec.root if node.is_root else self.spec.components[node.component]
@@ -140,6 +131,11 @@ class Execution:
             self.facts.job(node),
         )
 
+    def dag_of(self, node: TaskNode) -> DagSpec:
+        dag = self.component_of(node).dag
+        assert dag is not None, f"{node.path} is no DAG"
+        return dag
+
     # News from outside.
 
     def _take(self, node: TaskNode, sighting: Sighting) -> None:
@@ -150,17 +146,18 @@ class Execution:
             case PodSeen():
                 if (sighting.attempt, sighting.epoch) == (node.attempt, node.epoch):
                     self._take_pod(node, sighting)
+        self.frontier.place(node)
 
     def _take_cache(self, node: TaskNode, seen: CacheSeen) -> None:
         node.cache = seen.reason
         if seen.outputs is None:
             node.stage = "launch"
-            self._touch(node)
+            self.touch(node)
             return
         node.cached_from = seen.task_id
-        node.started_at = self._now
+        node.started_at = self.now
         node.outputs = seen.outputs
-        self._end(node, "SUCCEEDED")
+        self.end(node, "SUCCEEDED")
 
     def _take_pod(self, node: TaskNode, seen: PodSeen) -> None:
         if node.stage not in ("launch", "pod"):
@@ -170,13 +167,13 @@ class Execution:
         if seen.started_at is not None and node.created_at is not None:
             node.started_at = max(seen.started_at, node.created_at)
         node.message = seen.waiting
-        self._touch(node)
+        self.touch(node)
         match seen.phase:
             case "Running":
                 node.state = "RUNNING"
             case "Succeeded":
                 node.outputs = seen.outputs
-                self._end(node, "SUCCEEDED", at=seen.finished_at)
+                self.end(node, "SUCCEEDED", at=seen.finished_at)
             case "Failed":
                 self._take_failure(node, seen)
             case _:
@@ -184,31 +181,43 @@ class Execution:
 
     def _take_failure(self, node: TaskNode, seen: PodSeen) -> None:
         node.error = seen.error
-        if self.terminating:
-            self._end(node, "CANCELED", at=seen.finished_at)
-            return
-        again = next_attempt(self.task_of(node).retry_policy, node.attempt, self._now)
-        if again is None or not seen.may_retry:
-            self._end(node, "FAILED", at=seen.finished_at)
-            return
+        if self.halted(node):
+            self.end(node, "CANCELED", at=seen.finished_at)
+        elif not seen.may_retry or not self._try_again(node):
+            self.end(node, "FAILED", at=seen.finished_at)
+
+    def _try_again(self, node: TaskNode) -> bool:
+        policy = self.task_of(node).retry_policy
+        again = next_attempt(policy, node.attempt - node.first_attempt, self.now)
+        if again is None:
+            return False
         node.attempt += 1
         node.stage, node.state, node.retry_at = "backoff", "PENDING", again
+        self.touch(node)
+        return True
 
-    # The walk.
+    # Beginning, and going on after a restart.
+
+    def _enter_run(self) -> None:
+        if self._entered:
+            return
+        self._entered = True
+        if "" not in self.nodes:
+            self._begin()
+        elif not self.root.final:
+            self.enter(self.root)
 
     def _begin(self) -> None:
         root = TaskNode("", "", self.facts.display_name, kind="dag", epoch=self.epoch)
-        root.created_at = root.started_at = self._now
-        root.state = "RUNNING"
+        root.created_at = root.started_at = self.now
         self.nodes[""] = root
-        self._touch(root)
         try:
             root.inputs = complete(Inputs(dict(self.facts.parameters)), self.spec.root)
             self._refuse_unknown()
         except BindingError as error:
-            self._fail(root, str(error))
+            self.fail(root, str(error))
             return
-        self._open(root, self._dag(root))
+        self._open(root, self.dag_of(root))
 
     def _refuse_unknown(self) -> None:
         known = self.spec.root.input_definitions.parameters
@@ -216,119 +225,62 @@ class Execution:
             has = ", ".join(sorted(known)) or "none"
             raise BindingError(f'the pipeline has no parameter "{unknown[0]}" (it has: {has})')
 
-    def _step(self, node: TaskNode) -> None:
+    def enter(self, node: TaskNode) -> None:
+        """Takes up a node that is under way, from what its row says."""
         if node.kind == "loop":
-            self._step_loop(node)
-        elif node.kind == "dag":
-            self._step_dag(node)
+            self._loops.resume(node, self.task_of(node))
+        elif node.kind == "dag" and node.stage != "backoff":
+            self._open(node, self.dag_of(node))
         else:
-            self._step_container(node)
-
-    def _step_dag(self, node: TaskNode) -> None:
-        dag = self._dag(node)
-        if node.stage != "open":
-            self._open(node, dag)
-        children = []
-        for name in dag.order:
-            child = self.nodes[child_path(node.path, name)]
-            if child.stage == "wait" and not child.final:
-                self._consider(node, child, dag)
-            if not child.final and child.stage != "wait":
-                self._step(child)
-            children.append(child)
-        if all(child.final for child in children):
-            self._end_dag(node, children)
-
-    def _end_dag(self, node: TaskNode, children: Sequence[TaskNode]) -> None:
-        failed = next((c for c in children if c.state == "FAILED"), None)
-        if failed is not None:
-            why = failed.error.summary if failed.error else ""
-            self._fail(node, f"task {failed.display_name} failed: {why}".rstrip(": "))
-        elif any(child.state == "CANCELED" for child in children):
-            self._end(node, "CANCELED")
-        else:
-            try:
-                node.outputs = dag_outputs(
-                    self._dag(node), lambda name: self.nodes[child_path(node.path, name)]
-                )
-            except OutputError as error:
-                self._fail(node, str(error))
-            else:
-                self._end(node, "SUCCEEDED")
-
-    def _consider(self, parent: TaskNode, child: TaskNode, dag: DagSpec) -> None:
-        """Starts a waiting task if its upstream has ended, or settles that it never will."""
-        task = dag.tasks[child.name]
-        upstream = [self.nodes[child_path(parent.path, name)] for name in sorted(task.upstream)]
-        if self.terminating and not (task.runs_after_failure and _has_run(upstream)):
-            self._end(child, "CANCELED")
-            return
-        if not all(before.final for before in upstream):
-            return
-        if not task.runs_after_failure:
-            missing = next((b for b in upstream if b.state != "SUCCEEDED"), None)
-            if missing is not None:
-                word = {"FAILED": "failed", "CANCELED": "was canceled"}.get(
-                    missing.state, "was skipped"
-                )
-                self._skip(child, f"upstream task {missing.display_name} {word}")
-                return
-        component = self.spec.components[child.component]
-        try:
-            child.inputs = bind_inputs(task, component, self.around(child))
-            if not self._is_triggered(task, child.inputs):
-                self._skip(child, f"condition is false: {task.trigger_policy.condition}")
-                return
-            self._start(child, task, component)
-        except (BindingError, ExpressionError, PlaceholderError) as error:
-            self._fail(child, str(error))
-
-    def _is_triggered(self, task: TaskSpec, inputs: Inputs) -> bool:
-        if not task.trigger_policy.condition:
-            return True
-        values = {"parameter_values": normalize(inputs.parameters)}
-        return evaluate_condition(task.trigger_policy.condition, {"inputs": values})
-
-    def _start(self, node: TaskNode, task: TaskSpec, component: ComponentSpec) -> None:
-        self._touch(node)
-        if task.is_loop and node.iteration is None:
-            node.kind, node.stage, node.state = "loop", "open", "RUNNING"
-            node.started_at = self._now
-            node.items = self._items(node, task)
-            return
-        if component.dag is not None:
-            node.kind = "dag"
-            self._open(node, component.dag)
-            return
-        executor = self.spec.executor_of(component)
-        if executor.importer is not None:
-            node.kind, node.started_at = "importer", self._now
-            artifact = imported_artifact(executor.importer, node, self.facts)
-            node.outputs = Outputs(
-                artifacts={name: [artifact] for name in component.output_definitions.artifacts}
-            )
-            self._end(node, "SUCCEEDED")
-            return
-        node.kind, node.stage = "container", "launch"
-        if may_cache(task, component) and executor.container is not None:
-            node.stage = "cache"
-            node.fingerprint = fingerprint(
-                self.spec.pipeline_info.name, task, component, executor.container, node.inputs
-            )
+            self.frontier.place(node)
 
     def _open(self, node: TaskNode, dag: DagSpec) -> None:
-        node.stage, node.state = "open", "RUNNING"
-        node.started_at = node.started_at or self._now
-        self._touch(node)
-        for name in dag.order:
-            path = child_path(node.path, name)
-            if path not in self.nodes:
-                task = dag.tasks[name]
-                self._add(path, name, task, node)
+        """Begins the tasks of a DAG, or takes them up where they are."""
+        if node.stage != "open" or node.state != "RUNNING":
+            node.stage, node.state = "open", "RUNNING"
+            node.started_at = node.started_at or self.now
+            self.touch(node)
+        children = [self._child(node, name, dag) for name in dag.order]
+        self._redo_dependents(children, dag)
+        self.frontier.unfinished[node.path] = sum(not child.final for child in children)
+        for child in children:
+            if child.final:
+                continue
+            if child.stage == "wait":
+                self._consider(node, child, dag)
+            else:
+                self.enter(child)
+        self._end_dag_if_done(node)
 
-    def _add(
+    def _child(self, parent: TaskNode, name: str, dag: DagSpec) -> TaskNode:
+        path = child_path(parent.path, name)
+        return self.nodes.get(path) or self.add(path, name, dag.tasks[name], parent)
+
+    def _redo_dependents(self, children: list[TaskNode], dag: DagSpec) -> None:
+        """After a retry: what ended once has to end again, if what it followed is done again."""
+        again = {child.name for child in children if not child.final}
+        for number, child in enumerate(children):
+            if child.final and not again.isdisjoint(dag.tasks[child.name].upstream):
+                self._replace([child, *self._below(child)], anew)
+                children[number] = self.nodes[child.path]
+                again.add(child.name)
+
+    def _below(self, node: TaskNode) -> list[TaskNode]:
+        return [n for path, n in self.nodes.items() if path.startswith(node.path + "/")]
+
+    def _replace(self, nodes: Iterable[TaskNode], by: Callable[[TaskNode, int], TaskNode]) -> None:
+        for old in nodes:
+            new = by(old, self.epoch)
+            if old.epoch == self.epoch:  # names of pods must not come twice
+                new.attempt = new.first_attempt = old.attempt + 1
+            self.nodes[old.path] = new
+            self.touch(new)
+        self.frontier.count(self.nodes.values())
+
+    def add(
         self, path: str, name: str, task: TaskSpec, parent: TaskNode, iteration: int | None = None
     ) -> TaskNode:
+        """A new node below another."""
         shown = task.task_info.name or name
         node = TaskNode(
             path,
@@ -338,131 +290,261 @@ class Execution:
             parent.path,
             iteration,
             epoch=self.epoch,
-            created_at=self._now,
+            created_at=self.now,
         )
         self.nodes[path] = node
-        self._touch(node)
+        self.frontier.leaves += 1
+        self.touch(node)
         return node
 
-    # Loops.
+    # Starting tasks.
 
-    def _items(self, node: TaskNode, task: TaskSpec) -> list[Any]:
-        if (over := task.artifact_iterator) is not None:
-            return list(node.inputs.artifacts.get(over.items.input_artifact) or ())
-        assert task.parameter_iterator is not None
-        items = task.parameter_iterator.items
-        value: Any = items.raw
-        if items.input_parameter:
-            value = node.inputs.parameters.get(items.input_parameter)
-        if isinstance(value, str):
-            try:
-                value = msgspec.json.decode(value)
-            except msgspec.DecodeError:
-                raise BindingError(f"loop items: a JSON list is expected, not {value!r}") from None
-        if not isinstance(value, list):
-            raise BindingError(f"loop items: a list is expected, not {to_text(value)}")
-        return [normalize(item) for item in value]
-
-    def _step_loop(self, node: TaskNode) -> None:
-        task = self.task_of(node)
-        items = node.items or []
-        limit = task.iterator_policy.parallelism_limit or len(items)
-        iterations = []
-        active = 0
-        for number, item in enumerate(items):
-            path = child_path(node.path, number)
-            iteration = self.nodes.get(path)
-            if iteration is None:
-                if active >= limit or self.terminating:
-                    break
-                iteration = self._iterate(node, task, number, item)
-            if not iteration.final:
-                self._step(iteration)
-            active += not iteration.final
-            iterations.append(iteration)
-        started = len(iterations) == len(items)
-        if (started or self.terminating) and all(i.final for i in iterations):
-            self._end_loop(node, iterations, complete=started)
-
-    def _iterate(self, node: TaskNode, task: TaskSpec, number: int, item: Any) -> TaskNode:
-        child = self._add(child_path(node.path, number), node.name, task, node, number)
-        component = self.spec.components[node.component]
-        inputs = Inputs(dict(node.inputs.parameters), dict(node.inputs.artifacts))
-        if task.artifact_iterator is not None:
-            artifact = msgspec.convert(item, ArtifactRef)
-            inputs.artifacts[task.artifact_iterator.item_input] = [artifact]
-        elif task.parameter_iterator is not None:
-            inputs.parameters[task.parameter_iterator.item_input] = item
-        try:
-            child.inputs = complete(inputs, component)
-            self._start(child, task, component)
-        except (BindingError, PlaceholderError) as error:
-            self._fail(child, str(error))
-        return child
-
-    def _end_loop(self, node: TaskNode, iterations: Sequence[TaskNode], *, complete: bool) -> None:
-        failed = [i for i in iterations if i.state == "FAILED"]
-        if failed:
-            why = failed[0].error.summary if failed[0].error else ""
-            text = f"{len(failed)} of {len(node.items or ())} iterations failed; first: {why}"
-            self._fail(node, text)
-        elif not complete or any(i.state == "CANCELED" for i in iterations):
-            self._end(node, "CANCELED")
-        else:
-            node.outputs = loop_outputs(self.component_of(node), iterations)
-            self._end(node, "SUCCEEDED")
-
-    # Containers.
-
-    def _step_container(self, node: TaskNode) -> None:
-        if self.terminating and not self._is_last_rite(node):
-            if node.stage == "pod":
-                self._actions.stop.append(node)
-            else:
-                self._end(node, "CANCELED")
+    def _consider(self, parent: TaskNode, child: TaskNode, dag: DagSpec) -> None:
+        """Starts a waiting task if its upstream has ended, or settles that it never will."""
+        task = dag.tasks[child.name]
+        upstream = [self.nodes[child_path(parent.path, name)] for name in sorted(task.upstream)]
+        if self.stopping and not self._may_yet_begin(child, task, upstream):
+            self.end(child, "CANCELED")
             return
+        if not all(before.final for before in upstream):
+            return
+        if not task.runs_after_failure:
+            missing = next((b for b in upstream if b.state != "SUCCEEDED"), None)
+            if missing is not None:
+                self._skip(child, f"upstream task {missing.display_name} {_fate(missing)}")
+                return
+        component = self.spec.components[child.component]
+        try:
+            child.inputs = bind_inputs(task, component, self.around(child))
+            if not self._is_triggered(task, child.inputs):
+                self._skip(child, f"condition is false: {task.trigger_policy.condition}")
+                return
+            self.start(child, task, component)
+        except (BindingError, ExpressionError, PlaceholderError) as error:
+            self.fail(child, str(error))
+
+    def _is_triggered(self, task: TaskSpec, inputs: Inputs) -> bool:
+        if not task.trigger_policy.condition:
+            return True
+        values = {"parameter_values": normalize(inputs.parameters)}
+        return evaluate_condition(task.trigger_policy.condition, {"inputs": values})
+
+    def start(self, node: TaskNode, task: TaskSpec, component: ComponentSpec) -> None:
+        """Begins a task or an iteration whose inputs are there."""
+        self.touch(node)
+        if task.is_loop and node.iteration is None:
+            self._set_group(node, "loop")
+            self._loops.begin(node, task)
+            return
+        if component.dag is not None:
+            self._set_group(node, "dag")
+            self._open(node, component.dag)
+            return
+        executor = self.spec.executor_of(component)
+        if executor.importer is not None:
+            node.kind, node.started_at = "importer", self.now
+            artifact = imported_artifact(executor.importer, node, self.facts)
+            node.outputs = Outputs(
+                artifacts={name: [artifact] for name in component.output_definitions.artifacts}
+            )
+            self.end(node, "SUCCEEDED")
+            return
+        assert executor.container is not None
+        node.kind, node.stage = "container", "launch"
+        self._ask_cache(node, task, component, executor.container)
+        self.frontier.place(node)
+
+    def _set_group(self, node: TaskNode, kind: str) -> None:
+        if node.kind not in ("dag", "loop") and not node.is_root:
+            self.frontier.leaves -= 1
+        node.kind = "loop" if kind == "loop" else "dag"
+
+    def _ask_cache(
+        self, node: TaskNode, task: TaskSpec, component: ComponentSpec, container: ContainerSpec
+    ) -> None:
+        off = why_not_cached(task, component, self.facts.cache, self._groups(node))
+        if off:
+            node.cache = f"not cached: {off}"
+            return
+        settings = settings_of(self.platform, component.executor_label)
+        around = self.around(node)
+        node.stage = "cache"
+        node.fingerprint = fingerprint(
+            self.spec.pipeline_info.name,
+            task,
+            component,
+            container,
+            node.inputs,
+            claim_names(settings, lambda source: platform_value(source, around)),
+        )
+
+    def _groups(self, node: TaskNode) -> Iterator[tuple[str, TaskSpec]]:
+        """The groups that a task is in, from the inside out."""
+        while not (node := self.nodes[node.parent]).is_root:
+            yield node.display_name, self.task_of(node)
+
+    # Settling what follows from ends.
+
+    def _settle(self) -> None:
+        ended = self.frontier.ended
+        while ended:
+            node = ended.popleft()
+            if node.is_root:
+                continue
+            parent = self.nodes[node.parent]
+            if parent.kind == "loop":
+                self._loops.iteration_ended(parent, self.task_of(parent))
+            elif parent.path in self.frontier.unfinished:
+                self._task_ended(parent, node)
+
+    def _task_ended(self, parent: TaskNode, node: TaskNode) -> None:
+        self.frontier.unfinished[parent.path] -= 1
+        dag = self.dag_of(parent)
+        for name in dag.dependents.get(node.name, ()):
+            waiting = self.nodes[child_path(parent.path, name)]
+            if waiting.stage == "wait" and not waiting.final:
+                self._consider(parent, waiting, dag)
+        self._end_dag_if_done(parent)
+
+    def _end_dag_if_done(self, node: TaskNode) -> None:
+        if self.frontier.unfinished.get(node.path) != 0 or node.final:
+            return
+        del self.frontier.unfinished[node.path]
+        dag = self.dag_of(node)
+        children = [self.nodes[child_path(node.path, name)] for name in dag.order]
+        failed = next((c for c in children if c.state == "FAILED"), None)
+        if failed is not None:
+            why = failed.error.summary if failed.error else ""
+            self._fail_group(node, f"task {failed.display_name} failed: {why}".rstrip(": "))
+        elif any(child.state == "CANCELED" for child in children):
+            self.end(node, "CANCELED")
+        else:
+            self._succeed_dag(node, dag)
+
+    def _succeed_dag(self, node: TaskNode, dag: DagSpec) -> None:
+        try:
+            node.outputs = dag_outputs(dag, lambda name: self.nodes[child_path(node.path, name)])
+        except OutputError as error:
+            self.fail(node, str(error))
+        else:
+            self.end(node, "SUCCEEDED")
+
+    def _fail_group(self, node: TaskNode, message: str) -> None:
+        """A nested pipeline may be tried again, from what failed in it."""
+        node.error = TaskError(message)
+        if not node.is_root and not self.halted(node) and self._try_again(node):
+            self.frontier.place(node)
+        else:
+            self.end(node, "FAILED")
+
+    # Containers, and groups that are to be tried again.
+
+    def _look_at(self, node: TaskNode, actions: Actions) -> None:
         if node.stage == "backoff" and node.retry_at is not None:
-            if node.retry_at <= self._now:
-                node.stage, node.retry_at = "launch", None
-                self._touch(node)
-            else:
-                self._actions.wake(node.retry_at)
-        if node.stage == "cache":
-            self._actions.look_up.append(node)
-        elif node.stage == "launch":
-            self._actions.launch.append(node)
+            if node.retry_at > self.now:
+                actions.wake(node.retry_at)
+                return
+            node.retry_at = None
+            self.touch(node)
+            if node.kind == "dag":
+                self._reopen(node)
+                actions.wake(self.now)
+                return
+            node.stage = "launch"
+        match node.stage:
+            case "cache":
+                actions.look_up.append(node)
+            case "launch":
+                actions.launch.append(node)
+            case _:
+                self.frontier.place(node)
+
+    def _reopen(self, node: TaskNode) -> None:
+        """Tries a nested pipeline again; what succeeded in it stays."""
+        self.frontier.due.pop(node.path, None)
+        self._replace([n for n in self._below(node) if n.state != "SUCCEEDED"], fresh)
+        node.error = None
+        self._open(node, self.dag_of(node))
+
+    # Stopping.
+
+    def _watch_deadline(self, actions: Actions) -> None:
+        seconds, begun = self.facts.deadline_seconds, self.root.started_at
+        if not seconds or begun is None or self.root.final:
+            return
+        deadline = begun + dt.timedelta(seconds=seconds)
+        if self.now >= deadline:
+            self.overdue = True
+        else:
+            actions.wake(deadline)
+
+    def _stop(self, actions: Actions) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._cancel_waiting()
+        for node in list(self.frontier.due.values()):
+            if node.stage == "pod":
+                self.frontier.place(node)
+            elif self.halted(node):
+                self.end(node, "CANCELED")
+        actions.stop += [node for node in self.frontier.in_pods.values() if self.halted(node)]
+
+    def _cancel_waiting(self) -> None:
+        """Once: what ends later is looked at when it does."""
+        for path in list(self.frontier.unfinished):
+            parent = self.nodes[path]
+            dag = self.dag_of(parent)
+            for name in dag.order:
+                child = self.nodes[child_path(path, name)]
+                if child.stage == "wait" and not child.final:
+                    self._consider(parent, child, dag)
+        for path in list(self.frontier.loops):
+            self._loops.end_if_done(self.nodes[path])
+
+    def _may_yet_begin(self, node: TaskNode, task: TaskSpec, upstream: Iterable[TaskNode]) -> bool:
+        """Whether this cleans up after something that has begun, or is a part of what does."""
+        if task.runs_after_failure and any(before.kind for before in upstream):
+            return True
+        return self._is_last_rite(self.nodes[node.parent])
+
+    def halted(self, node: TaskNode) -> bool:
+        """Whether a node that has begun is not to go on."""
+        return self.stopping and not self._is_last_rite(node)
 
     def _is_last_rite(self, node: TaskNode) -> bool:
-        """Whether this is an exit task: it runs also when the run is terminated."""
-        return node.iteration is None and self.task_of(node).runs_after_failure
+        """Whether this is an exit task or within one: those run also when the run is stopped."""
+        while not node.is_root:
+            if node.iteration is None and self.task_of(node).runs_after_failure:
+                return True
+            node = self.nodes[node.parent]
+        return False
 
     # Endings.
 
-    def _fail(self, node: TaskNode, message: str) -> None:
+    def fail(self, node: TaskNode, message: str) -> None:
+        """Ends a node that cannot go on."""
         node.error = TaskError(message)
-        self._end(node, "FAILED")
+        self.end(node, "FAILED")
 
     def _skip(self, node: TaskNode, reason: str) -> None:
         node.message = reason
-        self._end(node, "SKIPPED")
+        self.end(node, "SKIPPED")
 
-    def _end(self, node: TaskNode, state: NodeState, *, at: dt.datetime | None = None) -> None:
+    def end(self, node: TaskNode, state: NodeState, *, at: dt.datetime | None = None) -> None:
         """Pods tell times in whole seconds; what has just happened is timed by the clock."""
         node.state, node.stage = state, "end"
-        recent = at is None or self._now - at < _RECENT
-        node.finished_at = self._now if recent else at
+        recent = at is None or self.now - at < _RECENT
+        node.finished_at = self.now if recent else at
         node.started_at = node.started_at or node.finished_at
-        self._touch(node)
+        self.touch(node)
+        self.frontier.place(node)
+        self.frontier.ended.append(node)
+        if node.kind not in ("dag", "loop"):
+            self.frontier.leaves_ended += 1
 
-    def _touch(self, node: TaskNode) -> None:
+    def touch(self, node: TaskNode) -> None:
         self.changed.add(node.path)
 
-    def _dag(self, node: TaskNode) -> DagSpec:
-        dag = self.component_of(node).dag
-        assert dag is not None, f"{node.path} is no DAG"
-        return dag
 
-
-def _has_run(upstream: Iterable[TaskNode]) -> bool:
-    """Whether an exit task has something to clean up after."""
-    return any(node.kind for node in upstream)
+def _fate(node: TaskNode) -> str:
+    return {"FAILED": "failed", "CANCELED": "was canceled"}.get(node.state, "was skipped")

@@ -14,7 +14,7 @@ from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.values import normalize, to_text
 
 if TYPE_CHECKING:
-    from kubeling.pipelines.execution import RunFacts
+    from kubeling.pipelines.run_facts import RunFacts
 
 __all__ = ["imported_artifact"]
 

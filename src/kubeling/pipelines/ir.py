@@ -146,7 +146,11 @@ class RetryPolicy(_Message, frozen=True):
 
 
 class CachingOptions(_Message, frozen=True):
-    """Whether a task may take the outputs of an earlier one; absent means no."""
+    """Whether a task may take the outputs of an earlier one.
+
+    The compiler writes them for every task of a component, empty for no; groups that it makes
+    itself, loops and branches, have none.
+    """
 
     enable_cache: bool = False
     cache_key: str = ""
@@ -176,7 +180,7 @@ class TaskSpec(_Message, frozen=True):
     artifact_iterator: ArtifactIterator | None = None
     iterator_policy: IteratorPolicy = IteratorPolicy()
     retry_policy: RetryPolicy | None = None
-    caching_options: CachingOptions = CachingOptions()
+    caching_options: CachingOptions | None = None
 
     @property
     def is_loop(self) -> bool:
@@ -249,18 +253,41 @@ class DagSpec(_Message, frozen=True):
     def order(self) -> tuple[str, ...]:
         """The tasks, each after its upstream; raises :class:`ValueError` for a cycle."""
         done: dict[str, None] = {}
-        for name in self.tasks:
-            self._visit(name, done, ())
+        for first in self.tasks:
+            path: dict[str, list[str]] = {}
+            self._push(first, path, done)
+            while path:
+                name = next(reversed(path))
+                if path[name]:
+                    self._push(path[name].pop(0), path, done)
+                else:
+                    path.pop(name)
+                    done[name] = None
         return tuple(done)
 
-    def _visit(self, name: str, done: dict[str, None], path: tuple[str, ...]) -> None:
+    def _push(self, name: str, path: dict[str, list[str]], done: dict[str, None]) -> None:
         if name in path:
             raise ValueError("tasks wait for each other: " + " -> ".join([*path, name]))
-        if name in done or name not in self.tasks:
-            return
-        for before in sorted(self.tasks[name].upstream):
-            self._visit(before, done, (*path, name))
-        done[name] = None
+        if name not in done and name in self.tasks:
+            path[name] = sorted(self.tasks[name].upstream)
+
+    @cached_property
+    def dependents(self) -> dict[str, tuple[str, ...]]:
+        """By task, the tasks that wait for it."""
+        found: dict[str, list[str]] = {}
+        for name in self.order:
+            for before in self.tasks[name].upstream:
+                found.setdefault(before, []).append(name)
+        return {name: tuple(after) for name, after in found.items()}
+
+    @cached_property
+    def inputs_used(self) -> frozenset[str]:
+        """The input parameters of the DAG that its tasks take."""
+        return frozenset(
+            source.component_input_parameter
+            for task in self.tasks.values()
+            for source in task.inputs.parameters.values()
+        )
 
 
 class ArtifactType(_Message, frozen=True):

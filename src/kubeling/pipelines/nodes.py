@@ -85,8 +85,9 @@ class TaskNode(msgspec.Struct, omit_defaults=True):
     """A task, an iteration of a loop, or the run itself (whose path is empty).
 
     ``path`` is the way through the DAGs to it: ``loop/0/train``. ``epoch`` counts how often the run
-    was sent back to work; with ``attempt`` it makes names of pods unique. ``cache`` says in words
-    why the cache had an answer, or none.
+    was sent back to work; with ``attempt`` it makes names of pods unique. ``first_attempt`` is the
+    one since a group around it was last tried again. ``cache`` says in words why the cache had an
+    answer, or none.
     """
 
     path: str
@@ -99,6 +100,7 @@ class TaskNode(msgspec.Struct, omit_defaults=True):
     state: NodeState = "PENDING"
     stage: Stage = "wait"
     attempt: int = 0
+    first_attempt: int = 0
     epoch: int = 0
     inputs: Inputs = msgspec.field(default_factory=Inputs)
     outputs: Outputs = msgspec.field(default_factory=Outputs)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from kubeling.kube.objects import Obj, owner_reference
-from kubeling.pipelines.bindings import source_value
+from kubeling.pipelines.bindings import platform_value
 from kubeling.pipelines.bootstrap import PACKAGES_ANNOTATION, declared_packages
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.executor_io import attempt_folder, executor_input
-from kubeling.pipelines.ir import ContainerSpec, ParameterInput, Resources
+from kubeling.pipelines.ir import ContainerSpec, Resources
 from kubeling.pipelines.kubernetes import apply_settings, settings_of, workspace_of
 from kubeling.pipelines.nodes import TaskNode, task_id
-from kubeling.pipelines.placeholders import PlaceholderError, PlaceholderScope, resolve
+from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.placeholders import resolve_arguments as arguments
 
 __all__ = ["ATTEMPT", "EPOCH", "MAIN", "RUN_ID", "TASK_PATH", "PodRequest", "build_pod", "pod_name"]
@@ -93,7 +93,8 @@ def build_pod(request: PodRequest) -> Obj:
     }
     _add_workspace(spec, request)
     settings = settings_of(request.platform, component.executor_label)
-    apply_settings(pod, settings, lambda source: _value(source, execution, node))
+    around = execution.around(node)
+    apply_settings(pod, settings, lambda source: platform_value(source, around))
     return pod
 
 
@@ -152,11 +153,3 @@ def _add_workspace(spec: Obj, request: PodRequest) -> None:
     spec["volumes"].append(volume)
     mount = {"name": "workspace", "mountPath": "/kfp-workspace"}
     spec["containers"][0]["volumeMounts"].append(mount)
-
-
-def _value(source: Any, execution: Execution, node: TaskNode) -> Any:
-    try:
-        parsed = msgspec.convert(source, ParameterInput)
-    except msgspec.ValidationError as error:
-        raise PlaceholderError(f"platform settings: {error}") from None
-    return source_value(parsed, execution.around(node))

@@ -1,4 +1,4 @@
-"""Sending a run that failed back to work: what succeeded stays, the rest begins anew. Pure."""
+"""Sending what failed back to work: what succeeded stays, the rest begins anew. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from collections.abc import Iterable
 
 from kubeling.pipelines.nodes import TaskNode
 
-__all__ = ["restart"]
+__all__ = ["anew", "fresh", "restart"]
 
 
 def restart(nodes: Iterable[TaskNode], epoch: int) -> list[TaskNode]:
     """The nodes that have to be done again, reset; ``epoch`` sets their pods' names apart."""
-    reset = []
-    for node in nodes:
-        if node.state != "SUCCEEDED":
-            reset.append(_fresh(node, epoch))
-    return reset
+    return [fresh(node, epoch) for node in nodes if node.state != "SUCCEEDED"]
 
 
-def _fresh(node: TaskNode, epoch: int) -> TaskNode:
-    fresh = TaskNode(
+def anew(node: TaskNode, epoch: int) -> TaskNode:
+    """The node as if nothing had been decided about it."""
+    return TaskNode(
         node.path,
         node.name,
         node.display_name,
@@ -29,9 +26,16 @@ def _fresh(node: TaskNode, epoch: int) -> TaskNode:
         epoch=epoch,
         created_at=node.created_at,
     )
-    if node.is_root or node.iteration is not None:
-        # Nobody decides anew whether these start: they have, and keep what they were given.
-        fresh.kind, fresh.inputs, fresh.started_at = node.kind, node.inputs, node.started_at
-        fresh.stage = "launch" if node.kind == "container" else "open"
-        fresh.state = "PENDING" if node.kind == "container" else "RUNNING"
-    return fresh
+
+
+def fresh(node: TaskNode, epoch: int) -> TaskNode:
+    """The node with nothing of it done; whether a task begins is decided again.
+
+    That the run and iterations begin nobody decides anew: they have, and keep what they were given.
+    """
+    found = anew(node, epoch)
+    if node.kind and (node.is_root or node.iteration is not None):
+        found.kind, found.inputs, found.started_at = node.kind, node.inputs, node.started_at
+        found.stage = "launch" if node.kind == "container" else "open"
+        found.state = "PENDING" if node.kind == "container" else "RUNNING"
+    return found

@@ -6,13 +6,11 @@ A terminated run ends FAILED: the SDK's waits know no CANCELED and would wait fo
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, format_time, set_condition
 from kubeling.pipelines.execution import Execution
-from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.records import FINAL_STATES, RunRecord
 
 __all__ = ["next_record", "run_status"]
@@ -49,7 +47,7 @@ def run_status(
         "state": record.state,
         "runID": run_id,
         "message": record.error,
-        "tasks": _progress(execution.nodes.values()) if execution else "0/0",
+        "tasks": _progress(execution) if execution else "0/0",
         "retries": record.epoch,
         "stateHistory": [
             {"state": entry["state"], "updateTime": entry["update_time"]}
@@ -87,12 +85,13 @@ def _state(execution: Execution) -> tuple[str, str]:
     if root.state == "SUCCEEDED":
         return "SUCCEEDED", ""
     message = root.error.message if root.error else ""
-    if execution.terminating or root.state == "CANCELED":
+    if execution.overdue:
+        message = f"activeDeadlineSeconds: it took longer than {execution.facts.deadline_seconds} s"
+    elif execution.terminating or root.state == "CANCELED":
         message = _TERMINATED
     return "FAILED", message
 
 
-def _progress(nodes: Iterable[TaskNode]) -> str:
+def _progress(execution: Execution) -> str:
     """How many of the leaves known so far have ended, as ``3/5``."""
-    leaves = [n for n in nodes if n.kind not in ("dag", "loop") and not n.is_root]
-    return f"{sum(n.final for n in leaves)}/{len(leaves)}"
+    return f"{execution.frontier.leaves_ended}/{execution.frontier.leaves}"
