@@ -10,7 +10,9 @@ from typing import Any
 
 from kubeling.artifacts.store import ArtifactStore, local_path
 from kubeling.kube.objects import Obj, name, namespace, uid
+from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Execution
+from kubeling.pipelines.kubernetes import pipeline_config, workspace_of
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package
 from kubeling.pipelines.records import RunRecord
@@ -35,12 +37,13 @@ class ActiveRun:
         store: ArtifactStore,
         record: RunRecord,
         nodes: dict[str, TaskNode],
+        cache: CacheRules,
     ) -> None:
         self.run = run
         self.package = package
         self.record = record
         self.volume_folder = store_folder(store, namespace(run))
-        facts = _facts(run, spec, package, self.volume_folder)
+        facts = _facts(run, spec, package, self.volume_folder, cache)
         self.execution = Execution(package.spec, facts, nodes, record.epoch, package.platform)
         self.written_at = float("-inf")
         self.unwritten = True  # whoever had it before may have stored more than it told
@@ -56,7 +59,9 @@ def store_folder(store: ArtifactStore, where: str) -> str:
     return str(store.folder / "pipelines" / where)
 
 
-def _facts(run: Obj, spec: RunSpec, package: Package, volume_folder: str) -> RunFacts:
+def _facts(
+    run: Obj, spec: RunSpec, package: Package, volume_folder: str, cache: CacheRules
+) -> RunFacts:
     pipeline = package.spec.pipeline_info.name
     root = volume_folder
     if given := spec.pipeline_root or package.spec.default_pipeline_root:
@@ -79,6 +84,9 @@ def _facts(run: Obj, spec: RunSpec, package: Package, volume_folder: str) -> Run
         f"{root}/{_segment(pipeline)}/{uid(run)}",
         spec.parameters,
         spec.pipeline_root,
+        int(pipeline_config(package.platform).get("activeDeadlineSeconds") or 0),
+        workspace_of(package.platform) is not None,
+        cache,
     )
 
 

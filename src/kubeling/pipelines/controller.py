@@ -25,9 +25,10 @@ from kubeling.kube.objects import (
     namespace,
     uid,
 )
-from kubeling.kube.resources import PODS
+from kubeling.kube.resources import NAMESPACES, PODS
 from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.cache_lookup import look_up
+from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Actions
 from kubeling.pipelines.executor_io import OutputsError, attempt_folder, read_outputs
 from kubeling.pipelines.nodes import TaskError, TaskNode
@@ -37,6 +38,7 @@ from kubeling.pipelines.records import FINAL_STATES, RunRecord
 from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
 from kubeling.pipelines.run_state import next_record, run_status
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
+from kubeling.pipelines.surroundings import cache_rules
 from kubeling.pipelines.task_pods import TaskPods
 
 if TYPE_CHECKING:
@@ -118,13 +120,21 @@ class RunReconciler:
     async def _load(self, run: Obj, store: RunStore) -> ActiveRun:
         spec = decode_run(run)
         package = await _package(spec, store)
+        rules = await self._cache_rules(run, package)
         record, nodes = await store.load(run, package.wrapped, self._clock.now())
-        active = ActiveRun(run, spec, package, self._context.artifacts, record, nodes)
+        active = ActiveRun(run, spec, package, self._context.artifacts, record, nodes, rules)
         self._active[uid(run)] = active
         pods = {name(pod): (pod, False) for pod in self._pods.owned_by(uid(run))}
         self._news[uid(run)] = pods
         await self._find_missing(active, pods)
         return active
+
+    async def _cache_rules(self, run: Obj, package: Package) -> CacheRules:
+        around = await self._client.find(NAMESPACES, namespace(run))
+        try:
+            return cache_rules(package.platform, run, around, "")
+        except ValueError as error:
+            raise UnusableRun(str(error)) from None
 
     async def _find_missing(self, active: ActiveRun, pods: dict[str, tuple[Obj, bool]]) -> None:
         """Looks for pods that ought to be there in the API itself; the cache may lag."""

@@ -12,6 +12,7 @@ from kubeling.pipelines.ir import ImporterSpec
 from kubeling.pipelines.nodes import ArtifactRef, TaskNode, artifact_id
 from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.values import normalize, to_text
+from kubeling.pipelines.workspace import IN_WORKSPACE
 
 if TYPE_CHECKING:
     from kubeling.pipelines.run_facts import RunFacts
@@ -26,6 +27,10 @@ def imported_artifact(importer: ImporterSpec, node: TaskNode, facts: RunFacts) -
     )
     uri = _uri(importer, node, scope)
     metadata = {key: _resolved(value, scope) for key, value in importer.metadata.items()}
+    if importer.download_to_workspace:
+        if not facts.has_workspace:
+            raise BindingError("importer: downloadToWorkspace: the pipeline has no workspace")
+        metadata[IN_WORKSPACE] = True
     kind = importer.type_schema.schema_title or "system.Artifact"
     identity = ["imported", facts.namespace, kind, uri, to_text(metadata)]
     if importer.reimport:

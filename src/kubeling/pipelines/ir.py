@@ -357,6 +357,13 @@ class OutputDefinitions(_Message, frozen=True):
     artifacts: dict[str, OutputArtifact] = {}
 
 
+class TaskConfigPassthrough(_Message, frozen=True):
+    """A kind of settings that a component is told instead of, or beside, having them."""
+
+    field: str = ""
+    apply_to_task: bool = False
+
+
 class ComponentSpec(_Message, frozen=True):
     """A component: a DAG, or the label of an executor."""
 
@@ -364,6 +371,7 @@ class ComponentSpec(_Message, frozen=True):
     output_definitions: OutputDefinitions = OutputDefinitions()
     dag: DagSpec | None = None
     executor_label: str = ""
+    task_config_passthroughs: tuple[TaskConfigPassthrough, ...] = ()
 
 
 class EnvVar(_Message, frozen=True):
@@ -413,6 +421,7 @@ class ImporterSpec(_Message, frozen=True):
     type_schema: ArtifactType = ArtifactType()
     metadata: dict[str, Any] = {}
     reimport: bool = False
+    download_to_workspace: bool = False
 
 
 class Executor(_Message, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 from kubeling.artifacts.store import local_path
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.values import to_text
+from kubeling.pipelines.workspace import IN_WORKSPACE, WORKSPACE, workspace_artifact
 
 __all__ = ["PlaceholderError", "PlaceholderScope", "artifact_path", "resolve", "resolve_arguments"]
 
@@ -59,6 +60,13 @@ class PlaceholderScope:
 
 def artifact_path(artifact: Mapping[str, Any]) -> str:
     """Where a step finds an artifact, by the kfp SDK's rules."""
+    path = _path_of(artifact)
+    if (artifact.get("metadata") or {}).get(IN_WORKSPACE) is True:
+        return workspace_artifact(WORKSPACE, path)
+    return path
+
+
+def _path_of(artifact: Mapping[str, Any]) -> str:
     if custom := artifact.get("customPath"):
         return str(custom)
     uri = str(artifact.get("uri") or "")

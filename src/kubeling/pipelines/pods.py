@@ -18,11 +18,13 @@ from kubeling.pipelines.bindings import platform_value
 from kubeling.pipelines.bootstrap import PACKAGES_ANNOTATION, declared_packages
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.executor_io import attempt_folder, executor_input
-from kubeling.pipelines.ir import ContainerSpec, Resources
+from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, Resources
 from kubeling.pipelines.kubernetes import apply_settings, settings_of, workspace_of
-from kubeling.pipelines.nodes import TaskNode, task_id
+from kubeling.pipelines.nodes import Inputs, TaskNode, task_id
 from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.placeholders import resolve_arguments as arguments
+from kubeling.pipelines.task_config import take_task_config
+from kubeling.pipelines.workspace import WORKSPACE, workspace_folder
 
 __all__ = ["ATTEMPT", "EPOCH", "MAIN", "RUN_ID", "TASK_PATH", "PodRequest", "build_pod", "pod_name"]
 
@@ -54,70 +56,90 @@ def pod_name(run_name: str, run_id: str, node: TaskNode) -> str:
 
 
 def build_pod(request: PodRequest) -> Obj:
-    """The pod; raises :class:`PlaceholderError` for references to what is not there."""
-    execution, node, run = request.execution, request.node, request.run
+    """The pod; raises :class:`PlaceholderError` or :class:`SettingsError`."""
+    execution, node = request.execution, request.node
     component = execution.component_of(node)
     container_spec = execution.spec.executor_of(component).container
     assert container_spec is not None
-    folder = attempt_folder(execution.facts.folder, node)
-    scope = PlaceholderScope(
-        executor_input(component, node.inputs, folder), execution.facts.job(node)
-    )
-    container, annotations = _container(container_spec, scope)
-    volume = {"name": "artifacts", "hostPath": {"path": request.volume_folder, "type": "Directory"}}
-    container["volumeMounts"] = [{"name": "artifacts", "mountPath": request.volume_folder}]
-    spec: Obj = {"restartPolicy": "Never", "containers": [container], "volumes": [volume]}
-    if account := run["spec"].get("serviceAccount"):
-        spec["serviceAccountName"] = account
-    facts = execution.facts
+    scope = _scope(request, component, node.inputs)
+    container: Obj = {
+        "name": MAIN,
+        "image": resolve(container_spec.image, scope),
+        "env": [{"name": v.name, "value": resolve(v.value, scope)} for v in container_spec.env],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if container_spec.resources is not None:
+        container |= _resources(container_spec.resources, scope)
     pod: Obj = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": pod_name(facts.name, facts.run_id, node),
-            "namespace": facts.namespace,
-            "labels": {
-                RUN_ID: facts.run_id,
-                "pipelines.kubeflow.org/task-id": task_id(facts.run_id, node.path),
-                "pipelines.kubeflow.org/v2_component": "true",
-            },
-            "annotations": {
-                TASK_PATH: node.path,
-                ATTEMPT: str(node.attempt),
-                EPOCH: str(node.epoch),
-                **annotations,
-            },
-            "ownerReferences": [owner_reference(run)],
-        },
-        "spec": spec,
+        "metadata": _metadata(request),
+        "spec": {"restartPolicy": "Never", "containers": [container]},
     }
-    _add_workspace(spec, request)
-    settings = settings_of(request.platform, component.executor_label)
     around = execution.around(node)
+    settings = settings_of(request.platform, component.executor_label)
     apply_settings(pod, settings, lambda source: platform_value(source, around))
+    if told := take_task_config(component, pod["spec"]):
+        inputs = Inputs({**node.inputs.parameters, **told}, node.inputs.artifacts)
+        scope = _scope(request, component, inputs)
+    _add_command(pod, container_spec, scope)
+    _add_store(pod["spec"], request)
     return pod
 
 
-def _container(spec: ContainerSpec, scope: PlaceholderScope) -> tuple[Obj, dict[str, str]]:
+def _scope(request: PodRequest, component: ComponentSpec, inputs: Inputs) -> PlaceholderScope:
+    facts, node = request.execution.facts, request.node
+    folder = attempt_folder(facts.folder, node)
+    return PlaceholderScope(executor_input(component, inputs, folder), facts.job(node))
+
+
+def _metadata(request: PodRequest) -> Obj:
+    facts, node = request.execution.facts, request.node
+    return {
+        "name": pod_name(facts.name, facts.run_id, node),
+        "namespace": facts.namespace,
+        "labels": {
+            RUN_ID: facts.run_id,
+            "pipelines.kubeflow.org/task-id": task_id(facts.run_id, node.path),
+            "pipelines.kubeflow.org/v2_component": "true",
+        },
+        "annotations": {
+            TASK_PATH: node.path,
+            ATTEMPT: str(node.attempt),
+            EPOCH: str(node.epoch),
+        },
+        "ownerReferences": [owner_reference(request.run)],
+    }
+
+
+def _add_command(pod: Obj, spec: ContainerSpec, scope: PlaceholderScope) -> None:
+    container = pod["spec"]["containers"][0]
     command = arguments(spec.command, scope)
-    annotations = {}
     if (found := declared_packages(command)) is not None:
         packages, command = found
         declared = msgspec.json.encode({MAIN: packages}).decode()
-        annotations[PACKAGES_ANNOTATION] = declared
-    container: Obj = {
-        "name": MAIN,
-        "image": resolve(spec.image, scope),
-        "env": [{"name": v.name, "value": resolve(v.value, scope)} for v in spec.env],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
+        pod["metadata"]["annotations"][PACKAGES_ANNOTATION] = declared
     if command:
         container["command"] = command
     if args := arguments(spec.args, scope):
         container["args"] = args
-    if spec.resources is not None and (resources := _resources(spec.resources, scope)):
-        container["resources"] = resources
-    return container, annotations
+
+
+def _add_store(spec: Obj, request: PodRequest) -> None:
+    """The part of the artifact store that steps see, and the run's workspace."""
+    volumes = {}
+    if workspace_of(request.platform) is not None:
+        folder = workspace_folder(request.execution.facts.folder)
+        volumes["workspace"] = (folder, WORKSPACE, "DirectoryOrCreate")
+    volumes["artifacts"] = (request.volume_folder, request.volume_folder, "Directory")
+    if account := request.run["spec"].get("serviceAccount"):
+        spec["serviceAccountName"] = account
+    container = spec["containers"][0]
+    for name, (path, mount_path, kind) in volumes.items():
+        volume = {"name": name, "hostPath": {"path": path, "type": kind}}
+        spec["volumes"] = [volume, *(spec.get("volumes") or ())]
+        mount = {"name": name, "mountPath": mount_path}
+        container["volumeMounts"] = [mount, *(container.get("volumeMounts") or ())]
 
 
 def _resources(wanted: Resources, scope: PlaceholderScope) -> Obj:
@@ -136,20 +158,11 @@ def _resources(wanted: Resources, scope: PlaceholderScope) -> Obj:
         "limits": {k: v for k, v in limits.items() if k and v not in ("", "0")},
         "requests": {k: v for k, v in requests.items() if v},
     }
-    return {side: amounts for side, amounts in found.items() if amounts}
+    resources = {side: amounts for side, amounts in found.items() if amounts}
+    return {"resources": resources} if resources else {}
 
 
 def _quantity(text: str, legacy: float, unit: str, scope: PlaceholderScope) -> str:
     if text:
         return resolve(text, scope)
     return f"{legacy:g}{unit}" if legacy else ""
-
-
-def _add_workspace(spec: Obj, request: PodRequest) -> None:
-    if workspace_of(request.platform) is None:
-        return
-    path = f"{request.execution.facts.folder}/.workspace"
-    volume = {"name": "workspace", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
-    spec["volumes"].append(volume)
-    mount = {"name": "workspace", "mountPath": "/kfp-workspace"}
-    spec["containers"][0]["volumeMounts"].append(mount)

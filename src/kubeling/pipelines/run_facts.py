@@ -7,6 +7,7 @@ from typing import Any
 
 from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.nodes import TaskNode, task_id
+from kubeling.pipelines.workspace import WORKSPACE
 
 __all__ = ["RunFacts"]
 
@@ -25,6 +26,7 @@ class RunFacts:
     parameters: dict[str, Any] = field(default_factory=dict)
     pipeline_root: str = ""
     deadline_seconds: int = 0
+    has_workspace: bool = False
     cache: CacheRules = field(default_factory=CacheRules)
 
     def job(self, node: TaskNode) -> dict[str, str]:
@@ -38,5 +40,5 @@ class RunFacts:
             "pipeline_task_name": node.name,
             "pipeline_task_uuid": task_id(self.run_id, node.path),
             "pipeline_root": self.pipeline_root or self.folder,
-            "workspace_path": "/kfp-workspace",
+            "workspace_path": WORKSPACE,
         }

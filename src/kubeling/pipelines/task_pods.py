@@ -19,6 +19,7 @@ from kubeling.pipelines.claims import CREATE, IMAGES, claim_to_create, claim_to_
 from kubeling.pipelines.executor_io import attempt_folder, output_folders
 from kubeling.pipelines.nodes import Outputs, TaskError, TaskNode
 from kubeling.pipelines.placeholders import PlaceholderError
+from kubeling.pipelines.platform_values import SettingsError
 from kubeling.pipelines.pods import PodRequest, build_pod, pod_name
 from kubeling.pipelines.sightings import PodSeen
 
@@ -96,7 +97,7 @@ class TaskPods:
             except Forbidden as error:
                 node.message = str(error)
                 launched.held_back = True
-            except (Invalid, BadRequest, PlaceholderError, BindingError) as error:
+            except (Invalid, BadRequest, PlaceholderError, BindingError, SettingsError) as error:
                 launched.seen.append(attempt.with_error(TaskError(str(error), 3)))
 
     async def _create(self, active: ActiveRun, node: TaskNode, launched: Launched) -> None:
