@@ -157,7 +157,7 @@ def _tasks(platform: Platform, run_id: str) -> dict[str, Any]:
     """The run's tasks by name, as the native API shows them."""
     import urllib.request
 
-    url = f"{platform.url}/apis/v2beta1/tasks?run_id={run_id}&page_size=200"
+    url = f"{platform.url}/apis/v2beta1/tasks?run_id={run_id}&page_size=200&view=VALUES"
     with urllib.request.urlopen(url) as response:
         return {task["name"]: task for task in json.load(response)["tasks"]}
 

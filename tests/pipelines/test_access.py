@@ -97,6 +97,12 @@ async def test_a_run_is_made_where_its_experiment_is(front: Api, shared: Context
     assert [found["run_id"] for found in listed["runs"]] == [run["run_id"]]
     await ask(front, "POST", f"/runs/{run['run_id']}:terminate", "alice", status=403)
     await ask(front, "GET", "/runs?namespace=team-a", "bob", status=403)
+    # What a run made is as private as the run.
+    await ask(front, "GET", f"/tasks?run_id={run['run_id']}", "bob", status=403)
+    await ask(front, "GET", "/artifacts?namespace=team-a", "bob", status=403)
+    await ask(front, "GET", f"/artifact_tasks?run_ids={run['run_id']}", "bob", status=403)
+    task = {"run_id": run["run_id"], "name": "t"}
+    await ask(front, "POST", "/tasks", "alice", task, status=403)
 
 
 async def test_shared_pipelines_are_everybodys_to_read(front: Api) -> None:

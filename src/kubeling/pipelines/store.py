@@ -36,7 +36,10 @@ from kubeling.pipelines.tables import (
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["RunStore", "default_experiment", "ensure_run", "upsert"]
+__all__ = ["EXTERNAL", "RunStore", "default_experiment", "ensure_run", "upsert"]
+
+EXTERNAL: Final = "external"
+"""The kind of tasks that clients filed: no nodes of an execution."""
 
 T = TypeVar("T")
 _DEFAULT: Final = "Default"
@@ -223,7 +226,9 @@ def _record(connection: sa.Connection, run_id: str) -> RunRecord:
 
 
 def _nodes(connection: sa.Connection, run_id: str) -> dict[str, TaskNode]:
-    rows = connection.execute(sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id))
+    rows = connection.execute(
+        sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id, TASKS.c.kind != EXTERNAL)
+    )
     nodes = (msgspec.json.decode(row.body, type=TaskNode) for row in rows)
     return {node.path: node for node in nodes}
 

@@ -1,191 +1,245 @@
-"""Artifacts, the tasks of runs, and which task made or used which artifact.
+"""Artifacts, and which task made or used which, as upstream plans their API (KEP-12147).
 
-Upstream has no REST for these; the shape is the one it plans (KEP-12147), with the values of
-parameters and the cache's reasons added.
+Beyond the plan: the content of an artifact, its preview, and ``run_id`` as a restriction of lists.
+Rights are those on the run: reading needs ``get``, content ``readArtifact``, writing ``update``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import mimetypes
-from pathlib import Path
+import secrets
+import tempfile
+from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from kubeling.artifacts.store import ArtifactError, local_path
 from kubeling.kube.objects import Obj
-from kubeling.pipelines.api.errors import ApiFailure, InvalidArgumentError, NotFoundError
+from kubeling.pipelines.api.contents import Contents
+from kubeling.pipelines.api.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from kubeling.pipelines.api.listing import Listable, list_rows
+from kubeling.pipelines.api.messages import ARTIFACT_REQUEST, ARTIFACT_TASK_REQUEST
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
-from kubeling.pipelines.api.wire import answer, compact, query_of, wire_time
-from kubeling.pipelines.nodes import TaskNode, task_id
-from kubeling.pipelines.tables import ARTIFACT_TASKS, ARTIFACTS, TASKS
+from kubeling.pipelines.api.task_messages import ARTIFACT_TYPES, artifact_message
+from kubeling.pipelines.api.wire import body_of, compact, query_of, streaming
+from kubeling.pipelines.lineage import link_id
+from kubeling.pipelines.store import upsert
+from kubeling.pipelines.tables import ARTIFACT_TASKS, ARTIFACTS, METRICS, RUNS, TASKS
 
 __all__ = ["ArtifactService"]
 
+Conditions = list[sa.ColumnElement[bool]]
+
 _A: Final = ARTIFACTS.c
 _L: Final = ARTIFACT_TASKS.c
-_T: Final = TASKS.c
-_MAX_LISTED: Final = 1000
+_TITLES: Final = {kind: title for title, kind in ARTIFACT_TYPES.items()}
+_DIRECTIONS: Final = ("INPUT", "OUTPUT")
+_PIECE: Final = 1 << 18
 _ARTIFACTS: Final = Listable(
     ARTIFACTS,
     _A.artifact_id,
     {
         "artifact_id": _A.artifact_id,
+        "id": _A.artifact_id,
         "name": _A.name,
         "type": _A.type,
         "uri": _A.uri,
         "namespace": _A.namespace,
+        "description": _A.description,
         "created_at": _A.created_at,
     },
     _A.created_at,
-)
-_TASKS: Final = Listable(
-    TASKS,
-    _T.task_id,
-    {
-        "task_id": _T.task_id,
-        "run_id": _T.run_id,
-        "name": _T.name,
-        "display_name": _T.display_name,
-        "state": _T.state,
-        "type": _T.kind,
-        "create_time": _T.created_at,
-        "start_time": _T.started_at,
-        "end_time": _T.finished_at,
-    },
-    _T.created_at,
 )
 _LINKS: Final = Listable(
     ARTIFACT_TASKS,
     _L.artifact_task_id,
     {
-        "artifact_task_id": _L.artifact_task_id,
+        "id": _L.artifact_task_id,
         "artifact_id": _L.artifact_id,
         "task_id": _L.task_id,
         "run_id": _L.run_id,
         "type": _L.direction,
+        "artifact_key": _L.key,
     },
     _L.artifact_task_id,
 )
 
 
 class ArtifactService(Service):
-    """The native API of artifacts and lineage."""
+    """The planned ArtifactService."""
 
     resource = "runs"
 
     async def list(self, request: web.Request) -> Obj:
         options = list_options(request)
-        conditions = []
-        if namespace := query_of(request, "namespace"):
-            conditions.append(_A.namespace == namespace)
-        if run_id := query_of(request, "run_id"):
+        namespace, run_id = query_of(request, "namespace"), query_of(request, "run_id")
+        conditions: Conditions = []
+        if run_id:
+            namespace = (await self._run(request, "get", run_id)).namespace
             made = sa.select(_L.artifact_id).where(_L.run_id == run_id, _L.direction == "OUTPUT")
             conditions.append(_A.artifact_id.in_(made))
+        elif namespace:
+            conditions.append(_A.namespace == namespace)
+        await self.allow(request, "list", self.need_namespace(namespace))
         page = await self.database.run(
             lambda c: list_rows(c, _ARTIFACTS, options, list(ARTIFACTS.c), *conditions)
         )
         return compact(
-            artifacts=[_artifact(row) for row in page.rows],
+            artifacts=[artifact_message(row) for row in page.rows],
             total_size=page.total,
             next_page_token=page.next_token,
         )
 
     async def get(self, request: web.Request) -> Obj:
-        return _artifact(await self._row(request))
+        return artifact_message(await self._allowed(request, "get"))
+
+    async def create(self, request: web.Request) -> Obj:
+        """A new artifact, made or used by a task of a run."""
+        body = await body_of(request, ARTIFACT_REQUEST)
+        artifact = body.get("artifact") or {}
+        for field in ("name", "type"):
+            if not artifact.get(field):
+                raise InvalidArgumentError(f"artifact.{field}: Required value")
+        if artifact["type"] not in _TITLES:
+            known = ", ".join(sorted(_TITLES))
+            raise InvalidArgumentError(f"artifact.type: Unsupported value ({known})")
+        run = await self._run(request, "update", body.get("run_id") or "")
+        values = {
+            "artifact_id": secrets.randbits(63),
+            "namespace": run.namespace,
+            "name": artifact["name"][:255],
+            "type": _TITLES[artifact["type"]],
+            "uri": artifact.get("uri") or "",
+            "digest": "",
+            "metadata": artifact.get("metadata") or {},
+            "created_at": self.now(),
+            "description": artifact.get("description"),
+            "number_value": artifact.get("number_value"),
+        }
+        link = {**body, "artifact_id": values["artifact_id"], "artifact_key": artifact["name"]}
+
+        def work(connection: sa.Connection) -> Any:
+            connection.execute(sa.insert(ARTIFACTS).values(**values))
+            if body.get("task_id"):
+                _link(connection, {"type": "OUTPUT", **link})
+            if values["number_value"] is not None:
+                upsert(connection, METRICS, [_metric(body, values)])
+            query = sa.select(ARTIFACTS).where(_A.artifact_id == values["artifact_id"])
+            return connection.execute(query).one()
+
+        return artifact_message(await self.database.run(work))
 
     async def list_artifact_tasks(self, request: web.Request) -> Obj:
         options = list_options(request)
-        conditions = []
+        await self._allow_links(request)
+        conditions: Conditions = []
         for name, column in (("run_ids", _L.run_id), ("task_ids", _L.task_id)):
             if wanted := request.query.getall(name, []):
                 conditions.append(column.in_(wanted))
         if artifacts := request.query.getall("artifact_ids", []):
             conditions.append(_L.artifact_id.in_([_number(text) for text in artifacts]))
-        page = await self.database.run(
-            lambda c: list_rows(c, _LINKS, options, list(ARTIFACT_TASKS.c), *conditions)
-        )
-        links = [
-            {
-                "artifact_id": str(row.artifact_id),
-                "task_id": row.task_id,
-                "run_id": row.run_id,
-                "type": row.direction,
-                "key": row.key,
-            }
-            for row in page.rows
-        ]
-        return compact(artifact_tasks=links, total_size=page.total, next_page_token=page.next_token)
+        if direction := query_of(request, "type"):
+            conditions.append(_L.direction == _direction(direction))
 
-    async def list_tasks(self, request: web.Request) -> Obj:
-        options = list_options(request)
-        conditions = [_T.path != ""]
-        if run_id := query_of(request, "run_id"):
-            conditions.append(_T.run_id == run_id)
-        columns = [_T.run_id, _T.body]
-        page = await self.database.run(
-            lambda c: list_rows(c, _TASKS, options, columns, *conditions)
-        )
+        def work(connection: sa.Connection) -> tuple[Any, dict[int, tuple[str, str]]]:
+            page = list_rows(connection, _LINKS, options, list(ARTIFACT_TASKS.c), *conditions)
+            return page, _producers(connection, [row.artifact_id for row in page.rows])
+
+        page, producers = await self.database.run(work)
         return compact(
-            tasks=[_task(row.run_id, row.body) for row in page.rows],
+            artifact_tasks=[
+                _link_message(row, producers.get(row.artifact_id)) for row in page.rows
+            ],
             total_size=page.total,
             next_page_token=page.next_token,
         )
 
-    async def get_task(self, request: web.Request) -> Obj:
-        own_id = request.match_info["task"]
-        query = sa.select(_T.run_id, _T.body).where(_T.task_id == own_id)
-        row = await self.database.run(lambda c: c.execute(query).first())
-        if row is None:
-            raise NotFoundError.of("Task", own_id)
-        return _task(row.run_id, row.body)
+    async def create_artifact_task(self, request: web.Request) -> Obj:
+        """Notes that a task made or used an artifact; noting it twice changes nothing."""
+        body = await body_of(request, ARTIFACT_TASK_REQUEST)
+        link = body.get("artifact_task") or {}
+        for field in ("artifact_id", "run_id", "task_id"):
+            if not link.get(field):
+                raise InvalidArgumentError(f"artifact_task.{field}: Required value")
+        run = await self._run(request, "update", link["run_id"])
+        artifact = await self._row(link["artifact_id"])
+        if artifact.namespace != run.namespace:
+            raise FailedPreconditionError(
+                f"artifact {artifact.artifact_id} is in the namespace {artifact.namespace}, "
+                f"the run in {run.namespace}"
+            )
+        link = {"artifact_key": artifact.name, **link, "artifact_id": artifact.artifact_id}
 
+        def work(connection: sa.Connection) -> Obj:
+            own_id = _link(connection, link)
+            query = sa.select(ARTIFACT_TASKS).where(_L.artifact_task_id == own_id)
+            row = connection.execute(query).one()
+            return _link_message(
+                row, _producers(connection, [row.artifact_id]).get(row.artifact_id)
+            )
+
+        return await self.database.run(work)
+
+    @streaming
     async def content(self, request: web.Request) -> web.StreamResponse:
         """A file of an artifact; of a folder, the list of its files (``path`` chooses one)."""
-        try:
-            row = await self._row(request)
-            path = await asyncio.to_thread(self._file_of, row.uri, query_of(request, "path"))
-            if path.is_dir():
-                return answer(await asyncio.to_thread(self._listing, path))
-        except ApiFailure as error:
-            message = {"code": error.code, "message": str(error), "details": []}
-            return answer(message, error.http)
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        # Artifacts are what users' programs wrote: shown as text, never run in our pages' name.
-        headers = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
-        return web.FileResponse(path, headers={**headers, "Content-Type": kind})
+        row = await self._allowed(request, "readArtifact")
+        folder = None
+        if self.access.multi_user:  # a task may name any address, also one of another namespace
+            folder = self.context.artifacts.folder / "pipelines" / row.namespace
+        contents = Contents(self.context)
+        return await contents.answer(request, row.uri, query_of(request, "path"), folder=folder)
 
-    def _file_of(self, uri: str, below: str) -> Path:
-        path = local_path(uri)
-        if path is None:
-            raise InvalidArgumentError(f"{uri} is not kept here; read it where it is")
-        found = (path / below).resolve() if below else path.resolve()
-        settings = self.context.settings
-        allowed = (self.context.artifacts.folder.resolve(), settings.workspace.resolve())
-        if not any(found.is_relative_to(folder) for folder in allowed):
-            raise InvalidArgumentError(f"{uri} is neither in the artifact store nor the workspace")
-        if not found.exists():
-            raise NotFoundError(f"the artifact's file {found} is gone or was never written")
-        return found
+    async def upload(self, request: web.Request) -> Obj:
+        """Stores the request's body as the content of an artifact that has none."""
+        row = await self._allowed(request, "update")
+        store = self.context.artifacts
+        uri = row.uri or _place(store.root, row)
+        if row.digest or await asyncio.to_thread(store.exists, uri):
+            raise FailedPreconditionError(
+                f"artifact {row.artifact_id} has its content; what is stored is never changed"
+            )
+        with tempfile.TemporaryFile(dir=self.context.settings.data_dir) as file:
+            async for piece in request.content.iter_chunked(_PIECE):
+                await asyncio.to_thread(file.write, piece)
+            await asyncio.to_thread(file.seek, 0)
+            await asyncio.to_thread(store.put, uri, file)
+        digest = await asyncio.to_thread(store.digest, uri)
+        query = sa.update(ARTIFACTS).where(_A.artifact_id == row.artifact_id)
+        await self.database.run(lambda c: c.execute(query.values(uri=uri, digest=digest)))
+        return artifact_message(await self._row(str(row.artifact_id)))
 
-    def _listing(self, folder: Path) -> Obj:
-        try:
-            files = self.context.artifacts.list(str(folder))
-            shown = [
-                {"path": str((local_path(f.uri) or folder).relative_to(folder)), "size": f.size}
-                for f, _ in zip(files, range(_MAX_LISTED), strict=False)
-            ]
-        except ArtifactError as error:
-            raise NotFoundError(str(error)) from None
-        return {"files": shown}
+    async def _allow_links(self, request: web.Request) -> None:
+        """Many users see links of runs that they name only."""
+        runs = request.query.getall("run_ids", [])
+        if self.access.multi_user and not runs:
+            raise InvalidArgumentError("run_ids: Required value: the runs whose links to list")
+        if self.access.multi_user:
+            for run_id in runs:
+                await self._run(request, "get", run_id)
 
-    async def _row(self, request: web.Request) -> Any:
-        own_id = request.match_info["artifact"]
+    async def _run(self, request: web.Request, verb: str, run_id: str) -> Any:
+        if not run_id:
+            raise InvalidArgumentError("run_id: Required value: artifacts belong to a run")
+        query = sa.select(RUNS.c.namespace, RUNS.c.name).where(RUNS.c.run_id == run_id)
+        run = await self.database.run(lambda c: c.execute(query).first())
+        if run is None:
+            raise NotFoundError.of("Run", run_id)
+        await self.allow(request, verb, run.namespace, run.name)
+        return run
+
+    async def _allowed(self, request: web.Request, verb: str) -> Any:
+        row = await self._row(request.match_info["artifact"])
+        await self.allow(request, verb, row.namespace)
+        return row
+
+    async def _row(self, own_id: str) -> Any:
         query = sa.select(ARTIFACTS).where(_A.artifact_id == _number(own_id))
         row = await self.database.run(lambda c: c.execute(query).first())
         if row is None:
@@ -193,60 +247,74 @@ class ArtifactService(Service):
         return row
 
 
-def _artifact(row: Any) -> Obj:
-    metadata = row.metadata or {}
+def _place(root: str, row: Any) -> str:
+    """Where what is uploaded is kept if the artifact does not say."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in row.name).strip(".")
+    return f"{root}/pipelines/{row.namespace}/uploads/{row.artifact_id}/{name or 'content'}"
+
+
+def _link(connection: sa.Connection, link: Obj) -> str:
+    """Files a link and returns its id."""
+    direction = _direction(link.get("type") or "INPUT")
+    key = str(link.get("artifact_key") or "")[:255]
+    task = connection.execute(
+        sa.select(TASKS.c.run_id).where(TASKS.c.task_id == link["task_id"])
+    ).scalar()
+    if task != link["run_id"]:
+        raise NotFoundError(f"run {link['run_id']} has no task {link['task_id']}")
+    own_id = link_id(link["artifact_id"], link["task_id"], direction, key)
+    row = {
+        "artifact_id": link["artifact_id"],
+        "task_id": link["task_id"],
+        "direction": direction,
+        "key": key,
+        "run_id": link["run_id"],
+        "artifact_task_id": own_id,
+    }
+    upsert(connection, ARTIFACT_TASKS, [row], keep=True)
+    return own_id
+
+
+def _producers(connection: sa.Connection, artifacts: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """By artifact: the name of the task that made it, and the key there."""
+    query = (
+        sa.select(_L.artifact_id, _L.key, TASKS.c.name)
+        .join(TASKS, TASKS.c.task_id == _L.task_id)
+        .where(_L.artifact_id.in_(sorted(set(artifacts))), _L.direction == "OUTPUT")
+        .order_by(TASKS.c.created_at.desc())
+    )
+    return {row.artifact_id: (row.name, row.key) for row in connection.execute(query)}
+
+
+def _link_message(row: Any, producer: tuple[str, str] | None) -> Obj:
+    name, key = producer or ("", "")
     return compact(
+        id=row.artifact_task_id,
         artifact_id=str(row.artifact_id),
-        name=row.name,
-        type=row.type,
-        uri=row.uri,
-        digest=row.digest,
-        metadata=metadata,
-        namespace=row.namespace,
-        created_at=wire_time(row.created_at),
+        run_id=row.run_id,
+        task_id=row.task_id,
+        type=row.direction,
+        producer_task_name=name,
+        producer_key=key,
+        artifact_key=row.key,
     )
 
 
-def _task(run_id: str, body: bytes) -> Obj:
-    node = msgspec.json.decode(body, type=TaskNode)
-    state = "CACHED" if node.cached_from else node.state
-    return compact(
-        task_id=task_id(run_id, node.path),
-        run_id=run_id,
-        path=node.path,
-        name=node.name,
-        display_name=node.display_name,
-        type=node.kind.upper() or "PENDING",
-        state=state,
-        status_metadata=compact(message=node.message, cache=node.cache),
-        attempt=node.attempt,
-        iteration=None if node.iteration is None else {"index": node.iteration},
-        pods=[{"name": node.pod}] if node.pod else None,
-        cache_fingerprint=node.fingerprint,
-        cached_from=node.cached_from,
-        parent_task_id=task_id(run_id, node.parent),
-        create_time=wire_time(node.created_at),
-        start_time=wire_time(node.started_at),
-        end_time=wire_time(node.finished_at),
-        error={"code": node.error.code, "message": node.error.message} if node.error else None,
-        inputs=_side(node.inputs),
-        outputs=_side(node.outputs),
-    )
+def _metric(body: Obj, artifact: Obj) -> Obj:
+    return {
+        "run_id": body["run_id"],
+        "task_id": body.get("task_id") or "",
+        "artifact_id": artifact["artifact_id"],
+        "name": artifact["name"],
+        "value": artifact["number_value"],
+    }
 
 
-def _side(side: Any) -> Obj:
-    return compact(
-        parameters=side.parameters,
-        artifacts={
-            name: [
-                compact(
-                    artifact_id=str(a.id), name=a.name, type=a.type, uri=a.uri, metadata=a.metadata
-                )
-                for a in found
-            ]
-            for name, found in side.artifacts.items()
-        },
-    )
+def _direction(text: str) -> str:
+    found = text.upper()
+    if found not in _DIRECTIONS:
+        raise InvalidArgumentError(f"type: Unsupported value: {text!r} (INPUT, OUTPUT)")
+    return found
 
 
 def _number(text: str) -> int:

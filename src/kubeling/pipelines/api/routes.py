@@ -30,6 +30,7 @@ _SERVICES: Final = {
     "runs": "RunService",
     "recurring_runs": "RecurringRunService",
     "artifacts": "ArtifactService",
+    "tasks": "TaskService",
     "steps": "StepService",
 }
 _UPLOADS: Final = {
@@ -75,9 +76,14 @@ _TABLE: Final = (
     ("POST", "/recurringruns/{job}:disable", "recurring_runs", "disable"),
     ("GET", "/artifacts", "artifacts", "list"),
     ("GET", "/artifacts/{artifact}", "artifacts", "get"),
+    ("POST", "/artifacts", "artifacts", "create"),
+    ("PUT", "/artifacts/{artifact}/content", "artifacts", "upload"),
     ("GET", "/artifact_tasks", "artifacts", "list_artifact_tasks"),
-    ("GET", "/tasks", "artifacts", "list_tasks"),
-    ("GET", "/tasks/{task}", "artifacts", "get_task"),
+    ("POST", "/artifact_tasks", "artifacts", "create_artifact_task"),
+    ("GET", "/tasks", "tasks", "list"),
+    ("POST", "/tasks", "tasks", "create"),
+    ("GET", "/tasks/{task}", "tasks", "get"),
+    ("PATCH", "/tasks/{task}", "tasks", "update"),
 )
 
 

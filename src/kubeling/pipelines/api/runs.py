@@ -34,7 +34,7 @@ from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.spec_store import read_spec, read_specs
-from kubeling.pipelines.store import ensure_run
+from kubeling.pipelines.store import EXTERNAL, ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
 from kubeling.pipelines.tables import RUNS as TABLE
 
@@ -132,7 +132,7 @@ class RunService(Service):
         if self._is_worth_waiting(request, row):
             await self._wait_for_end(row)
             row = await self._row(run_id)
-        query = sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id)
+        query = sa.select(TASKS.c.body).where(TASKS.c.run_id == run_id, TASKS.c.kind != EXTERNAL)
 
         def work(connection: sa.Connection) -> tuple[msgspec.Raw, list[bytes]]:
             spec = read_spec(connection, row.spec_digest)

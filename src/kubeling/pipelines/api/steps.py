@@ -24,6 +24,7 @@ from kubeling.pipelines.ir import DagSpec, PipelineSpec
 from kubeling.pipelines.nodes import child_path
 from kubeling.pipelines.packages import unwrap
 from kubeling.pipelines.spec_store import read_spec
+from kubeling.pipelines.store import EXTERNAL
 from kubeling.pipelines.tables import RUNS, TASKS
 
 __all__ = ["StepService"]
@@ -53,7 +54,7 @@ class StepService(Service):
         def work(connection: sa.Connection) -> tuple[Any, Sequence[Any], msgspec.Raw | None]:
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).first()
             rows = connection.execute(
-                sa.select(*_COLUMNS).where(_T.run_id == run_id, _T.path != "")
+                sa.select(*_COLUMNS).where(_T.run_id == run_id, _T.path != "", _T.kind != EXTERNAL)
             )
             if run is None or run.spec_digest in self._specs:
                 return run, rows.all(), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -22,9 +22,12 @@ __all__ = [
     "compact",
     "handler",
     "query_of",
+    "streaming",
     "upload_handler",
     "wire_time",
 ]
+
+T = TypeVar("T")
 
 EPOCH: Final = "1970-01-01T00:00:00Z"
 _ENCODER: Final = msgspec.json.Encoder()
@@ -77,6 +80,23 @@ def handler(endpoint: Endpoint) -> Handler:
             return answer(failure, error.http)
         except ApiError as error:
             return answer(_from_kubernetes(error), error.status_code)
+
+    return handle
+
+
+Streaming = Callable[[T, web.Request], Awaitable[web.StreamResponse]]
+
+
+def streaming(method: Streaming[T]) -> Streaming[T]:
+    """Turns the refusal of a method that answers with a stream into a response."""
+
+    @wraps(method)
+    async def handle(self: T, request: web.Request) -> web.StreamResponse:
+        try:
+            return await method(self, request)
+        except ApiFailure as error:
+            failure = {"code": error.code, "message": str(error), "details": []}
+            return answer(failure, error.http)
 
     return handle
 

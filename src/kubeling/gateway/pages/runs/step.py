@@ -77,7 +77,7 @@ class StepFacts:
 async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """A task of a run."""
     run, task_id = request.match_info["run"], request.match_info["step"]
-    task = await rest.get(f"/apis/v2beta1/tasks/{task_id}")
+    task = await rest.get(f"/apis/v2beta1/tasks/{task_id}", view="VALUES")
     if task.get("run_id") != run:
         raise web.HTTPNotFound(text=f"Run {run} has no step {task_id}.")
     pods = [p for p in await _pods_of(views, run) if _labels(p).get(_TASK) == task_id]

@@ -1,0 +1,185 @@
+"""The files of artifacts over HTTP: ranges, the first bytes, archives unpacked, in bounded memory.
+
+What lies in the store or the workspace is sent by the kernel; what lies in a bucket is passed on in
+pieces, read with the credentials that the platform's environment has. Artifacts are what users'
+programs wrote: nothing in them may run in the name of our pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from kubeling.artifacts.store import ArtifactError, ArtifactNotFound, local_path
+from kubeling.component import Context
+from kubeling.kube.objects import Obj
+from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
+from kubeling.pipelines.api.wire import answer
+
+if TYPE_CHECKING:
+    from kubeling.artifacts.buckets import Bucket
+
+__all__ = ["Contents"]
+
+_PIECE: Final = 1 << 18
+_MAX_LISTED: Final = 1000
+_REMOTE: Final = ("s3", "minio", "gs", "gcs")
+_SAFE: Final = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
+
+
+class Contents:
+    """Answers with what artifacts hold."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def answer(
+        self,
+        request: web.Request,
+        uri: str,
+        below: str = "",
+        *,
+        folder: Path | None = None,
+        peek: int = 0,
+        unpack: bool = False,
+    ) -> web.StreamResponse:
+        """A file of an artifact, or the list of its files if it is a folder.
+
+        ``folder`` is what a local file must lie in; ``peek`` stops after so many bytes; ``unpack``
+        sends the first file of an archive instead of it.
+        """
+        if local_path(uri) is None:
+            return await self._remote(request, uri, below, peek)
+        path = await asyncio.to_thread(self.file_of, uri, below, folder)
+        if path.is_dir():
+            return answer(await asyncio.to_thread(self._listing, path))
+        if unpack and path.name.endswith((".tgz", ".tar.gz")):
+            return await _stream(request, lambda: _first_member(path), path.name, peek)
+        if peek:
+            return await _stream(request, lambda: _pieces(path.open("rb")), path.name, peek)
+        return web.FileResponse(path, headers={**_SAFE, "Content-Type": _kind(path.name)})
+
+    def file_of(self, uri: str, below: str = "", folder: Path | None = None) -> Path:
+        """The path of a local artifact that may be shown."""
+        path = local_path(uri)
+        if path is None:
+            raise InvalidArgumentError(f"{uri} is not kept here; read it where it is")
+        found = (path / below).resolve() if below else path.resolve()
+        settings = self._context.settings
+        allowed = [self._context.artifacts.folder.resolve(), settings.workspace.resolve()]
+        if folder is not None:
+            allowed = [folder.resolve()]
+        if not found.is_relative_to(path.resolve()):
+            raise InvalidArgumentError(f"path: {below} is not below {uri}")
+        if not any(found.is_relative_to(root) for root in allowed):
+            raise InvalidArgumentError(f"{uri} is neither in the artifact store nor the workspace")
+        if not found.exists():
+            raise NotFoundError(f"the artifact's file {found} is gone or was never written")
+        return found
+
+    def _listing(self, folder: Path) -> Obj:
+        try:
+            files = self._context.artifacts.list(str(folder))
+            shown = [
+                {"path": str((local_path(f.uri) or folder).relative_to(folder)), "size": f.size}
+                for f, _ in zip(files, range(_MAX_LISTED), strict=False)
+            ]
+        except ArtifactError as error:
+            raise NotFoundError(str(error)) from None
+        return {"files": shown}
+
+    async def _remote(
+        self, request: web.Request, uri: str, below: str, peek: int
+    ) -> web.StreamResponse:
+        try:
+            bucket, key = await asyncio.to_thread(_bucket, uri, os.environ)
+            key = f"{key}/{below}".strip("/")
+            files = await asyncio.to_thread(bucket.files, key)
+            if not files:
+                raise NotFoundError(f"there is nothing at {uri}")
+            if list(files) != [key]:
+                names = sorted(files.values())[:_MAX_LISTED]
+                return answer({"files": [{"path": name} for name in names]})
+            return await _stream(request, lambda: bucket.open(key), key, peek)
+        except ArtifactNotFound as error:
+            raise NotFoundError(str(error)) from None
+        except ArtifactError as error:
+            raise InvalidArgumentError(str(error)) from None
+
+
+def _bucket(uri: str, environ: Mapping[str, str]) -> tuple[Bucket, str]:
+    """The bucket of an address and the key in it."""
+    parts = urlsplit(uri)
+    if parts.scheme not in _REMOTE:
+        raise InvalidArgumentError(
+            f'{uri}: "{parts.scheme}" addresses cannot be shown; file, s3, minio and gs can'
+        )
+    from kubeling.artifacts.locations import GCS, S3
+    from kubeling.artifacts.object_stores import gcs_bucket, s3_bucket
+
+    key = parts.path.strip("/")
+    known = bool(environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_PROFILE"))
+    if parts.scheme in ("gs", "gcs"):
+        known = bool(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
+        return gcs_bucket(GCS(parts.netloc, key, use_sdk_creds=known), environ), key
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or ""
+    location = S3(
+        parts.netloc,
+        key,
+        endpoint=endpoint.partition("://")[2] or endpoint,
+        insecure=endpoint.startswith("http://"),
+        use_sdk_creds=known,
+    )
+    return s3_bucket(location, environ), key
+
+
+async def _stream(
+    request: web.Request, pieces: Callable[[], Iterator[bytes]], name: str, peek: int
+) -> web.StreamResponse:
+    """Sends pieces as they are read; what goes wrong before the first is an error's answer."""
+    source = pieces()
+    loop = asyncio.get_running_loop()
+    piece = await loop.run_in_executor(None, next, source, b"")
+    response = web.StreamResponse(headers={**_SAFE, "Content-Type": _kind(name)})
+    await response.prepare(request)
+    left = peek or None
+    while piece:
+        shown = piece if left is None else piece[:left]
+        await response.write(shown)
+        if left is not None and (left := left - len(shown)) <= 0:
+            break
+        piece = await loop.run_in_executor(None, next, source, b"")
+    await response.write_eof()
+    return response
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _first_member(path: Path) -> Iterator[bytes]:
+    """The first file in an archive, or the archive itself if it cannot be read as one."""
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            member = next((m for m in archive if m.isfile()), None)
+            found = archive.extractfile(member) if member is not None else None
+            if found is not None:
+                yield from _pieces(found)
+                return
+    except (tarfile.TarError, EOFError, OSError):
+        pass
+    yield from _pieces(path.open("rb"))
+
+
+def _kind(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
