@@ -27,7 +27,7 @@ from kubeling.pipelines.api.messages import ARTIFACT_REQUEST, ARTIFACT_TASK_REQU
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.task_messages import ARTIFACT_TYPES, artifact_message
-from kubeling.pipelines.api.wire import body_of, compact, query_of, streaming
+from kubeling.pipelines.api.wire import body_of, compact, query_of
 from kubeling.pipelines.lineage import link_id
 from kubeling.pipelines.store import upsert
 from kubeling.pipelines.tables import ARTIFACT_TASKS, ARTIFACTS, METRICS, RUNS, TASKS
@@ -186,7 +186,6 @@ class ArtifactService(Service):
 
         return await self.database.run(work)
 
-    @streaming
     async def content(self, request: web.Request) -> web.StreamResponse:
         """A file of an artifact; of a folder, the list of its files (``path`` chooses one)."""
         row = await self._allowed(request, "readArtifact")

@@ -18,7 +18,7 @@ from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.access import Access
 from kubeling.pipelines.api.auth import authorize
 from kubeling.pipelines.api.unoffered import UNOFFERED, refusal
-from kubeling.pipelines.api.wire import Handler, handler, query_of, upload_handler
+from kubeling.pipelines.api.wire import Handler, handler, query_of, stream_handler, upload_handler
 
 __all__ = ["routes"]
 
@@ -31,6 +31,8 @@ _SERVICES: Final = {
     "recurring_runs": "RecurringRunService",
     "artifacts": "ArtifactService",
     "tasks": "TaskService",
+    "node_files": "NodeFileService",
+    "ui_server": "UiService",
     "steps": "StepService",
 }
 _UPLOADS: Final = {
@@ -87,6 +89,33 @@ _TABLE: Final = (
 )
 
 
+# Method, path, service, its method; these answer with streams of their own.
+_STREAMS: Final = (
+    ("GET", "/apis/v2beta1/artifacts/{artifact}/content", "artifacts", "content"),
+    (
+        "GET",
+        "/apis/v2beta1/runs/{run}/nodes/{node}/artifacts/{name}:read",
+        "node_files",
+        "artifact",
+    ),
+    ("GET", "/apis/v2beta1/runs/{run}/nodes/{node}/log", "node_files", "log"),
+    ("GET", "/apis/v1alpha1/runs/{run}/nodes/{node}/log", "node_files", "log"),
+)
+# Upstream's UI server, at its own root and at its base path.
+_UI: Final = (
+    ("GET", "/artifacts/get", "ui_server", "artifact"),
+    ("GET", "/artifacts/{source}/{bucket}/{key:.+}", "ui_server", "download"),
+    ("GET", "/k8s/pod", "ui_server", "pod"),
+    ("GET", "/k8s/pod/events", "ui_server", "events"),
+    ("GET", "/k8s/pod/logs", "ui_server", "log"),
+    ("GET", "/system/cluster-name", "ui_server", "cluster"),
+    ("GET", "/system/project-id", "ui_server", "cluster"),
+    ("*", "/apps/tensorboard", "ui_server", "tensorboard"),
+    ("GET", "/visualizations/allowed", "ui_server", "may_run_code"),
+)
+_UI_PREFIXES: Final = ("", "/pipeline")
+
+
 def routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     """All routes of the API."""
     services = _Services(context)
@@ -97,11 +126,15 @@ def routes(context: Context) -> Sequence[web.AbstractRouteDef]:
         found.append(web.get(f"{prefix}/apis/v1beta1/healthz", handler(services.healthz)))
         found.append(web.get(f"{root}/auth", handler(services.authorize)))
         found.append(web.get(f"{root}/filters", handler(services.filter)))
-        found.append(web.get(f"{root}/artifacts/{{artifact}}/content", services.content))
         for method, path, service, name in _TABLE:
             found.append(web.route(method, root + path, services.endpoint(service, name)))
+        for method, path, service, name in _STREAMS:
+            found.append(web.route(method, prefix + path, services.stream(service, name)))
         for method, path, reason in UNOFFERED:
             found.append(web.route(method, prefix + path, _unoffered(reason)))
+    for prefix in _UI_PREFIXES:
+        for method, path, service, name in _UI:
+            found.append(web.route(method, prefix + path, services.stream(service, name)))
     return found
 
 
@@ -152,11 +185,15 @@ class _Services:
         what = _UPLOADS.get((service, name))
         return handler(call) if what is None else upload_handler(call, what)
 
-    async def content(self, request: web.Request) -> web.StreamResponse:
-        """An artifact's content, as a stream."""
-        found = self._made.get("artifacts") or await self._make("artifacts")
-        response: web.StreamResponse = await found.content(request)
-        return response
+    def stream(self, service: str, name: str) -> Handler:
+        """The handler of an endpoint that answers with a stream."""
+
+        async def call(request: web.Request) -> web.StreamResponse:
+            found = self._made.get(service) or await self._make(service)
+            response: web.StreamResponse = await getattr(found, name)(request)
+            return response
+
+        return stream_handler(call)
 
     async def _make(self, service: str) -> Any:
         database = await self._context.open_database()

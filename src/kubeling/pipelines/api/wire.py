@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -22,12 +22,10 @@ __all__ = [
     "compact",
     "handler",
     "query_of",
-    "streaming",
+    "stream_handler",
     "upload_handler",
     "wire_time",
 ]
-
-T = TypeVar("T")
 
 EPOCH: Final = "1970-01-01T00:00:00Z"
 _ENCODER: Final = msgspec.json.Encoder()
@@ -84,21 +82,30 @@ def handler(endpoint: Endpoint) -> Handler:
     return handle
 
 
-Streaming = Callable[[T, web.Request], Awaitable[web.StreamResponse]]
+def stream_handler(endpoint: Handler) -> Handler:
+    """As :func:`handler`, for what answers with a stream; errors in both of upstream's forms."""
 
-
-def streaming(method: Streaming[T]) -> Streaming[T]:
-    """Turns the refusal of a method that answers with a stream into a response."""
-
-    @wraps(method)
-    async def handle(self: T, request: web.Request) -> web.StreamResponse:
+    @wraps(endpoint)
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return await method(self, request)
+            return await endpoint(request)
         except ApiFailure as error:
-            failure = {"code": error.code, "message": str(error), "details": []}
-            return answer(failure, error.http)
+            return answer(_stream_failure(error.code, str(error)), error.http)
+        except ApiError as error:
+            failure = _from_kubernetes(error)
+            return answer(_stream_failure(failure["code"], error.message), error.status_code)
 
     return handle
+
+
+def _stream_failure(code: int, message: str) -> Obj:
+    return {
+        "code": code,
+        "message": message,
+        "details": [],
+        "error_message": message,
+        "error_details": message,
+    }
 
 
 def upload_handler(endpoint: Endpoint, what: str) -> Handler:
