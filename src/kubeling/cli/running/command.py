@@ -178,7 +178,7 @@ async def _submit(
     ):
         if given:
             raise CliError(f"{option} is for pipelines; {options.file} is none")
-    return await _submit_workflow(options, documents, endpoints, connection)
+    return await _submit_workflow(options, documents, endpoints, connection, pipelines)
 
 
 async def _submit_pipeline(
@@ -210,6 +210,7 @@ async def _submit_workflow(
     documents: Documents,
     endpoints: Endpoints | None,
     connection: Connection,
+    pipelines: Pipelines | None,
 ) -> Submission:
     from kubeling.cli.running.documents import with_arguments
     from kubeling.cli.running.submission import WORKFLOWS, WorkflowRun
@@ -220,7 +221,7 @@ async def _submit_workflow(
     workflow = with_arguments(workflow, options.parameters, options.name)
     namespace = str(workflow["metadata"].get("namespace") or connection.namespace)
     created = await connection.client.create(WORKFLOWS, workflow, namespace)
-    return WorkflowRun(connection.client, created, endpoints.dashboard if endpoints else "")
+    return WorkflowRun(connection.client, created, pipelines)
 
 
 def _of_stages(file: Path, stages: Obj | None, endpoints: Endpoints | None) -> Obj:

@@ -76,9 +76,15 @@ class Pipelines:
 
     async def read(self, method: str, path: str, body: Obj | None = None, **query: str) -> bytes:
         """The answer's body."""
-        async with self._session.request(
-            method, f"{self.url}{_API}{path}", json=body, params=query, timeout=_TIMEOUT
-        ) as answer:
+        url = f"{self.url}{_API}{path}"
+        return await self._send(method, url, json=body, params=query)
+
+    async def of(self, path: str) -> Obj:
+        """What another of the platform's REST faces answers."""
+        return dict(msgspec.json.decode(await self._send("GET", self.url + path)))
+
+    async def _send(self, method: str, url: str, **more: Any) -> bytes:
+        async with self._session.request(method, url, timeout=_TIMEOUT, **more) as answer:
             data = await answer.read()
             if answer.status >= 400:
                 raise CliError(_words(data))
@@ -139,17 +145,21 @@ class PipelineRun:
 class WorkflowRun:
     """A Workflow."""
 
-    def __init__(self, client: Client, workflow: Obj, url: str) -> None:
+    def __init__(self, client: Client, workflow: Obj, pipelines: Pipelines | None) -> None:
         self._client = client
+        self._pipelines = pipelines
         self._namespace = str(workflow["metadata"]["namespace"])
         self._nodes: dict[str, Obj] = {}
         self.title = self.id = str(workflow["metadata"]["name"])
         path = f"/objects/argoproj.io/v1alpha1/Workflow/{self._namespace}/{self.id}"
-        self.page = f"{url}{path}" if url else ""
+        self.page = f"{pipelines.url}{path}" if pipelines else ""
 
     async def read(self) -> Reading:
         workflow = await self._client.get(WORKFLOWS, self.id, self._namespace)
-        status = workflow.get("status") or {}
+        status: Obj = workflow.get("status") or {}
+        if status.get("offloadNodeStatusVersion") and self._pipelines is not None:
+            path = f"/api/v1/workflows/{self._namespace}/{self.id}"
+            status = (await self._pipelines.of(path)).get("status") or {}
         self._nodes = status.get("nodes") or {}
         return Reading(
             str(status.get("phase") or "pending").lower(),
