@@ -23,10 +23,10 @@ from kubeling.cli.running.documents import (
     pipeline_parameters,
     read_documents,
     with_arguments,
-    without_caching,
 )
 from kubeling.cli.running.submission import Reading
 from kubeling.cli.running.view import draw
+from kubeling.gateway.inputs import without_caching
 from kubeling.gateway.steps.model import Step, StepTree
 
 WORKFLOW: dict[str, Any] = {

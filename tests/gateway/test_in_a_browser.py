@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from tests.pipelines.specs import document, step, task
 from tests.support.browser import Browser, browser_at
 from tests.support.platform import Platform, started
 
@@ -69,6 +75,11 @@ PAGES = (
     "/pipelines",
     f"/objects/argoproj.io/v1alpha1/Workflow/default/{LONG}",
     f"/objects/core/v1/Pod/default/{LONG}",
+    "/pipelines/new",
+    "/pipelines/catalogue",
+    "/pipelines/recurring",
+    "/pipelines/templates",
+    "/pipelines/experiments",
     "/experiments",
     "/training",
     "/models",
@@ -265,7 +276,7 @@ def test_a_loop_opens_and_its_failed_step_says_why_and_what_to_try(
     page.evaluate("document.querySelector('.tools input[name=q]').value = '(7:'")
     page.evaluate("document.querySelector('.tools').requestSubmit()")
     page.until("document.querySelectorAll('.picture .node:not(.faint)').length === 1")
-    page.evaluate("document.querySelector('.tabs a:nth-child(3)').click()")
+    page.open(page.evaluate("document.querySelector('.tabs a:nth-child(3)').href"))
     page.until("document.querySelectorAll('tbody tr').length === 1")
 
 
@@ -283,6 +294,78 @@ def test_a_step_has_a_page_of_its_own_and_its_log_can_be_searched(
         " s.dispatchEvent(new Event('input', {bubbles: true})) })()"
     )
     assert page.evaluate(log) == "apple\n" * 3
+
+
+def test_a_form_names_wrong_inputs_and_then_starts_the_run(
+    platform: Platform, page: Browser
+) -> None:
+    inputs = {"depth": {"parameterType": "NUMBER_INTEGER", "description": "levels of a tree"}}
+    wired = task(inputs={"depth": {"componentInputParameter": "depth"}})
+    package = document(
+        {"fit": wired},
+        {"step": step(depth="NUMBER_INTEGER")},
+        inputDefinitions={"parameters": inputs},
+    )
+    pipeline = uploaded(platform, package)
+    page.open(f"{platform.url}/pipelines/new?pipeline={pipeline}")
+    assert "levels of a tree" in page.evaluate("document.body.innerText")
+    page.evaluate("document.getElementById('p-depth').focus()")
+    page.evaluate("document.getElementById('p-depth').value = 'deep'")
+    page.leave(lambda: page.press("Enter"))
+    wrong = "document.getElementById('p-depth-wrong').innerText"
+    assert page.evaluate(wrong) == "must be a whole number"
+    assert page.evaluate("document.getElementById('p-depth').value") == "deep"
+    page.evaluate("document.getElementById('p-depth').value = '3'")
+    page.evaluate("document.getElementById('p-depth').focus()")
+    page.leave(lambda: page.press("Enter"))
+    assert page.evaluate("location.pathname").startswith("/pipelines/runs/")
+    page.until(f"{node('fit')} === 'succeeded'")
+
+
+def test_a_schedule_says_when_it_runs_next_and_can_be_disabled_and_deleted(
+    platform: Platform, page: Browser
+) -> None:
+    pipeline = uploaded(platform, document({"fit": task()}, {"step": step()}), "nightly")
+    page.open(f"{platform.url}/pipelines/new?pipeline={pipeline}")
+    page.evaluate("document.querySelector('[name=schedule][value=cron]').click()")
+    page.until("document.querySelectorAll('#next time').length === 5")
+    page.evaluate("document.getElementById('f-name').value = 'every-morning'")
+    seen: list[str] = []
+    shown = "document.getElementById('live').innerText"
+    for done in ("form.form button:last-of-type", "[value=disable]", ".danger"):
+        page.leave(partial(page.evaluate, f"document.querySelector('{done}').click()"))
+        assert page.evaluate("location.pathname") == "/pipelines/recurring"
+        seen.append(page.evaluate(shown))
+    assert "every-morning" in seen[0]
+    assert "disabled" in seen[1]
+    assert "No recurring runs yet" in seen[2]
+
+
+def uploaded(platform: Platform, package: Any, name: str = "forms") -> str:
+    """The id of a pipeline that was sent as the upload form sends it."""
+    boundary = "----boundary"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\n{name}\r\n',
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="p.yaml"\r\n'
+        f"\r\n{json.dumps(package)}\r\n",
+        f"--{boundary}--\r\n",
+    ]
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    request = urllib.request.Request(
+        f"{platform.url}/pipelines/upload", "".join(parts).encode(), headers
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(answer.url).partition("pipeline=")[2]
+
+
+def test_a_page_of_another_site_cannot_change_anything(platform: Platform) -> None:
+    for path in ("/pipelines/upload", "/apis/v2beta1/experiments"):
+        request = urllib.request.Request(
+            platform.url + path, b"{}", {"Origin": "http://elsewhere.example"}
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=30)
+        assert refused.value.code == 403
 
 
 def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page: Browser) -> None:

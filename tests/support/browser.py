@@ -13,7 +13,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +101,12 @@ class Browser:
     def wait_for_load(self) -> None:
         """Waits until the page that was asked for last is loaded."""
         self._loop.run_until_complete(self._event("Page.loadEventFired"))
+
+    def leave(self, act: Callable[[], Any]) -> None:
+        """Does what leads to another page, and waits until that is loaded."""
+        self._events.clear()
+        act()
+        self.wait_for_load()
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise."""

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from kubeling.component import Component, Context, HostHandler
 from kubeling.gateway.dashboard import dashboard_routes
+from kubeling.gateway.origin import same_origin
 from kubeling.kube.errors import ApiError
 
 __all__ = ["create_app"]
@@ -27,7 +28,9 @@ _MAX_BODY = 256 * 1024 * 1024
 def create_app(context: Context, components: Sequence[Component]) -> web.Application:
     """The application that answers at the platform's address."""
     hosts = [resolve for c in components if (resolve := c.host_handler(context)) is not None]
-    app = web.Application(middlewares=[_errors, _by_host(hosts)], client_max_size=_MAX_BODY)
+    app = web.Application(
+        middlewares=[_errors, _by_host(hosts), same_origin], client_max_size=_MAX_BODY
+    )
     for component in components:
         app.add_routes(component.routes(context))
     app.add_routes(dashboard_routes(context))

@@ -9,21 +9,39 @@ from kubeling.kube.resources import BUILTIN, JOBS, NAMESPACES, PODS, Resource
 
 __all__ = [
     "BY_KIND",
+    "CLUSTER_WORKFLOW_TEMPLATES",
+    "CRON_WORKFLOWS",
     "EXPERIMENTS",
     "INFERENCE_SERVICES",
     "NOTEBOOKS",
     "PROFILES",
+    "RECURRING_RUNS",
     "RUNS",
     "SECTIONS",
     "TRAINING_JOBS",
     "TRIALS",
     "WORKFLOWS",
+    "WORKFLOW_TEMPLATES",
     "Section",
     "link_to",
 ]  # fmt: skip
 
 WORKFLOWS: Final = Resource("argoproj.io", "v1alpha1", "Workflow", "workflows")
 RUNS: Final = Resource("pipelines.kubeflow.org", "v2beta1", "Run", "runs")
+WORKFLOW_TEMPLATES: Final = Resource(
+    "argoproj.io", "v1alpha1", "WorkflowTemplate", "workflowtemplates"
+)
+CLUSTER_WORKFLOW_TEMPLATES: Final = Resource(
+    "argoproj.io",
+    "v1alpha1",
+    "ClusterWorkflowTemplate",
+    "clusterworkflowtemplates",
+    namespaced=False,
+)
+CRON_WORKFLOWS: Final = Resource("argoproj.io", "v1alpha1", "CronWorkflow", "cronworkflows")
+RECURRING_RUNS: Final = Resource(
+    "pipelines.kubeflow.org", "v2beta1", "RecurringRun", "recurringruns"
+)
 EXPERIMENTS: Final = Resource("kubeflow.org", "v1beta1", "Experiment", "experiments")
 TRIALS: Final = Resource("kubeflow.org", "v1beta1", "Trial", "trials")
 INFERENCE_SERVICES: Final = Resource(
@@ -41,7 +59,8 @@ BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
     for resource in (
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
-        *TRAINING_JOBS,
+        *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
+        RECURRING_RUNS,
     )
 }  # fmt: skip
 

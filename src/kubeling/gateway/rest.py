@@ -28,7 +28,7 @@ class Refused(ConnectionError):
 
 
 class RestClient:
-    """GETs JSON from the platform's own routes."""
+    """JSON from and to the platform's own routes."""
 
     def __init__(self, context: Context) -> None:
         self._base = context.settings.gateway_url
@@ -44,16 +44,28 @@ class RestClient:
 
     async def read(self, path: str, **query: str) -> bytes:
         """The answer's body as it is."""
+        return await self._asked("GET", path, params=query)
+
+    async def send(
+        self, method: str, path: str, body: Any = None, form: aiohttp.FormData | None = None
+    ) -> dict[str, Any]:
+        """Changes something; the answer, or as :meth:`get` if it is refused."""
+        more = {"data": form} if form is not None else {"json": body if body is not None else {}}
+        answer = await self._asked(method, path, **more)
+        found: dict[str, Any] = msgspec.json.decode(answer or b"{}") or {}
+        return found
+
+    async def _asked(self, method: str, path: str, **more: Any) -> bytes:
         try:
-            return await self._read(path, query)
+            return await self._send(method, path, **more)
         except (aiohttp.ClientError, TimeoutError) as error:
             said = str(error) or "no answer in time"
             raise ConnectionError(f"{path}: {said}") from error
 
-    async def _read(self, path: str, query: dict[str, str]) -> bytes:
+    async def _send(self, method: str, path: str, **more: Any) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
-        async with self._session.get(self._base + path, params=query) as response:
+        async with self._session.request(method, self._base + path, **more) as response:
             if response.status >= 400:
                 raise Refused(_message(await response.text()), response.status)
             return await response.read()
@@ -66,6 +78,7 @@ class RestClient:
 def _message(body: str) -> str:
     """The sentence in an error's body: every component's errors are JSON with a ``message``."""
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(body)
+        return str(said.get("error_message") or said["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return body

@@ -184,8 +184,9 @@ async def _submit(
 async def _submit_pipeline(
     options: Options, package: Obj, connection: Connection, pipelines: Pipelines
 ) -> Submission:
-    from kubeling.cli.running.documents import pipeline_parameters, without_caching
+    from kubeling.cli.running.documents import pipeline_parameters
     from kubeling.cli.running.submission import PipelineRun
+    from kubeling.gateway.inputs import without_caching
 
     parameters = pipeline_parameters(package, options.parameters)
     if options.no_cache:

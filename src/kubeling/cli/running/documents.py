@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeling.cli.errors import CliError
+from kubeling.gateway.inputs import inputs_of_pipeline, typed
 from kubeling.kube import yaml
 from kubeling.kube.objects import Obj, deep_copy
 
@@ -16,7 +16,6 @@ __all__ = [
     "pipeline_parameters",
     "read_documents",
     "with_arguments",
-    "without_caching",
 ]
 
 
@@ -92,67 +91,21 @@ def pairs(words: Iterable[str]) -> dict[str, str]:
 
 def pipeline_parameters(package: Obj, given: Mapping[str, str]) -> Obj:
     """The parameters in the types that the pipeline declares; names what is wrong or missing."""
-    spec = package.get("pipeline_spec", package)
-    inputs = (spec.get("root") or {}).get("inputDefinitions") or {}
-    declared: Obj = inputs.get("parameters") or {}
+    declared = {entry.name: entry for entry in inputs_of_pipeline(package)}
     if unknown := [name for name in given if name not in declared]:
         known = ", ".join(declared) or "none"
         raise CliError(f'the pipeline has no parameter "{unknown[0]}"', f"It has: {known}.")
-    missing = [
-        f"{name} ({_words(entry)})"
-        for name, entry in declared.items()
-        if name not in given and "defaultValue" not in entry and not entry.get("isOptional")
-    ]
+    missing = [e for e in declared.values() if e.required and e.name not in given]
     if missing:
-        example = missing[0].partition(" ")[0]
-        raise CliError(
-            f"the pipeline needs {', '.join(missing)}", f"Give each a value: -p {example}=VALUE"
-        )
-    return {name: _typed(name, text, declared[name]) for name, text in given.items()}
-
-
-def _words(entry: Obj) -> str:
-    kind = str(entry.get("parameterType", "STRING")).replace("NUMBER_", "").lower()
-    about = entry.get("description")
-    return f"{kind}: {about}" if about else kind
-
-
-def _typed(name: str, text: str, entry: Obj) -> Any:
-    kind = entry.get("parameterType", "STRING")
-    try:
-        match kind:
-            case "NUMBER_INTEGER":
-                return int(text)
-            case "NUMBER_DOUBLE":
-                return float(text)
-            case "BOOLEAN":
-                return {"true": True, "false": False}[text.lower()]
-            case "LIST" | "STRUCT":
-                value = json.loads(text)
-                if isinstance(value, list if kind == "LIST" else dict):
-                    return value
-                raise ValueError
-            case _:
-                return text
-    except (ValueError, KeyError):
-        shape = {
-            "NUMBER_INTEGER": "a whole number",
-            "NUMBER_DOUBLE": "a number",
-            "BOOLEAN": "true or false",
-            "LIST": 'a JSON list, like ["a", "b"]',
-            "STRUCT": 'a JSON object, like {"a": 1}',
-        }[kind]
-        raise CliError(f"-p {name}={text}: Invalid value: must be {shape}") from None
-
-
-def without_caching(package: Obj) -> Obj:
-    """The pipeline with caching off in every task, as the SDK's ``enable_caching=False``."""
-    package = deep_copy(package)
-    spec = package.get("pipeline_spec", package)
-    for component in (spec.get("root") or {}, *(spec.get("components") or {}).values()):
-        for task in ((component.get("dag") or {}).get("tasks") or {}).values():
-            task["cachingOptions"] = {}
-    return package
+        words = ", ".join(f"{e.name} ({e.kind}{f': {e.about}' * bool(e.about)})" for e in missing)
+        raise CliError(f"the pipeline needs {words}", f"Say it with: -p {missing[0].name}=VALUE")
+    values: Obj = {}
+    for name, text in given.items():
+        try:
+            values[name] = typed(declared[name], text)
+        except ValueError as error:
+            raise CliError(f"-p {name}={text}: Invalid value: {error}") from None
+    return values
 
 
 def with_arguments(workflow: Obj, given: Mapping[str, str], name: str) -> Obj:

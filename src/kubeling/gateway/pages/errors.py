@@ -29,11 +29,15 @@ def explained(views: Views, page: Page) -> Page:
             return await page(request)
         except web.HTTPNotFound as error:
             return _say(views, request, 404, "Not found", error.text or "There is no such page.")
+        except web.HTTPBadRequest as error:
+            return _say(views, request, 400, "That cannot be done", error.text or "")
         except ApiError as error:
             return _say(views, request, error.status_code, "The API refused", str(error))
         except ConnectionError as error:
             if isinstance(error, Refused) and error.status == 404:
                 return _say(views, request, 404, "Not found", f"{error}.")
+            if isinstance(error, Refused) and error.status < 500:
+                return _say(views, request, error.status, "That cannot be done", str(error))
             log.warning("%s: %s", request.path, error)
             reason = f"A part of the platform that this page asks did not answer: {error}"
             return _say(views, request, 503, "Not available now", reason)

@@ -142,13 +142,14 @@ class Views:
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 
-def _clock(moment: str) -> Markup | str:
-    """A moment, written by the clock of whoever looks."""
+def _clock(moment: str, dated: bool = False) -> Markup | str:
+    """A moment by the clock of whoever looks; ``dated`` with its day even if that is today."""
     if not moment:
         return ""
     from markupsafe import Markup
 
-    return Markup('<time datetime="{0}" data-clock>{0}</time>').format(moment)
+    how = "dated" if dated else ""
+    return Markup('<time datetime="{0}" data-clock="{1}">{0}</time>').format(moment, how)
 
 
 def _moment(seconds: float | None) -> Markup | str:

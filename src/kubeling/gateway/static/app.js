@@ -52,7 +52,7 @@ function prepare(root) {
   root.querySelectorAll("time[data-clock]").forEach((time) => {
     const moment = new Date(time.dateTime);
     const today = moment.toDateString() === new Date().toDateString();
-    time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
+    time.textContent = today && !time.dataset.clock ? moment.toLocaleTimeString() : moment.toLocaleString();
   });
   root.querySelectorAll("[data-log]").forEach(followLog);
 }
