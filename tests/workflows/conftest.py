@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
-from kubeling.component import Context, Settings
+from kubeling.component import Component, Context, Settings
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import open_engine
 from kubeling.engine.storage.binding import standard_class
@@ -33,6 +33,7 @@ class Cluster:
 
     client: Client
     context: Context
+    component: Component = COMPONENT
 
     @property
     def workspace(self) -> Path:
@@ -51,7 +52,7 @@ class Cluster:
             context = Context(self.client, informers, self.context.settings)
             await self.client.apply(STORAGE_CLASSES, standard_class())
             # The folder that stages share is a claim.
-            ours = [*COMPONENT.controllers(context), claim_controller(context)]
+            ours = [*self.component.controllers(context), claim_controller(context)]
             ours.append(volume_controller(context))
             task = asyncio.create_task(run_controllers(ours, informers))
             try:
@@ -106,7 +107,7 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster_in(folder: Path) -> AsyncIterator[Cluster]:
+async def cluster_in(folder: Path, component: Component = COMPONENT) -> AsyncIterator[Cluster]:
     """A server and a node that keep their files in ``folder``; no controllers yet."""
     data, workspace = folder / "data", folder / "workspace"
     data.mkdir(parents=True, exist_ok=True)
@@ -118,8 +119,8 @@ async def cluster_in(folder: Path) -> AsyncIterator[Cluster]:
         server = ApiServer(
             ApiServerConfig(data),
             node=engine.node_api,
-            admission=dict(COMPONENT.admission()),
-            crds=list(COMPONENT.crds()),
+            admission=dict(component.admission()),
+            crds=list(component.crds()),
         )
         await server.start()
         stack.push_async_callback(server.stop)
@@ -129,7 +130,7 @@ async def cluster_in(folder: Path) -> AsyncIterator[Cluster]:
         await engine.ready.wait()
         settings = Settings(data_dir=data, workspace=workspace)
         try:
-            yield Cluster(client, Context(client, informers, settings))
+            yield Cluster(client, Context(client, informers, settings), component)
         finally:
             node.cancel()
             await asyncio.gather(node, return_exceptions=True)

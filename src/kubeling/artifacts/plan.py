@@ -15,7 +15,7 @@ Packing = Literal["tar", "zip", "none", "auto"]
 
 
 class Transfer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One artifact: its file or folder ``name`` in the shared folder, and where it lies.
+    """One artifact: its path in the shared folder (``name``), and where it lies.
 
     ``level`` is gzip's; ``optional`` is for inputs that may be missing.
     """

@@ -33,12 +33,13 @@ def load(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) ->
     """Puts every artifact into ``folder``; raises :class:`ArtifactError` naming the artifact."""
     for transfer in transfers:
         # What a killed loader left is not to be mixed with what is there now.
-        found = folder / f".{transfer.name}.loading"
+        target = folder / transfer.name
+        found = target.with_name(f".{target.name}.loading")
         _remove(found)
-        _remove(folder / transfer.name)
+        _remove(target)
         try:
             driver_of(transfer.location, env).load(found)
-            unpack(found, folder / transfer.name, transfer.packing)
+            unpack(found, target, transfer.packing)
         except ArtifactNotFound as error:
             if not transfer.optional:
                 raise ArtifactError(f"input artifact {transfer.name}: {error}") from None
@@ -66,7 +67,7 @@ def keep(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) ->
 
 
 def _answer(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) -> None:
-    offered = set((folder / OFFERED).read_text().split())
+    offered = set((folder / OFFERED).read_text().splitlines())
     problems = [_kept(t, folder / t.name, env) for t in transfers if t.name in offered]
     answer = folder / f".{ANSWERED}"
     answer.write_text("\n".join(problem for problem in problems if problem))

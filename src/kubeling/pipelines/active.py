@@ -13,6 +13,7 @@ from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.kubernetes import pipeline_config, workspace_of
+from kubeling.pipelines.launcher import Launcher, is_stored
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package
 from kubeling.pipelines.records import RunRecord
@@ -38,12 +39,14 @@ class ActiveRun:
         record: RunRecord,
         nodes: dict[str, TaskNode],
         cache: CacheRules,
+        launcher: Launcher,
     ) -> None:
         self.run = run
+        self.launcher = launcher
         self.package = package
         self.record = record
         self.volume_folder = store_folder(store, namespace(run))
-        facts = _facts(run, spec, package, self.volume_folder, cache)
+        facts = _facts(run, spec, package, self.volume_folder, cache, launcher)
         self.execution = Execution(package.spec, facts, nodes, record.epoch, package.platform)
         self.written_at = float("-inf")
         self.unwritten = True  # whoever had it before may have stored more than it told
@@ -60,16 +63,24 @@ def store_folder(store: ArtifactStore, where: str) -> str:
 
 
 def _facts(
-    run: Obj, spec: RunSpec, package: Package, volume_folder: str, cache: CacheRules
+    run: Obj,
+    spec: RunSpec,
+    package: Package,
+    volume_folder: str,
+    cache: CacheRules,
+    launcher: Launcher,
 ) -> RunFacts:
     pipeline = package.spec.pipeline_info.name
-    root = volume_folder
-    if given := spec.pipeline_root or package.spec.default_pipeline_root:
+    root, store_root = volume_folder, ""
+    given = spec.pipeline_root or package.spec.default_pipeline_root or launcher.default_root
+    if is_stored(given):
+        store_root = f"{given.rstrip('/')}/{_segment(pipeline)}/{uid(run)}"
+    elif given:
         path = local_path(given)
         if path is None:
             raise UnusableRun(
-                f'pipeline root "{given}": only folders below {volume_folder} can be used; leave '
-                "the pipeline root out to use the artifact store"
+                f'pipeline root "{given}": use s3://, minio:// or gs://, or a folder below '
+                f"{volume_folder}, or leave it out to use the artifact store"
             )
         root = str(path)
         if not path.is_relative_to(volume_folder):
@@ -87,6 +98,7 @@ def _facts(
         int(pipeline_config(package.platform).get("activeDeadlineSeconds") or 0),
         workspace_of(package.platform) is not None,
         cache,
+        store_root,
     )
 
 

@@ -25,12 +25,13 @@ from kubeling.kube.objects import (
     namespace,
     uid,
 )
-from kubeling.kube.resources import NAMESPACES, PODS
+from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES, PODS
 from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.cache_lookup import look_up
 from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Actions
 from kubeling.pipelines.executor_io import OutputsError, attempt_folder, read_outputs
+from kubeling.pipelines.launcher import CONFIG_MAP, Launcher, LauncherError, launcher
 from kubeling.pipelines.nodes import TaskError, TaskNode
 from kubeling.pipelines.observation import deleted_pod, observe_pod
 from kubeling.pipelines.packages import Package, unwrap
@@ -122,7 +123,10 @@ class RunReconciler:
         package = await _package(spec, store)
         rules = await self._cache_rules(run, package)
         record, nodes = await store.load(run, package.wrapped, self._clock.now())
-        active = ActiveRun(run, spec, package, self._context.artifacts, record, nodes, rules)
+        stores = await self._launcher(run)
+        active = ActiveRun(
+            run, spec, package, self._context.artifacts, record, nodes, rules, stores
+        )
         self._active[uid(run)] = active
         pods = {name(pod): (pod, False) for pod in self._pods.owned_by(uid(run))}
         self._news[uid(run)] = pods
@@ -134,6 +138,13 @@ class RunReconciler:
         try:
             return cache_rules(package.platform, run, around, "")
         except ValueError as error:
+            raise UnusableRun(str(error)) from None
+
+    async def _launcher(self, run: Obj) -> Launcher:
+        found = await self._client.find(CONFIG_MAPS, CONFIG_MAP, namespace(run))
+        try:
+            return launcher(found)
+        except LauncherError as error:
             raise UnusableRun(str(error)) from None
 
     async def _find_missing(self, active: ActiveRun, pods: dict[str, tuple[Obj, bool]]) -> None:
@@ -216,9 +227,9 @@ class RunReconciler:
         folder = attempt_folder(execution.facts.folder, node)
         identity = (execution.facts.run_id, seen.path, str(seen.epoch), str(seen.attempt))
         try:
-            outputs = read_outputs(
-                self._context.artifacts, execution.component_of(node), folder, identity
-            )
+            component = execution.component_of(node)
+            artifacts = attempt_folder(execution.facts.store_root or execution.facts.folder, node)
+            outputs = read_outputs(self._context.artifacts, component, folder, artifacts, identity)
         except OutputsError as error:
             return seen.with_error(TaskError(str(error)))
         return seen.with_outputs(outputs)

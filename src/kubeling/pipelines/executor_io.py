@@ -38,8 +38,14 @@ def output_folders(folder: str) -> list[str]:
     return [folder, f"{folder}/{_PARAMETERS}"]
 
 
-def executor_input(component: ComponentSpec, inputs: Inputs, folder: str) -> Obj:
-    """The ExecutorInput message in JSON; inputs that were not given are left out."""
+def executor_input(
+    component: ComponentSpec, inputs: Inputs, folder: str, artifact_folder: str
+) -> Obj:
+    """The ExecutorInput message in JSON; inputs that were not given are left out.
+
+    Artifacts go below ``artifact_folder``, which may be the address of a store, the rest below
+    ``folder``.
+    """
     outputs = component.output_definitions
     given = {k: v for k, v in inputs.parameters.items() if v is not None}
     message: Obj = {
@@ -64,7 +70,7 @@ def executor_input(component: ComponentSpec, inputs: Inputs, folder: str) -> Obj
                                 "schemaTitle": declared.artifact_type.schema_title,
                                 "schemaVersion": declared.artifact_type.schema_version,
                             },
-                            "uri": f"{folder}/{name}",
+                            "uri": f"{artifact_folder}/{name}",
                             "metadata": dict(declared.metadata),
                         }
                     ]
@@ -78,7 +84,11 @@ def executor_input(component: ComponentSpec, inputs: Inputs, folder: str) -> Obj
 
 
 def read_outputs(
-    store: ArtifactStore, component: ComponentSpec, folder: str, identity: Iterable[str]
+    store: ArtifactStore,
+    component: ComponentSpec,
+    folder: str,
+    artifact_folder: str,
+    identity: Iterable[str],
 ) -> Outputs:
     """What a step left (blocking); raises :class:`OutputsError`."""
     answer = _answer(store, f"{folder}/{_OUTPUT_FILE}")
@@ -101,7 +111,14 @@ def read_outputs(
     for name, output in component.output_definitions.artifacts.items():
         told = ((answer.get("artifacts") or {}).get(name) or {}).get("artifacts") or [{}]
         artifacts[name] = [
-            _artifact(store, name, output.artifact_type, told_one, folder, (*identity, name, place))
+            _artifact(
+                store,
+                name,
+                output.artifact_type,
+                told_one,
+                artifact_folder,
+                (*identity, name, place),
+            )
             for place, told_one in enumerate(told)
         ]
     return Outputs(parameters, artifacts)

@@ -16,6 +16,7 @@ import msgspec
 
 from kubeling.artifacts.store import local_path
 from kubeling.kube.objects import Obj
+from kubeling.pipelines.launcher import MOUNTED
 from kubeling.pipelines.values import to_text
 from kubeling.pipelines.workspace import IN_WORKSPACE, WORKSPACE, workspace_artifact
 
@@ -29,7 +30,7 @@ _ARTIFACT: Final = re.compile(
 )
 _OUTPUT_FILE: Final = re.compile(r"outputs\.parameters\[(['\"])(.+?)\1\]\.output_file")
 _STRUCTURES: Final = ('{"Concat":', '{"IfPresent":')
-_MOUNTED: Final = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/", "oci://": "/oci/"}
+_MOUNTED: Final = {f"{s}://": f"/{folder}/" for s, folder in MOUNTED.items()} | {"oci://": "/oci/"}
 
 
 class PlaceholderError(ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -16,10 +16,12 @@ import msgspec
 from kubeling.kube.objects import Obj, owner_reference
 from kubeling.pipelines.bindings import platform_value
 from kubeling.pipelines.bootstrap import PACKAGES_ANNOTATION, declared_packages
+from kubeling.pipelines.exchange import add_exchange
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.executor_io import attempt_folder, executor_input
 from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, Resources
 from kubeling.pipelines.kubernetes import apply_settings, settings_of, workspace_of
+from kubeling.pipelines.launcher import Launcher
 from kubeling.pipelines.nodes import Inputs, TaskNode, task_id
 from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.placeholders import resolve_arguments as arguments
@@ -45,6 +47,7 @@ class PodRequest:
     node: TaskNode
     platform: Obj
     volume_folder: str
+    launcher: Launcher = field(default_factory=Launcher)
 
 
 def pod_name(run_name: str, run_id: str, node: TaskNode) -> str:
@@ -84,13 +87,15 @@ def build_pod(request: PodRequest) -> Obj:
         scope = _scope(request, component, inputs)
     _add_command(pod, container_spec, scope)
     _add_store(pod["spec"], request)
+    add_exchange(pod["spec"], scope.executor_input, request.launcher)
     return pod
 
 
 def _scope(request: PodRequest, component: ComponentSpec, inputs: Inputs) -> PlaceholderScope:
     facts, node = request.execution.facts, request.node
     folder = attempt_folder(facts.folder, node)
-    return PlaceholderScope(executor_input(component, inputs, folder), facts.job(node))
+    artifacts = attempt_folder(facts.store_root or facts.folder, node)
+    return PlaceholderScope(executor_input(component, inputs, folder, artifacts), facts.job(node))
 
 
 def _metadata(request: PodRequest) -> Obj:

@@ -28,6 +28,8 @@ class RunFacts:
     deadline_seconds: int = 0
     has_workspace: bool = False
     cache: CacheRules = field(default_factory=CacheRules)
+    store_root: str = ""
+    """Where artifacts go, if that is a store: the address of the run's part of it."""
 
     def job(self, node: TaskNode) -> dict[str, str]:
         """Values of the placeholders about the run."""

@@ -17,6 +17,7 @@ from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.bindings import BindingError
 from kubeling.pipelines.claims import CREATE, IMAGES, claim_to_create, claim_to_delete
 from kubeling.pipelines.executor_io import attempt_folder, output_folders
+from kubeling.pipelines.launcher import LauncherError
 from kubeling.pipelines.nodes import Outputs, TaskError, TaskNode
 from kubeling.pipelines.placeholders import PlaceholderError
 from kubeling.pipelines.platform_values import SettingsError
@@ -28,6 +29,7 @@ __all__ = ["Launched", "TaskPods"]
 _AT_ONCE: Final = 16
 _STOP_NOW: Final = {"spec": {"activeDeadlineSeconds": 1}}
 _STOPPING: Final = "stopping"
+_UNFIT: Final = (PlaceholderError, BindingError, SettingsError, LauncherError)
 
 
 @dataclass(slots=True)
@@ -97,13 +99,15 @@ class TaskPods:
             except Forbidden as error:
                 node.message = str(error)
                 launched.held_back = True
-            except (Invalid, BadRequest, PlaceholderError, BindingError, SettingsError) as error:
+            except (Invalid, BadRequest, *_UNFIT) as error:
                 launched.seen.append(attempt.with_error(TaskError(str(error), 3)))
 
     async def _create(self, active: ActiveRun, node: TaskNode, launched: Launched) -> None:
         execution = active.execution
         own_name = pod_name(execution.facts.name, execution.facts.run_id, node)
-        request = PodRequest(active.run, execution, node, active.platform, active.volume_folder)
+        request = PodRequest(
+            active.run, execution, node, active.platform, active.volume_folder, active.launcher
+        )
         try:
             await self._client.create(PODS, build_pod(request))
         except AlreadyExists:

@@ -1,28 +1,23 @@
-"""The containers beside a step that bring artifacts from elsewhere, and take them there.
+"""Artifacts of a step that lie elsewhere: what the containers beside it are told about them.
 
-Only a step with such artifacts gets them. What they do is in :mod:`kubeling.artifacts.transfer`;
-secrets reach them as variables, and the step itself never sees them.
+Only a step with such artifacts gets the containers (:mod:`kubeling.artifacts.movers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from kubeling.artifacts.locations import Location
+from kubeling.artifacts.movers import EXCHANGE_PATH, EXCHANGE_VOLUME, LOADER, mover
 from kubeling.artifacts.plan import Packing, Transfer
 from kubeling.kube.objects import Obj
 from kubeling.workflows.places import InvalidPlace
 from kubeling.workflows.resources import Artifact
-from kubeling.workflows.wrapper import EXCHANGE_PATH
 
-__all__ = ["EXCHANGE_VOLUME", "IMAGE", "LOADER", "add_exchange", "moving", "packing_of", "transfer"]
-
-EXCHANGE_VOLUME: Final = "kubeling-exchange"
-LOADER: Final = "artifacts-load"
-IMAGE: Final = "kubeling/artifacts"
+__all__ = ["LOADER", "add_exchange", "moving", "packing_of", "transfer"]
 
 
 def add_exchange(
@@ -32,12 +27,11 @@ def add_exchange(
     pod_spec.setdefault("volumes", []).append({"name": EXCHANGE_VOLUME, "emptyDir": {}})
     mount = {"name": EXCHANGE_VOLUME, "mountPath": EXCHANGE_PATH}
     mounts.append(mount)
-    movers = []
-    if loaded:
-        movers.append(moving("load", loaded, mount))
-    if kept:
-        # Beside the step, not before it: it goes on when the step runs, and ends after it.
-        movers.append({**moving("keep", kept, mount), "restartPolicy": "Always"})
+    movers = [
+        moving(action, artifacts, mount)
+        for action, artifacts in (("load", loaded), ("keep", kept))
+        if artifacts
+    ]
     pod_spec["initContainers"] = [*movers, *(pod_spec.get("initContainers") or ())]
 
 
@@ -45,18 +39,7 @@ def moving(action: str, artifacts: list[Artifact], mount: Obj | None = None) -> 
     """A container that loads, keeps or deletes artifacts; raises :class:`InvalidPlace`."""
     env: list[Obj] = []
     content = [transfer(artifact, env, outgoing=action == "keep") for artifact in artifacts]
-    variables = [
-        {"name": "KUBELING_ARTIFACTS", "value": msgspec.json.encode(content).decode()},
-        {"name": "KUBELING_EXCHANGE", "value": EXCHANGE_PATH},
-    ]
-    return {
-        "name": f"artifacts-{action}",
-        "image": IMAGE,
-        "command": ["python", "-m", "kubeling.artifacts", action],
-        "env": [*variables, *env],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        **({"volumeMounts": [mount]} if mount else {}),
-    }
+    return mover(action, content, env, [mount] if mount else ())
 
 
 def transfer(artifact: Artifact, env: list[Obj], *, outgoing: bool) -> Transfer:
