@@ -16,6 +16,7 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.workflows.call_rules import Templates, hook_expression_errors, target_errors
 from kubeling.workflows.cron_rules import cron_errors
+from kubeling.workflows.gate_rules import synchronization_errors
 from kubeling.workflows.place_rules import artifact_errors
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
@@ -30,7 +31,7 @@ from kubeling.workflows.templates import with_defaults
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
 _MAX_NAME: Final = 63
-_UNSUPPORTED: Final = ("synchronization", "podSpecPatch", "podDisruptionBudget")
+_UNSUPPORTED: Final = ("podSpecPatch", "podDisruptionBudget")
 
 
 def admissions() -> dict[Resource, Admission]:
@@ -80,6 +81,8 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
     for unsupported in _UNSUPPORTED:
         if spec.get(unsupported):
             yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
+    if synchronization := spec.get("synchronization"):
+        yield from synchronization_errors(synchronization, f"{path}.synchronization")
     for number, template in enumerate(templates):
         at = f"{path}.templates[{number}]"
         if template.get("name") and by_name[str(template["name"])] is not template:

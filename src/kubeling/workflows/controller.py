@@ -24,6 +24,7 @@ from kubeling.kube.objects import (
     controller_of,
     deletion_requested,
     is_owned_by,
+    key_of,
     name,
     namespace,
     new_object,
@@ -34,6 +35,7 @@ from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
 from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.execution import Actions
+from kubeling.workflows.memoization import MemoCaches
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.offload import Offload, is_offloaded
 from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW, NODE_ID
@@ -46,6 +48,7 @@ from kubeling.workflows.run import Run
 from kubeling.workflows.scope import Unresolved
 from kubeling.workflows.specs import claim_name
 from kubeling.workflows.store import fetch_stored, store_of
+from kubeling.workflows.synchronization import LockKeeper
 from kubeling.workflows.templates import Missing
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ def controllers(context: Context) -> list[Controller]:
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
     context.informers.of(WORKFLOWS).add_handler(reconciler.workflow_changed)
     workflows = Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)
+    reconciler.locks.wake = workflows.wake
     return [workflows, cron_controller(context)]
 
 
@@ -85,6 +89,8 @@ class WorkflowReconciler:
         self._offload = Offload(context)
         self._artifact_gc = ArtifactGC(context, self._store, self._offload)
         self._gone: set[str] = set()
+        self._caches = MemoCaches(context.client, context.clock)
+        self.locks = LockKeeper(context)
         self._swept = False
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -100,9 +106,11 @@ class WorkflowReconciler:
                 self._news.setdefault(owner["uid"], {})[seen.node_id] = seen
 
     def workflow_changed(self, old: Obj | None, new: Obj | None) -> None:
-        """Notes which large Workflows are no more."""
-        if new is None and old is not None and is_offloaded(old):
-            self._gone.add(uid(old))
+        """Takes back the locks of a Workflow that is no more, and notes that its nodes may go."""
+        if new is None and old is not None:
+            self.locks.release(key_of(old))
+            if is_offloaded(old):
+                self._gone.add(uid(old))
 
     async def reconcile(self, key: Key) -> Result | None:
         """Takes in what happened to one Workflow and does what follows."""
@@ -118,6 +126,7 @@ class WorkflowReconciler:
         if (workflow.get("status") or {}).get("phase") in _FINAL:
             self._runs.pop(uid(workflow), None)
             self._news.pop(uid(workflow), None)
+            self.locks.release(key)
             await self._artifact_gc.reconcile(workflow)
             return await self._completion.reconcile(workflow)
         run = self._runs.get(uid(workflow))
@@ -210,10 +219,11 @@ class WorkflowReconciler:
             await self._claim_volumes(run)
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
-        actions = await self._decide(run, seen)
-        run.todo.create.update(actions.create)
-        run.todo.stop.update(actions.stop)
+        run.todo.add(await self._decide(run, seen))
+        while await self._open_gates(run):
+            run.todo.add(await self._decide(run, ()))
         await self._create_pods(run)
+        await self._fill_caches(run)
         urgent = execution.phase != run.writer.phase or bool(run.todo.stop)
         waited = self._clock.monotonic() - run.written_at
         if run.unwritten and (urgent or waited >= run.write_interval):
@@ -226,6 +236,21 @@ class WorkflowReconciler:
             self._runs.pop(uid(run.workflow), None)
             return Result(0.0)
         return self._next(run, waited)
+
+    async def _open_gates(self, run: Run) -> bool:
+        """Locks what can be locked and looks into caches; whether the execution has news."""
+        if await self.locks.serve(run.execution):
+            run.todo.add(await self._decide(run, ()))
+            # Who holds what has to be known before anything is done with it.
+            await self._write(run)
+            return True
+        return await self._caches.look_up(run.execution, namespace(run.workflow))
+
+    async def _fill_caches(self, run: Run) -> None:
+        for key, node in list(run.todo.remember.items()):
+            if problem := await self._caches.save(node, namespace(run.workflow)):
+                await self._recorder.warning(run.workflow, "CacheNotWritten", problem)
+            del run.todo.remember[key]
 
     async def _decide(self, run: Run, seen: Sequence[PodObservation]) -> Actions:
         while True:

@@ -14,6 +14,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,8 +23,10 @@ from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
 from kubeling.workflows.dag import DagFrame
 from kubeling.workflows.frames import Call, Frame
+from kubeling.workflows.gates import Gates, MemoRequest, Waiting
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
 from kubeling.workflows.ledger import Ledger
+from kubeling.workflows.locks import Refusal
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, pod_outputs, with_defaults
@@ -35,7 +38,15 @@ from kubeling.workflows.places import (
     repository_of,
 )
 from kubeling.workflows.pods import PodError, PodRequest, Store, build_pod, pod_fields
-from kubeling.workflows.resources import Inputs, Node, NodeFlag, Outputs, Phase, Template
+from kubeling.workflows.resources import (
+    Inputs,
+    Node,
+    NodeFlag,
+    NodeSynchronizationStatus,
+    Outputs,
+    Phase,
+    Template,
+)
 from kubeling.workflows.retry import RetryFrame
 from kubeling.workflows.root import RootFrame
 from kubeling.workflows.scope import Scope, Unresolved
@@ -51,10 +62,20 @@ _PROBLEMS: Final = (InvalidInput, PodError, Unresolved, UnknownTemplate, ValueEr
 
 @dataclass(slots=True)
 class Actions:
-    """What has to be done in the world: pods to create, and pods to stop, by name."""
+    """What has to be done in the world.
+
+    Pods to create and pods to stop, by name, and nodes whose outputs go into their caches.
+    """
 
     create: dict[str, Obj] = field(default_factory=dict)
     stop: set[str] = field(default_factory=set)
+    remember: dict[str, Node] = field(default_factory=dict)
+
+    def add(self, more: Actions) -> None:
+        """Takes on what else has to be done."""
+        self.create.update(more.create)
+        self.stop.update(more.stop)
+        self.remember.update(more.remember)
 
 
 class Execution(Ledger):
@@ -76,6 +97,8 @@ class Execution(Ledger):
         self.finished_at: str = status.get("finishedAt") or ""
         self.stopping = ""
         self.repository = known_repository(status)
+        self.gates = Gates(workflow, status)
+        self.answers: deque[Callable[[], None]] = deque()
         self._actions = Actions()
         self._store = store
         self._stale = True
@@ -122,6 +145,8 @@ class Execution(Ledger):
         try:
             if self._stale:
                 self._rebuild()
+            while self.answers:
+                self.answers.popleft()()
             self._fire_timers()
             self._settle()
         except BaseException:
@@ -153,7 +178,7 @@ class Execution(Ledger):
             if node is None:
                 node = self._node(call, resolved, self._inputs(call, resolved))
             self._own(node, owner)
-            self._run(node, call, resolved, owner, retry)
+            self._enter(node, call, resolved, owner, retry)
         except _PROBLEMS as problem:
             phase: Phase = "Failed" if str(problem) == self.stopping else "Error"
             self.refuse(call, owner, str(problem), phase)
@@ -174,6 +199,9 @@ class Execution(Ledger):
         node.finished_at = self.stamp()
         self.changed.add(node.id)
         self.export(node)
+        self.gates.ended(node.id)
+        if node.memoization_status is not None and phase == "Succeeded":
+            self._actions.remember[node.id] = node
         if node.type == "Pod":
             self._active.discard(node.id)
             if phase == "Succeeded":
@@ -194,6 +222,7 @@ class Execution(Ledger):
         self.status_changed = True
         self._timers.clear()
         self._held.clear()
+        self.gates.close()
 
     def active_pods(self) -> list[Node]:
         """The nodes whose pods have not ended."""
@@ -205,6 +234,27 @@ class Execution(Ledger):
         if node.message != why:
             node.message = why
             self.touch(node)
+
+    def blocked(self, node_id: str, refusal: Refusal, holders: dict[str, list[str]]) -> None:
+        """Notes that a node, or the Workflow (``""``), waits for a lock."""
+        if not self.gates.blocked(node_id, refusal.lock, holders):
+            return
+        if not node_id:
+            self.message = refusal.message
+            self.status_changed = True
+            return
+        node = self.nodes[node_id]
+        node.synchronization_status = NodeSynchronizationStatus(refusal.lock)
+        node.message = refusal.message
+        self.touch(node)
+
+    @property
+    def free_slots(self) -> int | None:
+        """How many pods may still begin; ``None`` without a limit."""
+        if self.spec.get("suspend"):
+            return 0
+        limit = self.spec.get("parallelism")
+        return None if limit is None else int(limit) - len(self._active)
 
     def reject(self, key: str, why: str) -> None:
         """Notes that a pod can never be created as it is."""
@@ -276,6 +326,7 @@ class Execution(Ledger):
         self._declared: dict[str, Outputs | None] = {}
         self._timers: list[tuple[dt.datetime, int, Callable[[], None]]] = []
         self._order = 0
+        self.gates.forget()
         self._retries: dict[str, RetryFrame] = {}
 
     def _rebuild(self) -> None:
@@ -283,21 +334,49 @@ class Execution(Ledger):
         self.recount()
         for seen in self._seen.values():
             self._take_up(seen)
-        if not self.started_at:
-            self.phase = "Running"
-            self.started_at = self.stamp()
-            self.status_changed = True
         self._stale = False
         try:
             parameters = workflow_parameters(self.spec, self.library)
         except InvalidInput as problem:
+            self._begin()
             self.end("Error", str(problem))
             return
         self.globals = Scope(values=workflow_values(self.workflow, self.spec, parameters))
         self.publish()
+        if self._waits_for_locks():
+            return
+        self._open()
+        self._settle()
+
+    def _waits_for_locks(self) -> bool:
+        """Whether the Workflow as a whole needs locks that it does not have yet."""
+        wanted = self.globals.render(self.spec.get("synchronization") or {})
+        waiting = Waiting(
+            (),
+            self._open,
+            lambda why: self.end("Failed", f"Failed to acquire the synchronization lock. {why}"),
+        )
+        if not self.gates.lock("", wanted, waiting):
+            return False
+        if self.spec.get("shutdown") == "Terminate":
+            self.end("Failed", "Stopped with strategy 'Terminate'")
+        elif not self.started_at:
+            self.phase = "Pending"
+            self.status_changed = True
+        return True
+
+    def _begin(self) -> None:
+        self.phase = "Running"
+        self.message = ""
+        if not self.started_at:
+            self.started_at = self.stamp()
+        self.status_changed = True
+
+    def _open(self) -> None:
+        if self.phase != "Running" or not self.started_at:
+            self._begin()
         self._watch_limits()
         RootFrame(self).open()
-        self._settle()
 
     def _take_up(self, seen: PodObservation) -> None:
         """Counts a pod that is there already, even if its node was never written."""
@@ -325,7 +404,9 @@ class Execution(Ledger):
             node, owner = self.nodes[key], self._owners[key]
             if is_fulfilled(node) or owner.exempt:
                 continue
-            if node.type == "Pod":
+            if key in self.gates.waiting:
+                self.finish(node, "Failed", reason)
+            elif node.type == "Pod":
                 self.stop_pod(node, reason)
             elif node.type == "Suspend":
                 self.finish(node, "Failed", reason)
@@ -357,10 +438,8 @@ class Execution(Ledger):
         self.finish(node, phase, message)
 
     def _has_slot(self) -> bool:
-        if self.spec.get("suspend"):
-            return False
-        limit = self.spec.get("parallelism")
-        return limit is None or len(self._active) < int(limit)
+        free = self.free_slots
+        return free is None or free > 0
 
     def _retry_strategy(self, resolved: Resolved) -> Obj | None:
         found: Obj | None = resolved.raw.get("retryStrategy") or self.spec.get("retryStrategy")
@@ -397,19 +476,63 @@ class Execution(Ledger):
             self.count(node, total=1)
         return node
 
+    def _enter(
+        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
+    ) -> None:
+        """Runs a node, or first waits for its locks and looks into its cache."""
+        raw = resolved.raw
+        gated = call.attempt is None and (raw.get("synchronization") or raw.get("memoize"))
+        if gated and self._wait(node, call, resolved, owner, retry):
+            return
+        self._run(node, call, resolved, owner, retry)
+
+    def _wait(
+        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
+    ) -> bool:
+        scope = self._scope_of(node, call, resolved)
+        go = partial(self._go_on, node, call, resolved, owner, retry)
+        fail = partial(self.finish, node, "Error")
+        wanted = scope.render(resolved.raw.get("synchronization") or {})
+        if self.gates.lock(node.id, wanted, Waiting((), go, fail, node.type == "Pod")):
+            node.phase = "Pending"
+            self.touch(node)
+            return True
+        memoize: Obj | None = resolved.raw.get("memoize")
+        if memoize is None or node.memoization_status is not None:
+            return False
+        asked: Obj = scope.render(memoize)
+        self.gates.lookups[node.id] = MemoRequest(
+            cache=((asked.get("cache") or {}).get("configMap") or {}).get("name") or "",
+            key=str(asked.get("key") or ""),
+            max_age=str(asked.get("maxAge") or ""),
+            go=go,
+            hit=partial(self._take_from_cache, node),
+            fail=fail,
+            node=node,
+        )
+        return True
+
+    def _go_on(
+        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
+    ) -> None:
+        if node.synchronization_status is not None or node.phase == "Pending":
+            node.synchronization_status = None
+            node.message = ""
+            node.phase = "Pending" if node.type == "Pod" else "Running"
+        self.touch(node)
+        try:
+            self._enter(node, call, resolved, owner, retry)
+        except _PROBLEMS as problem:
+            self.finish(node, "Error", str(problem))
+
+    def _take_from_cache(self, node: Node, outputs: Outputs) -> None:
+        node.outputs = outputs
+        self.finish(node, "Succeeded")
+
     def _run(
         self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
     ) -> None:
-        scope = self.globals.child(
-            {
-                **input_values(node.inputs),
-                **call.extra,
-                "node.name": node.name,
-                "pod.name": pod_name(self.name, node.name, resolved.name),
-            }
-        )
-        for artifact in node.inputs.artifacts if node.inputs else ():
-            scope.artifacts[f"inputs.artifacts.{artifact.name}"] = msgspec.to_builtins(artifact)
+        scope = self._scope_of(node, call, resolved)
         if retry is not None:
             frame = RetryFrame(self, node, call, resolved, scope, owner, retry)
             self._retries[node.id] = frame
@@ -424,6 +547,20 @@ class Execution(Ledger):
                 self._suspend(node, resolved, scope)
             case _:
                 self._pod(node, call, resolved, scope, owner)
+
+    def _scope_of(self, node: Node, call: Call, resolved: Resolved) -> Scope:
+        """What the tags of a node's template mean."""
+        scope = self.globals.child(
+            {
+                **input_values(node.inputs),
+                **call.extra,
+                "node.name": node.name,
+                "pod.name": pod_name(self.name, node.name, resolved.name),
+            }
+        )
+        for artifact in node.inputs.artifacts if node.inputs else ():
+            scope.artifacts[f"inputs.artifacts.{artifact.name}"] = msgspec.to_builtins(artifact)
+        return scope
 
     def _suspend(self, node: Node, resolved: Resolved, scope: Scope) -> None:
         declared = resolved.raw.get("outputs")

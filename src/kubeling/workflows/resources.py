@@ -411,6 +411,27 @@ class NodeFlag(_Struct):
     retried: bool | None = None
 
 
+class NodeSynchronizationStatus(_Struct):
+    """Which lock a node waits for."""
+
+    waiting: str = ""
+
+
+class SynchronizationStatus(_Struct):
+    """Which locks a Workflow and its nodes hold, and which they wait for."""
+
+    semaphore: AnyObject | None = None
+    mutex: AnyObject | None = None
+
+
+class MemoizationStatus(_Struct, omit_defaults=False):
+    """Whether a node's outputs came from a cache."""
+
+    hit: bool
+    key: str
+    cache_name: str
+
+
 class Node(_Struct):
     """One call of a template as it ran; the tree of these is a Workflow's whole memory."""
 
@@ -434,6 +455,8 @@ class Node(_Struct):
     host_node_name: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
     node_flag: NodeFlag | None = None
+    synchronization_status: NodeSynchronizationStatus | None = None
+    memoization_status: MemoizationStatus | None = None
 
 
 class WorkflowStatus(_Struct):
@@ -452,6 +475,7 @@ class WorkflowStatus(_Struct):
     stored_workflow_template_spec: AnyObject | None = None
     persistent_volume_claims: list[AnyObject] = []
     artifact_repository_ref: AnyObject | None = None
+    synchronization: SynchronizationStatus | None = None
 
 
 class CronWorkflowSpec(_Struct):

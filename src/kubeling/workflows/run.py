@@ -58,7 +58,10 @@ class Run:
     def unwritten(self) -> bool:
         execution = self.execution
         return bool(
-            execution.changed or execution.status_changed or execution.library.stored_changed
+            execution.changed
+            or execution.status_changed
+            or execution.gates.changed
+            or execution.library.stored_changed
         )
 
     @property

@@ -11,6 +11,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.workflows.call_rules import Templates, dag_errors, steps_errors
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
+from kubeling.workflows.gate_rules import memoize_errors, synchronization_errors
 from kubeling.workflows.images import image_command
 from kubeling.workflows.place_rules import artifact_errors, place_errors
 from kubeling.workflows.tag_rules import Known, tag_errors
@@ -19,7 +20,7 @@ __all__ = ["SUPPORTED_TYPES", "template_errors"]
 
 SUPPORTED_TYPES: Final = ("container", "script", "steps", "dag", "suspend")
 _OTHER_TYPES: Final = ("containerSet", "resource", "http", "data", "plugin")
-_UNSUPPORTED: Final = ("daemon", "synchronization", "podSpecPatch")
+_UNSUPPORTED: Final = ("daemon", "podSpecPatch")
 _NAME: Final = re.compile(r"^[A-Za-z0-9][-A-Za-z0-9]{0,127}$")
 _PARAMETER: Final = re.compile(r"^[-A-Za-z0-9_]+$")
 _MAX_TEXT: Final = 100 * 1024
@@ -42,6 +43,10 @@ def template_errors(
             yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
     yield from _input_errors(template, path, bool(kinds and kinds[0] in ("container", "script")))
     yield from place_errors(template.get("archiveLocation") or {}, f"{path}.archiveLocation")
+    if synchronization := template.get("synchronization"):
+        yield from synchronization_errors(synchronization, f"{path}.synchronization")
+    if memoize := template.get("memoize"):
+        yield from memoize_errors(memoize, f"{path}.memoize")
     yield from _retry_errors(template.get("retryStrategy") or {}, f"{path}.retryStrategy")
     if len(kinds) == 1 and kinds[0] in SUPPORTED_TYPES:
         yield from _CHECKS[kinds[0]](template, path, _with_inputs(known, template), all_)

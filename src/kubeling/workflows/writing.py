@@ -63,6 +63,7 @@ class StatusWriter:
             self._offload(change, execution)
         execution.changed.clear()
         execution.status_changed = False
+        execution.gates.changed = False
         execution.library.stored_changed = False
         return change
 
@@ -100,15 +101,15 @@ class StatusWriter:
             change.rows[key] = (self._places[key], text)
 
     def _status_fields(self, execution: Execution, template_spec: Obj | None) -> Obj:
-        fields: Obj = {
-            **self._fields,
+        texts = {
             "phase": execution.phase,
             "startedAt": execution.started_at,
-            "progress": execution.progress,
+            "finishedAt": execution.finished_at,
+            "progress": execution.progress if execution.started_at else "",
+            "message": execution.message,
         }
-        for key, text in (("finishedAt", execution.finished_at), ("message", execution.message)):
-            if text:
-                fields[key] = text
+        fields: Obj = {key: value for key, value in self._fields.items() if key not in texts}
+        fields.update({key: text for key, text in texts.items() if text})
         outputs = msgspec.to_builtins(execution.outputs)
         if outputs:
             fields["outputs"] = outputs
@@ -118,6 +119,9 @@ class StatusWriter:
             fields["storedWorkflowTemplateSpec"] = template_spec
         if execution.library.stored:
             fields["storedTemplates"] = dict(execution.library.stored)
+        fields.pop("synchronization", None)
+        if locks := execution.gates.status():
+            fields["synchronization"] = locks
         fields["conditions"] = _conditions(fields.get("conditions") or [], execution)
         return fields
 

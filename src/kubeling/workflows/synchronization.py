@@ -1,0 +1,126 @@
+"""Gives Workflows their locks, and gets them back.
+
+One table for all Workflows of the installation, in memory; it is filled from their statuses when
+the first one asks. What a Workflow has got is written into its status before its pods are created,
+so that after a crash nobody else gets it. Limits of semaphores are read whenever somebody asks, and
+their ConfigMaps are watched from the first semaphore on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from kubeling.component import Context
+from kubeling.kube.objects import Key, Obj, name, namespace
+from kubeling.kube.resources import CONFIG_MAPS
+from kubeling.workflows.execution import Execution
+from kubeling.workflows.gates import Gates
+from kubeling.workflows.locks import Lock, LockTable, Refusal, holder_key
+from kubeling.workflows.resources import WORKFLOWS
+
+__all__ = ["LockKeeper"]
+
+_FINAL = ("Succeeded", "Failed", "Error")
+
+
+class LockKeeper:
+    """The locks of all Workflows; ``wake`` asks for one to be reconciled."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._informers = context.informers
+        self._workflows = context.informers.of(WORKFLOWS)
+        self._table = LockTable(lambda key: self.wake(key))
+        self._filled = False
+        self._watching = False
+        self.wake: Callable[[Key], None] = lambda _: None
+
+    async def serve(self, execution: Execution) -> bool:
+        """Takes back what has been released and tries what is waited for.
+
+        Answers go to the execution, which has to advance if this returns true; then what it holds
+        has to be written before anything is created.
+        """
+        gates = execution.gates
+        while gates.released:
+            self._table.release(gates.released.pop())
+        if not gates.groups:
+            return False
+        self._fill()
+        taken = False
+        slots = execution.free_slots
+        for locks, group in list(gates.groups.items()):
+            await self._read_limits(locks)
+            refusal: Refusal | None = None
+            for node_id, waiting in list(group.items()):
+                if waiting.needs_slot and slots is not None:
+                    if slots <= 0:
+                        break
+                    slots -= 1
+                refusal = self._try(execution, node_id, locks)
+                if refusal is not None and not refusal.final:
+                    break
+                taken = True
+            if refusal is not None and not refusal.final:
+                self._tell(execution, locks, refusal)
+        return taken
+
+    def release(self, key: Key) -> None:
+        """Takes back everything from a Workflow that has ended or is no more."""
+        self._table.release_workflow(key)
+
+    def _try(self, execution: Execution, node_id: str, locks: tuple[Lock, ...]) -> Refusal | None:
+        workflow = execution.workflow
+        refusal = self._table.acquire(
+            holder_key(workflow, node_id),
+            locks,
+            int(execution.spec.get("priority") or 0),
+            workflow["metadata"].get("creationTimestamp") or "",
+        )
+        if refusal is None:
+            execution.answers.append(partial(execution.gates.opened, node_id))
+        elif refusal.final:
+            execution.answers.append(partial(execution.gates.failed, node_id, refusal.message))
+        return refusal
+
+    def _tell(self, execution: Execution, locks: tuple[Lock, ...], refusal: Refusal) -> None:
+        holders = {lock.name: self._table.holders(lock) for lock in locks}
+        gates = execution.gates
+        first = next(iter(gates.groups[locks]), None)
+        untold = gates.untold.pop(locks, {})
+        for node_id in dict.fromkeys([*([] if first is None else [first]), *untold]):
+            execution.blocked(node_id, refusal, holders)
+
+    def _fill(self) -> None:
+        if self._filled:
+            return
+        self._filled = True
+        for workflow in self._workflows.list():
+            status = workflow.get("status") or {}
+            if status.get("phase") not in _FINAL and status.get("synchronization"):
+                for node_id, locks in Gates(workflow, status).holding.items():
+                    for lock in locks:
+                        self._table.restore(holder_key(workflow, node_id), lock)
+
+    async def _read_limits(self, locks: tuple[Lock, ...]) -> None:
+        for lock in locks:
+            if lock.kind == "Semaphore":
+                where, config_map, key = lock.limit_source
+                self._watch()
+                found = await self._client.find(CONFIG_MAPS, config_map, where)
+                text = str(((found or {}).get("data") or {}).get(key) or "").strip()
+                self._table.set_limit(lock, int(text) if text.isdigit() else 0)
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._informers.of(CONFIG_MAPS).add_handler(self._config_map_changed)
+
+    def _config_map_changed(self, _: Obj | None, new: Obj | None) -> None:
+        if new is None:
+            return
+        changed = (namespace(new), name(new))
+        names = [k.name for k in self._table.semaphores() if k.limit_source[:2] == changed]
+        for key in self._table.waiting_for(names):
+            self.wake(key)
