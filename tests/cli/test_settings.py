@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Instance
 from kubeling.cli.main import cli
-from kubeling.cli.settings import Setting, effective, engine_settings
+from kubeling.cli.settings import Setting, effective, engine_settings, room_settings
+from kubeling.component import Settings
+from kubeling.workflows.settings import WorkflowSettings
 
 
 @pytest.fixture
@@ -43,6 +45,14 @@ def test_devices_are_declared_by_a_flag(instance: Instance) -> None:
     assert engine_settings(effective(instance, flags, {}))["capacity"] == {"nvidia.com/gpu": "4"}
 
 
+def test_how_long_workflows_are_archived_can_be_set(instance: Instance) -> None:
+    configure(instance, "workflows: {archive_ttl: 30d}")
+    found = effective(instance, {}, {"KUBELING_WORKFLOWS_ARCHIVE": "false"})
+    settings = Settings(Path(), Path(), rooms=room_settings(found))
+    expected = WorkflowSettings(archive=False, archive_ttl="30d")
+    assert WorkflowSettings.of(settings) == expected
+
+
 def test_a_declaration_of_devices_is_checked() -> None:
     result = CliRunner().invoke(cli, ["up", "--extended-resources", "gpu=4"])
     assert result.exit_code == 2
@@ -56,6 +66,7 @@ def test_a_declaration_of_devices_is_checked() -> None:
         ("port: http", "port is 'http': Expected `int`"),
         ("port: 70000", "port is 70000"),
         ("engine: {max_pods: many}", "engine.max_pods is 'many'"),
+        ("workflows: {archive_ttl: long}", "workflows.archive_ttl is 'long'"),
         ("- port", "should hold settings"),
         ("a: 1\n b: [", "line 2"),
     ],

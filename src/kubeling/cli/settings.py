@@ -21,6 +21,7 @@ from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
 from kubeling.pipelines.settings import PipelineSettings
+from kubeling.workflows.settings import WorkflowSettings
 
 __all__ = [
     "Setting",
@@ -40,7 +41,10 @@ _PORT: Final = 8080
 
 _API: Final = "api."
 _ENGINE: Final = "engine."
-_ROOMS: Final[dict[str, type[msgspec.Struct]]] = {"pipelines": PipelineSettings}
+_ROOMS: Final[dict[str, type[msgspec.Struct]]] = {
+    "pipelines": PipelineSettings,
+    "workflows": WorkflowSettings,
+}
 """Components with settings of their own, ``pipelines.multi_user`` and the like."""
 _FOUND_AT_START: Final = frozenset(
     {"data_dir", "workspace", "api_host", "api_port", "dns_server", "service_cidr"}

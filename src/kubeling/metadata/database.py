@@ -21,7 +21,7 @@ __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
 T = TypeVar("T")
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision in ``migrations/versions``."""
 
 METADATA: Final = sa.MetaData()

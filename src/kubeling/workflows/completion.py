@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Result
+from kubeling.kube.errors import Conflict, NotFound
 from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
 from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.archive import LABEL_ARCHIVING, Archive, is_archived
 from kubeling.workflows.artifact_gc import COMPONENT, LABEL_COMPONENT
 from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
@@ -26,9 +29,11 @@ class Completion:
         self._client = context.client
         self._clock = context.clock
         self._pods = context.informers.of(PODS)
+        self._archive = Archive(context)
 
     async def reconcile(self, workflow: Obj) -> Result | None:
         """Does what is due; asks to be called again for what is not yet."""
+        await self._label(workflow)
         due = delete_at(workflow)
         now = self._clock.now()
         if due is not None and due <= now:
@@ -41,16 +46,22 @@ class Completion:
                 missing_ok=True,
             )
             return None
-        await self._label(workflow)
         await self._remove_pods(workflow)
         await self._remove_claims(workflow)
         return Result((due - now).total_seconds()) if due is not None else None
 
     async def _label(self, workflow: Obj) -> None:
+        """Labels it, and archives it before anything else can happen to it."""
         wanted = {LABEL_PHASE: workflow["status"]["phase"], LABEL_COMPLETED: "true"}
+        if self._archive.enabled:
+            wanted[LABEL_ARCHIVING] = "Archived"
+            if not is_archived(workflow):
+                await self._archive.file(workflow, wanted)
         if any(labels(workflow).get(key) != value for key, value in wanted.items()):
-            patch = {"metadata": {"labels": wanted}}
-            await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
+            # With its uid, because a namesake may have taken its place meanwhile.
+            patch = {"metadata": {"uid": uid(workflow), "labels": wanted}}
+            with contextlib.suppress(Conflict, NotFound):
+                await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
 
     async def _remove_pods(self, workflow: Obj) -> None:
         succeeded = workflow["status"]["phase"] == "Succeeded"

@@ -31,6 +31,7 @@ from kubeling.kube.objects import (
     uid,
 )
 from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
 from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
@@ -362,6 +363,9 @@ class WorkflowReconciler:
         if FINALIZER not in finalizers and wants_gc(run.execution.spec):
             metadata["finalizers"] = [*finalizers, FINALIZER]
         metadata["labels"][LABEL_COMPLETED] = str(run.execution.finished).lower()
+        if is_archived(workflow):
+            # It was set back after its end, and will be archived again.
+            metadata["labels"][LABEL_ARCHIVING] = None
         written = await self._client.patch(
             WORKFLOWS, name(workflow), {"metadata": metadata}, namespace(workflow)
         )
