@@ -264,6 +264,18 @@ async def test_who_am_i(running: RunningServer) -> None:
     }
 
 
+async def test_what_is_known_of_a_user_besides_can_be_part_of_the_question(
+    running: RunningServer,
+) -> None:
+    spec = {
+        "user": "bob",
+        "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1", "JTI=2"]},
+        "nonResourceAttributes": {"path": "/version", "verb": "get"},
+    }
+    review = await running.client.create(SUBJECT_ACCESS_REVIEWS, {"metadata": {}, "spec": spec})
+    assert review["spec"]["extra"] == spec["extra"]
+
+
 async def test_a_question_that_cannot_be_answered_says_what_is_wrong(
     running: RunningServer,
 ) -> None:

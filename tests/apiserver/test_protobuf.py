@@ -86,6 +86,14 @@ class TestWhatKubectlSends:
             "name": "log",
         }
 
+    def test_lists_that_are_messages_of_their_own(self) -> None:
+        extra = b"\x0a\x01k\x12\x08\x0a\x01a\x0a\x03b,c"
+        spec = b"\x1a\x03bob\x2a" + bytes([len(extra)]) + extra
+        review = b"\x12" + bytes([len(spec)]) + spec
+        kind = b"\x0a\x17authorization.k8s.io/v1\x12\x13SubjectAccessReview"
+        whole = b"\x0a" + bytes([len(kind)]) + kind + b"\x12" + bytes([len(review)]) + review
+        assert decode(b"k8s\x00" + whole)["spec"] == {"user": "bob", "extra": {"k": ["a", "b,c"]}}
+
     def test_a_request_for_a_token(self) -> None:
         spec = sent("create token")["spec"]
         assert spec == {"audiences": ["api"], "expirationSeconds": 1200}

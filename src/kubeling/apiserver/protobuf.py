@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from kubeling.apiserver.builtin.resources import BUILTIN_RESOURCES
-from kubeling.apiserver.builtin.types import META, Field, has, wire_fields
+from kubeling.apiserver.builtin.types import LISTS, META, Field, has, wire_fields
 from kubeling.kube.errors import BadRequest
 from kubeling.kube.objects import Obj
 
@@ -104,7 +104,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _message(data: memoryview, definition: str) -> Obj:
+def _message(data: memoryview, definition: str) -> Any:
     by_number = {field.number: (name, field) for name, field in wire_fields(definition).items()}
     result: Obj = {}
     for number, value in _records(data):
@@ -123,7 +123,7 @@ def _message(data: memoryview, definition: str) -> Obj:
             decoded = _value(value, field)
             if not _left_out(decoded, field):
                 result[name] = decoded
-    return result
+    return result["items"] if definition.endswith(LISTS) else result
 
 
 def _left_out(value: Any, field: Field) -> bool:

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["META", "Field", "definition_schema", "definitions", "fields", "has", "wire_fields"]
+__all__ = [
+    "LISTS",
+    "META",
+    "Field",
+    "definition_schema",
+    "definitions",
+    "fields",
+    "has",
+    "wire_fields",
+]
 
 META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
 """The package of the types that all objects share."""
@@ -36,6 +45,9 @@ _SCALARS: Final[dict[str, Obj]] = {
     "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
 }
 
+
+LISTS: Final = (".ExtraValue",)
+"""Messages in protobuf that are lists in JSON."""
 
 _ATOMIC: Final = frozenset(
     f"io.k8s.{name}"
@@ -132,6 +144,8 @@ def fields(definition: str) -> dict[str, Field]:
 def definition_schema(definition: str) -> Obj:
     """The structural schema of a definition; other definitions appear as ``x-kubeling-ref``."""
     properties: Obj = {name: _schema(field) for name, field in fields(definition).items()}
+    if definition.endswith(LISTS):
+        return cast(Obj, properties["items"])
     schema: Obj = {"type": "object", "properties": properties}
     if definition in _ATOMIC:
         schema["x-kubernetes-map-type"] = "atomic"
