@@ -19,6 +19,7 @@ from kubeling.metadata.database import Database
 from kubeling.workflows.archive import Archive
 from kubeling.workflows.archive_store import ArchiveStore
 from kubeling.workflows.listing import WorkflowFilter, newest_first, workflow_filter
+from kubeling.workflows.offload import Offload
 from kubeling.workflows.operations.operator import WorkflowOperator
 from kubeling.workflows.resources import WORKFLOWS
 
@@ -168,7 +169,9 @@ async def test_workflows_are_archived_at_their_end_and_before_they_are_deleted(
         archived: "Persisted",
     }
     (cluster.workspace / "there").touch()
-    await WorkflowOperator(cluster.client, cluster.context.clock).retry("default", "needy")
+    await WorkflowOperator(cluster.client, cluster.context.clock, Offload(cluster.context)).retry(
+        "default", "needy"
+    )
     await cluster.gone(WORKFLOWS)
     listed = await store.page(WorkflowFilter(labels=parse("team=x")))
     assert [workflow["status"]["phase"] for workflow in listed] == ["Succeeded"]

@@ -39,6 +39,7 @@ class Endpoints(msgspec.Struct, kw_only=True):
     started_at: str
     gateway_port: int
     api_port: int
+    argo_server: str = ""
 
 
 def default_data_dir() -> Path:

@@ -86,6 +86,11 @@ def exports(running: Endpoints) -> dict[str, str]:
         "KF_PIPELINES_UI_ENDPOINT": running.dashboard,
         "MODEL_REGISTRY_BASE_URL": running.dashboard,
         "KUBELING_DASHBOARD": running.dashboard,
+        # Argo's own command line speaks gRPC, over TLS, unless it is told otherwise.
+        "ARGO_SERVER": running.argo_server,
+        "ARGO_HTTP1": "true",
+        "ARGO_SECURE": "false",
+        "ARGO_NAMESPACE": "default",
     }
 
 

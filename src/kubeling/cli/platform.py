@@ -173,6 +173,7 @@ class Platform:
             started_at=format_time(dt.datetime.now(dt.UTC)),
             gateway_port=port,
             api_port=server.port,
+            argo_server=f"{shown}:{port}",
         )
 
     def _settings(self, endpoints: Endpoints) -> Settings:

@@ -64,6 +64,11 @@ class Informer:
         kind is taken away (404) or forbidden (403) until it is there again."""
         return self.synced and not self._refused
 
+    @property
+    def resource_version(self) -> str:
+        """The version the cache has seen."""
+        return self._version
+
     async def wait_synced(self) -> None:
         await self._synced.wait()
 

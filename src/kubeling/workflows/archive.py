@@ -61,7 +61,9 @@ class Archive:
         metadata = workflow["metadata"]
         marked = {**labels(workflow), **marks, LABEL_ARCHIVING: "Persisted"}
         kept = {key: value for key, value in metadata.items() if key != "managedFields"}
-        await (await self.store()).put({**workflow, "metadata": {**kept, "labels": marked}})
+        status = {k: v for k, v in workflow["status"].items() if k != "offloadNodeStatusVersion"}
+        filed = {**workflow, "metadata": {**kept, "labels": marked}, "status": status}
+        await (await self.store()).put(filed)
 
     async def _expire(self, store: ArchiveStore) -> None:
         ttl = parse_duration(self._settings.archive_ttl)

@@ -13,6 +13,7 @@ from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
 from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, Archive, is_archived
 from kubeling.workflows.artifact_gc import COMPONENT, LABEL_COMPONENT
+from kubeling.workflows.offload import Offload
 from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.specs import claim_name
@@ -30,6 +31,7 @@ class Completion:
         self._clock = context.clock
         self._pods = context.informers.of(PODS)
         self._archive = Archive(context)
+        self._offload = Offload(context)
 
     async def reconcile(self, workflow: Obj) -> Result | None:
         """Does what is due; asks to be called again for what is not yet."""
@@ -56,7 +58,7 @@ class Completion:
         if self._archive.enabled:
             wanted[LABEL_ARCHIVING] = "Archived"
             if not is_archived(workflow):
-                await self._archive.file(workflow, wanted)
+                await self._archive.file(await self._offload.hydrated(workflow), wanted)
         if any(labels(workflow).get(key) != value for key, value in wanted.items()):
             # With its uid, because a namesake may have taken its place meanwhile.
             patch = {"metadata": {"uid": uid(workflow), "labels": wanted}}
