@@ -47,6 +47,7 @@ class Platform:
                 "KUBECONFIG": self.endpoints["kubeconfig"],
                 "KF_PIPELINES_ENDPOINT": self.endpoints["dashboard"],
                 "MODEL_REGISTRY_BASE_URL": self.endpoints["dashboard"],
+                "ARGO_SERVER": self.endpoints["argo_server"],
             }
         return {**os.environ, **paths}
 

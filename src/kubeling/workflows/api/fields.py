@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubeling.kube.objects import Obj
+
 __all__ = ["Fields"]
 
 _EVENT: Final = "result.object."
@@ -34,9 +36,25 @@ class Fields:
         touched = any(path.startswith(p) or p.startswith(path) for p in self.paths)
         return touched is not self.exclude
 
-    def select(self, value: Any) -> Any:
-        """The value with only what is kept; shares its parts with the original."""
-        return self._select(value, "") if self.paths else value
+    def workflow(self, workflow: Obj) -> Obj:
+        """A Workflow with only what is kept; shares its parts with the original.
+
+        Its ``metadata`` and ``spec`` are there in any case, as parts that upstream always writes.
+        """
+        return self._workflow(workflow, "")
+
+    def listed(self, listed: Obj) -> Obj:
+        """A list of Workflows with only what is kept."""
+        if not self.paths:
+            return listed
+        kept: Obj = self._select({**listed, "items": []}, "")
+        items = [self._workflow(workflow, "items") for workflow in listed["items"]]
+        return {"metadata": {}, **kept, "items": items if self.keeps("items") else []}
+
+    def _workflow(self, workflow: Obj, path: str) -> Obj:
+        if not self.paths:
+            return workflow
+        return {"metadata": {}, "spec": {}, **self._select(workflow, path)}
 
     def _select(self, value: Any, path: str) -> Any:
         if isinstance(value, list):

@@ -89,7 +89,7 @@ class WatchService(WorkflowService):
             changed = event.object
             if fields.keeps("status.nodes") and event.type != "DELETED":
                 changed = await self.offload.hydrated(changed)
-            yield {"type": event.type, "object": fields.select(changed)}
+            yield {"type": event.type, "object": fields.workflow(changed)}
 
     async def _events(self, where: str, options: ListOptions) -> AsyncGenerator[Obj, None]:
         events = self.client.watch(

@@ -85,8 +85,7 @@ class WorkflowService(Service):
         items.sort(key=_shown_order, reverse=True)
         if fields.keeps("items.status.nodes"):
             items = [await self.offload.hydrated(workflow) for workflow in items]
-        answer: Obj = fields.select({"metadata": metadata, "items": items})
-        return answer
+        return fields.listed({"metadata": metadata, "items": items})
 
     async def create(self, request: web.Request) -> Obj:
         """Creates a Workflow, or shows what would be created."""
@@ -134,8 +133,7 @@ class WorkflowService(Service):
     async def get(self, request: web.Request) -> Obj:
         """A Workflow, live or from the archive."""
         workflow = await self.found(request, query_of(request, "uid"))
-        selected: Obj = Fields.parse(query_of(request, "fields")).select(workflow)
-        return selected
+        return Fields.parse(query_of(request, "fields")).workflow(workflow)
 
     async def delete(self, request: web.Request) -> Obj:
         """Deletes a Workflow; with ``force``, whatever still holds it."""
