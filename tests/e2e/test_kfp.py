@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,19 @@ def test_a_run_outlives_a_crash_and_repeats_nothing(solo: Platform, kfp: Kfp) ->
     assert run["state"] == "SUCCEEDED", run
     assert (solo.workspace / "ran-first").read_text().count("x") == 1
     assert (solo.workspace / "ran-second").read_text().count("x") == 1
+
+
+def test_a_steps_log_outlives_its_pod(solo: Platform, kfp: Kfp) -> None:
+    run_id = kfp(solo, "submit_slow", solo.workspace)
+    kfp(solo, "wait", run_id)
+    pod = _tasks(solo, run_id)["shell"]["pods"][0]["name"]
+    kept = solo.data_dir / "artifacts" / "pipelines" / "default" / ".logs" / run_id / f"{pod}.log"
+    deadline = time.monotonic() + 60
+    while not kept.exists():
+        assert time.monotonic() < deadline, "the log is not kept"
+        time.sleep(0.05)
+    said = solo.kubectl("logs", pod)
+    assert kept.read_text() == said == "ran\n"
 
 
 def _tasks(platform: Platform, run_id: str) -> dict[str, Any]:

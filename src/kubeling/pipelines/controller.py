@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,7 @@ from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES, RunRecord
 from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
 from kubeling.pipelines.run_state import next_record, run_status
+from kubeling.pipelines.settings import pipeline_settings
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
 from kubeling.pipelines.surroundings import cache_rules
 from kubeling.pipelines.task_pods import TaskPods
@@ -136,7 +138,8 @@ class RunReconciler:
     async def _cache_rules(self, run: Obj, package: Package) -> CacheRules:
         around = await self._client.find(NAMESPACES, namespace(run))
         try:
-            return cache_rules(package.platform, run, around, "")
+            limit = pipeline_settings(self._context.settings.rooms.get("pipelines", {}), os.environ)
+            return cache_rules(package.platform, run, around, limit.cache_age)
         except ValueError as error:
             raise UnusableRun(str(error)) from None
 

@@ -23,6 +23,8 @@ _UPSTREAM: Final = {
     "delete_archived_runs_after": "ARCHIVED_RUNS_RETENTION_TIME",
     "collection_interval": "RUNS_GC_INTERVAL",
     "collection_batch": "RUNS_GC_BATCH_SIZE",
+    "cache_enabled": "CACHEENABLED",
+    "max_cache_staleness": "MAXIMUM_CACHE_STALENESS",
 }
 Duration = Annotated[str, msgspec.Meta(pattern=r"^((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d))*$")]
 
@@ -65,10 +67,19 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """More policies."""
     collect_artifacts: bool = False
     """Whether files go with the last run that made or used them."""
+    cache_enabled: bool = True
+    """Whether any task may take the outputs of an earlier one."""
+    max_cache_staleness: Annotated[str, msgspec.Meta(pattern=r"^(P[0-9WDTHMS]+)?$")] = ""
+    """How old such outputs may be, as ``P30D``; namespaces, runs and tasks may say less."""
     collection_interval: Duration = "6h"
     """How often runs are collected."""
     collection_batch: Annotated[int, msgspec.Meta(ge=1)] = 100
     """How many runs are collected in one transaction."""
+
+    @property
+    def cache_age(self) -> str:
+        """The limit on the age of cached outputs, ``P0D`` for none at all."""
+        return self.max_cache_staleness if self.cache_enabled else "P0D"
 
     @property
     def policies(self) -> tuple[Retention, ...]:

@@ -107,6 +107,23 @@ class RunStore:
 
         return await self.database.run(work)
 
+    async def nodes(self, run_id: str) -> dict[str, TaskNode]:
+        """The tasks of a run by path, and the run itself."""
+        return await self.database.run(lambda connection: _nodes(connection, run_id))
+
+    async def forget_cached(self, own_task_id: str) -> int:
+        """Takes what a task made out of the cache, also if it took it from there itself."""
+
+        def work(connection: sa.Connection) -> int:
+            query = sa.select(TASKS.c.run_id, TASKS.c.body).where(TASKS.c.task_id == own_task_id)
+            row = connection.execute(query).first()
+            key = msgspec.json.decode(row.body, type=TaskNode).fingerprint if row else ""
+            where = sa.select(RUNS.c.namespace).where(RUNS.c.run_id == (row.run_id if row else ""))
+            found = sa.delete(CACHE).where(CACHE.c.fingerprint == key, CACHE.c.namespace.in_(where))
+            return connection.execute(found).rowcount if key else 0
+
+        return await self.database.run(work)
+
     async def version_spec(self, pipeline_id: str, version_id: str) -> Obj | None:
         """The spec of an uploaded version, of the latest one if none is named."""
 

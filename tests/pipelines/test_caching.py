@@ -1,0 +1,92 @@
+"""When outputs of earlier tasks are taken again, and what is said about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.pipelines.specs import document, step, task
+from tests.pipelines.test_controller import controllers, ended, pod_of, submit, succeed
+
+from kubeling.component import Context
+from kubeling.kube.objects import Obj, uid
+from kubeling.kube.resources import NAMESPACES
+from kubeling.pipelines.caching import MAX_AGE, parse_age
+from kubeling.pipelines.nodes import task_id
+from kubeling.pipelines.resources import RUNS
+from kubeling.pipelines.store import RunStore
+from kubeling.pipelines.tables import CACHE
+
+ADD = {"step": step(x="NUMBER_INTEGER", outputs={"out": "NUMBER_INTEGER"})}
+CACHED = document({"a": task(inputs={"x": 1}, cachingOptions={"enableCache": True})}, ADD)
+
+
+def test_ages_are_durations_of_iso_8601() -> None:
+    assert parse_age("P30D") == dt.timedelta(days=30)
+    assert parse_age("P1W") == dt.timedelta(weeks=1)
+    assert parse_age("PT1H30M") == dt.timedelta(minutes=90)
+    assert parse_age("P0D") == dt.timedelta()
+    for wrong in ("", "P", "30 days", "PT", "P1Y"):
+        with pytest.raises(ValueError, match="no duration such as P30D"):
+            parse_age(wrong)
+
+
+async def reason(context: Context, run: Obj, path: str = "a") -> str:
+    database = await context.open_database()
+    nodes = await RunStore(database).nodes(uid(run))
+    return str(nodes[path].cache)
+
+
+async def run_once(context: Context, name: str, spec: Obj = CACHED, **fields: Any) -> Obj:
+    await submit(context, spec, name, **fields)
+    await succeed(context, await pod_of(context, "a", name), out="7")
+    return await ended(context, name, "SUCCEEDED")
+
+
+async def test_outputs_beyond_an_age_are_not_taken(context: Context) -> None:
+    async with controllers(context):
+        await run_once(context, "first")
+        database = await context.open_database()
+        old = sa.update(CACHE).values(created_at=dt.datetime(2026, 1, 1))
+        await database.run(lambda connection: connection.execute(old))
+        await context.client.patch(
+            NAMESPACES, "default", {"metadata": {"annotations": {MAX_AGE: "P30D"}}}
+        )
+        run = await run_once(context, "second")
+        said = await reason(context, run)
+        assert "are too old: the namespace's annotation says P30D" in said
+
+
+async def test_a_task_says_itself_how_old_its_outputs_may_be(context: Context) -> None:
+    executors = {"step": {"podMetadata": {"annotations": {MAX_AGE: "P0D"}}}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+    async with controllers(context):
+        await run_once(context, "first")
+        run = await run_once(context, "second", platformSpec=platform)
+        said = await reason(context, run)
+    assert said == "not cached: caching is off: the task's annotation says P0D"
+
+
+async def test_an_age_that_cannot_be_read_ends_the_run(context: Context) -> None:
+    async with controllers(context):
+        body = {
+            "apiVersion": "pipelines.kubeflow.org/v2beta1",
+            "kind": "Run",
+            "metadata": {"name": "s", "namespace": "default", "annotations": {MAX_AGE: "soon"}},
+            "spec": {"pipelineSpec": CACHED},
+        }
+        await context.client.create(RUNS, body)
+        failed = await ended(context, "s", "FAILED")
+    assert '"soon" is no duration such as P30D' in failed["status"]["message"]
+
+
+async def test_what_was_cached_can_be_forgotten(context: Context) -> None:
+    async with controllers(context):
+        first = await run_once(context, "first")
+        database = await context.open_database()
+        forgotten = await RunStore(database).forget_cached(task_id(uid(first), "a"))
+        assert forgotten == 1
+        second = await run_once(context, "second")
+        assert "nothing ran with the same inputs" in await reason(context, second)
