@@ -22,7 +22,9 @@ def shell(script: str, argument: str):
 
 @dsl.pipeline(name="slow")
 def slow(folder: str):
-    first = shell(script='echo ran; echo x >> "$0/ran-first"', argument=folder).set_display_name("first")
+    first = shell(script='echo ran; echo x >> "$0/ran-first"', argument=folder).set_display_name(
+        "first"
+    )
     second = shell(script='sleep 3; echo x >> "$0/ran-second"', argument=folder)
     second.after(first)
     second.set_display_name("second")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -163,17 +164,22 @@ def test_a_steps_log_outlives_its_pod(solo: Platform, kfp: Kfp) -> None:
     while not kept.exists():
         assert time.monotonic() < deadline, "the log is not kept"
         time.sleep(0.05)
-    said = solo.kubectl("logs", pod)
-    assert kept.read_text() == said == "ran\n"
+    solo.kubectl("delete", "pods", "-l", f"pipeline/runid={run_id}")
+    assert kept.read_text() == "ran\n"
+    assert _get(solo, f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log") == b"ran\n"
+    whole = _get(solo, f"/apis/v2beta1/runs/{run_id}/log")
+    assert whole == b"==> shell <==\nran\n\n==> shell-2 <==\n"
 
 
 def _tasks(platform: Platform, run_id: str) -> dict[str, Any]:
     """The run's tasks by name, as the native API shows them."""
-    import urllib.request
+    listed = _get(platform, f"/apis/v2beta1/tasks?run_id={run_id}&page_size=200")
+    return {task["name"]: task for task in json.loads(listed)["tasks"]}
 
-    url = f"{platform.url}/apis/v2beta1/tasks?run_id={run_id}&page_size=200&view=VALUES"
-    with urllib.request.urlopen(url) as response:
-        return {task["name"]: task for task in json.load(response)["tasks"]}
+
+def _get(platform: Platform, path: str) -> bytes:
+    with urllib.request.urlopen(platform.url + path) as response:
+        return bytes(response.read())
 
 
 def _name_of(platform: Platform, run_id: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.pipelines.conftest import Api
 from tests.pipelines.specs import document, step, task
 from tests.pipelines.test_controller import controllers, ended, pod_of, submit, succeed
 
@@ -82,11 +83,11 @@ async def test_an_age_that_cannot_be_read_ends_the_run(context: Context) -> None
     assert '"soon" is no duration such as P30D' in failed["status"]["message"]
 
 
-async def test_what_was_cached_can_be_forgotten(context: Context) -> None:
+async def test_what_was_cached_can_be_forgotten(context: Context, api: Api) -> None:
     async with controllers(context):
         first = await run_once(context, "first")
-        database = await context.open_database()
-        forgotten = await RunStore(database).forget_cached(task_id(uid(first), "a"))
-        assert forgotten == 1
+        task = task_id(uid(first), "a")
+        answer = await api.post(f"/apis/v2beta1/tasks/{task}:forgetCached")
+        assert await answer.json() == {"forgotten": 1}
         second = await run_once(context, "second")
         assert "nothing ran with the same inputs" in await reason(context, second)

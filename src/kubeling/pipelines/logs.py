@@ -50,11 +50,12 @@ async def step_log(
     pod: str,
     *,
     run_id: str = "",
+    container: str = MAIN,
     follow: bool = False,
 ) -> AsyncIterator[bytes]:
     """What a step said, in pieces; raises :class:`NotFound` if nothing is left of it."""
     try:
-        async for piece in client.logs(pod, where, container=MAIN, follow=follow):
+        async for piece in client.logs(pod, where, container=container, follow=follow):
             yield piece
         return
     except NotFound:

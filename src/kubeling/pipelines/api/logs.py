@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
-
-from kubeling.kube.client import Client
 
 __all__ = ["stream_log"]
 
@@ -17,11 +16,8 @@ _HEADERS: Final = {
 }
 
 
-async def stream_log(
-    request: web.Request, client: Client, pod: str, namespace: str, *, follow: bool
-) -> web.StreamResponse:
-    """A pod's log; what goes wrong before its first byte is raised."""
-    pieces = client.logs(pod, namespace, follow=follow)
+async def stream_log(request: web.Request, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    """A log; what goes wrong before its first byte is raised."""
     first = await anext(pieces, b"")
     response = web.StreamResponse(headers=_HEADERS)
     await response.prepare(request)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from typing import IO, Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
+from kubeling.kube.errors import BadRequest, NotFound
 from kubeling.pipelines.api.contents import Contents
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
 from kubeling.pipelines.api.logs import stream_log
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import query_of
+from kubeling.pipelines.logs import step_log
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.store import EXTERNAL
 from kubeling.pipelines.tables import RUNS, TASKS
@@ -25,6 +29,7 @@ from kubeling.pipelines.tables import RUNS, TASKS
 __all__ = ["NodeFileService"]
 
 _T: Final = TASKS.c
+_RUN: Final = (RUNS.c.run_id, RUNS.c.namespace, RUNS.c.name)
 _LOGS: Final = ("main-logs", "executor-logs")
 _PIECE: Final = 3 << 16  # a multiple of three: base64 of the pieces is base64 of the whole
 
@@ -38,8 +43,28 @@ class NodeFileService(Service):
         """The log of a step; with ``?follow=true`` as it is written."""
         run, node = await self._node(request)
         follow = query_of(request, "follow") == "true"
-        return await stream_log(
-            request, self.context.client, _pod(node), run.namespace, follow=follow
+        return await stream_log(request, self._log(run, node, follow=follow))
+
+    async def run_log(self, request: web.Request) -> web.StreamResponse:
+        """What all steps of a run have said so far, one after another, as ``tail`` shows files."""
+        return await stream_log(request, self._logs(*await self._steps(request)))
+
+    async def _logs(self, run: Any, nodes: Iterable[TaskNode]) -> AsyncIterator[bytes]:
+        for number, node in enumerate(nodes):
+            yield f"{chr(10) if number else ''}==> {node.path} <==\n".encode()
+            with contextlib.suppress(NotFound, BadRequest):
+                async for piece in self._log(run, node):
+                    yield piece
+
+    def _log(self, run: Any, node: TaskNode, *, follow: bool = False) -> AsyncIterator[bytes]:
+        context = self.context
+        return step_log(
+            context.client,
+            context.artifacts,
+            run.namespace,
+            _pod(node),
+            run_id=run.run_id,
+            follow=follow,
         )
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:
@@ -48,7 +73,7 @@ class NodeFileService(Service):
         name = request.match_info["name"]
         found = node.outputs.artifacts.get(name)
         if not found and name in _LOGS:
-            return await self._log_as_data(request, run.namespace, node)
+            return await _as_streamed_data(request, self._log(run, node))
         if not found:
             known = ", ".join(sorted(node.outputs.artifacts)) or "none"
             raise NotFoundError(f"artifact not found: step {node.path} has no {name} ({known})")
@@ -64,24 +89,9 @@ class NodeFileService(Service):
         finally:
             file.close()
 
-    async def _log_as_data(
-        self, request: web.Request, namespace: str, node: TaskNode
-    ) -> web.StreamResponse:
-        pieces = self.context.client.logs(_pod(node), namespace)
-        held = await anext(pieces, b"")
-        response = await _begun(request)
-        async for piece in pieces:
-            held += piece
-            whole = len(held) - len(held) % 3
-            await response.write(base64.b64encode(held[:whole]))
-            held = held[whole:]
-        await response.write(base64.b64encode(held) + b'"}')
-        await response.write_eof()
-        return response
-
     async def _node(self, request: web.Request) -> tuple[Any, TaskNode]:
         run_id, wanted = request.match_info["run"], request.match_info["node"]
-        query = sa.select(RUNS.c.namespace, RUNS.c.name).where(RUNS.c.run_id == run_id)
+        query = sa.select(*_RUN).where(RUNS.c.run_id == run_id)
         named = sa.or_(_T.pod == wanted, _T.task_id == wanted, _T.path == wanted)
         tasks = sa.select(_T.body).where(_T.run_id == run_id, _T.kind != EXTERNAL, named)
 
@@ -95,6 +105,21 @@ class NodeFileService(Service):
         if body is None:
             raise NotFoundError(f"run {run_id} has no step {wanted}")
         return run, msgspec.json.decode(body, type=TaskNode)
+
+    async def _steps(self, request: web.Request) -> tuple[Any, list[TaskNode]]:
+        run_id = request.match_info["run"]
+        query = sa.select(*_RUN).where(RUNS.c.run_id == run_id)
+        tasks = sa.select(_T.body).where(_T.run_id == run_id, _T.kind == "container")
+        begun = tasks.where(_T.pod != "").order_by(_T.started_at, _T.path)
+
+        def work(connection: sa.Connection) -> tuple[Any, list[bytes]]:
+            return connection.execute(query).first(), list(connection.execute(begun).scalars())
+
+        run, bodies = await self.database.run(work)
+        if run is None:
+            raise NotFoundError.of("Run", run_id)
+        await self.allow(request, "readArtifact", run.namespace, run.name)
+        return run, [msgspec.json.decode(body, type=TaskNode) for body in bodies]
 
 
 def _pod(node: TaskNode) -> str:
@@ -110,6 +135,21 @@ async def _as_data(request: web.Request, file: IO[bytes]) -> web.StreamResponse:
         await response.write(base64.b64encode(piece))
         piece = await asyncio.to_thread(file.read, _PIECE)
     await response.write(b'"}')
+    await response.write_eof()
+    return response
+
+
+async def _as_streamed_data(
+    request: web.Request, pieces: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    held = await anext(pieces, b"")
+    response = await _begun(request)
+    async for piece in pieces:
+        held += piece
+        whole = len(held) - len(held) % 3
+        await response.write(base64.b64encode(held[:whole]))
+        held = held[whole:]
+    await response.write(base64.b64encode(held) + b'"}')
     await response.write_eof()
     return response
 

@@ -85,6 +85,7 @@ _TABLE: Final = (
     ("GET", "/tasks", "tasks", "list"),
     ("POST", "/tasks", "tasks", "create"),
     ("GET", "/tasks/{task}", "tasks", "get"),
+    ("POST", "/tasks/{task}:forgetCached", "tasks", "forget_cached"),
     ("PATCH", "/tasks/{task}", "tasks", "update"),
 )
 
@@ -100,6 +101,7 @@ _STREAMS: Final = (
     ),
     ("GET", "/apis/v2beta1/runs/{run}/nodes/{node}/log", "node_files", "log"),
     ("GET", "/apis/v1alpha1/runs/{run}/nodes/{node}/log", "node_files", "log"),
+    ("GET", "/apis/v2beta1/runs/{run}/log", "node_files", "run_log"),
 )
 # Upstream's UI server, at its own root and at its base path.
 _UI: Final = (

@@ -31,7 +31,7 @@ from kubeling.pipelines.ir import DagSpec, PipelineSpec, TaskSpec
 from kubeling.pipelines.nodes import FINAL, TaskNode
 from kubeling.pipelines.packages import unwrap
 from kubeling.pipelines.spec_store import read_spec
-from kubeling.pipelines.store import EXTERNAL
+from kubeling.pipelines.store import EXTERNAL, RunStore
 from kubeling.pipelines.tables import RUNS, TASKS
 
 __all__ = ["TaskService"]
@@ -95,6 +95,12 @@ class TaskService(Service):
         run = await self._run(request, "get", row.run_id)
         (message,) = await self._messages(request, run, [row])
         return message
+
+    async def forget_cached(self, request: web.Request) -> Obj:
+        """What the task made is not taken again: the next one alike runs."""
+        row = await self._row(request.match_info["task"])
+        await self._run(request, "update", row.run_id)
+        return {"forgotten": await RunStore(self.database).forget_cached(row.task_id)}
 
     async def create(self, request: web.Request) -> Obj:
         body = await body_of(request, TASK)

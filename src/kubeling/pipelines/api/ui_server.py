@@ -22,6 +22,7 @@ from kubeling.pipelines.api.errors import (
 from kubeling.pipelines.api.logs import stream_log
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import answer, query_of
+from kubeling.pipelines.logs import step_log
 from kubeling.pipelines.tables import ARTIFACTS
 
 __all__ = ["UiService"]
@@ -65,7 +66,11 @@ class UiService(Service):
         """``/k8s/pod/logs``: as it is written."""
         name, namespace = await self._pod(request)
         follow = query_of(request, "follow") == "true"
-        return await stream_log(request, self.context.client, name, namespace, follow=follow)
+        context = self.context
+        pieces = step_log(
+            context.client, context.artifacts, namespace, name, container="", follow=follow
+        )
+        return await stream_log(request, pieces)
 
     async def may_run_code(self, request: web.Request) -> web.StreamResponse:
         """``/visualizations/allowed``: no visualization runs users' code here."""
