@@ -173,7 +173,7 @@ def test_a_steps_log_outlives_its_pod(solo: Platform, kfp: Kfp) -> None:
 
 def _tasks(platform: Platform, run_id: str) -> dict[str, Any]:
     """The run's tasks by name, as the native API shows them."""
-    listed = _get(platform, f"/apis/v2beta1/tasks?run_id={run_id}&page_size=200")
+    listed = _get(platform, f"/apis/v2beta1/tasks?run_id={run_id}&page_size=200&view=VALUES")
     return {task["name"]: task for task in json.loads(listed)["tasks"]}
 
 
