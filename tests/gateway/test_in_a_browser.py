@@ -75,6 +75,7 @@ PAGES = (
     "/pipelines",
     f"/objects/argoproj.io/v1alpha1/Workflow/default/{LONG}",
     f"/objects/core/v1/Pod/default/{LONG}",
+    "/artifacts",
     "/pipelines/new",
     "/pipelines/catalogue",
     "/pipelines/recurring",
@@ -339,6 +340,24 @@ def test_a_schedule_says_when_it_runs_next_and_can_be_disabled_and_deleted(
     assert "every-morning" in seen[0]
     assert "disabled" in seen[1]
     assert "No recurring runs yet" in seen[2]
+
+
+def test_chosen_runs_are_compared_side_by_side(platform: Platform, page: Browser) -> None:
+    declared = {"depth": {"parameterType": "NUMBER_INTEGER"}}
+    package = document({"fit": task()}, {"step": step()}, inputDefinitions={"parameters": declared})
+    file = platform.workspace / "pipeline.json"
+    file.write_text(json.dumps(package))
+    for depth in (3, 4):
+        platform.kubeling("run", str(file), "-p", f"depth={depth}", "--name", f"depth-{depth}")
+    page.open(f"{platform.url}/pipelines")
+    for depth in (3, 4):
+        page.evaluate(f"document.querySelector('[aria-label=\"Compare depth-{depth}\"]').click()")
+    choose = "document.querySelector('form[action=\"/pipelines/compare\"]').requestSubmit()"
+    page.leave(partial(page.evaluate, choose))
+    row = "document.querySelector('.differs').innerText"
+    assert page.evaluate(row).split() == ["depth", "4", "3"]
+    page.open(f"{platform.url}/pipelines/compare")
+    assert page.evaluate(on_page("Choose 2 to 10 runs"))
 
 
 def uploaded(platform: Platform, package: Any, name: str = "forms") -> str:

@@ -11,6 +11,7 @@ from aiohttp import web
 from kubeling.component import Context
 from kubeling.gateway.kinds import BY_KIND
 from kubeling.gateway.live import stream_changes
+from kubeling.gateway.pages.artifacts.pages import artifact_list, artifact_page
 from kubeling.gateway.pages.catalogue import (
     act_on_pipeline,
     pipeline_list,
@@ -18,6 +19,7 @@ from kubeling.gateway.pages.catalogue import (
     template_list,
     upload,
 )
+from kubeling.gateway.pages.compare import compare
 from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.experiments import experiment_page, experiments
 from kubeling.gateway.pages.home import home
@@ -63,6 +65,9 @@ def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
         "/pipelines/recurring": partial(schedule_list, views, rest),
         "/pipelines/next": partial(next_times, views),
         "/pipelines/new": partial(new_run, views, rest),
+        "/pipelines/compare": partial(compare, views, rest),
+        "/artifacts": partial(artifact_list, views, rest),
+        "/artifacts/{artifact}": partial(artifact_page, views, rest),
         _RUN: partial(progress_page, views, runs),
         f"{_RUN}/steps": partial(progress_stream, views, runs),
         f"{_RUN}/steps/{{step}}": partial(run_step, views, rest),

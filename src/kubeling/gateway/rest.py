@@ -6,7 +6,9 @@ read it the way any client does, so they show what a client would get.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -46,6 +48,19 @@ class RestClient:
         """The answer's body as it is."""
         return await self._asked("GET", path, params=query)
 
+    async def beginning(self, path: str, limit: int) -> tuple[bytes, bool, str]:
+        """At most so many bytes of an answer, whether that is all of it, and its content type."""
+        try:
+            async with self._open("GET", path) as response:
+                data = bytearray()
+                async for piece in response.content.iter_any():
+                    data += piece
+                    if len(data) > limit:
+                        return bytes(data[:limit]), False, response.content_type
+                return bytes(data), True, response.content_type
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionError(f"{path}: {str(error) or 'no answer in time'}") from error
+
     async def send(
         self, method: str, path: str, body: Any = None, form: aiohttp.FormData | None = None
     ) -> dict[str, Any]:
@@ -63,12 +78,19 @@ class RestClient:
             raise ConnectionError(f"{path}: {said}") from error
 
     async def _send(self, method: str, path: str, **more: Any) -> bytes:
+        async with self._open(method, path, **more) as response:
+            return await response.read()
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, **more: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         async with self._session.request(method, self._base + path, **more) as response:
             if response.status >= 400:
                 raise Refused(_message(await response.text()), response.status)
-            return await response.read()
+            yield response
 
     async def close(self) -> None:
         if self._session is not None:

@@ -74,7 +74,7 @@ class View:
             most = max(self.console.size.height - _ROOM, 8)
             self._live.update(draw(reading, self._title, most, time.time()))
             return
-        for step in reading.tree.leaves():
+        for step in sorted(reading.tree.leaves(), key=lambda s: s.finished or 0.0):
             if step.state in FINAL and self._told.get(step.id) != step.state:
                 self._told[step.id] = step.state
                 line = _line(step, time.time(), trail=_trail(reading.tree, step))
