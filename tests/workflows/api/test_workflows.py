@@ -9,6 +9,7 @@ from tests.workflows.api.conftest import Api
 
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import ROLE_BINDINGS, ROLES
+from kubeling.workflows.archive import is_archived
 
 
 def hello(name: str = "", text: str = "hello", **metadata: object) -> Obj:
@@ -115,7 +116,7 @@ async def test_lists_select_and_come_in_pages(api: Api) -> None:
     for number in range(3):
         labels = {"odd": str(number % 2)}
         await api.post("workflows/default", {"workflow": hello(f"wf-{number}", labels=labels)})
-        await api.cluster.ended(f"wf-{number}")
+        await api.cluster.seen(f"wf-{number}", is_archived)
     await api.delete("workflows/default/wf-1")
     await api.get("workflows/default/wf-1")
 
