@@ -21,14 +21,14 @@ from kubeling.engine.podspec import spec
 from kubeling.engine.resolvconf import pod_resolver, read_host_resolver
 from kubeling.engine.rootfs import HostView, VolumeMount, mounts_for, root_folders
 from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import LaunchPlan, Limits
+from kubeling.engine.sandbox.plan import LaunchPlan, Limits, Mount, Root
 from kubeling.engine.security import Identity, credentials, has_root, identity, security_of
 from kubeling.engine.sharing import sharing_of
 from kubeling.engine.sysctls import sysctls_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj
 
-__all__ = ["ContainerParts", "base_env", "etc_files", "launch_plan"]
+__all__ = ["ContainerParts", "base_env", "etc_files", "launch_plan", "template_view"]
 
 _TERMINATION_LOG: Final = "/dev/termination-log"
 
@@ -121,6 +121,31 @@ def launch_plan(
             ipc=has_root(walls) and bool(sharing.own & linux.CLONE_NEWIPC),
         ),
     )
+
+
+def template_view(
+    parts: ContainerParts, folder: Path, walls: Walls, host: HostView
+) -> tuple[Root, list[Mount]] | None:
+    """What a template sees (:mod:`.sandbox.warm`): what such a container would, but no volumes."""
+    root = walls.root(folder / "files", [], [])
+    if root is None:
+        return None
+    nothing = Path(os.devnull)
+    mounts = mounts_for(
+        host,
+        tmp=folder / "tmp",
+        etc={},
+        termination_log=nothing,
+        termination_path=_TERMINATION_LOG,
+        volumes=(),
+        programs=_programs(parts.environment),
+        devices=(),
+        privileged=False,
+        unmasked=True,
+        new_proc=True,
+        host_ipc=False,
+    )
+    return root, mounts
 
 
 def _sealed(

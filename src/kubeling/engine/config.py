@@ -71,6 +71,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     environments_max_gib: float = 50.0
     """What all of them may take on disk together before those longest unused go; 0: any amount."""
 
+    warm_python: bool = True
+    """Fork Python commands from an interpreter of their environment that is kept for a while once
+    the environment was used twice; on Linux, as root. The annotation ``kubeling.io/warm-python:
+    "false"`` turns it off for a pod."""
+
+    warm_python_idle_seconds: float = 90.0
+    """How long such an interpreter is kept that nothing was forked from."""
+
     pass_env: tuple[str, ...] = _PASSED_ON
     """Variables of the platform's environment that containers inherit (``*`` at the end)."""
 

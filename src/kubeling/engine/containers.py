@@ -22,7 +22,7 @@ from kubeling.engine.layers import Layer, Layers
 from kubeling.engine.paths import ContainerPaths
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
-from kubeling.engine.sandbox.supervisor import descendants
+from kubeling.engine.sandbox.supervisor import FORKED, descendants
 from kubeling.engine.trees import remove_tree
 
 __all__ = ["Exit", "RunningContainer", "Supervisors", "read_exit", "read_plan", "write_exit"]
@@ -65,13 +65,17 @@ class RunningContainer:
         self.started_at = started_at
         self._alive = alive
         self._loop = asyncio.get_running_loop()
-        self._begun: asyncio.Future[None] = self._loop.create_future()
+        self._begun: asyncio.Future[bool] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(alive, self._read)
 
     async def wait_begun(self) -> None:
         """Waits until the command runs inside its walls (or never will)."""
         await asyncio.shield(self._begun)
+
+    def on_begin(self, call: Callable[[bool], None]) -> None:
+        """Calls once the command runs, and says whether it was forked from a template."""
+        self._begun.add_done_callback(lambda begun: call(begun.result()))
 
     async def wait(self) -> Exit:
         """Waits for the end; safe to call many times and to cancel."""
@@ -103,7 +107,7 @@ class RunningContainer:
 
     def assume_begun(self) -> None:
         """For a container started by an earlier agent, which has heard the news."""
-        self._set_begun()
+        self._set_begun(forked=False)
 
     def kill(self) -> None:
         """Ends the container with all its processes, now."""
@@ -147,14 +151,14 @@ class RunningContainer:
             data = os.read(self._alive, 16)
         except BlockingIOError:
             return
-        self._set_begun()
+        self._set_begun(forked=data[:1] == FORKED)
         if not data:
             self.release()
             self._ended.set_result(None)
 
-    def _set_begun(self) -> None:
+    def _set_begun(self, *, forked: bool) -> None:
         if not self._begun.done():
-            self._begun.set_result(None)
+            self._begun.set_result(forked)
 
 
 class Supervisors:
@@ -166,16 +170,17 @@ class Supervisors:
         """Where containers get layers from, if not each makes its own."""
         self._in_layers: dict[Path, RunningContainer] = {}
 
-    async def start(self, plan: LaunchPlan) -> RunningContainer:
+    async def start(self, plan: LaunchPlan, template: Sequence[int] = ()) -> RunningContainer:
         """Starts a container; its folder must exist and be empty but for what the plan mounts.
 
+        If the plan has ``warm``, ``template`` is the way there.
         Raises :class:`~kubeling.engine.launcher.LaunchError` if no supervisor could be had. All
         later trouble is in the container's exit record.
         """
         paths = ContainerPaths(Path(plan["directory"]))
         layer = await self._furnish(plan, paths)
         try:
-            running = await self._launch(plan, paths, layer.files if layer else ())
+            running = await self._launch(plan, paths, (*template, *(layer.files if layer else ())))
         except BaseException:
             self._give_back(paths, reuse=False)
             raise
@@ -207,14 +212,14 @@ class Supervisors:
             await asyncio.to_thread(_drop_changes, paths)
 
     async def _launch(
-        self, plan: LaunchPlan, paths: ContainerPaths, layer: Sequence[int]
+        self, plan: LaunchPlan, paths: ContainerPaths, files: Sequence[int]
     ) -> RunningContainer:
         os.mkfifo(paths.alive, 0o600)
         if plan["stdin"] or plan["tty"]:
             os.mkfifo(paths.input, 0o600)
         alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            pid = await self.launcher.launch(plan, layer)
+            pid = await self.launcher.launch(plan, files)
         except LaunchError:
             # The answer may have been lost, not the container.
             os.close(alive)

@@ -44,6 +44,7 @@ from kubeling.engine.runtime import PodRuntime, Runtimes
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER
 from kubeling.engine.security import has_root
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
+from kubeling.engine.templates import Templates
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import NO_WALLS, Walls, find_walls
 from kubeling.engine.worker import read_record
@@ -85,7 +86,8 @@ class Engine:
         self.host_ip = networks.subnet.gateway if networks else "127.0.0.1"
         self.ready = asyncio.Event()
         self._supervisors = supervisors
-        self._runtime = _runtime(config, supervisors, walls, cgroups)
+        self.templates = _templates(config, supervisors.launcher, walls, clock)
+        self._runtime = _runtime(config, supervisors, walls, cgroups, self.templates)
         self.networks = networks
         self.policies = PolicyEnforcer(networks, config.dns_server, config.service_cidr)
         self._clock = clock
@@ -165,6 +167,8 @@ class Engine:
         """Lets go of everything; pods live on and the next engine finds them."""
         await self._environments.stop()
         await self._engine_images.stop()
+        if self.templates is not None:
+            await self.templates.close()
         self._supervisors.close()
         await self.launcher.stop()
         self._changes.close()
@@ -205,6 +209,8 @@ async def prepare_engine(
     _make_folders(paths)
     launcher = Launcher()
     launcher.start()
+    if paths.templates.exists():  # of a platform that was killed
+        await asyncio.to_thread(remove_tree, paths.templates)
     supervisors = Supervisors(launcher)
     walls = await find_walls(supervisors, paths.root) if config.isolation else NO_WALLS
     if walls.files:
@@ -245,10 +251,24 @@ async def remove_engine_state(config: EngineConfig) -> None:
         await asyncio.to_thread(remove_tree, paths.root)
 
 
+def _templates(
+    config: EngineConfig, launcher: Launcher, walls: Walls, clock: Clock
+) -> Templates | None:
+    if not (config.warm_python and has_root(walls) and walls.files and walls.processes):
+        return None
+    view = _host_view(config)
+    seconds = config.warm_python_idle_seconds
+    return Templates(launcher, config.paths.templates, walls, view, seconds, clock.monotonic)
+
+
 def _runtime(
-    config: EngineConfig, supervisors: Supervisors, walls: Walls, cgroups: Cgroups
+    config: EngineConfig,
+    supervisors: Supervisors,
+    walls: Walls,
+    cgroups: Cgroups,
+    templates: Templates | None = None,
 ) -> PodRuntime:
-    processes = ProcessRuntime(supervisors, walls, cgroups, _host_view(config))
+    processes = ProcessRuntime(supervisors, walls, cgroups, _host_view(config), templates)
     return Runtimes(processes, EngineRuntime(supervisors))
 
 

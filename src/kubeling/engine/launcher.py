@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan
+from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan, TemplatePlan
 from kubeling.engine.sandbox.zygote import NAMESPACES
 
 __all__ = ["Execution", "LaunchError", "Launcher"]
@@ -49,12 +49,15 @@ class Launcher:
         """The zygote's process id, while there is one."""
         return self._process.pid if self._process else None
 
-    async def launch(self, plan: LaunchPlan, layer: Sequence[int] = ()) -> int:
-        """Starts a container's supervisor, in a layer if one was lent; returns its process id."""
+    async def launch(self, plan: LaunchPlan, files: Sequence[int] = ()) -> int:
+        """Starts a container's supervisor; returns its process id.
+
+        ``files`` are the way to a template, if the plan has ``warm``, and a layer, if one was lent.
+        """
         argument = (plan, msgspec.json.encode(plan))
         # Own namespaces that lie in those joined can only be made after these were entered.
         at_once = 0 if plan["joined"] else plan["namespaces"]
-        connection = await self._ask("launch", argument, layer, at_once)
+        connection = await self._ask("launch", argument, files, at_once)
         try:
             answer = await _receive(connection)
         finally:
@@ -76,6 +79,15 @@ class Launcher:
         ours.setblocking(False)
         with theirs:
             (await self._ask("layers", str(folder), (theirs.fileno(),))).close()
+        return ours
+
+    async def start_template(self, plan: TemplatePlan) -> socket.socket:
+        """Starts an interpreter to fork from (:mod:`.sandbox.warm`); returns the way to it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            files = (theirs.fileno(),)
+            (await self._ask("template", plan, files, plan["namespaces"])).close()
         return ours
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ engine/
   net/<octet>           a pod's network, as a mounted namespace
   envs/<hash>/          prepared environments ("images")
   layers/<keeper>/<n>/  what a container changes, where layers are used again
+  templates/<n>/        what an interpreter changes that Python commands are forked from
   volumes/<ns>/<claim>/ what persistent volume claims keep
   snapshots/<handle>/   what volume snapshots keep
   memory/<uid>/<name>/  volumes made of objects, in memory where it can be had
@@ -47,6 +48,10 @@ class EnginePaths:
     @property
     def layers(self) -> Path:
         return self.root / "layers"
+
+    @property
+    def templates(self) -> Path:
+        return self.root / "templates"
 
     @property
     def claims(self) -> Path:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_RESET = tuple(
+RESET = tuple(
     getattr(signal, name)
     for name in ("SIGCHLD", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2",
                  "SIGPIPE", "SIGXFSZ")
     if hasattr(signal, name)
 )  # fmt: skip
-_UMASK = 0o022
+UMASK = 0o022
+"""What commands begin with."""
 
 
 class Refused(Exception):
@@ -46,8 +47,8 @@ def spawn(
         return _fork(plan, files, join)
     try:
         _limit(plan["credentials"])
-        os.umask(_UMASK)
-        _change_folder(plan["cwd"])
+        os.umask(UMASK)
+        change_folder(plan["cwd"])
         try:
             return _spawn(plan, files)
         finally:
@@ -69,7 +70,7 @@ def _spawn(plan: LaunchPlan | ExecPlan, files: tuple[int, int, int]) -> int:
             file_actions=actions,
             setsid=True,
             setsigmask=(),
-            setsigdef=_RESET,
+            setsigdef=RESET,
         )
 
     return _first_found(plan, start)
@@ -100,7 +101,7 @@ def _execute(
         for group in join:
             os.write(group, b"0")
         os.setsid()
-        for number in _RESET:
+        for number in RESET:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -108,9 +109,9 @@ def _execute(
             os.dup2(file, standard)
         if plan["tty"]:
             terminal.control(0)
-        _change_folder(plan["cwd"])
-        _become(plan["credentials"])
-        os.umask(_UMASK)
+        change_folder(plan["cwd"])
+        become(plan["credentials"])
+        os.umask(UMASK)
         _first_found(plan, lambda program: os.execve(program, plan["argv"], plan["env"]))
     except OSError as error:
         refused = _refused(plan, error)
@@ -140,7 +141,7 @@ def _candidates(plan: LaunchPlan | ExecPlan) -> list[str]:
     return [f"{folder or '.'}/{program}" for folder in folders]
 
 
-def _change_folder(folder: str) -> None:
+def change_folder(folder: str) -> None:
     """A working directory that does not exist is made, as container runtimes do."""
     try:
         os.chdir(folder)
@@ -153,7 +154,8 @@ def _changes_user(who: Credentials) -> bool:
     return who["uid"] is not None or who["gid"] is not None or bool(who["groups"])
 
 
-def _become(who: Credentials) -> None:
+def become(who: Credentials) -> None:
+    """Takes on the identity and the limits of a container's command."""
     if who["gid"] is not None or who["groups"]:
         os.setgroups(who["groups"])
     _limit(who)

@@ -10,6 +10,10 @@ import ctypes
 import os
 import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -52,6 +56,9 @@ _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
+_CLONE3 = 435
+_CAPABILITIES_VERSION = 0x20080522
+
 _libc = ctypes.CDLL(None, use_errno=True)
 # Without giving up the interpreter's lock, as a fork must.
 _libc_locked = ctypes.PyDLL(None, use_errno=True)
@@ -78,9 +85,24 @@ def fork_into(namespaces: int) -> int:
     flags = [namespaces | signal.SIGCHLD, 0]
     if machine == "s390x":
         flags.reverse()
-    arguments = [ctypes.c_ulong(value) for value in (*flags, 0, 0, 0)]
+    return _clone(_CLONE[machine], *(ctypes.c_ulong(value) for value in (*flags, 0, 0, 0)))
+
+
+def fork_as(pid: int) -> int:
+    """:func:`os.fork` whose child has the given process id, if it can have that."""
+    wanted = (ctypes.c_int * 1)(pid)
+    # struct clone_args: but for the signal and the ids, nothing.
+    fields = (0, 0, 0, 0, int(signal.SIGCHLD), 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+    arguments = (ctypes.c_uint64 * len(fields))(*fields)
+    try:
+        return _clone(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    except OSError:
+        return os.fork()
+
+
+def _clone(number: int, *arguments: Any) -> int:
     ctypes.pythonapi.PyOS_BeforeFork()
-    pid = int(_libc_locked.syscall(_CLONE[machine], *arguments))
+    pid = int(_libc_locked.syscall(number, *arguments))
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         return 0
@@ -167,6 +189,11 @@ def forbid_tracing() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def allow_looking_in() -> None:
+    """Makes ``/proc/self`` its user's own, as executing a program does."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def forbid_new_privileges() -> None:
     """Set-user-id programs gain nothing from here on."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -179,6 +206,21 @@ def limit_capabilities(allowed: list[int]) -> None:
             break
         if capability not in allowed:
             _prctl(_PR_CAPBSET_DROP, capability)
+
+
+def keep_capabilities_bounded() -> None:
+    """Gives up at once what executing something would, by :func:`limit_capabilities`."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: the low halves first
+    _check(_libc.capget(header, sets), "capget")
+    bounds = 0
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            bounds |= 1 << capability
+    for half in (0, 1):
+        bounded = bounds >> 32 * half & 0xFFFFFFFF & sets[3 * half + 1]
+        sets[3 * half] = sets[3 * half + 1] = bounded
+    _check(_libc.capset(header, sets), "capset")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -6,9 +6,19 @@ Plans travel as :mod:`marshal` (no import needed) and are kept as JSON beside th
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
-__all__ = ["Credentials", "ExecPlan", "ExitRecord", "LaunchPlan", "Limits", "Mount", "Root"]
+__all__ = [
+    "Credentials",
+    "ExecPlan",
+    "ExitRecord",
+    "LaunchPlan",
+    "Limits",
+    "Mount",
+    "Root",
+    "TemplatePlan",
+    "WarmCommand",
+]
 
 
 class Mount(TypedDict):
@@ -70,13 +80,25 @@ class Limits(TypedDict):
     memory: int
 
 
+class WarmCommand(TypedDict):
+    """The command as a template of its interpreter may run it instead of its being executed.
+
+    At ``place`` in ``argv`` stands the text, the module or the script, according to ``kind``.
+    """
+
+    kind: Literal["command", "module", "file"]
+    argv: list[str]
+    place: int
+
+
 class LaunchPlan(TypedDict):
     """One container to start. ``directory`` receives its log and its records.
 
     With ``stdin`` or ``tty`` the folder holds a FIFO that what clients type goes through. The
     command gets ``stop_signal`` where its supervisor gets SIGTERM. ``joined`` are the namespaces
     that it shares with the process ``beside`` instead of having its own. ``sysctls`` are files
-    below ``/proc/sys`` to be written in its namespaces.
+    below ``/proc/sys`` to be written in its namespaces. With ``warm`` a way to a template is sent
+    along, which the command may be forked from.
     """
 
     directory: str
@@ -97,6 +119,22 @@ class LaunchPlan(TypedDict):
     joined: int
     limits: Limits
     sysctls: dict[str, str]
+    warm: NotRequired[WarmCommand]
+
+
+class TemplatePlan(TypedDict):
+    """One interpreter to start and to fork from (:mod:`.warm`), seeing what a container would.
+
+    ``argv0`` is what it is called; ``options`` are its own.
+    """
+
+    program: str
+    argv0: str
+    options: list[str]
+    env: dict[str, str]
+    namespaces: int
+    root: Root
+    mounts: list[Mount]
 
 
 class ExecPlan(TypedDict):

@@ -4,7 +4,7 @@ The supervisor is the first process inside the container's namespaces: it hands 
 orphans and, by ending, ends whatever is left. It needs nobody: after the control plane and the
 zygote are gone it keeps the log and leaves the record that a restarted agent will find. While it
 lives it holds the FIFO ``alive`` open, which is how the agent sees its end, at once and without
-trusting process ids; a byte in it says that the command runs.
+trusting process ids; a byte in it says that the command runs, and whether it was executed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kubeling.engine.sandbox import command, keyboard, linux, records, root, ter
 from kubeling.engine.sandbox.keyboard import Keyboard
 from kubeling.engine.sandbox.limits import WATCH_SECONDS, Guard
 from kubeling.engine.sandbox.pump import Log, Pump
+from kubeling.engine.sandbox.warm.asking import fork_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kubeling.engine.sandbox.plan import Credentials, LaunchPlan
 
 ALIVE = "alive"
+EXECUTED, FORKED = b"\0", b"\1"
 LOG = "log"
 START_ERROR = "StartError"
 OUT_OF_MEMORY = "OOMKilled"
@@ -40,15 +42,17 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def launch(
-    plan: LaunchPlan, record: bytes, layer: list[int], launched: Callable[[int], None]
+    plan: LaunchPlan, record: bytes, files: list[int], launched: Callable[[int], None]
 ) -> None:
     """Becomes the supervisor of a container, in the namespaces that this process begins in.
 
     One that joins namespaces of others has none of its own yet. ``record`` is the plan as it is
-    kept, ``layer`` what :mod:`.layers` lent for it, if that did. ``launched`` is told the process
-    id outside; what was launched can be found from then on. Raises :class:`OSError` before that,
-    where the container cannot be started; all later trouble is in the exit record.
+    kept, ``files`` are the way to a template (:mod:`.warm`), if the plan names a command for one,
+    and what :mod:`.layers` lent. ``launched`` is told the process id outside; what was launched can
+    be found from then on. Raises :class:`OSError` before that, where the container cannot be
+    started; all later trouble is in the exit record.
     """
+    template = files.pop(0) if "warm" in plan else -1
     # The first process of a namespace never gets a signal it does not handle: hold them back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = _outer_pid(plan["namespaces"])
@@ -77,7 +81,8 @@ def launch(
         launched(pid)
     if not pid or not plan["joined"]:
         os.setsid()
-        records.write(folder, records.EXIT, _supervise(plan, alive, log, typed, layer[1:]))
+        ended = _supervise(plan, alive, log, typed, files[1:], template)
+        records.write(folder, records.EXIT, ended)
 
 
 def _outer_pid(namespaces: int) -> int:
@@ -102,14 +107,14 @@ def _write(path: str, text: str) -> None:
 
 
 def _supervise(
-    plan: LaunchPlan, alive: int, log: int, typed: int, views: list[int]
+    plan: LaunchPlan, alive: int, log: int, typed: int, views: list[int], template: int
 ) -> Mapping[str, int | float | str]:
     started = time.time()
     try:
         container = _Container(log, typed, Guard(plan["limits"]))
         _enter(plan, views)
-        container.start(plan)
-        os.write(alive, b"\0")
+        container.start(plan, template)
+        os.write(alive, FORKED if container.is_forked else EXECUTED)
         container.wait()
     except command.Refused as refused:
         return _record(refused.exit_code << 8, started, START_ERROR, str(refused))
@@ -150,6 +155,7 @@ class _Container:
 
     def __init__(self, log: int, typed: int, guard: Guard) -> None:
         self.status = 0
+        self.is_forked = False
         self._guard = guard
         self._log = Log(log)
         self._typed = typed
@@ -161,11 +167,15 @@ class _Container:
         self._stop_signal: int = signal.SIGTERM
         self._wakeup = self._catch_signals()
 
-    def start(self, plan: LaunchPlan) -> None:
+    def start(self, plan: LaunchPlan, template: int) -> None:
         """Executes the command; raises :class:`.command.Refused` if that cannot be done."""
         self._stop_signal = plan["stop_signal"]
         files = self._terminal(plan) if plan["tty"] else self._pipes(plan)
-        self._pid = command.spawn(plan, files, self._guard.join)
+        if template >= 0:
+            self._pid = fork_command(template, plan, files, self._guard.join)
+            self.is_forked = self._pid > 0
+        if not self.is_forked:
+            self._pid = command.spawn(plan, files, self._guard.join)
         for file in set(files):
             os.close(file)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)

@@ -19,6 +19,7 @@ import socket
 import sys
 
 from kubeling.engine.sandbox import command, layers, linux, supervisor, terminal
+from kubeling.engine.sandbox.warm import starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def _serve(connection: socket.socket) -> NoReturn:
             supervisor.launch(plan, record, files, lambda pid: _launched(connection, pid))
         elif kind == "exec":
             _execute(connection, argument, files)
+        elif kind == "template":
+            connection.close()
+            starting.start(argument, files[0])
         else:
             connection.close()
             layers.keep(socket.socket(fileno=files[0]), argument)

@@ -1,0 +1,161 @@
+"""From a fork of a template to the command of a container: by the way that executing it would go.
+
+The fork that the template makes is in the container's process ids already. It takes on all that a
+process can take on before it is the command, and forks once more: its parent being gone, the
+command is a child of the container's first process, the supervisor. That second fork is made by a
+thread which runs nothing but :func:`os.fork`, so that no frame of Python's lies below the command;
+in the fork, that thread is the main thread.
+"""
+
+from __future__ import annotations
+
+import _thread
+import collections
+import functools
+import operator
+import os
+import posix
+import resource
+import sys
+import time
+
+from kubeling.engine.sandbox import command, linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from kubeling.engine.sandbox.plan import Credentials
+    from kubeling.engine.sandbox.warm.interpreter import Interpreter
+
+NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
+"""What the command shares with its supervisor, beside process ids."""
+
+_GO = b"g"
+_PATIENCE_SECONDS = 10.0
+_SMALLEST_STACK = 8 << 20
+_LARGEST_STACK = 64 << 20
+
+
+class Entrance:
+    """One command on its way into its container."""
+
+    def __init__(
+        self, interpreter: Interpreter, pristine: dict[str, Any], request: dict[str, Any]
+    ) -> None:
+        self._interpreter = interpreter
+        self._pristine = pristine
+        self._request = request
+        self._forking = False
+        self._helper = 0
+        self._channel = self._last_id = -1
+        self._before = b""
+
+    def go_in(self, files: list[int], far_away: int) -> NoReturn:
+        """In the first fork: makes the second, and ends. ``files`` are what the supervisor sent."""
+        self._helper = os.getpid()
+        self._step_aside(far_away)
+        channel, supervisor, *standard = files[:5]
+        for group in files[5:]:
+            os.write(group, b"0")
+        linux.setns(supervisor, NAMESPACES)
+        self._channel = os.dup(channel)
+        for number, file in enumerate(standard):
+            os.dup2(file, number)
+        _close_all_but(self._channel, self._last_id)
+        request, env = self._request, self._request["env"]
+        command.change_folder(request["cwd"])
+        _set_environment(env)
+        self._interpreter.show(request["argv"], env)
+        self._interpreter.configure(request["kind"], request["argv"], request["place"])
+        self._fork()
+        time.sleep(_PATIENCE_SECONDS)
+        os._exit(1)
+
+    def _step_aside(self, far_away: int) -> None:
+        """Sees to it that the command gets the process id that comes next, not its helpers."""
+        self._last_id = os.open("/proc/sys/kernel/ns_last_pid", os.O_RDWR | os.O_CLOEXEC)
+        self._before = os.read(self._last_id, 32)
+        os.pwrite(self._last_id, str(far_away - 2).encode(), 0)
+
+    def _give_way(self) -> None:
+        if self._forking:
+            os.pwrite(self._last_id, self._before, 0)
+
+    def _fork(self) -> None:
+        work = map(operator.methodcaller("__call__"), [self._arrive, self._interpreter.main])
+        os.register_at_fork(
+            before=self._give_way,
+            after_in_child=functools.partial(collections.deque, work, 0),
+            after_in_parent=self._leave,
+        )
+        _thread.stack_size(_stack_size())
+        self._forking = True
+        _thread.start_new_thread(os.fork, ())
+
+    def _leave(self) -> None:
+        if self._forking:
+            os._exit(0)
+
+    def _arrive(self) -> None:
+        """In the second fork: the command, a moment before it begins."""
+        if not self._forking:
+            return  # a fork that the command itself has made
+        self._forking = False
+        try:
+            os.setsid()
+            become(self._request["credentials"])
+            os.umask(command.UMASK)
+            _thread.stack_size(0)
+            while os.getppid() != 1 or _is_there(self._helper):
+                time.sleep(0.0001)
+            main = vars(sys.modules["__main__"])
+            main.clear()
+            main.update(self._pristine)
+            os.write(self._channel, str(os.getpid()).encode())
+            if os.read(self._channel, 1) != _GO:
+                os._exit(1)
+            os.close(self._channel)
+            os.close(self._last_id)
+            self._interpreter.forget_depth()
+        except BaseException:
+            os._exit(1)
+
+
+def become(who: Credentials) -> None:
+    """As :func:`.command.become`; what a program loses when it is executed is lost at once."""
+    command.become(who)
+    if not who["uid"]:
+        linux.keep_capabilities_bounded()
+    linux.allow_looking_in()
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _set_environment(env: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+    posix.environ.clear()
+    posix.environ.update((os.fsencode(k), os.fsencode(v)) for k, v in env.items())
+
+
+def _close_all_but(*kept: int) -> None:
+    first = 3
+    for file in sorted(kept):
+        os.closerange(first, file)
+        first = file + 1
+    os.closerange(first, 1 << 16)
+
+
+def _stack_size() -> int:
+    """As a process' first thread has it, within reason."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return _LARGEST_STACK if soft < 0 else max(_SMALLEST_STACK, min(soft, _LARGEST_STACK))

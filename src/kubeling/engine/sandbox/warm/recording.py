@@ -1,0 +1,161 @@
+"""What happens while modules are imported ahead: who needs whom, and on what it depends.
+
+A module that was set aside may only be handed out later if importing it then would make the same
+one. So it is noted which modules it needs, which variables of the environment it has looked at, and
+what it registered to be called at the end of the process. That it changed something else that a
+program could see is found by looking at the interpreter before and after (:func:`look`).
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib
+import builtins
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+    from typing import Any
+
+
+class Recording:
+    """Everything noted about modules between :meth:`begin` and :meth:`end`."""
+
+    def __init__(self) -> None:
+        self.needs: dict[str, set[str]] = {}
+        """By module, those that it imports itself, and its package."""
+        self.reads: dict[str, dict[str, str | None]] = {}
+        """By module, the variables that it looked at, and what they were."""
+        self.unsteady: set[str] = set()
+        """Modules that looked at all variables."""
+        self.exits: dict[str, list[tuple[Any, ...]]] = {}
+        """By module, what it registered with :mod:`atexit`."""
+        self.imported: set[str] = set()
+        """All that were imported; others are there because some module has put them there."""
+        self._loading: list[str] = []
+        self._undo: list[Callable[[], object]] = []
+
+    def begin(self) -> None:
+        """Notes all from now on."""
+        self._watch_imports()
+        self._watch_environment()
+
+    def watch_exits(self, atexit: ModuleType) -> None:
+        """Notes what is registered with :mod:`atexit`, too, instead of registering it."""
+        real = atexit.register
+
+        def register(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if not self._undo:
+                return real(function, *args, **kwargs)
+            self.exits.setdefault(self._innermost(), []).append((function, args, kwargs))
+            return function
+
+        atexit.register = register  # type: ignore[attr-defined]
+        self._undo.append(lambda: setattr(atexit, "register", real))
+
+    def end(self) -> None:
+        """Lets everything go its usual way again."""
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+
+    def _innermost(self) -> str:
+        return self._loading[-1] if self._loading else ""
+
+    def _watch_imports(self) -> None:
+        find_and_load: Any = _frozen_importlib._find_and_load  # type: ignore[attr-defined]
+        plain = builtins.__import__
+
+        def load(name: str, import_: Any) -> Any:
+            self._needed(self._innermost(), name)
+            self._loading.append(name)
+            self.imported.add(name)
+            try:
+                return find_and_load(name, import_)
+            finally:
+                self._loading.pop()
+
+        def recorded(
+            name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+        ) -> Any:
+            found = plain(name, globals, locals, fromlist, level)
+            importer = self._innermost()
+            target = _absolute(name, globals, level)
+            self._needed(importer, target)
+            for item in fromlist or ():
+                if f"{target}.{item}" in sys.modules:
+                    self._needed(importer, f"{target}.{item}")
+            return found
+
+        _frozen_importlib._find_and_load = load  # type: ignore[attr-defined]
+        builtins.__import__ = recorded
+        self._undo.append(lambda: setattr(_frozen_importlib, "_find_and_load", find_and_load))
+        self._undo.append(lambda: setattr(builtins, "__import__", plain))
+
+    def _needed(self, importer: str, name: str) -> None:
+        while name:
+            self.needs.setdefault(importer, set()).add(name)
+            importer, name = name, name.rpartition(".")[0]
+
+    def _watch_environment(self) -> None:
+        recording = self
+
+        class Watched(type(os.environ)):  # type: ignore[misc]
+            def __getitem__(self, key: str) -> str:
+                reads = recording.reads.setdefault(recording._innermost(), {})
+                try:
+                    value: str = super().__getitem__(key)
+                except KeyError:
+                    reads.setdefault(key, None)
+                    raise
+                reads.setdefault(key, value)
+                return value
+
+            def __iter__(self) -> Iterator[str]:
+                recording.unsteady.add(recording._innermost())
+                return iter(super().__iter__())
+
+        plain = os.environ.__class__
+        os.environ.__class__ = Watched
+        self._undo.append(lambda: setattr(os.environ, "__class__", plain))
+
+
+_ITS_OWN = ("__main__", "_frozen_importlib", "_frozen_importlib_external")
+"""Modules of the interpreter that change with every import."""
+
+
+def _absolute(name: str, globals: Any, level: int) -> str:
+    if not level:
+        return name
+    package = globals.get("__package__") or ""
+    if not package and "__path__" not in globals:
+        package = str(globals.get("__name__", "")).rpartition(".")[0]
+    base = package.rsplit(".", level - 1)[0]
+    return f"{base}.{name}" if name else str(base)
+
+
+def look(fresh: dict[str, ModuleType]) -> dict[str, Any]:
+    """What a program could see of the interpreter, beside the modules imported ahead."""
+    signals: Any = fresh["_signal"]
+    warnings: Any = fresh["_warnings"]
+    found: dict[str, Any] = {
+        "sys.path": list(sys.path),
+        "sys.meta_path": list(sys.meta_path),
+        "sys.path_hooks": list(sys.path_hooks),
+        "the environment": dict(os.environ._data),  # type: ignore[attr-defined]
+        "warning filters": list(warnings.filters),
+        "handlers of signals": [signals.getsignal(number) for number in range(1, 32)],
+        "the working directory": os.getcwd(),
+        "threads": len(os.listdir("/proc/self/task")),
+        "open files": os.listdir("/proc/self/fd"),
+    }
+    for name, module in fresh.items():
+        if name not in _ITS_OWN:
+            inside = {key: id(value) for key, value in vars(module).items()}
+            children = [key for key in inside if f"{name}.{key}" in sys.modules]
+            for key in (*children, "__warningregistry__"):
+                inside.pop(key, None)
+            found[f"module {name}"] = inside
+    return found

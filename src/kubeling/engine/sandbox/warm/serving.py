@@ -1,0 +1,122 @@
+"""What a template does once it has imported: tells what it has, and forks."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import fcntl
+import gc
+import marshal
+import os
+import sys
+import termios
+
+from kubeling.engine.sandbox import linux
+from kubeling.engine.sandbox.warm.entering import Entrance
+from kubeling.engine.sandbox.warm.interpreter import Interpreter, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from kubeling.engine.sandbox.warm.shelf import Shelf
+
+_LARGEST = 1 << 20
+_MOST_FILES = 32
+_FORMAT = 4
+_CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+def _own_process_ids() -> int:
+    """A file that stands for the process ids which this process is in."""
+    if sys.platform != "linux":
+        raise Unsupported("not on this system")
+    return os.pidfd_open(os.getpid())
+
+
+class Server:
+    """One template's work; nothing is imported any more after :meth:`prepare`."""
+
+    def __init__(self, control: int, output: int) -> None:
+        self._control = _socket.socket(fileno=control)
+        self._output = output
+        self._process_ids = -1
+        self._far_away = 0
+        os.set_inheritable(control, False)
+        os.set_inheritable(output, False)
+
+    def receive_modules(self) -> list[str]:
+        modules: list[str] = marshal.loads(self._control.recv(_LARGEST))
+        return modules
+
+    def said_something(self) -> str:
+        """Whether anything was printed, which would be missing later."""
+        sys.stdout.flush()
+        waiting = fcntl.ioctl(self._output, termios.FIONREAD, b"\0" * 4)
+        return "importing ahead prints something" if any(waiting) else ""
+
+    def refuse(self, reason: str) -> None:
+        self._send({"useless": reason})
+
+    def prepare(self, pristine: dict[str, Any]) -> None:
+        """Gets ready what forks need."""
+        self._pristine = pristine
+        try:
+            self._interpreter = Interpreter()
+            self._process_ids = _own_process_ids()
+            with open("/proc/sys/kernel/pid_max") as file:
+                self._far_away = int(file.read()) - 1
+        except (Unsupported, OSError) as error:
+            self.refuse(str(error))
+            os._exit(0)
+
+    def tell_ready(self, shelf: Shelf) -> None:
+        """Says what was imported from where, so that it is seen when that changes."""
+        gc.collect()
+        gc.freeze()
+        folders = {os.path.dirname(file) for file in shelf.files}
+        own = (sys.prefix, sys.base_prefix)
+        loose = {file for file in shelf.files if not file.startswith(own)}
+        self._send(
+            {
+                "modules": shelf.names,
+                "seen": sorted(folders | loose | set(sys.path)),
+                "places": sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}),
+            }
+        )
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        self._control.send(marshal.dumps(answer, _FORMAT))
+
+    def serve(self) -> NoReturn:
+        """Forks for every request."""
+        while True:
+            data, ancillary, _, _ = self._control.recvmsg(
+                _LARGEST, _socket.CMSG_SPACE(4 * _MOST_FILES), _CLOSE_ON_EXEC
+            )
+            if not data:
+                os._exit(0)
+            files = [file for _, _, rights in ancillary for file in memoryview(rights).cast("i")]
+            # Whoever asked sees by itself that nobody will answer.
+            with contextlib.suppress(OSError):
+                self._fork(marshal.loads(data), files)
+            for file in files:
+                os.close(file)
+
+    def _fork(self, request: dict[str, Any], files: list[int]) -> None:
+        entrance = Entrance(self._interpreter, self._pristine, request)
+        pid = -1
+        linux.setns(files[1], linux.CLONE_NEWPID)
+        try:
+            # The command is to have the id that it would have, so this one takes another.
+            pid = linux.fork_as(self._far_away)
+        finally:
+            if pid:
+                linux.setns(self._process_ids, linux.CLONE_NEWPID)
+        if pid:
+            os.waitpid(pid, 0)
+            return
+        try:
+            entrance.go_in(files, self._far_away)
+        finally:
+            os._exit(1)

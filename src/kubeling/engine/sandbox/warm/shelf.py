@@ -1,0 +1,166 @@
+"""Modules that were imported ahead and set aside, until the program imports them.
+
+A program that is forked from a template finds the modules that a new interpreter has, and no
+others. What it imports comes from the shelf, with all that it needs, if importing would make the
+same modules now: the variables that they looked at are as they were, no importer was added and no
+file earlier on ``sys.path`` has the name of one of them. Otherwise it is imported as ever.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from kubeling.engine.sandbox.warm.recording import Recording
+
+_SHOWN_AS = "<frozen importlib._bootstrap>"
+_NEVER = ("kubeling", "multiprocessing")
+"""Modules that are of no use ahead: this one's, and one that makes a secret of the process."""
+
+
+class Shelf:
+    """The modules aside; made when all of them are imported, and filled by :meth:`set_aside`."""
+
+    def __init__(
+        self, recording: Recording, fresh: dict[str, ModuleType], atexit: ModuleType
+    ) -> None:
+        self._recording = recording
+        self._fresh = fresh
+        self._register: Callable[..., Any] = atexit.register
+        self._meta_path = list(sys.meta_path)
+        self._path_hooks = list(sys.path_hooks)
+        self._path = list(sys.path)
+        self._listed: dict[str, tuple[int, frozenset[str]]] = {}
+        self._children: dict[str, tuple[str, str]] = {}
+        self._aside: dict[str, ModuleType] = {}
+        self._closures: dict[str, frozenset[str]] = {}
+        self._taken: dict[str, ModuleType] = {}
+
+    def set_aside(self) -> None:
+        """Leaves the modules of a new interpreter; all others can be had from here."""
+        loaded = {name: module for name, module in sys.modules.items() if name not in self._fresh}
+        for name, module in loaded.items():
+            self._take_from_package(name, module)
+            if name not in self._recording.imported:
+                self._recording.needs.setdefault(name.rpartition(".")[0], set()).add(name)
+        for name in loaded:
+            del sys.modules[name]
+        self._aside.update((name, module) for name, module in loaded.items() if module)
+        self._closures = {name: self._closure(name) for name in self._aside}
+        for name in [name for name in self._aside if self._is_useless(name)]:
+            del self._aside[name]
+        self._install()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._aside)
+
+    @property
+    def files(self) -> set[str]:
+        """Where the modules come from."""
+        found = (getattr(module, "__file__", None) for module in self._aside.values())
+        return {file for file in found if isinstance(file, str)}
+
+    def _take_from_package(self, name: str, module: ModuleType) -> None:
+        """A package shows only those of its modules that were imported."""
+        parent, _, child = name.rpartition(".")
+        package = sys.modules.get(parent)
+        if package is not None and getattr(package, "__dict__", {}).get(child) is module:
+            self._children[name] = parent, child
+            delattr(package, child)
+
+    def _closure(self, name: str) -> frozenset[str]:
+        found = {name}
+        pending = [name]
+        while pending:
+            for needed in self._recording.needs.get(pending.pop(), ()):
+                if needed not in found and needed not in self._fresh and needed in self._aside:
+                    found.add(needed)
+                    pending.append(needed)
+        return frozenset(found)
+
+    def _is_useless(self, name: str) -> bool:
+        return any(
+            needed in self._recording.unsteady or needed.partition(".")[0] in _NEVER
+            for needed in self._closures[name]
+        )
+
+    def _install(self) -> None:
+        real: Callable[[str, Any], Any] = _frozen_importlib._find_and_load  # type: ignore[attr-defined]
+        aside, take = self._aside, self.take
+
+        def _find_and_load(name: str, import_: Any) -> Any:
+            if name in aside and take(name):
+                return sys.modules[name]
+            return real(name, import_)
+
+        # What failed to be imported is told without the steps in between, by this name.
+        _find_and_load.__code__ = _find_and_load.__code__.replace(co_filename=_SHOWN_AS)
+        _frozen_importlib._find_and_load = _find_and_load  # type: ignore[attr-defined]
+
+    def take(self, name: str) -> bool:
+        """Hands out a module with all that it needs; ``False`` if it has to be imported."""
+        wanted = self._closures[name]
+        if not (self._finds_as_before(wanted) and self._reads_as_before(wanted)):
+            return False
+        for needed in wanted:
+            if needed in sys.modules and sys.modules[needed] is not self._taken.get(needed):
+                return False
+            if needed not in self._aside and needed not in sys.modules:
+                return False
+        for needed in [one for one in wanted if one in self._aside]:
+            module = self._taken[needed] = sys.modules[needed] = self._aside.pop(needed)
+            self._freshen(needed, module)
+        for needed in wanted:
+            if needed in self._children:
+                parent, child = self._children.pop(needed)
+                setattr(sys.modules[parent], child, self._taken[needed])
+        return True
+
+    def _freshen(self, name: str, module: Any) -> None:
+        """Does what importing would have done to the process, or with its time."""
+        for function, args, kwargs in self._recording.exits.pop(name, ()):
+            self._register(function, *args, **kwargs)
+        if name == "logging":
+            time = sys.modules["time"]
+            now = time.time if sys.version_info < (3, 13) else time.time_ns
+            module._startTime = now()
+
+    def _reads_as_before(self, names: frozenset[str]) -> bool:
+        for name in names:
+            for variable, value in self._recording.reads.get(name, {}).items():
+                if os.environ.get(variable) != value:
+                    return False
+        return True
+
+    def _finds_as_before(self, names: frozenset[str]) -> bool:
+        if sys.meta_path != self._meta_path or sys.path_hooks != self._path_hooks:
+            return False
+        known = frozenset(self._path)
+        if [entry for entry in sys.path if entry in known] != self._path:
+            return False
+        tops = {name.partition(".")[0] for name in names}
+        return all(
+            tops.isdisjoint(self._names_in(entry)) for entry in sys.path if entry not in known
+        )
+
+    def _names_in(self, folder: str) -> frozenset[str]:
+        """What the files in a folder could be imported as."""
+        try:
+            folder = folder or os.getcwd()
+            changed = os.stat(folder).st_mtime_ns
+            if folder not in self._listed or self._listed[folder][0] != changed:
+                stems = frozenset(entry.partition(".")[0] for entry in os.listdir(folder))
+                self._listed[folder] = changed, stems
+            return self._listed[folder][1]
+        except FileNotFoundError:
+            return frozenset()
+        except OSError:
+            return frozenset(self._closures)

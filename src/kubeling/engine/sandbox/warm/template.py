@@ -1,0 +1,61 @@
+"""The template: imports ahead, says whether it can be used, and forks when it is asked to.
+
+It ends when nobody is left who could ask: the agent holds one end of its socket, and lends it to
+the supervisors of the containers it starts.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from kubeling.engine.sandbox.warm.recording import Recording, look
+from kubeling.engine.sandbox.warm.shelf import Shelf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+CONTROL = 3
+"""The socket that requests come from."""
+OUTPUT = 4
+"""Where what is printed can be read."""
+
+
+def main(fresh: dict[str, ModuleType]) -> None:
+    """Serves; ``fresh`` are the modules that an interpreter begins with."""
+    pristine = dict(vars(sys.modules["__main__"]))
+    del sys.path[0]
+    before = look(fresh)
+    recording = Recording()
+    recording.begin()
+    import atexit
+
+    recording.watch_exits(atexit)
+    from kubeling.engine.sandbox.warm.serving import Server
+
+    server = Server(CONTROL, OUTPUT)
+    import_ahead(server.receive_modules())
+    recording.end()
+    if reason := server.said_something() or _difference(before, look(fresh)):
+        server.refuse(reason)
+        return
+    shelf = Shelf(recording, fresh, atexit)
+    server.prepare(pristine)
+    shelf.set_aside()
+    server.tell_ready(shelf)
+    server.serve()
+
+
+def import_ahead(names: list[str]) -> None:
+    """Imports what can be imported."""
+    for name in names:
+        try:
+            __import__(name)
+        except Exception:
+            continue  # whoever imports it is told
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    changed = [what for what, was in before.items() if after[what] != was]
+    return f"importing ahead changes {', '.join(changed)}" if changed else ""

@@ -1,0 +1,305 @@
+"""Interpreters kept for a while, which Python commands are forked from (:mod:`.sandbox.warm`).
+
+An optimisation only: a command is offered a template if one is there that it could as well have
+started itself, and is executed wherever that is in doubt. A template is started in the background
+when an environment is used for the second time within a while, and ends when it was not used for a
+while, when what it has imported has changed on disk, or when memory is short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import marshal
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from kubeling.engine.assembly import ContainerParts, template_view
+from kubeling.engine.launcher import Launcher, LaunchError
+from kubeling.engine.preloading import modules_ahead
+from kubeling.engine.pythoncommand import PythonCommand, python_command, settings_of
+from kubeling.engine.rootfs import HostView
+from kubeling.engine.sandbox import linux
+from kubeling.engine.sandbox.plan import LaunchPlan, TemplatePlan
+from kubeling.engine.trees import remove_tree
+from kubeling.engine.walls import Walls
+from kubeling.kube import objects
+
+__all__ = ["ANNOTATION", "Templates"]
+
+log = logging.getLogger(__name__)
+
+ANNOTATION: Final = "kubeling.io/warm-python"
+"""On a pod: ``"false"`` has its commands executed."""
+
+_MOST: Final = 3
+_AGAIN_SECONDS: Final = 120.0
+_READY_SECONDS: Final = 60.0
+_LARGEST_REQUEST: Final = 96 * 1024
+_SPARE_MEMORY: Final = 512 << 20
+_SPARE_PART: Final = 0.1
+_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc/localtime", "/etc/ld.so.cache")
+_NAMESPACES: Final = (
+    linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """All that commands of one template have in common."""
+
+    program: str
+    argv0: str
+    options: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class _Template:
+    """A running template, ready to fork."""
+
+    way: socket.socket
+    folder: Path
+    places: tuple[str, ...]
+    seen: Mapping[str, int]
+    used_at: float
+
+
+@dataclass(slots=True)
+class Templates:
+    """The templates of one platform. All methods belong to one event loop."""
+
+    launcher: Launcher
+    folder: Path
+    walls: Walls
+    host: HostView
+    idle_seconds: float
+    now: Callable[[], float]
+    forked: int = 0
+    """How many Python commands were forked so far."""
+    executed: int = 0
+    """How many were executed."""
+    _ready: dict[_Key, _Template] = field(default_factory=dict)
+    _starting: dict[_Key, asyncio.Task[None]] = field(default_factory=dict)
+    _used: dict[_Key, float] = field(default_factory=dict)
+    _useless: set[_Key] = field(default_factory=set)
+    _numbers: Iterable[int] = field(default_factory=itertools.count)
+    _timer: asyncio.TimerHandle | None = None
+    _removing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def running(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
+    def are_for(self, plan: LaunchPlan) -> bool:
+        """Whether a command is a Python interpreter's."""
+        return python_command(plan["argv"]) is not None
+
+    def count(self, forked: bool) -> None:
+        """A Python command runs."""
+        if forked:
+            self.forked += 1
+        else:
+            self.executed += 1
+
+    @contextlib.contextmanager
+    def offer(self, parts: ContainerParts, plan: LaunchPlan) -> Iterator[tuple[int, ...]]:
+        """The way to a template for a container about to be started, noted in its plan."""
+        template = self._find(parts, plan)
+        if template is None:
+            yield ()
+            return
+        way = os.dup(template.way.fileno())
+        try:
+            yield (way,)
+        finally:
+            os.close(way)
+
+    def _find(self, parts: ContainerParts, plan: LaunchPlan) -> _Template | None:
+        command = python_command(plan["argv"])
+        if command is None or not _is_ordinary(plan) or not _wants(parts):
+            return None
+        if (key := _key(command, plan["env"])) is None:
+            return None
+        template = self._ready.get(key)
+        if template is None:
+            self._consider(key, parts, plan["env"])
+            return None
+        if template.seen != _look(template.seen) or not _has_room():
+            self._end(key)
+            return None
+        if any(_overlap(v.target, place) for v in parts.volumes for place in template.places):
+            return None
+        template.used_at = self.now()
+        plan["warm"] = command.warm
+        return template
+
+    def _consider(self, key: _Key, parts: ContainerParts, env: Mapping[str, str]) -> None:
+        now = self.now()
+        used_at = self._used.get(key)
+        self._used = {k: at for k, at in self._used.items() if now - at < _AGAIN_SECONDS}
+        self._used[key] = now
+        if used_at is None or now - used_at > _AGAIN_SECONDS:
+            return
+        if key in self._useless or key in self._starting or not _has_room():
+            return
+        if len(self._ready) + len(self._starting) >= _MOST:
+            return
+        starting = self._start(key, parts, env)
+        task = self._starting[key] = asyncio.create_task(starting, name="template")
+        task.add_done_callback(lambda _: self._starting.pop(key))
+
+    async def _start(self, key: _Key, parts: ContainerParts, env: Mapping[str, str]) -> None:
+        folder = self.folder / f"{os.getpid()}-{next(iter(self._numbers))}"
+        view = template_view(parts, folder, self.walls, self.host)
+        if view is None:
+            return
+        for name in ("files", "tmp"):
+            (folder / name).mkdir(parents=True)
+        root, mounts = view
+        plan = TemplatePlan(
+            program=key.program,
+            argv0=key.argv0,
+            options=list(key.options),
+            env=dict(env),
+            namespaces=_NAMESPACES,
+            root=root,
+            mounts=mounts,
+        )
+        try:
+            way = await self.launcher.start_template(plan)
+        except LaunchError as error:
+            log.warning("no template of %s: %s", key.program, error)
+            self._remove(folder)
+            return
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                answer = await _introduce(way, modules_ahead(env))
+        except (OSError, TimeoutError) as error:
+            answer = {"useless": str(error) or "it is not ready in time"}
+        except BaseException:
+            way.close()
+            raise
+        if reason := answer.get("useless"):
+            log.info("Python commands of %s are executed: %s", key.program, reason)
+            self._useless.add(key)
+            way.close()
+            self._remove(folder)
+            return
+        self._add(key, _Template(way, folder, *_places(answer), self.now()))
+
+    def _add(self, key: _Key, template: _Template) -> None:
+        self._ready[key] = template
+        asyncio.get_running_loop().add_reader(template.way, self._end, key)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._timer is None and self._ready:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.idle_seconds, self._release)
+
+    def _release(self) -> None:
+        """Ends those that were not used for long."""
+        self._timer = None
+        now = self.now()
+        for key, template in list(self._ready.items()):
+            if now - template.used_at >= self.idle_seconds:
+                self._end(key)
+        self._wait()
+
+    def _end(self, key: _Key) -> None:
+        """A template is not wanted any more, or has ended."""
+        template = self._ready.pop(key)
+        asyncio.get_running_loop().remove_reader(template.way)
+        template.way.close()
+        self._remove(template.folder)
+
+    def _remove(self, folder: Path) -> None:
+        task = asyncio.create_task(asyncio.to_thread(remove_tree, folder))
+        self._removing.add(task)
+        task.add_done_callback(self._removing.discard)
+
+    async def close(self) -> None:
+        """Lets all end."""
+        for task in list(self._starting.values()):
+            task.cancel()
+        for key in list(self._ready):
+            self._end(key)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await asyncio.gather(*self._starting.values(), *self._removing, return_exceptions=True)
+
+
+def _key(command: PythonCommand, env: Mapping[str, str]) -> _Key | None:
+    settings, program = settings_of(env), command.executable(env)
+    if settings is None or program is None:
+        return None
+    return _Key(program, command.program, command.options, settings)
+
+
+def _is_ordinary(plan: LaunchPlan) -> bool:
+    """Whether a container has walls of its own, as a template can go through, and no terminal."""
+    root = plan["root"]
+    return (
+        root is not None
+        and root["whole"]
+        and bool(plan["namespaces"] & linux.CLONE_NEWPID)
+        and not plan["joined"]
+        and not plan["tty"]
+        and not plan["stdin"]
+        and sum(map(len, (*plan["argv"], *plan["env"], *plan["env"].values()))) < _LARGEST_REQUEST
+    )
+
+
+def _wants(parts: ContainerParts) -> bool:
+    return objects.annotations(parts.pod).get(ANNOTATION, "true") != "false"
+
+
+async def _introduce(way: socket.socket, modules: list[str]) -> dict[str, Any]:
+    """Tells a template what to import; returns what it says of itself."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(way, marshal.dumps(modules, 4))
+    answer = await loop.sock_recv(way, 1 << 20)
+    if not answer:
+        raise ConnectionResetError("it ended before it was ready")
+    found: dict[str, Any] = marshal.loads(answer)
+    return found
+
+
+def _places(answer: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:
+    return (*answer["places"], *_SYSTEM), _look(answer["seen"])
+
+
+def _look(paths: Iterable[str]) -> dict[str, int]:
+    """When files and folders have changed last."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = os.stat(path).st_mtime_ns
+        except OSError:
+            found[path] = 0
+    return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether something mounted at one path changes what is seen at the other."""
+    return f"{one.rstrip('/')}/".startswith(f"{other.rstrip('/')}/") or (
+        f"{other.rstrip('/')}/".startswith(f"{one.rstrip('/')}/")
+    )
+
+
+def _has_room() -> bool:
+    """Whether the machine has memory to spare."""
+    with open("/proc/meminfo") as file:
+        lines = (line.split() for line in file)
+        kib = {line[0]: int(line[1]) for line in lines if len(line) > 1}
+    available = kib.get("MemAvailable:", 0) << 10
+    return available > max(_SPARE_MEMORY, _SPARE_PART * (kib.get("MemTotal:", 0) << 10))

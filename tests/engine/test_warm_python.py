@@ -1,0 +1,267 @@
+"""A Python command that was forked from a warm interpreter sees what it would have seen anyway."""
+
+import asyncio
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.memory_api import MemoryApi
+from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
+from tests.engine.warm_programs import FILES, PROBE, PROGRAMS
+
+from kubeling.engine.templates import ANNOTATION, Templates
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import PODS
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="templates need root")
+
+SECURITY: list[Obj] = [
+    {"runAsUser": 1000, "runAsGroup": 1000},
+    {"runAsNonRoot": True, "allowPrivilegeEscalation": False},
+    {"capabilities": {"drop": ["ALL"]}},
+    {"readOnlyRootFilesystem": True},
+    {"privileged": True},
+]
+
+
+def python(name: str, *command: str, cold: bool = False, **fields: Any) -> Obj:
+    made = pod(name, container(image="kubeling/python", command=list(command), **fields))
+    if cold:
+        made["metadata"]["annotations"] = {ANNOTATION: "false"}
+    return made
+
+
+def templates(node: Node) -> Templates:
+    assert node.engine.templates is not None
+    return node.engine.templates
+
+
+async def ran(node: Node, obj: Obj) -> tuple[Any, ...]:
+    """How a pod has ended and what it has said, in any order: it does so on two streams."""
+    done = await node.run(obj)
+    name = obj["metadata"]["name"]
+    state = done["status"]["containerStatuses"][0]["state"]["terminated"]
+    log = await node.logs(name)
+    await node.client.delete(PODS, name, "default")
+    await node.gone(name)
+    return state["exitCode"], state.get("signal"), state["reason"], sorted(log.splitlines())
+
+
+async def warm(node: Node, *command: str, **fields: Any) -> None:
+    """Has a template made for such commands."""
+    before = templates(node).running
+    for _ in range(2):
+        await ran(node, python("first", *command, **fields))
+    async with asyncio.timeout(TIMEOUT):
+        for _ in itertools.count():
+            if templates(node).running > before:
+                break
+            await asyncio.sleep(0.01)
+
+
+async def both(node: Node, name: str, *command: str, **fields: Any) -> tuple[Any, Any]:
+    """What a program says when it is executed, and when it is forked."""
+    executed = await ran(node, python(name, *command, cold=True, **fields))
+    before = templates(node).forked
+    warm = await ran(node, python(name, *command, **fields))
+    forked = templates(node).forked - before
+    assert forked == 1, name
+    return executed, warm
+
+
+def assert_same(executed: tuple[Any, ...], forked: tuple[Any, ...], about: object) -> None:
+    *ended, said = executed
+    *ended_too, said_too = forked
+    missing = [line for line in said if line not in said_too]
+    more = [line for line in said_too if line not in said]
+    assert (ended_too, more, missing) == (ended, [], []), about
+
+
+def write_files(node: Node) -> None:
+    for path, text in FILES.items():
+        file = node.engine.config.workspace / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+
+async def test_a_program_sees_the_same(node: Node) -> None:
+    write_files(node)
+    await warm(node, "python", "-c", "1")
+    await warm(node, "python3", "-c", "1")
+    await warm(node, "python", "-u", "-c", "1")
+    for name, command in PROGRAMS.items():
+        executed, forked = await both(node, name, *command)
+        assert_same(executed, forked, name)
+
+
+async def test_a_program_is_whom_it_would_be(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    for security in SECURITY:
+        executed, forked = await both(node, "who", "python", "-c", PROBE, securityContext=security)
+        assert_same(executed, forked, security)
+
+
+async def test_limits_hold(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    limited: Obj = {"limits": {"memory": "64Mi", "cpu": "500m"}}
+    command = ["python", "-c", PROBE]
+    executed, forked = await both(node, "limited", *command, resources=limited)
+    assert_same(executed, forked, "limited")
+    hungry = ["python", "-c", "x = bytearray(200 << 20)"]
+    executed, forked = await both(node, "hungry", *hungry, resources=limited)
+    assert_same(executed, forked, "hungry")
+    assert forked[0] == 137
+
+
+async def test_what_ought_to_be_different_is(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    say = (
+        "import random, uuid, os, secrets, tempfile, time, logging; print(random.random(), "
+        "uuid.uuid4(), secrets.token_hex(), tempfile.mktemp(), id(object()) and os.urandom(4))"
+    )
+    said = [await ran(node, python("p", "python", "-c", say)) for _ in range(3)]
+    assert templates(node).forked >= 3
+    words = [set(lines[0].split()) for _, _, _, lines in said]
+    assert not words[0] & words[1]
+    assert not words[1] & words[2]
+
+
+async def test_a_template_is_made_for_the_second_use_and_ends_when_idle(
+    tmp_path: Path, api: MemoryApi
+) -> None:
+    async with running_node(tmp_path / "data", api, warm_python_idle_seconds=0.5) as node:
+        await ran(node, python("p", "python", "-c", "1"))
+        assert not templates(node).running
+        await warm(node, "python", "-c", "1")
+        folder = node.engine.config.paths.templates
+        assert os.listdir(folder)
+        async with asyncio.timeout(TIMEOUT):
+            for _ in itertools.count():
+                if not templates(node).running and not os.listdir(folder):
+                    break
+                await asyncio.sleep(0.01)
+
+
+async def test_it_can_be_turned_off(tmp_path: Path, api: MemoryApi) -> None:
+    async with running_node(tmp_path / "data", api, warm_python=False) as node:
+        assert node.engine.templates is None
+        assert (await ran(node, python("p", "python", "-c", "print(1)")))[3] == ["1"]
+
+
+async def test_a_program_is_executed_that_it_could_matter_to(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    for fields in (
+        {"env": [{"name": "PYTHONPATH", "value": "/somewhere"}]},
+        {"env": [{"name": "LD_LIBRARY_PATH", "value": "/somewhere"}]},
+        {"env": [{"name": "TZ", "value": "Asia/Tokyo"}]},
+        {"tty": True},
+        {"stdin": True, "stdinOnce": True},
+    ):
+        assert (await ran(node, python("p", "python", "-c", "print(1)", **fields)))[0] == 0
+        assert templates(node).forked == 0, fields
+
+
+async def test_a_program_is_executed_with_options_of_its_interpreter(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    for options in (["-I"], ["-E"], ["-S"], ["-O"], ["-B"], ["-W", "error"], ["-X", "dev"]):
+        assert (await ran(node, python("p", "python", *options, "-c", "print(1)")))[0] == 0
+        assert templates(node).forked == 0, options
+
+
+async def test_a_program_is_executed_whose_modules_a_volume_covers(node: Node) -> None:
+    import sysconfig
+
+    await warm(node, "python", "-c", "1")
+    place = sysconfig.get_path("stdlib")
+    obj = python("p", "python", "-c", "print(1)")
+    obj["spec"]["volumes"] = [{"name": "v", "emptyDir": {}}]
+    mounts = [{"name": "v", "mountPath": f"{place}/covered"}]
+    obj["spec"]["containers"][0]["volumeMounts"] = mounts
+    assert (await ran(node, obj))[0] == 0
+    assert templates(node).forked == 0
+
+
+def template_pid(node: Node) -> int:
+    """The process that forks: a child of nobody's, in its own folder of the machine."""
+    way = next(iter(templates(node)._ready.values())).folder
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                mounts = Path(f"/proc/{entry}/mountinfo").read_text()
+            except OSError:
+                continue
+            if str(way) in mounts:
+                return int(entry)
+    raise AssertionError("there is no template")
+
+
+async def test_containers_start_when_their_template_was_killed(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    pid = template_pid(node)
+    os.kill(pid, signal.SIGKILL)
+    assert (await ran(node, python("p", "python", "-c", "print(1)")))[3] == ["1"]
+    await ended(pid)
+    await warm(node, "python", "-c", "1")
+    executed, forked = await both(node, "p", "python", "-c", PROBE)
+    assert_same(executed, forked, "p")
+
+
+async def test_containers_start_when_their_template_is_stuck(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    pid = template_pid(node)
+    os.kill(pid, signal.SIGSTOP)
+    say = "import os; open('ran', 'a').write('x'); print(1)"
+    assert (await ran(node, python("p", "python", "-c", say)))[3] == ["1"]
+    os.kill(pid, signal.SIGCONT)
+    executed, forked = await both(node, "p", "python", "-c", PROBE)
+    assert_same(executed, forked, "p")
+    assert (node.engine.config.workspace / "ran").read_text() == "x"
+
+
+async def test_the_agents_end_is_the_templates_but_no_containers(
+    tmp_path: Path, api: MemoryApi
+) -> None:
+    wait = "import os, time\nprint(1, flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)"
+    async with running_node(tmp_path / "data", api, end_pods=False) as node:
+        await warm(node, "python", "-c", "1")
+        pid = template_pid(node)
+        await node.create(python("p", "python", "-c", wait))
+        await node.running("p")
+        await node.says("p", "1")
+        assert templates(node).forked == 1
+    await ended(pid)
+    async with running_node(tmp_path / "data", api) as node:
+        (node.engine.config.workspace / "go").touch()
+        done = await node.finished("p")
+        assert done["status"]["phase"] == "Succeeded"
+        assert not list(node.engine.config.paths.templates.glob("*"))
+
+
+async def test_a_forked_program_ends_as_it_is_told(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *a: (print('told', flush=True), sys.exit(0)))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    await node.create(python("p", "python", "-c", program))
+    await node.running("p")
+    await node.says("p", "ready")
+    await node.client.delete(PODS, "p", "default")
+    await node.says("p", "told")
+    await node.gone("p")
+    assert templates(node).forked == 1
+
+
+async def test_a_changed_environment_is_seen(node: Node) -> None:
+    await warm(node, "python", "-c", "1")
+    template = next(iter(templates(node)._ready.values()))
+    seen = dict(template.seen)
+    seen[next(iter(seen))] = 0
+    template.seen = seen
+    await ran(node, python("p", "python", "-c", "1"))
+    assert templates(node).forked == 0
+    assert not templates(node).running
