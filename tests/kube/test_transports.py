@@ -29,6 +29,7 @@ from kubeling.kube.resources import (
     DEPLOYMENTS,
     NAMESPACES,
     PODS,
+    ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     Resource,
 )
@@ -520,3 +521,26 @@ def _deployment() -> Obj:
     template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
     spec = {"selector": {"matchLabels": labels}, "template": template}
     return new_object(DEPLOYMENTS, "web", "default", spec=spec)
+
+
+async def test_what_is_done_in_anothers_name_is_judged_by_their_rights(client: Client) -> None:
+    account = client.acting_as("system:serviceaccount:default:default")
+    with pytest.raises(Forbidden, match="system:serviceaccount:default:default"):
+        await account.create(CONFIG_MAPS, config_map())
+    await client.create(
+        ROLE_BINDINGS,
+        new_object(
+            ROLE_BINDINGS,
+            "editor",
+            "default",
+            roleRef={
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "edit",
+            },
+            subjects=[{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+        ),
+    )
+    await account.create(CONFIG_MAPS, config_map())
+    await account.close()
+    assert await client.find(CONFIG_MAPS, "c", "default")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubeling.apiserver.impersonation import impersonated
 from kubeling.apiserver.query import Query
 from kubeling.apiserver.requests import (
     ApiRequest,
@@ -87,10 +88,15 @@ class LocalTransport:
     def _request(self, request: Request) -> ApiRequest:
         if self._closed or not self._server.running:
             raise ConnectionError("the API server in this process has stopped")
+        user = self._user
+        if request.acting_as:
+            headers = [("Impersonate-User", request.acting_as)]
+            user = impersonated(user, headers, self._server.rbac)
         return ApiRequest(
             method=request.method,
             path=request.path,
-            user=self._user,
+            user=user,
+            impersonator=self._user if user is not self._user else None,
             query=Query(request.query.items()),
             value=request.body,
             content_type=request.content_type,

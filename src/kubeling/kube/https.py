@@ -95,6 +95,8 @@ class HttpsTransport:
         headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
+        if request.acting_as:
+            headers["Impersonate-User"] = request.acting_as
         if token := self._config.bearer_token():
             headers["Authorization"] = f"Bearer {token}"
         return headers

@@ -38,7 +38,10 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 
 @dataclass(slots=True)
 class Request:
-    """One request: ``path`` begins with ``/api`` or ``/apis``; ``body`` is a JSON value."""
+    """One request: ``path`` begins with ``/api`` or ``/apis``; ``body`` is a JSON value.
+
+    With ``acting_as`` it is made in the name of that user, by whose rights it is then judged.
+    """
 
     method: str
     path: str
@@ -46,6 +49,7 @@ class Request:
     body: Any = None
     content_type: str = JSON
     accept: str = JSON
+    acting_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
