@@ -220,3 +220,22 @@ def test_ctrl_c_asks_whether_to_stop_the_run_or_leave_it(
     os.close(theirs)
     phase = platform.object("workflow", f"stops-{ends}")["status"]["phase"]
     assert phase == ("Failed" if ends == 1 else "Running")
+
+
+@pytest.mark.e2e
+def test_stages_hand_on_what_they_give_by_name(platform: Platform) -> None:
+    folder = platform.workspace / "project"
+    folder.mkdir()
+    (folder / "stages.yaml").write_text("parameters: {rows: 3}\nstages: [load, check, train]\n")
+    (folder / "load.py").write_text("def load(rows):\n    return {'data': list(range(rows))}\n")
+    (folder / "check.sh").write_text('echo "quality=good" >> "$STAGE_OUTPUTS"\n')
+    (folder / "train.py").write_text(
+        "def train(data, quality):\n    print(quality, data)\n    return sum(data)\n"
+    )
+    done = platform.kubeling("run", str(folder / "stages.yaml"), "-p", "rows=4", "--logs")
+    assert "train: good [0, 1, 2, 3]" in done.stdout
+    assert "train: output train = 6" in done.stdout
+    (folder / "train.py").write_text("def train(model):\n    pass\n")
+    done = platform.kubeling("run", str(folder / "stages.yaml"), check=False)
+    assert done.returncode == 1
+    assert "train() needs 'model', which no earlier stage gives" in done.stdout

@@ -15,7 +15,7 @@ from kubeling.kube.advice import advice
         ("exited with code 1: ModuleNotFoundError: No module named 'pandas'", "pandas"),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'", "data.csv"),
         ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "nvidia.com/gpu"),
-        ("exited with code 1: ValueError: bad", "end of its log"),
+        ("exited with code 1: ValueError: bad", ""),
         ("all is well", ""),
     ],
 )

@@ -9,9 +9,10 @@ import click
 from kubeling.cli.apply import resolve_targets
 from kubeling.cli.connection import Connection, connected, resource_options, run
 from kubeling.cli.family import owner_tree
+from kubeling.kube.advice import advice
 from kubeling.kube.diagnosis import Cause, first_causes
-from kubeling.kube.errors import ApiError
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.logtail import log_tail
+from kubeling.kube.objects import Obj, name
 
 __all__ = ["why"]
 
@@ -50,25 +51,15 @@ async def _show(connection: Connection, cause: Cause) -> None:
     about = f"container {finding.container}: " if finding.container else ""
     message = finding.message.strip()
     click.secho(f"  {about}{finding.reason}: {message}".rstrip(": "), fg="red")
+    tail: list[str] = []
     if finding.exit_code is not None and cause.object.get("kind") == "Pod":
-        tail = await _tail(connection, cause.object, finding.container)
-        if "\n".join(tail).strip() == message:
-            return  # The message is the end of the log already.
-        for line in tail:
-            click.echo(f"  | {line}")
-
-
-async def _tail(connection: Connection, pod: Obj, container: str) -> list[str]:
-    chunks = bytearray()
-    try:
-        stream = connection.client.logs(
-            name(pod), namespace(pod), container=container, tail_lines=_TAIL
-        )
-        async for chunk in stream:
-            chunks += chunk
-    except ApiError as error:
-        return [f"(no log: {error})"]
-    return chunks.decode(errors="replace").splitlines()
+        tail = await log_tail(connection.client, cause.object, finding.container, _TAIL)
+        if "\n".join(tail).strip() != message:  # Else the message is the end of the log already.
+            for line in tail:
+                click.echo(f"  | {line}")
+    code = f"exited with code {finding.exit_code}" if finding.exit_code else ""
+    if hint := advice(finding.reason, message, code, *tail):
+        click.echo(f"  Try this: {hint}")
 
 
 def _title(obj: Obj) -> str:

@@ -82,10 +82,6 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
         "An input is missing or misspelt: compare with the pipeline's inputs.",
     ),
     (r"terminated by the user|was deleted", "Somebody stopped it; run it again if that was wrong."),
-    (
-        r"Traceback|exit(?:ed with)? code",
-        "The end of its log says more; the last lines name the line of code.",
-    ),
 )
 
 

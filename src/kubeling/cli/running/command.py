@@ -232,8 +232,12 @@ def _of_stages(file: Path, stages: Obj | None, endpoints: Endpoints | None) -> O
         raise CliError(
             f"{file}: stages run the files of a platform's workspace, which a cluster has not"
         )
+    workspace = Path(endpoints.workspace)
+    beside = file.absolute().parent
+    # What lies elsewhere is not seen by the stages; such files name what is in the workspace.
+    folder = beside if beside.is_relative_to(workspace) else workspace
     try:
-        return workflow_from_stages(stages, Path(endpoints.workspace))
+        return workflow_from_stages(stages, folder, is_workspace=folder == workspace)
     except ValueError as error:
         raise CliError(f"{file}: {error}") from None
 

@@ -14,6 +14,7 @@ from kubeling.gateway.steps.model import StepTree
 from kubeling.gateway.steps.run import RunSteps, steps_of_run
 from kubeling.gateway.steps.workflow import attempts_of, steps_of_workflow
 from kubeling.kube.client import Client
+from kubeling.kube.logtail import log_tail
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS, Resource
 
@@ -21,6 +22,7 @@ __all__ = ["PipelineRun", "Pipelines", "Reading", "Submission", "WorkflowRun"]
 
 WORKFLOWS: Final = Resource("argoproj.io", "v1alpha1", "Workflow", "workflows")
 _API: Final = "/apis/v2beta1"
+_TAIL: Final = 15
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60)
 
 
@@ -174,7 +176,13 @@ class WorkflowRun:
 
     async def error_of(self, step: str) -> str:
         tries = attempts_of(step, self._nodes) if step in self._nodes else []
-        return str(tries[-1].get("message") or "") if tries else ""
+        said = str(tries[-1].get("message") or "") if tries else ""
+        pods = [pod async for _, pod in self.pods_of({step})]
+        pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+        for pod in pods[-1:]:
+            tail = await log_tail(self._client, pod, "main", _TAIL)
+            said = "\n".join([said, *tail])
+        return said
 
     async def pods_of(self, steps: set[str]) -> AsyncIterator[tuple[str, Obj]]:
         owners = {

@@ -18,6 +18,7 @@ from kubeling.gateway.steps.workflow import attempts_of
 from kubeling.kube import yaml
 from kubeling.kube.advice import advice
 from kubeling.kube.diagnosis import OwnerTree, first_causes
+from kubeling.kube.logtail import log_tail
 from kubeling.kube.objects import Obj, deep_copy, uid
 from kubeling.kube.resources import EVENTS, PODS
 
@@ -27,6 +28,7 @@ _TASK: Final = "pipelines.kubeflow.org/task-id"
 _ATTEMPT: Final = "pipelines.kubeflow.org/attempt"
 _NODE: Final = "workflows.argoproj.io/node-id"
 _SHOWN_EVENTS: Final = 20
+_TAIL: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,10 @@ async def _page(views: Views, request: web.Request, step: StepFacts, base: str) 
     message = step.message or (causes[0].finding.message if causes else "")
     bad = step.state in ("failed", "error")
     reasons = [c.finding.reason for c in causes]
+    if bad and pod:
+        # What a program printed last is often all that says what it lacked.
+        container = pod["spec"]["containers"][0]["name"]
+        reasons += await log_tail(views.context.client, pod, container, _TAIL)
     return views.page(
         request,
         "step.html",
@@ -163,11 +169,16 @@ async def _page(views: Views, request: web.Request, step: StepFacts, base: str) 
         step=step,
         base=base,
         message=message,
-        advice=advice(message, *reasons) if bad or causes else "",
+        advice=_advice(bad, message, *reasons) if bad or causes else "",
         events=told[:_SHOWN_EVENTS],
         manifest=_manifest(pod) if pod else "",
         executor_input=_executor_input(pod) if pod else "",
     )
+
+
+def _advice(failed: bool, *said: str) -> str:
+    hint = advice(*said)
+    return hint or ("read the last lines of its log, below." if failed else "")
 
 
 async def _pods_of(views: Views, owner: str) -> list[Obj]:
