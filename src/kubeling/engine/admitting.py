@@ -6,12 +6,13 @@ is nominated: until it has its place, nobody of lower priority gets it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kubeling.engine.podspec import spec
-from kubeling.engine.preemption import WAITS, preempt, priority
+from kubeling.engine.podspec import priority, spec
+from kubeling.engine.preemption import WAITS, preempt
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said, signature
 from kubeling.engine.services import NodeServices
 from kubeling.engine.status import unscheduled_status
@@ -46,6 +47,7 @@ class Scheduler:
         self._node = node
         self._waiting: dict[str, Obj] = {}
         self._signatures: dict[str, bytes] = {}
+        self._sorts: Counter[bytes] = Counter()
         self._order: list[str] | None = None
         self._nominated: dict[str, Obj] = {}
         self._victims: dict[str, frozenset[str]] = {}
@@ -60,7 +62,7 @@ class Scheduler:
         if uid(pod) not in self._waiting:
             self._order = None
         self._waiting[uid(pod)] = pod
-        self._signatures[uid(pod)] = signature(pod)
+        self._sign(uid(pod), signature(pod))
         if uid(pod) in self._nominated:
             self._nominated[uid(pod)] = pod
         return True
@@ -68,8 +70,17 @@ class Scheduler:
     def forget(self, pod_uid: str) -> None:
         """The pod waits no longer."""
         self._waiting.pop(pod_uid, None)
-        self._signatures.pop(pod_uid, None)
+        self._sign(pod_uid, None)
         self._withdraw(pod_uid)
+
+    def _sign(self, pod_uid: str, mark: bytes | None) -> None:
+        if (before := self._signatures.pop(pod_uid, None)) is not None:
+            self._sorts[before] -= 1
+            if not self._sorts[before]:
+                del self._sorts[before]
+        if mark is not None:
+            self._signatures[pod_uid] = mark
+            self._sorts[mark] += 1
 
     def waiting(self) -> list[Obj]:
         """The pods to try, in order."""
@@ -77,6 +88,11 @@ class Scheduler:
             self._order = list(map(uid, sorted(self._waiting.values(), key=_turn)))
         self._order = [pod_uid for pod_uid in self._order if pod_uid in self._waiting]
         return [self._waiting[pod_uid] for pod_uid in self._order]
+
+    @property
+    def sorts(self) -> int:
+        """How many signatures the waiting pods have."""
+        return len(self._sorts)
 
     def signature(self, pod: Obj) -> bytes:
         """What a waiting pod has in common with others that fit or do not fit as it does.

@@ -147,6 +147,8 @@ class NodeAgent:
             alike = self._scheduler.signature(pod)
             if alike not in refused and not self._admit(pod) and alike:
                 refused.add(alike)
+                if len(refused) == self._scheduler.sorts:
+                    break  # The others are all like one of these.
         for worker in self._workers.values():
             worker.look_again()
 

@@ -18,6 +18,7 @@ __all__ = [
     "is_sidecar",
     "main_containers",
     "pod_requests",
+    "priority",
     "qos_class",
     "restart_policy",
 ]
@@ -27,6 +28,10 @@ _COMPUTE: Final = ("cpu", "memory")
 
 def spec(pod: Mapping[str, Any]) -> Obj:
     return pod.get("spec") or {}
+
+
+def priority(pod: Mapping[str, Any]) -> int:
+    return int(spec(pod).get("priority") or 0)
 
 
 def init_containers(pod: Mapping[str, Any]) -> list[Obj]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final, NamedTuple
 
-from kubeling.engine.podspec import spec
+from kubeling.engine.podspec import priority, spec
 from kubeling.engine.scheduler import Ledger
 from kubeling.kube import selectors
 from kubeling.kube.objects import Obj, labels, namespace, uid
 
-__all__ = ["WAITS", "Preemption", "preempt", "priority"]
+__all__ = ["WAITS", "Preemption", "preempt"]
 
 _NEVER: Final = "not eligible due to preemptionPolicy=Never."
 WAITS: Final = "not eligible due to a terminating pod on the nominated node."
@@ -31,10 +31,6 @@ class Preemption(NamedTuple):
     why_not: str = ""
 
 
-def priority(pod: Obj) -> int:
-    return int(spec(pod).get("priority") or 0)
-
-
 def preempt(
     pod: Obj, trial: Ledger, budgets: Iterable[Obj], refusal: Callable[[Ledger], str]
 ) -> Preemption:
@@ -45,11 +41,11 @@ def preempt(
     """
     if spec(pod).get("preemptionPolicy") == "Never":
         return Preemption(why_not=_NEVER)
+    if not trial.holds_below(priority(pod)):
+        return Preemption(why_not=_NONE)
     lower = [other for other in trial.pods if priority(other) < priority(pod)]
     if any(map(_is_going, lower)) and _is_nominated(pod):
         return Preemption(why_not=WAITS)
-    if not lower:
-        return Preemption(why_not=_NONE)
     for other in lower:
         trial.release(uid(other))
     if why := refusal(trial):

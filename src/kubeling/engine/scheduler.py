@@ -6,6 +6,7 @@ refusals cannot be helped by taking pods away: then nobody is preempted for noth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
@@ -19,7 +20,7 @@ from kubeling.engine.podaffinity import (
     repels,
     spread_refusal,
 )
-from kubeling.engine.podspec import all_containers, pod_requests, spec
+from kubeling.engine.podspec import all_containers, pod_requests, priority, spec
 from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.engine.taints import REPELLING, UNSCHEDULABLE, tolerating, untolerated
 from kubeling.kube.objects import Key, Obj, labels, namespace, uid
@@ -70,6 +71,7 @@ class Ledger:
         self._taken: dict[str, Quantity] = {}
         self._pods: dict[str, Obj] = {}
         self._repelling: dict[str, Obj] = {}
+        self._priorities: Counter[int] = Counter()
 
     @property
     def pods(self) -> list[Obj]:
@@ -84,6 +86,10 @@ class Ledger:
     def holds(self, pod_uid: str) -> bool:
         """Whether a pod has its share."""
         return pod_uid in self._pods
+
+    def holds_below(self, bound: int) -> bool:
+        """Whether a pod of lower priority holds something."""
+        return any(found < bound for found in self._priorities)
 
     def missing(self, pod: Obj) -> list[str]:
         """The resources there is not enough of for the pod, by name.
@@ -110,6 +116,7 @@ class Ledger:
         for name, amount in share.items():
             self._taken[name] = self._taken.get(name, _ZERO) + amount
         self._pods[uid(pod)] = pod
+        self._priorities[priority(pod)] += 1
         if repels(pod):
             self._repelling[uid(pod)] = pod
 
@@ -124,7 +131,10 @@ class Ledger:
 
     def release(self, pod_uid: str) -> bool:
         """Gives a pod's share back; returns whether it held one."""
-        self._pods.pop(pod_uid, None)
+        if (pod := self._pods.pop(pod_uid, None)) is not None:
+            self._priorities[priority(pod)] -= 1
+            if not self._priorities[priority(pod)]:
+                del self._priorities[priority(pod)]
         self._repelling.pop(pod_uid, None)
         share = self._shares.pop(pod_uid, None)
         for name, amount in (share or {}).items():
@@ -136,6 +146,7 @@ class Ledger:
         other = Ledger(self.allocatable)
         other._shares, other._taken = dict(self._shares), dict(self._taken)
         other._pods, other._repelling = dict(self._pods), dict(self._repelling)
+        other._priorities = self._priorities.copy()
         for pod in more:
             other.hold(pod)
         return other
