@@ -22,7 +22,7 @@ from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import EVENTS, STORAGE_CLASSES, Resource
+from kubeling.kube.resources import EVENTS, PODS, STORAGE_CLASSES, Resource
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
 
@@ -95,6 +95,15 @@ class Cluster:
         """What the main container of a pod printed."""
         chunks = [chunk async for chunk in self.client.logs(pod, "default", container="main")]
         return b"".join(chunks).decode()
+
+    async def over(self, pod: str, within: float = 60) -> None:
+        """Waits until nothing of a pod runs, however it ended; it is still there."""
+        fields = f"metadata.name={pod}"
+        async with asyncio.timeout(within):
+            async for event in self.client.watch(PODS, "default", fields=fields):
+                if event.object["status"].get("phase") in ("Succeeded", "Failed"):
+                    return
+        raise AssertionError("the watch ended")
 
     async def gone(self, resource: Resource, within: float = 60) -> None:
         """Waits until there is no object of the resource."""

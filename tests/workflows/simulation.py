@@ -12,8 +12,8 @@ import msgspec
 from kubeling.kube import yaml
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.workflows.execution import Execution
+from kubeling.workflows.handover import Store
 from kubeling.workflows.observation import PodObservation, observe_pod
-from kubeling.workflows.pods import Store
 from kubeling.workflows.resources import Node
 from kubeling.workflows.templates import Library, Missing
 
@@ -82,6 +82,7 @@ class World:
     store: Store = STORE
     created: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     pods: dict[str, Obj] = field(default_factory=dict)
     most: int = 0
 
@@ -134,11 +135,13 @@ class World:
         for name in actions.stop:
             self.stopped.append(name)
             self.pods.pop(name, None)
+        self.ended += actions.end
         self.most = max(self.most, len(self.running()))
 
     def running(self) -> list[Obj]:
         """Pods that have not ended."""
-        return [pod for pod in self.pods.values() if "status" not in pod]
+        open_ = (None, "Pending", "Running")
+        return [p for p in self.pods.values() if (p.get("status") or {}).get("phase") in open_]
 
     def end(self, pod: Obj, ending: Ending | None = None) -> None:
         """Ends one pod and tells the execution."""

@@ -169,8 +169,13 @@ def test_every_example_is_accepted(path: Path) -> None:
         ),
         (
             "- name: use\n",
-            "- name: use\n  daemon: true\n",
-            "spec.templates[2].daemon: Forbidden: is not supported yet",
+            "- name: use\n  plugin: {hello: {}}\n",
+            "spec.templates[2].plugin: Forbidden: is not supported yet",
+        ),
+        (
+            "- name: use\n",
+            "- name: use\n  podSpecPatch: '[1]'\n",
+            'spec.templates[2].podSpecPatch: Invalid value: "[1]": podSpecPatch must be an object',
         ),
     ],
 )
@@ -278,3 +283,41 @@ def test_an_update_that_leaves_the_spec_alone_is_always_allowed() -> None:
     assert rules.validate is not None
     request = AdmissionRequest(WORKFLOWS, "UPDATE")
     assert rules.validate(deep_copy(bad), bad, request) == []
+
+
+@pytest.mark.parametrize(
+    ("containers", "message"),
+    [
+        ("[]", "containers: Required value: must have at least one container"),
+        ("[{name: a, image: busybox, dependencies: [b]}]", "[0].dependencies: Not found"),
+        ("[{name: a, image: busybox}, {name: a, image: busybox}]", "[1].name: Duplicate value"),
+        (
+            "[{name: a, image: busybox, dependencies: [b]}, {name: b, image: acme/b}]",
+            "containers[1].command: Required value",
+        ),
+        (
+            "[{name: a, image: busybox, dependencies: [b]},"
+            " {name: b, image: busybox, dependencies: [a]}]",
+            "containers: Invalid value: containers wait for each other: ",
+        ),
+    ],
+)
+def test_mistakes_in_a_container_set_are_named(containers: str, message: str) -> None:
+    found = spec_problems(
+        f"{{entrypoint: a, templates: [{{name: a, containerSet: {{containers: {containers}}}}}]}}"
+    )
+    assert any(message in problem for problem in found), found
+
+
+def test_a_container_set_hands_over_through_main() -> None:
+    found = spec_problems("""
+entrypoint: a
+templates:
+- name: a
+  outputs: {parameters: [{name: y, valueFrom: {path: /y}}]}
+  containerSet: {containers: [{name: a, image: busybox}]}
+""")
+    assert found == [
+        "spec.templates[0].containerSet.containers: Required value: inputs and outputs are those "
+        'of a container named "main"'
+    ]

@@ -111,7 +111,7 @@ spec:
         assert it.phases() == {
             "wf": "Failed", "[0]": "Failed", "bad": "Failed", "good": "Succeeded",
         }  # fmt: skip
-        assert it.node("bad").message == "Error (exit code 1)"
+        assert it.node("bad").message == "main: Error (exit code 1)"
         assert it.execution.message == f"child '{it.node('bad').id}' failed"
 
     def test_continue_on_lets_a_failure_pass(self) -> None:
@@ -415,7 +415,7 @@ spec:
         it = world(self.HANDLED, lambda pod: Ending(int(argv(pod) == ["false"]))).run()
         said = argv(it.pods[it.created[1]])
         assert said[1] == "Failed"
-        assert json.loads(said[2])[0]["message"] == "Error (exit code 1)"
+        assert json.loads(said[2])[0]["message"] == "main: Error (exit code 1)"
         assert it.execution.phase == "Failed"
         assert it.node("wf.onExit").phase == "Succeeded"
 

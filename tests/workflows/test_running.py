@@ -154,11 +154,11 @@ async def test_values_of_any_size_come_out_of_a_step(cluster: Cluster) -> None:
 async def test_a_failure_says_why(cluster: Cluster) -> None:
     done = await cluster.run(script("echo oops >&2; exit 42"))
     assert done["status"]["phase"] == "Failed"
-    assert done["status"]["message"] == "Error (exit code 42)"
+    assert done["status"]["message"] == "main: Error (exit code 42)"
     node = next(iter(done["status"]["nodes"].values()))
     assert node["outputs"]["exitCode"] == "42"
     event = await cluster.event("WorkflowFailed")
-    assert event["message"] == "Error (exit code 42)"
+    assert event["message"] == "main: Error (exit code 42)"
     assert event["involvedObject"]["name"] == done["metadata"]["name"]
 
 
@@ -292,3 +292,42 @@ async def test_a_step_that_hands_over_its_result_logs_as_ever(cluster: Cluster) 
     assert say["outputs"] == {"result": "out", "exitCode": "0"}
     pods = (await cluster.client.list(PODS, "default")).items
     assert sorted((await cluster.log(pods[0]["metadata"]["name"])).split()) == ["err", "out"]
+
+
+async def test_daemons_sidecars_and_container_sets_run_as_they_say(cluster: Cluster) -> None:
+    serve = ["python3", "-c", SERVER]
+    ask = "until cat {folder}/said >/dev/null 2>&1; do sleep 0.05; done; cat {folder}/said"
+    folder = cluster.workspace
+    done = await cluster.run(
+        workflow(
+            {"name": "main", "steps": [
+                [{"name": "server", "template": "server"}],
+                [{"name": "set", "template": "set"}, {"name": "pair", "template": "pair"}],
+            ]},
+            {"name": "server", "daemon": True, "container": {
+                "image": "python", "command": serve, "args": [str(folder / "up")],
+                "readinessProbe": {"exec": {"command": ["test", "-e", str(folder / "up")]},
+                                   "periodSeconds": 1},
+            }},
+            {"name": "set", "containerSet": {"containers": [
+                {"name": "a", "image": "busybox", "command": ["sh", "-c", f"test -e {folder}/up"]},
+                {"name": "main", "image": "busybox", "dependencies": ["a"],
+                 "command": ["sh", "-c", "echo ok >/tmp/ok"]},
+            ]}, "outputs": {"parameters": [{"name": "ok", "valueFrom": {"path": "/tmp/ok"}}]}},
+            {"name": "pair",
+             "container": {"image": "busybox",
+                           "command": ["sh", "-c", ask.format(folder=folder)]},
+             "sidecars": [{"name": "beside", "image": "busybox",
+                           "command": ["sh", "-c", f"echo hi >{folder}/said; sleep 1000"]}]},
+            podSpecPatch="terminationGracePeriodSeconds: 1",
+        )
+    )  # fmt: skip
+    assert done["status"]["phase"] == "Succeeded", done["status"]
+    assert nodes(done)["server"]["phase"] == "Succeeded"
+    assert nodes(done)["set"]["outputs"]["parameters"][0]["value"] == "ok"
+    assert nodes(done)["a"]["type"] == "Container"
+    for pod in (await cluster.client.list(PODS, "default")).items:
+        await cluster.over(pod["metadata"]["name"])
+
+
+SERVER = "import signal, sys; open(sys.argv[1], 'w'); signal.pause()"

@@ -18,6 +18,7 @@ from kubeling.workflows.wrapper import (
     OutputArtifact,
     OutputParameter,
     StagedArtifact,
+    Turn,
     WrapPlan,
     literal,
     parse_report,
@@ -50,6 +51,7 @@ class Box:
     def argv(self, command: list[str], plan: WrapPlan) -> list[str]:
         argv = [expand(argument, {"HOME": "/wrong"}) for argument in wrap(command, plan)]
         text = argv[2].replace("/dev/termination-log", str(self.log))
+        text = text.replace(wrapper.TURNS_PATH, str(self.folder / "turns"))
         return [self.shell, "-c", text.replace(wrapper.STORE_PATH, str(self.store)), *argv[3:]]
 
     def run(self, command: list[str], plan: WrapPlan) -> subprocess.CompletedProcess[str]:
@@ -174,3 +176,42 @@ def test_values_with_any_characters_are_read_back(values: dict[str, str]) -> Non
     )
     expected = {name: value.removesuffix("\n") for name, value in values.items()}
     assert parse_report(message).parameters == expected
+
+
+def test_containers_of_a_set_wait_for_those_they_depend_on(box: Box) -> None:
+    said = box.folder / "said"
+    second = WrapPlan(turn=Turn("b", waits_for=("a",)))
+    waiting = subprocess.Popen(box.argv(["sh", "-c", f"echo b >>{said}"], second))
+    done = box.run(["sh", "-c", f"echo a >>{said}"], WrapPlan(turn=Turn("a")))
+    assert (done.returncode, waiting.wait(20)) == (0, 0)
+    assert said.read_text() == "a\nb\n"
+
+
+def test_a_container_whose_dependency_failed_does_not_run(box: Box) -> None:
+    assert box.run(["sh", "-c", "exit 3"], WrapPlan(turn=Turn("a"))).returncode == 3
+    done = box.run(["echo", "never"], WrapPlan(turn=Turn("b", waits_for=("a",))))
+    assert (done.returncode, done.stdout) == (64, "")
+    assert parse_report(box.log.read_text()).failure == (
+        'dependency "a" exited with non-zero code: 3'
+    )
+    last = box.run(["echo", "never"], WrapPlan(turn=Turn("c", waits_for=("b",))))
+    assert last.returncode == 64
+
+
+def test_a_waiting_container_can_be_stopped(box: Box) -> None:
+    plan = WrapPlan(turn=Turn("b", waits_for=("a",)))
+    waiting = subprocess.Popen(box.argv(["echo"], plan))
+    while not (box.folder / "turns" / "b").exists():
+        assert waiting.poll() is None
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(20) == 143
+
+
+def test_a_container_of_a_set_tries_as_often_as_it_may(box: Box) -> None:
+    tries = box.folder / "tries"
+    command = ["sh", "-c", f"echo x >>{tries}; [ $(wc -l <{tries}) -ge 3 ]"]
+    plan = WrapPlan(result="r", turn=Turn("main", attempts=3))
+    assert box.run(command, plan).returncode == 0
+    assert tries.read_text() == "x\n" * 3
+    tries.unlink()
+    assert box.run(command, WrapPlan(turn=Turn("other", attempts=2))).returncode == 1

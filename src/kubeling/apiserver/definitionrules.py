@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from kubeling.apiserver.builtin.types import definition_schema
-from kubeling.apiserver.jsonpath import JsonPathError, compile_path
 from kubeling.apiserver.names import (
     LABEL_1035_TEXT,
     SUBDOMAIN_TEXT,
@@ -23,6 +22,7 @@ from kubeling.apiserver.structural import schema_errors
 from kubeling.apiserver.validation.rules import choice
 from kubeling.apiserver.validation.webhooks import client_config_errors, review_version_errors
 from kubeling.kube.errors import FieldError
+from kubeling.kube.jsonpath import JsonPathError, compile_path
 from kubeling.kube.objects import Obj, deep_copy
 
 __all__ = ["definition_errors"]

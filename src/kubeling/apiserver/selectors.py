@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kubeling.apiserver.jsonpath import compile_path
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest
+from kubeling.kube.jsonpath import compile_path
 from kubeling.kube.objects import Obj
 
 __all__ = ["FieldTerm", "field_selector", "name_term"]

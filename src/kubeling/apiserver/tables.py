@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from kubeling.apiserver.columns import AGE, BUILTIN_COLUMNS, NAME, Cell, Column, age_of, shown
-from kubeling.apiserver.jsonpath import compile_path
+from kubeling.kube.jsonpath import compile_path
 from kubeling.kube.objects import Obj
 
 __all__ = ["IncludeObject", "columns_of", "to_table"]

@@ -18,6 +18,7 @@ from kubeling.workflows.call_rules import Templates, hook_expression_errors, tar
 from kubeling.workflows.cron_rules import cron_errors
 from kubeling.workflows.gate_rules import synchronization_errors
 from kubeling.workflows.place_rules import artifact_errors
+from kubeling.workflows.pod_rules import patch_errors
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
     CRON_WORKFLOWS,
@@ -31,7 +32,7 @@ from kubeling.workflows.templates import with_defaults
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
 _MAX_NAME: Final = 63
-_UNSUPPORTED: Final = ("podSpecPatch", "podDisruptionBudget")
+_UNSUPPORTED: Final = ("podDisruptionBudget",)
 
 
 def admissions() -> dict[Resource, Admission]:
@@ -83,6 +84,7 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
             yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
     if synchronization := spec.get("synchronization"):
         yield from synchronization_errors(synchronization, f"{path}.synchronization")
+    yield from patch_errors(spec, path)
     for number, template in enumerate(templates):
         at = f"{path}.templates[{number}]"
         if template.get("name") and by_name[str(template["name"])] is not template:

@@ -32,6 +32,7 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import PODS
 from kubeling.workflows.exchange import moving
+from kubeling.workflows.handover import Store
 from kubeling.workflows.offload import Offload, is_offloaded
 from kubeling.workflows.places import (
     InvalidPlace,
@@ -41,7 +42,7 @@ from kubeling.workflows.places import (
     store_key,
     with_place,
 )
-from kubeling.workflows.pods import LABEL_WORKFLOW, Store
+from kubeling.workflows.pods import LABEL_WORKFLOW
 from kubeling.workflows.resources import WORKFLOWS, Artifact
 
 __all__ = ["COMPONENT", "FINALIZER", "LABEL_COMPONENT", "ArtifactGC", "wants_gc"]

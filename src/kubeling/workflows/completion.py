@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Final
 
 from kubeling.component import Context
+from kubeling.kube.client import Client
 from kubeling.kube.controller import Result
 from kubeling.kube.errors import Conflict, NotFound
 from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
@@ -18,7 +19,7 @@ from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.specs import claim_name
 
-__all__ = ["LABEL_PHASE", "Completion", "delete_at"]
+__all__ = ["LABEL_PHASE", "Completion", "delete_at", "end_pod"]
 
 LABEL_PHASE: Final = "workflows.argoproj.io/phase"
 
@@ -76,8 +77,11 @@ class Completion:
             if labels(pod).get(LABEL_COMPONENT) == COMPONENT:
                 continue
             unwanted = strategy == "OnPodSuccess" and phase == "Succeeded"
-            if everything or unwanted or phase not in ("Succeeded", "Failed"):
+            if everything or unwanted or phase not in ("Running", "Succeeded", "Failed"):
                 await self._client.delete(PODS, name(pod), namespace(pod), missing_ok=True)
+            elif phase == "Running" and pod["spec"].get("activeDeadlineSeconds") != 1:
+                with contextlib.suppress(NotFound):
+                    await end_pod(self._client, name(pod), namespace(pod))
 
     async def _remove_claims(self, workflow: Obj) -> None:
         spec = _spec(workflow)
@@ -97,6 +101,15 @@ def _spec(workflow: Obj) -> Obj:
     """The spec with, under it, the template's as it was when the Workflow ran."""
     stored: Obj = workflow["status"].get("storedWorkflowTemplateSpec") or {}
     return {**stored, **workflow["spec"]}
+
+
+async def end_pod(client: Client, pod: str, where: str) -> None:
+    """Ends what still runs in a pod whose step is over; the pod stays, with its logs.
+
+    A deadline does it as upstream's signals do: SIGTERM, then SIGKILL. It can be set on a pod that
+    runs, and any cluster keeps to it.
+    """
+    await client.patch(PODS, pod, {"spec": {"activeDeadlineSeconds": 1}}, where)
 
 
 def delete_at(workflow: Obj) -> dt.datetime | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CompositeFrame", "StepRun"]
 
+_SCHEDULING = ("nodeSelector", "affinity", "tolerations")
+
 
 @dataclass(slots=True)
 class StepRun:
@@ -68,6 +70,9 @@ class CompositeFrame(Frame):
         self.scope = scope
         self.exempt = owner.exempt
         self.depth = owner.depth + 1
+        self.scheduling = scope.render(
+            {key: resolved.raw[key] for key in _SCHEDULING if resolved.raw.get(key)}
+        )
         self.deadline = _earliest(owner.deadline, _own_deadline(node, resolved))
         self._limit = resolved.template.parallelism
         self._live = 0
@@ -179,7 +184,7 @@ class CompositeFrame(Frame):
         run = self._runs[node.id]
         hook = exit_hook(run.raw, self.execution.spec.get("arguments") or {})
         terminated = self.execution.spec.get("shutdown") == "Terminate"
-        if hook is None or terminated or node.phase in ("Skipped", "Omitted"):
+        if hook is None or terminated or node.daemoned or node.phase in ("Skipped", "Omitted"):
             self._ended(node)
             return
         scope = self._scope_of(run, node)

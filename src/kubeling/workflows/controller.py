@@ -13,11 +13,13 @@ import contextlib
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid
+from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
+from kubeling.kube.informer import Informers
 from kubeling.kube.objects import (
     Key,
     Obj,
@@ -33,8 +35,10 @@ from kubeling.kube.objects import (
 from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
-from kubeling.workflows.completion import LABEL_PHASE, Completion
+from kubeling.workflows.completion import LABEL_PHASE, Completion, end_pod
 from kubeling.workflows.cron_controller import cron_controller
+from kubeling.workflows.errands import ErrandResult, Errands
+from kubeling.workflows.errandwork import ErrandWork
 from kubeling.workflows.execution import Actions
 from kubeling.workflows.memoization import MemoCaches
 from kubeling.workflows.observation import PodObservation, observe_pod
@@ -69,13 +73,34 @@ def controllers(context: Context) -> list[Controller]:
     reconciler = WorkflowReconciler(context)
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
     context.informers.of(WORKFLOWS).add_handler(reconciler.workflow_changed)
-    workflows = Controller("workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8)
+    workflows = WorkflowController(
+        "workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8
+    )
+    workflows.errands = reconciler.errands = Errands(
+        ErrandWork(context.client, store_of(context.settings.artifacts_uri)), workflows.wake
+    )
     reconciler.locks.wake = workflows.wake
     return [workflows, cron_controller(context)]
 
 
+@dataclass
+class WorkflowController(Controller):
+    """The controller of Workflows, which owns their errands as well."""
+
+    errands: Errands | None = None
+
+    async def run(self, informers: Informers) -> None:
+        """Reconciles until cancelled; errands under way are cancelled with it."""
+        async with asyncio.TaskGroup() as group:
+            if self.errands is not None:
+                self.errands.within(group)
+            await super().run(informers)
+
+
 class WorkflowReconciler:
     """Brings Workflows forward."""
+
+    errands: Errands
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
@@ -127,6 +152,7 @@ class WorkflowReconciler:
         if (workflow.get("status") or {}).get("phase") in _FINAL:
             self._runs.pop(uid(workflow), None)
             self._news.pop(uid(workflow), None)
+            self.errands.forget(uid(workflow))
             self.locks.release(key)
             await self._artifact_gc.reconcile(workflow)
             return await self._completion.reconcile(workflow)
@@ -151,6 +177,7 @@ class WorkflowReconciler:
         for key in [key for key in self._runs if key not in alive]:
             self._runs.pop(key)
             self._news.pop(key, None)
+            self.errands.forget(key)
 
     async def _load(self, workflow: Obj) -> Run | None:
         if workflow.get("status"):
@@ -220,16 +247,18 @@ class WorkflowReconciler:
             await self._claim_volumes(run)
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
-        run.todo.add(await self._decide(run, seen))
+        run.todo.add(await self._decide(run, seen, self.errands.results(uid(run.workflow))))
         while await self._open_gates(run):
             run.todo.add(await self._decide(run, ()))
+        self._send_errands(run)
         await self._create_pods(run)
         await self._fill_caches(run)
-        urgent = execution.phase != run.writer.phase or bool(run.todo.stop)
+        urgent = execution.phase != run.writer.phase or bool(run.todo.stop or run.todo.end)
         waited = self._clock.monotonic() - run.written_at
         if run.unwritten and (urgent or waited >= run.write_interval):
             await self._write(run)
             await self._stop_pods(run)
+            await self._end_pods(run)
             waited = 0.0
         if execution.finished:
             return None
@@ -253,10 +282,23 @@ class WorkflowReconciler:
                 await self._recorder.warning(run.workflow, "CacheNotWritten", problem)
             del run.todo.remember[key]
 
-    async def _decide(self, run: Run, seen: Sequence[PodObservation]) -> Actions:
+    def _send_errands(self, run: Run) -> None:
+        for errand in run.todo.errands.values():
+            self.errands.start(run.workflow, errand)
+        for node_id in run.todo.give_up:
+            self.errands.cancel(run.workflow, node_id)
+        run.todo.errands.clear()
+        run.todo.give_up.clear()
+
+    async def _decide(
+        self,
+        run: Run,
+        seen: Sequence[PodObservation],
+        results: Sequence[ErrandResult] = (),
+    ) -> Actions:
         while True:
             try:
-                return run.execution.advance(self._clock.now(), seen)
+                return run.execution.advance(self._clock.now(), seen, results)
             except Missing as missing:
                 found = await self._fetch(missing.kind, missing.name, run.workflow)
                 run.execution.library.objects[missing.kind, missing.name] = found
@@ -334,6 +376,12 @@ class WorkflowReconciler:
         for pod_name in list(run.todo.stop):
             await self._client.delete(PODS, pod_name, namespace(run.workflow), missing_ok=True)
             run.todo.stop.discard(pod_name)
+
+    async def _end_pods(self, run: Run) -> None:
+        for pod_name in list(run.todo.end):
+            with contextlib.suppress(NotFound):
+                await end_pod(self._client, pod_name, namespace(run.workflow))
+            run.todo.end.discard(pod_name)
 
     async def _write(self, run: Run) -> None:
         workflow, execution = run.workflow, run.execution

@@ -107,6 +107,11 @@ class DagFrame(CompositeFrame):
                 self._begin(dependent)
         self._check_end()
 
+    def daemon_lost(self, node: Node) -> None:
+        run = self._runs[node.id]
+        if self._doomed is None and not run.tolerates(node):
+            self._doomed = node
+
     def _begin(self, name: str) -> None:
         self._running += 1
         parents = [
@@ -134,7 +139,10 @@ class DagFrame(CompositeFrame):
                 return "Succeeded" in phases
             case "AllFailed":
                 return bool(phases) and all(phase == "Failed" for phase in phases)
-        return self._end_node(run).phase in _RESULT_PHASES[wanted.result]
+        end = self._end_node(run)
+        if end.daemoned:
+            return wanted.result in ("", "Daemoned")
+        return end.phase in _RESULT_PHASES[wanted.result]
 
     def _close_group(self, run: StepRun, group: Node) -> None:
         nodes = [self.execution.nodes[key] for key in run.nodes]

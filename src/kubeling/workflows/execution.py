@@ -13,7 +13,6 @@ import datetime as dt
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -21,23 +20,18 @@ import msgspec
 
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
+from kubeling.workflows.containers import PodError
 from kubeling.workflows.dag import DagFrame
+from kubeling.workflows.errands import ErrandResult
 from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.gates import Gates, MemoRequest, Waiting
+from kubeling.workflows.handover import Store
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
-from kubeling.workflows.ledger import Ledger
+from kubeling.workflows.leaves import LEAF_TYPES, Actions, Leaves
 from kubeling.workflows.locks import Refusal
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
-from kubeling.workflows.outputs import MissingOutput, pod_outputs, with_defaults
-from kubeling.workflows.places import (
-    OWN,
-    Repository,
-    known_repository,
-    placed_outputs,
-    repository_of,
-)
-from kubeling.workflows.pods import PodError, PodRequest, Store, build_pod, pod_fields
+from kubeling.workflows.outputs import MissingOutput, with_defaults
 from kubeling.workflows.resources import (
     Inputs,
     Node,
@@ -45,7 +39,6 @@ from kubeling.workflows.resources import (
     NodeSynchronizationStatus,
     Outputs,
     Phase,
-    Template,
 )
 from kubeling.workflows.retry import RetryFrame
 from kubeling.workflows.root import RootFrame
@@ -60,25 +53,7 @@ _MAX_DEPTH: Final = 100
 _PROBLEMS: Final = (InvalidInput, PodError, Unresolved, UnknownTemplate, ValueError)
 
 
-@dataclass(slots=True)
-class Actions:
-    """What has to be done in the world.
-
-    Pods to create and pods to stop, by name, and nodes whose outputs go into their caches.
-    """
-
-    create: dict[str, Obj] = field(default_factory=dict)
-    stop: set[str] = field(default_factory=set)
-    remember: dict[str, Node] = field(default_factory=dict)
-
-    def add(self, more: Actions) -> None:
-        """Takes on what else has to be done."""
-        self.create.update(more.create)
-        self.stop.update(more.stop)
-        self.remember.update(more.remember)
-
-
-class Execution(Ledger):
+class Execution(Leaves):
     """Runs one Workflow; ``advance`` is the only thing to call.
 
     ``spec`` is the Workflow's spec with its WorkflowTemplate merged in. ``changed`` holds the ids
@@ -87,22 +62,15 @@ class Execution(Ledger):
 
     def __init__(self, workflow: Obj, spec: Obj, store: Store, library: Library) -> None:
         status = workflow.get("status") or {}
-        super().__init__(workflow["metadata"]["name"], status)
-        self.workflow = workflow
-        self.spec = spec
-        self.library = library
+        super().__init__(workflow, spec, store, library)
         self.phase: Phase = status.get("phase") or ""
         self.message: str = status.get("message") or ""
         self.started_at: str = status.get("startedAt") or ""
         self.finished_at: str = status.get("finishedAt") or ""
         self.stopping = ""
-        self.repository = known_repository(status)
         self.gates = Gates(workflow, status)
         self.answers: deque[Callable[[], None]] = deque()
-        self._actions = Actions()
-        self._store = store
         self._stale = True
-        self._seen: dict[str, PodObservation] = {}
         self._reset()
 
     @property
@@ -131,7 +99,12 @@ class Execution(Ledger):
         """Rebuilds from the nodes on the next call, after something outside has changed."""
         self._stale = True
 
-    def advance(self, now: dt.datetime, seen: Iterable[PodObservation] = ()) -> Actions:
+    def advance(
+        self,
+        now: dt.datetime,
+        seen: Iterable[PodObservation] = (),
+        results: Iterable[ErrandResult] = (),
+    ) -> Actions:
         """Takes in news and returns what is to be done.
 
         Raises :class:`~.templates.Missing` when an object has to be fetched first; call again
@@ -147,6 +120,8 @@ class Execution(Ledger):
                 self._rebuild()
             while self.answers:
                 self.answers.popleft()()
+            for result in results:
+                self._take_result(result)
             self._fire_timers()
             self._settle()
         except BaseException:
@@ -171,7 +146,7 @@ class Execution(Ledger):
                 raise InvalidInput(f"templates call each other more than {_MAX_DEPTH} deep")
             resolved = call.resolved or self.library.resolve(call.raw, call.place)
             retry = self._retry_strategy(resolved) if call.attempt is None else None
-            is_pod = resolved.type in ("container", "script") and retry is None
+            is_pod = resolved.type in LEAF_TYPES and retry is None
             if is_pod and key not in self._active and not self._has_slot():
                 self._held.append((call, owner))
                 return
@@ -199,11 +174,13 @@ class Execution(Ledger):
         node.finished_at = self.stamp()
         self.changed.add(node.id)
         self.export(node)
+        self.end_daemons(node.id)
         self.gates.ended(node.id)
         if node.memoization_status is not None and phase == "Succeeded":
             self._actions.remember[node.id] = node
-        if node.type == "Pod":
+        if node.type in ("Pod", "HTTP"):
             self._active.discard(node.id)
+            self._end_containers(node)
             if phase == "Succeeded":
                 node.progress = "1/1"
                 self.count(node, done=1)
@@ -214,6 +191,9 @@ class Execution(Ledger):
         self._order += 1
         heapq.heappush(self._timers, (moment, self._order, action))
 
+    def announce(self, node: Node) -> None:
+        self._done.append(node.id)
+
     def end(self, phase: Phase, message: str) -> None:
         """Ends the Workflow."""
         self.phase = phase
@@ -223,17 +203,6 @@ class Execution(Ledger):
         self._timers.clear()
         self._held.clear()
         self.gates.close()
-
-    def active_pods(self) -> list[Node]:
-        """The nodes whose pods have not ended."""
-        return [self.nodes[key] for key in self._active if key in self.nodes]
-
-    def hold_back(self, key: str, why: str) -> None:
-        """Notes why a pod could not be created yet."""
-        node = self.nodes[key]
-        if node.message != why:
-            node.message = why
-            self.touch(node)
 
     def blocked(self, node_id: str, refusal: Refusal, holders: dict[str, list[str]]) -> None:
         """Notes that a node, or the Workflow (``""``), waits for a lock."""
@@ -256,46 +225,9 @@ class Execution(Ledger):
         limit = self.spec.get("parallelism")
         return None if limit is None else int(limit) - len(self._active)
 
-    def reject(self, key: str, why: str) -> None:
-        """Notes that a pod can never be created as it is."""
-        self.finish(self.nodes[key], "Error", why)
-
     # -- news --------------------------------------------------------------------------------
 
-    def _observe(self, seen: PodObservation) -> None:
-        node = self.nodes.get(seen.node_id)
-        if node is None or is_fulfilled(node) or node.type != "Pod":
-            if seen.phase not in ("Pending", "Running"):
-                self._active.discard(seen.node_id)
-            return
-        if seen.phase in ("Pending", "Running"):
-            self._progress_of_pod(node, seen)
-            return
-        if node.phase == "Pending":
-            # It ran, too briefly to be seen: hooks want to know.
-            node.phase = "Running"
-            self._notify(node)
-        node.host_node_name = seen.node_name or node.host_node_name
-        declared = self._declared.pop(node.id, None)
-        phase, message = seen.phase, seen.message
-        try:
-            node.outputs = pod_outputs(declared, seen)
-        except MissingOutput as problem:
-            phase, message = "Error", str(problem)
-        self.finish(node, phase, message)
-
-    def _progress_of_pod(self, node: Node, seen: PodObservation) -> None:
-        if seen.phase == "Pending" and node.phase == "Running":
-            return
-        before = node.phase
-        news = (seen.phase, seen.message, seen.node_name, seen.pod_ip)
-        if news != (before, node.message, node.host_node_name, node.pod_ip):
-            node.phase, node.message, node.host_node_name, node.pod_ip = news
-            self.changed.add(node.id)
-        if node.phase != before:
-            self._notify(node)
-
-    def _notify(self, node: Node) -> None:
+    def notify(self, node: Node) -> None:
         if (owner := self._owners.get(node.id)) is not None:
             owner.child_changed(node)
 
@@ -307,23 +239,33 @@ class Execution(Ledger):
         """Hands ends to the frames that wait for them until nothing moves."""
         while True:
             while self._done:
-                key = self._done.popleft()
-                owner = self._owners.pop(key, None)
-                if owner is not None:
-                    owner.child_done(self.nodes[key])
+                self._tell(self.nodes[self._done.popleft()])
             if not self._held or not (self.stopping or self._has_slot()):
                 return
             call, held_owner = self._held.popleft()
             self.start(call, held_owner)
 
+    def _tell(self, node: Node) -> None:
+        """Tells whoever started a node that it is over or, of a daemon, that it is ready."""
+        if node.daemoned:
+            if node.id not in self._daemon_owners and node.id in self._owners:
+                owner = self._daemon_owners[node.id] = self._owners.pop(node.id)
+                owner.child_done(node)
+            return
+        told = self._owners.pop(node.id, None)
+        if told is not None:
+            told.child_done(node)
+        elif (keeper := self._daemon_owners.pop(node.id, None)) is not None and is_failed(node):
+            keeper.daemon_lost(node)
+
     # -- rebuilding --------------------------------------------------------------------------
 
     def _reset(self) -> None:
+        self._forget_leaves()
         self._owners: dict[str, Frame] = {}
+        self._daemon_owners: dict[str, Frame] = {}
         self._done: deque[str] = deque()
         self._held: deque[tuple[Call, Frame]] = deque()
-        self._active: set[str] = set()
-        self._declared: dict[str, Outputs | None] = {}
         self._timers: list[tuple[dt.datetime, int, Callable[[], None]]] = []
         self._order = 0
         self.gates.forget()
@@ -378,16 +320,6 @@ class Execution(Ledger):
         self._watch_limits()
         RootFrame(self).open()
 
-    def _take_up(self, seen: PodObservation) -> None:
-        """Counts a pod that is there already, even if its node was never written."""
-        if seen.phase not in ("Pending", "Running"):
-            return
-        node = self.nodes.get(seen.node_id)
-        if node is None or not is_fulfilled(node):
-            self._active.add(seen.node_id)
-        elif is_failed(node):
-            self._actions.stop.add(seen.pod)
-
     def _watch_limits(self) -> None:
         if shutdown := self.spec.get("shutdown"):
             self.stopping = f"Stopped with strategy '{shutdown}'"
@@ -406,7 +338,7 @@ class Execution(Ledger):
                 continue
             if key in self.gates.waiting:
                 self.finish(node, "Failed", reason)
-            elif node.type == "Pod":
+            elif node.type in ("Pod", "HTTP"):
                 self.stop_pod(node, reason)
             elif node.type == "Suspend":
                 self.finish(node, "Failed", reason)
@@ -414,13 +346,6 @@ class Execution(Ledger):
                 owner_frame = self._retries.get(key)
                 if owner_frame is not None:
                     owner_frame.give_up()
-
-    def stop_pod(self, node: Node, reason: str) -> None:
-        """Stops a pod; its node has failed."""
-        name = pod_name(self.name, node.name, node.template_name)
-        self._actions.create.pop(name, None)
-        self._actions.stop.add(name)
-        self.finish(node, "Failed", reason)
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -453,14 +378,14 @@ class Execution(Ledger):
 
     def _node(self, call: Call, resolved: Resolved, inputs: Inputs | None) -> Node:
         strategy = self._retry_strategy(resolved) if call.attempt is None else None
-        kinds = {"steps": "Steps", "dag": "DAG", "suspend": "Suspend"}
+        kinds = {"steps": "Steps", "dag": "DAG", "suspend": "Suspend", "http": "HTTP"}
         kind = "Retry" if strategy is not None else kinds.get(resolved.type, "Pod")
         node = self.ensure(
             call.name,
             call.display,
             kind,
             call.boundary,
-            "Pending" if kind == "Pod" else "Running",
+            "Pending" if kind in ("Pod", "HTTP") else "Running",
             template_name="" if resolved.ref else resolved.name,
             template_ref=resolved.ref,
             template_scope=str(call.place),
@@ -470,7 +395,7 @@ class Execution(Ledger):
             node.node_flag = NodeFlag(
                 hooked=call.hooked or None, retried=(call.attempt is not None) or None
             )
-        if kind == "Pod":
+        if kind in ("Pod", "HTTP"):
             node.template_name = resolved.name
             node.progress = "0/1"
             self.count(node, total=1)
@@ -493,7 +418,7 @@ class Execution(Ledger):
         go = partial(self._go_on, node, call, resolved, owner, retry)
         fail = partial(self.finish, node, "Error")
         wanted = scope.render(resolved.raw.get("synchronization") or {})
-        if self.gates.lock(node.id, wanted, Waiting((), go, fail, node.type == "Pod")):
+        if self.gates.lock(node.id, wanted, Waiting((), go, fail, node.type in ("Pod", "HTTP"))):
             node.phase = "Pending"
             self.touch(node)
             return True
@@ -518,7 +443,7 @@ class Execution(Ledger):
         if node.synchronization_status is not None or node.phase == "Pending":
             node.synchronization_status = None
             node.message = ""
-            node.phase = "Pending" if node.type == "Pod" else "Running"
+            node.phase = "Pending" if node.type in ("Pod", "HTTP") else "Running"
         self.touch(node)
         try:
             self._enter(node, call, resolved, owner, retry)
@@ -583,72 +508,3 @@ class Execution(Ledger):
             self.finish(node, "Error", str(problem))
         else:
             self.finish(node, "Succeeded")
-
-    def _pod(self, node: Node, call: Call, resolved: Resolved, scope: Scope, owner: Frame) -> None:
-        raw = self._rendered(node, resolved, scope)
-        template = msgspec.convert(raw, Template)
-        repository = self._repository(node, template)
-        pod = pod_name(self.name, node.name, template.name)
-        template.outputs = placed_outputs(template, repository, self.name, pod, scope)
-        self._declared[node.id] = template.outputs
-        self._active.add(node.id)
-        self._watch_timeout(node, template)
-        seen = self._seen.get(node.id)
-        if seen is not None:
-            self._observe(seen)
-            return
-        if node.phase == "Running":
-            self.finish(node, "Error", "pod deleted")
-            return
-        request = PodRequest(
-            workflow=self.workflow,
-            spec=scope.render(pod_fields(self.spec)),
-            node=node,
-            raw=raw,
-            template=template,
-            capture_result=call.capture_result,
-            deadline=self._deadline(template, owner),
-            store=self._store,
-            repository=repository,
-        )
-        self._actions.create[pod] = build_pod(request)
-
-    def _repository(self, node: Node, template: Template) -> Repository:
-        """Where artifacts go, looked up when the first step has some."""
-        given = node.inputs.artifacts if node.inputs else ()
-        if not given and not (template.outputs and template.outputs.artifacts):
-            return OWN
-        if self.repository is None:
-            self.repository = repository_of(self.spec, self.library, self.globals)
-            self.status_changed = True
-        return self.repository
-
-    def _rendered(self, node: Node, resolved: Resolved, scope: Scope) -> Obj:
-        for artifact in (resolved.template.outputs or Outputs()).artifacts:
-            scope.values[f"outputs.artifacts.{artifact.name}.path"] = artifact.path
-        for parameter in (resolved.template.outputs or Outputs()).parameters:
-            if parameter.value_from is not None and parameter.value_from.path:
-                path = parameter.value_from.path
-                scope.values[f"outputs.parameters.{parameter.name}.path"] = path
-        # The inputs' own defaults have been used and may speak of things not in this scope.
-        kept = {key: value for key, value in resolved.raw.items() if key != "inputs"}
-        rendered: Obj = scope.render(kept)
-        return rendered
-
-    def _watch_timeout(self, node: Node, template: Template) -> None:
-        if template.timeout:
-            seconds = parse_duration(template.timeout)
-            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
-            self.at(due, lambda: self._expire(node))
-
-    def _expire(self, node: Node) -> None:
-        if not is_fulfilled(node):
-            self.stop_pod(node, "Step exceeded its deadline")
-
-    def _deadline(self, template: Template, owner: Frame) -> int | None:
-        seconds: list[int] = []
-        if template.active_deadline_seconds is not None:
-            seconds.append(int(template.active_deadline_seconds))
-        if owner.deadline is not None:
-            seconds.append(max(1, int((owner.deadline - self.now).total_seconds())))
-        return min(seconds) if seconds else None

@@ -8,7 +8,10 @@ found again from the nodes.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from kubeling.kube.objects import Obj
 from kubeling.workflows.resources import Inputs, Node
@@ -44,12 +47,13 @@ class Frame:
     """What a node's calls report to.
 
     ``exempt`` frames (exit handlers) go on while the Workflow is being stopped; ``deadline`` is
-    when everything inside has to be over.
+    when everything inside has to be over, ``scheduling`` where its pods go unless they say.
     """
 
     exempt: bool = False
     depth: int = 0
     deadline: dt.datetime | None = None
+    scheduling: Mapping[str, Any] = MappingProxyType({})
 
     def joined(self, node: Node) -> None:
         """A call has got its node, new or found again."""
@@ -58,5 +62,8 @@ class Frame:
         """The phase of a call's node has changed, and it has not ended."""
 
     def child_done(self, node: Node) -> None:
-        """A call has come to its end."""
+        """A call has come to its end, or its daemon is ready."""
         raise NotImplementedError
+
+    def daemon_lost(self, node: Node) -> None:
+        """A daemon that was ready has failed while it was needed."""

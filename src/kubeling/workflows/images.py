@@ -18,7 +18,7 @@ _KNOWN: Final[dict[str, tuple[list[str], list[str]]]] = {
     "node": ([], ["node"]),
     "python": ([], ["python3"]),
     "ubuntu": ([], ["/bin/bash"]),
-    "argoproj/argosay": (["/bin/argosay"], []),
+    "argoproj/argosay": (["sh", "-c", 'PATH="$PATH:/"; exec argosay "$@"', "sh"], []),
 }
 
 

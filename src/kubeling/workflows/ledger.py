@@ -106,7 +106,7 @@ class Ledger:
         self._progress = {}
         self._edges = {(node.id, child) for node in self.nodes.values() for child in node.children}
         for node in self.nodes.values():
-            if node.type == "Pod":
+            if node.type in ("Pod", "HTTP"):
                 self.count(node, total=1, done=int(node.phase == "Succeeded"), quiet=True)
 
     def count(self, pod: Node, *, total: int = 0, done: int = 0, quiet: bool = False) -> None:

@@ -19,8 +19,9 @@ from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj, name, uid
 from kubeling.kube.resources import PODS
 from kubeling.kube.transport import Request
+from kubeling.workflows.containers import MAIN
 from kubeling.workflows.operations.errors import OperationRefused
-from kubeling.workflows.pods import LABEL_WORKFLOW, MAIN
+from kubeling.workflows.pods import LABEL_WORKFLOW
 from kubeling.workflows.resources import WORKFLOWS
 
 __all__ = ["LogLine", "LogQuery", "workflow_logs"]

@@ -249,6 +249,80 @@ class Script(_Struct):
     tty: bool | None = None
 
 
+class ContainerSetRetry(_Struct):
+    """How often each container of a set tries, and how long it waits in between."""
+
+    retries: IntOrString | None = None
+    duration: str = ""
+
+
+class ContainerSet(_Struct):
+    """Containers of one pod; each may wait for others (``dependencies``)."""
+
+    containers: list[AnyObject] = []
+    volume_mounts: list[AnyObject] | None = None
+    retry_strategy: ContainerSetRetry | None = None
+
+
+class ManifestFrom(_Struct):
+    """The input artifact that is the manifest."""
+
+    artifact: Artifact
+
+
+class ResourceTemplate(_Struct):
+    """An object of the API to get, create or change, and to wait for."""
+
+    action: Literal["get", "create", "apply", "delete", "replace", "patch"]
+    merge_strategy: Literal["strategic", "merge", "json"] | None = None
+    manifest: str = ""
+    manifest_from: ManifestFrom | None = None
+    set_owner_reference: bool | None = None
+    success_condition: str = ""
+    failure_condition: str = ""
+    flags: list[str] | None = None
+
+
+class HttpHeader(_Struct):
+    """A header of a request; its value may lie in a Secret."""
+
+    name: str
+    value: str = ""
+    value_from: AnyObject | None = None
+
+
+class Http(_Struct):
+    """A request, and what its answer has to be like."""
+
+    url: str
+    method: str = ""
+    headers: list[HttpHeader] | None = None
+    body: str = ""
+    body_from: AnyObject | None = None
+    timeout_seconds: int | None = None
+    success_condition: str = ""
+    insecure_skip_verify: bool | None = None
+
+
+class DataSource(_Struct):
+    """Where the list of a data template comes from."""
+
+    artifact_paths: AnyObject | None = None
+
+
+class Transformation(_Struct):
+    """What is made of the list."""
+
+    expression: str
+
+
+class Data(_Struct):
+    """A list of artifacts, put through expressions."""
+
+    source: DataSource
+    transformation: list[Transformation]
+
+
 class Suspend(_Struct):
     """Waits to be resumed, or for ``duration``."""
 
@@ -292,10 +366,10 @@ class Template(_Struct):
     steps: list[list[Step]] | None = None
     dag: Dag | None = None
     suspend: Suspend | None = None
-    container_set: AnyObject | None = None
-    resource: AnyObject | None = None
-    http: AnyObject | None = None
-    data: AnyObject | None = None
+    container_set: ContainerSet | None = None
+    resource: ResourceTemplate | None = None
+    http: Http | None = None
+    data: Data | None = None
     plugin: AnyObject | None = None
     retry_strategy: RetryStrategy | None = None
     parallelism: int | None = None
@@ -316,6 +390,8 @@ class Template(_Struct):
     affinity: Affinity | None = None
     tolerations: list[AnyObject] | None = None
     host_aliases: list[AnyObject] | None = None
+    pod_resources: ResourceRequirements | None = None
+    resource_claims: list[AnyObject] | None = None
     security_context: AnyObject | None = None
     priority: int | None = None
     priority_class_name: str = ""
@@ -389,6 +465,8 @@ class WorkflowSpec(_Struct):
     host_aliases: list[AnyObject] | None = None
     dns_policy: str | None = None
     dns_config: AnyObject | None = None
+    pod_resources: ResourceRequirements | None = None
+    resource_claims: list[AnyObject] | None = None
     security_context: AnyObject | None = None
     priority: int | None = None
     pod_priority: int | None = None
@@ -400,7 +478,18 @@ class WorkflowSpec(_Struct):
     metrics: AnyObject | None = None
 
 
-NodeType = Literal["Pod", "Steps", "StepGroup", "DAG", "TaskGroup", "Retry", "Skipped", "Suspend"]
+NodeType = Literal[
+    "Pod",
+    "Container",
+    "HTTP",
+    "Steps",
+    "StepGroup",
+    "DAG",
+    "TaskGroup",
+    "Retry",
+    "Skipped",
+    "Suspend",
+]
 Phase = Literal["", "Pending", "Running", "Succeeded", "Skipped", "Failed", "Error", "Omitted"]
 
 
@@ -454,6 +543,7 @@ class Node(_Struct):
     outbound_nodes: list[str] = []
     host_node_name: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
+    daemoned: bool | None = None
     node_flag: NodeFlag | None = None
     synchronization_status: NodeSynchronizationStatus | None = None
     memoization_status: MemoizationStatus | None = None

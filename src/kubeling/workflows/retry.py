@@ -44,6 +44,7 @@ class RetryFrame(Frame):
         self.exempt = owner.exempt
         self.depth = owner.depth + 1
         self.deadline = owner.deadline
+        self.scheduling = owner.scheduling
         self._call = call
         self._resolved = resolved
         self._scope = scope
@@ -60,6 +61,9 @@ class RetryFrame(Frame):
 
     def child_done(self, node: Node) -> None:
         self._last = node
+        if node.daemoned:
+            self.execution.daemonize(self.node, node.pod_ip)
+            return
         if node.phase not in ("Failed", "Error"):
             self._finish(node.phase, node.message)
             return
@@ -80,6 +84,11 @@ class RetryFrame(Frame):
         self.node.message = f"Backoff for {_shown(delay)}"
         self.execution.changed.add(self.node.id)
         self.execution.at(due, self._again)
+
+    def daemon_lost(self, node: Node) -> None:
+        self.node.daemoned = None
+        self.execution.touch(self.node)
+        self.child_done(node)
 
     def give_up(self) -> None:
         """Ends the waiting for the next attempt."""

@@ -52,6 +52,7 @@ class RootFrame(Frame):
 
     def child_done(self, node: Node) -> None:
         execution = self.execution
+        execution.end_daemons("")
         begun = parse_time(execution.started_at)
         ended = parse_time(node.finished_at) if node.finished_at else execution.now
         execution.globals.values.update(
@@ -101,6 +102,7 @@ class ExitFrame(Frame):
             _end(execution, self._root, None)
 
     def child_done(self, node: Node) -> None:
+        self.execution.end_daemons("")
         _end(self.execution, self._root, node)
 
 

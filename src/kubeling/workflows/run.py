@@ -9,8 +9,8 @@ import msgspec
 
 from kubeling.kube.objects import Obj, generation, name, resource_version
 from kubeling.workflows.execution import Actions, Execution
+from kubeling.workflows.handover import Store
 from kubeling.workflows.offload import MAX_SIZE
-from kubeling.workflows.pods import Store
 from kubeling.workflows.specs import effective_spec
 from kubeling.workflows.templates import Library
 from kubeling.workflows.writing import StatusWriter

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from kubeling.workflows.handover import Store
 from kubeling.workflows.observation import PodObservation
-from kubeling.workflows.pods import Store
 
 __all__ = ["fetch_stored", "store_of"]
 

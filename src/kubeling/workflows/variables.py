@@ -159,7 +159,7 @@ def failures(nodes: Sequence[Node]) -> str:
             "finishedAt": node.finished_at,
         }
         for node in nodes
-        if node.type == "Pod" and node.phase in ("Failed", "Error")
+        if node.type in ("Pod", "HTTP") and node.phase in ("Failed", "Error")
     ]
     return parameter_text(listed)
 

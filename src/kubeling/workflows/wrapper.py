@@ -29,11 +29,13 @@ from typing import Final
 __all__ = [
     "EXCHANGE_PATH",
     "STORE_PATH",
+    "TURNS_PATH",
     "InputFile",
     "OutputArtifact",
     "OutputParameter",
     "Report",
     "StagedArtifact",
+    "Turn",
     "WrapPlan",
     "literal",
     "parse_report",
@@ -42,6 +44,9 @@ __all__ = [
 
 STORE_PATH: Final = "/kubeling/artifacts"
 """Where the namespace's part of the artifact store is mounted."""
+
+TURNS_PATH: Final = "/var/run/argo/ctr"
+"""Where the containers of a set tell each other their exit codes, as upstream's do."""
 
 EXCHANGE_PATH: Final = "/kubeling/exchange"
 """Shared with the containers that move artifacts (:mod:`kubeling.artifacts.transfer`)."""
@@ -60,6 +65,22 @@ stage() {
     fail "cannot put artifact $4 at $2"
 }
 write() { mkdir -p "${1%%/*}/" && printf %%s "$2" >"$1" || fail "cannot write $1"; }
+"""
+
+_TURN: Final = r"""
+r=%(turns)s
+own="$r/"%(name)s
+mkdir -p "$own" && chmod 777 "$own" || fail "cannot make $own"
+over() { [ -e "$own/exitcode" ] || { echo "$1" >"$own/code" && mv "$own/code" "$own/exitcode"; }; }
+trap 'over $?' EXIT
+await() {
+  until [ -e "$r/$1/exitcode" ]; do
+    [ -z "$hit" ] || exit 143
+    sleep 0.1
+  done
+  read -r was <"$r/$1/exitcode"
+  [ "$was" = 0 ] || { over "$was"; fail "dependency \"$1\" exited with non-zero code: $was"; }
+}
 """
 
 _GIVE: Final = r"""
@@ -122,6 +143,12 @@ while [ "$hit" ]; do
 done
 """
 
+_AGAIN: Final = r"""
+[ $code = 0 ] || [ "$hit" ] || [ $left -le 1 ] && break
+left=$((left - 1))
+sleep %(delay)s
+"""
+
 _EXPANSION: Final = re.compile(r"\$(?=[$(])")
 
 
@@ -169,6 +196,20 @@ class OutputArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A container's place among those of its set: whom it waits for, and how often it tries.
+
+    The containers of a pod start together. Each leaves its exit code under :data:`TURNS_PATH`, a
+    volume they share, and waits for those it depends on before it runs its command.
+    """
+
+    name: str
+    waits_for: tuple[str, ...] = ()
+    attempts: int = 1
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class WrapPlan:
     """What has to happen around a command.
 
@@ -182,6 +223,7 @@ class WrapPlan:
     artifacts: tuple[OutputArtifact, ...] = ()
     result: str = ""
     source: str | None = None
+    turn: Turn | None = None
 
     @property
     def needs_store(self) -> bool:
@@ -199,12 +241,15 @@ class WrapPlan:
 
     def __bool__(self) -> bool:
         moved = self.artifacts_in or self.artifacts or self.parameters or self.result
-        return bool(moved or self.files_in) or self.source is not None
+        handed = bool(moved or self.files_in) or self.source is not None
+        return handed or self.turn is not None
 
 
 def wrap(command: list[str], plan: WrapPlan) -> list[str]:
     """The command that does ``command`` and everything in the plan around it."""
     lines = [_START.strip("\n") % {"store": STORE_PATH}]
+    if plan.turn is not None:
+        lines += _waiting(plan.turn)
     lines += [
         _call("stage", a.source, a.path, "1" if a.optional else "", a.key)
         for a in plan.artifacts_in
@@ -214,8 +259,12 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
     modes += [(file.mode, file.path) for file in plan.files_in]
     lines += [f"chmod {mode:o} {shlex.quote(path)}" for mode, path in modes if mode is not None]
     if plan.source is not None:
-        lines += [f'printf %s {shlex.quote(plan.source)} >"$t/script"', 'set -- "$@" "$t/script"']
-    if plan.has_outputs:
+        lines += [
+            f'printf %s {shlex.quote(plan.source)} >"$t/script"',
+            'chmod 755 "$t" "$t/script"',
+            'set -- "$@" "$t/script"',
+        ]
+    if plan.has_outputs or plan.turn is not None:
         lines += _with_outputs(plan)
     else:
         lines.append('exec "$@"')
@@ -223,16 +272,19 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
     return ["/bin/sh", "-c", literal(text), "sh", *command]
 
 
+def _waiting(turn: Turn) -> list[str]:
+    lines = [_TRAP.strip("\n")]
+    lines.append(_TURN.strip("\n") % {"turns": TURNS_PATH, "name": shlex.quote(turn.name)})
+    return [*lines, *(_call("await", name) for name in turn.waits_for)]
+
+
 def _with_outputs(plan: WrapPlan) -> list[str]:
-    lines = [_GIVE.strip("\n"), _TRAP.strip("\n")]
-    if plan.result:
-        lines += ['mkfifo "$t/out"', 'tee "$t/stdout" <"$t/out" & tee=$!', '"$@" >"$t/out" &']
-    else:
-        lines.append('"$@" &')
-    lines.append(_RUN.strip("\n"))
+    lines = [_GIVE.strip("\n")]
+    if plan.turn is None:
+        lines.append(_TRAP.strip("\n"))
+    lines += _attempts(plan)
     if plan.result:
         lines += [
-            "wait $tee",
             'tail -c 262144 "$t/stdout" >"$t/result"',
             f'give result - "$t/result" {shlex.quote(plan.result)}',
         ]
@@ -241,7 +293,27 @@ def _with_outputs(plan: WrapPlan) -> list[str]:
     if handed := [a for a in plan.artifacts if not a.key]:
         lines.append(_OFFER.strip("\n") % {"exchange": EXCHANGE_PATH})
         lines += [*(_call("offer", a.name, a.path) for a in handed), "hand_over"]
-    return [*lines, "tell", 'rm -rf "$t"', "exit $code"]
+    if plan.has_outputs:
+        lines.append("tell")
+    return [*lines, 'rm -rf "$t"', "exit $code"]
+
+
+def _attempts(plan: WrapPlan) -> list[str]:
+    """Runs the command, again where a set's retry strategy says so."""
+    if plan.result:
+        lines = [
+            'rm -f "$t/out"; mkfifo "$t/out"',
+            'tee "$t/stdout" <"$t/out" & tee=$!',
+            '"$@" >"$t/out" &',
+            _RUN.strip("\n"),
+            "wait $tee",
+        ]
+    else:
+        lines = ['"$@" &', _RUN.strip("\n")]
+    if plan.turn is None or plan.turn.attempts <= 1:
+        return lines
+    again = _AGAIN.strip("\n") % {"delay": f"{plan.turn.delay:g}"}
+    return [f"left={plan.turn.attempts}", "while :; do", *lines, again, "done"]
 
 
 def _call(function: str, *arguments: str) -> str:

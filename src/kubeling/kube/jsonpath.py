@@ -1,4 +1,4 @@
-"""The subset of JSONPath that printer columns, scale paths and selectable fields use.
+"""The subset of JSONPath that printer columns, scale paths, selectable fields and outputs use.
 
 Kubernetes' dialect: ``.a.b``, ``.a['x.y']``, ``.a\\.b``, ``[0]``, ``[-1:]``, ``[*]`` and filters
 such as ``[?(@.type=="Ready")]``. A path is compiled once into a function.
@@ -7,13 +7,13 @@ such as ``[?(@.type=="Ready")]``. A path is compiled once into a function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["JsonPathError", "compile_path", "set_path"]
+__all__ = ["JsonPathError", "compile_path", "find_all", "set_path"]
 
 Find = Callable[[Obj], Any]
 _Step = Callable[[list[Any]], list[Any]]
@@ -42,14 +42,22 @@ def compile_path(path: str) -> Find:
     steps = _steps(path)
 
     def find(obj: Obj) -> Any:
-        found: list[Any] = [obj]
-        for step in steps:
-            found = step(found)
-            if not found:
-                return None
-        return found[0]
+        found = _walk(steps, obj)
+        return found[0] if found else None
 
     return find
+
+
+def find_all(path: str, obj: Obj) -> list[Any]:
+    """Every value the path finds in an object."""
+    return _walk(_steps(path), obj)
+
+
+def _walk(steps: Iterable[_Step], obj: Obj) -> list[Any]:
+    found: list[Any] = [obj]
+    for step in steps:
+        found = step(found)
+    return found
 
 
 def set_path(obj: Obj, path: str, value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubeling.apiserver.jsonpath import JsonPathError, compile_path, set_path
+from kubeling.kube.jsonpath import JsonPathError, compile_path, set_path
 
 OBJ = {
     "metadata": {"annotations": {"example.com/x": "1"}},
