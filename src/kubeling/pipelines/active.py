@@ -6,9 +6,10 @@ the database and the pods.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from kubeling.artifacts.store import ArtifactStore, local_path
+from kubeling.artifacts.store import ArtifactError, ArtifactStore, local_path
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Execution
@@ -47,7 +48,9 @@ class ActiveRun:
         self.record = record
         self.volume_folder = store_folder(store, namespace(run))
         facts = _facts(run, spec, package, self.volume_folder, cache, launcher)
-        self.execution = Execution(package.spec, facts, nodes, record.epoch, package.platform)
+        self.execution = Execution(
+            package.spec, facts, nodes, record.epoch, package.platform, _identify(store)
+        )
         self.written_at = float("-inf")
         self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}
@@ -100,6 +103,18 @@ def _facts(
         cache,
         store_root,
     )
+
+
+def _identify(store: ArtifactStore) -> Callable[[str], str]:
+    """What tells one state of a file from another; times and sizes do, and are soon read."""
+
+    def identify(uri: str) -> str:
+        try:
+            return store.digest(uri, limit=0)
+        except (ArtifactError, OSError):
+            return ""
+
+    return identify
 
 
 def _segment(text: str) -> str:

@@ -66,12 +66,14 @@ class Execution:
         nodes: dict[str, TaskNode],
         epoch: int = 0,
         platform: Obj | None = None,
+        identify: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.spec = spec
         self.facts = facts
         self.nodes = nodes
         self.epoch = epoch
         self.platform = platform or {}
+        self._identify = identify
         self.terminating = False
         self.overdue = False
         self.changed: set[str] = set()
@@ -343,7 +345,7 @@ class Execution:
         executor = self.spec.executor_of(component)
         if executor.importer is not None:
             node.kind, node.started_at = "importer", self.now
-            artifact = imported_artifact(executor.importer, node, self.facts)
+            artifact = imported_artifact(executor.importer, node, self.facts, self._identify)
             node.outputs = Outputs(
                 artifacts={name: [artifact] for name in component.output_definitions.artifacts}
             )

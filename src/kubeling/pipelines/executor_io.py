@@ -14,6 +14,7 @@ import msgspec
 from kubeling.artifacts.store import ArtifactError, ArtifactNotFound, ArtifactStore
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.ir import ComponentSpec
+from kubeling.pipelines.mirror import as_steps_see
 from kubeling.pipelines.nodes import ArtifactRef, Inputs, Outputs, TaskNode, artifact_id
 from kubeling.pipelines.values import ValueMismatch, coerce, from_text
 
@@ -39,12 +40,16 @@ def output_folders(folder: str) -> list[str]:
 
 
 def executor_input(
-    component: ComponentSpec, inputs: Inputs, folder: str, artifact_folder: str
+    component: ComponentSpec,
+    inputs: Inputs,
+    folder: str,
+    artifact_folder: str,
+    volume_folder: str,
 ) -> Obj:
     """The ExecutorInput message in JSON; inputs that were not given are left out.
 
     Artifacts go below ``artifact_folder``, which may be the address of a store, the rest below
-    ``folder``.
+    ``folder``. Copies of what lies on the web are below ``volume_folder``.
     """
     outputs = component.output_definitions
     given = {k: v for k, v in inputs.parameters.items() if v is not None}
@@ -52,7 +57,7 @@ def executor_input(
         "inputs": {
             "parameterValues": given,
             "artifacts": {
-                name: {"artifacts": [_runtime_artifact(artifact) for artifact in artifacts]}
+                name: {"artifacts": [_runtime_artifact(one, volume_folder) for one in artifacts]}
                 for name, artifacts in inputs.artifacts.items()
             },
         },
@@ -167,11 +172,11 @@ def _answer(store: ArtifactStore, uri: str) -> Obj:
     return answer
 
 
-def _runtime_artifact(artifact: ArtifactRef) -> Obj:
+def _runtime_artifact(artifact: ArtifactRef, volume_folder: str) -> Obj:
     told: Obj = {
         "name": artifact.name,
         "type": {"schemaTitle": artifact.type, "schemaVersion": artifact.schema_version},
-        "uri": artifact.uri,
+        "uri": as_steps_see(artifact.uri, volume_folder),
         "metadata": artifact.metadata,
     }
     if artifact.custom_path:

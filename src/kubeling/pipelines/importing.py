@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["imported_artifact"]
 
 
-def imported_artifact(importer: ImporterSpec, node: TaskNode, facts: RunFacts) -> ArtifactRef:
+def imported_artifact(
+    importer: ImporterSpec, node: TaskNode, facts: RunFacts, identify: Callable[[str], str]
+) -> ArtifactRef:
     """The artifact; without ``reimport`` the same address is the same artifact in every run."""
     scope = PlaceholderScope(
         {"inputs": {"parameterValues": node.inputs.parameters}}, facts.job(node)
@@ -42,6 +45,7 @@ def imported_artifact(importer: ImporterSpec, node: TaskNode, facts: RunFacts) -
         uri,
         metadata,
         schema_version=importer.type_schema.schema_version or "0.0.1",
+        digest=identify(uri),
     )
 
 

@@ -95,7 +95,8 @@ def _scope(request: PodRequest, component: ComponentSpec, inputs: Inputs) -> Pla
     facts, node = request.execution.facts, request.node
     folder = attempt_folder(facts.folder, node)
     artifacts = attempt_folder(facts.store_root or facts.folder, node)
-    return PlaceholderScope(executor_input(component, inputs, folder, artifacts), facts.job(node))
+    told = executor_input(component, inputs, folder, artifacts, request.volume_folder)
+    return PlaceholderScope(told, facts.job(node))
 
 
 def _metadata(request: PodRequest) -> Obj:

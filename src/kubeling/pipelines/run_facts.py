@@ -41,6 +41,6 @@ class RunFacts:
             "pipeline_job_schedule_time_utc": self.scheduled_at or self.created_at,
             "pipeline_task_name": node.name,
             "pipeline_task_uuid": task_id(self.run_id, node.path),
-            "pipeline_root": self.pipeline_root or self.folder,
+            "pipeline_root": self.pipeline_root or self.store_root or self.folder,
             "workspace_path": WORKSPACE,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kubeling.artifacts.store import ArtifactError
@@ -23,6 +23,7 @@ from kubeling.pipelines.placeholders import PlaceholderError
 from kubeling.pipelines.platform_values import SettingsError
 from kubeling.pipelines.pods import PodRequest, build_pod, pod_name
 from kubeling.pipelines.sightings import PodSeen
+from kubeling.pipelines.staging import fetch_inputs
 
 __all__ = ["Launched", "TaskPods"]
 
@@ -95,12 +96,18 @@ class TaskPods:
                 if image in IMAGES:
                     launched.seen.append(await self._claim(active, node, image))
                 else:
+                    store = self._context.artifacts
+                    await fetch_inputs(active, self._client, store, node.inputs)
                     await self._create(active, node, launched)
             except Forbidden as error:
                 node.message = str(error)
                 launched.held_back = True
             except (Invalid, BadRequest, *_UNFIT) as error:
                 launched.seen.append(attempt.with_error(TaskError(str(error), 3)))
+            except ArtifactError as error:
+                text = f"its inputs cannot be fetched: {error}"
+                failed = attempt.with_error(TaskError(text, 14))
+                launched.seen.append(replace(failed, may_retry=True))
 
     async def _create(self, active: ActiveRun, node: TaskNode, launched: Launched) -> None:
         execution = active.execution
