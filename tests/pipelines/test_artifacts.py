@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from tests.support.objectstore import ObjectStoreServer, object_store
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import CONFIG_MAPS, SECRETS
+from kubeling.pipelines.custom_paths import with_custom_paths
 
 WORKSPACE = {"platforms": {"kubernetes": {"pipelineConfig": {"workspace": {"size": "1Gi"}}}}}
 DATASET = {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}}
@@ -140,3 +144,18 @@ async def test_an_imported_file_that_changed_is_another_input(context: Context) 
             await ended(context, f"r{number}", "SUCCEEDED")
         await submit(context, pipeline, "again")
         await ended(context, "again", "SUCCEEDED")  # nothing changed, and no pod ran
+
+
+def test_what_a_component_writes_to_a_path_of_its_own_is_kept(tmp_path: Path) -> None:
+    """The lines that its module is given, run as Python runs them."""
+    folder, answer = tmp_path / "made", tmp_path / "executor_output.json"
+    folder.mkdir()
+    (folder / "part").write_text("made")
+    made = {"name": "data", "uri": str(tmp_path / "store" / "data"), "custom_path": str(folder)}
+    answer.write_text(json.dumps({"artifacts": {"data": {"artifacts": [made]}}}))
+    program = ["sh", "-c", "install", "sh", "-ec", "python3 -m kfp.dsl.executor_main", "x = 1\n"]
+    command = with_custom_paths(program, str(answer))
+    assert command[:-1] == program[:-1]
+    subprocess.run([sys.executable, "-c", command[-1]], check=True)
+    assert (tmp_path / "store" / "data" / "part").read_text() == "made"
+    assert with_custom_paths(["python", "train.py"], str(answer)) == ["python", "train.py"]

@@ -66,7 +66,6 @@ def _stored(told: Obj, side: str) -> list[str]:
             for entry in entries.values()
             for artifact in entry["artifacts"]
             if is_stored(artifact["uri"])
-            and not artifact.get("customPath")
             and not (artifact.get("metadata") or {}).get(IN_WORKSPACE)
         )
     )

@@ -144,7 +144,6 @@ def _artifact(
         kind.schema_title or "system.Artifact",
         uri,
         told.get("metadata") or {},
-        str(told.get("custom_path") or told.get("customPath") or ""),
         kind.schema_version or "0.0.1",
         _digest(store, uri),
     )
@@ -173,12 +172,9 @@ def _answer(store: ArtifactStore, uri: str) -> Obj:
 
 
 def _runtime_artifact(artifact: ArtifactRef, volume_folder: str) -> Obj:
-    told: Obj = {
+    return {
         "name": artifact.name,
         "type": {"schemaTitle": artifact.type, "schemaVersion": artifact.schema_version},
         "uri": as_steps_see(artifact.uri, volume_folder),
         "metadata": artifact.metadata,
     }
-    if artifact.custom_path:
-        told["customPath"] = artifact.custom_path
-    return told

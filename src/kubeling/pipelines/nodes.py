@@ -49,7 +49,6 @@ class ArtifactRef(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     uri: str
     metadata: dict[str, Any] = {}
-    custom_path: str = ""
     schema_version: str = "0.0.1"
     digest: str = ""
 

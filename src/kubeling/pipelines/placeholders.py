@@ -68,8 +68,6 @@ def artifact_path(artifact: Mapping[str, Any]) -> str:
 
 
 def _path_of(artifact: Mapping[str, Any]) -> str:
-    if custom := artifact.get("customPath"):
-        return str(custom)
     uri = str(artifact.get("uri") or "")
     if (path := local_path(uri)) is not None:
         return str(path)

@@ -16,6 +16,7 @@ import msgspec
 from kubeling.kube.objects import Obj, owner_reference
 from kubeling.pipelines.bindings import platform_value
 from kubeling.pipelines.bootstrap import PACKAGES_ANNOTATION, declared_packages
+from kubeling.pipelines.custom_paths import with_custom_paths
 from kubeling.pipelines.exchange import add_exchange
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.executor_io import attempt_folder, executor_input
@@ -121,6 +122,9 @@ def _metadata(request: PodRequest) -> Obj:
 def _add_command(pod: Obj, spec: ContainerSpec, scope: PlaceholderScope) -> None:
     container = pod["spec"]["containers"][0]
     command = arguments(spec.command, scope)
+    outputs = scope.executor_input["outputs"]
+    if outputs["artifacts"]:
+        command = with_custom_paths(command, outputs["outputFile"])
     if (found := declared_packages(command)) is not None:
         packages, command = found
         declared = msgspec.json.encode({MAIN: packages}).decode()
