@@ -65,8 +65,7 @@ def _stored(told: Obj, side: str) -> list[str]:
             artifact["uri"]
             for entry in entries.values()
             for artifact in entry["artifacts"]
-            if is_stored(artifact["uri"])
-            and not (artifact.get("metadata") or {}).get(IN_WORKSPACE)
+            if is_stored(artifact["uri"]) and not (artifact.get("metadata") or {}).get(IN_WORKSPACE)
         )
     )
 
