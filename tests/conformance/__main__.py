@@ -1,29 +1,35 @@
 """``python -m tests.conformance``: others' material against a real platform, and a table of it.
 
 KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, argoproj/argo-workflows and
-argoproj-labs/hera (``pipelines``, ``argo-workflows``, ``hera``); nothing of them is kept here. The
-table goes to docs/reference/conformance.md when everything ran.
+argoproj-labs/hera (``pipelines``, ``argo-workflows``, ``hera``); nothing of them is kept here. A
+suite that ran as a whole has its part of docs/reference/conformance.md written anew.
+
+A suite is a module with ``cases``, ``run`` and, if it needs images that the catalogue does not
+know, ``IMAGES``; it has a platform of its own. A new one is a line in SUITES.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import inspect
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.conformance import kfp
+from tests.conformance import argo, kfp
 from tests.conformance.rows import Case, Platform, Row
-from tests.conformance.table import document, summary
+from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = ROOT / "docs" / "reference" / "conformance.md"
-SUITES: Final[dict[str, ModuleType]] = {"kfp": kfp}
+SUITES: Final[dict[str, ModuleType]] = {"argo": argo, "kfp": kfp}
 
 
 def main() -> int:
@@ -33,15 +39,15 @@ def main() -> int:
     if not upstream:
         print("skipped: KUBELING_UPSTREAM names no folder with upstream's checkouts")
         return 0
-    chosen = {
-        name: [case for case in SUITES[name].cases(Path(upstream)) if options.only in case.name]
-        for name in options.suites or SUITES
-    }
-    rows = _run(chosen)
-    print(summary(rows))
-    if not options.suites and not options.only:
-        TABLE.write_text(document(rows))
-    return 1 if any(row.outcome == "failed" for row in rows) else 0
+    failed = False
+    for name in options.suites or SUITES:
+        cases = [case for case in SUITES[name].cases(Path(upstream)) if options.only in case.name]
+        rows = _run(name, cases)
+        print(summary(rows), flush=True)
+        failed |= any(row.outcome == "failed" for row in rows)
+        if not options.only:
+            TABLE.write_text(rewritten(TABLE.read_text() if TABLE.exists() else "", name, rows))
+    return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:
@@ -54,25 +60,26 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(chosen: dict[str, list[Case]]) -> list[Row]:
-    rows: list[Row] = []
+def _run(name: str, cases: Sequence[Case]) -> list[Row]:
+    suite = SUITES[name]
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         workspace = Path(folder) / "workspace"
         workspace.mkdir()
+        if images := getattr(suite, "IMAGES", None):
+            shutil.copy(images, workspace / "images.yaml")
         with started(Path(folder) / "data", workspace) as up:
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
-            for name, cases in chosen.items():
-                rows += _told(name, SUITES[name], cases, platform)
-    return rows
+            print(f"{name}: {len(cases)} cases", flush=True)
+            found = suite.run(cases, platform)
+            return _told(asyncio.run(found) if inspect.iscoroutine(found) else found)
 
 
-def _told(name: str, suite: ModuleType, cases: Sequence[Case], platform: Platform) -> list[Row]:
-    print(f"{name}: {len(cases)} cases", flush=True)
-    rows: list[Row] = []
-    for row in suite.run(cases, platform):
+def _told(rows: Iterable[Row]) -> list[Row]:
+    found = []
+    for row in rows:
         print(f"  {row.outcome:12} {row.name}  {row.reason}".rstrip(), flush=True)
-        rows.append(row)
-    return rows
+        found.append(row)
+    return found
 
 
 if __name__ == "__main__":

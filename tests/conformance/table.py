@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.conformance.rows import Outcome, Row
 
-__all__ = ["document", "summary"]
+__all__ = ["rewritten", "summary"]
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("passed", "failed", "not runnable")
 TITLES: Final[dict[Outcome, str]] = {
@@ -15,6 +15,13 @@ TITLES: Final[dict[Outcome, str]] = {
     "not runnable": "Not runnable on one machine",
     "passed": "Passed",
 }
+_MARK: Final = "## Suite "
+_HEAD: Final = """# Conformance: others' material, run here
+
+Written by `make conformance`, which runs it against a real platform with the unmodified SDKs;
+nothing of it is kept in this repository.
+
+"""
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -28,13 +35,15 @@ def summary(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *failed])
 
 
-def document(rows: Sequence[Row]) -> str:
-    """The page docs/reference/conformance.md."""
+def rewritten(page: str, suite: str, rows: Sequence[Row]) -> str:
+    """The page docs/reference/conformance.md with one suite's part anew."""
+    parts = {text.partition("\n")[0]: text for text in page.split(_MARK)[1:]}
+    parts[suite] = "\n".join([suite, *_part(rows)]) + "\n"
+    return _HEAD + "".join(_MARK + parts[name].rstrip("\n") + "\n\n" for name in sorted(parts))
+
+
+def _part(rows: Sequence[Row]) -> list[str]:
     lines = [
-        "# Conformance: others' material, run here",
-        "",
-        "Written by `make conformance`, which runs it against a real platform with the unmodified",
-        "SDKs; nothing of it is kept in this repository.",
         "",
         "| group | " + " | ".join(OUTCOMES) + " |",
         "|---|" + "---|" * len(OUTCOMES),
@@ -45,13 +54,13 @@ def document(rows: Sequence[Row]) -> str:
     ]
     for outcome, title in TITLES.items():
         lines += _section(title, [row for row in rows if row.outcome == outcome])
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _section(title: str, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
-    lines = ["", f"## {title}", "", "| case | group | |", "|---|---|---|"]
+    lines = ["", f"### {title}", "", "| case | group | |", "|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row.group, row.name)):
         reason = row.reason.replace("|", "\\|")
         lines.append(f"| {row.name} | {row.group} | {reason} |")
