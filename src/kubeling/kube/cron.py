@@ -1,18 +1,22 @@
-"""Cron schedules as Kubernetes' CronJobs read them. Pure.
+"""Cron schedules as Kubernetes' CronJobs and Kubeflow's recurring runs read them. Pure.
 
 Five fields or a macro, or ``@every`` with a duration. Where both days of the month and of the week
 are given, either will do. In a time zone, times that the clocks skip do not come up, and those
 that they repeat come up twice.
+
+CronJobs are read by robfig/cron's third version, recurring runs by its first: seconds come first
+there, the days of the week may be left out, and a star stays one if it has a step.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-__all__ = ["Schedule", "ScheduleError", "parse_schedule"]
+__all__ = ["Schedule", "ScheduleError", "parse_schedule", "parse_schedule_with_seconds"]
 
 
 class ScheduleError(ValueError):
@@ -36,6 +40,7 @@ class _Field(NamedTuple):
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun",
                   "jul", "aug", "sep", "oct", "nov", "dec")  # fmt: skip
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_SECONDS: Final = _Field(0, 59, {})
 _FIELDS: Final = (
     _Field(0, 59, {}),
     _Field(0, 23, {}),
@@ -56,6 +61,7 @@ _EVERY: Final = "@every "
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AMOUNT: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _YEARS: Final = 5
+_SECOND: Final = dt.timedelta(seconds=1)
 _MINUTE: Final = dt.timedelta(minutes=1)
 
 
@@ -71,10 +77,28 @@ def parse_schedule(text: str, zone: dt.tzinfo = dt.UTC) -> Schedule:
     if len(parts) != len(_FIELDS):
         found = f"found {len(parts)}: [{' '.join(parts)}]"
         raise ScheduleError(f"expected exactly {len(_FIELDS)} fields, {found}")
-    sets = [_values(part, field) for part, field in zip(parts, _FIELDS, strict=True)]
-    minutes, hours, days, months, weekdays = sets
     any_day = _is_star(parts[2]) or _is_star(parts[4])
-    return _Calendar(minutes, hours, days, months, weekdays, any_day, zone)
+    minutes, hours, days, months, weekdays = _sets(parts, _FIELDS)
+    return _Calendar(frozenset({0}), minutes, hours, days, months, weekdays, any_day, zone)
+
+
+def parse_schedule_with_seconds(text: str, zone: dt.tzinfo = dt.UTC) -> Schedule:
+    """Reads a schedule whose first field is seconds; raises :class:`ScheduleError`."""
+    if text.startswith("@"):
+        return parse_schedule(text, zone)
+    parts = text.split()
+    if len(parts) == len(_FIELDS):
+        parts.append("*")
+    if len(parts) != len(_FIELDS) + 1:
+        found = f"found {len(parts)}: [{' '.join(parts)}]"
+        raise ScheduleError(f"expected 5 to 6 fields, seconds first, {found}")
+    any_day = any(piece[:1] in "*?" for part in (parts[3], parts[5]) for piece in part.split(","))
+    seconds, minutes, hours, days, months, weekdays = _sets(parts, (_SECONDS, *_FIELDS))
+    return _Calendar(seconds, minutes, hours, days, months, weekdays, any_day, zone)
+
+
+def _sets(parts: Sequence[str], fields: Sequence[_Field]) -> list[frozenset[int]]:
+    return [_values(part, field) for part, field in zip(parts, fields, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,7 @@ class _Every:
 
 @dataclass(frozen=True, slots=True)
 class _Calendar:
+    seconds: frozenset[int]
     minutes: frozenset[int]
     hours: frozenset[int]
     days: frozenset[int]
@@ -97,7 +122,7 @@ class _Calendar:
     zone: dt.tzinfo
 
     def next(self, after: dt.datetime) -> dt.datetime | None:
-        moment = after.astimezone(dt.UTC).replace(second=0, microsecond=0) + _MINUTE
+        moment = after.astimezone(dt.UTC).replace(microsecond=0) + _SECOND
         last = moment.year + _YEARS
         while moment.year <= last:
             local = moment.astimezone(self.zone)
@@ -108,9 +133,12 @@ class _Calendar:
                 moment = self._midnight(tomorrow.year, tomorrow.month, tomorrow.day)
             elif local.hour not in self.hours:
                 # An hour that passes, whatever the clocks show: they may skip or repeat one.
-                moment += dt.timedelta(minutes=60 - local.minute)
+                moment += dt.timedelta(minutes=60 - local.minute, seconds=-local.second)
             elif local.minute not in self.minutes:
-                moment += _MINUTE
+                moment += _MINUTE - local.second * _SECOND
+            elif local.second not in self.seconds:
+                later = [second for second in self.seconds if second > local.second]
+                moment += (min(later, default=60) - local.second) * _SECOND
             else:
                 return moment
         return None

@@ -15,6 +15,7 @@ from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.kubernetes import pipeline_config, workspace_of
 from kubeling.pipelines.launcher import Launcher, is_stored
+from kubeling.pipelines.macros import expand_run_id
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package
 from kubeling.pipelines.records import RunRecord
@@ -96,7 +97,7 @@ def _facts(
         run["metadata"].get("creationTimestamp", ""),
         spec.scheduled_at or "",
         f"{root}/{_segment(pipeline)}/{uid(run)}",
-        spec.parameters,
+        expand_run_id(spec.parameters, uid(run)),
         spec.pipeline_root,
         int(pipeline_config(package.platform).get("activeDeadlineSeconds") or 0),
         workspace_of(package.platform) is not None,

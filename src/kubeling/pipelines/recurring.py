@@ -1,8 +1,8 @@
 """The controller of recurring runs: creates a Run whenever one is due.
 
 The name of each Run follows from the moment it is due, so a moment gets one Run however often the
-controller is killed. Missed moments are made up for unless ``noCatchup`` is set, never with more
-than ``maxConcurrency`` runs at once.
+controller is killed. Missed moments are made up for unless ``noCatchup`` is set, when only the
+last of them is; there are never more than ``maxConcurrency`` runs at once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import re
 import zoneinfo
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -30,6 +29,7 @@ from kubeling.kube.objects import (
     parse_time,
     uid,
 )
+from kubeling.pipelines.macros import expand_macros
 from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import (
     RECURRING_RUNS,
@@ -37,15 +37,12 @@ from kubeling.pipelines.resources import (
     RecurringRunSpec,
     decode_recurring_run,
 )
-from kubeling.pipelines.schedule import ScheduleError, check_trigger, next_time
+from kubeling.pipelines.schedule import ScheduleError, check_trigger, latest_time, next_time
+from kubeling.pipelines.settings import pipeline_settings
 
-__all__ = ["RECURRING_RUN", "expand_macros", "recurring_run_controller"]
+__all__ = ["RECURRING_RUN", "recurring_run_controller"]
 
 RECURRING_RUN: Final = "pipelines.kubeflow.org/recurring-run"
-_MACRO: Final = re.compile(r"\[\[(ScheduledTime|CurrentTime|Index|RunUUID)(?:\.([^\]]*))?\]\]")
-_GO_TIME: Final = (
-    ("2006", "%Y"), ("01", "%m"), ("02", "%d"), ("15", "%H"), ("04", "%M"), ("05", "%S"),
-)  # fmt: skip
 
 
 def recurring_run_controller(context: Context) -> Controller:
@@ -54,34 +51,6 @@ def recurring_run_controller(context: Context) -> Controller:
     return Controller(
         "recurring-run", RECURRING_RUNS, reconciler.reconcile, watches={RUNS: _owner}, workers=2
     )
-
-
-def expand_macros(value: Any, scheduled: dt.datetime, now: dt.datetime, index: int) -> Any:
-    """Parameter values with ``[[ScheduledTime]]`` and its relatives replaced."""
-    if isinstance(value, Mapping):
-        return {key: expand_macros(item, scheduled, now, index) for key, item in value.items()}
-    if isinstance(value, list):
-        return [expand_macros(item, scheduled, now, index) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        match match[1]:
-            case "Index":
-                return str(index)
-            case "RunUUID":
-                return "{{$.pipeline_job_uuid}}"
-            case kind:
-                moment = scheduled if kind == "ScheduledTime" else now
-                return moment.strftime(_time_format(match[2] or "20060102150405"))
-
-    return _MACRO.sub(replace, value)
-
-
-def _time_format(layout: str) -> str:
-    for go, python in _GO_TIME:
-        layout = layout.replace(go, python)
-    return layout
 
 
 def _owner(run: Obj) -> Iterable[Key]:
@@ -97,7 +66,8 @@ class _Reconciler:
         self._jobs = context.informers.of(RECURRING_RUNS)
         self._runs = context.informers.of(RUNS)
         self._recorder = context.recorder("pipeline-scheduler")
-        self._zone = zoneinfo.ZoneInfo(os.environ.get("CRON_SCHEDULE_TIMEZONE") or "UTC")
+        settings = pipeline_settings(context.settings.rooms.get("pipelines", {}), os.environ)
+        self._zone = settings.cron_timezone or "UTC"
 
     async def reconcile(self, key: Key) -> Result | None:
         """Files the RecurringRun, creates what is due, and comes back for the next."""
@@ -108,10 +78,15 @@ class _Reconciler:
         spec = decode_recurring_run(job)
         try:
             check_trigger(spec.trigger)
+            zone = zoneinfo.ZoneInfo(self._zone)
         except ScheduleError as error:
             await self._recorder.warning(job, "InvalidTrigger", str(error))
             return None
-        return await self._fire(job, spec) if spec.enabled else None
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            text = f"pipelines.cron_timezone (CRON_SCHEDULE_TIMEZONE): no time zone {self._zone!r}"
+            await self._recorder.warning(job, "InvalidTimeZone", text)
+            return None
+        return await self._fire(job, spec, zone)
 
     async def _file(self, job: Obj) -> None:
         database = await self._context.open_database()
@@ -120,39 +95,38 @@ class _Reconciler:
         now = self._clock.now()
         await database.run(lambda c: file_recurring_run(c, job, now))
 
-    async def _fire(self, job: Obj, spec: RecurringRunSpec) -> Result | None:
-        status = job.get("status") or {}
-        now = self._clock.now()
+    async def _fire(self, job: Obj, spec: RecurringRunSpec, zone: dt.tzinfo) -> Result | None:
+        status, now = job.get("status") or {}, self._clock.now()
         created = parse_time(job["metadata"]["creationTimestamp"])
         last = parse_time(status["lastScheduledAt"]) if status.get("lastScheduledAt") else None
-        due = next_time(spec.trigger, last, created, self._zone)
-        if due is None:
-            return None
-        if due > now:
-            return Result((due - now).total_seconds())
-        if spec.no_catchup:
-            due = self._latest(spec, due, created, now)
-        if len(self._active(job)) >= spec.max_concurrency:
-            return None  # the end of a run wakes this up
-        await self._create(job, spec, due, int(status.get("index", 0)) + 1)
+        active = self._active(job)
+        due = next_time(spec.trigger, last, created, zone)
+        if due is not None and due <= now and spec.no_catchup:
+            due = latest_time(spec.trigger, due, now, created, zone)
+        is_free = spec.enabled and len(active) < spec.max_concurrency
+        if due is None or due > now or not is_free:
+            await self._tell(job, active=active, next_at=due if spec.enabled else None)
+            # The end of a run wakes this up where there are too many.
+            waits = due is not None and is_free
+            return Result((due - now).total_seconds()) if waits and due is not None else None
+        index = int(status.get("index", 0)) + 1
+        run = await self._create(job, spec, due, index)
+        next_at = next_time(spec.trigger, due, created, zone)
+        await self._tell(
+            job, active=[*active, run], next_at=next_at, last=format_time(due), index=index
+        )
         return Result(0.01)
 
-    def _latest(
-        self, spec: RecurringRunSpec, due: dt.datetime, created: dt.datetime, now: dt.datetime
-    ) -> dt.datetime:
-        while (later := next_time(spec.trigger, due, created, self._zone)) and later <= now:
-            due = later
-        return due
+    def _active(self, job: Obj) -> list[str]:
+        """The runs that it has created and that have not ended."""
+        found = []
+        for run_name in (job.get("status") or {}).get("active") or ():
+            run = self._runs.get(namespace(job), run_name)
+            if run is not None and (run.get("status") or {}).get("state") not in FINAL_STATES:
+                found.append(run_name)
+        return found
 
-    def _active(self, job: Obj) -> list[Obj]:
-        return [
-            run
-            for run in self._runs.list(namespace(job))
-            if labels(run).get(RECURRING_RUN) == name(job)
-            and (run.get("status") or {}).get("state") not in FINAL_STATES
-        ]
-
-    async def _create(self, job: Obj, spec: RecurringRunSpec, due: dt.datetime, index: int) -> None:
+    async def _create(self, job: Obj, spec: RecurringRunSpec, due: dt.datetime, index: int) -> str:
         now = self._clock.now()
         body: Obj = {**job["spec"]["run"], "recurringRunID": uid(job)}
         body["scheduledAt"] = format_time(due)
@@ -162,11 +136,43 @@ class _Reconciler:
             body["runtimeConfig"] = config
         own_name = f"{name(job)[:230]}-{int(due.timestamp())}"
         body["displayName"] = f"{spec.run.display_name or name(job)}-{int(due.timestamp())}"
+        await self._resolve(body)
         run = new_object(
             RUNS, own_name, namespace(job), labels={RECURRING_RUN: name(job)}, spec=body
         )
         with contextlib.suppress(AlreadyExists):  # created before a crash
             await self._client.create(RUNS, run)
             await self._recorder.normal(job, "RunCreated", f"Created run {own_name}")
-        status = {"lastScheduledAt": format_time(due), "index": index}
-        await self._client.patch_status(RECURRING_RUNS, name(job), status, namespace(job))
+        return own_name
+
+    async def _resolve(self, body: Obj) -> None:
+        """Without a version, each run takes the latest there is at its time."""
+        reference = body.get("pipelineVersionReference")
+        if reference is None or reference.get("pipelineVersionID"):
+            return
+        database = await self._context.open_database()
+        from kubeling.pipelines.store import latest_version
+
+        pipeline_id = reference["pipelineID"]
+        if version := await database.run(lambda c: latest_version(c, pipeline_id)):
+            body["pipelineVersionReference"] = {**reference, "pipelineVersionID": version}
+
+    async def _tell(
+        self,
+        job: Obj,
+        *,
+        active: list[str],
+        next_at: dt.datetime | None,
+        last: str = "",
+        index: int = 0,
+    ) -> None:
+        """Writes the status if it says something new."""
+        before = job.get("status") or {}
+        status: Obj = {
+            "active": active,
+            "nextScheduledAt": format_time(next_at) if next_at is not None else None,
+        }
+        if last:
+            status |= {"lastScheduledAt": last, "index": index}
+        if any((before.get(key) or None) != (value or None) for key, value in status.items()):
+            await self._client.patch_status(RECURRING_RUNS, name(job), status, namespace(job))

@@ -98,7 +98,7 @@ class RunStatus(_Struct):
 
 
 class CronSchedule(_Struct):
-    """A cron expression of six fields, seconds first; five are taken as minutes first."""
+    """A cron expression, seconds first; the sixth field, days of the week, may be left out."""
 
     cron: str
     start_time: Time | None = None

@@ -36,7 +36,7 @@ from kubeling.pipelines.tables import (
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["EXTERNAL", "RunStore", "default_experiment", "ensure_run", "upsert"]
+__all__ = ["EXTERNAL", "RunStore", "default_experiment", "ensure_run", "latest_version", "upsert"]
 
 EXTERNAL: Final = "external"
 """The kind of tasks that clients filed: no nodes of an execution."""
@@ -215,6 +215,14 @@ def _run_row(run: Obj, spec_digest: str, experiment: str, now: dt.datetime) -> d
         "scheduled_at": _naive(scheduled),
         "finished_at": None,
     }
+
+
+def latest_version(connection: sa.Connection, pipeline_id: str) -> str:
+    """The id of a pipeline's latest version; empty if it has none."""
+    columns = VERSIONS.c
+    query = sa.select(columns.pipeline_version_id).where(columns.pipeline_id == pipeline_id)
+    found = connection.execute(query.order_by(columns.created_at.desc()).limit(1)).scalar()
+    return str(found or "")
 
 
 def default_experiment(connection: sa.Connection, now: dt.datetime) -> str:

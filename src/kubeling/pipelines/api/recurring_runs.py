@@ -27,6 +27,7 @@ __all__ = ["RecurringRunService"]
 
 _R: Final = TABLE.c
 _MAX_CONCURRENCY: Final = 10
+_MODES: Final = ("ENABLE", "DISABLE", "MODE_UNSPECIFIED")
 _RECURRING: Final = Listable(
     TABLE,
     _R.recurring_run_id,
@@ -78,12 +79,19 @@ class RecurringRunService(Service):
         namespace = await self.namespace_of(need_experiment(self, body))
         await self.allow(request, "create", namespace, body.get("display_name") or "")
         run, package = await run_source(self, body)
+        if not _names_version(body) and (reference := run.get("pipelineVersionReference")):
+            # Each run takes the latest version there is when it is due.
+            run["pipelineVersionReference"] = {"pipelineID": reference["pipelineID"]}
+            del run["pipelineSpec"]
+            run.pop("platformSpec", None)
         trigger = _trigger(body.get("trigger") or {})
+        if (mode := body.get("mode") or "ENABLE") not in _MODES:
+            raise InvalidArgumentError(f"mode: Unsupported value: {mode!r} ({', '.join(_MODES)})")
         concurrency = body.get("max_concurrency") or 1
         spec = {
             "run": run,
             "trigger": msgspec.to_builtins(trigger),
-            "enabled": body.get("mode") != "DISABLE",
+            "enabled": mode != "DISABLE",
             "maxConcurrency": min(max(concurrency, 1), _MAX_CONCURRENCY),
             "noCatchup": bool(body.get("no_catchup")),
         }
@@ -130,6 +138,11 @@ class RecurringRunService(Service):
         if row is None:
             raise NotFoundError.of("RecurringRun", own_id)
         return row
+
+
+def _names_version(body: Obj) -> bool:
+    reference = body.get("pipeline_version_reference") or {}
+    return bool(body.get("pipeline_version_id") or reference.get("pipeline_version_id"))
 
 
 def _trigger(given: Obj) -> Trigger:
