@@ -50,6 +50,10 @@ _SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "kubeling.cli.running.command:run_file",
             "Run a pipeline, a Workflow or a file of stages, and watch it.",
         ),
+        "pipelines": (
+            "kubeling.cli.pipelines:pipelines",
+            "Archive or delete runs of pipelines that have ended.",
+        ),
     },
 }
 _COMMANDS: Final = {name: found for part in _SECTIONS.values() for name, found in part.items()}

@@ -30,11 +30,17 @@ def _admission() -> Mapping[Resource, Admission]:
 
 
 def _controllers(context: Context) -> Sequence[Controller]:
+    from kubeling.pipelines.collection import collection_controllers
     from kubeling.pipelines.controller import run_controller
     from kubeling.pipelines.logs import log_controller
     from kubeling.pipelines.recurring import recurring_run_controller
 
-    return [run_controller(context), recurring_run_controller(context), log_controller(context)]
+    return [
+        run_controller(context),
+        recurring_run_controller(context),
+        log_controller(context),
+        *collection_controllers(context),
+    ]
 
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:

@@ -45,6 +45,10 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     keep_last: Annotated[int, msgspec.Meta(ge=0)] = 0
     action: Literal["archive", "delete"] = "delete"
 
+    def __post_init__(self) -> None:
+        if not self.max_age and not self.keep_last:
+            raise ValueError("max_age or keep_last is required: it would mean every run otherwise")
+
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, with what holds where nothing is set: one user, nothing collected."""

@@ -32,6 +32,7 @@ _SERVICES: Final = {
     "artifacts": "ArtifactService",
     "tasks": "TaskService",
     "node_files": "NodeFileService",
+    "collections": "CollectionService",
     "ui_server": "UiService",
     "steps": "StepService",
 }
@@ -63,6 +64,7 @@ _TABLE: Final = (
     ("DELETE", "/pipelines/{pipeline}/versions/{version}", "versions", "delete"),
     ("GET", "/runs", "runs", "list"),
     ("POST", "/runs", "runs", "create"),
+    ("POST", "/runs:collect", "collections", "collect"),
     ("GET", "/runs/{run}", "runs", "get"),
     ("DELETE", "/runs/{run}", "runs", "delete"),
     ("GET", "/runs/{run}/steps", "steps", "list"),

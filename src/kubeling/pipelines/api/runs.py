@@ -33,6 +33,7 @@ from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
+from kubeling.pipelines.run_deletion import delete_runs
 from kubeling.pipelines.spec_store import read_spec, read_specs
 from kubeling.pipelines.store import EXTERNAL, ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
@@ -162,11 +163,7 @@ class RunService(Service):
             RUNS, row.name, row.namespace, propagation="Background", uid=row.run_id, missing_ok=True
         )
 
-        def work(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(TASKS).where(TASKS.c.run_id == row.run_id))
-            connection.execute(sa.delete(TABLE).where(_R.run_id == row.run_id))
-
-        await self.database.run(work)
+        await self.database.run(lambda c: delete_runs(c, [row.run_id]))
         return {}
 
     async def archive(self, request: web.Request) -> Obj:

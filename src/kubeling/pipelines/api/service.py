@@ -17,12 +17,13 @@ from kubeling.pipelines.tables import EXPERIMENTS
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["DEFAULT_NAMESPACE", "Service"]
+__all__ = ["DEFAULT_NAMESPACE", "PLATFORM", "Service"]
 
 DEFAULT_NAMESPACE: Final = "default"
 """Where runs run whose experiment names no namespace."""
 
-_PLATFORM: Final = os.environ.get("POD_NAMESPACE") or "kubeflow"
+PLATFORM: Final = os.environ.get("POD_NAMESPACE") or "kubeflow"
+"""The namespace in which rights on what belongs to nobody are granted."""
 
 
 class Service:
@@ -48,7 +49,7 @@ class Service:
         Who changes them needs the right to in the platform's own namespace.
         """
         if namespace or verb not in ("get", "list"):
-            await self.allow(request, verb, namespace or _PLATFORM, name)
+            await self.allow(request, verb, namespace or PLATFORM, name)
 
     def need_namespace(self, namespace: str) -> str:
         """The namespace, which many users must name: their rights are by namespace."""
