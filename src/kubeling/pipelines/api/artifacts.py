@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.task_messages import ARTIFACT_TYPES, artifact_message
 from kubeling.pipelines.api.wire import body_of, compact, query_of
 from kubeling.pipelines.lineage import link_id
+from kubeling.pipelines.previews import metadata_preview
 from kubeling.pipelines.store import upsert
 from kubeling.pipelines.tables import ARTIFACT_TASKS, ARTIFACTS, METRICS, RUNS, TASKS
 
@@ -189,11 +191,28 @@ class ArtifactService(Service):
     async def content(self, request: web.Request) -> web.StreamResponse:
         """A file of an artifact; of a folder, the list of its files (``path`` chooses one)."""
         row = await self._allowed(request, "readArtifact")
-        folder = None
-        if self.access.multi_user:  # a task may name any address, also one of another namespace
-            folder = self.context.artifacts.folder / "pipelines" / row.namespace
         contents = Contents(self.context)
-        return await contents.answer(request, row.uri, query_of(request, "path"), folder=folder)
+        below = query_of(request, "path")
+        return await contents.answer(request, row.uri, below, folder=self._folder(row))
+
+    async def preview(self, request: web.Request) -> Obj:
+        """What a page needs to draw an artifact, or one file of it (``path``)."""
+        row = await self._allowed(request, "readArtifact")
+        below = query_of(request, "path")
+        found = None if below else metadata_preview(row.type, row.metadata or {})
+        if found is None:
+            contents = Contents(self.context)
+            found = await contents.preview(row.uri, row.type, below, self._folder(row))
+        return {"artifact": artifact_message(row), "preview": found}
+
+    def _folder(self, row: Any) -> Path | None:
+        """What an artifact must lie in, if there are many users.
+
+        A task may name any address, also one of another namespace.
+        """
+        if not self.access.multi_user:
+            return None
+        return self.context.artifacts.folder / "pipelines" / str(row.namespace)
 
     async def upload(self, request: web.Request) -> Obj:
         """Stores the request's body as the content of an artifact that has none."""

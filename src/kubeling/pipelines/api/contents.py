@@ -23,6 +23,7 @@ from kubeling.component import Context
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
 from kubeling.pipelines.api.wire import answer
+from kubeling.pipelines.previews import HEAD, text_preview
 
 if TYPE_CHECKING:
     from kubeling.artifacts.buckets import Bucket
@@ -66,6 +67,20 @@ class Contents:
         if peek:
             return await _stream(request, lambda: _pieces(path.open("rb")), path.name, peek)
         return web.FileResponse(path, headers={**_SAFE, "Content-Type": _kind(path.name)})
+
+    async def preview(self, uri: str, title: str, below: str, folder: Path | None) -> Obj:
+        """What a page needs to draw a file; of a folder, the list of its files."""
+        if local_path(uri) is None:
+            return {"kind": "elsewhere", "uri": uri}
+        return await asyncio.to_thread(self._preview, uri, title, below, folder)
+
+    def _preview(self, uri: str, title: str, below: str, folder: Path | None) -> Obj:
+        path = self.file_of(uri, below, folder)
+        if path.is_dir():
+            return {"kind": "folder", **self._listing(path)}
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        return text_preview(title, path.name, head, path.stat().st_size)
 
     def file_of(self, uri: str, below: str = "", folder: Path | None = None) -> Path:
         """The path of a local artifact that may be shown."""

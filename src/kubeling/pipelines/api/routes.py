@@ -82,6 +82,7 @@ _TABLE: Final = (
     ("GET", "/artifacts/{artifact}", "artifacts", "get"),
     ("POST", "/artifacts", "artifacts", "create"),
     ("PUT", "/artifacts/{artifact}/content", "artifacts", "upload"),
+    ("GET", "/artifacts/{artifact}/preview", "artifacts", "preview"),
     ("GET", "/artifact_tasks", "artifacts", "list_artifact_tasks"),
     ("POST", "/artifact_tasks", "artifacts", "create_artifact_task"),
     ("GET", "/tasks", "tasks", "list"),
