@@ -13,18 +13,30 @@ import msgspec
 
 from kubeling.artifacts.plan import Transfer
 
-__all__ = ["EXCHANGE_PATH", "EXCHANGE_VOLUME", "HAND_OVER", "IMAGE", "LOADER", "SUPERVISE", "mover"]
+__all__ = [
+    "EXCHANGE_PATH",
+    "EXCHANGE_VOLUME",
+    "HAND_OVER",
+    "IMAGE",
+    "LOADER",
+    "TRAP",
+    "WAIT",
+    "mover",
+]
 
 EXCHANGE_PATH: Final = "/kubeling/exchange"
 EXCHANGE_VOLUME: Final = "kubeling-exchange"
 LOADER: Final = "artifacts-load"
 IMAGE: Final = "kubeling/artifacts"
 
-SUPERVISE: Final = r"""
+TRAP: Final = r"""
 pid=
 hit=
 trap 'hit=1; [ -z "$pid" ] || kill -TERM $pid' TERM INT
-%(run)s
+"""
+"""Hands signals on to the command that is started in the background next."""
+
+WAIT: Final = r"""
 pid=$!
 [ -z "$hit" ] || kill -TERM $pid
 wait $pid; code=$?
@@ -34,7 +46,7 @@ while [ "$hit" ]; do
   [ $again = 127 ] || code=$again
 done
 """
-"""Runs a command (``run``, in the background), hands signals on, and leaves its exit ``code``."""
+"""Waits for that command, whatever is handed on to it, and leaves its exit ``code``."""
 
 HAND_OVER: Final = rf"""
 x={EXCHANGE_PATH}

@@ -10,7 +10,7 @@ import posixpath
 import shlex
 from typing import Final
 
-from kubeling.artifacts.movers import EXCHANGE_PATH, EXCHANGE_VOLUME, HAND_OVER, SUPERVISE, mover
+from kubeling.artifacts.movers import EXCHANGE_PATH, EXCHANGE_VOLUME, HAND_OVER, TRAP, WAIT, mover
 from kubeling.artifacts.plan import Transfer
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.launcher import MOUNTED, Launcher, LauncherError, is_stored
@@ -86,7 +86,7 @@ def _handing_over(container: Obj, kept: list[str]) -> list[str]:
         )
     folders = " ".join(sorted({shlex.quote(posixpath.dirname(_path(uri))) for uri in kept}))
     lines = [_FAIL, HAND_OVER.strip(), f'(cd "$x" && mkdir -p {folders}) || exit 1']
-    lines.append(SUPERVISE.strip() % {"run": '"$@" &'})
+    lines += [TRAP.strip(), '"$@" &', WAIT.strip()]
     lines.append("[ $code = 0 ] || exit $code")
     for uri in kept:
         path = shlex.quote(_path(uri))

@@ -26,8 +26,9 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Final
 
+from kubeling.artifacts.movers import EXCHANGE_PATH, HAND_OVER, TRAP, WAIT
+
 __all__ = [
-    "EXCHANGE_PATH",
     "STORE_PATH",
     "TURNS_PATH",
     "InputFile",
@@ -47,9 +48,6 @@ STORE_PATH: Final = "/kubeling/artifacts"
 
 TURNS_PATH: Final = "/var/run/argo/ctr"
 """Where the containers of a set tell each other their exit codes, as upstream's do."""
-
-EXCHANGE_PATH: Final = "/kubeling/exchange"
-"""Shared with the containers that move artifacts (:mod:`kubeling.artifacts.transfer`)."""
 
 _START: Final = r"""
 d=%(store)s
@@ -108,39 +106,13 @@ artifact() {
 """
 
 _OFFER: Final = r"""
-x=%(exchange)s
 offer() {
   if [ -e "$2" ]; then
     cp -R "$2" "$x/$1" || fail "cannot hand artifact $1 over"
     echo "$1" >>"$x/.offered"
-    say 'artifact %%s\n' "$1"
-  else say 'missing artifact %%s\n' "$1"; fi
+    say 'artifact %s\n' "$1"
+  else say 'missing artifact %s\n' "$1"; fi
 }
-hand_over() {
-  [ -e "$x/.offered" ] || return 0
-  mv "$x/.offered" "$x/offered"
-  [ -p "$x/wake" ] || mkfifo "$x/wake" 2>/dev/null
-  echo >"$x/wake"
-  until [ -e "$x/answered" ]; do sleep 0.1 2>/dev/null || sleep 1; done
-  [ ! -s "$x/answered" ] || fail "$(head -n 1 "$x/answered")"
-}
-"""
-
-_TRAP: Final = r"""
-pid=
-hit=
-trap 'hit=1; [ -z "$pid" ] || kill -TERM $pid' TERM INT
-"""
-
-_RUN: Final = r"""
-pid=$!
-[ -z "$hit" ] || kill -TERM $pid
-wait $pid; code=$?
-while [ "$hit" ]; do
-  hit=
-  wait $pid; again=$?
-  [ $again = 127 ] || code=$again
-done
 """
 
 _AGAIN: Final = r"""
@@ -273,7 +245,7 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
 
 
 def _waiting(turn: Turn) -> list[str]:
-    lines = [_TRAP.strip("\n")]
+    lines = [TRAP.strip("\n")]
     lines.append(_TURN.strip("\n") % {"turns": TURNS_PATH, "name": shlex.quote(turn.name)})
     return [*lines, *(_call("await", name) for name in turn.waits_for)]
 
@@ -281,7 +253,7 @@ def _waiting(turn: Turn) -> list[str]:
 def _with_outputs(plan: WrapPlan) -> list[str]:
     lines = [_GIVE.strip("\n")]
     if plan.turn is None:
-        lines.append(_TRAP.strip("\n"))
+        lines.append(TRAP.strip("\n"))
     lines += _attempts(plan)
     if plan.result:
         lines += [
@@ -291,7 +263,7 @@ def _with_outputs(plan: WrapPlan) -> list[str]:
     lines += [_call("parameter", p.name, p.path, p.spill) for p in plan.parameters]
     lines += [_call("artifact", a.name, a.path, a.key) for a in plan.artifacts if a.key]
     if handed := [a for a in plan.artifacts if not a.key]:
-        lines.append(_OFFER.strip("\n") % {"exchange": EXCHANGE_PATH})
+        lines += [HAND_OVER.strip("\n"), _OFFER.strip("\n")]
         lines += [*(_call("offer", a.name, a.path) for a in handed), "hand_over"]
     if plan.has_outputs:
         lines.append("tell")
@@ -305,11 +277,11 @@ def _attempts(plan: WrapPlan) -> list[str]:
             'rm -f "$t/out"; mkfifo "$t/out"',
             'tee "$t/stdout" <"$t/out" & tee=$!',
             '"$@" >"$t/out" &',
-            _RUN.strip("\n"),
+            WAIT.strip("\n"),
             "wait $tee",
         ]
     else:
-        lines = ['"$@" &', _RUN.strip("\n")]
+        lines = ['"$@" &', WAIT.strip("\n")]
     if plan.turn is None or plan.turn.attempts <= 1:
         return lines
     again = _AGAIN.strip("\n") % {"delay": f"{plan.turn.delay:g}"}
