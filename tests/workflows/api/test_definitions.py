@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 from tests.workflows.api.conftest import Api
-from tests.workflows.api.test_workflows import TEMPLATE, hello
+from tests.workflows.api.test_workflows import TEMPLATE, archived, hello
 
 from kubeling.kube.objects import Obj, deep_copy
 
@@ -96,8 +96,7 @@ ln -s /etc/passwd out/secret; echo text > one.txt
 async def test_artifacts_are_downloaded_and_looked_into(api: Api) -> None:
     workflow = hello("leaving")
     say = workflow["spec"]["templates"][0]
-    say["container"]["command"] = ["sh", "-c", f"cd $(mktemp -d) && {LEAVING} mv * /tmp/"]
-    say["container"]["command"] = ["sh", "-c", f"{LEAVING}"]
+    say["container"]["command"] = ["sh", "-c", LEAVING]
     say["outputs"] = {
         "artifacts": [
             {"name": "one", "path": f"{api.cluster.workspace}/one.txt"},
@@ -109,10 +108,8 @@ async def test_artifacts_are_downloaded_and_looked_into(api: Api) -> None:
     }
     made = await api.post("workflows/default", {"workflow": workflow})
     uid = made["metadata"]["uid"]
-    done = await api.cluster.ended("leaving")
+    done = await archived(api, "leaving")
     assert done["status"]["phase"] == "Succeeded", done["status"]
-    label = "workflows.argoproj.io/workflow-archiving-status"
-    await api.cluster.seen("leaving", lambda wf: label in wf["metadata"]["labels"])
 
     async def read(path: str, status: int = 200) -> bytes:
         async with api.http.get(path) as response:
@@ -134,8 +131,8 @@ async def test_artifacts_are_downloaded_and_looked_into(api: Api) -> None:
     assert '<a href="./a%26b.html">a&amp;b.html</a>' in listing
     assert '<a href="./sub/">sub/</a>' in listing
     assert await read(f"{files}/folder/sub/deep.txt") == b"deep\n"
-    archived = f"/artifact-files/default/archived-workflows/{uid}/leaving/outputs"
-    assert await read(f"{archived}/folder/sub/deep.txt") == b"deep\n"
+    kept = f"/artifact-files/default/archived-workflows/{uid}/leaving/outputs"
+    assert await read(f"{kept}/folder/sub/deep.txt") == b"deep\n"
     await read(f"{files}/folder/secret", 404)
     await read(f"{files}/folder/%2e%2e/%2e%2e/%2e%2e/metadata.db", 404)
     await read(f"{files}/nothing", 404)

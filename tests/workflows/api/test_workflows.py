@@ -9,7 +9,6 @@ from tests.workflows.api.conftest import Api
 
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import ROLE_BINDINGS, ROLES
-from kubeling.workflows.archive import is_archived
 
 
 def hello(name: str = "", text: str = "hello", **metadata: object) -> Obj:
@@ -34,6 +33,12 @@ def hello(name: str = "", text: str = "hello", **metadata: object) -> Obj:
     }
 
 
+async def archived(api: Api, name: str) -> Obj:
+    """The workflow, when it has ended and is in the archive."""
+    label = "workflows.argoproj.io/workflow-archiving-status"
+    return await api.cluster.seen(name, lambda wf: label in wf["metadata"].get("labels", {}))
+
+
 TEMPLATE: Obj = {**hello("greet"), "kind": "WorkflowTemplate"}
 
 
@@ -56,6 +61,7 @@ async def test_a_workflow_is_created_run_read_and_deleted(api: Api) -> None:
     assert "nodes" not in without["status"]
     assert without["spec"] == {}
     assert (await api.get("workflows/default/@latest"))["metadata"]["name"] == name
+    await archived(api, name)
     assert await api.delete(f"workflows/default/{name}") == {}
     kept = await api.get(f"workflows/default/{name}")
     assert kept["metadata"]["labels"]["workflows.argoproj.io/workflow-archiving-status"] == (
@@ -116,7 +122,7 @@ async def test_lists_select_and_come_in_pages(api: Api) -> None:
     for number in range(3):
         labels = {"odd": str(number % 2)}
         await api.post("workflows/default", {"workflow": hello(f"wf-{number}", labels=labels)})
-        await api.cluster.seen(f"wf-{number}", is_archived)
+        await archived(api, f"wf-{number}")
     await api.delete("workflows/default/wf-1")
     await api.get("workflows/default/wf-1")
 
@@ -191,9 +197,7 @@ async def test_archived_workflows_are_found_and_run_again(api: Api) -> None:
     workflow = hello("old", labels={"team": "a"})
     workflow["spec"]["templates"][0]["container"]["command"] = ["test", "-e", "there"]
     await api.post("workflows/default", {"workflow": workflow})
-    uid = (await api.cluster.ended("old"))["metadata"]["uid"]
-    label = "workflows.argoproj.io/workflow-archiving-status"
-    await api.cluster.seen("old", lambda wf: label in wf["metadata"]["labels"])
+    uid = (await archived(api, "old"))["metadata"]["uid"]
     listed = await api.get("archived-workflows", namespace="default", namePrefix="o")
     assert [w["metadata"]["uid"] for w in listed["items"]] == [uid]
     assert (await api.get("archived-workflows", namePrefix="x"))["items"] == []
