@@ -18,7 +18,7 @@ from kubeling.engine.engine import open_engine
 from kubeling.engine.storage.binding import standard_class
 from kubeling.engine.storage.claims import claim_controller
 from kubeling.engine.storage.reclaiming import volume_controller
-from kubeling.kube.client import Client
+from kubeling.kube.client import Client, ObjectList
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
@@ -105,14 +105,20 @@ class Cluster:
                     return
         raise AssertionError("the watch ended")
 
-    async def gone(self, resource: Resource, within: float = 60) -> None:
-        """Waits until there is no object of the resource."""
+    async def gone(
+        self, resource: Resource, within: float = 60, labels: str = "", keep: int = 0
+    ) -> None:
+        """Waits until there is no object of the resource, or at most ``keep`` with the labels."""
         async with asyncio.timeout(within):
-            while (found := await self.client.list(resource, "default")).items:
+            while len((found := await self.list(resource, labels)).items) > keep:
                 version = found.resource_version
                 async for event in self.client.watch(resource, "default", resource_version=version):
                     if event.type == "DELETED":
                         break
+
+    async def list(self, resource: Resource, labels: str = "") -> ObjectList:
+        """What there is of a resource."""
+        return await self.client.list(resource, "default", labels=labels)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from tests.workflows.conftest import Cluster, cluster_in
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import PODS
+from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
 from kubeling.workflows.resources import WORKFLOW_TEMPLATES, WORKFLOWS
 from kubeling.workflows.stages import workflow_from_stages
 
@@ -331,3 +331,65 @@ async def test_daemons_sidecars_and_container_sets_run_as_they_say(cluster: Clus
 
 
 SERVER = "import signal, sys; open(sys.argv[1], 'w'); signal.pause()"
+
+
+async def test_pods_go_when_podgc_says_so(cluster: Cluster) -> None:
+    def leaf(name: str, command: str, **labels: str) -> Obj:
+        container = {"image": "busybox", "command": [command]}
+        return {"name": name, "metadata": {"labels": labels}, "container": container}
+
+    body = workflow(
+        {"name": "main", "steps": [
+            [{"name": "good", "template": "good"}, {"name": "kept", "template": "kept"},
+             {"name": "bad", "template": "bad", "continueOn": {"failed": True}}],
+            [{"name": "wait", "template": "wait"}],
+        ]},
+        leaf("good", "true", goes="yes"),
+        leaf("kept", "true"),
+        leaf("bad", "false", goes="yes"),
+        {"name": "wait", "suspend": {}},
+        podGC={
+            "strategy": "OnPodSuccess",
+            "deleteDelayDuration": "0s",
+            "labelSelector": {"matchLabels": {"goes": "yes"}},
+        },
+    )  # fmt: skip
+    created = await cluster.client.create(WORKFLOWS, body, "default")
+    name = created["metadata"]["name"]
+    await cluster.seen(name, lambda wf: "wait" in nodes(wf))
+    await cluster.gone(PODS, labels="goes=yes", keep=1)
+    left = [pod["metadata"]["name"] for pod in (await cluster.client.list(PODS, "default")).items]
+    assert sorted(pod.split("-")[-2] for pod in left) == ["bad", "kept"]
+    await cluster.client.patch(WORKFLOWS, name, {"spec": {"shutdown": "Stop"}}, "default")
+    await cluster.ended(name)
+
+
+async def test_claims_and_budgets_live_as_long_as_the_workflow(cluster: Cluster) -> None:
+    claim = {
+        "metadata": {"name": "work"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    body = workflow(
+        {"name": "main", "suspend": {}},
+        volumeClaimTemplates=[claim],
+        podDisruptionBudget={"minAvailable": 1},
+    )
+    created = await cluster.client.create(WORKFLOWS, body, "default")
+    name = created["metadata"]["name"]
+    seen = await cluster.seen(name, lambda wf: wf["status"].get("persistentVolumeClaims"))
+    assert seen["status"]["persistentVolumeClaims"] == [
+        {"name": "work", "persistentVolumeClaim": {"claimName": f"{name}-work"}}
+    ]
+    budget = await cluster.client.get(BUDGETS, name, "default")
+    assert budget["spec"]["selector"]["matchLabels"] == {"workflows.argoproj.io/workflow": name}
+    await cluster.client.patch(WORKFLOWS, name, {"spec": {"shutdown": "Stop"}}, "default")
+    await cluster.ended(name)
+    await cluster.gone(BUDGETS)
+    found = await cluster.client.list(PERSISTENT_VOLUME_CLAIMS, "default")
+    assert len(found.items) == 1, "volumeClaimGC is OnWorkflowSuccess unless it says otherwise"
+
+
+BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kubeling.kube import selectors
 from kubeling.kube.admission import Admission, AdmissionRequest
-from kubeling.kube.errors import FieldError
+from kubeling.kube.errors import BadRequest, FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.workflows.call_rules import Templates, hook_expression_errors, target_errors
 from kubeling.workflows.cron_rules import cron_errors
+from kubeling.workflows.entry_rules import duration_errors
 from kubeling.workflows.gate_rules import synchronization_errors
 from kubeling.workflows.place_rules import artifact_errors
 from kubeling.workflows.pod_rules import patch_errors
@@ -32,7 +34,6 @@ from kubeling.workflows.templates import with_defaults
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
 _MAX_NAME: Final = 63
-_UNSUPPORTED: Final = ("podDisruptionBudget",)
 
 
 def admissions() -> dict[Resource, Admission]:
@@ -79,9 +80,7 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
     names = [str(parameter.get("name")) for parameter in given]
     known = Known(workflow_parameters=names if complete else None)
     yield from _end_errors(spec, path, known, all_)
-    for unsupported in _UNSUPPORTED:
-        if spec.get(unsupported):
-            yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
+    yield from _garbage_errors(spec.get("podGC") or {}, f"{path}.podGC")
     if synchronization := spec.get("synchronization"):
         yield from synchronization_errors(synchronization, f"{path}.synchronization")
     yield from patch_errors(spec, path)
@@ -124,6 +123,15 @@ def _argument_errors(spec: Obj, path: str, complete: bool) -> Iterator[FieldErro
                 entry.get(key) is None for key in ("value", "default", "valueFrom")
             ):
                 yield FieldError(f"{at}.value", "Required value", "give the parameter a value")
+
+
+def _garbage_errors(rule: Obj, path: str) -> Iterator[FieldError]:
+    if rule.get("deleteDelayDuration"):
+        yield from duration_errors(rule["deleteDelayDuration"], f"{path}.deleteDelayDuration")
+    try:
+        selectors.from_object(rule.get("labelSelector") or {})
+    except BadRequest as error:
+        yield FieldError(f"{path}.labelSelector", "Invalid value", str(error))
 
 
 def _end_errors(spec: Obj, path: str, known: Known, all_: Templates) -> Iterator[FieldError]:

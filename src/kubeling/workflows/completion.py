@@ -10,14 +10,15 @@ from kubeling.component import Context
 from kubeling.kube.client import Client
 from kubeling.kube.controller import Result
 from kubeling.kube.errors import Conflict, NotFound
-from kubeling.kube.objects import Obj, labels, name, namespace, parse_time, uid
-from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.kube.objects import Obj, format_time, labels, name, namespace, parse_time, uid
+from kubeling.kube.resources import PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, Archive, is_archived
 from kubeling.workflows.artifact_gc import COMPONENT, LABEL_COMPONENT
+from kubeling.workflows.belongings import Belongings
 from kubeling.workflows.offload import Offload
+from kubeling.workflows.podgc import PodGc
 from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
-from kubeling.workflows.specs import claim_name
 
 __all__ = ["LABEL_PHASE", "Completion", "delete_at", "end_pod"]
 
@@ -33,6 +34,7 @@ class Completion:
         self._pods = context.informers.of(PODS)
         self._archive = Archive(context)
         self._offload = Offload(context)
+        self._belongings = Belongings(context.client)
 
     async def reconcile(self, workflow: Obj) -> Result | None:
         """Does what is due; asks to be called again for what is not yet."""
@@ -49,9 +51,10 @@ class Completion:
                 missing_ok=True,
             )
             return None
-        await self._remove_pods(workflow)
-        await self._remove_claims(workflow)
-        return Result((due - now).total_seconds()) if due is not None else None
+        garbage = await self._remove_pods(workflow, now)
+        await self._belongings.remove(workflow, _spec(workflow))
+        again = min((moment for moment in (due, garbage) if moment is not None), default=None)
+        return Result((again - now).total_seconds()) if again is not None else None
 
     async def _label(self, workflow: Obj) -> None:
         """Labels it, and archives it before anything else can happen to it."""
@@ -66,35 +69,29 @@ class Completion:
             with contextlib.suppress(Conflict, NotFound):
                 await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
 
-    async def _remove_pods(self, workflow: Obj) -> None:
-        succeeded = workflow["status"]["phase"] == "Succeeded"
-        strategy = (_spec(workflow).get("podGC") or {}).get("strategy") or ""
-        everything = strategy in ("OnPodCompletion", "OnWorkflowCompletion") or (
-            strategy == "OnWorkflowSuccess" and succeeded
-        )
+    async def _remove_pods(self, workflow: Obj, now: dt.datetime) -> dt.datetime | None:
+        """Deletes the pods that are due, ends what still runs; when the next ones are due."""
+        rule = PodGc.of(_spec(workflow))
+        phase = workflow["status"]["phase"]
+        due = parse_time(workflow["status"].get("finishedAt") or format_time(now)) + rule.delay
+        waiting = False
         for pod in self._pods.owned_by(uid(workflow)):
-            phase = (pod.get("status") or {}).get("phase")
             if labels(pod).get(LABEL_COMPONENT) == COMPONENT:
                 continue
-            unwanted = strategy == "OnPodSuccess" and phase == "Succeeded"
-            if everything or unwanted or phase not in ("Running", "Succeeded", "Failed"):
-                await self._client.delete(PODS, name(pod), namespace(pod), missing_ok=True)
-            elif phase == "Running" and pod["spec"].get("activeDeadlineSeconds") != 1:
+            pod_phase = (pod.get("status") or {}).get("phase")
+            if pod_phase not in ("Running", "Succeeded", "Failed"):
+                await self._delete(pod)
+            elif pod_phase == "Running" and pod["spec"].get("activeDeadlineSeconds") != 1:
                 with contextlib.suppress(NotFound):
                     await end_pod(self._client, name(pod), namespace(pod))
+            elif pod_phase != "Running" and rule.applies(labels(pod), pod_phase, phase):
+                if due <= now:
+                    await self._delete(pod)
+                waiting = due > now
+        return due if waiting else None
 
-    async def _remove_claims(self, workflow: Obj) -> None:
-        spec = _spec(workflow)
-        strategy = (spec.get("volumeClaimGC") or {}).get("strategy") or "OnWorkflowSuccess"
-        if workflow["status"]["phase"] != "Succeeded" and strategy != "OnWorkflowCompletion":
-            return
-        for claim in spec.get("volumeClaimTemplates") or ():
-            await self._client.delete(
-                PERSISTENT_VOLUME_CLAIMS,
-                claim_name(workflow, claim),
-                namespace(workflow),
-                missing_ok=True,
-            )
+    async def _delete(self, pod: Obj) -> None:
+        await self._client.delete(PODS, name(pod), namespace(pod), missing_ok=True)
 
 
 def _spec(workflow: Obj) -> Obj:

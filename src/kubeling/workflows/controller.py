@@ -29,12 +29,12 @@ from kubeling.kube.objects import (
     key_of,
     name,
     namespace,
-    new_object,
     uid,
 )
-from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubeling.kube.resources import CONFIG_MAPS, PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
+from kubeling.workflows.belongings import Belongings, ClaimTaken
 from kubeling.workflows.completion import LABEL_PHASE, Completion, end_pod
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.errands import ErrandResult, Errands
@@ -51,7 +51,6 @@ from kubeling.workflows.resources import (
 )
 from kubeling.workflows.run import Run
 from kubeling.workflows.scope import Unresolved
-from kubeling.workflows.specs import claim_name
 from kubeling.workflows.store import fetch_stored, store_of
 from kubeling.workflows.synchronization import LockKeeper
 from kubeling.workflows.templates import Missing
@@ -112,6 +111,7 @@ class WorkflowReconciler:
         self._runs: dict[str, Run] = {}
         self._news: dict[str, dict[str, PodObservation]] = {}
         self._completion = Completion(context)
+        self._belongings = Belongings(context.client)
         self._offload = Offload(context)
         self._artifact_gc = ArtifactGC(context, self._store, self._offload)
         self._gone: set[str] = set()
@@ -244,9 +244,10 @@ class WorkflowReconciler:
     async def _advance(self, run: Run) -> Result | None:
         execution = run.execution
         if not run.claimed:
-            await self._claim_volumes(run)
+            await self._make_belongings(run)
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
+        run.over += [one for one in seen if one.over]
         run.todo.add(await self._decide(run, seen, self.errands.results(uid(run.workflow))))
         while await self._open_gates(run):
             run.todo.add(await self._decide(run, ()))
@@ -259,9 +260,11 @@ class WorkflowReconciler:
             await self._write(run)
             await self._stop_pods(run)
             await self._end_pods(run)
+            self._note_garbage(run)
             waited = 0.0
         if execution.finished:
             return None
+        await self._remove_garbage(run)
         if run.overtaken:
             self._runs.pop(uid(run.workflow), None)
             return Result(0.0)
@@ -319,18 +322,11 @@ class WorkflowReconciler:
             if observation.report.stored:
                 await asyncio.to_thread(fetch_stored, observation, self._store, where)
 
-    async def _claim_volumes(self, run: Run) -> None:
-        workflow = run.workflow
-        for claim in run.execution.spec.get("volumeClaimTemplates") or ():
-            wanted = new_object(
-                PERSISTENT_VOLUME_CLAIMS,
-                claim_name(workflow, claim),
-                namespace(workflow),
-                owner=workflow,
-                spec=claim.get("spec") or {},
-            )
-            with contextlib.suppress(AlreadyExists):
-                await self._client.create(PERSISTENT_VOLUME_CLAIMS, wanted)
+    async def _make_belongings(self, run: Run) -> None:
+        try:
+            run.execution.claims = await self._belongings.make(run.workflow, run.execution.spec)
+        except ClaimTaken as problem:
+            run.execution.end("Error", str(problem))
         run.claimed = True
 
     async def _create_pods(self, run: Run) -> None:
@@ -383,6 +379,16 @@ class WorkflowReconciler:
                 await end_pod(self._client, pod_name, namespace(run.workflow))
             run.todo.end.discard(pod_name)
 
+    def _note_garbage(self, run: Run) -> None:
+        """What pods gave has been written: now they may go."""
+        for seen in run.over:
+            run.garbage.note(seen.pod, seen.labels, seen.over, self._clock.now())
+        run.over.clear()
+
+    async def _remove_garbage(self, run: Run) -> None:
+        for pod_name in run.garbage.take(self._clock.now()):
+            await self._client.delete(PODS, pod_name, namespace(run.workflow), missing_ok=True)
+
     async def _write(self, run: Run) -> None:
         workflow, execution = run.workflow, run.execution
         before = run.writer.phase
@@ -434,8 +440,9 @@ class WorkflowReconciler:
             times.append(_RETRY_QUOTA)
         if uid(run.workflow) in self._news:
             times.append(0.0)
-        due = run.execution.wake_at
-        if due is not None:
+        if run.over and not run.unwritten:
+            self._note_garbage(run)
+        for due in filter(None, (run.execution.wake_at, run.garbage.next)):
             times.append(max(0.0, (due - self._clock.now()) / dt.timedelta(seconds=1)))
         return Result(min(times)) if times else None
 

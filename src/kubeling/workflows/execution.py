@@ -68,6 +68,7 @@ class Execution(Leaves):
         self.started_at: str = status.get("startedAt") or ""
         self.finished_at: str = status.get("finishedAt") or ""
         self.stopping = ""
+        self.claims: list[Obj] = status.get("persistentVolumeClaims") or []
         self.gates = Gates(workflow, status)
         self.answers: deque[Callable[[], None]] = deque()
         self._stale = True

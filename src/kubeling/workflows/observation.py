@@ -30,7 +30,8 @@ class PodObservation:
     """A pod's news; ``report`` is what the container left in its termination message.
 
     ``ready`` says that every container is; ``leftover`` that the step is over while other
-    containers, its sidecars, still run. ``containers`` has the members of a container set.
+    containers, its sidecars, still run; ``over`` has the pod's own phase once nothing of it does.
+    ``containers`` has the members of a container set.
     """
 
     node_id: str
@@ -43,6 +44,8 @@ class PodObservation:
     pod_ip: str = ""
     finished_at: str = ""
     ready: bool = False
+    over: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
     leftover: bool = False
     containers: dict[str, ContainerNews] = field(default_factory=dict)
 
@@ -70,6 +73,9 @@ def observe_pod(pod: Obj, *, deleted: bool = False) -> PodObservation | None:
             seen.message = _waiting_for(status)
     if deleted and seen.phase in ("Pending", "Running"):
         seen.phase, seen.message = "Error", "pod deleted"
+    if status.get("phase") in ("Succeeded", "Failed"):
+        seen.over = status["phase"]
+        seen.labels = metadata.get("labels") or {}
     if MAINS in marks:
         seen.containers = {name: _news(name, status) for name in mains}
     return seen

@@ -10,7 +10,9 @@ import msgspec
 from kubeling.kube.objects import Obj, generation, name, resource_version
 from kubeling.workflows.execution import Actions, Execution
 from kubeling.workflows.handover import Store
+from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.offload import MAX_SIZE
+from kubeling.workflows.podgc import Garbage, PodGc
 from kubeling.workflows.specs import effective_spec
 from kubeling.workflows.templates import Library
 from kubeling.workflows.writing import StatusWriter
@@ -53,6 +55,8 @@ class Run:
         self.claimed = False
         self.overtaken = False
         self.replaced: set[str] = set()
+        self.garbage = Garbage(PodGc.of(spec))
+        self.over: list[PodObservation] = []
 
     @property
     def unwritten(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["claim_name", "effective_spec", "merged_spec"]
+__all__ = ["claim_name", "claimed_volumes", "effective_spec", "merged_spec"]
 
 _BY_NAME: Final = ("templates", "volumes", "volumeClaimTemplates")
 
@@ -17,17 +17,19 @@ def effective_spec(workflow: Obj, template_spec: Obj | None) -> Obj:
     spec: Obj = workflow["spec"]
     if template_spec is not None:
         spec = merged_spec(spec, template_spec)
-    claims = spec.get("volumeClaimTemplates") or ()
-    if not claims:
-        return spec
-    claimed = [
+    claimed = claimed_volumes(workflow, spec)
+    return {**spec, "volumes": [*(spec.get("volumes") or ()), *claimed]} if claimed else spec
+
+
+def claimed_volumes(workflow: Obj, spec: Obj) -> list[Obj]:
+    """The volumes that the claims made from claim templates are to pods."""
+    return [
         {
             "name": claim["metadata"]["name"],
             "persistentVolumeClaim": {"claimName": claim_name(workflow, claim)},
         }
-        for claim in claims
+        for claim in spec.get("volumeClaimTemplates") or ()
     ]
-    return {**spec, "volumes": [*(spec.get("volumes") or ()), *claimed]}
 
 
 def claim_name(workflow: Obj, claim: Obj) -> str:

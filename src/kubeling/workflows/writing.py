@@ -115,6 +115,8 @@ class StatusWriter:
             fields["outputs"] = outputs
         if execution.repository is not None:
             fields["artifactRepositoryRef"] = execution.repository.reference
+        if execution.claims:
+            fields["persistentVolumeClaims"] = execution.claims
         if template_spec is not None:
             fields["storedWorkflowTemplateSpec"] = template_spec
         if execution.library.stored:
