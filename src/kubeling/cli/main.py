@@ -6,7 +6,6 @@ Commands are looked up by name and imported when called, so that ``kubeling --he
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -17,10 +16,11 @@ import click
 
 from kubeling import __version__
 from kubeling.cli.errors import CliError
+from kubeling.cli.lazy import Commands, LazyGroup
 
 __all__ = ["cli", "main"]
 
-_SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+_SECTIONS: Final[dict[str, Commands]] = {
     "The platform": {
         "up": ("kubeling.cli.up:up", "Start everything; with --detach, return when ready."),
         "down": ("kubeling.cli.lifecycle:down", "Stop the platform and the processes of its pods."),
@@ -55,33 +55,34 @@ _SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Archive or delete runs of pipelines that have ended.",
         ),
     },
+    "Workflows, as with Argo's command line": {
+        "workflow": (
+            "kubeling.cli.workflow.groups:workflow",
+            "Submit, list, get, logs, retry, stop, resume … of workflows.",
+        ),
+        "template": (
+            "kubeling.cli.workflow.definitions:template",
+            "Create, list, lint … WorkflowTemplates.",
+        ),
+        "cluster-template": (
+            "kubeling.cli.workflow.definitions:cluster_template",
+            "The same for ClusterWorkflowTemplates.",
+        ),
+        "cron": (
+            "kubeling.cli.workflow.definitions:cron",
+            "The same for CronWorkflows; suspend and resume them.",
+        ),
+        "archive": (
+            "kubeling.cli.workflow.groups:archive",
+            "List, get, retry, resubmit … archived workflows.",
+        ),
+    },
 }
-_COMMANDS: Final = {name: found for part in _SECTIONS.values() for name, found in part.items()}
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = _COMMANDS.get(cmd_name)
-        if found is None:
-            return None
-        module, _, attribute = found[0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, commands in _SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
 
 @click.group(
     cls=LazyGroup,
+    sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: kubeling up",
 )

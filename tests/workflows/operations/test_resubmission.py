@@ -54,6 +54,19 @@ def test_memoized_what_succeeded_is_not_run_again(text: str, words: str, left: l
     assert {node.phase for node in skipped} == {"Skipped"}
 
 
+def test_memoized_attempts_are_counted_anew() -> None:
+    text = DAG.replace("  - name: say\n", "  - name: say\n    retryStrategy: {limit: 1}\n")
+    new = again(ended(text, "b ").workflow, memoized=True)
+    shown = {node["displayName"] for node in new["status"]["nodes"].values()}
+    assert "b" in shown
+    assert not {"b(0)", "b(1)"} & shown
+    new["metadata"].update(uid="u2", creationTimestamp="2026-01-01T00:00:00Z")
+    it = World(new)
+    it.run()
+    assert it.execution.phase == "Succeeded"
+    assert ran(it) == ["b 1", "d 1"]
+
+
 def test_only_what_failed_can_be_memoized() -> None:
     with pytest.raises(OperationRefused, match="must be Failed/Error"):
         again(ended(DAG).workflow, memoized=True)

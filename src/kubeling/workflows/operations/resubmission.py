@@ -94,6 +94,9 @@ def _memoized(old: Obj, before: str, name: str, now: str) -> Obj:
 def _is_kept(node: Obj, nodes: Mapping[str, Obj], before: str) -> bool:
     if node["name"].startswith(f"{before}.onExit"):
         return False
+    if node.get("phase") in _FAILED and (node.get("nodeFlag") or {}).get("retried"):
+        # Attempts are counted anew.
+        return False
     return node.get("type") != "Skipped" or _led_to_success(node, nodes)
 
 

@@ -1,0 +1,1 @@
+"""``kubeling workflow`` and its siblings: what Argo's command line does, with the same flags."""
