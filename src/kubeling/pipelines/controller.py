@@ -24,6 +24,7 @@ from kubeling.kube.objects import (
     deletion_requested,
     name,
     namespace,
+    parse_time,
     uid,
 )
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES, PODS
@@ -102,7 +103,7 @@ class RunReconciler:
             return None
         if _is_done(run):
             self._forget(run)
-            return None
+            return await self._expire(run)
         try:
             active = self._active.get(uid(run)) or await self._load(run, store)
             if active.record.epoch < decode_run(run).retries:
@@ -117,6 +118,19 @@ class RunReconciler:
             # What is in memory may be half-done; what is stored is not.
             self._forget(run)
             raise
+
+    async def _expire(self, run: Obj) -> Result | None:
+        """Deletes a Run whose pipeline says how long it is kept; its record and logs stay."""
+        moment = (run.get("status") or {}).get("expiresAt")
+        if not moment:
+            return None
+        wait = (parse_time(moment) - self._clock.now()).total_seconds()
+        if wait > 0:
+            return Result(wait)
+        await self._client.delete(
+            RUNS, name(run), namespace(run), propagation="Background", uid=uid(run), missing_ok=True
+        )
+        return None
 
     # Taking a run in hand.
 

@@ -24,6 +24,7 @@ __all__ = [
     "claim_names",
     "executor_settings",
     "pipeline_config",
+    "seconds_to_keep",
     "settings_of",
     "workspace_of",
 ]
@@ -54,6 +55,13 @@ def workspace_of(platform: Obj) -> Obj | None:
     """The run's shared folder, if it asks for one."""
     found: Obj | None = pipeline_config(platform).get("workspace")
     return found
+
+
+def seconds_to_keep(platform: Obj, state: str) -> int:
+    """How long a Run of a pipeline is kept after its end in a state; 0 for ever."""
+    config = pipeline_config(platform)
+    own = "resourceTtlOnSuccess" if state == "SUCCEEDED" else "resourceTtlOnFailure"
+    return int(config.get(own) or config.get("resourceTtlOnCompletion") or 0)
 
 
 def claim_names(settings: Obj, value: Value) -> list[str]:

@@ -17,6 +17,7 @@ import msgspec
 from kubeling.artifacts.store import local_path
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.launcher import MOUNTED
+from kubeling.pipelines.model_images import is_model_image, model_folder
 from kubeling.pipelines.values import to_text
 from kubeling.pipelines.workspace import IN_WORKSPACE, WORKSPACE, workspace_artifact
 
@@ -30,7 +31,7 @@ _ARTIFACT: Final = re.compile(
 )
 _OUTPUT_FILE: Final = re.compile(r"outputs\.parameters\[(['\"])(.+?)\1\]\.output_file")
 _STRUCTURES: Final = ('{"Concat":', '{"IfPresent":')
-_MOUNTED: Final = {f"{s}://": f"/{folder}/" for s, folder in MOUNTED.items()} | {"oci://": "/oci/"}
+_MOUNTED: Final = {f"{s}://": f"/{folder}/" for s, folder in MOUNTED.items()}
 
 
 class PlaceholderError(ValueError):
@@ -69,6 +70,8 @@ def artifact_path(artifact: Mapping[str, Any]) -> str:
 
 def _path_of(artifact: Mapping[str, Any]) -> str:
     uri = str(artifact.get("uri") or "")
+    if is_model_image(uri):
+        return f"{model_folder(uri)}/models"
     if (path := local_path(uri)) is not None:
         return str(path)
     for scheme, folder in _MOUNTED.items():

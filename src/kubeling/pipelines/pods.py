@@ -23,6 +23,7 @@ from kubeling.pipelines.executor_io import attempt_folder, executor_input
 from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, Resources
 from kubeling.pipelines.kubernetes import apply_settings, settings_of, workspace_of
 from kubeling.pipelines.launcher import Launcher
+from kubeling.pipelines.model_images import add_model_images
 from kubeling.pipelines.nodes import Inputs, TaskNode, task_id
 from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.placeholders import resolve_arguments as arguments
@@ -88,6 +89,7 @@ def build_pod(request: PodRequest) -> Obj:
         scope = _scope(request, component, inputs)
     _add_command(pod, container_spec, scope)
     _add_store(pod["spec"], request)
+    add_model_images(pod["spec"], node.inputs)
     add_exchange(pod["spec"], scope.executor_input, request.launcher)
     return pod
 

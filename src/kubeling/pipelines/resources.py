@@ -92,6 +92,7 @@ class RunStatus(_Struct):
     tasks: str = ""
     started_at: Time | None = None
     finished_at: Time | None = None
+    expires_at: Time | None = None
     retries: int = 0
     state_history: list[StateChange] = []
     conditions: list[Condition] = []

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, format_time, set_condition
 from kubeling.pipelines.execution import Execution
+from kubeling.pipelines.kubernetes import seconds_to_keep
 from kubeling.pipelines.records import FINAL_STATES, RunRecord
 
 __all__ = ["next_record", "run_status"]
@@ -59,8 +60,17 @@ def run_status(
     if root is not None and root.started_at is not None:
         status["startedAt"] = format_time(root.started_at)
     status["finishedAt"] = format_time(record.finished_at) if record.finished_at else None
+    status["expiresAt"] = _expiry(record, execution)
     _conditions(status, record, now)
     return status
+
+
+def _expiry(record: RunRecord, execution: Execution | None) -> str | None:
+    """When the object goes; what is known of the run stays."""
+    if record.finished_at is None or execution is None:
+        return None
+    seconds = seconds_to_keep(execution.platform, record.state)
+    return format_time(record.finished_at + dt.timedelta(seconds=seconds)) if seconds else None
 
 
 def _conditions(status: Obj, record: RunRecord, now: dt.datetime) -> None:
