@@ -54,3 +54,19 @@ async def served(context: Context) -> AsyncIterator[Api]:
 async def api(context: Context) -> AsyncIterator[Api]:
     async with served(context) as client:
         yield client
+
+
+@pytest.fixture
+async def registry(context: Context) -> AsyncIterator[list[str]]:
+    """A model registry that knows the given addresses."""
+    known: list[str] = []
+
+    async def artifacts(_: web.Request) -> web.Response:
+        return web.json_response({"items": [{"uri": uri} for uri in known]})
+
+    app = web.Application()
+    app.router.add_get("/api/model_registry/v1alpha3/model_artifacts", artifacts)
+    async with TestServer(app) as server:
+        values = {name: getattr(context.settings, name) for name in ("data_dir", "workspace")}
+        context.settings = Settings(**values, gateway_url=str(server.make_url("")))
+        yield known

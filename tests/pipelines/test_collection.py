@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from tests.pipelines.conftest import Api
 from tests.pipelines.test_api import PIPELINE, get, post
 from tests.pipelines.test_controller import until
@@ -139,22 +136,6 @@ async def test_objects_and_specs_go_with_the_last_run(
     database = await context.open_database()
     count = sa.select(sa.func.count()).select_from(SPECS)
     assert await database.run(lambda c: c.execute(count).scalar()) == 1
-
-
-@pytest.fixture
-async def registry(context: Context) -> AsyncIterator[list[str]]:
-    """A model registry that knows the given addresses."""
-    known: list[str] = []
-
-    async def artifacts(_: web.Request) -> web.Response:
-        return web.json_response({"items": [{"uri": uri} for uri in known]})
-
-    app = web.Application()
-    app.router.add_get("/api/model_registry/v1alpha3/model_artifacts", artifacts)
-    async with TestServer(app) as server:
-        values = {name: getattr(context.settings, name) for name in ("data_dir", "workspace")}
-        context.settings = Settings(**values, gateway_url=str(server.make_url("")))
-        yield known
 
 
 def folder_of(context: Context, run_id: str) -> Path:

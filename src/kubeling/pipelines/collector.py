@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.store import local_path
 from kubeling.component import Context
 from kubeling.kube.resources import NAMESPACES
 from kubeling.pipelines.active import store_folder
+from kubeling.pipelines.bucket_access import open_bucket
+from kubeling.pipelines.launcher import is_stored
+from kubeling.pipelines.logs import logs_of_run
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.retention import Victim, victims
 from kubeling.pipelines.run_deletion import RunFiles, delete_artifacts, delete_runs, files_of
@@ -48,7 +52,7 @@ class Collection:
     artifacts: int = 0
     bytes: int = 0
     kept_files: str = ""
-    """Why no files were deleted, if they should have been."""
+    """Why files stay that should have been deleted."""
 
 
 class Collector:
@@ -119,9 +123,11 @@ class Collector:
             )
         ids = [victim.run_id for victim in batch]
         gone: list[int] = []
+        await asyncio.to_thread(self._delete_logs, batch)
         if used is not None:
             files = await self._database.run(lambda c: files_of(c, ids))
             gone = await asyncio.to_thread(self._delete_files, batch, files, used, found)
+            gone += await self._delete_objects(batch, files, used, found)
 
         def work(connection: sa.Connection) -> None:
             if used is not None:
@@ -150,6 +156,30 @@ class Collector:
                 found.bytes += _remove(folder)
         return gone
 
+    async def _delete_objects(
+        self, batch: Sequence[Victim], files: RunFiles, used: set[str], found: Collection
+    ) -> list[int]:
+        """Deletes what the runs keep in buckets; returns the artifacts that are gone."""
+        gone = []
+        for artifact, uri in files.unused.items():
+            owner = next((v for v in batch if f"/{v.run_id}/" in uri), None)
+            if owner is None or not is_stored(uri) or any(_overlap(uri, u) for u in used):
+                continue
+            try:
+                bucket, key = await open_bucket(self._context.client, owner.namespace, uri)
+                await asyncio.to_thread(bucket.delete, key)
+            except ArtifactError as error:
+                found.kept_files = str(error)
+                continue
+            found.artifacts += 1
+            gone.append(artifact)
+        return gone
+
+    def _delete_logs(self, batch: Sequence[Victim]) -> None:
+        for victim in batch:
+            logs = logs_of_run(self._context.artifacts, victim.namespace, victim.run_id)
+            shutil.rmtree(logs, ignore_errors=True)
+
     def _folders(self, victim: Victim) -> list[Path]:
         """Where a run kept its files: below its namespace, then its pipeline, by its id."""
         below = Path(store_folder(self._context.artifacts, victim.namespace))
@@ -173,6 +203,12 @@ class Collector:
 def _touches(path: Path, others: Iterable[Path]) -> bool:
     """Whether one of the others is this path, in it, or around it."""
     return any(other.is_relative_to(path) or path.is_relative_to(other) for other in others)
+
+
+def _overlap(uri: str, other: str) -> bool:
+    """Whether one address is the other, or in it."""
+    first, second = f"{uri.rstrip('/')}/", f"{other.rstrip('/')}/"
+    return first.startswith(second) or second.startswith(first)
 
 
 def _remove(path: Path) -> int:

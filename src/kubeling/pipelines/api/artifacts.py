@@ -193,7 +193,9 @@ class ArtifactService(Service):
         row = await self._allowed(request, "readArtifact")
         contents = Contents(self.context)
         below = query_of(request, "path")
-        return await contents.answer(request, row.uri, below, folder=self._folder(row))
+        return await contents.answer(
+            request, row.uri, below, namespace=row.namespace, folder=self._folder(row)
+        )
 
     async def preview(self, request: web.Request) -> Obj:
         """What a page needs to draw an artifact, or one file of it (``path``)."""

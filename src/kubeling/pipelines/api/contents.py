@@ -1,7 +1,7 @@
 """The files of artifacts over HTTP: ranges, the first bytes, archives unpacked, in bounded memory.
 
 What lies in the store or the workspace is sent by the kernel; what lies in a bucket is passed on in
-pieces, read with the credentials that the platform's environment has. Artifacts are what users'
+pieces. Artifacts are what users'
 programs wrote: nothing in them may run in the name of our pages.
 """
 
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import IO, Final
 
 from aiohttp import web
 
@@ -22,17 +20,15 @@ from kubeling.artifacts.store import ArtifactError, ArtifactNotFound, local_path
 from kubeling.component import Context
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
+from kubeling.pipelines.api.service import DEFAULT_NAMESPACE
 from kubeling.pipelines.api.wire import answer
+from kubeling.pipelines.bucket_access import open_bucket
 from kubeling.pipelines.previews import HEAD, text_preview
-
-if TYPE_CHECKING:
-    from kubeling.artifacts.buckets import Bucket
 
 __all__ = ["Contents"]
 
 _PIECE: Final = 1 << 18
 _MAX_LISTED: Final = 1000
-_REMOTE: Final = ("s3", "minio", "gs", "gcs")
 _SAFE: Final = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
 
 
@@ -48,17 +44,18 @@ class Contents:
         uri: str,
         below: str = "",
         *,
+        namespace: str = DEFAULT_NAMESPACE,
         folder: Path | None = None,
         peek: int = 0,
         unpack: bool = False,
     ) -> web.StreamResponse:
         """A file of an artifact, or the list of its files if it is a folder.
 
-        ``folder`` is what a local file must lie in; ``peek`` stops after so many bytes; ``unpack``
-        sends the first file of an archive instead of it.
+        ``namespace`` says how to reach a bucket, ``folder`` what a local file must lie in; ``peek``
+        stops after so many bytes; ``unpack`` sends the first file of an archive instead of it.
         """
         if local_path(uri) is None:
-            return await self._remote(request, uri, below, peek)
+            return await self._remote(request, namespace, uri, below, peek)
         path = await asyncio.to_thread(self.file_of, uri, below, folder)
         if path.is_dir():
             return answer(await asyncio.to_thread(self._listing, path))
@@ -112,10 +109,10 @@ class Contents:
         return {"files": shown}
 
     async def _remote(
-        self, request: web.Request, uri: str, below: str, peek: int
+        self, request: web.Request, namespace: str, uri: str, below: str, peek: int
     ) -> web.StreamResponse:
         try:
-            bucket, key = await asyncio.to_thread(_bucket, uri, os.environ)
+            bucket, key = await open_bucket(self._context.client, namespace, uri)
             key = f"{key}/{below}".strip("/")
             files = await asyncio.to_thread(bucket.files, key)
             if not files:
@@ -128,32 +125,6 @@ class Contents:
             raise NotFoundError(str(error)) from None
         except ArtifactError as error:
             raise InvalidArgumentError(str(error)) from None
-
-
-def _bucket(uri: str, environ: Mapping[str, str]) -> tuple[Bucket, str]:
-    """The bucket of an address and the key in it."""
-    parts = urlsplit(uri)
-    if parts.scheme not in _REMOTE:
-        raise InvalidArgumentError(
-            f'{uri}: "{parts.scheme}" addresses cannot be shown; file, s3, minio and gs can'
-        )
-    from kubeling.artifacts.locations import GCS, S3
-    from kubeling.artifacts.object_stores import gcs_bucket, s3_bucket
-
-    key = parts.path.strip("/")
-    known = bool(environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_PROFILE"))
-    if parts.scheme in ("gs", "gcs"):
-        known = bool(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
-        return gcs_bucket(GCS(parts.netloc, key, use_sdk_creds=known), environ), key
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or ""
-    location = S3(
-        parts.netloc,
-        key,
-        endpoint=endpoint.partition("://")[2] or endpoint,
-        insecure=endpoint.startswith("http://"),
-        use_sdk_creds=known,
-    )
-    return s3_bucket(location, environ), key
 
 
 async def _stream(

@@ -20,7 +20,7 @@ from kubeling.pipelines.api.errors import (
     UnimplementedError,
 )
 from kubeling.pipelines.api.logs import stream_log
-from kubeling.pipelines.api.service import Service
+from kubeling.pipelines.api.service import DEFAULT_NAMESPACE, Service
 from kubeling.pipelines.api.wire import answer, query_of
 from kubeling.pipelines.logs import step_log
 from kubeling.pipelines.tables import ARTIFACTS
@@ -102,7 +102,12 @@ class UiService(Service):
         if peek and not peek.isdecimal():
             raise InvalidArgumentError(f"peek: a number of bytes is expected, not {peek!r}")
         return await Contents(self.context).answer(
-            request, uri, folder=folder, peek=int(peek or 0), unpack=unpack
+            request,
+            uri,
+            namespace=namespace or DEFAULT_NAMESPACE,
+            folder=folder,
+            peek=int(peek or 0),
+            unpack=unpack,
         )
 
     async def _need_known(self, uri: str, namespace: str) -> None:
