@@ -52,6 +52,11 @@ def test_the_generated_client_can_call_every_operation(solo: Platform, tmp_path:
     refused = {name for name, status in found["called"].items() if status == 501}
     assert refused == NOT_OFFERED
     assert len(found["called"]) == 40
+    metrics = ask(f"{solo.url}/metrics").decode()
+    service = 'grpc_service="kubeflow.pipelines.backend.api.v2beta1.RunService"'
+    for method, code in (("CreateRun", "OK"), ("RetryRun", "FailedPrecondition")):
+        labels = f'{service},grpc_method="{method}",grpc_type="unary",grpc_code="{code}"'
+        assert f"grpc_server_handled_total{{{labels}}}" in metrics
 
 
 def ended(platform: Platform, spec: Any, **fields: Any) -> Any:

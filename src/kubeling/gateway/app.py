@@ -17,6 +17,7 @@ from kubeling.component import Component, Context, HostHandler
 from kubeling.gateway.dashboard import dashboard_routes
 from kubeling.gateway.origin import same_origin
 from kubeling.kube.errors import ApiError
+from kubeling.monitoring.metrics import CONTENT_TYPE, exposition
 
 __all__ = ["create_app"]
 
@@ -35,11 +36,17 @@ def create_app(context: Context, components: Sequence[Component]) -> web.Applica
         app.add_routes(component.routes(context))
     app.add_routes(dashboard_routes(context))
     app.router.add_get("/healthz", _healthy)
+    app.router.add_get("/metrics", _metrics)
     return app
 
 
 async def _healthy(_: web.Request) -> web.Response:
     return web.Response(text="ok")
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    """What the components counted, for Prometheus."""
+    return web.Response(text=exposition(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _by_host(hosts: Sequence[HostHandler]) -> Middleware:

@@ -10,13 +10,13 @@ run is found again by the next pass.
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime as dt
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -24,6 +24,7 @@ from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.store import local_path
 from kubeling.component import Context
 from kubeling.kube.resources import NAMESPACES
+from kubeling.monitoring.metrics import Counter
 from kubeling.pipelines.active import store_folder
 from kubeling.pipelines.bucket_access import open_bucket
 from kubeling.pipelines.launcher import is_stored
@@ -40,7 +41,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Collection", "Collector"]
 
-_ALL = 2**31 - 1
+_ALL: Final = 2**31 - 1
+_COLLECTED: Final = Counter(
+    "kubeling_pipeline_runs_collected_total", "Runs that retention policies took.", ("action",)
+)
+_BYTES: Final = Counter(
+    "kubeling_pipeline_collected_bytes_total", "Bytes of local files that went with them."
+)
 
 
 @dataclass(slots=True)
@@ -90,6 +97,9 @@ class Collector:
                     found.deleted += batch
                 if len(batch) < self._batch:
                     break
+        _COLLECTED.add("archive", amount=len(found.archived))
+        _COLLECTED.add("delete", amount=len(found.deleted))
+        _BYTES.add(amount=found.bytes)
         await self._tell(found)
         return found
 
@@ -187,8 +197,8 @@ class Collector:
 
     async def _tell(self, found: Collection) -> None:
         """One Event for each namespace that something was taken from."""
-        archived = Counter(victim.namespace for victim in found.archived)
-        deleted = Counter(victim.namespace for victim in found.deleted)
+        archived = collections.Counter(victim.namespace for victim in found.archived)
+        deleted = collections.Counter(victim.namespace for victim in found.deleted)
         for where in sorted(archived | deleted):
             namespace = await self._context.client.find(NAMESPACES, where)
             if namespace is None:

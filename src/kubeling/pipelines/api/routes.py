@@ -17,6 +17,7 @@ from kubeling.component import Context
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.access import Access
 from kubeling.pipelines.api.auth import authorize
+from kubeling.pipelines.api.metrics import counted
 from kubeling.pipelines.api.unoffered import UNOFFERED, refusal
 from kubeling.pipelines.api.wire import Handler, handler, query_of, stream_handler, upload_handler
 
@@ -184,7 +185,8 @@ class _Services:
 
         async def call(request: web.Request) -> Obj:
             found = self._made.get(service) or await self._make(service)
-            message: Obj = await getattr(found, name)(request)
+            with counted(service, name):
+                message: Obj = await getattr(found, name)(request)
             return message
 
         what = _UPLOADS.get((service, name))
