@@ -156,8 +156,16 @@ def test_a_search_opens_the_groups_around_what_it_finds_and_fades_the_rest() -> 
         for box in [top, *(b for inside in top.columns or () for b in inside)]
     }
     assert matching["each"]
+    assert matching["each(1999)"], "it is not in the fold"
     assert not matching["other"]
     assert not matching["each(0)"]
+
+
+def test_a_search_leaves_groups_without_a_match_shut() -> None:
+    steps = [Step("a", "a", "failed", "dag"), Step("a1", "bad", "failed", parent="a")]
+    steps += [Step("b", "b", "succeeded", "dag"), Step("b1", "good", "succeeded", parent="b")]
+    (column,) = shown(StepTree(steps), View(state="failed"))
+    assert [(box.step.label, box.is_open) for box in column] == [("a", True), ("b", False)]
 
 
 def test_failed_finds_errors_too() -> None:

@@ -53,6 +53,13 @@
       other?.querySelector("a")?.focus({ preventScroll: true });
     }
     mark();
+    // What was looked for comes into sight; later changes leave the picture where it is.
+    if (whole && (query.get("q") || query.get("state"))) {
+      const [x, y] = [canvas.scrollLeft, canvas.scrollTop];
+      svg().querySelector(".node:not(.faint), .bar-row:not(.faint)")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+      if (canvas.scrollLeft === x && canvas.scrollTop === y) return;
+      canvas.scrollBy(40, 40);
+    }
   }
 
   // The stream.

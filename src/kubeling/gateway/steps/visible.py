@@ -9,7 +9,7 @@ any other, so it opens at a click.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -63,12 +63,32 @@ def shown(tree: StepTree, view: View) -> list[list[Shown]]:
     return _Chooser(tree, view).columns("")
 
 
+def _around(tree: StepTree, view: View) -> set[str]:
+    """What is looked for, with the groups around it."""
+    found: set[str] = set()
+    for step in tree.matching(view.wants):
+        found.add(step.id)
+        for group in tree.above(step):
+            if group.id in found:
+                break
+            found.add(group.id)
+    return found
+
+
 class _Chooser:
     def __init__(self, tree: StepTree, view: View) -> None:
         self.view = view
-        self.tree = folded(tree)
-        self.matching = self._around_matches() if view.filters else None
+        self.matching = _around(tree, view) if view.filters else None
+        self.tree = folded(tree, self.matching or frozenset())
+        if self.matching is not None:
+            # A fold matches if what is in it does.
+            folds = (s for s in self.tree.by_id.values() if s.kind == "fold")
+            self.matching |= {s.id for s in folds if self._has_match(s)}
         self.open = self._opened()
+
+    def _has_match(self, fold: Step) -> bool:
+        assert self.matching is not None
+        return any(step.id in self.matching for step in self.tree.children(fold.id))
 
     def columns(self, group: str) -> list[list[Shown]]:
         children = self.tree.children(group)
@@ -83,16 +103,6 @@ class _Chooser:
             return Shown(step, tally, matches=matches)
         return Shown(step, tally, self.columns(step.id), matches)
 
-    def _around_matches(self) -> set[str]:
-        found: set[str] = set()
-        for step in self.tree.matching(self.view.wants):
-            found.add(step.id)
-            for group in self.tree.above(step):
-                if group.id in found:
-                    break
-                found.add(group.id)
-        return found
-
     def _opened(self) -> set[str]:
         """Groups that are open: by hand, for a match in them, or because there is room."""
         found = set(self.view.open)
@@ -104,7 +114,7 @@ class _Chooser:
             deeper: list[Step] = []
             for alike in sorted(_alike_groups(level), key=self._size):
                 size = self._size(alike)
-                if size <= room and alike[0].kind != "fold":
+                if size <= room and alike[0].kind != "fold" and self.matching is None:
                     found |= {group.id for group in alike}
                     room -= size
             for group in level:
@@ -159,25 +169,28 @@ def layers(steps: Sequence[Step]) -> list[list[Step]]:
     return ordered
 
 
-def folded(tree: StepTree) -> StepTree:
-    """The same steps, with folds where a group has too many for one picture."""
+def folded(tree: StepTree, wanted: Set[str] = frozenset()) -> StepTree:
+    """The same steps, with folds where a group has too many for one picture.
+
+    What is wanted stays outside folds as long as there is room for it, as do failures.
+    """
     groups = ["", *(s.id for s in tree.by_id.values() if tree.children(s.id))]
     crowded = [group for group in groups if len(tree.children(group)) > _LONG]
     changed: dict[str, Step] = {}
     for group in crowded:
-        for step in _folded(tree, group):
+        for step in _folded(tree, group, wanted):
             changed[step.id] = step
     return StepTree((tree.by_id | changed).values()) if changed else tree
 
 
-def _folded(tree: StepTree, group: str) -> list[Step]:
+def _folded(tree: StepTree, group: str, wanted: Set[str]) -> list[Step]:
     columns = layers(tree.children(group))
     if len(columns) > _LONG:
         return _stretches(columns, group)
     found: list[Step] = []
     for number, column in enumerate(columns):
         if len(column) > _WIDE:
-            found += _rest(column, group, number)
+            found += _rest(column, group, number, wanted)
     fold_of = {step.id: step.parent for step in found if step.parent != group}
     rejoined = [replace(s, after=_through(s.after, fold_of)) for s in found if s.id not in fold_of]
     shut = {step.id for step in found}
@@ -194,9 +207,9 @@ def _through(after: tuple[str, ...], fold_of: Mapping[str, str]) -> tuple[str, .
     return tuple(dict.fromkeys(fold_of.get(key, key) for key in after))
 
 
-def _rest(column: list[Step], group: str, number: int) -> list[Step]:
+def _rest(column: list[Step], group: str, number: int, wanted: Set[str]) -> list[Step]:
     """A fold for all but the steps that most want to be seen, which stay in their order."""
-    urgent = sorted(column, key=lambda step: 0 if step.state in BAD else 1)
+    urgent = sorted(column, key=lambda s: 0 if s.id in wanted else 1 if s.state in BAD else 2)
     kept = {step.id for step in urgent[: _WIDE // 2]}
     hidden = [step for step in column if step.id not in kept]
     after = dict.fromkeys(a for step in hidden for a in step.after)

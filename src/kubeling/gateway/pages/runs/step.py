@@ -70,6 +70,8 @@ class StepFacts:
     namespace: str
     started: str = ""
     finished: str = ""
+    kept_log: str = ""
+    """Where the log is kept after the pod is gone."""
 
     @property
     def final(self) -> bool:
@@ -104,6 +106,7 @@ async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.
         next((str(p["metadata"]["namespace"]) for p in pods), "default"),
         str(task.get("start_time") or ""),
         _real(task.get("end_time")),
+        f"/apis/v2beta1/runs/{run}/nodes/{task_id}/log" if task.get("pods") else "",
     )
     return await _page(views, request, step, f"/pipelines/runs/{run}")
 
