@@ -1,43 +1,24 @@
-"""The dashboard's routes."""
+"""The dashboard's routes.
+
+Pages are named, and imported when the first of their kind is asked for: a platform that nobody
+looks at starts without them.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 from aiohttp import web
 
 from kubeling.component import Context
 from kubeling.gateway.kinds import BY_KIND
 from kubeling.gateway.live import stream_changes
-from kubeling.gateway.pages.artifacts.pages import artifact_list, artifact_page
-from kubeling.gateway.pages.catalogue import (
-    act_on_pipeline,
-    pipeline_list,
-    pipeline_page,
-    template_list,
-    upload,
-)
-from kubeling.gateway.pages.compare import compare
 from kubeling.gateway.pages.errors import explained
-from kubeling.gateway.pages.experiments import experiment_page, experiments
-from kubeling.gateway.pages.home import home
-from kubeling.gateway.pages.lists import namespaces, notebooks, registry
-from kubeling.gateway.pages.models import model_page, models
-from kubeling.gateway.pages.objects import object_page, pod_log
-from kubeling.gateway.pages.runs.actions import (
-    act_on_recurring_run,
-    act_on_run,
-    act_on_workflow,
-)
-from kubeling.gateway.pages.runs.listing import experiment_list, run_list
-from kubeling.gateway.pages.runs.progress import progress_page, progress_stream
-from kubeling.gateway.pages.runs.step import run_step, workflow_step
-from kubeling.gateway.pages.runs.subject import RunSource, WorkflowSource
-from kubeling.gateway.pages.schedules import next_times, schedule_list
-from kubeling.gateway.pages.submit import new_run, submit_run
-from kubeling.gateway.pages.training import training
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 
@@ -45,65 +26,86 @@ __all__ = ["dashboard_routes"]
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_RUN = "/pipelines/runs/{run}"
-_WORKFLOW = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
-_STATIC = Path(__file__).parent / "static"
-_BY_NAME = {resource.qualified: resource for resource in BY_KIND.values()}
+_STATIC: Final = Path(__file__).parent / "static"
+_BY_NAME: Final = {resource.qualified: resource for resource in BY_KIND.values()}
+_RUN: Final = "/pipelines/runs/{run}"
+_WORKFLOW: Final = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
+_EXPERIMENT: Final = "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}"
+_MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
+
+# By address: a module of ``kubeling.gateway.pages`` and its function.
+_OF_RESOURCES: Final = {
+    "/": "home:home",
+    "/pipelines/templates": "catalogue:template_list",
+    "/pipelines/next": "schedules:next_times",
+    f"{_WORKFLOW}/details": "objects:object_page",
+    "/experiments": "experiments:experiments",
+    _EXPERIMENT: "experiments:experiment_page",
+    "/training": "training:training",
+    "/models": "models:models",
+    _MODEL: "models:model_page",
+    "/notebooks": "lists:notebooks",
+    "/namespaces": "lists:namespaces",
+    "/objects/{group}/{version}/{kind}/{namespace}/{name}": "objects:object_page",
+    "/pods/{namespace}/{name}/log": "objects:pod_log",
+}
+_OF_COMPONENTS: Final = {
+    "/pipelines": "runs.listing:run_list",
+    "/pipelines/experiments": "runs.listing:experiment_list",
+    "/pipelines/catalogue": "catalogue:pipeline_list",
+    "/pipelines/catalogue/{pipeline}": "catalogue:pipeline_page",
+    "/pipelines/recurring": "schedules:schedule_list",
+    "/pipelines/new": "submit:new_run",
+    "/pipelines/compare": "compare:compare",
+    "/artifacts": "artifacts.pages:artifact_list",
+    "/artifacts/{artifact}": "artifacts.pages:artifact_page",
+    _RUN: "runs.progress:run_page",
+    f"{_RUN}/steps": "runs.progress:run_stream",
+    f"{_RUN}/steps/{{step}}": "runs.step:run_step",
+    _WORKFLOW: "runs.progress:workflow_page",
+    f"{_WORKFLOW}/steps": "runs.progress:workflow_stream",
+    f"{_WORKFLOW}/steps/{{step}}": "runs.step:workflow_step",
+    "/registry": "lists:registry",
+}
+_FORMS: Final = {
+    "/pipelines/new": "submit:submit_run",
+    "/pipelines/upload": "catalogue:upload",
+    "/pipelines/catalogue/{pipeline}": "catalogue:act_on_pipeline",
+    "/pipelines/recurring/{job}": "runs.actions:act_on_recurring_run",
+    f"{_RUN}/act": "runs.actions:act_on_run",
+    f"{_WORKFLOW}/act": "runs.actions:act_on_workflow",
+}
 
 
 def dashboard_routes(context: Context) -> list[web.AbstractRouteDef]:
-    """Every page, the event stream and the static files."""
+    """Every page, every form, the event stream and the static files."""
     views, rest = Views(context), RestClient(context)
-    runs, workflows = partial(RunSource, views, rest), partial(WorkflowSource, views, rest)
-    pages: dict[str, Page] = {
-        "/": partial(home, views),
-        "/pipelines": partial(run_list, views, rest),
-        "/pipelines/experiments": partial(experiment_list, views, rest),
-        "/pipelines/catalogue": partial(pipeline_list, views, rest),
-        "/pipelines/catalogue/{pipeline}": partial(pipeline_page, views, rest),
-        "/pipelines/templates": partial(template_list, views),
-        "/pipelines/recurring": partial(schedule_list, views, rest),
-        "/pipelines/next": partial(next_times, views),
-        "/pipelines/new": partial(new_run, views, rest),
-        "/pipelines/compare": partial(compare, views, rest),
-        "/artifacts": partial(artifact_list, views, rest),
-        "/artifacts/{artifact}": partial(artifact_page, views, rest),
-        _RUN: partial(progress_page, views, runs),
-        f"{_RUN}/steps": partial(progress_stream, views, runs),
-        f"{_RUN}/steps/{{step}}": partial(run_step, views, rest),
-        _WORKFLOW: partial(progress_page, views, workflows),
-        f"{_WORKFLOW}/steps": partial(progress_stream, views, workflows),
-        f"{_WORKFLOW}/steps/{{step}}": partial(workflow_step, views, rest),
-        f"{_WORKFLOW}/details": partial(object_page, views),
-        "/experiments": partial(experiments, views),
-        "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}": partial(
-            experiment_page, views
-        ),
-        "/training": partial(training, views),
-        "/models": partial(models, views),
-        "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}": partial(
-            model_page, views
-        ),
-        "/notebooks": partial(notebooks, views),
-        "/registry": partial(registry, views, rest),
-        "/namespaces": partial(namespaces, views),
-        "/objects/{group}/{version}/{kind}/{namespace}/{name}": partial(object_page, views),
-        "/pods/{namespace}/{name}/log": partial(pod_log, views),
-    }
-    forms: dict[str, Page] = {
-        "/pipelines/new": partial(submit_run, views, rest),
-        "/pipelines/upload": partial(upload, views, rest),
-        "/pipelines/catalogue/{pipeline}": partial(act_on_pipeline, rest),
-        "/pipelines/recurring/{job}": partial(act_on_recurring_run, rest),
-        f"{_RUN}/act": partial(act_on_run, rest),
-        f"{_WORKFLOW}/act": partial(act_on_workflow, rest),
-    }
+    pages = {path: _named(name, views) for path, name in _OF_RESOURCES.items()}
+    pages |= {path: _named(name, views, rest) for path, name in _OF_COMPONENTS.items()}
+    forms = {path: _named(name, views, rest) for path, name in _FORMS.items()}
+    # What is more exact comes first: the page of any object would answer for them all.
     routes: list[web.AbstractRouteDef] = [
-        *(web.get(path, explained(views, page)) for path, page in pages.items()),
-        *(web.post(path, explained(views, page)) for path, page in forms.items()),
+        web.get(path, explained(views, pages[path])) for path in sorted(pages, key=_generality)
     ]
+    routes += [web.post(path, explained(views, form)) for path, form in forms.items()]
     routes.append(web.get("/live", partial(_live, context)))
     return [*routes, web.static("/static", _STATIC)]
+
+
+def _generality(path: str) -> int:
+    return path.count("{")
+
+
+def _named(name: str, *arguments: Any) -> Page:
+    module, _, function = name.partition(":")
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        path = f"kubeling.gateway.pages.{module}"
+        found = await asyncio.to_thread(importlib.import_module, path)
+        response: web.StreamResponse = await getattr(found, function)(*arguments, request)
+        return response
+
+    return page
 
 
 async def _live(context: Context, request: web.Request) -> web.StreamResponse:

@@ -75,7 +75,7 @@ async def upload(views: Views, rest: RestClient, request: web.Request) -> web.St
     raise web.HTTPSeeOther(f"/pipelines/new?pipeline={made.get('pipeline_id', pipeline)}")
 
 
-async def act_on_pipeline(rest: RestClient, request: web.Request) -> web.StreamResponse:
+async def act_on_pipeline(_: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:
     """Deletes a pipeline with its versions, or one version."""
     pipeline = request.match_info["pipeline"]
     version = str((await request.post()).get("version", ""))

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 
 __all__ = ["act_on_recurring_run", "act_on_run", "act_on_workflow"]
@@ -16,7 +17,7 @@ _WORKFLOW: Final = ("stop", "terminate", "suspend", "resume", "retry", "resubmit
 _RECURRING: Final = ("enable", "disable")
 
 
-async def act_on_run(rest: RestClient, request: web.Request) -> web.StreamResponse:
+async def act_on_run(_: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:
     """Terminates, retries, archives or deletes a run."""
     run, action = request.match_info["run"], await _action(request)
     path = f"/apis/v2beta1/runs/{quote(run, safe='')}"
@@ -28,7 +29,7 @@ async def act_on_run(rest: RestClient, request: web.Request) -> web.StreamRespon
     raise web.HTTPSeeOther(f"/pipelines/runs/{quote(run, safe='')}")
 
 
-async def act_on_workflow(rest: RestClient, request: web.Request) -> web.StreamResponse:
+async def act_on_workflow(_: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:
     """Stops, suspends, resumes, retries, submits again or deletes a workflow."""
     where, name = request.match_info["namespace"], request.match_info["name"]
     action = await _action(request)
@@ -43,7 +44,9 @@ async def act_on_workflow(rest: RestClient, request: web.Request) -> web.StreamR
     raise web.HTTPSeeOther(page)
 
 
-async def act_on_recurring_run(rest: RestClient, request: web.Request) -> web.StreamResponse:
+async def act_on_recurring_run(
+    _: Views, rest: RestClient, request: web.Request
+) -> web.StreamResponse:
     """Enables, disables or deletes a recurring run."""
     action = await _action(request)
     path = f"/apis/v2beta1/recurringruns/{quote(request.match_info['job'], safe='')}"

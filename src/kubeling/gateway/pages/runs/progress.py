@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,13 +20,20 @@ from aiohttp import web
 from kubeling.component import Context
 from kubeling.gateway.drawing.picture import Picture, differences
 from kubeling.gateway.pages.runs.drawing import Asked, asked_of, draw, rows_of
-from kubeling.gateway.pages.runs.subject import Concerns, Source, Subject
+from kubeling.gateway.pages.runs.subject import (
+    Concerns,
+    RunSource,
+    Source,
+    Subject,
+    WorkflowSource,
+)
 from kubeling.gateway.pages.view import Views
+from kubeling.gateway.rest import RestClient
 from kubeling.gateway.steps.model import BAD, STATES
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["progress_page", "progress_stream"]
+__all__ = ["run_page", "run_stream", "workflow_page", "workflow_stream"]
 
 _QUIET_SECONDS: Final = 0.2
 _SHARE: Final = 8
@@ -34,12 +41,31 @@ _SHARE: Final = 8
 _TICK_SECONDS: Final = 2.0
 _KEEP_ALIVE_SECONDS: Final = 20.0
 
-SourceOf = Callable[[web.Request], Source]
+
+async def run_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """How far a run of a pipeline is."""
+    return await _page(views, RunSource(views, rest, request), request)
 
 
-async def progress_page(views: Views, source: SourceOf, request: web.Request) -> web.Response:
-    """The page as it is now."""
-    subject = await source(request).read()
+async def run_stream(views: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:
+    """What changes of it."""
+    return await _stream(views, RunSource(views, rest, request), request)
+
+
+async def workflow_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """How far a workflow is."""
+    return await _page(views, WorkflowSource(views, rest, request), request)
+
+
+async def workflow_stream(
+    views: Views, rest: RestClient, request: web.Request
+) -> web.StreamResponse:
+    """What changes of it."""
+    return await _stream(views, WorkflowSource(views, rest, request), request)
+
+
+async def _page(views: Views, source: Source, request: web.Request) -> web.Response:
+    subject = await source.read()
     asked = asked_of(request)
     body, count = _body(views, subject, asked)
     return views.page(
@@ -56,19 +82,16 @@ async def progress_page(views: Views, source: SourceOf, request: web.Request) ->
     )
 
 
-async def progress_stream(
-    views: Views, source: SourceOf, request: web.Request
-) -> web.StreamResponse:
+async def _stream(views: Views, source: Source, request: web.Request) -> web.StreamResponse:
     """``drawing``, ``rows`` and ``head`` whenever they are not what was sent last."""
-    origin = source(request)
-    subject = await origin.read()
+    subject = await source.read()
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
     )
     sender = _Sender(views, response, asked_of(request))
     with contextlib.suppress(ConnectionError):
         await response.prepare(request)
-        watching = origin.watching(subject)
+        watching = source.watching(subject)
         async with contextlib.aclosing(_changes(views.context, watching, sender.ticks)) as news:
             began = time.perf_counter()
             await sender.send(subject, have=request.query.get("have", ""))
@@ -79,7 +102,7 @@ async def progress_stream(
                     continue
                 await asyncio.sleep(max(_QUIET_SECONDS, took * _SHARE))
                 began = time.perf_counter()
-                subject = await origin.read()
+                subject = await source.read()
                 await sender.send(subject)
     return response
 
