@@ -79,6 +79,9 @@ def test_programs_in_it_are_the_service_account(notebook: Platform) -> None:
     answer = notebook.kubectl("exec", "notebook", "--", "python", "-c", IN_CLUSTER)
     user = json.loads(answer)["status"]["userInfo"]
     assert user["username"] == "system:serviceaccount:default:default"
+    told = notebook.kubectl("exec", "notebook", "--", "printenv", "KUBERNETES_SERVICE_HOST")
+    service = notebook.object("service", "kubernetes")["spec"]
+    assert (told.strip(), service["ports"][0]["name"]) == (service["clusterIP"], "https")
 
 
 def test_it_can_be_debugged(notebook: Platform) -> None:

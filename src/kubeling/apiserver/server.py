@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ class ApiServerConfig:
     port: int | None = None
     settings: ApiSettings = field(default_factory=ApiSettings)
     service_cidr: str = "10.96.0.0/16"
-    """The range that Services get their addresses from."""
+    """The range that Services get their addresses from; its first is that of ``kubernetes``."""
     power_loss_safe: bool = False
     """Whether a write waits for the disk itself; without, it survives the death of the process."""
 
@@ -254,7 +255,8 @@ class ApiServer:
         from kubeling.apiserver.http import HttpServer
 
         self._http = HttpServer(self._handle_client, self._authenticator, self.rbac, self._auditor)
-        context = self.authority.server_context(self.config.host, self.clock.now())
+        inside = str(ipaddress.ip_network(self.config.service_cidr)[1])
+        context = self.authority.server_context(self.config.host, self.clock.now(), [inside])
         self.port = await self._http.start(self.config.host, port, context)
 
     async def stop(self) -> None:

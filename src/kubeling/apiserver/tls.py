@@ -69,18 +69,23 @@ class Authority:
         """The authority's certificate, for clients to trust."""
         return self.certificate_file.read_text()
 
-    def server(self, host: str, now: dt.datetime) -> Identity:
+    def server(self, host: str, now: dt.datetime, more: Sequence[str] = ()) -> Identity:
         """The serving certificate for an address and the names of the service in the cluster."""
-        names = sorted({*_NAMES, *_addresses(host)})
+        names = sorted({*_NAMES, *_addresses(host), *more})
         return self._leaf("server", "kubeling", (), names, now)
 
     def client(self, user: str, groups: Sequence[str], now: dt.datetime) -> Identity:
         """A certificate that makes its holder the given user."""
         return self._leaf(user.replace(":", "-"), user, groups, [], now)
 
-    def server_context(self, host: str, now: dt.datetime) -> ssl.SSLContext:
-        """TLS for the server: its certificate, and clients' checked where they have one."""
-        identity = self.server(host, now)
+    def server_context(
+        self, host: str, now: dt.datetime, more: Sequence[str] = ()
+    ) -> ssl.SSLContext:
+        """TLS for the server: its certificate, and clients' checked where they have one.
+
+        ``more`` are other names it is reached by.
+        """
+        identity = self.server(host, now, more)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(identity.certificate, identity.key)

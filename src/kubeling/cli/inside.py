@@ -7,7 +7,8 @@ look for without being told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from kubeling.cli.instance import Endpoints
@@ -15,9 +16,8 @@ from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES
 
-__all__ = ["API_HOST", "API_PORT", "publish"]
+__all__ = ["API_PORT", "publish"]
 
-API_HOST: Final = "kubernetes.default.svc"
 API_PORT: Final = 443
 _SYSTEM: Final = "kubeflow"
 
@@ -28,37 +28,60 @@ class _Entrance:
     name: str
     port: int
     target: int
+    title: str = "main"
+    """The name of the port."""
+    address: str = ""
+    """What the Service must have, where that is not any."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def _entrances(endpoints: Endpoints) -> tuple[_Entrance, ...]:
+def _entrances(endpoints: Endpoints, api_address: str) -> tuple[_Entrance, ...]:
     gateway = endpoints.gateway_port
     return (
-        _Entrance("default", "kubernetes", API_PORT, endpoints.api_port),
+        _Entrance(
+            *("default", "kubernetes", API_PORT, endpoints.api_port, "https", api_address),
+            {"component": "apiserver", "provider": "kubernetes"},
+        ),
         _Entrance(_SYSTEM, "ml-pipeline", 8888, gateway),
         _Entrance(_SYSTEM, "model-registry-service", 8080, gateway),
         _Entrance(_SYSTEM, "kubeling", 80, gateway),
     )
 
 
-async def publish(client: Client, endpoints: Endpoints) -> None:
-    """Creates or moves the Services to where the platform answers now."""
+async def publish(client: Client, endpoints: Endpoints, api_address: str) -> None:
+    """Creates or moves the Services to where the platform answers now.
+
+    ``api_address`` is that of the Service ``kubernetes``.
+    """
     if await client.find(NAMESPACES, _SYSTEM) is None:
         await client.create(NAMESPACES, new_object(NAMESPACES, _SYSTEM))
-    for entrance in _entrances(endpoints):
+    for entrance in _entrances(endpoints, api_address):
+        await _make_way(client, entrance)
         await client.apply(SERVICES, _service(entrance))
         await client.apply(ENDPOINTS, _endpoints(entrance))
         await client.apply(ENDPOINT_SLICES, _slice(entrance))
 
 
+async def _make_way(client: Client, entrance: _Entrance) -> None:
+    """Takes away a Service that has another address, which cannot be changed."""
+    found = await client.find(SERVICES, entrance.name, entrance.namespace)
+    if found and entrance.address and found["spec"].get("clusterIP") != entrance.address:
+        await client.delete(SERVICES, entrance.name, entrance.namespace)
+
+
 def _service(entrance: _Entrance) -> Obj:
-    port = {"name": "main", "port": entrance.port, "targetPort": entrance.target, "protocol": "TCP"}
-    return new_object(SERVICES, entrance.name, entrance.namespace, spec={"ports": [port]})
+    port = {"port": entrance.port, "targetPort": entrance.target, "protocol": "TCP"}
+    spec: Obj = {"ports": [{"name": entrance.title, **port}]}
+    if entrance.address:
+        spec |= {"clusterIP": entrance.address, "clusterIPs": [entrance.address]}
+    title, where = entrance.name, entrance.namespace
+    return new_object(SERVICES, title, where, labels=dict(entrance.labels) or None, spec=spec)
 
 
 def _endpoints(entrance: _Entrance) -> Obj:
     subset = {
         "addresses": [{"ip": "127.0.0.1"}],
-        "ports": [{"name": "main", "port": entrance.target, "protocol": "TCP"}],
+        "ports": [{"name": entrance.title, "port": entrance.target, "protocol": "TCP"}],
     }
     labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     return new_object(ENDPOINTS, entrance.name, entrance.namespace, labels=labels, subsets=[subset])
@@ -72,5 +95,5 @@ def _slice(entrance: _Entrance) -> Obj:
         labels={"kubernetes.io/service-name": entrance.name},
         addressType="IPv4",
         endpoints=[{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
-        ports=[{"name": "main", "port": entrance.target, "protocol": "TCP"}],
+        ports=[{"name": entrance.title, "port": entrance.target, "protocol": "TCP"}],
     )

@@ -28,7 +28,7 @@ from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.apiserver.settings import ApiSettings, SettingsError
 from kubeling.cli.controllers import ensure_objects
 from kubeling.cli.errors import CliError
-from kubeling.cli.inside import API_HOST, API_PORT, publish
+from kubeling.cli.inside import API_PORT, publish
 from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
@@ -101,7 +101,7 @@ class Platform:
             context = Context(client, informers, self._settings(endpoints))
             await ensure_objects(client, components)
             await ensure_storage_classes(client)
-            await publish(client, endpoints)
+            await publish(client, endpoints, services.api_address)
             await self._gateway(stack, context, components, listener)
             await self._serve(context, components, engine, services, endpoints, ready)
 
@@ -135,7 +135,7 @@ class Platform:
         return EngineConfig(
             data_dir=self.instance.data_dir,
             workspace=self.options.workspace,
-            api_host=API_HOST,
+            api_host=services.api_address,
             api_port=API_PORT,
             dns_server=services.dns_address,
             service_cidr=services.cidr,

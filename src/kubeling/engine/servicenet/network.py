@@ -66,6 +66,11 @@ class ServiceNetwork:
         return self._plane.range.cidr
 
     @property
+    def api_address(self) -> str:
+        """The address of the Service ``kubernetes``."""
+        return self._plane.range.api_address
+
+    @property
     def dns_address(self) -> str:
         return self._plane.range.dns_address if self._plane.names else ""
 

@@ -33,6 +33,11 @@ class ServiceRange:
         return str(self.network)
 
     @property
+    def api_address(self) -> str:
+        """The API's own, which Kubernetes gives the first of the range."""
+        return str(self.network[1])
+
+    @property
     def dns_address(self) -> str:
         """Where pods find their name server."""
         return str(self.network[2])
