@@ -241,6 +241,8 @@ async def test_collections_are_deleted_one_namespace_at_a_time(wire: Wire) -> No
 
 async def test_unknown_methods_and_paths(wire: Wire) -> None:
     assert (await wire("DELETE", "/version"))[0] == 405
+    # Objects of a namespace are created in it, whatever they say themselves.
+    assert (await wire("POST", "/api/v1/configmaps"))[0] == 405
     assert (await wire("GET", "/nothing/here"))[0] == 404
     assert (await wire("PUT", "/api/v1/namespaces/default/pods/p/log"))[0] == 405
 

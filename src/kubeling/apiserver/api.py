@@ -157,6 +157,8 @@ def _supports(served: Served, target: Target, verb: str) -> bool:
         return False
     if verb == "deletecollection" and served.resource.namespaced and not target.namespace:
         return False
+    if verb == "create" and served.resource.namespaced and not target.namespace:
+        return False
     if verb in ("create", "list", "deletecollection"):
         return not target.name
     return bool(target.name) or verb == "watch"
