@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+from tests.support.mounts import unmount_all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TIMES",
         help="how many times as long the fuzz tests run, with other inputs each time",
     )
+
+
+def pytest_sessionstart() -> None:
+    """Lets pytest delete the folders of earlier runs: tests that were killed left mounts there."""
+    for folder in Path(tempfile.gettempdir()).glob("pytest-of-*/garbage-*"):
+        unmount_all(folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,28 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.nobody import NOBODY
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 
 
 def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=ROOT, user=NOBODY, group=NOBODY, extra_groups=[],
-        env={"PATH": os.environ["PATH"], "HOME": "/nowhere"}, capture_output=True, text=True,
-    )  # fmt: skip
+    through = [sys.executable, "-m", "tests.support.nobody"]
+    return subprocess.run([*through, *command], cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
-    try:
-        reachable = as_nobody(sys.executable, "-c", "import pytest").returncode == 0
-    except PermissionError:
-        reachable = False
-    if not reachable:
-        pytest.skip("this interpreter is in a folder that other users cannot enter")
     found = Path(tempfile.mkdtemp(dir="/var/tmp"))
     os.chown(found, NOBODY, NOBODY)
     yield found

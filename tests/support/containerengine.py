@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.mounts import unmount_all
 
 IMAGE = "localhost/kubeling-test:1"
 _START_SECONDS = 60
@@ -105,14 +106,6 @@ def _daemon(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _answers() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-
-
-def unmount_all(folder: Path) -> None:
-    """Takes away whatever is still mounted in a folder, the last mount first."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    for target in reversed([line.split()[4] for line in lines]):
-        if Path(target).is_relative_to(folder):
-            subprocess.run(["umount", "--lazy", target], capture_output=True, check=False)
 
 
 def make_image(engine: str, folder: Path) -> None:
