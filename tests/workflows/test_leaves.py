@@ -259,6 +259,50 @@ spec:
         assert only(it)["spec"]["volumes"] == [{"name": "used", "emptyDir": {}}]
 
 
+    def test_one_that_waits_too_long_to_begin_is_given_up(self) -> None:
+        it = world("""
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: slow, template: slow}, {name: quick, template: slow}]]
+  - name: slow
+    pendingTimeout: 1m
+    container: {image: busybox, command: [work]}
+""")
+        it.advance()
+        slow, quick = it.pods.values()
+        show(it, quick, "Running", state("main", running={}))
+        assert it.execution.wake_at is not None
+        it.now = it.execution.wake_at
+        it.advance()
+        assert (it.node("slow").phase, it.node("slow").message) == ("Failed", "timeout")
+        assert it.stopped == [slow["metadata"]["name"]]
+        assert it.node("quick").phase == "Running"
+
+    def test_what_they_asked_for_is_added_up_over_the_time_they_ran(self) -> None:
+        it = world("""
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: one, template: one}]]
+  - name: one
+    container:
+      image: busybox
+      command: [work]
+      resources: {limits: {memory: 1Gi}, requests: {cpu: 2}}
+    sidecars: [{name: beside, image: busybox}]
+""")
+        it.advance()
+        times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:30Z"}
+        ended = [state(n, terminated=exited(0, **times)) for n in ("main", "beside")]
+        show(it, only(it), "Succeeded", *ended)
+        assert it.node("one").resources_duration == {"cpu": 63, "memory": 337}
+        assert it.execution.resources_duration == it.node("wf").resources_duration
+        assert it.execution.resources_duration == {"cpu": 63, "memory": 337}
+
+
 NAMES = st.sampled_from("abcd")
 ENV = st.dictionaries(NAMES, st.text(max_size=3), max_size=4)
 

@@ -109,9 +109,9 @@ def _manifest_from_errors(template: Obj, path: str) -> Iterator[FieldError]:
 
 
 def _common_errors(template: Obj, path: str, known: Known) -> Iterator[FieldError]:
-    timeout = template.get("timeout")
-    if timeout and not tags.has_tags(timeout):
-        yield from duration_errors(timeout, f"{path}.timeout")
+    for key in ("timeout", "pendingTimeout"):
+        if template.get(key) and not tags.has_tags(template[key]):
+            yield from duration_errors(template[key], f"{path}.{key}")
     shown = {key: value for key, value in template.items() if key not in ("inputs", "metrics")}
     yield from tag_errors(shown, path, known)
 

@@ -176,6 +176,8 @@ class Leaves(Ledger):
         node.host_node_name = seen.node_name or node.host_node_name
         declared = self._declared.pop(node.id, None)
         phase, message = seen.phase, seen.message
+        node.resources_duration = seen.resources or None
+        self.use(node, seen.resources)
         if node.id in self._may_be_daemons and phase == "Succeeded":
             # It was to go on until it is told to end.
             phase = "Failed"
@@ -338,6 +340,14 @@ class Leaves(Ledger):
             seconds = parse_duration(template.timeout)
             due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
             self.at(due, lambda: self._expire(node))
+        if template.pending_timeout:
+            seconds = parse_duration(template.pending_timeout)
+            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(seconds=seconds)
+            self.at(due, lambda: self._expire_pending(node))
+
+    def _expire_pending(self, node: Node) -> None:
+        if node.phase == "Pending":
+            self.stop_pod(node, "timeout")
 
     def _expire(self, node: Node) -> None:
         if not is_fulfilled(node):

@@ -6,7 +6,7 @@ Whatever changes here is noted (``changed``, ``status_changed``), so that only t
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ class Ledger:
         self.changed: set[str] = set()
         self.status_changed = False
         self._progress: dict[str, tuple[int, int]] = {}
+        self._used: dict[str, dict[str, int]] = {}
         self._edges: set[tuple[str, str]] = set()
 
     @property
@@ -104,10 +105,12 @@ class Ledger:
     def recount(self) -> None:
         """Computes the sums and edges afresh from the nodes."""
         self._progress = {}
+        self._used = {}
         self._edges = {(node.id, child) for node in self.nodes.values() for child in node.children}
         for node in self.nodes.values():
             if node.type in ("Pod", "HTTP"):
                 self.count(node, total=1, done=int(node.phase == "Succeeded"), quiet=True)
+                self.use(node, node.resources_duration or {}, quiet=True)
 
     def count(self, pod: Node, *, total: int = 0, done: int = 0, quiet: bool = False) -> None:
         """Adds to the progress of every node around a pod, and of the Workflow."""
@@ -120,6 +123,26 @@ class Ledger:
             around = self.nodes[boundary]
             if not quiet:
                 around.progress = f"{had[0] + done}/{had[1] + total}"
+                self.changed.add(boundary)
+            boundary = around.boundary_id
+
+    @property
+    def resources_duration(self) -> dict[str, int]:
+        """What all pods so far have used."""
+        return self._used.get("", {})
+
+    def use(self, pod: Node, amounts: Mapping[str, int], *, quiet: bool = False) -> None:
+        """Adds what a pod has used to every node around it, and to the Workflow."""
+        boundary = pod.boundary_id
+        while amounts:
+            sums = self._used.setdefault(boundary, {})
+            for name, amount in amounts.items():
+                sums[name] = sums.get(name, 0) + amount
+            if not boundary:
+                return
+            around = self.nodes[boundary]
+            if not quiet:
+                around.resources_duration = dict(sums)
                 self.changed.add(boundary)
             boundary = around.boundary_id
 

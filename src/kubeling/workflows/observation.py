@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 from kubeling.workflows.containers import MAIN
+from kubeling.workflows.durations import pod_duration
 from kubeling.workflows.exchange import LOADER
 from kubeling.workflows.pods import MAINS, NODE_ID
 from kubeling.workflows.resources import Phase
@@ -46,6 +47,7 @@ class PodObservation:
     ready: bool = False
     over: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, int] = field(default_factory=dict)
     leftover: bool = False
     containers: dict[str, ContainerNews] = field(default_factory=dict)
 
@@ -76,6 +78,8 @@ def observe_pod(pod: Obj, *, deleted: bool = False) -> PodObservation | None:
     if status.get("phase") in ("Succeeded", "Failed"):
         seen.over = status["phase"]
         seen.labels = metadata.get("labels") or {}
+    if seen.phase not in ("Pending", "Running"):
+        seen.resources = pod_duration(pod)
     if MAINS in marks:
         seen.containers = {name: _news(name, status) for name in mains}
     return seen

@@ -44,9 +44,9 @@ def pod_errors(template: Obj, path: str, known: Known, _: Templates) -> Iterator
 
 
 def _common_errors(template: Obj, path: str, known: Known) -> Iterator[FieldError]:
-    timeout = template.get("timeout")
-    if timeout and not tags.has_tags(timeout):
-        yield from duration_errors(timeout, f"{path}.timeout")
+    for key in ("timeout", "pendingTimeout"):
+        if template.get(key) and not tags.has_tags(template[key]):
+            yield from duration_errors(template[key], f"{path}.{key}")
     yield from patch_errors(template, path)
     yield from _pod_output_errors(template, path)
     shown = {key: value for key, value in template.items() if key not in ("inputs", "metrics")}

@@ -376,6 +376,7 @@ class Template(_Struct):
     fail_fast: bool | None = None
     active_deadline_seconds: IntOrString | None = None
     timeout: str = ""
+    pending_timeout: str = ""
     metadata: Metadata | None = None
     daemon: bool | None = None
     memoize: AnyObject | None = None
@@ -544,6 +545,7 @@ class Node(_Struct):
     host_node_name: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
     daemoned: bool | None = None
+    resources_duration: dict[str, int] | None = None
     node_flag: NodeFlag | None = None
     synchronization_status: NodeSynchronizationStatus | None = None
     memoization_status: MemoizationStatus | None = None
@@ -564,6 +566,7 @@ class WorkflowStatus(_Struct):
     stored_templates: dict[str, AnyObject] = {}
     stored_workflow_template_spec: AnyObject | None = None
     persistent_volume_claims: list[AnyObject] = []
+    resources_duration: dict[str, int] | None = None
     artifact_repository_ref: AnyObject | None = None
     synchronization: SynchronizationStatus | None = None
 

@@ -115,6 +115,8 @@ class StatusWriter:
             fields["outputs"] = outputs
         if execution.repository is not None:
             fields["artifactRepositoryRef"] = execution.repository.reference
+        if execution.resources_duration:
+            fields["resourcesDuration"] = execution.resources_duration
         if execution.claims:
             fields["persistentVolumeClaims"] = execution.claims
         if template_spec is not None:
