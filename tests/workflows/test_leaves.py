@@ -258,7 +258,6 @@ spec:
         it.advance()
         assert only(it)["spec"]["volumes"] == [{"name": "used", "emptyDir": {}}]
 
-
     def test_one_that_waits_too_long_to_begin_is_given_up(self) -> None:
         it = world("""
 spec:

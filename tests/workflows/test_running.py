@@ -393,3 +393,16 @@ async def test_claims_and_budgets_live_as_long_as_the_workflow(cluster: Cluster)
 
 
 BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+
+
+async def test_logs_are_kept_as_artifacts_where_the_workflow_wants_it(cluster: Cluster) -> None:
+    body = script("echo to stdout; echo to stderr >&2; exit 1")
+    body["spec"]["archiveLogs"] = True
+    done = await cluster.run(body)
+    name = done["metadata"]["name"]
+    [node] = done["status"]["nodes"].values()
+    [logs] = node["outputs"]["artifacts"]
+    assert (logs["name"], logs["s3"]) == ("main-logs", {"key": f"{name}/{name}/main.log"})
+    kept = (cluster.artifacts / "default" / logs["s3"]["key"]).read_text()
+    assert sorted(kept.splitlines()) == ["to stderr", "to stdout"]
+    assert "to stdout" in await cluster.log(name)

@@ -215,3 +215,13 @@ def test_a_container_of_a_set_tries_as_often_as_it_may(box: Box) -> None:
     assert tries.read_text() == "x\n" * 3
     tries.unlink()
     assert box.run(command, WrapPlan(turn=Turn("other", attempts=2))).returncode == 1
+
+
+def test_a_log_can_be_kept_and_is_printed_as_ever(box: Box) -> None:
+    plan = WrapPlan(artifacts=(OutputArtifact("main-logs", "", "wf/main.log"),), result="r")
+    command = ["sh", "-c", "echo out; sleep 0.2; echo err >&2; exit 2"]
+    done = box.run(command, plan)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "out\n", "err\n")
+    assert (box.store / "wf/main.log").read_text() == "out\nerr\n"
+    report = parse_report(box.log.read_text())
+    assert (report.result, report.artifacts) == ("out", {"main-logs"})

@@ -25,6 +25,7 @@ from kubeling.workflows.outputs import MissingOutput, pod_outputs
 from kubeling.workflows.places import (
     OWN,
     Repository,
+    keeps_logs,
     known_repository,
     placed_outputs,
     repository_of,
@@ -250,7 +251,7 @@ class Leaves(Ledger):
             return
         repository = self._repository(node, template)
         pod = pod_name(self.name, node.name, template.name)
-        template.outputs = placed_outputs(template, repository, self.name, pod, scope)
+        template.outputs = placed_outputs(self.spec, template, repository, self.name, pod, scope)
         self._declared[node.id] = template.outputs
         self._active.add(node.id)
         self._watch_timeout(node, template)
@@ -316,7 +317,8 @@ class Leaves(Ledger):
     def _repository(self, node: Node, template: Template) -> Repository:
         """Where artifacts go, looked up when the first step has some."""
         given = node.inputs.artifacts if node.inputs else ()
-        if not given and not (template.outputs and template.outputs.artifacts):
+        taken = template.outputs.artifacts if template.outputs else ()
+        if not (given or taken or keeps_logs(self.spec, template, self.repository or OWN)):
             return OWN
         if self.repository is None:
             self.repository = repository_of(self.spec, self.library, self.globals)

@@ -23,10 +23,12 @@ from kubeling.workflows.templates import Library
 __all__ = [
     "KEYS",
     "KINDS",
+    "LOGS",
     "OWN",
     "InvalidPlace",
     "Repository",
     "is_elsewhere",
+    "keeps_logs",
     "known_repository",
     "place_of",
     "placed_outputs",
@@ -87,6 +89,9 @@ class Repository:
         return {kind: {**content, KEYS[kind]: key}}
 
 
+LOGS: Final = "main-logs"
+"""The output artifact that is what a step's main container printed."""
+
 OWN: Final = Repository()
 """The platform's own store."""
 
@@ -121,13 +126,24 @@ def store_key(place: Mapping[str, Any]) -> str | None:
     return key
 
 
+def keeps_logs(spec: Obj, template: Template, repository: Repository) -> bool:
+    """Whether a step's log is an artifact, too (``IsArchiveLogs``)."""
+    if (repository.reference.get("artifactRepository") or {}).get("archiveLogs"):
+        return True
+    own = (template.archive_location or {}).get("archiveLogs")
+    return bool(own if own is not None else spec.get("archiveLogs"))
+
+
 def placed_outputs(
-    template: Template, repository: Repository, workflow: str, pod: str, scope: Scope
+    spec: Obj, template: Template, repository: Repository, workflow: str, pod: str, scope: Scope
 ) -> Outputs | None:
     """What a template gives, each artifact with its place."""
-    outputs = template.outputs
-    if outputs is None or not outputs.artifacts:
-        return outputs
+    outputs = template.outputs or Outputs()
+    if keeps_logs(spec, template, repository):
+        logs = Artifact(LOGS, archive={"none": {}}, optional=True)
+        outputs = msgspec.structs.replace(outputs, artifacts=[*outputs.artifacts, logs])
+    if not outputs.artifacts:
+        return template.outputs
     folder = scope.render(repository.key_format) if repository.place else f"{workflow}/{pod}"
     base = repository.located(template.archive_location or {}) or repository.keyed(folder)
     artifacts = [with_place(a, _output_place(a, base, repository)) for a in outputs.artifacts]
@@ -149,7 +165,8 @@ def _output_place(artifact: Artifact, base: Obj, repository: Repository) -> Obj:
     if kind not in KEYS:
         raise InvalidPlace(f"archiveLocation: {kind} has no place for several artifacts")
     name = KEYS[kind]
-    key = f"{content.get(name, '')}/{artifact.name}{_suffix(artifact, base)}"
+    file = "main.log" if artifact.name == LOGS else f"{artifact.name}{_suffix(artifact, base)}"
+    key = f"{content.get(name, '')}/{file}"
     told = base == repository.keyed(str(content.get(name)))
     return {kind: {name: key}} if told else {kind: {**content, name: key}}
 

@@ -160,7 +160,10 @@ class OutputParameter:
 
 @dataclass(frozen=True, slots=True)
 class OutputArtifact:
-    """A file or folder to keep under ``key``, or, without one, to hand to the keeper."""
+    """A file or folder to keep under ``key``, or, without one, to hand to the keeper.
+
+    Without a ``path`` it is what the command prints, stdout and stderr in one.
+    """
 
     name: str
     path: str
@@ -261,10 +264,10 @@ def _with_outputs(plan: WrapPlan) -> list[str]:
             f'give result - "$t/result" {shlex.quote(plan.result)}',
         ]
     lines += [_call("parameter", p.name, p.path, p.spill) for p in plan.parameters]
-    lines += [_call("artifact", a.name, a.path, a.key) for a in plan.artifacts if a.key]
+    lines += [f"{_kept('artifact', a)} {shlex.quote(a.key)}" for a in plan.artifacts if a.key]
     if handed := [a for a in plan.artifacts if not a.key]:
         lines += [HAND_OVER.strip("\n"), _OFFER.strip("\n")]
-        lines += [*(_call("offer", a.name, a.path) for a in handed), "hand_over"]
+        lines += [*(_kept("offer", a) for a in handed), "hand_over"]
     if plan.has_outputs:
         lines.append("tell")
     return [*lines, 'rm -rf "$t"', "exit $code"]
@@ -272,20 +275,33 @@ def _with_outputs(plan: WrapPlan) -> list[str]:
 
 def _attempts(plan: WrapPlan) -> list[str]:
     """Runs the command, again where a set's retry strategy says so."""
-    if plan.result:
-        lines = [
-            'rm -f "$t/out"; mkfifo "$t/out"',
-            'tee "$t/stdout" <"$t/out" & tee=$!',
-            '"$@" >"$t/out" &',
-            WAIT.strip("\n"),
-            "wait $tee",
-        ]
+    logged = any(not artifact.path for artifact in plan.artifacts)
+    if plan.result or logged:
+        lines = _copying(result=bool(plan.result), logged=logged)
     else:
         lines = ['"$@" &', WAIT.strip("\n")]
     if plan.turn is None or plan.turn.attempts <= 1:
         return lines
     again = _AGAIN.strip("\n") % {"delay": f"{plan.turn.delay:g}"}
     return [f"left={plan.turn.attempts}", "while :; do", *lines, again, "done"]
+
+
+def _copying(*, result: bool, logged: bool) -> list[str]:
+    """Runs the command while what it prints is copied, to stdout and stderr as ever."""
+    copies = ['tee "$t/stdout"'] if result else []
+    copies += ['tee -a "$t/main.log"'] if logged else []
+    first, *rest = copies
+    lines = ['rm -f "$t/out" "$t/err"; mkfifo "$t/out" "$t/err"']
+    lines.append(" | ".join([f'{first} <"$t/out"', *rest]) + " & tee=$!")
+    if logged:
+        lines.append('tee -a "$t/main.log" <"$t/err" >&2 & tee="$tee $!"')
+    target = '>"$t/out" 2>"$t/err"' if logged else '>"$t/out"'
+    return [*lines, f'"$@" {target} &', WAIT.strip("\n"), "wait $tee"]
+
+
+def _kept(function: str, artifact: OutputArtifact) -> str:
+    path = shlex.quote(artifact.path) if artifact.path else '"$t/main.log"'
+    return f"{function} {shlex.quote(artifact.name)} {path}"
 
 
 def _call(function: str, *arguments: str) -> str:
