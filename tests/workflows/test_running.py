@@ -406,3 +406,16 @@ async def test_logs_are_kept_as_artifacts_where_the_workflow_wants_it(cluster: C
     kept = (cluster.artifacts / "default" / logs["s3"]["key"]).read_text()
     assert sorted(kept.splitlines()) == ["to stderr", "to stdout"]
     assert "to stdout" in await cluster.log(name)
+
+
+async def test_a_step_may_say_how_far_it_is(cluster: Cluster) -> None:
+    body = script(
+        'echo 40/100 >"$ARGO_PROGRESS_FILE"; until [ -e go ]; do sleep 0.1; done; '
+        'echo nonsense >"$ARGO_PROGRESS_FILE"'
+    )
+    created = await cluster.client.create(WORKFLOWS, body, "default")
+    name = created["metadata"]["name"]
+    await cluster.seen(name, lambda wf: wf["status"].get("progress") == "40/100")
+    (cluster.workspace / "go").touch()
+    done = await cluster.ended(name)
+    assert (done["status"]["phase"], done["status"]["progress"]) == ("Succeeded", "100/100")

@@ -51,7 +51,7 @@ from kubeling.workflows.resources import (
 )
 from kubeling.workflows.run import Run
 from kubeling.workflows.scope import Unresolved
-from kubeling.workflows.store import fetch_stored, store_of
+from kubeling.workflows.store import fetch_stored, read_progress, store_of
 from kubeling.workflows.synchronization import LockKeeper
 from kubeling.workflows.templates import Missing
 
@@ -64,6 +64,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_QUOTA: Final = 2.0
 _CREATE_AT_ONCE: Final = 16
+_PROGRESS_INTERVAL: Final = 3.0
 _FINAL: Final = ("Succeeded", "Failed", "Error")
 
 
@@ -248,6 +249,7 @@ class WorkflowReconciler:
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
         run.over += [one for one in seen if one.over]
+        await self._look_at_progress(run)
         run.todo.add(await self._decide(run, seen, self.errands.results(uid(run.workflow))))
         while await self._open_gates(run):
             run.todo.add(await self._decide(run, ()))
@@ -321,6 +323,17 @@ class WorkflowReconciler:
         for observation in seen:
             if observation.report.stored:
                 await asyncio.to_thread(fetch_stored, observation, self._store, where)
+
+    async def _look_at_progress(self, run: Run) -> None:
+        """Reads, now and then, what running steps say about how far they are."""
+        files = run.execution.progress_files
+        now = self._clock.monotonic()
+        if files and now - run.progress_read_at >= _PROGRESS_INTERVAL:
+            run.progress_read_at = now
+            where = namespace(run.workflow)
+            said = await asyncio.to_thread(read_progress, dict(files), self._store, where)
+            for node_id, text in said.items():
+                run.execution.report_progress(node_id, text)
 
     async def _make_belongings(self, run: Run) -> None:
         try:
@@ -440,6 +453,8 @@ class WorkflowReconciler:
             times.append(_RETRY_QUOTA)
         if uid(run.workflow) in self._news:
             times.append(0.0)
+        if run.execution.progress_files:
+            times.append(_PROGRESS_INTERVAL)
         if run.over and not run.unwritten:
             self._note_garbage(run)
         for due in filter(None, (run.execution.wake_at, run.garbage.next)):

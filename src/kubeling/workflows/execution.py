@@ -181,10 +181,10 @@ class Execution(Leaves):
             self._actions.remember[node.id] = node
         if node.type in ("Pod", "HTTP"):
             self._active.discard(node.id)
+            self.progress_files.pop(node.id, None)
             self._end_containers(node)
             if phase == "Succeeded":
-                node.progress = "1/1"
-                self.count(node, done=1)
+                self.completed(node)
         self._done.append(node.id)
 
     def at(self, moment: dt.datetime, action: Callable[[], None]) -> None:
@@ -398,8 +398,7 @@ class Execution(Leaves):
             )
         if kind in ("Pod", "HTTP"):
             node.template_name = resolved.name
-            node.progress = "0/1"
-            self.count(node, total=1)
+            self.progressed(node, 0, 1)
         return node
 
     def _enter(

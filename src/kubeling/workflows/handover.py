@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from msgspec import to_builtins
+from msgspec.json import encode
 
 from kubeling.kube.objects import Obj
 from kubeling.workflows.containers import PodError
@@ -26,7 +27,7 @@ from kubeling.workflows.wrapper import (
     WrapPlan,
 )
 
-__all__ = ["Moved", "Store", "handover", "moved_artifacts"]
+__all__ = ["Moved", "Store", "handover", "moved_artifacts", "reports_progress"]
 
 _STORE_VOLUME: Final = "kubeling-artifacts"
 
@@ -99,6 +100,11 @@ def _sort_input(artifact: Artifact, repository: Repository, moved: Moved) -> Non
         moved.staged.append(StagedArtifact(key, artifact.path, optional, artifact.mode))
 
 
+def reports_progress(raw: Obj) -> bool:
+    """Whether a step says how far it is, in the file that ``$ARGO_PROGRESS_FILE`` names."""
+    return b"ARGO_PROGRESS_FILE" in encode(raw)
+
+
 def handover(
     raw: Obj, template: Template, moved: Moved, pod: str, workflow: str, *, capture_result: bool
 ) -> WrapPlan:
@@ -117,4 +123,5 @@ def handover(
         artifacts=tuple(moved.stored),
         result=f"{spill}/result" if capture_result else "",
         source=(raw.get("script") or {}).get("source"),
+        progress=f"{workflow}/{pod}/progress" if reports_progress(raw) else "",
     )

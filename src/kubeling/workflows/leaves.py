@@ -17,9 +17,9 @@ from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, format_time, parse_time
 from kubeling.workflows.errands import Errand, ErrandResult, account_of
 from kubeling.workflows.frames import Call, Frame
-from kubeling.workflows.handover import Store
+from kubeling.workflows.handover import Store, reports_progress
 from kubeling.workflows.ledger import Ledger
-from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
+from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, parse_progress, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, pod_outputs
 from kubeling.workflows.places import (
@@ -72,7 +72,8 @@ class Actions:
 class Leaves(Ledger):
     """Starts leaves and takes in what is seen of them.
 
-    ``_active`` are the leaves that have not ended, ``_declared`` the outputs they are to give.
+    ``_active`` are the leaves that have not ended, ``_declared`` the outputs they are to give,
+    ``progress_files`` the keys of the files in which they say how far they are.
     """
 
     def __init__(self, workflow: Obj, spec: Obj, store: Store, library: Library) -> None:
@@ -157,6 +158,7 @@ class Leaves(Ledger):
         self._daemons: dict[str, Node] = {}
         self._may_be_daemons: set[str] = set()
         self._errands: set[str] = set()
+        self.progress_files: dict[str, str] = {}
 
     def _observe(self, seen: PodObservation) -> None:
         node = self.nodes.get(seen.node_id)
@@ -191,6 +193,13 @@ class Leaves(Ledger):
         except MissingOutput as problem:
             phase, message = "Error", str(problem)
         self.finish(node, phase, message)
+
+    def report_progress(self, key: str, text: str) -> None:
+        """Takes in what a step has written about how far it is."""
+        node = self.nodes[key]
+        part = parse_progress(text)
+        if part is not None and not is_fulfilled(node):
+            self.progressed(node, *part)
 
     def _take_result(self, result: ErrandResult) -> None:
         node = self.nodes.get(result.node_id)
@@ -257,6 +266,8 @@ class Leaves(Ledger):
         self._watch_timeout(node, template)
         if template.daemon:
             self._may_be_daemons.add(node.id)
+        if reports_progress(raw):
+            self.progress_files[node.id] = f"{self.name}/{pod}/progress"
         self._open_containers(node, raw)
         seen = self._seen.get(node.id)
         if seen is not None:

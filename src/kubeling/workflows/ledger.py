@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kubeling.kube.objects import Obj, format_time
-from kubeling.workflows.nodes import is_fulfilled, node_id
+from kubeling.workflows.nodes import is_fulfilled, node_id, parse_progress
 from kubeling.workflows.resources import Artifact, Node, Outputs, Parameter, Phase
 from kubeling.workflows.scope import Scope
 from kubeling.workflows.variables import parameter_text
@@ -35,6 +35,7 @@ class Ledger:
         self.changed: set[str] = set()
         self.status_changed = False
         self._progress: dict[str, tuple[int, int]] = {}
+        self._parts: dict[str, tuple[int, int]] = {}
         self._used: dict[str, dict[str, int]] = {}
         self._edges: set[tuple[str, str]] = set()
 
@@ -105,15 +106,31 @@ class Ledger:
     def recount(self) -> None:
         """Computes the sums and edges afresh from the nodes."""
         self._progress = {}
+        self._parts = {}
         self._used = {}
         self._edges = {(node.id, child) for node in self.nodes.values() for child in node.children}
         for node in self.nodes.values():
             if node.type in ("Pod", "HTTP"):
-                self.count(node, total=1, done=int(node.phase == "Succeeded"), quiet=True)
+                part = parse_progress(node.progress) or (int(node.phase == "Succeeded"), 1)
+                self._count(node, *part, quiet=True)
                 self.use(node, node.resources_duration or {}, quiet=True)
 
-    def count(self, pod: Node, *, total: int = 0, done: int = 0, quiet: bool = False) -> None:
-        """Adds to the progress of every node around a pod, and of the Workflow."""
+    def progressed(self, leaf: Node, done: int, total: int) -> None:
+        """Notes how far a leaf is; the nodes around it and the Workflow are as far as the sum."""
+        if (done, total) != self._parts.get(leaf.id):
+            leaf.progress = f"{done}/{total}"
+            self.changed.add(leaf.id)
+            self._count(leaf, done, total)
+
+    def completed(self, leaf: Node) -> None:
+        """Notes that a leaf is done, whatever it said last."""
+        _, total = self._parts.get(leaf.id, (0, 1))
+        self.progressed(leaf, total, total)
+
+    def _count(self, pod: Node, done: int, total: int, *, quiet: bool = False) -> None:
+        before = self._parts.get(pod.id, (0, 0))
+        self._parts[pod.id] = (done, total)
+        done, total = done - before[0], total - before[1]
         boundary = pod.boundary_id
         while True:
             had = self._progress.get(boundary, (0, 0))

@@ -17,6 +17,7 @@ __all__ = [
     "is_fulfilled",
     "join_progress",
     "node_id",
+    "parse_progress",
     "pod_name",
     "short_of",
 ]
@@ -64,6 +65,15 @@ def join_progress(parts: Iterable[tuple[int, int]]) -> str:
         done += part[0]
         total += part[1]
     return f"{done}/{total}"
+
+
+def parse_progress(text: str) -> tuple[int, int] | None:
+    """``done/total`` as a pair, if it is one that makes sense."""
+    done, slash, total = text.strip().partition("/")
+    if not (slash and done.isdecimal() and total.isdecimal()):
+        return None
+    found = (int(done), int(total))
+    return found if 0 < found[1] >= found[0] else None
 
 
 def short_of(node: Node) -> str:

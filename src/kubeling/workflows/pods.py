@@ -26,7 +26,7 @@ from kubeling.workflows.nodes import pod_name
 from kubeling.workflows.places import OWN, InvalidPlace, Repository
 from kubeling.workflows.podpatch import InvalidPatch, parse_patch, patched
 from kubeling.workflows.resources import Node, Template
-from kubeling.workflows.wrapper import STORE_PATH, TURNS_PATH
+from kubeling.workflows.wrapper import STORE_PATH, TURNS_PATH, WrapPlan
 
 __all__ = [
     "LABEL_COMPLETED",
@@ -149,7 +149,7 @@ def _spec(request: PodRequest, own_name: str) -> Obj:
     if request.deadline is not None:
         spec["activeDeadlineSeconds"] = request.deadline
     for container in (*spec.get("initContainers", ()), *spec["containers"]):
-        with_environment(container, _variables(request))
+        with_environment(container, _variables(request, plan))
     # The patch sees what the template says, not what is put around it below.
     for text in (request.spec.get("podSpecPatch"), request.raw.get("podSpecPatch")):
         if text:
@@ -200,9 +200,11 @@ def _volumes(spec: Obj, request: PodRequest) -> list[Obj]:
     return list(wanted.values())
 
 
-def _variables(request: PodRequest) -> dict[str, str]:
+def _variables(request: PodRequest, plan: WrapPlan) -> dict[str, str]:
     """What upstream's executor tells every container."""
+    progress = {"ARGO_PROGRESS_FILE": f"{STORE_PATH}/{plan.progress}"} if plan.progress else {}
     return {
+        **progress,
         "ARGO_NODE_ID": request.node.id,
         "ARGO_INCLUDE_SCRIPT_OUTPUT": str(request.capture_result).lower(),
         "ARGO_DEADLINE": request.ends_at or "0001-01-01T00:00:00Z",

@@ -53,6 +53,7 @@ class Run:
         self.written_at = float("-inf")
         self.write_took = 0.0
         self.claimed = False
+        self.progress_read_at = float("-inf")
         self.overtaken = False
         self.replaced: set[str] = set()
         self.garbage = Garbage(PodGc.of(spec))

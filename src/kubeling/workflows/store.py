@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -9,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 from kubeling.workflows.handover import Store
 from kubeling.workflows.observation import PodObservation
 
-__all__ = ["fetch_stored", "store_of"]
+__all__ = ["fetch_stored", "read_progress", "store_of"]
 
+_MAX_PROGRESS: Final = 100
 _MAX_VALUE: Final = 1 << 20
 
 
@@ -18,6 +21,15 @@ def store_of(artifacts_uri: str) -> Store:
     """The store at an address; only ``file://`` ones can be mounted."""
     parts = urlsplit(artifacts_uri)
     return Store(unquote(parts.path) if parts.scheme == "file" else "")
+
+
+def read_progress(files: Mapping[str, str], store: Store, namespace: str) -> dict[str, str]:
+    """What running steps say about how far they are, by node (blocking)."""
+    found: dict[str, str] = {}
+    for node_id, key in files.items():
+        with contextlib.suppress(OSError), (Path(store.folder) / namespace / key).open() as file:
+            found[node_id] = file.read(_MAX_PROGRESS)
+    return found
 
 
 def fetch_stored(seen: PodObservation, store: Store, namespace: str) -> None:

@@ -190,6 +190,7 @@ class WrapPlan:
 
     ``source`` is a program to write to a file that becomes the command's last argument; ``result``
     is the key for the standard output should it be too large, empty where nobody asks for it.
+    ``progress`` is the key of the file in which the command says how far it is.
     """
 
     artifacts_in: tuple[StagedArtifact, ...] = ()
@@ -199,6 +200,7 @@ class WrapPlan:
     result: str = ""
     source: str | None = None
     turn: Turn | None = None
+    progress: str = ""
 
     @property
     def needs_store(self) -> bool:
@@ -206,6 +208,7 @@ class WrapPlan:
         return bool(
             self.parameters
             or self.result
+            or self.progress
             or any(not a.loaded for a in self.artifacts_in)
             or any(a.key for a in self.artifacts)
         )
@@ -216,7 +219,7 @@ class WrapPlan:
 
     def __bool__(self) -> bool:
         moved = self.artifacts_in or self.artifacts or self.parameters or self.result
-        handed = bool(moved or self.files_in) or self.source is not None
+        handed = bool(moved or self.files_in or self.progress) or self.source is not None
         return handed or self.turn is not None
 
 
@@ -229,6 +232,9 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
         _call("stage", a.source, a.path, "1" if a.optional else "", a.key)
         for a in plan.artifacts_in
     ]
+    if plan.progress:
+        file = shlex.quote(f"{STORE_PATH}/{plan.progress}")
+        lines.append(f'f={file}; mkdir -p "${{f%/*}}" && chmod 777 "${{f%/*}}" && rm -f "$f"')
     lines += [_call("write", file.path, file.text) for file in plan.files_in]
     modes = [(a.mode, a.path) for a in plan.artifacts_in]
     modes += [(file.mode, file.path) for file in plan.files_in]
