@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workflows.conftest import Cluster
 from tests.workflows.simulation import START
@@ -130,6 +130,7 @@ async def test_what_is_too_old_goes(store: ArchiveStore) -> None:
     assert names(await store.page(WorkflowFilter())) == ["wf-2"]
 
 
+@settings(deadline=None)
 @given(st.text("abc=!,()", max_size=8))
 def test_no_selector_is_silently_misread(text: str) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workflows.simulation import Ending, World, argv, world
 
@@ -155,6 +155,7 @@ def test_a_workflow_under_way_is_not_retried() -> None:
         again(it)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.sets(st.sampled_from(["a", "b", "c", "d"])), st.sets(st.integers(1, 3)))
 def test_whatever_failed_a_retry_ends_as_a_run_without_failures(
     tasks: set[str], items: set[int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workflows.simulation import START
 
@@ -119,6 +119,7 @@ def test_other_kinds_cannot_be_submitted() -> None:
 VALUES = st.text(st.sampled_from("ab,=\\.-"), max_size=5)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_selectors_match_whatever_value_they_quote(value: str, other: str) -> None:
     quoted = "".join(f"\\{c}" if c in ",=\\" else c for c in value)
