@@ -11,41 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 from typing import Any
 
-from harness import platform
+from control_plane import AT_ONCE, control_plane, real_platform
 
-from kubeling.apiserver.server import ApiServer, ApiServerConfig
-from kubeling.component import Context, Settings
 from kubeling.kube.client import Client
-from kubeling.kube.config import load
-from kubeling.kube.controller import run_controllers
-from kubeling.kube.https import HttpsTransport
-from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import PODS
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
-
-AT_ONCE = 8
-_ENDED: Obj = {
-    "phase": "Succeeded",
-    "containerStatuses": [
-        {
-            "name": "main",
-            "ready": False,
-            "restartCount": 0,
-            "image": "busybox",
-            "imageID": "",
-            "state": {"terminated": {"exitCode": 0}},
-        }
-    ],
-}
 
 
 def fan_out(steps: int) -> Obj:
@@ -80,50 +55,6 @@ def workflow(shape: str, steps: int) -> Obj:
     }
 
 
-@contextlib.asynccontextmanager
-async def control_plane() -> AsyncIterator[Client]:
-    """An API server, the workflow controllers, and a node where every pod succeeds at once."""
-    with TemporaryDirectory() as folder:
-        data = Path(folder)
-        server = ApiServer(
-            ApiServerConfig(data),
-            admission=dict(COMPONENT.admission()),
-            crds=list(COMPONENT.crds()),
-        )
-        await server.start()
-        client = Client(server.local_transport())
-        async with Informers(client) as informers:
-            created: asyncio.Queue[str] = asyncio.Queue()
-
-            def changed(old: Obj | None, new: Obj | None) -> None:
-                if old is None and new is not None:
-                    created.put_nowait(new["metadata"]["name"])
-
-            async def node() -> None:
-                while True:
-                    await client.patch_status(PODS, await created.get(), _ENDED, "default")
-
-            informers.of(PODS).add_handler(changed)
-            context = Context(client, informers, Settings(data, data))
-            running = [asyncio.create_task(node()) for _ in range(AT_ONCE)]
-            controllers = run_controllers(COMPONENT.controllers(context), informers)
-            running.append(asyncio.create_task(controllers))
-            yield client
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        await server.stop()
-
-
-@contextlib.asynccontextmanager
-async def real_platform() -> AsyncIterator[Client]:
-    with platform() as running:
-        running.up()
-        client = Client(HttpsTransport(load(str(running.data / "kubeconfig"))))
-        yield client
-        await client.close()
-
-
 async def finished(client: Client, name: str) -> dict[str, Any]:
     """The status in which the workflow ends."""
     while True:
@@ -137,7 +68,7 @@ async def measure(shapes: list[str], sizes: list[int], pods: bool) -> None:
     print(f"{'shape':<8} {'steps':>6} {'seconds':>8} {'ms a step':>10} {'CPU ms':>8}  nodes in")
     for shape in shapes:
         for steps in sizes:
-            async with real_platform() if pods else control_plane() as client:
+            async with real_platform() if pods else control_plane(COMPONENT) as client:
                 began, cpu = time.perf_counter(), time.process_time()
                 wanted = workflow(shape, steps)
                 await client.create(WORKFLOWS, wanted, "default")

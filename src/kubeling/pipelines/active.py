@@ -53,6 +53,7 @@ class ActiveRun:
             package.spec, facts, nodes, record.epoch, package.platform, _identify(store)
         )
         self.written_at = float("-inf")
+        self.write_interval = 0.0
         self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}
 

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["RunReconciler", "run_controller"]
 
 WRITE_INTERVAL: Final = 0.25
+_WRITE_SHARE: Final = 20
+"""How many times as long as writing a status takes has to pass until the next one."""
+_RARELY: Final = 10.0
 _QUOTA_PAUSE: Final = 2.0
 
 
@@ -288,7 +291,7 @@ class RunReconciler:
             active.unwritten = True
         moved = record.state != (active.run.get("status") or {}).get("state")
         waited = self._clock.monotonic() - active.written_at
-        if active.unwritten and (moved or waited >= WRITE_INTERVAL):
+        if active.unwritten and (moved or waited >= active.write_interval):
             await self._write(active)
         await self._announce(active, changed, record, before)
 
@@ -297,8 +300,12 @@ class RunReconciler:
         status = run_status(
             run.get("status") or {}, active.record, active.execution, uid(run), self._clock.now()
         )
+        began = self._clock.monotonic()
         await self._client.patch_status(RUNS, name(run), status, namespace(run))
         active.written_at = self._clock.monotonic()
+        # The object holds the whole pipeline: a large one is told of less often.
+        spent = (active.written_at - began) * _WRITE_SHARE
+        active.write_interval = min(max(WRITE_INTERVAL, spent), _RARELY)
         active.unwritten = False
 
     async def _announce(
@@ -334,7 +341,7 @@ class RunReconciler:
     def _next(self, active: ActiveRun, actions: Actions, held_back: bool) -> Result | None:
         times: list[float] = []
         if active.unwritten:
-            times.append(WRITE_INTERVAL)
+            times.append(active.write_interval)
         if held_back:
             times.append(_QUOTA_PAUSE)
         if self._news.get(uid(active.run)):

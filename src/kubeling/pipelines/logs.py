@@ -18,7 +18,7 @@ from kubeling.artifacts.store import ArtifactStore
 from kubeling.component import Context
 from kubeling.kube.client import Client
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import BadRequest, NotFound
+from kubeling.kube.errors import ApiError, BadRequest, NotFound
 from kubeling.kube.objects import Key, Obj, labels, name, namespace
 from kubeling.kube.resources import PODS
 from kubeling.pipelines.active import store_folder
@@ -28,6 +28,8 @@ __all__ = ["kept_log", "log_controller", "logs_of_run", "step_log"]
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _PIECE: Final = 1 << 18
+_NODE_AWAY: Final = 30.0
+"""Seconds after which a node that did not answer is asked again."""
 
 
 def logs_of_run(artifacts: ArtifactStore, where: str, run_id: str) -> Path:
@@ -89,7 +91,11 @@ class LogKeeper:
         run_id = labels(pod).get(RUN_ID)
         if not run_id or key.name in self._kept or not _has_ended(pod):
             return None
-        await self._keep(pod, kept_log(self._context.artifacts, key.namespace, run_id, key.name))
+        try:
+            path = kept_log(self._context.artifacts, key.namespace, run_id, key.name)
+            await self._keep(pod, path)
+        except (ApiError, ConnectionError):
+            return Result(_NODE_AWAY)
         self._kept.add(key.name)
         return None
 
