@@ -108,6 +108,13 @@ async def test_links_tell_who_made_and_who_used_an_artifact(api: Api, context: C
     (artifact,) = (await get(api, "/artifacts", run_id=run_id))["artifacts"]
     assert artifact["artifact_id"] == "7"
     assert (artifact["type"], artifact["schema_title"]) == ("Model", "system.Model")
+    for operation, value, count in (
+        (1, {"string_value": "Model"}, 1),
+        ("NOT_EQUALS", {"string_value": "Model"}, 0),
+        ("IN", {"string_values": {"values": ["Dataset", "system.Model"]}}, 1),
+    ):
+        wanted = {"predicates": [{"key": "type", "operation": operation, **value}]}
+        assert len((await get(api, "/artifacts", filter=wanted)).get("artifacts", [])) == count
 
 
 async def test_clients_may_file_tasks_and_artifacts_of_their_own(

@@ -57,6 +57,7 @@ _ARTIFACTS: Final = Listable(
         "created_at": _A.created_at,
     },
     _A.created_at,
+    spellings={"type": _TITLES},
 )
 _LINKS: Final = Listable(
     ARTIFACT_TASKS,

@@ -113,13 +113,16 @@ def _predicate(given: Any) -> _Predicate:
 
 def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool]:
     column, value = kind.filtered(predicate.key), predicate.value
+    spelled = kind.spellings.get(predicate.key, {})
     match predicate.operation:
         case "IN":
-            return column.in_([_value(column, item) for item in value["values"]])
+            items = [_value(column, item) for item in value["values"]]
+            return column.in_([spelled.get(item, item) for item in items])
         case "IS_SUBSTRING":
             return sa.cast(column, sa.Text).icontains(str(value), autoescape=True)
         case operation:
             wanted = _value(column, value)
+            wanted = spelled.get(wanted, wanted)
     if operation == "NOT_EQUALS" and (choices := kind.choices.get(predicate.key)):
         # A range of the index, where "not equal" would read all of it.
         return sa.or_(*(column == choice for choice in choices if choice != wanted))

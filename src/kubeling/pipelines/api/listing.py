@@ -38,7 +38,8 @@ class Listable:
     """What a kind can be filtered and sorted by.
 
     ``extra_filters`` finds the column of a key that is not in ``columns``; ``extra_orders`` the
-    segments of a sort key that is not. ``choices`` are all values of a field that has few.
+    segments of a sort key that is not. ``choices`` are all values of a field that has few,
+    ``spellings`` what clients write for values that are kept otherwise.
     """
 
     table: sa.FromClause
@@ -48,6 +49,7 @@ class Listable:
     extra_filters: Callable[[str], Column | None] = lambda _: None
     extra_orders: Callable[[str], Sequence[Segment] | None] = lambda _: None
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def filtered(self, name: str) -> Column:
         """The column that a filter names."""

@@ -53,7 +53,6 @@ _LISTABLE: Final = Listable(
         "display_name": _T.display_name,
         "state": _T.state,
         "status": _T.state,
-        "type": _T.kind,
         "create_time": _T.created_at,
         "created_at": _T.created_at,
         "start_time": _T.started_at,
