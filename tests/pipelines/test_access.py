@@ -12,7 +12,15 @@ from tests.pipelines.test_api import PIPELINE, ROOT
 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, new_object
-from kubeling.kube.resources import NAMESPACES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
+from kubeling.kube.resources import (
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+)
+from kubeling.pipelines.component import COMPONENT
+from kubeling.tenancy.component import COMPONENT as TENANCY
 
 HEADER = "kubeflow-userid"
 
@@ -103,6 +111,35 @@ async def test_a_run_is_made_where_its_experiment_is(front: Api, shared: Context
     await ask(front, "GET", f"/artifact_tasks?run_ids={run['run_id']}", "bob", status=403)
     task = {"run_id": run["run_id"], "name": "t"}
     await ask(front, "POST", "/tasks", "alice", task, status=403)
+
+
+@pytest.mark.parametrize(("role", "status"), [("edit", 200), ("view", 403)])
+async def test_contributors_may_do_what_upstreams_roles_say(
+    front: Api, shared: Context, role: str, status: int
+) -> None:
+    for wanted in [*COMPONENT.objects(), *TENANCY.objects()]:
+        if await shared.client.find(CLUSTER_ROLES, wanted["metadata"]["name"]) is None:
+            await shared.client.create(CLUSTER_ROLES, wanted)
+    reference = {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": f"kubeflow-{role}",
+    }
+    binding = new_object(
+        ROLE_BINDINGS, "carol", "team-a", roleRef=reference, subjects=[person("carol")]
+    )
+    await shared.client.create(ROLE_BINDINGS, binding)
+    await ask(front, "GET", "/experiments?namespace=team-a", "carol")
+    experiment = {"display_name": "x", "namespace": "team-a"}
+    await ask(front, "POST", "/experiments", "carol", experiment, status=status)
+    await grant(shared, person("alice"), "experiments", ["create"])
+    await grant(shared, person("alice"), "runs", ["create"])
+    own = await ask(front, "POST", "/experiments", "alice", {**experiment, "display_name": "y"})
+    body = {"pipeline_spec": PIPELINE, "experiment_id": own["experiment_id"]}
+    run = await ask(front, "POST", "/runs", "alice", body)
+    await ask(front, "GET", f"/runs/{run['run_id']}", "carol")
+    for verb in ("terminate", "archive", "unarchive"):
+        await ask(front, "POST", f"/runs/{run['run_id']}:{verb}", "carol", status=status)
 
 
 async def test_shared_pipelines_are_everybodys_to_read(front: Api) -> None:

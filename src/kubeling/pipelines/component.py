@@ -29,6 +29,12 @@ def _admission() -> Mapping[Resource, Admission]:
     return admissions()
 
 
+def _objects() -> Sequence[Obj]:
+    from kubeling.pipelines.roles import cluster_roles
+
+    return cluster_roles()
+
+
 def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.pipelines.collection import collection_controllers
     from kubeling.pipelines.controller import run_controller
@@ -50,5 +56,10 @@ def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
 
 
 COMPONENT: Final = Component(
-    "pipelines", crds=_crds, admission=_admission, controllers=_controllers, routes=_routes
+    "pipelines",
+    crds=_crds,
+    admission=_admission,
+    objects=_objects,
+    controllers=_controllers,
+    routes=_routes,
 )
