@@ -29,6 +29,7 @@ from kubeling.pipelines.active import store_folder
 from kubeling.pipelines.bucket_access import open_bucket
 from kubeling.pipelines.launcher import is_stored
 from kubeling.pipelines.logs import logs_of_run
+from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.retention import Victim, victims
 from kubeling.pipelines.run_deletion import RunFiles, delete_artifacts, delete_runs, files_of
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Collection", "Collector"]
 
 _ALL: Final = 2**31 - 1
+_AHEAD: Final = 10_000
+"""How many runs are looked for at once: ranking an experiment's runs reads all of them."""
 _COLLECTED: Final = Counter(
     "kubeling_pipeline_runs_collected_total", "Runs that retention policies took.", ("action",)
 )
@@ -88,20 +91,33 @@ class Collector:
         found = Collection()
         used = await self._used(found) if self._files else None
         for policy in policies:
-            while batch := await self._victims(policy, self._batch):
-                if policy.action == "archive":
-                    await self._archive(batch)
-                    found.archived += batch
-                else:
-                    await self._delete(batch, used, found)
-                    found.deleted += batch
-                if len(batch) < self._batch:
+            while ahead := await self._victims(policy, _AHEAD):
+                for start in range(0, len(ahead), self._batch):
+                    await self._take(policy, ahead[start : start + self._batch], used, found)
+                if len(ahead) < _AHEAD:
                     break
         _COLLECTED.add("archive", amount=len(found.archived))
         _COLLECTED.add("delete", amount=len(found.deleted))
         _BYTES.add(amount=found.bytes)
         await self._tell(found)
         return found
+
+    async def _take(
+        self, policy: Retention, chosen: list[Victim], used: set[str] | None, found: Collection
+    ) -> None:
+        """Archives or deletes those of the chosen that nobody has sent back to work since."""
+        ids = [victim.run_id for victim in chosen]
+        query = sa.select(TABLE.c.run_id).where(
+            TABLE.c.run_id.in_(ids), TABLE.c.state.in_(FINAL_STATES)
+        )
+        ended = await self._database.run(lambda c: set(c.execute(query).scalars()))
+        batch = [victim for victim in chosen if victim.run_id in ended]
+        if policy.action == "archive":
+            await self._archive(batch)
+            found.archived += batch
+        else:
+            await self._delete(batch, used, found)
+            found.deleted += batch
 
     async def _victims(self, policy: Retention, limit: int) -> list[Victim]:
         now = self._context.clock.now().astimezone(dt.UTC).replace(tzinfo=None)
