@@ -69,6 +69,25 @@ spec:
       command: [sh]
       source: echo item {{inputs.parameters.i}}; test {{inputs.parameters.i}} != 7 || exit 127
 """
+APPROVAL = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: approval}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {name: approve, template: approve}
+    - - name: deploy
+        template: deploy
+        when: "{{steps.approve.outputs.parameters.answer}} == YES"
+  - name: approve
+    suspend: {}
+    inputs: {parameters: [{name: answer, default: "NO", enum: ["YES", "NO"]}]}
+    outputs: {parameters: [{name: answer, valueFrom: {supplied: {}}}]}
+  - {name: deploy, container: {image: busybox, command: ["true"]}}
+"""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGES = (
     "/",
@@ -375,6 +394,20 @@ def uploaded(platform: Platform, package: Any, name: str = "forms") -> str:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return str(answer.url).partition("pipeline=")[2]
+
+
+def test_a_step_that_waits_for_an_answer_is_resumed_with_it(
+    platform: Platform, page: Browser
+) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=APPROVAL)
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/approval")
+    page.until(f"{node('approve')} === 'suspended'")
+    page.evaluate(clicked("approve"))
+    page.until("document.getElementById('p-answer')")
+    page.evaluate("document.getElementById('p-answer').value = 'YES'")
+    resume = "document.querySelector('#panel [value=resume]').click()"
+    page.leave(partial(page.evaluate, resume))
+    page.until(f"{node('deploy')} === 'succeeded'")
 
 
 def test_a_page_of_another_site_cannot_change_anything(platform: Platform) -> None:

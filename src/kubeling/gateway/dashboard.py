@@ -72,6 +72,7 @@ _FORMS: Final = {
     "/pipelines/upload": "catalogue:upload",
     "/pipelines/catalogue/{pipeline}": "catalogue:act_on_pipeline",
     "/pipelines/recurring/{job}": "runs.actions:act_on_recurring_run",
+    "/pipelines/cron/{namespace}/{name}": "runs.actions:act_on_cron_workflow",
     f"{_RUN}/act": "runs.actions:act_on_run",
     f"{_WORKFLOW}/act": "runs.actions:act_on_workflow",
 }

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -134,12 +135,20 @@ class Views:
             title=title,
             live=live,
             missing=[r.qualified for r in watching if not informers.of(r).available],
-            url=str(request.rel_url),
+            url=_address(request),
             settings=self.context.settings,
             **values,
         )
         headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _address(request: web.Request) -> str:
+    """Where the page is to be had again: of what a form sent, where the form was."""
+    if request.method == "GET":
+        return str(request.rel_url)
+    before = urlsplit(request.headers.get("Referer", ""))
+    return f"{before.path}?{before.query}".rstrip("?") or "/"
 
 
 def _clock(moment: str, dated: bool = False) -> Markup | str:

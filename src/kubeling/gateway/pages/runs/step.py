@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from kubeling.gateway.inputs import Input, inputs_of_template
 from kubeling.gateway.kinds import WORKFLOWS, link_to
 from kubeling.gateway.pages.runs.subject import nodes_of
 from kubeling.gateway.pages.view import Views
@@ -72,6 +73,8 @@ class StepFacts:
     finished: str = ""
     kept_log: str = ""
     """Where the log is kept after the pod is gone."""
+    waits_for: list[Input] | None = None
+    """What somebody has to supply before it goes on; ``None`` if it waits for nobody."""
 
     @property
     def final(self) -> bool:
@@ -144,10 +147,24 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
         workflow["metadata"]["namespace"],
         str(node.get("startedAt") or ""),
         str(node.get("finishedAt") or ""),
+        waits_for=_supplied(node),
     )
     meta = workflow["metadata"]
     base = link_to(WORKFLOWS.api_version, "Workflow", meta["namespace"], meta["name"])
     return await _page(views, request, step, base)
+
+
+def _supplied(node: Obj) -> list[Input] | None:
+    """What a suspended step asks for: outputs to be supplied, with the choices there are."""
+    if node.get("type") != "Suspend" or node.get("phase") != "Running":
+        return None
+    known = {p["name"]: p for p in (node.get("inputs") or {}).get("parameters") or ()}
+    asked = []
+    for output in (node.get("outputs") or {}).get("parameters") or ():
+        if "supplied" in (output.get("valueFrom") or {}) and output.get("value") is None:
+            about = {**output, **known.get(output["name"], {})}
+            asked.append({**about, "value": about.get("value") or about.get("default")})
+    return inputs_of_template({"arguments": {"parameters": asked}})
 
 
 async def _page(views: Views, request: web.Request, step: StepFacts, base: str) -> web.Response:
