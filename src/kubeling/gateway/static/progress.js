@@ -13,38 +13,33 @@
 
   // The picture.
 
-  const layer = (key) => svg().querySelector(`[data-layer="${key[0]}"]`);
-  const piece = (key) => svg().querySelector(`[data-key="${CSS.escape(key)}"]`);
+  // Elements and markup by key; many pieces come at once, so none is searched for in the page.
+  const elements = new Map(svg() ? [...svg().querySelectorAll("[data-key]")].map((e) => [e.dataset.key, e]) : []);
   const drawn = new Map();
+  const piece = (key) => elements.get(key);
 
-  function parse(markup) {
+  function parse(pieces) {
     const holder = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    holder.innerHTML = markup;
-    return holder.firstElementChild;
-  }
-
-  function put(key, markup) {
-    if (drawn.get(key) === markup) return;
-    const old = piece(key);
-    const focused = old && old.contains(document.activeElement);
-    const fresh = parse(markup);
-    if (old) old.replaceWith(fresh); else layer(key).append(fresh);
-    drawn.set(key, markup);
-    if (focused) fresh.querySelector("a")?.focus({ preventScroll: true });
+    holder.innerHTML = pieces.join("");
+    return [...holder.children];
   }
 
   function draw(changes, whole) {
     const focusedKey = document.activeElement?.closest?.("[data-key]")?.dataset.key;
+    const layers = {};
+    for (const layer of svg().querySelectorAll("[data-layer]")) layers[layer.dataset.layer] = layer;
     const kept = new Set();
-    for (const markup of changes.put) {
-      const key = parse(markup).dataset.key;
+    parse(changes.put).forEach((fresh, number) => {
+      const key = fresh.dataset.key, markup = changes.put[number], old = piece(key);
       kept.add(key);
-      put(key, markup);
-    }
-    const gone = whole
-      ? [...svg().querySelectorAll("[data-key]")].map((e) => e.dataset.key).filter((k) => !kept.has(k))
-      : changes.gone;
-    for (const key of gone) { piece(key)?.remove(); drawn.delete(key); }
+      if (old && drawn.get(key) === markup) return;
+      if (old) old.replaceWith(fresh); else layers[key[0]].append(fresh);
+      elements.set(key, fresh);
+      drawn.set(key, markup);
+      if (key === focusedKey) fresh.querySelector("a")?.focus({ preventScroll: true });
+    });
+    const gone = whole ? [...elements.keys()].filter((key) => !kept.has(key)) : changes.gone;
+    for (const key of gone) { piece(key)?.remove(); elements.delete(key); drawn.delete(key); }
     svg().setAttribute("viewBox", `0 0 ${changes.size[0]} ${changes.size[1]}`);
     size();
     // A group that was opened is a frame now, one that was shut a box: the focus stays with it.
