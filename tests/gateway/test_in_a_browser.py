@@ -396,6 +396,23 @@ def uploaded(platform: Platform, package: Any, name: str = "forms") -> str:
         return str(answer.url).partition("pipeline=")[2]
 
 
+def test_arrows_go_from_box_to_box_and_escape_leaves_a_step(
+    platform: Platform, page: Browser
+) -> None:
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/two-steps")
+    page.until(node("second"))
+    focused = "document.activeElement.querySelector?.('title')?.textContent.split(':')[0] ?? ''"
+    page.evaluate("document.querySelector('.picture .node a').focus()")
+    assert page.evaluate(focused) == "first"
+    page.press("ArrowRight")
+    assert page.evaluate(focused) == "second"
+    page.press("Enter")
+    page.until(f"{PANEL}.includes('second')")
+    page.press("Escape")
+    assert page.evaluate(f"{PANEL} === ''")
+    assert page.evaluate(focused) == "second"
+
+
 def test_a_step_that_waits_for_an_answer_is_resumed_with_it(
     platform: Platform, page: Browser
 ) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.pipelines.specs import dag, document, step, task
 
 from kubeling.gateway.steps.model import Step, StepTree
+from kubeling.gateway.steps.pipeline import steps_of_pipeline
 from kubeling.gateway.steps.visible import Shown, View, layers, shown
 from kubeling.gateway.steps.workflow import attempts_of, steps_of_workflow
 
@@ -109,6 +111,19 @@ def test_what_waits_for_a_nested_dag_waits_for_the_whole() -> None:
     assert found["y"].parent == "n"
     assert found["y"].after == ("x",)
     assert found["after"].after == ("n",)
+
+
+def test_a_pipeline_that_has_not_run_shows_what_may_happen() -> None:
+    loop = {"parameterIterator": {"items": {"raw": "[1]"}, "itemInput": "i"}}
+    package = document(
+        {"load": task(), "each": task("body", "load", **loop)},
+        {"step": step(), "body": dag({"fit": task(), "score": task("step", "fit")})},
+    )
+    found = {s.id: s for s in steps_of_pipeline({"pipeline_spec": package})}
+    assert found["each"].kind == "loop"
+    assert found["each"].after == ("load",)
+    assert found["each/score"].parent == "each"
+    assert found["each/score"].after == ("each/fit",)
 
 
 def wide(count: int, state: str = "succeeded") -> list[Step]:

@@ -33,7 +33,7 @@ _FLAGS: Final = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
-_KEYS: Final = {"Tab": 9, "Enter": 13}
+_KEYS: Final = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40}
 _UNTIL: Final = """new Promise((resolve, reject) => {
   const holds = () => { try { return %s } catch (error) { return false } };
   const look = () => { const found = holds(); if (found) { end(); resolve(found) } };

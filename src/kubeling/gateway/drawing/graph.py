@@ -17,10 +17,11 @@ from markupsafe import Markup
 
 from kubeling.gateway.drawing.picture import Picture
 from kubeling.gateway.drawing.svg import element
-from kubeling.gateway.steps.model import STATES
+from kubeling.gateway.steps.model import STATES, Step
 from kubeling.gateway.steps.visible import Shown
+from kubeling.kube.durations import human_duration
 
-__all__ = ["cut", "draw_graph", "summary"]
+__all__ = ["cut", "draw_graph", "summary", "took"]
 
 Link = Callable[[str], str]
 
@@ -29,6 +30,8 @@ _HEIGHT: Final = 46
 _GAP_X: Final = 44
 _GAP_Y: Final = 14
 _PAD: Final = 14
+_BRIEF: Final = 10
+_INSTANT: Final = ("cached", "skipped", "omitted")
 _TITLE: Final = 30
 _MAX_LABEL: Final = 21
 _SCREEN: Final = 620.0
@@ -189,7 +192,7 @@ class _Pen:
     def _box(self, shown: Shown, x: float, y: float) -> None:
         step = shown.step
         group = bool(shown.tally)
-        below = self.detail.get(step.id) or (summary(shown.tally) if group else step.state)
+        below = self.detail.get(step.id) or (summary(shown.tally) if group else _outcome(step))
         inside = [
             element("title", f"{step.label}: {step.state}{_tries(step.attempts)}"),
             element("rect", x=f"{x:g}", y=f"{y:g}", width=_WIDTH, height=_HEIGHT, rx=8),
@@ -242,6 +245,18 @@ def summary(tally: Counter[str]) -> str:
     bad = tally["failed"] + tally["error"]
     text = f"{done}/{total} done"
     return f"{text}, {bad} failed" if bad else text
+
+
+def _outcome(step: Step) -> str:
+    """The state, and how long it took to come to it."""
+    if step.started is None or step.finished is None or step.state in _INSTANT:
+        return step.state
+    return f"{step.state}, {took(step.finished - step.started)}"
+
+
+def took(seconds: float) -> str:
+    """A length of time in few letters."""
+    return f"{round(seconds, 1):g}s" if seconds < _BRIEF else human_duration(seconds)
 
 
 def _tries(attempts: int) -> str:

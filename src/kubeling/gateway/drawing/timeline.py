@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from kubeling.gateway.drawing.graph import cut
+from kubeling.gateway.drawing.graph import cut, took
 from kubeling.gateway.drawing.picture import Picture
 from kubeling.gateway.drawing.svg import element
 from kubeling.gateway.steps.model import Step
@@ -112,7 +112,7 @@ def _row(
             ),
             element(
                 "text",
-                _took(end - step.started),
+                took(end - step.started),
                 x=f"{x + width + 5:.1f}",
                 y=f"{y + 17:g}",
                 class_="below",
@@ -146,7 +146,3 @@ def _scale(length: float) -> tuple[float, float]:
             return tick, tick * max(math.ceil(length / tick), 1)
     tick = 86400 * math.ceil(length / 86400 / 8)
     return tick, tick * 8
-
-
-def _took(seconds: float) -> str:
-    return f"{round(seconds, 1):g}s" if seconds < 10 else human_duration(seconds)

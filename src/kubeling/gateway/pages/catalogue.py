@@ -8,9 +8,14 @@ from urllib.parse import urlencode
 import aiohttp
 from aiohttp import web
 
+from kubeling.gateway.drawing.graph import draw_graph
 from kubeling.gateway.kinds import CLUSTER_WORKFLOW_TEMPLATES, RUNS, WORKFLOW_TEMPLATES
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
+from kubeling.gateway.steps.model import StepTree
+from kubeling.gateway.steps.pipeline import steps_of_pipeline
+from kubeling.gateway.steps.visible import View, shown
+from kubeling.kube.objects import Obj
 
 __all__ = ["act_on_pipeline", "pipeline_list", "pipeline_page", "template_list", "upload"]
 
@@ -43,14 +48,29 @@ async def pipeline_page(views: Views, rest: RestClient, request: web.Request) ->
     listed = await rest.get(
         f"{_API}/{pipeline_id}/versions", page_size="50", sort_by="created_at desc"
     )
+    found = listed.get("pipeline_versions") or []
+    shown_id = request.query.get("version") or (found[0]["pipeline_version_id"] if found else "")
+    drawn = next((v for v in found if v["pipeline_version_id"] == shown_id), None)
     return views.page(
         request,
         "pipeline.html",
         "/pipelines",
         pipeline.get("display_name", pipeline_id),
         pipeline=pipeline,
-        versions=listed.get("pipeline_versions") or [],
+        versions=found,
+        drawn=drawn,
+        graph=_graph(drawn.get("pipeline_spec") or {}) if drawn else "",
     )
+
+
+def _graph(package: Obj) -> str:
+    """The pipeline as it may run; its steps lead nowhere yet."""
+    steps = steps_of_pipeline(package)
+    columns = shown(StepTree(steps), View(open=frozenset(s.id for s in steps if s.is_group)))
+    details = {s.id: "" for s in steps} | {s.id: "step" for s in steps if not s.is_group}
+    nowhere = "#graph".format
+    picture = draw_graph(columns, frozenset(), nowhere, nowhere, details)
+    return picture.draw("picture graph", f"Graph of {len(steps)} steps")
 
 
 async def upload(views: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:

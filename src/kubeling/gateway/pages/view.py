@@ -22,6 +22,7 @@ from kubeling import __version__
 from kubeling.component import Context
 from kubeling.gateway.kinds import SECTIONS, Section, link_to
 from kubeling.gateway.states import age, elapsed, state_of
+from kubeling.kube.advice import advice
 from kubeling.kube.durations import human_duration
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import Resource
@@ -67,7 +68,9 @@ class Views:
             age=lambda obj: age(obj, self.context.clock.now()),
             elapsed=lambda since, until=None: elapsed(since, until or self.context.clock.now()),
         )
-        environment.globals.update(clock=_clock, moment=_moment, took=self._took, ended=_ended)
+        environment.globals.update(
+            advice=advice, clock=_clock, moment=_moment, took=self._took, ended=_ended
+        )
         environment.filters["short"] = _short
         return environment
 
@@ -139,7 +142,12 @@ class Views:
             settings=self.context.settings,
             **values,
         )
-        headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
+        headers = {
+            "Cache-Control": "no-store",
+            "Vary": "HX-Request",
+            # No other site may lay our buttons under its own.
+            "Content-Security-Policy": "frame-ancestors 'self'",
+        }
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 
