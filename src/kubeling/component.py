@@ -24,6 +24,7 @@ from kubeling.kube.events import EventRecorder
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+from kubeling.monitoring.registry import Registry
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -100,6 +101,11 @@ class Context:
         with _OPENING:
             self.database.open()
             return self.database
+
+    @cached_property
+    def metrics(self) -> Registry:
+        """The numbers that the platform serves at ``/metrics``."""
+        return Registry()
 
     @cached_property
     def artifacts(self) -> ArtifactStore:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import EVENTS, PODS, STORAGE_CLASSES, Resource
+from kubeling.monitoring.registry import Registry
 from kubeling.workflows.component import COMPONENT
 from kubeling.workflows.resources import WORKFLOWS
 
@@ -34,6 +35,7 @@ class Cluster:
     client: Client
     context: Context
     component: Component = COMPONENT
+    metrics: Registry = field(default_factory=Registry)
 
     @property
     def workspace(self) -> Path:
@@ -50,6 +52,7 @@ class Cluster:
         """Runs the workflow controllers until the end of the block."""
         async with Informers(self.client) as informers:
             context = Context(self.client, informers, self.context.settings)
+            self.metrics = context.metrics
             await self.client.apply(STORAGE_CLASSES, standard_class())
             # The folder that stages share is a claim.
             ours = [*self.component.controllers(context), claim_controller(context)]

@@ -13,6 +13,7 @@ from kubeling.kube import yaml
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.workflows.execution import Execution
 from kubeling.workflows.handover import Store
+from kubeling.workflows.meters import Sample
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.resources import Node
 from kubeling.workflows.templates import Library, Missing
@@ -84,6 +85,7 @@ class World:
     stopped: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     pods: dict[str, Obj] = field(default_factory=dict)
+    measured: dict[str, list[Sample]] = field(default_factory=dict)
     most: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +130,8 @@ class World:
             except Missing as missing:
                 key = (missing.kind, missing.name)
                 self.execution.library.objects[key] = self.objects.get(key)
+        for moment, samples in actions.measured.items():
+            self.measured.setdefault(moment, samples)
         for name, pod in actions.create.items():
             if name not in self.pods:
                 self.created.append(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -36,17 +37,18 @@ def create_app(context: Context, components: Sequence[Component]) -> web.Applica
         app.add_routes(component.routes(context))
     app.add_routes(dashboard_routes(context))
     app.router.add_get("/healthz", _healthy)
-    app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/metrics", partial(_metrics, context))
     return app
+
+
+async def _metrics(context: Context, _: web.Request) -> web.Response:
+    """What the components counted, for Prometheus."""
+    text = exposition() + context.metrics.render()
+    return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _healthy(_: web.Request) -> web.Response:
     return web.Response(text="ok")
-
-
-async def _metrics(_: web.Request) -> web.Response:
-    """What the components counted, for Prometheus."""
-    return web.Response(text=exposition(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _by_host(hosts: Sequence[HostHandler]) -> Middleware:

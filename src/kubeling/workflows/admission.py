@@ -19,6 +19,7 @@ from kubeling.workflows.call_rules import Templates, hook_expression_errors, tar
 from kubeling.workflows.cron_rules import cron_errors
 from kubeling.workflows.entry_rules import duration_errors
 from kubeling.workflows.gate_rules import synchronization_errors
+from kubeling.workflows.meter_rules import metric_errors
 from kubeling.workflows.place_rules import artifact_errors
 from kubeling.workflows.pod_rules import patch_errors
 from kubeling.workflows.resources import (
@@ -81,6 +82,8 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
     known = Known(workflow_parameters=names if complete else None)
     yield from _end_errors(spec, path, known, all_)
     yield from _garbage_errors(spec.get("podGC") or {}, f"{path}.podGC")
+    if metrics := spec.get("metrics"):
+        yield from metric_errors(metrics, f"{path}.metrics")
     if synchronization := spec.get("synchronization"):
         yield from synchronization_errors(synchronization, f"{path}.synchronization")
     yield from patch_errors(spec, path)

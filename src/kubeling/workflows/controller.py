@@ -41,6 +41,7 @@ from kubeling.workflows.errands import ErrandResult, Errands
 from kubeling.workflows.errandwork import ErrandWork
 from kubeling.workflows.execution import Actions
 from kubeling.workflows.memoization import MemoCaches
+from kubeling.workflows.metering import Metering
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.offload import Offload, is_offloaded
 from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW, NODE_ID
@@ -117,6 +118,7 @@ class WorkflowReconciler:
         self._artifact_gc = ArtifactGC(context, self._store, self._offload)
         self._gone: set[str] = set()
         self._caches = MemoCaches(context.client, context.clock)
+        self._metering = Metering(context)
         self.locks = LockKeeper(context)
         self._swept = False
 
@@ -136,6 +138,7 @@ class WorkflowReconciler:
         """Takes back the locks of a Workflow that is no more, and notes that its nodes may go."""
         if new is None and old is not None:
             self.locks.release(key_of(old))
+            self._metering.forget(uid(old))
             if is_offloaded(old):
                 self._gone.add(uid(old))
 
@@ -166,8 +169,11 @@ class WorkflowReconciler:
             run = await self._load(workflow)
             if run is None:
                 return None
+        begun = self._clock.monotonic()
         try:
-            return await self._advance(run)
+            result = await self._advance(run)
+            self._metering.operated(self._clock.monotonic() - begun)
+            return result
         except BaseException:
             # What is in memory may be half-done; what is stored is not.
             self._runs.pop(uid(workflow), None)
@@ -256,6 +262,11 @@ class WorkflowReconciler:
         self._send_errands(run)
         await self._create_pods(run)
         await self._fill_caches(run)
+        if run.todo.measured:
+            problem = self._metering.record(run.workflow, run.todo.measured)
+            run.todo.measured.clear()
+            if problem:
+                execution.metrics_error, execution.status_changed = problem, True
         urgent = execution.phase != run.writer.phase or bool(run.todo.stop or run.todo.end)
         waited = self._clock.monotonic() - run.written_at
         if run.unwritten and (urgent or waited >= run.write_interval):
@@ -419,6 +430,7 @@ class WorkflowReconciler:
         run.written_at = self._clock.monotonic()
         run.write_took = run.written_at - begun
         if execution.phase != before:
+            self._metering.entered(workflow, execution.phase)
             await self._announce(run)
 
     async def _announce(self, run: Run) -> None:

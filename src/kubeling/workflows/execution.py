@@ -27,8 +27,9 @@ from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.gates import Gates, MemoRequest, Waiting
 from kubeling.workflows.handover import Store
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
-from kubeling.workflows.leaves import LEAF_TYPES, Actions, Leaves
+from kubeling.workflows.leaves import LEAF_TYPES, Actions
 from kubeling.workflows.locks import Refusal
+from kubeling.workflows.measuring import Measured
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, with_defaults
@@ -53,7 +54,7 @@ _MAX_DEPTH: Final = 100
 _PROBLEMS: Final = (InvalidInput, PodError, Unresolved, UnknownTemplate, ValueError)
 
 
-class Execution(Leaves):
+class Execution(Measured):
     """Runs one Workflow; ``advance`` is the only thing to call.
 
     ``spec`` is the Workflow's spec with its WorkflowTemplate merged in. ``changed`` holds the ids
@@ -153,6 +154,8 @@ class Execution(Leaves):
                 return
             if node is None:
                 node = self._node(call, resolved, self._inputs(call, resolved))
+            if call.attempt is None:
+                self.meter(node, resolved)
             self._own(node, owner)
             self._enter(node, call, resolved, owner, retry)
         except _PROBLEMS as problem:
@@ -177,6 +180,7 @@ class Execution(Leaves):
         self.export(node)
         self.end_daemons(node.id)
         self.gates.ended(node.id)
+        self.measure(node)
         if node.memoization_status is not None and phase == "Succeeded":
             self._actions.remember[node.id] = node
         if node.type in ("Pod", "HTTP"):
@@ -201,6 +205,7 @@ class Execution(Leaves):
         self.message = message
         self.finished_at = self.stamp()
         self.status_changed = True
+        self.measure_workflow(begin=False)
         self._timers.clear()
         self._held.clear()
         self.gates.close()
@@ -270,6 +275,7 @@ class Execution(Leaves):
         self._timers: list[tuple[dt.datetime, int, Callable[[], None]]] = []
         self._order = 0
         self.gates.forget()
+        self._meters.clear()
         self._retries: dict[str, RetryFrame] = {}
 
     def _rebuild(self) -> None:
@@ -319,6 +325,7 @@ class Execution(Leaves):
         if self.phase != "Running" or not self.started_at:
             self._begin()
         self._watch_limits()
+        self.measure_workflow(begin=True)
         RootFrame(self).open()
 
     def _watch_limits(self) -> None:

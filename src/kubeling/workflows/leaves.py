@@ -19,6 +19,7 @@ from kubeling.workflows.errands import Errand, ErrandResult, account_of
 from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.handover import Store, reports_progress
 from kubeling.workflows.ledger import Ledger
+from kubeling.workflows.meters import Sample
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, parse_progress, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, pod_outputs
@@ -49,7 +50,8 @@ class Actions:
     Pods to ``create``, pods to ``stop`` and delete, and pods whose step is over while containers of
     theirs (sidecars, daemons) still run: those ``end``, and the pods stay with their logs.
     ``errands`` to begin and to ``give_up`` go by the ids of their nodes, as do the nodes whose
-    outputs go into their caches (``remember``).
+    outputs go into their caches (``remember``). ``measured`` are numbers for the metrics, by the
+    moment that gave them.
     """
 
     create: dict[str, Obj] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Actions:
     give_up: set[str] = field(default_factory=set)
     end: set[str] = field(default_factory=set)
     remember: dict[str, Node] = field(default_factory=dict)
+    measured: dict[str, list[Sample]] = field(default_factory=dict)
 
     def add(self, more: Actions) -> None:
         """Takes on what else has to be done."""
@@ -67,6 +70,7 @@ class Actions:
         self.errands.update(more.errands)
         self.give_up.update(more.give_up)
         self.remember.update(more.remember)
+        self.measured.update(more.measured)
 
 
 class Leaves(Ledger):

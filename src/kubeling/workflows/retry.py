@@ -75,6 +75,7 @@ class RetryFrame(Frame):
         if reason is not None:
             self._finish(node.phase, reason)
             return
+        self.execution.meter(node, self._resolved)
         delay = self._delay()
         if not delay:
             self._start()

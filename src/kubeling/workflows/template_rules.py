@@ -13,6 +13,7 @@ from kubeling.workflows.entry_rules import duration_errors, entry_name_errors
 from kubeling.workflows.errand_rules import data_errors, http_errors, resource_errors
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.gate_rules import memoize_errors, synchronization_errors
+from kubeling.workflows.meter_rules import metric_errors
 from kubeling.workflows.place_rules import artifact_errors, place_errors
 from kubeling.workflows.pod_rules import pod_errors, set_errors
 from kubeling.workflows.tag_rules import Known, tag_errors
@@ -56,6 +57,8 @@ def template_errors(
     yield from place_errors(template.get("archiveLocation") or {}, f"{path}.archiveLocation")
     if synchronization := template.get("synchronization"):
         yield from synchronization_errors(synchronization, f"{path}.synchronization")
+    if metrics := template.get("metrics"):
+        yield from metric_errors(metrics, f"{path}.metrics")
     if memoize := template.get("memoize"):
         yield from memoize_errors(memoize, f"{path}.memoize")
     yield from _retry_errors(template.get("retryStrategy") or {}, f"{path}.retryStrategy")

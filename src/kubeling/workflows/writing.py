@@ -135,6 +135,8 @@ def _conditions(before: list[Obj], execution: Execution) -> list[Obj]:
     running = any(node.phase == "Running" for node in execution.active_pods())
     set_condition(status, "PodRunning", running, now=execution.now)
     set_condition(status, "Completed", execution.finished, now=execution.now)
+    if message := execution.metrics_error:
+        set_condition(status, "MetricsError", True, message=message, now=execution.now)
     found: list[Obj] = status["conditions"]
     return found
 
