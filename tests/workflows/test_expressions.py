@@ -206,8 +206,8 @@ class TestExprLang:
             ("1 +", "ends where"),
             ("inputs.parameters.n + 1", "not a number"),
             ("1 ? 2 : 3", "not true or false"),
-            ("asInt('x')", "invalid literal"),
-            ("1 / 0", "division by zero"),
+            ("asInt('x')", r"invalid operation: int\(x\)"),
+            ("1 % 0", "integer divide by zero"),
             ("[1, 2", "missing"),
         ],
     )

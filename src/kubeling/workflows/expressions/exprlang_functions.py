@@ -1,287 +1,288 @@
-"""Operators and built-in functions of the expression language, as combinators over closures."""
+"""The built-in functions of the expression language, by the names of expr-lang 1.17.
+
+Beside them are those that Argo adds (``asInt``, ``asFloat``, ``jsonpath``, ``toJson``) and, as
+``sprig.NAME``, the functions of :mod:`.sprig`. Functions that compute something per element get the
+element's closure instead of a value.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import math
-import re
+import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
+from kubeling.kube.durations import parse_duration
+from kubeling.workflows.expressions import gotime
 from kubeling.workflows.expressions.errors import ExpressionError
+from kubeling.workflows.expressions.exprlang_operators import equal, number, shown, truth, whole
+from kubeling.workflows.expressions.gotext import go_json, go_text, parse_json
 
-__all__ = ["WITH_PREDICATE", "binary", "call", "member", "negate", "number", "truth"]
+__all__ = ["FUNCTIONS", "WITH_PREDICATE", "Predicate"]
 
-Tree = Callable[[Mapping[str, Any]], Any]
-
-WITH_PREDICATE: Final = frozenset(
-    {"all", "any", "count", "filter", "find", "findIndex", "map", "none", "one", "sortBy"}
-)
-"""Functions whose second argument is computed per element (``#``)."""
+Predicate = Callable[[Any, int], Any]
+"""Computes something for an element and its index."""
 
 
-def binary(sign: str, left: Tree, right: Tree) -> Tree:
-    """The closure of a binary operator; ``&&``, ``||`` and ``??`` compute no more than needed."""
-    match sign:
-        case "&&" | "and":
-            return lambda env: truth(left(env)) and truth(right(env))
-        case "||" | "or":
-            return lambda env: truth(left(env)) or truth(right(env))
-        case "??":
-            return lambda env: _first(left(env), right, env)
-    operation = _OPERATORS.get(sign)
-    if operation is None:
-        raise ExpressionError(f'unexpected "{sign}"')
-    return lambda env: operation(left(env), right(env))
-
-
-def negate(operand: Tree) -> Tree:
-    """Logical not."""
-    return lambda env: not truth(operand(env))
-
-
-def truth(value: Any) -> bool:
-    """The value, which must be true or false."""
-    if not isinstance(value, bool):
-        raise ExpressionError(f"{_shown(value)} is not true or false")
-    return value
-
-
-def number(value: Any) -> Any:
-    """The value, which must be a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ExpressionError(f"{_shown(value)} is not a number; convert it with asInt or asFloat")
-    return value
-
-
-def member(value: Any, key: Any) -> Any:
-    """``value.key`` or ``value[key]``; nil where there is none."""
-    if value is None:
-        return None
+def _members(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
-        return value.get(str(key))
-    if isinstance(value, list | str) and isinstance(key, int):
-        return value[key]
-    raise ExpressionError(f"{_shown(value)} has no member {key!r}")
-
-
-def call(name: str, arguments: list[Tree]) -> Tree:
-    """The closure of a function call."""
-    if name in WITH_PREDICATE:
-        return _with_predicate(name, arguments)
-    function = _FUNCTIONS.get(name)
-    if function is None:
-        raise ExpressionError(f'unknown function "{name}"')
-    return lambda env: function(*(argument(env) for argument in arguments))
-
-
-def _with_predicate(name: str, arguments: list[Tree]) -> Tree:
-    if len(arguments) not in (1, 2):
-        raise ExpressionError(f"{name} takes a list and a condition")
-    body = arguments[1] if len(arguments) == 2 else lambda env: env["#"]
-    source = arguments[0]
-
-    def run(env: Mapping[str, Any]) -> Any:
-        members = source(env)
-        if isinstance(members, Mapping):
-            members = list(members.values())
-        return _PREDICATES[name](members, [body({**env, "#": element}) for element in members])
-
-    return run
-
-
-_PREDICATES: Final[dict[str, Callable[[list[Any], list[Any]], Any]]] = {
-    "all": lambda _, results: all(map(truth, results)),
-    "any": lambda _, results: any(map(truth, results)),
-    "none": lambda _, results: not any(map(truth, results)),
-    "one": lambda _, results: sum(map(truth, results)) == 1,
-    "count": lambda _, results: sum(map(truth, results)),
-    "map": lambda _, results: results,
-    "filter": lambda members, results: [m for m, r in zip(members, results, strict=True) if r],
-    "find": lambda members, results: next(
-        (m for m, r in zip(members, results, strict=True) if r), None
-    ),
-    "findIndex": lambda _, results: next((i for i, r in enumerate(results) if r), -1),
-    "sortBy": lambda members, results: [
-        m for _, m in sorted(zip(results, members, strict=True), key=lambda pair: pair[0])
-    ],
-}
-
-
-def _first(value: Any, other: Tree, env: Mapping[str, Any]) -> Any:
-    return other(env) if value is None else value
-
-
-def _equal(left: Any, right: Any) -> bool:
-    if isinstance(left, bool) != isinstance(right, bool):
-        return False
-    return bool(left == right)
-
-
-def _ordered(compare: Callable[[Any, Any], bool], sign: str) -> Callable[[Any, Any], bool]:
-    def run(left: Any, right: Any) -> bool:
-        if isinstance(left, str) != isinstance(right, str):
-            raise ExpressionError(
-                f"{_shown(left)} {sign} {_shown(right)}: compare two numbers or two strings"
-            )
-        return compare(left, right)
-
-    return run
-
-
-def _add(left: Any, right: Any) -> Any:
-    if isinstance(left, str) and isinstance(right, str):
-        return left + right
-    return number(left) + number(right)
-
-
-def _in(left: Any, right: Any) -> bool:
-    if right is None:
-        return False
-    return any(_equal(left, m) for m in right) if isinstance(right, list) else left in right
-
-
-def _divide(left: Any, right: Any) -> float:
-    return float(number(left) / number(right))
-
-
-_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "==": _equal,
-    "!=": lambda a, b: not _equal(a, b),
-    "<": _ordered(lambda a, b: a < b, "<"),
-    "<=": _ordered(lambda a, b: a <= b, "<="),
-    ">": _ordered(lambda a, b: a > b, ">"),
-    ">=": _ordered(lambda a, b: a >= b, ">="),
-    "in": _in,
-    "matches": lambda a, b: re.search(b, a) is not None,
-    "contains": lambda a, b: b in a,
-    "startsWith": lambda a, b: a.startswith(b),
-    "endsWith": lambda a, b: a.endswith(b),
-    "..": lambda a, b: list(range(number(a), number(b) + 1)),
-    "+": _add,
-    "-": lambda a, b: number(a) - number(b),
-    "*": lambda a, b: number(a) * number(b),
-    "/": _divide,
-    "%": lambda a, b: int(math.fmod(number(a), number(b))),
-    "**": lambda a, b: number(a) ** number(b),
-    "^": lambda a, b: number(a) ** number(b),
-}
-
-
-def _as_int(value: Any) -> int:
-    return int(float(value)) if isinstance(value, str) and "." in value else int(value)
-
-
-def _string(value: Any) -> str:
-    if isinstance(value, str):
+        return [value[key] for key in sorted(value, key=str)]
+    if isinstance(value, list):
         return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return _to_json(value)
+    raise ExpressionError(f"{shown(value)} is not a list")
 
 
-def _to_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _tests(value: Any, holds: Predicate) -> list[bool]:
+    return [truth(holds(one, place)) for place, one in enumerate(_members(value))]
 
 
-def _from_json(text: str) -> Any:
-    return msgspec.json.decode(text)
+def _found(value: Any, holds: Predicate, *, last: bool = False) -> int:
+    places = [place for place, good in enumerate(_tests(value, holds)) if good]
+    return (places[-1] if last else places[0]) if places else -1
 
 
-def _jsonpath(text: str, path: str) -> Any:
-    """``$.a.b[0]['c']``: members and indices, which is what workflows use."""
-    value = _from_json(text)
-    rest = path.removeprefix("$")
-    for found in re.finditer(r"\.([\w-]+)|\[(\d+)\]|\[['\"]([^'\"]+)['\"]\]", rest):
-        key = found.group(1) or found.group(3)
-        value = member(value, key if key is not None else int(found.group(2)))
+def _find(value: Any, holds: Predicate, *, last: bool = False) -> Any:
+    place = _found(value, holds, last=last)
+    return _members(value)[place] if place >= 0 else None
+
+
+def _group(value: Any, by: Predicate) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for place, one in enumerate(_members(value)):
+        groups.setdefault(by(one, place), []).append(one)
+    return groups
+
+
+def _descending(order: Any) -> bool:
+    if order not in ("asc", "desc"):
+        raise ExpressionError(f"invalid order {order}, expected asc or desc")
+    return bool(order == "desc")
+
+
+def _sort_by(value: Any, by: Predicate, order: str = "asc") -> list[Any]:
+    keyed = [(by(one, place), one) for place, one in enumerate(_members(value))]
+    keyed.sort(key=lambda pair: pair[0], reverse=_descending(order))
+    return [one for _, one in keyed]
+
+
+WITH_PREDICATE: Final[dict[str, Callable[..., Any]]] = {
+    "all": lambda v, holds: all(_tests(v, holds)),
+    "any": lambda v, holds: any(_tests(v, holds)),
+    "none": lambda v, holds: not any(_tests(v, holds)),
+    "one": lambda v, holds: sum(_tests(v, holds)) == 1,
+    "count": lambda v, holds=lambda one, _: one: sum(_tests(v, holds)),
+    "filter": lambda v, holds: [
+        one for one, good in zip(_members(v), _tests(v, holds), strict=True) if good
+    ],
+    "map": lambda v, of: [of(one, place) for place, one in enumerate(_members(v))],
+    "find": _find,
+    "findIndex": _found,
+    "findLast": lambda v, holds: _find(v, holds, last=True),
+    "findLastIndex": lambda v, holds: _found(v, holds, last=True),
+    "groupBy": _group,
+    "sortBy": _sort_by,
+    "sum": lambda v, of=lambda one, _: one: sum(
+        number(of(one, place)) for place, one in enumerate(_members(v))
+    ),
+}
+"""Functions whose second argument is computed per element; ``reduce`` is read by the parser."""
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            raise ExpressionError(f"invalid operation: int({value})") from None
+    return int(number(value))
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ExpressionError(f"invalid operation: float({value})") from None
+    return float(number(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ExpressionError(f"{shown(value)} is not a string; convert it with string")
     return value
 
 
-def _replace(text: str, old: str, new: str) -> str:
-    return text.replace(old, new)
+def _flat(values: tuple[Any, ...]) -> list[Any]:
+    flat: list[Any] = []
+    for value in values:
+        flat += _flat(tuple(value)) if isinstance(value, list) else [number(value)]
+    return flat
 
 
-_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
-    "asInt": _as_int,
-    "asFloat": float,
-    "int": _as_int,
-    "float": float,
-    "string": _string,
-    "jsonpath": _jsonpath,
-    "toJson": _to_json,
-    "toJSON": _to_json,
-    "fromJSON": _from_json,
-    "toBase64": lambda s: base64.b64encode(s.encode()).decode(),
-    "fromBase64": lambda s: base64.b64decode(s).decode(),
-    "len": len,
-    "upper": str.upper,
-    "lower": str.lower,
-    "trim": lambda s, chars=None: s.strip(chars),
-    "trimPrefix": str.removeprefix,
-    "trimSuffix": str.removesuffix,
-    "split": lambda s, sep: s.split(sep),
-    "join": lambda parts, sep="": sep.join(map(_string, parts)),
-    "replace": _replace,
-    "repeat": lambda s, n: s * n,
-    "indexOf": str.find,
-    "hasPrefix": str.startswith,
-    "hasSuffix": str.endswith,
-    "abs": abs,
-    "ceil": math.ceil,
-    "floor": math.floor,
-    "round": round,
-    "max": lambda *xs: max(xs[0] if len(xs) == 1 else xs),
-    "min": lambda *xs: min(xs[0] if len(xs) == 1 else xs),
-    "sum": sum,
-    "mean": lambda xs: sum(xs) / len(xs),
-    "first": lambda xs: xs[0] if xs else None,
-    "last": lambda xs: xs[-1] if xs else None,
-    "keys": lambda m: sorted(m),
-    "values": lambda m: [m[key] for key in sorted(m)],
-    "sort": sorted,
-    "reverse": lambda xs: xs[::-1],
-    "concat": lambda *lists: [m for xs in lists for m in xs],
-    "type": lambda v: _TYPES.get(type(v), "unknown"),
-    "sprig.trim": str.strip,
-    "sprig.upper": str.upper,
-    "sprig.lower": str.lower,
-    "sprig.title": str.title,
-    "sprig.int": _as_int,
-    "sprig.float64": float,
-    "sprig.toString": _string,
-    "sprig.add": lambda *xs: sum(map(_as_int, xs)),
-    "sprig.sub": lambda a, b: _as_int(a) - _as_int(b),
-    "sprig.mul": lambda *xs: math.prod(map(_as_int, xs)),
-    "sprig.div": lambda a, b: _as_int(a) // _as_int(b),
-    "sprig.default": lambda other, v=None: v or other,
-    "sprig.ternary": lambda yes, no, condition: yes if condition else no,
-    "sprig.replace": lambda old, new, s: s.replace(old, new),
-    "sprig.contains": lambda part, s: part in s,
-    "sprig.hasPrefix": lambda part, s: s.startswith(part),
-    "sprig.hasSuffix": lambda part, s: s.endswith(part),
-    "sprig.trimPrefix": lambda part, s: s.removeprefix(part),
-    "sprig.trimSuffix": lambda part, s: s.removesuffix(part),
-    "sprig.splitList": lambda sep, s: s.split(sep),
-    "sprig.join": lambda sep, parts: sep.join(map(_string, parts)),
-    "sprig.b64enc": lambda s: base64.b64encode(s.encode()).decode(),
-    "sprig.b64dec": lambda s: base64.b64decode(s).decode(),
-    "sprig.toJson": _to_json,
-    "sprig.fromJson": _from_json,
-    "sprig.len": len,
-    "sprig.dict": lambda *kv: dict(zip(kv[::2], kv[1::2], strict=True)),
-    "sprig.list": lambda *xs: list(xs),
-    "sprig.trunc": lambda n, s: s[:n] if n >= 0 else s[n:],
-    "sprig.quote": _to_json,
+def _round(value: Any) -> float:
+    """Halves go away from zero."""
+    return float(math.copysign(math.floor(abs(number(value)) + 0.5), value))
+
+
+def _split(text: str, separator: str, limit: int = -1) -> list[str]:
+    if limit == 0:
+        return []
+    if not separator:
+        parts = list(_text(text))
+        return parts if limit < 0 else [*parts[: limit - 1], "".join(parts[limit - 1 :])]
+    return _text(text).split(separator, limit - 1 if limit > 0 else -1)
+
+
+def _split_after(text: str, separator: str, limit: int = -1) -> list[str]:
+    parts = _split(text, separator, limit)
+    return [*(part + separator for part in parts[:-1]), *parts[-1:]]
+
+
+def _join(parts: Any, separator: str = "") -> str:
+    return separator.join(_text(part) for part in _members(parts))
+
+
+def _len(value: Any) -> int:
+    if isinstance(value, str | list | Mapping):
+        return len(value)
+    raise ExpressionError(f"invalid argument for len (type {_type(value)})")
+
+
+def _get(value: Any, key: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(key)
+    if isinstance(value, list) and not isinstance(key, str | bool):
+        index = whole(key)
+        return value[index] if -len(value) <= index < len(value) else None
+    return None
+
+
+def _flatten(value: Any) -> list[Any]:
+    return [
+        inner
+        for one in _members(value)
+        for inner in (_flatten(one) if isinstance(one, list) else [one])
+    ]
+
+
+def _uniq(value: Any) -> list[Any]:
+    kept: list[Any] = []
+    for one in _members(value):
+        if not any(equal(one, known) for known in kept):
+            kept.append(one)
+    return kept
+
+
+def _sort(value: Any, order: str = "asc") -> list[Any]:
+    return sorted(_members(value), reverse=_descending(order))
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, dt.datetime):
+        return "time.Time"
+    if isinstance(value, dt.timedelta):
+        return "time.Duration"
+    return _TYPES.get(type(value), "unknown")
+
+
+def _date(text: str, layout: str = "", where: str = "") -> dt.datetime:
+    place = gotime.zone(where)
+    if layout:
+        return gotime.parse_moment(text, layout, place)
+    for known in gotime.LAYOUTS:
+        try:
+            return gotime.parse_moment(text, known, place)
+        except ExpressionError:
+            continue
+    raise ExpressionError(f"invalid date {text}")
+
+
+def _duration(text: str) -> dt.timedelta:
+    sign = -1 if text.startswith("-") else 1
+    try:
+        return dt.timedelta(seconds=sign * parse_duration(text.lstrip("+-")))
+    except ValueError as error:
+        raise ExpressionError(f"time: invalid duration {text!r}: {error}") from None
+
+
+def _from_base64(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode(errors="replace")
+    except ValueError as error:
+        raise ExpressionError(f"illegal base64 data: {error}") from None
+
+
+def _last_index(text: str, part: str) -> int:
+    return _text(text).rfind(part)
+
+
+_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
+
+FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "asInt": _int,
+    "asFloat": _float,
+    "int": _int,
+    "float": _float,
+    "string": go_text,
+    "toJson": go_json,
+    "toJSON": lambda v: go_json(v, "  "),
+    "fromJSON": lambda s: parse_json(_text(s)),
+    "toBase64": lambda s: base64.b64encode(_text(s).encode()).decode(),
+    "fromBase64": _from_base64,
+    "len": _len,
+    "type": _type,
+    "abs": lambda v: abs(number(v)),
+    "ceil": lambda v: float(math.ceil(number(v))),
+    "floor": lambda v: float(math.floor(number(v))),
+    "round": _round,
+    "trim": lambda s, signs=None: _text(s).strip(signs),
+    "trimPrefix": lambda s, part=" ": _text(s).removeprefix(part),
+    "trimSuffix": lambda s, part=" ": _text(s).removesuffix(part),
+    "upper": lambda s: _text(s).upper(),
+    "lower": lambda s: _text(s).lower(),
+    "split": _split,
+    "splitAfter": _split_after,
+    "replace": lambda s, old, new, n=-1: _text(s).replace(old, new, n),
+    "repeat": lambda s, n: _text(s) * whole(n),
+    "join": _join,
+    "indexOf": lambda s, part: _text(s).find(part),
+    "lastIndexOf": _last_index,
+    "hasPrefix": lambda s, part: _text(s).startswith(part),
+    "hasSuffix": lambda s, part: _text(s).endswith(part),
+    "max": lambda *values: max(_flat(values)),
+    "min": lambda *values: min(_flat(values)),
+    "mean": lambda *values: float(statistics.fmean(_flat(values))) if _flat(values) else 0.0,
+    "median": lambda *values: float(statistics.median(_flat(values))) if _flat(values) else 0.0,
+    "now": lambda where="": dt.datetime.now(gotime.zone(where)),
+    "duration": _duration,
+    "date": _date,
+    "timezone": gotime.zone,
+    "first": lambda v: _get(v, 0),
+    "last": lambda v: _get(v, -1),
+    "get": _get,
+    "take": lambda v, n: _members(v)[: whole(n)],
+    "keys": lambda v: sorted(v, key=str),
+    "values": lambda v: [v[key] for key in sorted(v, key=str)],
+    "toPairs": lambda v: [[key, v[key]] for key in sorted(v, key=str)],
+    "fromPairs": lambda pairs: dict(pairs),
+    "reverse": lambda v: _members(v)[::-1],
+    "uniq": _uniq,
+    "concat": lambda *lists: [one for listed in lists for one in _members(listed)],
+    "flatten": _flatten,
+    "sort": _sort,
+    "bitand": lambda a, b: whole(a) & whole(b),
+    "bitor": lambda a, b: whole(a) | whole(b),
+    "bitxor": lambda a, b: whole(a) ^ whole(b),
+    "bitnand": lambda a, b: whole(a) & ~whole(b),
+    "bitnot": lambda a: ~whole(a),
+    "bitshl": lambda a, n: whole(a) << whole(n),
+    "bitshr": lambda a, n: whole(a) >> whole(n),
+    "bitushr": lambda a, n: (whole(a) & _MASK) >> whole(n),
 }
 
 _TYPES: Final[dict[type, str]] = {
     type(None): "nil", bool: "bool", int: "int", float: "float", str: "string", list: "array",
     dict: "map",
 }  # fmt: skip
-
-
-def _shown(value: Any) -> str:
-    return "nil" if value is None else repr(value)
