@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,14 +20,16 @@ from kubeling.workflows.loops import Iteration, is_loop, iterations
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id
 from kubeling.workflows.outputs import composite_outputs
 from kubeling.workflows.resources import Node, Phase
-from kubeling.workflows.scope import Scope, Unresolved
-from kubeling.workflows.templates import Resolved
-from kubeling.workflows.variables import artifact_values, loop_values, node_values
+from kubeling.workflows.scope import ABSENT, Scope, Unresolved
+from kubeling.workflows.templates import Resolved, UnknownTemplate
+from kubeling.workflows.variables import artifact_values, loop_values, node_values, parameter_text
 
 if TYPE_CHECKING:
     from kubeling.workflows.execution import Execution
 
-__all__ = ["CompositeFrame", "StepRun"]
+__all__ = ["FAIL_FAST", "CompositeFrame", "StepRun"]
+
+FAIL_FAST: Final = "template has failed or errored children and failFast enabled"
 
 _SCHEDULING = ("nodeSelector", "affinity", "tolerations")
 
@@ -78,6 +80,7 @@ class CompositeFrame(Frame):
         self._live = 0
         self._waiting: deque[tuple[StepRun, Iteration | None]] = deque()
         self._runs: dict[str, StepRun] = {}
+        self._halting = False
         self._hooks: dict[str, HookFrame] = {}
         self._exits: dict[str, Node] = {}
         self._read: set[str] | None = None
@@ -132,7 +135,23 @@ class CompositeFrame(Frame):
                 self.scope.values.update(node_values(prefix, run.group))
         elif nodes:
             self.scope.values.update(node_values(prefix, nodes[0]))
+            if nodes[0].phase in ("Skipped", "Omitted"):
+                self.scope.values.update(self._absent(run, prefix))
             self.scope.artifacts.update(artifact_values(prefix, nodes[0].outputs))
+
+    def _absent(self, run: StepRun, prefix: str) -> dict[str, Any]:
+        """The outputs a skipped step would have given: their defaults, or that they are absent."""
+        try:
+            template = self.execution.library.resolve(run.raw, self.resolved.scope).template
+        except UnknownTemplate:
+            return {}
+        values: dict[str, Any] = {}
+        for parameter in template.outputs.parameters if template.outputs else ():
+            source = parameter.value_from
+            given = source.default if source is not None else None
+            name = f"{prefix}.outputs.parameters.{parameter.name}"
+            values[name] = ABSENT if given is None else parameter_text(given)
+        return values
 
     def finish(self, phase: Phase, message: str = "") -> None:
         """Ends the frame's node, with the template's outputs where it succeeded."""
@@ -211,10 +230,20 @@ class CompositeFrame(Frame):
         scope.artifacts.update(artifact_values(prefix, node.outputs))
         return scope
 
+    def halted(self) -> None:
+        """Nothing starts any more, because of ``failFast``, and nothing runs any more."""
+        self.finish("Failed", FAIL_FAST)
+
     def _ended(self, node: Node) -> None:
         run = self._runs[node.id]
         self._live -= 1
         run.remaining -= 1
+        if self.resolved.template.fail_fast and (self._halting or is_failed(node)):
+            self._halting = True
+            self._waiting.clear()
+            if self._live == 0:
+                self.halted()
+            return
         if run.remaining == 0:
             self.step_done(run)
         self._launch()

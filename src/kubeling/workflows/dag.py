@@ -13,6 +13,7 @@ from kubeling.kube.objects import Obj
 from kubeling.workflows.composite import CompositeFrame, StepRun
 from kubeling.workflows.expressions import depends
 from kubeling.workflows.expressions.depends import And, Depends, Or, TaskResult
+from kubeling.workflows.frames import MAX_DEPTH
 from kubeling.workflows.nodes import is_failed
 from kubeling.workflows.resources import Node, Phase
 
@@ -83,6 +84,9 @@ class DagFrame(CompositeFrame):
 
     def node_name(self, step: str) -> str:
         return f"{self.node.name}.{step}"
+
+    def explain(self, name: str, problem: str) -> str:
+        return problem if problem == MAX_DEPTH else f"task '{name}' errored: {problem}"
 
     def open_group(self, run: StepRun) -> None:
         run.group = self.execution.ensure(

@@ -23,7 +23,7 @@ from kubeling.kube.objects import Obj, parse_time
 from kubeling.workflows.containers import PodError
 from kubeling.workflows.dag import DagFrame
 from kubeling.workflows.errands import ErrandResult
-from kubeling.workflows.frames import Call, Frame
+from kubeling.workflows.frames import MAX_DEPTH, Call, Frame
 from kubeling.workflows.gates import Gates, MemoRequest, Waiting
 from kubeling.workflows.handover import Store
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
@@ -144,8 +144,8 @@ class Execution(Measured):
         try:
             if self.stopping and not owner.exempt and node is None:
                 raise InvalidInput(self.stopping)
-            if owner.depth > _MAX_DEPTH:
-                raise InvalidInput(f"templates call each other more than {_MAX_DEPTH} deep")
+            if owner.depth + 1 >= _MAX_DEPTH:
+                raise InvalidInput(MAX_DEPTH)
             resolved = call.resolved or self.library.resolve(call.raw, call.place)
             retry = self._retry_strategy(resolved) if call.attempt is None else None
             is_pod = resolved.type in LEAF_TYPES and retry is None
@@ -159,8 +159,10 @@ class Execution(Measured):
             self._own(node, owner)
             self._enter(node, call, resolved, owner, retry)
         except _PROBLEMS as problem:
-            phase: Phase = "Failed" if str(problem) == self.stopping else "Error"
-            self.refuse(call, owner, str(problem), phase)
+            if str(problem) == self.stopping:
+                self.refuse(call, owner, self.stopping, "Failed")
+            else:
+                self.refuse(call, owner, owner.explain(call.name, str(problem)))
 
     def skip(self, call: Call, owner: Frame, phase: Phase, message: str) -> None:
         """Records that a call is not made."""

@@ -11,14 +11,20 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 from kubeling.workflows.resources import Inputs, Node
 from kubeling.workflows.scope import Scope
 from kubeling.workflows.templates import Resolved, TemplateScope
 
-__all__ = ["Call", "Frame"]
+__all__ = ["MAX_DEPTH", "Call", "Frame"]
+
+MAX_DEPTH: Final = (
+    "Maximum recursion depth exceeded. See "
+    "https://argo-workflows.readthedocs.io/en/latest/scaling/#maximum-recursion-depth"
+)
+"""Upstream's words for templates that call each other a hundred deep."""
 
 
 @dataclass(slots=True)
@@ -60,6 +66,10 @@ class Frame:
 
     def child_changed(self, node: Node) -> None:
         """The phase of a call's node has changed, and it has not ended."""
+
+    def explain(self, name: str, problem: str) -> str:
+        """How the frame puts it when a call cannot begin."""
+        return problem
 
     def child_done(self, node: Node) -> None:
         """A call has come to its end, or its daemon is ready."""

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from kubeling.kube.objects import Obj
+from kubeling.workflows.expressions.tags import parse
 from kubeling.workflows.places import KEYS, place_of, with_place
 from kubeling.workflows.resources import Artifact, Inputs, Parameter, Template
-from kubeling.workflows.scope import Scope, Unresolved
+from kubeling.workflows.scope import AbsentOutput, Scope, Unresolved
 from kubeling.workflows.templates import Library
 from kubeling.workflows.variables import parameter_text
 
@@ -81,11 +82,11 @@ def workflow_parameters(spec: Obj, library: Library) -> dict[str, str]:
 def _parameter(
     wanted: Parameter, given: Obj | None, caller: Scope, outer: Scope, library: Library
 ) -> Parameter:
-    value, why = (None, "was not supplied") if given is None else _argument(given, caller, library)
+    value, why = (None, " was not supplied") if given is None else _argument(given, caller, library)
     if value is None:
         value = _fallback(wanted, outer, library)
     if value is None:
-        raise InvalidInput(f"inputs.parameters.{wanted.name} {why}")
+        raise InvalidInput(f"inputs.parameters.{wanted.name}{why}")
     allowed = [parameter_text(choice) for choice in wanted.enum or ()]
     if allowed and value not in allowed:
         raise InvalidInput(
@@ -104,15 +105,26 @@ def _argument(given: Obj, caller: Scope, library: Library) -> tuple[str | None, 
             computed = caller.evaluate(expression)
             return (
                 None if computed is None else parameter_text(computed)
-            ), f"gives nil: {expression}"
+            ), f" gives nil: {expression}"
         if parameter := source.get("parameter"):
             return caller.render(parameter), ""
         if reference := source.get("configMapKeyRef"):
             found = config_map_value(reference, caller, library)
-            return found, _no_config_map(reference)
+            return found, f": {_no_config_map(reference)}"
+    except AbsentOutput as problem:
+        if not _is_reference(given):
+            raise InvalidInput(str(problem)) from None
+        why = "argument references an absent optional (skipped/omitted node output with no default)"
+        return None, f": {why}"
     except Unresolved as problem:
-        return None, f"has no value: {problem}"
-    return None, "was given without a value"
+        return None, f" has no value: {problem}"
+    return None, " was given without a value"
+
+
+def _is_reference(given: Obj) -> bool:
+    """Whether an argument is nothing but one tag: then an input's default may stand in."""
+    text = given.get("value", (given.get("valueFrom") or {}).get("parameter"))
+    return isinstance(text, str) and len(parse(text.strip())) == 1
 
 
 def _fallback(wanted: Parameter, outer: Scope, library: Library) -> str | None:

@@ -44,12 +44,10 @@ def _items(step: Obj, scope: Scope) -> list[Any]:
 
 def _from_json(text: str) -> list[Any]:
     try:
-        items = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        items = None
-    if not isinstance(items, list):
-        raise Unresolved(f"withParam must be a JSON list, not {text[:200]!r}")
-    return items
+        return msgspec.json.decode(text, type=list[Any])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        shown = f"{text.strip()[:200]}: {error}"
+        raise Unresolved(f"withParam value could not be parsed as a JSON list: {shown}") from None
 
 
 def _numbers(sequence: Obj) -> Iterator[str]:

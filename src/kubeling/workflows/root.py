@@ -58,7 +58,7 @@ class RootFrame(Frame):
         execution.globals.values.update(
             {
                 "workflow.status": _status_of(node),
-                "workflow.failures": failures(list(execution.nodes.values())),
+                "workflow.failures": failures(execution.name, list(execution.nodes.values())),
                 "workflow.duration": f"{(ended - begun).total_seconds():f}",
             }
         )
@@ -70,6 +70,10 @@ class RootFrame(Frame):
 
     def _exit(self, node: Node) -> None:
         execution = self.execution
+        if node.type == "Skipped" and node.phase == "Error":
+            # Nothing has begun, so nothing is to be tidied up.
+            execution.end("Error", f"error in entry template execution: {node.message}")
+            return
         hook = exit_hook(execution.spec, execution.spec.get("arguments") or {})
         if hook is None or execution.spec.get("shutdown") == "Terminate":
             _end(execution, node, None)

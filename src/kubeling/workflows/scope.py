@@ -7,17 +7,24 @@ enclosing scope behind it. Expressions see the same table as nested values.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.expressions.tags import Tag
 
-__all__ = ["Scope", "Unresolved"]
+__all__ = ["ABSENT", "AbsentOutput", "Scope", "Unresolved"]
+
+ABSENT: Final = object()
+"""The value of an output that a skipped or omitted node would have given; nil in expressions."""
 
 
 class Unresolved(Exception):
     """A tag has no value here; the message names it and says why."""
+
+
+class AbsentOutput(Unresolved):
+    """A tag names the output of a node that was skipped or omitted."""
 
 
 class Scope:
@@ -60,7 +67,7 @@ class Scope:
         nested: dict[str, Any] = {root: {} for root in ("inputs", "steps", "tasks", "workflow")}
         for scope in reversed(chain):
             for name, value in scope.values.items():
-                _place(nested, name, value)
+                _place(nested, name, None if value is ABSENT else value)
             for name, artifact in scope.artifacts.items():
                 _place(nested, name, artifact)
         return nested
@@ -104,6 +111,11 @@ class Scope:
             if root in keep or root in ("outputs", "cronworkflow"):
                 return None
             raise Unresolved(f"failed to resolve {{{{{tag.body}}}}}")
+        if value is ABSENT:
+            raise AbsentOutput(
+                f"unable to substitute {{{{{tag.body}}}}}: output is an absent optional "
+                "(skipped/omitted node with no default)"
+            )
         return exprlang.text_of(value)
 
 

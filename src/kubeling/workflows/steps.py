@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from kubeling.kube.objects import Obj
-from kubeling.workflows.composite import CompositeFrame, StepRun
+from kubeling.workflows.composite import FAIL_FAST, CompositeFrame, StepRun
+from kubeling.workflows.frames import MAX_DEPTH
 from kubeling.workflows.nodes import is_fulfilled
-from kubeling.workflows.resources import Node
+from kubeling.workflows.resources import Node, Phase
 
 __all__ = ["StepsFrame"]
 
@@ -62,9 +63,13 @@ class StepsFrame(CompositeFrame):
             for leaf in self.execution.outbound(key)
         ] or [group.id]  # fmt: skip
         if failed is not None:
+            phase: Phase = "Failed"
             message = f"child '{failed.id}' failed"
+            if failed.type == "Skipped" and failed.phase == "Error":
+                # It could not even begin.
+                phase, message = "Error", _deemed(failed)
             if not is_fulfilled(group):
-                self.execution.finish(group, "Failed", message)
+                self.execution.finish(group, phase, message)
             self._outbound()
             self.finish("Failed", message)
             return
@@ -74,7 +79,18 @@ class StepsFrame(CompositeFrame):
             self.learn(run)
         self._next()
 
+    def halted(self) -> None:
+        if not is_fulfilled(self._group):
+            self.execution.finish(self._group, "Failed", FAIL_FAST)
+        super().halted()
+
     def _outbound(self) -> None:
         if self.node.outbound_nodes != self._last:
             self.node.outbound_nodes = self._last
             self.execution.changed.add(self.node.id)
+
+
+def _deemed(child: Node) -> str:
+    if child.message in (MAX_DEPTH,) or child.message.startswith("Invalid 'when' expression"):
+        return child.message
+    return f"step group deemed errored due to child {child.name} error: {child.message}"

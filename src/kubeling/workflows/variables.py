@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from kubeling.kube.objects import Obj, parse_time
+from kubeling.workflows.nodes import pod_name
 from kubeling.workflows.resources import Inputs, Node, Outputs
 
 __all__ = [
@@ -147,21 +149,25 @@ def loop_values(prefix: str, nodes: Sequence[Node]) -> dict[str, str]:
     return values
 
 
-def failures(nodes: Sequence[Node]) -> str:
-    """``workflow.failures``: what failed, as the JSON text of a JSON list."""
+def failures(workflow: str, nodes: Sequence[Node]) -> str:
+    """``workflow.failures``: what failed, a JSON list as a JSON string, ``null`` if nothing did."""
     listed = [
         {
             "displayName": node.display_name,
             "message": node.message,
-            "templateName": node.template_name,
+            "templateName": _template_name(node),
             "phase": node.phase,
-            "podName": node.id,
+            "podName": pod_name(workflow, node.name, _template_name(node)),
             "finishedAt": node.finished_at,
         }
         for node in nodes
-        if node.type in ("Pod", "HTTP") and node.phase in ("Failed", "Error")
+        if node.phase in ("Failed", "Error")
     ]
-    return parameter_text(listed)
+    return json.dumps(msgspec.json.encode(listed or None).decode(), ensure_ascii=False)
+
+
+def _template_name(node: Node) -> str:
+    return node.template_ref.template if node.template_ref is not None else node.template_name
 
 
 def _decoded(text: str) -> Any:
