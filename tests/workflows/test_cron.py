@@ -58,8 +58,11 @@ def test_a_time_is_served_once() -> None:
 
 def test_a_missed_time_is_only_made_up_for_within_the_deadline() -> None:
     late = SIX + dt.timedelta(minutes=5)
-    assert plan(cron(), [], late).create is None
-    assert plan(cron(startingDeadlineSeconds=600), [], late).create is not None
+    used = {"cronworkflows.argoproj.io/last-used-schedule": "0 6 * * *"}
+    for deadline, made in ((None, False), (600, True)):
+        body = cron(startingDeadlineSeconds=deadline)
+        body["metadata"]["annotations"] = used
+        assert (plan(body, [], late).create is not None) is made
 
 
 def test_times_are_those_of_the_time_zone() -> None:
@@ -100,4 +103,53 @@ def test_when_decides() -> None:
 
 
 def test_a_condition_that_cannot_be_read_is_reported() -> None:
-    assert "ends where" in plan(cron(when="1 =="), [], SIX + SECOND).problem
+    done = plan(cron(when="1 =="), [], SIX + SECOND)
+    assert "ends where" in done.problem
+    assert done.status["conditions"][0]["type"] == "SubmissionError"
+    assert done.status["conditions"][0]["message"].startswith("run policy error: ")
+    assert done.status["failed"] == 1
+    # The same time is not decided about again.
+    again = plan(cron(done.status, when="1 =="), [], SIX + 2 * SECOND, done.looked_at)
+    assert again.status["failed"] == 1
+
+
+def test_what_it_does_can_depend_on_when_it_last_did() -> None:
+    rule = (
+        "{{= cronworkflow.lastScheduledTime == nil || "
+        "(now() - cronworkflow.lastScheduledTime).Seconds() > 30 }}"
+    )
+    assert plan(cron(when=rule), [], SIX + SECOND).create is not None
+    recent = {"lastScheduledTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    later = dt.datetime.now(dt.UTC).replace(second=1) + dt.timedelta(days=2)
+    due = plan(cron(recent, schedules=["* * * * *"], when=rule), [], later)
+    assert due.looked_at is not None
+    assert due.create is None
+
+
+def test_once_stopped_it_stays_so_and_is_labelled() -> None:
+    stop = {"expression": "cronworkflow.succeeded >= 1"}
+    done = plan(cron({"succeeded": 1}, stopStrategy=stop), [], SIX + SECOND)
+    assert done.labels == {"cronworkflows.argoproj.io/completed": "true"}
+    assert plan(cron(done.status), [], SIX + SECOND).create is None
+    odd = plan(cron(stopStrategy={"expression": "'x'"}), [], SIX + SECOND)
+    assert odd.status["conditions"][0]["type"] == "SpecError"
+
+
+def test_a_schedule_that_has_just_been_changed_makes_up_for_nothing() -> None:
+    served = {"lastScheduledTime": "2026-01-01T06:00:00Z"}
+    late = SIX + dt.timedelta(minutes=5)
+    body = cron(served, startingDeadlineSeconds=600)
+    first = plan(body, [], late)
+    assert first.create is None
+    assert first.annotations == {"cronworkflows.argoproj.io/last-used-schedule": "0 6 * * *"}
+    body["metadata"]["annotations"] = first.annotations
+    assert plan(body, [], late).create is not None
+
+
+def test_times_may_be_given_by_an_interval_or_with_a_zone_of_their_own() -> None:
+    served = {"lastScheduledTime": "2026-01-02T06:00:00Z"}
+    body = cron(served, schedules=["@every 90m"])
+    assert plan(body, [], SIX + dt.timedelta(minutes=80)).next == SIX + dt.timedelta(minutes=90)
+    assert plan(body, [], SIX + dt.timedelta(minutes=90, seconds=1)).create is not None
+    berlin = cron(schedules=["CRON_TZ=Europe/Berlin 0 7 * * *"])
+    assert plan(berlin, [], SIX + SECOND).create is not None

@@ -8,21 +8,32 @@ within ``startingDeadlineSeconds``.
 from __future__ import annotations
 
 import datetime as dt
-import zoneinfo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kubeling.kube.objects import Obj, format_time, name, namespace, new_object, parse_time, uid
-from kubeling.workflows.cron_rules import schedules
+from kubeling.kube.objects import (
+    Obj,
+    format_time,
+    name,
+    namespace,
+    new_object,
+    parse_time,
+    set_condition,
+    uid,
+)
+from kubeling.workflows.cron_rules import moments, schedules, used_schedule
 from kubeling.workflows.expressions import ExpressionError, conditions, exprlang
+from kubeling.workflows.expressions.gotext import go_json
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.scope import Scope, Unresolved
 
-__all__ = ["LABEL_CRON", "CronPlan", "plan"]
+__all__ = ["LABEL_CRON", "CronPlan", "fail_submission", "plan"]
 
 LABEL_CRON: Final = "workflows.argoproj.io/cron-workflow"
 _SCHEDULED: Final = "workflows.argoproj.io/scheduled-time"
+_COMPLETED: Final = "cronworkflows.argoproj.io/completed"
+_USED: Final = "cronworkflows.argoproj.io/last-used-schedule"
 _FINAL: Final = ("Succeeded", "Failed", "Error")
 _PUNCTUAL: Final = dt.timedelta(seconds=10)
 """How late a start may be without counting as missed."""
@@ -30,45 +41,83 @@ _PUNCTUAL: Final = dt.timedelta(seconds=10)
 
 @dataclass(slots=True)
 class CronPlan:
-    """What to do, what to say, and when to look again."""
+    """What to do, what to say, and when to look again.
+
+    ``looked_at`` is the time that has been decided about, whatever came of it; ``annotations`` and
+    ``labels`` are those that the CronWorkflow lacks.
+    """
 
     status: Obj
     create: Obj | None = None
     terminate: list[str] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
     next: dt.datetime | None = None
+    looked_at: dt.datetime | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     problem: str = ""
 
 
-def plan(cron: Obj, workflows: Sequence[Obj], now: dt.datetime) -> CronPlan:
-    """Decides for one CronWorkflow, given the Workflows it owns."""
+def plan(
+    cron: Obj, workflows: Sequence[Obj], now: dt.datetime, looked_at: dt.datetime | None = None
+) -> CronPlan:
+    """Decides for one CronWorkflow, given the Workflows it owns.
+
+    Times up to ``looked_at`` have been decided about.
+    """
     spec = cron["spec"]
     active = [workflow for workflow in workflows if _phase(workflow) not in _FINAL]
-    result = CronPlan(_status(cron, workflows, active))
+    result = CronPlan(_status(cron, workflows, active), looked_at=looked_at)
     result.delete = [name(workflow) for workflow in _surplus(spec, workflows)]
+    annotations = cron["metadata"].get("annotations") or {}
+    is_new = annotations.get(_USED) != used_schedule(spec)
+    if is_new:
+        result.annotations[_USED] = used_schedule(spec)
     try:
-        stopped = _is_stopped(spec, result.status)
-        if spec.get("suspend") or stopped:
-            if stopped:
-                result.status["phase"] = "Stopped"
-            return result
-        due, result.next = _times(cron, now)
-        if due is not None:
-            _start(cron, due, active, result)
+        if _is_stopped(cron, result.status):
+            result.status["phase"] = "Stopped"
+            if (cron["metadata"].get("labels") or {}).get(_COMPLETED) != "true":
+                result.labels[_COMPLETED] = "true"
+        set_problem(result.status, "SpecError", "", now)
     except (ExpressionError, Unresolved) as error:
-        result.problem = str(error)
+        result.problem = f"failed to check CronWorkflow '{name(cron)}' stopping condition: {error}"
+        set_problem(result.status, "SpecError", result.problem, now)
+        return result
+    if spec.get("suspend") or result.status["phase"] == "Stopped":
+        return result
+    due, result.next = _times(cron, now, looked_at, is_new=is_new)
+    if due is not None:
+        result.looked_at = due
+        try:
+            _start(cron, due, active, result)
+        except (ExpressionError, Unresolved) as error:
+            fail_submission(result.status, f"run policy error: {error}", now)
+            result.problem = str(error)
+        else:
+            if result.create is not None:
+                set_problem(result.status, "SubmissionError", "", now)
     return result
+
+
+def set_problem(status: Obj, kind: str, message: str, now: dt.datetime) -> None:
+    """Sets a condition, or takes it away where there is no message."""
+    if message:
+        set_condition(status, kind, True, message=message, now=now)
+    else:
+        status["conditions"] = [c for c in status["conditions"] if c.get("type") != kind]
+
+
+def fail_submission(status: Obj, message: str, now: dt.datetime) -> None:
+    """Counts a Workflow that could not be started."""
+    status["failed"] += 1
+    set_problem(status, "SubmissionError", message, now)
 
 
 def _start(cron: Obj, due: dt.datetime, active: list[Obj], result: CronPlan) -> None:
     spec = cron["spec"]
     policy = spec.get("concurrencyPolicy") or "Allow"
-    if active and policy == "Forbid":
+    if not _wanted(cron, result.status) or (active and policy == "Forbid"):
         return
-    if when := spec.get("when"):
-        known = {f"cronworkflow.{k}": str(v) for k, v in _counts(result.status).items()}
-        if not conditions.evaluate(Scope(values=known).render(when)):
-            return
     if policy == "Replace":
         result.terminate = [name(workflow) for workflow in active]
     result.create = _workflow(cron, due)
@@ -80,6 +129,16 @@ def _start(cron: Obj, due: dt.datetime, active: list[Obj], result: CronPlan) -> 
         "namespace": namespace(cron),
     }
     result.status["active"] = [*result.status["active"], reference]
+
+
+def _wanted(cron: Obj, status: Obj) -> bool:
+    """What ``when`` says."""
+    when = cron["spec"].get("when")
+    if not when:
+        return True
+    facts = _facts(cron, status)
+    known = {f"cronworkflow.{key}": value for key, value in facts.items()}
+    return conditions.evaluate(Scope(values=known).render(when))
 
 
 def _workflow(cron: Obj, due: dt.datetime) -> Obj:
@@ -95,31 +154,27 @@ def _workflow(cron: Obj, due: dt.datetime) -> Obj:
     )
 
 
-def _times(cron: Obj, now: dt.datetime) -> tuple[dt.datetime | None, dt.datetime]:
-    """The latest time that is due and unserved, if any, and the next one to come."""
+def _times(
+    cron: Obj, now: dt.datetime, looked_at: dt.datetime | None, *, is_new: bool
+) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """The latest time that is due and undecided, if any, and the next one to come.
+
+    A schedule that has just been written makes up for nothing.
+    """
     spec = cron["spec"]
     last = (cron.get("status") or {}).get("lastScheduledTime")
     begin = parse_time(last or cron["metadata"]["creationTimestamp"])
-    allowed = dt.timedelta(seconds=spec.get("startingDeadlineSeconds") or 0)
-    earliest = max(begin, now - max(allowed, _PUNCTUAL))
-    zone = zoneinfo.ZoneInfo(spec.get("timezone") or "UTC")
+    allowed = dt.timedelta(seconds=0 if is_new else spec.get("startingDeadlineSeconds") or 0)
+    earliest = max(begin, now - max(allowed, _PUNCTUAL), looked_at or begin)
     due: dt.datetime | None = None
     coming: list[dt.datetime] = []
     for schedule in schedules(spec):
-        for moment in _moments(schedule, earliest.astimezone(zone)):
+        for moment in moments(schedule, spec, begin, earliest):
             if moment > now:
                 coming.append(moment)
                 break
             due = max(due or moment, moment)
-    return due, min(coming)
-
-
-def _moments(schedule: str, after: dt.datetime) -> Iterator[dt.datetime]:
-    from croniter import croniter
-
-    times = croniter(schedule, after)
-    while True:
-        yield times.get_next(dt.datetime).astimezone(dt.UTC)
+    return due, min(coming, default=None)
 
 
 def _status(cron: Obj, workflows: Sequence[Obj], active: list[Obj]) -> Obj:
@@ -132,7 +187,7 @@ def _status(cron: Obj, workflows: Sequence[Obj], active: list[Obj]) -> Obj:
     ]
     good = ended.count("Succeeded")
     status: Obj = {
-        "phase": "Active",
+        "phase": "Stopped" if before.get("phase") == "Stopped" else "Active",
         "active": [
             {
                 "apiVersion": WORKFLOWS.api_version,
@@ -145,6 +200,7 @@ def _status(cron: Obj, workflows: Sequence[Obj], active: list[Obj]) -> Obj:
         ],
         "succeeded": int(before.get("succeeded") or 0) + good,
         "failed": int(before.get("failed") or 0) + len(ended) - good,
+        "conditions": [dict(condition) for condition in before.get("conditions") or ()],
     }
     if before.get("lastScheduledTime"):
         status["lastScheduledTime"] = before["lastScheduledTime"]
@@ -165,20 +221,35 @@ def _surplus(spec: Obj, workflows: Sequence[Obj]) -> Iterator[Obj]:
         yield from [w for w in ended if (_phase(w) == "Succeeded") is good][kept:]
 
 
-def _is_stopped(spec: Obj, status: Obj) -> bool:
-    expression = (spec.get("stopStrategy") or {}).get("expression")
+def _is_stopped(cron: Obj, status: Obj) -> bool:
+    if status["phase"] == "Stopped":
+        return True
+    expression = (cron["spec"].get("stopStrategy") or {}).get("expression")
     if not expression:
         return False
-    counts = _counts(status)
-    return exprlang.evaluate(expression, {**counts, "cronworkflow": counts}) is True
+    facts = _facts(cron, status)
+    environment = {"failed": facts["failed"], "succeeded": facts["succeeded"]}
+    value = exprlang.evaluate(expression, {**environment, "cronworkflow": facts})
+    if not isinstance(value, bool):
+        raise ExpressionError(f"unable to cast expression result '{value}' to bool")
+    return value
 
 
-def _counts(status: Obj) -> dict[str, Any]:
+def _facts(cron: Obj, status: Obj) -> dict[str, Any]:
+    """``cronworkflow.*``"""
+    metadata = cron["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     last = status.get("lastScheduledTime")
     return {
-        "succeeded": status["succeeded"],
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "labels": labels,
+        "labels.json": go_json(labels),
+        "annotations": annotations,
+        "annotations.json": go_json(annotations),
         "failed": status["failed"],
-        "lastScheduledTime": last or "",
+        "succeeded": status["succeeded"],
+        "lastScheduledTime": parse_time(last) if last else None,
     }
 
 
