@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,9 +14,12 @@ from kubeling.kube import yaml
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.workflows.execution import Execution
 from kubeling.workflows.handover import Store
+from kubeling.workflows.leaves import Actions
+from kubeling.workflows.locks import LockTable, holder_key
 from kubeling.workflows.meters import Sample
 from kubeling.workflows.observation import PodObservation, observe_pod
-from kubeling.workflows.resources import Node
+from kubeling.workflows.resources import Node, Outputs
+from kubeling.workflows.synchronization import serve_locks
 from kubeling.workflows.templates import Library, Missing
 
 STORE = Store("/store")
@@ -86,6 +90,9 @@ class World:
     ended: list[str] = field(default_factory=list)
     pods: dict[str, Obj] = field(default_factory=dict)
     measured: dict[str, list[Sample]] = field(default_factory=dict)
+    locks: LockTable = field(default_factory=lambda: LockTable(lambda _: None))
+    caches: dict[tuple[str, str], Outputs] = field(default_factory=dict)
+    written: Obj = field(default_factory=dict)
     most: int = 0
 
     def __post_init__(self) -> None:
@@ -95,9 +102,13 @@ class World:
         """As after a crash: nothing is left but what was written and the pods."""
         if hasattr(self, "execution"):
             self.workflow["status"] = self.status() if written is None else deep_copy(written)
+        self.locks = LockTable(lambda _: None)
         spec = self.workflow["spec"]
         library = Library(self.workflow["metadata"]["name"], spec, {})
         self.execution = Execution(self.workflow, spec, self.store, library)
+        for node_id, locks in self.execution.gates.holding.items():
+            for lock in locks:
+                self.locks.restore(holder_key(self.workflow, node_id), lock)
 
     def status(self) -> Obj:
         """The status as it would be written."""
@@ -108,6 +119,7 @@ class World:
             "startedAt": running.started_at,
             "finishedAt": running.finished_at,
             "outputs": msgspec.to_builtins(running.outputs),
+            "synchronization": running.gates.status(),
             "nodes": {key: msgspec.to_builtins(node) for key, node in running.nodes.items()},
         }
 
@@ -122,14 +134,13 @@ class World:
 
     def take(self, news: Iterable[PodObservation]) -> None:
         """Hands over news and does what the execution asks for."""
-        seen = list(news)
-        while True:
-            try:
-                actions = self.execution.advance(self.now, seen)
-                break
-            except Missing as missing:
-                key = (missing.kind, missing.name)
-                self.execution.library.objects[key] = self.objects.get(key)
+        actions = self._decide(list(news))
+        while self._open_gates(actions):
+            actions.add(self._decide([]))
+        for node in actions.remember.values():
+            status = node.memoization_status
+            if status is not None and not status.hit:
+                self.caches[status.cache_name, status.key] = node.outputs or Outputs()
         for moment, samples in actions.measured.items():
             self.measured.setdefault(moment, samples)
         for name, pod in actions.create.items():
@@ -141,6 +152,26 @@ class World:
             self.pods.pop(name, None)
         self.ended += actions.end
         self.most = max(self.most, len(self.running()))
+
+    def _decide(self, seen: list[PodObservation]) -> Actions:
+        while True:
+            try:
+                return self.execution.advance(self.now, seen)
+            except Missing as missing:
+                key = (missing.kind, missing.name)
+                self.execution.library.objects[key] = self.objects.get(key)
+
+    def _open_gates(self, actions: Actions) -> bool:
+        """Locks what is free, looks into caches; whether that is news for the execution."""
+        if serve_locks(self.locks, self.execution):
+            actions.add(self._decide([]))
+            self.written = self.status()
+            return True
+        gates = self.execution.gates
+        for node_id, asked in gates.lookups.items():
+            found = self.caches.get((asked.cache, asked.key))
+            self.execution.answers.append(partial(gates.cached, node_id, found))
+        return bool(gates.lookups)
 
     def running(self) -> list[Obj]:
         """Pods that have not ended."""

@@ -629,6 +629,7 @@ spec:
         template: dag
         withParam: "{{{{steps.gen.outputs.result}}}}"
         arguments: {{parameters: [{{name: n, value: "{{{{item}}}}"}}]}}
+        hooks: {{noted: {{template: bye, expression: steps.fan.status == "Succeeded"}}}}
       - {{name: skipped, template: bye, when: "1 == 2"}}
     - - name: gather
         template: echo
@@ -640,16 +641,23 @@ spec:
       tasks:
       - {{name: flaky, template: flaky}}
       - name: after
-        template: echo
+        template: kept
         depends: flaky
         arguments: {{parameters: [{{name: text, value: "{{{{inputs.parameters.n}}}}"}}]}}
     outputs:
       parameters: [{{name: out, valueFrom: {{parameter: "{{{{tasks.after.outputs.result}}}}"}}}}]
   - name: flaky
+    synchronization: {{mutexes: [{{name: door}}]}}
     retryStrategy: {{limit: 2, backoff: {{duration: 5s}}}}
     container: {{image: x, command: [flaky, "{{{{retries}}}}"]}}
   - name: bye
     container: {{image: x, command: [bye, "{{{{workflow.status}}}}"]}}
+  - name: kept
+    inputs: {{parameters: [{{name: text}}]}}
+    memoize:
+      key: "{{{{=sprig.sha1sum(inputs.parameters.text)}}}}"
+      cache: {{configMap: {{name: kept}}}}
+    container: {{image: x, command: [echo, "{{{{inputs.parameters.text}}}}"]}}
 {ECHO}"""
 
 
@@ -676,14 +684,13 @@ def test_killed_at_any_moment_it_ends_the_same_and_no_pod_is_made_twice(seed: in
     straight = world(BIG, sometimes).run()
     it = World(parse(BIG), sometimes)
     it.advance()
-    written: Obj = {}
     for _ in range(500):
         if it.execution.finished:
             break
         if chance.random() < 0.3:
-            written = it.status()
+            it.written = it.status()
         if chance.random() < 0.3:
-            it.restart(written)
+            it.restart(it.written)
             it.advance()
         elif it.running():
             it.end(chance.choice(it.running()))

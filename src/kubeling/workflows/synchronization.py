@@ -19,7 +19,7 @@ from kubeling.workflows.gates import Gates
 from kubeling.workflows.locks import Lock, LockTable, Refusal, holder_key
 from kubeling.workflows.resources import WORKFLOWS
 
-__all__ = ["LockKeeper"]
+__all__ = ["LockKeeper", "serve_locks"]
 
 _FINAL = ("Succeeded", "Failed", "Error")
 
@@ -37,60 +37,16 @@ class LockKeeper:
         self.wake: Callable[[Key], None] = lambda _: None
 
     async def serve(self, execution: Execution) -> bool:
-        """Takes back what has been released and tries what is waited for.
-
-        Answers go to the execution, which has to advance if this returns true; then what it holds
-        has to be written before anything is created.
-        """
-        gates = execution.gates
-        while gates.released:
-            self._table.release(gates.released.pop())
-        if not gates.groups:
-            return False
-        self._fill()
-        taken = False
-        slots = execution.free_slots
-        for locks, group in list(gates.groups.items()):
-            await self._read_limits(locks)
-            refusal: Refusal | None = None
-            for node_id, waiting in list(group.items()):
-                if waiting.needs_slot and slots is not None:
-                    if slots <= 0:
-                        break
-                    slots -= 1
-                refusal = self._try(execution, node_id, locks)
-                if refusal is not None and not refusal.final:
-                    break
-                taken = True
-            if refusal is not None and not refusal.final:
-                self._tell(execution, locks, refusal)
-        return taken
+        """As :func:`serve_locks`, with the limits as they are now."""
+        if execution.gates.groups:
+            self._fill()
+            for locks in list(execution.gates.groups):
+                await self._read_limits(locks)
+        return serve_locks(self._table, execution)
 
     def release(self, key: Key) -> None:
         """Takes back everything from a Workflow that has ended or is no more."""
         self._table.release_workflow(key)
-
-    def _try(self, execution: Execution, node_id: str, locks: tuple[Lock, ...]) -> Refusal | None:
-        workflow = execution.workflow
-        refusal = self._table.acquire(
-            holder_key(workflow, node_id),
-            locks,
-            int(execution.spec.get("priority") or 0),
-            workflow["metadata"].get("creationTimestamp") or "",
-        )
-        if refusal is None:
-            execution.answers.append(partial(execution.gates.opened, node_id))
-        elif refusal.final:
-            execution.answers.append(partial(execution.gates.failed, node_id, refusal.message))
-        return refusal
-
-    def _tell(self, execution: Execution, locks: tuple[Lock, ...], refusal: Refusal) -> None:
-        holders = {lock.name: self._table.holders(lock) for lock in locks}
-        gates = execution.gates
-        first = next(iter(gates.groups[locks]), None)
-        untold = gates.untold.pop(locks, {})
-        for node_id in dict.fromkeys([*([] if first is None else [first]), *untold]):
-            execution.blocked(node_id, refusal, holders)
 
     def _fill(self) -> None:
         if self._filled:
@@ -124,3 +80,57 @@ class LockKeeper:
         names = [k.name for k in self._table.semaphores() if k.limit_source[:2] == changed]
         for key in self._table.waiting_for(names):
             self.wake(key)
+
+
+def serve_locks(table: LockTable, execution: Execution) -> bool:
+    """Takes back what has been released and tries what is waited for.
+
+    Answers go to the execution, which has to advance if this returns true; then what it holds has
+    to be written before anything is created.
+    """
+    gates = execution.gates
+    while gates.released:
+        table.release(gates.released.pop())
+    answered = False
+    slots = execution.free_slots
+    for locks, group in list(gates.groups.items()):
+        refusal: Refusal | None = None
+        for node_id, waiting in list(group.items()):
+            if waiting.needs_slot and slots is not None:
+                if slots <= 0:
+                    break
+                slots -= 1
+            refusal = _try(table, execution, node_id, locks)
+            if refusal is not None and not refusal.final:
+                _tell(table, execution, locks, refusal)
+                break
+            answered = True
+    return answered
+
+
+def _try(
+    table: LockTable, execution: Execution, node_id: str, locks: tuple[Lock, ...]
+) -> Refusal | None:
+    workflow = execution.workflow
+    refusal = table.acquire(
+        holder_key(workflow, node_id),
+        locks,
+        int(execution.spec.get("priority") or 0),
+        workflow["metadata"].get("creationTimestamp") or "",
+    )
+    if refusal is None:
+        execution.answers.append(partial(execution.gates.opened, node_id))
+    elif refusal.final:
+        execution.answers.append(partial(execution.gates.failed, node_id, refusal.message))
+    return refusal
+
+
+def _tell(
+    table: LockTable, execution: Execution, locks: tuple[Lock, ...], refusal: Refusal
+) -> None:
+    """Notes why the first has to wait, and why those do that have not been told yet."""
+    holders = {lock.name: table.holders(lock) for lock in locks}
+    gates = execution.gates
+    first = next(iter(gates.groups[locks]))
+    for node_id in dict.fromkeys([first, *gates.untold.pop(locks, {})]):
+        execution.blocked(node_id, refusal, holders)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import math
-import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -119,6 +118,15 @@ def _flat(values: tuple[Any, ...]) -> list[Any]:
     for value in values:
         flat += _flat(tuple(value)) if isinstance(value, list) else [number(value)]
     return flat
+
+
+def _mean(numbers: list[Any]) -> float:
+    return math.fsum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _median(numbers: list[Any]) -> float:
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return _mean(ordered[half - 1 + len(ordered) % 2 : half + 1])
 
 
 def _round(value: Any) -> float:
@@ -253,8 +261,8 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "hasSuffix": lambda s, part: _text(s).endswith(part),
     "max": lambda *values: max(_flat(values)),
     "min": lambda *values: min(_flat(values)),
-    "mean": lambda *values: float(statistics.fmean(_flat(values))) if _flat(values) else 0.0,
-    "median": lambda *values: float(statistics.median(_flat(values))) if _flat(values) else 0.0,
+    "mean": lambda *values: _mean(_flat(values)),
+    "median": lambda *values: _median(_flat(values)),
     "now": lambda where="": dt.datetime.now(gotime.zone(where)),
     "duration": _duration,
     "date": _date,

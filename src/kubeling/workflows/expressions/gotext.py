@@ -10,7 +10,6 @@ import datetime as dt
 import json
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from kubeling.workflows.expressions.errors import ExpressionError
@@ -92,7 +91,13 @@ def number_text(value: float, style: str = "g") -> str:
 
 
 def _exponent(value: float) -> int:
-    return Decimal(repr(value)).adjusted()
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    if exponent:
+        return int(exponent)
+    whole, _, rest = mantissa.partition(".")
+    if whole != "0":
+        return len(whole) - 1
+    return -1 - (len(rest) - len(rest.lstrip("0")))
 
 
 def _digits(value: float) -> str:
