@@ -125,11 +125,10 @@ def launch_plan(
 
 def template_view(
     parts: ContainerParts, folder: Path, walls: Walls, host: HostView
-) -> tuple[Root, list[Mount]] | None:
+) -> tuple[Root, list[Mount]]:
     """What a template sees (:mod:`.sandbox.warm`): what such a container would, but no volumes."""
     root = walls.root(folder / "files", [], [])
-    if root is None:
-        return None
+    assert root is not None
     nothing = Path(os.devnull)
     mounts = mounts_for(
         host,

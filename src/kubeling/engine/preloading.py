@@ -1,33 +1,74 @@
-"""What a template imports ahead: modules that programs like the one it is started for begin with.
+"""What a template imports ahead: what programs like the one it is started for import.
 
-Importing them too is no mistake, only a waste: a program sees none that it does not import itself.
+Importing too much is no mistake, because a program sees only what it imports itself, but a waste:
+every fork has to copy some of the memory. So there is little that all templates have; the rest is
+what the program names that had the template started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import os
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["modules_ahead"]
+from kubeling.engine.pythoncommand import PythonCommand
+from kubeling.engine.sandbox.plan import LaunchPlan
+
+__all__ = ["modules_ahead", "modules_named", "special_modules"]
 
 _COMMON: Final = """
-    runpy argparse ast asyncio base64 bisect calendar collections concurrent.futures contextlib
-    copy csv dataclasses datetime decimal email.message enum errno fnmatch fractions functools
-    getpass glob gzip hashlib heapq html http.client http.server importlib.metadata
-    importlib.resources importlib.util inspect io ipaddress itertools json json.decoder locale
-    logging logging.config logging.handlers math mimetypes numbers operator os pathlib pickle
-    pkgutil platform pprint queue random re secrets select shlex shutil signal socket
-    socketserver sqlite3 ssl statistics string struct subprocess tarfile tempfile textwrap
-    threading timeit traceback types typing unicodedata urllib.error urllib.parse urllib.request
-    uuid warnings weakref xml.etree.ElementTree zipfile zlib zoneinfo
+    runpy argparse collections contextlib dataclasses datetime enum functools json logging pathlib
+    random re tempfile threading time traceback typing warnings
 """
-_PIPELINES: Final = ("kfp.dsl.executor_main",)
-_PIPELINES_VARIABLE: Final = "_KFP_RUNTIME"
+_ENTRIES: Final = ("kfp.dsl.executor_main",)
+"""Programs whose being imported does nothing else."""
+
+_LARGEST: Final = 256 * 1024
+_MOST: Final = 50
 
 
-def modules_ahead(env: Mapping[str, str]) -> list[str]:
-    """The modules, for an interpreter with these variables."""
-    found = _COMMON.split()
-    if env.get(_PIPELINES_VARIABLE) == "true":
-        found += _PIPELINES
-    return found
+def special_modules(command: PythonCommand) -> tuple[str, ...]:
+    """What only commands of the same kind begin with."""
+    module = command.warm["argv"][command.warm["place"]]
+    return (module,) if command.warm["kind"] == "module" and module in _ENTRIES else ()
+
+
+def modules_ahead(command: PythonCommand, plan: LaunchPlan) -> tuple[list[str], list[str]]:
+    """What every template has for such a command, and what the program itself names (blocking)."""
+    certain = [*_COMMON.split(), *special_modules(command)]
+    return certain, [name for name in modules_named(_source(command, plan)) if name not in certain]
+
+
+def modules_named(source: str) -> list[str]:
+    """The modules that a program imports, wherever in it."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    found = dict.fromkeys(name for node in ast.walk(tree) for name in _imported(node))
+    return list(found)[:_MOST]
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Import(names=names):
+            yield from (name.name for name in names)
+        case ast.ImportFrom(module=str(module), level=0):
+            yield module
+
+
+def _source(command: PythonCommand, plan: LaunchPlan) -> str:
+    warm = command.warm
+    if "file" in warm:
+        return plan["argv"][warm["file"]["text"]]
+    target = warm["argv"][warm["place"]]
+    if warm["kind"] == "command":
+        return target
+    if warm["kind"] == "file":
+        try:
+            with open(os.path.join(plan["cwd"], target)) as file:
+                return file.read(_LARGEST)
+        except (OSError, ValueError):
+            return ""
+    return ""

@@ -14,7 +14,7 @@ from typing import Final
 
 from kubeling.engine.sandbox.plan import WarmCommand
 
-__all__ = ["PythonCommand", "python_command", "settings_of"]
+__all__ = ["PythonCommand", "find_program", "python_command", "settings_of"]
 
 _NAME: Final = re.compile(r"python(3(\.\d+)?)?")
 _UNBUFFERED: Final = "-u"
@@ -40,19 +40,19 @@ class PythonCommand:
     options: tuple[str, ...]
     warm: WarmCommand
 
-    def executable(self, env: Mapping[str, str]) -> str | None:
-        """Where the interpreter is, if that depends on nothing but the machine's files."""
-        if "/" in self.program:
-            candidates = [self.program]
-        else:
-            folders = env.get("PATH", os.defpath).split(os.pathsep)
-            candidates = [f"{folder}/{self.program}" for folder in folders]
-        for candidate in candidates:
-            if not candidate.startswith("/"):
-                return None
-            if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
-                return candidate
-        return None
+
+def find_program(name: str, env: Mapping[str, str]) -> str | None:
+    """Where a program is, if that depends on nothing but the machine's files."""
+    if "/" in name:
+        candidates = [name]
+    else:
+        candidates = [f"{f}/{name}" for f in env.get("PATH", os.defpath).split(os.pathsep)]
+    for candidate in candidates:
+        if not candidate.startswith("/"):
+            return None
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    return None
 
 
 def python_command(argv: Sequence[str]) -> PythonCommand | None:
@@ -74,11 +74,9 @@ def python_command(argv: Sequence[str]) -> PythonCommand | None:
         return None
     else:
         kind = "file"
-    return PythonCommand(
-        argv[0],
-        options,
-        WarmCommand(kind=kind, argv=list(argv), place=place),  # type: ignore[typeddict-item]
-    )
+    # Checked above to be one of the three.
+    warm = WarmCommand(kind=kind, argv=list(argv), place=place, env={}, shell=False)  # type: ignore[typeddict-item]
+    return PythonCommand(argv[0], options, warm)
 
 
 def settings_of(env: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:

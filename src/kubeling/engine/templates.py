@@ -22,11 +22,12 @@ from typing import Any, Final
 
 from kubeling.engine.assembly import ContainerParts, template_view
 from kubeling.engine.launcher import Launcher, LaunchError
-from kubeling.engine.preloading import modules_ahead
-from kubeling.engine.pythoncommand import PythonCommand, python_command, settings_of
+from kubeling.engine.preloading import modules_ahead, special_modules
+from kubeling.engine.pythoncommand import PythonCommand, find_program, settings_of
 from kubeling.engine.rootfs import HostView
 from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import LaunchPlan, TemplatePlan
+from kubeling.engine.sandbox.plan import LaunchPlan, Mount, Root, TemplatePlan
+from kubeling.engine.shellcommand import warm_command
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import Walls
 from kubeling.kube import objects
@@ -58,6 +59,8 @@ class _Key:
     argv0: str
     options: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
+    ahead: tuple[str, ...]
+    """What it imports ahead beside the usual."""
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ class Templates:
     _starting: dict[_Key, asyncio.Task[None]] = field(default_factory=dict)
     _used: dict[_Key, float] = field(default_factory=dict)
     _useless: set[_Key] = field(default_factory=set)
-    _numbers: Iterable[int] = field(default_factory=itertools.count)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
     _removing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -100,7 +103,7 @@ class Templates:
 
     def are_for(self, plan: LaunchPlan) -> bool:
         """Whether a command is a Python interpreter's."""
-        return python_command(plan["argv"]) is not None
+        return warm_command(plan["argv"], plan["env"]) is not None
 
     def count(self, forked: bool) -> None:
         """A Python command runs."""
@@ -123,14 +126,14 @@ class Templates:
             os.close(way)
 
     def _find(self, parts: ContainerParts, plan: LaunchPlan) -> _Template | None:
-        command = python_command(plan["argv"])
+        command = warm_command(plan["argv"], plan["env"])
         if command is None or not _is_ordinary(plan) or not _wants(parts):
             return None
         if (key := _key(command, plan["env"])) is None:
             return None
         template = self._ready.get(key)
         if template is None:
-            self._consider(key, parts, plan["env"])
+            self._consider(key, parts, command, plan)
             return None
         if template.seen != _look(template.seen) or not _has_room():
             self._end(key)
@@ -141,7 +144,9 @@ class Templates:
         plan["warm"] = command.warm
         return template
 
-    def _consider(self, key: _Key, parts: ContainerParts, env: Mapping[str, str]) -> None:
+    def _consider(
+        self, key: _Key, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
+    ) -> None:
         now = self.now()
         used_at = self._used.get(key)
         self._used = {k: at for k, at in self._used.items() if now - at < _AGAIN_SECONDS}
@@ -152,53 +157,49 @@ class Templates:
             return
         if len(self._ready) + len(self._starting) >= _MOST:
             return
-        starting = self._start(key, parts, env)
+        starting = self._start(key, parts, command, plan)
         task = self._starting[key] = asyncio.create_task(starting, name="template")
         task.add_done_callback(lambda _: self._starting.pop(key))
 
-    async def _start(self, key: _Key, parts: ContainerParts, env: Mapping[str, str]) -> None:
-        folder = self.folder / f"{os.getpid()}-{next(iter(self._numbers))}"
-        view = template_view(parts, folder, self.walls, self.host)
-        if view is None:
-            return
+    async def _start(
+        self, key: _Key, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
+    ) -> None:
+        """Starts a template; if what the program imports does not bear that, one without it."""
+        certain, named = await asyncio.to_thread(modules_ahead, command, plan)
+        env = {**plan["env"], **command.warm["env"]}
+        for modules in ([*certain, *named], certain) if named else (certain,):
+            try:
+                self._ready[key] = await self._try(key, parts, env, modules)
+            except LaunchError as error:
+                log.info("no template of %s: %s", key.program, error)
+            else:
+                asyncio.get_running_loop().add_reader(self._ready[key].way, self._end, key)
+                self._wait()
+                return
+        self._useless.add(key)
+
+    async def _try(
+        self, key: _Key, parts: ContainerParts, env: Mapping[str, str], modules: list[str]
+    ) -> _Template:
+        folder = self.folder / f"{os.getpid()}-{next(self._numbers)}"
+        plan = _plan(key, env, template_view(parts, folder, self.walls, self.host))
         for name in ("files", "tmp"):
             (folder / name).mkdir(parents=True)
-        root, mounts = view
-        plan = TemplatePlan(
-            program=key.program,
-            argv0=key.argv0,
-            options=list(key.options),
-            env=dict(env),
-            namespaces=_NAMESPACES,
-            root=root,
-            mounts=mounts,
-        )
+        way = None
         try:
             way = await self.launcher.start_template(plan)
-        except LaunchError as error:
-            log.warning("no template of %s: %s", key.program, error)
-            self._remove(folder)
-            return
-        try:
             async with asyncio.timeout(_READY_SECONDS):
-                answer = await _introduce(way, modules_ahead(env))
-        except (OSError, TimeoutError) as error:
-            answer = {"useless": str(error) or "it is not ready in time"}
-        except BaseException:
-            way.close()
-            raise
-        if reason := answer.get("useless"):
-            log.info("Python commands of %s are executed: %s", key.program, reason)
-            self._useless.add(key)
-            way.close()
+                answer = await _introduce(way, modules)
+            if reason := answer.get("useless"):
+                raise LaunchError(reason)
+        except BaseException as error:
+            if way is not None:
+                way.close()
             self._remove(folder)
-            return
-        self._add(key, _Template(way, folder, *_places(answer), self.now()))
-
-    def _add(self, key: _Key, template: _Template) -> None:
-        self._ready[key] = template
-        asyncio.get_running_loop().add_reader(template.way, self._end, key)
-        self._wait()
+            if isinstance(error, (OSError, TimeoutError)):
+                raise LaunchError(str(error) or "it is not ready in time") from error
+            raise
+        return _Template(way, folder, *_places(answer), self.now())
 
     def _wait(self) -> None:
         if self._timer is None and self._ready:
@@ -239,10 +240,23 @@ class Templates:
 
 
 def _key(command: PythonCommand, env: Mapping[str, str]) -> _Key | None:
-    settings, program = settings_of(env), command.executable(env)
+    settings, program = settings_of(env), find_program(command.program, env)
     if settings is None or program is None:
         return None
-    return _Key(program, command.program, command.options, settings)
+    return _Key(program, command.program, command.options, settings, special_modules(command))
+
+
+def _plan(key: _Key, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> TemplatePlan:
+    root, mounts = view
+    return TemplatePlan(
+        program=key.program,
+        argv0=key.argv0,
+        options=list(key.options),
+        env=dict(env),
+        namespaces=_NAMESPACES,
+        root=root,
+        mounts=mounts,
+    )
 
 
 def _is_ordinary(plan: LaunchPlan) -> bool:

@@ -213,10 +213,10 @@ def keep_capabilities_bounded() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: the low halves first
     _check(_libc.capget(header, sets), "capget")
-    bounds = 0
-    for capability in range(64):
-        if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
-            bounds |= 1 << capability
+    bounds = capability = 0
+    while (found := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
+        bounds |= found << capability
+        capability += 1
     for half in (0, 1):
         bounded = bounds >> 32 * half & 0xFFFFFFFF & sets[3 * half + 1]
         sets[3 * half] = sets[3 * half + 1] = bounded

@@ -15,6 +15,7 @@ __all__ = [
     "LaunchPlan",
     "Limits",
     "Mount",
+    "ProgramFile",
     "Root",
     "TemplatePlan",
     "WarmCommand",
@@ -80,15 +81,29 @@ class Limits(TypedDict):
     memory: int
 
 
+class ProgramFile(TypedDict):
+    """A file in a temporary folder: its name, what word of the plan's ``argv`` it holds, and the
+    place in the warm ``argv`` that its path takes."""
+
+    name: str
+    text: int
+    place: int
+
+
 class WarmCommand(TypedDict):
     """The command as a template of its interpreter may run it instead of its being executed.
 
     At ``place`` in ``argv`` stands the text, the module or the script, according to ``kind``.
+    ``env`` are variables beside the container's; with ``shell`` they are what a shell would hand
+    on, too. A ``file`` is written first.
     """
 
     kind: Literal["command", "module", "file"]
     argv: list[str]
     place: int
+    env: dict[str, str]
+    shell: bool
+    file: NotRequired[ProgramFile]
 
 
 class LaunchPlan(TypedDict):

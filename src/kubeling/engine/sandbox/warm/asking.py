@@ -29,9 +29,11 @@ def fork_command(
     warm = plan.get("warm")
     if sys.platform != "linux" or warm is None or os.getpid() != 1:
         return 0
+    file = warm.get("file")
     request: dict[str, Any] = {
         **warm,
-        "env": plan["env"],
+        "text": plan["argv"][file["text"]] if file else "",
+        "env": {**plan["env"], **warm["env"]},
         "cwd": plan["cwd"],
         "credentials": plan["credentials"],
     }

@@ -20,6 +20,7 @@ import sys
 import time
 
 from kubeling.engine.sandbox import command, linux
+from kubeling.engine.sandbox.warm import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from kubeling.engine.sandbox.plan import Credentials
     from kubeling.engine.sandbox.warm.interpreter import Interpreter
+    from kubeling.engine.sandbox.warm.shelf import Shelf
 
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
 """What the command shares with its supervisor, beside process ids."""
@@ -41,9 +43,14 @@ class Entrance:
     """One command on its way into its container."""
 
     def __init__(
-        self, interpreter: Interpreter, pristine: dict[str, Any], request: dict[str, Any]
+        self,
+        interpreter: Interpreter,
+        shelf: Shelf,
+        pristine: dict[str, Any],
+        request: dict[str, Any],
     ) -> None:
         self._interpreter = interpreter
+        self._shelf = shelf
         self._pristine = pristine
         self._request = request
         self._forking = False
@@ -63,10 +70,11 @@ class Entrance:
         for number, file in enumerate(standard):
             os.dup2(file, number)
         _close_all_but(self._channel, self._last_id)
-        request, env = self._request, self._request["env"]
+        request = self._request
         command.change_folder(request["cwd"])
-        _set_environment(env)
-        self._interpreter.show(request["argv"], env)
+        program.prepare(request)
+        _set_environment(request["env"])
+        self._interpreter.show(request["argv"], request["env"])
         self._interpreter.configure(request["kind"], request["argv"], request["place"])
         self._fork()
         time.sleep(_PATIENCE_SECONDS)
@@ -106,6 +114,7 @@ class Entrance:
             os.setsid()
             become(self._request["credentials"])
             os.umask(command.UMASK)
+            program.write(self._request)
             _thread.stack_size(0)
             while os.getppid() != 1 or _is_there(self._helper):
                 time.sleep(0.0001)
@@ -117,6 +126,7 @@ class Entrance:
                 os._exit(1)
             os.close(self._channel)
             os.close(self._last_id)
+            self._shelf.leave_at_exit()
             self._interpreter.forget_depth()
         except BaseException:
             os._exit(1)

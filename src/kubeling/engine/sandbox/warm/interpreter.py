@@ -104,6 +104,12 @@ class Interpreter:
         """What to call to run the command; that never returns, and is no Python function."""
         return self._main
 
+    def keep(self, thing: object) -> None:
+        """Lets something outlive the interpreter: taking it apart in each fork would cost more than
+        all the rest, because a fork has to copy the memory that it changes.
+        """
+        self._api.Py_IncRef(ctypes.py_object(thing))
+
     def forget_depth(self) -> None:
         """Lets no call count that has led here, so that recursion goes as deep as it would.
 

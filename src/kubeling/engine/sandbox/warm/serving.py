@@ -72,6 +72,9 @@ class Server:
 
     def tell_ready(self, shelf: Shelf) -> None:
         """Says what was imported from where, so that it is seen when that changes."""
+        self._shelf = shelf
+        for thing in (self, *shelf.contents):
+            self._interpreter.keep(thing)
         gc.collect()
         gc.freeze()
         folders = {os.path.dirname(file) for file in shelf.files}
@@ -104,7 +107,7 @@ class Server:
                 os.close(file)
 
     def _fork(self, request: dict[str, Any], files: list[int]) -> None:
-        entrance = Entrance(self._interpreter, self._pristine, request)
+        entrance = Entrance(self._interpreter, self._shelf, self._pristine, request)
         pid = -1
         linux.setns(files[1], linux.CLONE_NEWPID)
         try:

@@ -63,6 +63,12 @@ class Shelf:
         return list(self._aside)
 
     @property
+    def contents(self) -> list[object]:
+        """The modules, and what is known of them."""
+        known = [self._aside, self._closures, self._children, self._recording]
+        return [*known, *self._aside.values()]
+
+    @property
     def files(self) -> set[str]:
         """Where the modules come from."""
         found = (getattr(module, "__file__", None) for module in self._aside.values())
@@ -123,6 +129,20 @@ class Shelf:
                 parent, child = self._children.pop(needed)
                 setattr(sys.modules[parent], child, self._taken[needed])
         return True
+
+    def leave(self) -> None:
+        """At the end of the process, when all that was registered with :mod:`atexit` has run.
+
+        Modules that came from here are not taken apart, which would copy what forks share. Whether
+        that happens to what is left at the end is not guaranteed by the language.
+        """
+        for name, module in self._taken.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+    def leave_at_exit(self) -> None:
+        """To be called before anything else is registered: that runs earlier."""
+        self._register(self.leave)
 
     def _freshen(self, name: str, module: Any) -> None:
         """Does what importing would have done to the process, or with its time."""
