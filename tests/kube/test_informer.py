@@ -94,3 +94,18 @@ async def test_dependents_are_found_by_their_owner() -> None:
         uid: Any = owner_reference(owner)["uid"]
         assert [name(obj) for obj in informer.owned_by(uid)] == ["child"]
         assert [name(obj) for obj in informer.list("default") if name(obj) == "child"] == ["child"]
+
+
+async def test_of_much_only_what_identifies_it_may_be_kept() -> None:
+    async with running_server() as running:
+        owner = await running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "o", "default"))
+        for number in range(501):
+            body = new_object(CONFIG_MAPS, f"c{number}", "default", owner=owner, data={"x": "y"})
+            await running.client.create(CONFIG_MAPS, body)
+        async with Informers(running.client) as informers:
+            informer = informers.metadata_of(CONFIG_MAPS)
+            await informer.wait_synced()
+            assert len(informer.owned_by(owner["metadata"]["uid"])) == 501
+            await running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "late", "default"))
+            await seen(informer, "late")
+            assert {key for obj in informer.list() for key in obj} == {"metadata"}

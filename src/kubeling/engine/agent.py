@@ -41,7 +41,8 @@ __all__ = ["NodeAgent"]
 
 log = logging.getLogger(__name__)
 
-_SOURCES: Final = (CONFIG_MAPS, SECRETS, PERSISTENT_VOLUME_CLAIMS)
+_DATA: Final = (CONFIG_MAPS, SECRETS)
+"""What pods read in when they need it; here only that it has changed counts."""
 
 
 class NodeAgent:
@@ -66,14 +67,19 @@ class NodeAgent:
         """Runs pods until cancelled. Their processes live on; a new agent finds them."""
         informers = self._node.informers
         async with asyncio.TaskGroup() as self._tasks:
-            for resource in (*_SOURCES, SERVICES):
+            for resource in (PERSISTENT_VOLUME_CLAIMS, SERVICES):
                 informers.of(resource)
-            await informers.synced(PODS, *_SOURCES, SERVICES)
+            data = [informers.metadata_of(resource) for resource in _DATA]
+            await informers.synced(PODS, PERSISTENT_VOLUME_CLAIMS, SERVICES)
+            for informer in data:
+                await informer.wait_synced()
             self._forget_lost_pods()
             self._hold_what_runs()
+            # Before there are pods to be told of all that is there already.
+            for informer in data:
+                informer.add_handler(self._data_changed)
+            informers.of(PERSISTENT_VOLUME_CLAIMS).add_handler(self._claim_changed)
             informers.of(PODS).add_handler(self._pod_changed)
-            for resource in _SOURCES:
-                informers.of(resource).add_handler(self._source_changed)
             informers.of(NODES).add_handler(self._node_changed)
             await asyncio.get_running_loop().create_future()
 
@@ -107,10 +113,13 @@ class NodeAgent:
         else:
             self._spawn(self._clean_up(uid(pod)), f"clean up {key_of(pod)}")
 
-    def _source_changed(self, old: Obj | None, new: Obj | None) -> None:
+    def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if old is None or new is None or not _same(old, new):
+            self._data_changed(old, new)
+
+    def _data_changed(self, old: Obj | None, new: Obj | None) -> None:
         changed = new or old
-        if changed is None or (old is not None and new is not None and _same(old, new)):
-            return
+        assert changed is not None
         for worker in self._workers.values():
             if namespace(worker.pod) == namespace(changed):
                 worker.sources_changed()
@@ -258,8 +267,8 @@ async def _contained(work: Coroutine[Any, Any, None], what: str) -> None:
 
 
 def _same(old: Obj, new: Obj) -> bool:
-    keys = ("data", "binaryData", "spec", "status")
-    return all(old.get(key) == new.get(key) for key in keys)
+    """Whether a claim is what it was, for the pods that use it."""
+    return all(old.get(key) == new.get(key) for key in ("spec", "status"))
 
 
 def _remove_if_there(paths: PodPaths, memory: Path | None) -> None:

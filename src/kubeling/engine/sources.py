@@ -70,6 +70,9 @@ async def read_source(
     kind: SourceKind, name: str, namespace: str, client: Client, informers: Informers
 ) -> Obj | None:
     """One object, if it exists."""
+    if kind in ("configmap", "secret"):
+        # Few of them are any pod's: they are not all kept for those few.
+        return await client.find(RESOURCES[kind], name, namespace)
     # A cache may lag behind the pod that was created right after the object.
     cached = informers.of(RESOURCES[kind]).get(namespace, name)
     return cached or await client.find(RESOURCES[kind], name, namespace)

@@ -31,14 +31,26 @@ Handler = Callable[[Obj | None, Obj | None], None]
 Indexer = Callable[[Obj], Iterable[str]]
 
 _MAX_BACKOFF = 30.0
+_PAGE = 500
+_IDENTITY = (
+    "name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers",
+    "deletionTimestamp",
+)  # fmt: skip
 
 
 class Informer:
     """The cache of one resource. Objects in it are shared: read them, do not change them."""
 
     def __init__(
-        self, client: Client, resource: Resource, namespace: str = "", labels: str = ""
+        self,
+        client: Client,
+        resource: Resource,
+        namespace: str = "",
+        labels: str = "",
+        keep: Callable[[Obj], Obj] | None = None,
     ) -> None:
+        """``keep`` says what of each object is cached, where that is not all of it."""
+        self._keep = keep
         self.resource = resource
         self._client = client
         self._namespace = namespace
@@ -129,15 +141,36 @@ class Informer:
                 await asyncio.sleep(delay)
 
     async def _relist(self) -> None:
-        found = await self._client.list(self.resource, self._namespace, labels=self._labels)
-        fresh = {key_of(obj): obj for obj in found.items}
+        fresh, version = await self._all()
         for key in [key for key in self._items if key not in fresh]:
             self._remove(key)
         for key, obj in fresh.items():
             self._store(key, obj)
-        self._version = found.resource_version
+        self._version = version
         self._refused = False
         self._synced.set()
+
+    async def _all(self) -> tuple[dict[Key, Obj], str]:
+        """What there is, and the version to watch from."""
+        # Where little of much is kept, never all of it at once.
+        limit = _PAGE if self._keep is not None else 0
+        fresh: dict[Key, Obj] = {}
+        token = ""
+        while True:
+            found = await self._client.list(
+                self.resource,
+                self._namespace,
+                labels=self._labels,
+                limit=limit,
+                continue_token=token,
+            )
+            fresh.update((key_of(obj), self._kept(obj)) for obj in found.items)
+            token = found.continue_token
+            if not token:
+                return fresh, found.resource_version
+
+    def _kept(self, obj: Obj) -> Obj:
+        return obj if self._keep is None else self._keep(obj)
 
     async def _follow(self) -> None:
         stream = self._client.watch(
@@ -151,7 +184,7 @@ class Informer:
             obj = event.object
             match event.type:
                 case "ADDED" | "MODIFIED":
-                    self._store(key_of(obj), obj)
+                    self._store(key_of(obj), self._kept(obj))
                 case "DELETED":
                     self._remove(key_of(obj), obj)
                 case _:
@@ -205,7 +238,8 @@ class Informers:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._informers: dict[Resource, Informer] = {}
-        self._tasks: dict[Resource, asyncio.Task[None]] = {}
+        self._metadata: dict[Resource, Informer] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self._running = False
 
     def of(self, resource: Resource) -> Informer:
@@ -214,7 +248,20 @@ class Informers:
         if informer is None:
             informer = self._informers[resource] = Informer(self.client, resource)
             if self._running:
-                self._start(resource, informer)
+                self._start(informer)
+        return informer
+
+    def metadata_of(self, resource: Resource) -> Informer:
+        """The same, of nothing but what identifies an object, owns it or is in its way.
+
+        For those who follow kinds of which others may keep much, and need no more of them.
+        """
+        informer = self._metadata.get(resource)
+        if informer is None:
+            informer = Informer(self.client, resource, keep=_identity)
+            self._metadata[resource] = informer
+            if self._running:
+                self._start(informer)
         return informer
 
     async def synced(self, *resources: Resource) -> None:
@@ -224,20 +271,25 @@ class Informers:
 
     async def __aenter__(self) -> Informers:
         self._running = True
-        for resource, informer in self._informers.items():
-            self._start(resource, informer)
+        for informer in (*self._informers.values(), *self._metadata.values()):
+            self._start(informer)
         return self
 
     async def __aexit__(self, *_: Any) -> None:
         self._running = False
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    def _start(self, resource: Resource, informer: Informer) -> None:
-        self._tasks[resource] = asyncio.create_task(informer.run(), name=f"informer {resource}")
+    def _start(self, informer: Informer) -> None:
+        name = f"informer {informer.resource}"
+        self._tasks.append(asyncio.create_task(informer.run(), name=name))
+
+
+def _identity(obj: Obj) -> Obj:
+    metadata = obj["metadata"]
+    return {"metadata": {field: metadata[field] for field in _IDENTITY if field in metadata}}
 
 
 def _controller_uid(obj: Obj) -> tuple[str, ...]:

@@ -20,9 +20,14 @@ from kubeling.engine.workloads.resources import (
 )
 from kubeling.kube.controller import Controller
 from kubeling.kube.errors import Conflict, Invalid, NotFound
-from kubeling.kube.informer import Informers
+from kubeling.kube.informer import Informer, Informers
 from kubeling.kube.objects import Key, Obj, uid
-from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
+from kubeling.kube.resources import (
+    CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    SECRETS,
+    Resource,
+)
 
 __all__ = ["controller"]
 
@@ -50,7 +55,8 @@ class _GarbageCollector(Controller):
         for resource in OBJECT_KINDS:
             self._follow(resource)
         informers.of(CUSTOM_RESOURCE_DEFINITIONS).add_handler(self._on_definition)
-        await informers.synced(*OBJECT_KINDS)
+        for resource in OBJECT_KINDS:
+            await self._informer(resource).wait_synced()
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(self.workers):
@@ -65,7 +71,12 @@ class _GarbageCollector(Controller):
     def _follow(self, resource: Resource) -> None:
         if resource not in self._followed:
             self._followed.add(resource)
-            self._informers.of(resource).add_handler(self._handler(resource))
+            self._informer(resource).add_handler(self._handler(resource))
+
+    def _informer(self, resource: Resource) -> Informer:
+        if resource in (CONFIG_MAPS, SECRETS):
+            return self._informers.metadata_of(resource)
+        return self._informers.of(resource)
 
     def _handler(self, resource: Resource) -> Callable[[Obj | None, Obj | None], None]:
         def on_change(old: Obj | None, new: Obj | None) -> None:
