@@ -14,9 +14,11 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from tests.conformance import argo_tests
 from tests.conformance.rows import Case, Platform, Row
 
 from kubeling.kube import yaml
@@ -84,9 +86,13 @@ _APPLIED: Final[dict[str, Resource]] = {
 
 
 def cases(upstream: Path) -> list[Case]:
-    """Every Workflow of the examples."""
+    """Every Workflow of the examples, and those of the end-to-end tests that can be taken alone."""
     root = upstream / _EXAMPLES
-    return [case for path in _files(root) for case in _cases(path, root)]
+    examples = [case for path in _files(root) for case in _cases(path, root)]
+    return examples + [
+        replace(c, skip=_ALONE.get(c.path.name) or _needs(_workflow(c)))
+        for c in argo_tests.cases(upstream)
+    ]
 
 
 async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
@@ -106,7 +112,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _root(path: Path) -> Path:
-    return next(folder for folder in path.parents if folder.name == "examples")
+    return next(f for f in path.parents if f.name == "argo-workflows") / "examples"
 
 
 def _cases(path: Path, root: Path) -> Iterator[Case]:
@@ -140,9 +146,10 @@ def _needs(workflow: dict[str, Any]) -> str:
 
 def _workflow(case: Case) -> dict[str, Any]:
     number = int(case.name.partition("#")[2] or 0)
-    documents = yaml.load_all(case.path.read_text())
-    found = [d for d in documents if d and d.get("kind") == WORKFLOWS.kind]
-    return dict(found[number])
+    documents = [d for d in yaml.load_all(case.text or case.path.read_text()) if d]
+    if case.text:
+        return {"apiVersion": WORKFLOWS.api_version, "kind": WORKFLOWS.kind, **documents[0]}
+    return dict([d for d in documents if d.get("kind") == WORKFLOWS.kind][number])
 
 
 # -- running -----------------------------------------------------------------------------------

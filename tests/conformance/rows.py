@@ -21,8 +21,9 @@ Outcome = Literal["passed", "failed", "not runnable"]
 class Case:
     """One file of others'; ``skip`` says why it cannot run on one machine, empty if it can.
 
-    ``expect`` is the phase or state it is to end in, in upstream's spelling, and ``message``, where
-    it is known, a part of what upstream says about it.
+    ``text`` is the material itself where it is only a part of the file. ``expect`` is the phase or
+    state it is to end in, in upstream's spelling, and ``message``, where it is known, a part of
+    what upstream says about it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     expect: str = "Succeeded"
     message: str = ""
     skip: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
