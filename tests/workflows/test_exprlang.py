@@ -274,7 +274,7 @@ def test_numbers_are_written_so_that_they_can_be_read(value: float) -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_text_can_be_written_as_a_literal(text: str) -> None:
-    assert value_of(json.dumps(text, ensure_ascii=False).replace("\\/", "/")) == text
+    assert value_of(json.dumps(text, ensure_ascii=False)) == text
 
 
 NUMBERS = st.integers(-50, 50).map(str)
