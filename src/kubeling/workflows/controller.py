@@ -9,7 +9,6 @@ when the phase changes and otherwise at most every :data:`~.run.WRITE_INTERVAL` 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import (
     Key,
@@ -35,7 +33,7 @@ from kubeling.kube.resources import CONFIG_MAPS, PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
 from kubeling.workflows.belongings import Belongings, ClaimTaken
-from kubeling.workflows.completion import LABEL_PHASE, Completion, end_pod
+from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.errands import ErrandResult, Errands
 from kubeling.workflows.errandwork import ErrandWork
@@ -44,7 +42,8 @@ from kubeling.workflows.memoization import MemoCaches
 from kubeling.workflows.metering import Metering
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.offload import Offload, is_offloaded
-from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW, NODE_ID
+from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW
+from kubeling.workflows.podwork import PodWork
 from kubeling.workflows.resources import (
     CLUSTER_WORKFLOW_TEMPLATES,
     WORKFLOW_TEMPLATES,
@@ -64,7 +63,6 @@ __all__ = ["WorkflowReconciler", "controllers"]
 log = logging.getLogger(__name__)
 
 _RETRY_QUOTA: Final = 2.0
-_CREATE_AT_ONCE: Final = 16
 _PROGRESS_INTERVAL: Final = 3.0
 _FINAL: Final = ("Succeeded", "Failed", "Error")
 
@@ -112,6 +110,7 @@ class WorkflowReconciler:
         self._store = store_of(context.settings.artifacts_uri)
         self._runs: dict[str, Run] = {}
         self._news: dict[str, dict[str, PodObservation]] = {}
+        self._pod_work = PodWork(context.client, context.clock, self._found_pod)
         self._completion = Completion(context)
         self._belongings = Belongings(context.client)
         self._offload = Offload(context)
@@ -141,6 +140,10 @@ class WorkflowReconciler:
             self._metering.forget(uid(old))
             if is_offloaded(old):
                 self._gone.add(uid(old))
+
+    def _found_pod(self, workflow_uid: str, seen: PodObservation) -> None:
+        """A pod of before a crash, of which nobody may have told yet."""
+        self._news.setdefault(workflow_uid, {}).setdefault(seen.node_id, seen)
 
     async def reconcile(self, key: Key) -> Result | None:
         """Takes in what happened to one Workflow and does what follows."""
@@ -260,7 +263,7 @@ class WorkflowReconciler:
         while await self._open_gates(run):
             run.todo.add(await self._decide(run, ()))
         self._send_errands(run)
-        await self._create_pods(run)
+        await self._pod_work.create(run)
         await self._fill_caches(run)
         if run.todo.measured:
             problem = self._metering.record(run.workflow, run.todo.measured)
@@ -271,13 +274,13 @@ class WorkflowReconciler:
         waited = self._clock.monotonic() - run.written_at
         if run.unwritten and (urgent or waited >= run.write_interval):
             await self._write(run)
-            await self._stop_pods(run)
-            await self._end_pods(run)
-            self._note_garbage(run)
+            await self._pod_work.stop(run)
+            await self._pod_work.end(run)
+            self._pod_work.note_garbage(run)
             waited = 0.0
         if execution.finished:
             return None
-        await self._remove_garbage(run)
+        await self._pod_work.remove_garbage(run)
         if run.overtaken:
             self._runs.pop(uid(run.workflow), None)
             return Result(0.0)
@@ -353,66 +356,6 @@ class WorkflowReconciler:
             run.execution.end("Error", str(problem))
         run.claimed = True
 
-    async def _create_pods(self, run: Run) -> None:
-        gate = asyncio.Semaphore(_CREATE_AT_ONCE)
-        results = await asyncio.gather(
-            *(self._create_pod(run, pod_name, gate) for pod_name in list(run.todo.create)),
-            return_exceptions=True,
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _create_pod(self, run: Run, pod_name: str, gate: asyncio.Semaphore) -> None:
-        pod = run.todo.create[pod_name]
-        node_id = pod["metadata"]["annotations"][NODE_ID]
-        async with gate:
-            try:
-                await self._client.create(PODS, pod)
-            except AlreadyExists:
-                await self._adopt_pod(run, pod_name)
-            except Forbidden as error:
-                run.execution.hold_back(node_id, str(error))
-                return
-            except (Invalid, BadRequest) as error:
-                run.execution.reject(node_id, str(error))
-        run.todo.create.pop(pod_name, None)
-
-    async def _adopt_pod(self, run: Run, pod_name: str) -> None:
-        """The pod exists: it is ours from before a crash, or a namesake's that has to go."""
-        found = await self._client.find(PODS, pod_name, namespace(run.workflow))
-        if found is not None and is_owned_by(found, run.workflow):
-            seen = observe_pod(found)
-            if seen is not None:
-                self._news.setdefault(uid(run.workflow), {}).setdefault(seen.node_id, seen)
-            return
-        if found is not None:
-            await self._client.delete(
-                PODS, pod_name, namespace(run.workflow), uid=uid(found), missing_ok=True
-            )
-        raise Conflict(f'pod "{pod_name}" of an earlier workflow of this name is still there')
-
-    async def _stop_pods(self, run: Run) -> None:
-        for pod_name in list(run.todo.stop):
-            await self._client.delete(PODS, pod_name, namespace(run.workflow), missing_ok=True)
-            run.todo.stop.discard(pod_name)
-
-    async def _end_pods(self, run: Run) -> None:
-        for pod_name in list(run.todo.end):
-            with contextlib.suppress(NotFound):
-                await end_pod(self._client, pod_name, namespace(run.workflow))
-            run.todo.end.discard(pod_name)
-
-    def _note_garbage(self, run: Run) -> None:
-        """What pods gave has been written: now they may go."""
-        for seen in run.over:
-            run.garbage.note(seen.pod, seen.labels, seen.over, self._clock.now())
-        run.over.clear()
-
-    async def _remove_garbage(self, run: Run) -> None:
-        for pod_name in run.garbage.take(self._clock.now()):
-            await self._client.delete(PODS, pod_name, namespace(run.workflow), missing_ok=True)
-
     async def _write(self, run: Run) -> None:
         workflow, execution = run.workflow, run.execution
         before = run.writer.phase
@@ -468,7 +411,7 @@ class WorkflowReconciler:
         if run.execution.progress_files:
             times.append(_PROGRESS_INTERVAL)
         if run.over and not run.unwritten:
-            self._note_garbage(run)
+            self._pod_work.note_garbage(run)
         for due in filter(None, (run.execution.wake_at, run.garbage.next)):
             times.append(max(0.0, (due - self._clock.now()) / dt.timedelta(seconds=1)))
         return Result(min(times)) if times else None

@@ -13,23 +13,19 @@ import datetime as dt
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
 import msgspec
 
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
-from kubeling.workflows.containers import PodError
 from kubeling.workflows.dag import DagFrame
 from kubeling.workflows.errands import ErrandResult
 from kubeling.workflows.frames import MAX_DEPTH, Call, Frame
-from kubeling.workflows.gates import Gates, MemoRequest, Waiting
+from kubeling.workflows.gating import PROBLEMS, Gated
 from kubeling.workflows.handover import Store
 from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
 from kubeling.workflows.leaves import LEAF_TYPES, Actions
-from kubeling.workflows.locks import Refusal
-from kubeling.workflows.measuring import Measured
 from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
 from kubeling.workflows.observation import PodObservation
 from kubeling.workflows.outputs import MissingOutput, with_defaults
@@ -37,24 +33,22 @@ from kubeling.workflows.resources import (
     Inputs,
     Node,
     NodeFlag,
-    NodeSynchronizationStatus,
     Outputs,
     Phase,
 )
 from kubeling.workflows.retry import RetryFrame
 from kubeling.workflows.root import RootFrame
-from kubeling.workflows.scope import Scope, Unresolved
+from kubeling.workflows.scope import Scope
 from kubeling.workflows.steps import StepsFrame
-from kubeling.workflows.templates import Library, Resolved, UnknownTemplate
+from kubeling.workflows.templates import Library, Resolved
 from kubeling.workflows.variables import input_values, parameter_text, workflow_values
 
 __all__ = ["Actions", "Execution"]
 
 _MAX_DEPTH: Final = 100
-_PROBLEMS: Final = (InvalidInput, PodError, Unresolved, UnknownTemplate, ValueError)
 
 
-class Execution(Measured):
+class Execution(Gated):
     """Runs one Workflow; ``advance`` is the only thing to call.
 
     ``spec`` is the Workflow's spec with its WorkflowTemplate merged in. ``changed`` holds the ids
@@ -64,13 +58,9 @@ class Execution(Measured):
     def __init__(self, workflow: Obj, spec: Obj, store: Store, library: Library) -> None:
         status = workflow.get("status") or {}
         super().__init__(workflow, spec, store, library)
-        self.phase: Phase = status.get("phase") or ""
-        self.message: str = status.get("message") or ""
-        self.started_at: str = status.get("startedAt") or ""
         self.finished_at: str = status.get("finishedAt") or ""
         self.stopping = ""
         self.claims: list[Obj] = status.get("persistentVolumeClaims") or []
-        self.gates = Gates(workflow, status)
         self.answers: deque[Callable[[], None]] = deque()
         self._stale = True
         self._reset()
@@ -157,8 +147,8 @@ class Execution(Measured):
             if call.attempt is None:
                 self.meter(node, resolved)
             self._own(node, owner)
-            self._enter(node, call, resolved, owner, retry)
-        except _PROBLEMS as problem:
+            self.enter(node, call, resolved, owner, retry)
+        except PROBLEMS as problem:
             if str(problem) == self.stopping:
                 self.refuse(call, owner, self.stopping, "Failed")
             else:
@@ -211,19 +201,6 @@ class Execution(Measured):
         self._timers.clear()
         self._held.clear()
         self.gates.close()
-
-    def blocked(self, node_id: str, refusal: Refusal, holders: dict[str, list[str]]) -> None:
-        """Notes that a node, or the Workflow (``""``), waits for a lock."""
-        if not self.gates.blocked(node_id, refusal.lock, holders):
-            return
-        if not node_id:
-            self.message = refusal.message
-            self.status_changed = True
-            return
-        node = self.nodes[node_id]
-        node.synchronization_status = NodeSynchronizationStatus(refusal.lock)
-        node.message = refusal.message
-        self.touch(node)
 
     @property
     def free_slots(self) -> int | None:
@@ -294,27 +271,10 @@ class Execution(Measured):
             return
         self.globals = Scope(values=workflow_values(self.workflow, self.spec, parameters))
         self.publish()
-        if self._waits_for_locks():
+        if self.waits_for_locks():
             return
-        self._open()
+        self.open()
         self._settle()
-
-    def _waits_for_locks(self) -> bool:
-        """Whether the Workflow as a whole needs locks that it does not have yet."""
-        wanted = self.globals.render(self.spec.get("synchronization") or {})
-        waiting = Waiting(
-            (),
-            self._open,
-            lambda why: self.end("Failed", f"Failed to acquire the synchronization lock. {why}"),
-        )
-        if not self.gates.lock("", wanted, waiting):
-            return False
-        if self.spec.get("shutdown") == "Terminate":
-            self.end("Failed", "Stopped with strategy 'Terminate'")
-        elif not self.started_at:
-            self.phase = "Pending"
-            self.status_changed = True
-        return True
 
     def _begin(self) -> None:
         self.phase = "Running"
@@ -323,7 +283,7 @@ class Execution(Measured):
             self.started_at = self.stamp()
         self.status_changed = True
 
-    def _open(self) -> None:
+    def open(self) -> None:
         if self.phase != "Running" or not self.started_at:
             self._begin()
         self._watch_limits()
@@ -410,63 +370,10 @@ class Execution(Measured):
             self.progressed(node, 0, 1)
         return node
 
-    def _enter(
+    def run(
         self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
     ) -> None:
-        """Runs a node, or first waits for its locks and looks into its cache."""
-        raw = resolved.raw
-        gated = call.attempt is None and (raw.get("synchronization") or raw.get("memoize"))
-        if gated and self._wait(node, call, resolved, owner, retry):
-            return
-        self._run(node, call, resolved, owner, retry)
-
-    def _wait(
-        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
-    ) -> bool:
-        scope = self._scope_of(node, call, resolved)
-        go = partial(self._go_on, node, call, resolved, owner, retry)
-        fail = partial(self.finish, node, "Error")
-        wanted = scope.render(resolved.raw.get("synchronization") or {})
-        if self.gates.lock(node.id, wanted, Waiting((), go, fail, node.type in ("Pod", "HTTP"))):
-            node.phase = "Pending"
-            self.touch(node)
-            return True
-        memoize: Obj | None = resolved.raw.get("memoize")
-        if memoize is None or node.memoization_status is not None:
-            return False
-        asked: Obj = scope.render(memoize)
-        self.gates.lookups[node.id] = MemoRequest(
-            cache=((asked.get("cache") or {}).get("configMap") or {}).get("name") or "",
-            key=str(asked.get("key") or ""),
-            max_age=str(asked.get("maxAge") or ""),
-            go=go,
-            hit=partial(self._take_from_cache, node),
-            fail=fail,
-            node=node,
-        )
-        return True
-
-    def _go_on(
-        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
-    ) -> None:
-        if node.synchronization_status is not None or node.phase == "Pending":
-            node.synchronization_status = None
-            node.message = ""
-            node.phase = "Pending" if node.type in ("Pod", "HTTP") else "Running"
-        self.touch(node)
-        try:
-            self._enter(node, call, resolved, owner, retry)
-        except _PROBLEMS as problem:
-            self.finish(node, "Error", str(problem))
-
-    def _take_from_cache(self, node: Node, outputs: Outputs) -> None:
-        node.outputs = outputs
-        self.finish(node, "Succeeded")
-
-    def _run(
-        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
-    ) -> None:
-        scope = self._scope_of(node, call, resolved)
+        scope = self.scope_of(node, call, resolved)
         if retry is not None:
             frame = RetryFrame(self, node, call, resolved, scope, owner, retry)
             self._retries[node.id] = frame
@@ -482,7 +389,7 @@ class Execution(Measured):
             case _:
                 self._pod(node, call, resolved, scope, owner)
 
-    def _scope_of(self, node: Node, call: Call, resolved: Resolved) -> Scope:
+    def scope_of(self, node: Node, call: Call, resolved: Resolved) -> Scope:
         """What the tags of a node's template mean."""
         scope = self.globals.child(
             {
