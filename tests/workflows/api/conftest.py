@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.workflows.conftest import Cluster
 
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import SERVICE_ACCOUNTS
+from kubeling.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
 from kubeling.workflows.component import COMPONENT
 
 
@@ -58,6 +58,20 @@ class Api:
             SERVICE_ACCOUNTS, account, "default", "token", {"spec": {}}
         )
         return Api(self.http, self.cluster, answer["status"]["token"])
+
+    async def permit(self, account: str, group: str, plural: str, *verbs: str) -> None:
+        """Lets a service account do something in its namespace."""
+        client = self.cluster.client
+        rule = {"apiGroups": [group], "resources": [plural], "verbs": list(verbs)}
+        named = {"metadata": {"name": f"{account}-{plural}"}}
+        await client.create(ROLES, {**named, "rules": [rule]}, "default")
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role"}
+        binding = {
+            **named,
+            "roleRef": {**role, "name": f"{account}-{plural}"},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "default"}],
+        }
+        await client.create(ROLE_BINDINGS, binding, "default")
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from tests.workflows.api.conftest import Api
 from tests.workflows.api.test_workflows import TEMPLATE, archived, hello
 
 from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.resources import SECRETS
+from kubeling.workflows.resources import WORKFLOWS
 
 CRON: Obj = {
     "metadata": {"name": "greet"},
@@ -138,3 +140,43 @@ async def test_artifacts_are_downloaded_and_looked_into(api: Api) -> None:
     await read(f"{files}/nothing", 404)
     await read("/artifacts/default/leaving/nobody/one", 404)
     await read(f"/artifact-files/other/archived-workflows/{uid}/leaving/outputs/one", 400)
+
+
+async def test_artifacts_of_other_places_are_loaded_with_the_caller_s_rights(api: Api) -> None:
+    workflow = {**hello("far"), "spec": {**hello()["spec"], "suspend": True}}
+    await api.post("workflows/default", {"workflow": workflow})
+    url = str(api.http.make_url("/api/v1/info"))
+    secret = {"name": "login", "key": "user"}
+    far = [
+        {"name": "open", "http": {"url": url}},
+        {
+            "name": "closed",
+            "http": {
+                "url": url,
+                "auth": {"basicAuth": {"usernameSecret": secret, "passwordSecret": secret}},
+            },
+        },
+        {"name": "gone", "http": {"url": f"{url}/nothing"}},
+    ]
+    node = {"id": "far", "name": "far", "type": "Pod", "inputs": {"artifacts": far}}
+    client = api.cluster.client
+    await client.patch_status(WORKFLOWS, "far", {"nodes": {"far": node}}, "default")
+
+    async def read(name: str, status: int, token: str = "") -> bytes:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        path = f"/input-artifacts/default/far/far/{name}"
+        async with api.http.get(path, headers=headers) as response:
+            body = await response.read()
+            assert response.status == status, body
+            return body
+
+    assert b"managedNamespace" in await read("open", 200)
+    await read("gone", 404)
+    assert b"not found" in await read("closed", 404)
+    made = {"metadata": {"name": "login"}, "stringData": {"user": "me"}}
+    await client.create(SECRETS, made, "default")
+    assert b"managedNamespace" in await read("closed", 200)
+    reader = await api.named("reader")
+    await api.permit("reader", "argoproj.io", "workflows", "get")
+    assert b"managedNamespace" in await read("open", 200, reader.token)
+    await read("closed", 403, reader.token)

@@ -8,7 +8,6 @@ import json
 from tests.workflows.api.conftest import Api
 
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import ROLE_BINDINGS, ROLES
 
 
 def hello(name: str = "", text: str = "hello", **metadata: object) -> Obj:
@@ -225,20 +224,7 @@ async def test_a_token_decides_what_its_owner_may_do(api: Api) -> None:
     refused = await them.get("workflows/default", 403)
     assert refused["code"] == 7
     assert 'User "system:serviceaccount:default:somebody" cannot list' in refused["message"]
-    rules = [
-        {
-            "apiGroups": ["argoproj.io"],
-            "resources": ["workflows"],
-            "verbs": ["list", "get", "create"],
-        }
-    ]
-    await api.cluster.client.create(ROLES, {"metadata": {"name": "wf"}, "rules": rules}, "default")
-    binding = {
-        "metadata": {"name": "wf"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "wf"},
-        "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": "default"}],
-    }
-    await api.cluster.client.create(ROLE_BINDINGS, binding, "default")
+    await api.permit("somebody", "argoproj.io", "workflows", "list", "get", "create")
     assert (await them.get("workflows/default"))["items"] == []
     made = await them.post("workflows/default", {"workflow": hello("theirs")})
     assert made["metadata"]["labels"]["workflows.argoproj.io/creator"] == (

@@ -8,8 +8,11 @@ linked to from within.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import mimetypes
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -20,9 +23,12 @@ from kubeling.artifacts.store import local_path
 from kubeling.component import Context
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import SECRETS
+from kubeling.workflows.api.elsewhere import loaded
 from kubeling.workflows.api.errors import InvalidArgument, NotFoundFailure
 from kubeling.workflows.api.packed import packed
 from kubeling.workflows.api.service import Service
+from kubeling.workflows.places import OWN, is_elsewhere, known_repository, store_key
 from kubeling.workflows.resources import WORKFLOWS
 
 __all__ = ["ArtifactService"]
@@ -34,6 +40,7 @@ _HEADERS: Final = {
     ),
     "X-Frame-Options": "SAMEORIGIN",
 }
+_CHUNK: Final = 1 << 18
 _DIRECTIONS: Final = ("inputs", "outputs")
 
 
@@ -75,16 +82,14 @@ class ArtifactService(Service):
         else:
             raise InvalidArgument("ask for workflows or archived-workflows")
         artifact = _artifact(workflow, match["node"], direction, match["artifact"])
-        below = match.get("path", "")
-        if artifact.get("raw") is not None:
-            return _raw(artifact)
-        path = await asyncio.to_thread(self._path, where, artifact, below.strip("/"))
-        as_folder = request.path.endswith("/")
-        if path.is_dir() and not as_folder:
-            raise web.HTTPTemporaryRedirect(f"{request.rel_url.raw_path}/")
-        if as_folder:
-            return await asyncio.to_thread(_listing, request, path)
-        return _file(path)
+        below = match.get("path", "").strip("/")
+        async with self._at(request, workflow, artifact, below) as path:
+            as_folder = request.path.endswith("/")
+            if path.is_dir() and not as_folder:
+                raise web.HTTPTemporaryRedirect(f"{request.rel_url.raw_path}/")
+            if as_folder:
+                return await asyncio.to_thread(_listing, request, path)
+            return await self._sent(request, path)
 
     async def _of_live(self, request: web.Request, direction: str) -> web.StreamResponse:
         match = request.match_info
@@ -111,23 +116,49 @@ class ArtifactService(Service):
     ) -> web.StreamResponse:
         match = request.match_info
         artifact = _artifact(workflow, match["node"], direction, match["artifact"])
-        if artifact.get("raw") is not None:
-            return _raw(artifact)
-        path = await asyncio.to_thread(self._path, namespace(workflow), artifact, "")
-        return await packed(request, path, _HEADERS) if path.is_dir() else _file(path)
+        async with self._at(request, workflow, artifact) as path:
+            if path.is_dir():
+                return await packed(request, path, _HEADERS)
+            return await self._sent(request, path)
 
-    def _path(self, where: str, artifact: Obj, below: str) -> Path:
-        """The file or folder; raises unless it is in the namespace's part of the store."""
-        key = str((artifact.get("s3") or {}).get("key") or "").strip("/")
+    @contextlib.asynccontextmanager
+    async def _at(
+        self, request: web.Request, workflow: Obj, artifact: Obj, below: str = ""
+    ) -> AsyncIterator[Path]:
+        """The file or folder, wherever the artifact lies, for the length of a block."""
+        where = namespace(workflow)
+        repository = known_repository(workflow["status"]) or OWN
+        place = repository.located(artifact)
+        if place is None:
+            raise NotFoundFailure(f"artifact {artifact['name']} says nothing of where it lies")
+        if "raw" in place:
+            with tempfile.TemporaryDirectory(prefix="kubeling-artifact-") as folder:
+                file = Path(folder) / "artifact.txt"
+                file.write_text(str(place["raw"].get("data") or ""))
+                yield file
+        elif is_elsewhere(place):
+
+            async def read_secret(named: str) -> Obj:
+                await self.allow(request, "get", SECRETS, where, named)
+                return await self.client.get(SECRETS, named, where)
+
+            async with loaded(artifact, place, read_secret) as path:
+                yield _within(path.parent, path / below if below else path)
+        else:
+            yield await asyncio.to_thread(self._stored, where, place, below)
+
+    async def _sent(self, request: web.Request, path: Path) -> web.StreamResponse:
+        if self._root is not None and path.is_relative_to(self._root.resolve()):
+            return web.FileResponse(path, headers=_headers(path))
+        return await _copied(request, path)
+
+    def _stored(self, where: str, place: Obj, below: str) -> Path:
+        """The file or folder in the namespace's part of the platform's store."""
+        key = store_key(place)
         if self._root is None or not key:
-            raise InvalidArgument(
-                f"artifact {artifact['name']} is not kept in the platform's artifact store"
-            )
+            raise InvalidArgument("the platform's artifact store is no folder of this machine")
         own = (self._root / where).resolve()
-        path = (own / key / below).resolve() if below else (own / key).resolve()
-        if not path.is_relative_to(own) or path == own or not path.exists():
-            raise NotFoundFailure(f"no artifact at {key}{f'/{below}' if below else ''}")
-        return path
+        return _within(own, own / key / below if below else own / key)
 
 
 def _artifact(workflow: Obj, node: str, direction: str, wanted: str) -> Obj:
@@ -142,15 +173,30 @@ def _artifact(workflow: Obj, node: str, direction: str, wanted: str) -> Obj:
     raise NotFoundFailure(f"artifact not found: {wanted} (the node's {direction}: {names})")
 
 
-def _raw(artifact: Obj) -> web.Response:
-    text = str(artifact["raw"].get("data") or "")
-    return web.Response(text=text, content_type="text/plain", headers=_HEADERS)
+def _within(root: Path, path: Path) -> Path:
+    """The path with its links followed; raises unless that leads to something below the root."""
+    found, root = path.resolve(), root.resolve()
+    if not found.is_relative_to(root) or found == root or not found.exists():
+        raise NotFoundFailure(f"no artifact at {path.name}")
+    return found
 
 
-def _file(path: Path) -> web.FileResponse:
+def _headers(path: Path) -> dict[str, str]:
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    headers = {"Content-Type": kind, "Content-Disposition": f'filename="{quote(path.name)}"'}
-    return web.FileResponse(path, headers={**_HEADERS, **headers})
+    named = {"Content-Type": kind, "Content-Disposition": f'filename="{quote(path.name)}"'}
+    return {**_HEADERS, **named}
+
+
+async def _copied(request: web.Request, path: Path) -> web.StreamResponse:
+    """Sends a file that is gone afterwards."""
+    response = web.StreamResponse(headers=_headers(path))
+    await response.prepare(request)
+    file = await asyncio.to_thread(path.open, "rb")
+    with file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 def _listing(request: web.Request, folder: Path) -> web.Response:
