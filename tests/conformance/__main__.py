@@ -22,14 +22,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.conformance import argo, kfp
+from tests.conformance import argo, hera, kfp
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = ROOT / "docs" / "reference" / "conformance.md"
-SUITES: Final[dict[str, ModuleType]] = {"argo": argo, "kfp": kfp}
+SUITES: Final[dict[str, ModuleType]] = {"argo": argo, "hera": hera, "kfp": kfp}
 
 
 def main() -> int:
