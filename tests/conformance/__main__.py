@@ -4,8 +4,9 @@ KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, argoproj/
 argoproj-labs/hera (``pipelines``, ``argo-workflows``, ``hera``); nothing of them is kept here. A
 suite that ran as a whole has its part of docs/reference/conformance.md written anew.
 
-A suite is a module with ``cases``, ``run`` and, if it needs images that the catalogue does not
-know, ``IMAGES``; it has a platform of its own. A new one is a line in SUITES.
+A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
+does not know and ``ARGUMENTS`` of ``kubeling up``; it has a platform of its own. A new one is a
+line in SUITES.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _run(name: str, cases: Sequence[Case]) -> list[Row]:
         workspace.mkdir()
         if images := getattr(suite, "IMAGES", None):
             shutil.copy(images, workspace / "images.yaml")
-        with started(Path(folder) / "data", workspace) as up:
+        arguments = getattr(suite, "ARGUMENTS", ())
+        with started(Path(folder) / "data", workspace, arguments=arguments) as up:
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
             print(f"{name}: {len(cases)} cases", flush=True)
             found = suite.run(cases, platform)

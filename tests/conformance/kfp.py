@@ -22,7 +22,10 @@ from typing import Any, Final
 from tests.conformance.rows import Case, Platform, Row
 from tests.support.kfp_environment import environment
 
-__all__ = ["cases", "run"]
+__all__ = ["ARGUMENTS", "cases", "run"]
+
+ARGUMENTS: Final = ("--extended-resources", "nvidia.com/gpu=1")
+"""A GPU that is none, as upstream's suite has one."""
 
 DRIVER: Final = Path(__file__).with_name("kfp_sdk.py")
 KFP: Final = "2.17.3"
@@ -49,6 +52,8 @@ NOT_RUNNABLE: Final = {
     "pipeline_with_importer_and_gcpc_types": "its image does not exist",
     "pipeline_with_metadata_fields": "its root takes an artifact, which no run can be given",
     "pipeline_with_various_io_types": "its root takes an artifact, which no run can be given",
+    "pipeline_with_string_machine_fields_pipeline_input": "asks for four CPUs and an accelerator",
+    "pipeline_with_string_machine_fields_task_output": "asks for four CPUs and an accelerator",
     "pythonic_artifact_with_single_return": "reads a bucket of Google's",
     "sequential_v2": "reads a bucket of Google's",
     "two_step_pipeline": "reads a bucket of Google's",
@@ -146,7 +151,7 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
 
 
 def _prepare(platform: Platform) -> None:
-    """What upstream's suite makes first: secrets, a claim, a GPU that is none."""
+    """What upstream's suite makes first."""
     objects: list[dict[str, Any]] = [
         {
             "apiVersion": "v1",
@@ -166,10 +171,6 @@ def _prepare(platform: Platform) -> None:
         }
     )
     _kubectl(platform, "apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
-    node = _kubectl(platform, "get", "nodes", "-o", "name").split()[0]
-    gpu = {"nvidia.com/gpu": "1"}
-    patch = {"status": {"capacity": gpu, "allocatable": gpu}}
-    _kubectl(platform, "patch", node, "--subresource=status", "-p", json.dumps(patch))
 
 
 def _kubectl(platform: Platform, *arguments: str, stdin: str | None = None) -> str:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ class Platform:
     data_dir: Path
     workspace: Path
     mode: Mode = "in-process"
+    arguments: tuple[str, ...] = ()
     endpoints: dict[str, Any] = field(default_factory=dict)
     controllers: subprocess.Popen[bytes] | None = None
 
@@ -125,6 +126,7 @@ class Platform:
             self.data_dir.mkdir(parents=True)
             shutil.copy(images, self.data_dir)
         arguments = ["up", "--detach", "--port", str(port), "--workspace", str(self.workspace)]
+        arguments += self.arguments
         if self.mode == "separate":
             arguments.append("--no-controllers")
         self.kubeling(*arguments, "--data-dir", str(self.data_dir))
@@ -168,9 +170,11 @@ class Platform:
 
 
 @contextlib.contextmanager
-def started(data_dir: Path, workspace: Path, mode: Mode = "in-process") -> Iterator[Platform]:
+def started(
+    data_dir: Path, workspace: Path, mode: Mode = "in-process", arguments: Sequence[str] = ()
+) -> Iterator[Platform]:
     """A running platform that is gone, with all it kept, afterwards."""
-    platform = Platform(data_dir, workspace, mode)
+    platform = Platform(data_dir, workspace, mode, tuple(arguments))
     platform.start()
     try:
         yield platform
