@@ -91,3 +91,15 @@ async def test_what_was_cached_can_be_forgotten(context: Context, api: Api) -> N
         assert await answer.json() == {"forgotten": 1}
         second = await run_once(context, "second")
         assert "nothing ran with the same inputs" in await reason(context, second)
+
+
+async def test_a_key_of_ones_own_replaces_everything_else(context: Context) -> None:
+    def keyed(value: int) -> Obj:
+        options = {"enableCache": True, "cacheKey": "mine"}
+        return document({"a": task(inputs={"x": value}, cachingOptions=options)}, ADD)
+
+    async with controllers(context):
+        await run_once(context, "first", keyed(1))
+        await submit(context, keyed(2), "second")
+        run = await ended(context, "second", "SUCCEEDED")
+    assert "taken: same inputs and code" in await reason(context, run)
