@@ -16,9 +16,10 @@ from tests.pipelines.test_controller import until
 
 from kubeling.component import Context, Settings
 from kubeling.kube.controller import run_controllers
-from kubeling.kube.objects import Obj, uid
-from kubeling.kube.resources import EVENTS
+from kubeling.kube.objects import Obj, new_object, uid
+from kubeling.kube.resources import EVENTS, PODS
 from kubeling.pipelines.collection import collection_controllers
+from kubeling.pipelines.logs import kept_log
 from kubeling.pipelines.nodes import ArtifactRef, Outputs, TaskNode
 from kubeling.pipelines.records import RunRecord
 from kubeling.pipelines.resources import RUNS
@@ -187,6 +188,28 @@ async def test_the_controller_collects_and_says_so(
     await asyncio.gather(running, return_exceptions=True)
     assert event["message"] == "0 runs archived, 3 deleted by retention policy"
     assert await left(api) == {"1", "2", "running"}
+
+
+async def test_pods_of_steps_go_once_their_log_is_kept(api: Api, context: Context) -> None:
+    values = {name: getattr(context.settings, name) for name in ("data_dir", "workspace")}
+    rooms = {"pipelines": {"delete_pods_after": "48h"}}
+    context.settings = Settings(**values, rooms=rooms)
+    ids = {days: await run_that_ended(api, context, f"{days}", days) for days in (1, 3, 5)}
+    for days, run_id in ids.items():
+        containers = [{"name": "main", "image": "busybox"}]
+        labels = {"pipeline/runid": run_id}
+        pod = new_object(
+            PODS, f"p{days}", "default", labels=labels, spec={"containers": containers}
+        )
+        await context.client.create(PODS, pod)
+        if days != 5:
+            log = kept_log(context.artifacts, "default", run_id, f"p{days}")
+            log.parent.mkdir(parents=True)
+            log.write_text("said")
+    assert (await collect(api, dry_run=True))["pods"] == 1
+    assert (await collect(api))["pods"] == 1
+    left = (await context.client.list(PODS, "default")).items
+    assert sorted(pod["metadata"]["name"] for pod in left) == ["p1", "p5"]
 
 
 def test_upstreams_variables_are_policies_too() -> None:

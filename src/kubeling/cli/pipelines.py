@@ -92,7 +92,7 @@ async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    if not found["policies"]:
+    if not found["policies"] and not found["pods"]:
         click.echo("There is no policy: set pipelines.retention, or give --max-age or --keep-last.")
         return
     would = "would be " if found["dry_run"] else ""
@@ -105,6 +105,8 @@ def _print(found: dict[str, Any]) -> None:
     if not found["dry_run"]:
         mib = int(found["bytes"]) / 1024**2
         counts += f", {found['artifacts']} artifacts with them ({mib:,.1f} MiB)"
+    if found["pods"]:
+        counts += f"; {found['pods']} pods of steps {would}deleted"
     click.echo(counts + ".")
     if found["kept_files"]:
         click.echo(f"Files were kept: {found['kept_files']}")

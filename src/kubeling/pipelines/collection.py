@@ -26,7 +26,7 @@ def collection_controllers(context: Context) -> list[Controller]:
     """The controller of retention policies; none where there are no policies."""
     given = context.settings.rooms.get("pipelines", {})
     settings = pipeline_settings(given, os.environ)
-    if not settings.policies:
+    if not settings.policies and not settings.delete_pods_after:
         return []
     passes = _Passes(context, settings)
     return [Controller("run-collection", NAMESPACES, passes.reconcile, workers=1)]
@@ -54,8 +54,8 @@ class _Passes:
             Collector,
             self._context,
             database,
+            settings,
             files=settings.collect_artifacts,
-            batch=settings.collection_batch,
         )
         found = await collector.collect(settings.policies)
         if found.archived or found.deleted:

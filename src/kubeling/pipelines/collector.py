@@ -23,6 +23,8 @@ import sqlalchemy as sa
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.store import local_path
 from kubeling.component import Context
+from kubeling.kube.durations import parse_duration
+from kubeling.kube.objects import Obj
 from kubeling.kube.resources import NAMESPACES
 from kubeling.monitoring.metrics import Counter
 from kubeling.pipelines.active import store_folder
@@ -33,7 +35,8 @@ from kubeling.pipelines.records import FINAL_STATES
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.retention import Victim, victims
 from kubeling.pipelines.run_deletion import RunFiles, delete_artifacts, delete_runs, files_of
-from kubeling.pipelines.settings import Retention
+from kubeling.pipelines.settings import PipelineSettings, Retention
+from kubeling.pipelines.step_pods import delete_pods, old_pods
 from kubeling.pipelines.tables import RUNS as TABLE
 from kubeling.pipelines.used_elsewhere import UnknownUse, addresses_in_use
 
@@ -61,6 +64,7 @@ class Collection:
     deleted: list[Victim] = field(default_factory=list)
     artifacts: int = 0
     bytes: int = 0
+    pods: int = 0
     kept_files: str = ""
     """Why files stay that should have been deleted."""
 
@@ -68,11 +72,14 @@ class Collection:
 class Collector:
     """Carries out retention policies."""
 
-    def __init__(self, context: Context, database: Database, *, files: bool, batch: int) -> None:
+    def __init__(
+        self, context: Context, database: Database, settings: PipelineSettings, *, files: bool
+    ) -> None:
         self._context = context
         self._database = database
         self._files = files
-        self._batch = batch
+        self._batch = settings.collection_batch
+        self._pods_after = settings.delete_pods_after
         self._recorder = context.recorder("pipeline-collector")
 
     async def plan(self, policies: Iterable[Retention]) -> Collection:
@@ -84,6 +91,7 @@ class Collector:
             fresh = [victim for victim in meant if victim.run_id not in seen]
             (found.archived if policy.action == "archive" else found.deleted).extend(fresh)
             seen.update(victim.run_id for victim in fresh)
+        found.pods = len(await self._old_pods())
         return found
 
     async def collect(self, policies: Iterable[Retention]) -> Collection:
@@ -96,6 +104,9 @@ class Collector:
                     await self._take(policy, ahead[start : start + self._batch], used, found)
                 if len(ahead) < _AHEAD:
                     break
+        pods = await self._old_pods()
+        await delete_pods(self._context, pods)
+        found.pods = len(pods)
         _COLLECTED.add("archive", amount=len(found.archived))
         _COLLECTED.add("delete", amount=len(found.deleted))
         _BYTES.add(amount=found.bytes)
@@ -118,6 +129,12 @@ class Collector:
         else:
             await self._delete(batch, used, found)
             found.deleted += batch
+
+    async def _old_pods(self) -> list[Obj]:
+        if not self._pods_after:
+            return []
+        age = dt.timedelta(seconds=parse_duration(self._pods_after))
+        return await old_pods(self._context, self._database, age)
 
     async def _victims(self, policy: Retention, limit: int) -> list[Victim]:
         now = self._context.clock.now().astimezone(dt.UTC).replace(tzinfo=None)

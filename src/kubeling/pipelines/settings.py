@@ -69,6 +69,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long after their end archived runs are deleted."""
     retention: tuple[Retention, ...] = ()
     """More policies."""
+    delete_pods_after: Duration = ""
+    """How long after the end of their run the pods of steps are deleted; their logs are kept."""
     collect_artifacts: bool = False
     """Whether files go with the last run that made or used them."""
     cache_enabled: bool = True

@@ -35,8 +35,8 @@ class CollectionService(Service):
         collector = Collector(
             self.context,
             self.database,
+            settings,
             files=body.get("collect_artifacts", settings.collect_artifacts),
-            batch=settings.collection_batch,
         )
         dry_run = bool(body.get("dry_run"))
         found = await (collector.plan if dry_run else collector.collect)(policies)
@@ -56,6 +56,7 @@ def _message(found: Collection) -> Obj:
         "deleted": len(found.deleted),
         "artifacts": found.artifacts,
         "bytes": str(found.bytes),
+        "pods": found.pods,
         "kept_files": found.kept_files,
         "archived_runs": _runs(found.archived),
         "deleted_runs": _runs(found.deleted),
