@@ -96,3 +96,24 @@ def test_runs_are_collected_on_demand(solo: Platform) -> None:
     assert [run["display_name"] for run in listed["runs"]] == ["new"]
     nothing = solo.kubeling("pipelines", "gc", "--state", "FAILED", check=False)
     assert "--max-age or --keep-last is missing" in nothing.stderr
+
+
+def test_an_artifact_is_downloaded_and_a_download_goes_on(solo: Platform, tmp_path: Path) -> None:
+    run = ended(solo, document({"a": task()}, {"step": step()}))
+    body = {"artifact": {"name": "numbers", "type": "Dataset"}, "run_id": run["run_id"]}
+    url = f"{solo.url}/apis/v2beta1/artifacts"
+    made = json.loads(ask(url, body))["artifact_id"]
+    data = bytes(range(256)) * 20_000
+    put = urllib.request.Request(f"{url}/{made}/content", data, method="PUT")
+    with urllib.request.urlopen(put) as response:
+        uri = json.load(response)["uri"]
+    target = tmp_path / "numbers"
+    (tmp_path / "numbers.part").write_bytes(data[:1_000_000])
+    solo.kubeling("pipelines", "download", made, str(target))
+    assert target.read_bytes() == data
+    folder = {"name": "all", "type": "Artifact", "uri": uri.rpartition("/")[0]}
+    made = json.loads(ask(url, {"artifact": folder, "run_id": run["run_id"]}))["artifact_id"]
+    solo.kubeling("pipelines", "download", made, str(tmp_path / "all"))
+    assert (tmp_path / "all" / "numbers").read_bytes() == data
+    refused = solo.kubeling("pipelines", "download", "12", check=False)
+    assert "Artifact 12 not found" in refused.stderr

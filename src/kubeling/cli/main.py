@@ -52,7 +52,7 @@ _SECTIONS: Final[dict[str, Commands]] = {
         ),
         "pipelines": (
             "kubeling.cli.pipelines:pipelines",
-            "Archive or delete runs of pipelines that have ended.",
+            "Collect old runs of pipelines, download artifacts.",
         ),
     },
     "Workflows, as with Argo's command line": {

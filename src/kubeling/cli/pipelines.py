@@ -1,4 +1,4 @@
-"""``kubeling pipelines``: what is kept of runs that have ended."""
+"""``kubeling pipelines``: what is kept of runs that have ended, and getting at it."""
 
 from __future__ import annotations
 
@@ -74,6 +74,22 @@ def gc(
         body["collect_artifacts"] = artifacts
     url = Instance(data_dir).require_running().dashboard
     _print(run(_ask(url, body)))
+
+
+@pipelines.command()
+@click.argument("artifact")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@data_dir_option
+def download(artifact: str, target: Path | None, data_dir: Path) -> None:
+    """Download an artifact, a file or a whole folder, by its id.
+
+    What was begun before goes on where it stopped.
+    """
+    from kubeling.cli.downloading import download_artifact
+
+    url = Instance(data_dir).require_running().dashboard
+    path = run(download_artifact(url, artifact, target))
+    click.echo(f"Downloaded to {path}.")
 
 
 async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,10 @@ def _meant(policy: Retention) -> list[sa.ColumnElement[bool]]:
 
 def _latest(meant: list[sa.ColumnElement[bool]], count: int) -> sa.Select[tuple[str]]:
     """The latest runs of each experiment among those that the policy is about."""
-    rank = (
+    place = (
         sa.func.row_number()
         .over(partition_by=_R.experiment_id, order_by=(_R.created_at.desc(), _R.run_id.desc()))
-        .label("rank")
+        .label("place")
     )
-    ranked = sa.select(_R.run_id, rank).where(*meant).subquery()
-    return sa.select(ranked.c.run_id).where(ranked.c.rank <= count)
+    ranked = sa.select(_R.run_id, place).where(*meant).subquery()
+    return sa.select(ranked.c.run_id).where(ranked.c.place <= count)

@@ -25,7 +25,9 @@ from kubeling.pipelines.api.wire import answer
 from kubeling.pipelines.bucket_access import open_bucket
 from kubeling.pipelines.previews import HEAD, text_preview
 
-__all__ = ["Contents"]
+__all__ = ["FOLDER", "Contents"]
+
+FOLDER: Final = "X-Artifact-Folder"
 
 _PIECE: Final = 1 << 18
 _MAX_LISTED: Final = 1000
@@ -58,7 +60,7 @@ class Contents:
             return await self._remote(request, namespace, uri, below, peek)
         path = await asyncio.to_thread(self.file_of, uri, below, folder)
         if path.is_dir():
-            return answer(await asyncio.to_thread(self._listing, path))
+            return _folder(await asyncio.to_thread(self._listing, path))
         if unpack and path.name.endswith((".tgz", ".tar.gz")):
             return await _stream(request, lambda: _first_member(path), path.name, peek)
         if peek:
@@ -119,12 +121,19 @@ class Contents:
                 raise NotFoundError(f"there is nothing at {uri}")
             if list(files) != [key]:
                 names = sorted(files.values())[:_MAX_LISTED]
-                return answer({"files": [{"path": name} for name in names]})
+                return _folder({"files": [{"path": name} for name in names]})
             return await _stream(request, lambda: bucket.open(key), key, peek)
         except ArtifactNotFound as error:
             raise NotFoundError(str(error)) from None
         except ArtifactError as error:
             raise InvalidArgumentError(str(error)) from None
+
+
+def _folder(listing: Obj) -> web.Response:
+    """The files of a folder; the header tells it from a file that is JSON."""
+    response = answer(listing)
+    response.headers[FOLDER] = "true"
+    return response
 
 
 async def _stream(
