@@ -190,6 +190,7 @@ def test_a_phone_shows_a_page_without_scrolling_sideways(
     page.resize(390)
     page.open(platform.url + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('main') !== null")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

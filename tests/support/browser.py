@@ -101,6 +101,11 @@ class Browser:
     def wait_for_load(self) -> None:
         """Waits until the page that was asked for last is loaded."""
         self._loop.run_until_complete(self._event("Page.loadEventFired"))
+        # The event may be that of the page before, which was still loading when it was left.
+        self.evaluate(
+            "new Promise(loaded => document.readyState === 'complete' ? loaded()"
+            " : addEventListener('load', () => loaded()))"
+        )
 
     def leave(self, act: Callable[[], Any]) -> None:
         """Does what leads to another page, and waits until that is loaded."""

@@ -70,7 +70,7 @@ def _graph(package: Obj) -> str:
     details = {s.id: "" for s in steps} | {s.id: "step" for s in steps if not s.is_group}
     nowhere = "#graph".format
     picture = draw_graph(columns, frozenset(), nowhere, nowhere, details)
-    return picture.draw("picture graph", f"Graph of {len(steps)} steps")
+    return picture.draw("picture graph plan", f"Graph of {len(steps)} steps")
 
 
 async def upload(views: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:

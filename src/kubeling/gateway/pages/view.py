@@ -20,11 +20,11 @@ from aiohttp import web
 
 from kubeling import __version__
 from kubeling.component import Context
-from kubeling.gateway.kinds import SECTIONS, Section, link_to
+from kubeling.gateway.kinds import RUNS, SECTIONS, Section, link_to
 from kubeling.gateway.states import age, elapsed, state_of
 from kubeling.kube.advice import advice
 from kubeling.kube.durations import human_duration
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import Resource
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Views:
             elapsed=lambda since, until=None: elapsed(since, until or self.context.clock.now()),
         )
         environment.globals.update(
-            advice=advice, clock=_clock, moment=_moment, took=self._took, ended=_ended
+            lines=_lines, advice=advice, clock=_clock, moment=_moment, took=self._took, ended=_ended
         )
         environment.filters["short"] = _short
         return environment
@@ -114,7 +114,9 @@ class Views:
 
     @staticmethod
     def link(obj: Obj) -> str:
-        """The page of an object."""
+        """The page of an object; a run's is that of its steps."""
+        if (obj["apiVersion"], obj["kind"]) == (RUNS.api_version, RUNS.kind) and uid(obj):
+            return f"/pipelines/runs/{uid(obj)}"
         return link_to(obj["apiVersion"], obj["kind"], namespace(obj), name(obj))
 
     def page(
@@ -157,6 +159,11 @@ def _address(request: web.Request) -> str:
         return str(request.rel_url)
     before = urlsplit(request.headers.get("Referer", ""))
     return f"{before.path}?{before.query}".rstrip("?") or "/"
+
+
+def _lines(text: str) -> list[str]:
+    """A message's lines; the last one of a program's says most."""
+    return [line for line in text.splitlines() if line.strip()] or [""]
 
 
 def _clock(moment: str, dated: bool = False) -> Markup | str:
