@@ -18,6 +18,7 @@ from tests.pipelines.specs import document, step, task
 from tests.support.platform import Platform, started
 
 from kubeling.cli.errors import CliError
+from kubeling.cli.running import compile_script
 from kubeling.cli.running.documents import (
     pairs,
     pipeline_parameters,
@@ -62,9 +63,30 @@ def test_what_a_file_describes_is_told_by_its_content() -> None:
     assert read_documents(json.dumps(package), "f").pipeline == package
     with_platform = read_documents(f"{json.dumps(package)}\n---\nplatforms: {{}}\n", "f").pipeline
     assert with_platform == {"pipeline_spec": package, "platform_spec": {"platforms": {}}}
+    declared = {"n": {"parameterType": "NUMBER_INTEGER"}}
+    asks = document({}, inputDefinitions={"parameters": declared})
+    run = {"kind": "Run", "spec": {"pipelineSpec": asks, "runtimeConfig": {"parameters": {"n": 3}}}}
+    package = read_documents(json.dumps(run), "f").pipeline
+    assert package is not None
+    assert pipeline_parameters(package, {}) == {}, "the manifest's value is the default"
     pod = read_documents("kind: Pod", "pod.yaml").unknown("pod.yaml")
     assert "a Pod is not something to run" in pod.message
     assert "kubeling apply -f pod.yaml" in pod.hint
+
+
+def test_a_file_that_does_not_compile_is_told_by_its_own_lines(tmp_path: Path) -> None:
+    file, out = tmp_path / "pipeline.py", tmp_path / "answer.json"
+    (tmp_path / "kfp").mkdir()
+    (tmp_path / "kfp/__init__.py").touch()
+    (tmp_path / "kfp/compiler.py").touch()
+    file.write_text("import not_there\n")
+    script = Path(compile_script.__file__)
+    subprocess.run([sys.executable, str(script), str(file), str(out), ""], check=True)
+    answer = json.loads(out.read_text())
+    assert f'File "{file}", line 1' in answer["error"]
+    assert "No module named 'not_there'" in answer["error"]
+    assert "compile_script" not in answer["error"]
+    assert "--python" in answer["hint"]
 
 
 def typed(**given: str) -> Any:

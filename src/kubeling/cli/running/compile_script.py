@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,37 @@ def main(file: str, out: str, wanted: str) -> None:
     """Writes the answer to ``out``; what the file prints goes to stderr."""
     sys.path.insert(0, str(Path(file).parent))
     with contextlib.redirect_stdout(sys.stderr):
-        compiler = importlib.import_module("kfp.compiler")
-        found = pipelines_of(load(file))
-        name, refusal = chosen(found, wanted, Path(file).stem)
-        if not name:
-            Path(out).write_text(json.dumps(refusal))
-            return
-        package = Path(f"{out}.yaml")
-        compiler.Compiler().compile(found[name], str(package))
-    Path(out).write_text(json.dumps({"package": package.read_text(), "pipeline": name}))
+        try:
+            answer = compiled(file, f"{out}.yaml", wanted)
+        except Exception as error:  # Whatever the user's file does wrong is told, not raised.
+            answer = {"error": f"it does not compile\n{told(error, file)}", "hint": hint(error)}
+    Path(out).write_text(json.dumps(answer))
+
+
+def compiled(file: str, package: str, wanted: str) -> dict[str, str]:
+    """The package of the pipeline that is meant, or what is not clear."""
+    compiler = importlib.import_module("kfp.compiler")
+    found = pipelines_of(load(file))
+    name, refusal = chosen(found, wanted, Path(file).stem)
+    if not name:
+        return refusal
+    compiler.Compiler().compile(found[name], package)
+    return {"package": Path(package).read_text(), "pipeline": name}
+
+
+def told(error: Exception, file: str) -> str:
+    """The error and where in the user's own files it came up."""
+    whole = traceback.TracebackException.from_exception(error)
+    own = [frame for frame in whole.stack if frame.filename.startswith(str(Path(file).parent))]
+    places = "".join(traceback.StackSummary.from_list(own).format())
+    return (places + "".join(whole.format_exception_only())).rstrip()
+
+
+def hint(error: Exception) -> str:
+    """What to do where that is plain."""
+    if isinstance(error, ModuleNotFoundError):
+        return "Use a Python that has it and kfp: --python PATH, or activate its environment."
+    return ""
 
 
 def load(file: str) -> Any:

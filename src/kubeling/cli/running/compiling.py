@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
 from kubeling.cli.errors import CliError
 
 __all__ = ["compile_pipeline"]
@@ -36,7 +38,7 @@ def compile_pipeline(file: Path, python: str, pipeline: str) -> str:
             [*_interpreter(python), *words], capture_output=True, text=True, check=False
         )
         if not answer.exists():
-            raise CliError(f"{file}: it does not compile\n{_tail(done.stderr)}", _hint(done.stderr))
+            raise CliError(f"{file}: it does not compile\n{_tail(done.stderr)}")
         found: dict[str, Any] = json.loads(answer.read_text())
     if error := found.get("error"):
         raise CliError(f"{file}: {error}", str(found.get("hint", "")))
@@ -79,6 +81,7 @@ def _prepared() -> list[str]:
     from uv import find_uv_bin
 
     wanted = ["--with", _SDK, "--with", _KUBERNETES, "--python", sys.executable]
+    click.echo("Preparing the kfp SDK; the first time takes a moment …", err=True)
     command = [find_uv_bin(), "run", "--quiet", "--no-project", *wanted, "python"]
     ready = subprocess.run(
         [*command, "-c", "import kfp"], capture_output=True, text=True, check=False
@@ -90,13 +93,6 @@ def _prepared() -> list[str]:
             "--python, or compile the pipeline yourself and run the YAML.",
         )
     return command
-
-
-def _hint(said: str) -> str:
-    last = said.strip().splitlines()[-1:] or [""]
-    if "No module named" in last[0]:
-        return "Use a Python that has it and kfp: --python PATH, or activate its environment."
-    return ""
 
 
 def _tail(text: str) -> str:

@@ -33,11 +33,28 @@ class Documents:
             return None
         if "pipeline_spec" in first:
             return dict(first)
+        if first.get("kind") == "Run":
+            return self._of_run(first.get("spec") or {})
         if "pipelineInfo" not in first:
             return None
         if len(self.found) > 1 and isinstance(self.found[1], Mapping):
             return {"pipeline_spec": dict(first), "platform_spec": dict(self.found[1])}
         return dict(first)
+
+    @staticmethod
+    def _of_run(spec: Mapping[str, Any]) -> Obj | None:
+        """The pipeline of a Run's manifest, with the Run's parameters as its defaults."""
+        if "pipelineSpec" not in spec:
+            return None
+        package: Obj = deep_copy(dict(spec["pipelineSpec"]))
+        inputs = (package.get("root") or {}).get("inputDefinitions") or {}
+        given = (spec.get("runtimeConfig") or {}).get("parameters") or {}
+        for name, entry in (inputs.get("parameters") or {}).items():
+            if name in given:
+                entry["defaultValue"] = given[name]
+        if platform := spec.get("platformSpec"):
+            return {"pipeline_spec": package, "platform_spec": platform}
+        return package
 
     @property
     def workflow(self) -> Obj | None:

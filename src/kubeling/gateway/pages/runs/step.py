@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -128,6 +129,9 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
     pods = [p for p in every if (p["metadata"].get("annotations") or {}).get(_NODE) in wanted]
     pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     cached = node.get("memoizationStatus") or {}
+    meta = workflow["metadata"]
+    made_by = quote(str(last["id"]), safe="")
+    address = f"{meta['namespace']}/{meta['name']}/{made_by}"
     facts = [
         ("Template", str(last.get("templateName") or "")),
         ("Attempts", str(len(tries)) if len(tries) > 1 else ""),
@@ -141,15 +145,14 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
         str(node.get("type") or "").lower(),
         [fact for fact in facts if fact[1]],
         str(last.get("message") or node.get("message") or ""),
-        _node_side(last.get("inputs") or {}),
-        _node_side(last.get("outputs") or node.get("outputs") or {}),
+        _node_side(last.get("inputs") or {}, f"/input-artifacts/{address}"),
+        _node_side(last.get("outputs") or node.get("outputs") or {}, f"/artifacts/{address}"),
         pods,
         workflow["metadata"]["namespace"],
         str(node.get("startedAt") or ""),
         str(node.get("finishedAt") or ""),
         waits_for=_supplied(node),
     )
-    meta = workflow["metadata"]
     base = link_to(WORKFLOWS.api_version, "Workflow", meta["namespace"], meta["name"])
     return await _page(views, request, step, base)
 
@@ -249,14 +252,16 @@ def _side(values: Obj) -> Side:
     )
 
 
-def _node_side(values: Obj) -> Side:
+def _node_side(values: Obj, address: str) -> Side:
     parameters = {p["name"]: p.get("value") for p in values.get("parameters") or ()}
     if values.get("result") is not None:
         parameters["result"] = values["result"]
     return Side(
         parameters,
         [
-            Artifact(a["name"], a["name"], "", "", _where(a), {})
+            Artifact(
+                a["name"], a["name"], "", f"{address}/{quote(a['name'], safe='')}", _where(a), {}
+            )
             for a in values.get("artifacts") or ()
         ],
     )
