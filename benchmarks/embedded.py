@@ -31,13 +31,15 @@ class Pods:
         self._waiting: dict[str, asyncio.Event] = {}
         informers.of(PODS).add_handler(self._changed)
 
-    async def run(self) -> None:
+    async def run(self, fields: Obj | None = None, annotations: Obj | None = None) -> None:
+        """Runs a pod, one of the bare process unless its container's ``fields`` say otherwise."""
         self._count += 1
         name = f"bench-{self._count}"
         ended = self._waiting[name] = asyncio.Event()
-        container = {"name": "main", "image": "busybox", "command": [COMMAND]}
+        container = {"name": "main", **(fields or {"image": "busybox", "command": [COMMAND]})}
         spec = {"restartPolicy": "Never", "containers": [container]}
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        metadata = {"name": name, "annotations": annotations or {}}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         await self._client.create(PODS, body, "default")
         await ended.wait()
 

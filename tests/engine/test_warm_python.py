@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
+from tests.engine.test_warm_commands import component
 from tests.engine.warm_programs import FILES, PROBE, PROGRAMS
 
 from kubeling.engine.templates import ANNOTATION, Templates
@@ -101,6 +102,34 @@ async def test_a_program_is_whom_it_would_be(node: Node) -> None:
     await warm(node, "python", "-c", "1")
     for security in SECURITY:
         executed, forked = await both(node, "who", "python", "-c", PROBE, securityContext=security)
+        assert_same(executed, forked, security)
+
+
+EXECUTOR = """\
+import json, os, stat, sys
+path = sys.argv[sys.argv.index("--component_module_path") + 1]
+print(sys.argv[0], [a for a in sys.argv[1:] if a != path], os.path.basename(path))
+print(repr(open(path).read()), oct(os.stat(path).st_mode), os.listdir(os.path.dirname(path)))
+print(len(os.path.dirname(path)), oct(os.stat(os.path.dirname(path)).st_mode), os.stat(path).st_uid)
+print(sorted(os.environ.items()), os.getcwd(), json.dumps(sys.path), sys.orig_argv[:4])
+print([m for m in ("kfp", "kfp.dsl", "random", "asyncio") if m in sys.modules])
+sys.exit(5)
+"""
+
+
+@pytest.mark.skipif(os.path.realpath("/bin/sh") != "/usr/bin/dash", reason="/bin/sh is not dash")
+async def test_a_component_of_the_pipelines_sdk_needs_no_shells(node: Node) -> None:
+    package = node.engine.config.workspace / "kfp" / "dsl"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "executor_main.py").write_text(EXECUTOR)
+    env = [{"name": "KUBELING_PACKAGES_READY", "value": "1"}, {"name": "odd.name", "value": "x"}]
+    command = component()
+    await warm(node, *command, env=env)
+    for security in ({}, {"runAsUser": 1000}):
+        fields: Obj = {"env": env, "securityContext": security}
+        executed, forked = await both(node, "step", *command, **fields)
         assert_same(executed, forked, security)
 
 
