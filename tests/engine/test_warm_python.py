@@ -13,9 +13,11 @@ from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
 from tests.engine.test_warm_commands import component
 from tests.engine.warm_programs import FILES, PROBE, PROGRAMS
 
+from kubeling.engine.templatemetrics import publish_templates
 from kubeling.engine.templates import ANNOTATION, Templates
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
+from kubeling.monitoring.registry import Registry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="templates need root")
 
@@ -172,6 +174,17 @@ async def test_a_template_is_made_for_the_second_use_and_ends_when_idle(
                 if not templates(node).running and not os.listdir(folder):
                     break
                 await asyncio.sleep(0.01)
+
+
+async def test_metrics_tell_of_it(node: Node) -> None:
+    metrics = Registry()
+    publish_templates(templates(node), metrics)
+    await warm(node, "python", "-c", "1")
+    await both(node, "p", "python", "-c", "1")
+    text = metrics.render()
+    assert 'kubeling_python_commands_total{start="executed"} 3' in text
+    assert 'kubeling_python_commands_total{start="forked"} 1' in text
+    assert "kubeling_python_templates 1" in text
 
 
 async def test_it_can_be_turned_off(tmp_path: Path, api: MemoryApi) -> None:

@@ -38,6 +38,7 @@ from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_n
 from kubeling.engine.servicenet.nodehosts import node_hosts
 from kubeling.engine.storage.all import ensure_storage_classes
 from kubeling.engine.storage.snapshot_resources import snapshot_definitions
+from kubeling.engine.templatemetrics import publish_templates
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
 from kubeling.kube.admission import Admission
@@ -120,6 +121,8 @@ class Platform:
                 group.create_task(work, name=name)
 
             start(engine.run(context.client, context.informers), "engine")
+            if engine.templates is not None:
+                publish_templates(engine.templates, context.metrics)
             hosts = node_hosts(self.options.host, engine.host_ip)
             start(services.run(context, hosts, engine.policies), "services")
             controllers = workloads.controllers(context)

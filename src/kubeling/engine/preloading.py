@@ -18,8 +18,8 @@ from kubeling.engine.sandbox.plan import LaunchPlan
 __all__ = ["modules_ahead", "modules_named", "special_modules"]
 
 _COMMON: Final = """
-    runpy argparse collections contextlib dataclasses datetime enum functools json logging pathlib
-    random re tempfile threading time traceback typing warnings
+    runpy argparse collections contextlib dataclasses datetime enum functools json locale logging
+    pathlib random re tempfile threading time traceback typing warnings
 """
 _ENTRIES: Final = ("kfp.dsl.executor_main",)
 """Programs whose being imported does nothing else."""
