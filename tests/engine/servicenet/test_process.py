@@ -132,6 +132,18 @@ async def test_calls_and_names_go_on_without_a_platform(data_dir: Path, target: 
         assert await resolve(names, "soon.default", 20)
 
 
+async def test_the_platform_replaces_it(data_dir: Path, target: int) -> None:
+    with platform(data_dir, target) as (address, _):
+        (forwarding,) = [p for p in processes_of(data_dir) if "servicenet.process" in p]
+        os.kill(int(forwarding.partition(":")[0]), signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(OSError):
+                    if await (await Caller.call(address)).hears("again"):
+                        break
+                await asyncio.sleep(0)
+
+
 async def test_callers_wait_for_the_platform_where_nobody_is_behind_a_service(
     data_dir: Path, target: int
 ) -> None:
