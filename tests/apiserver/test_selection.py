@@ -107,6 +107,32 @@ def test_an_index_finds_what_looking_at_all_finds(
         asyncio.run(_found(writes, wish, Path(folder) / "objects.db"))
 
 
+async def test_an_index_knows_what_was_written_while_it_was_made(tmp_path: Path) -> None:
+    store = Store(Database(tmp_path / "objects.db"))
+    store.start()
+
+    def write(number: int, app: str | None) -> Write:
+        name = f"p{number:04}"
+        obj = None if app is None else pod("one", name, {"app": app}, "Running")
+        return Write(StoreKey(PODS_KEPT, "one", name), obj)
+
+    await store.write(*(write(number, "xyz"[number % 3]) for number in range(2500)))
+    options = ListOptions(labels="app=x")
+    growing = asyncio.create_task(
+        store.grow(PODS_KEPT, Selection.of(POD_KIND, options).where), name="growing"
+    )
+    await asyncio.sleep(0)
+    for number in range(0, 2600, 100):
+        await store.write(write(number, "x"), write(number + 1, None), write(2700 + number, "x"))
+        await store.write(write(number, "y"))
+    await growing
+    expected = by_looking(store, "one", options)
+    assert [record.key for record in list_objects(store, POD_KIND, "one", options).records] == (
+        expected
+    )
+    await store.close()
+
+
 @pytest.mark.parametrize("labels", ["app=web", "app in (web,none)", "app,app!=db", "n=7"])
 async def test_many_objects_are_selected_as_few_are(labels: str) -> None:
     async with running_server() as running:

@@ -75,8 +75,13 @@ class Index:
             if not names:
                 del self._keys[key][value]
 
-    def replace(self, before: Record, after: Record) -> None:
-        """As the object changes, which seldom changes what it is found by."""
-        if self._values_of(before) != self._values_of(after):
+    def follow(self, before: Record | None, after: Record | None) -> None:
+        """As an object comes, goes or changes, which seldom changes what it is found by."""
+        if before is None or after is None:
+            if after is not None:
+                self.add(after)
+            elif before is not None:
+                self.remove(before)
+        elif self._values_of(before) != self._values_of(after):
             self.remove(before)
             self.add(after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -15,6 +16,12 @@ __all__ = ["Memory"]
 INDEX_FROM: Final = 500
 """How many objects of a resource there must be for an index to pay."""
 
+_AT_ONCE: Final = 1000
+"""How many objects are filed in an index before others have their turn."""
+
+_Change = tuple[Record | None, Record | None]
+"""An object before and after a commit."""
+
 
 class Memory:
     """One record an object. Lists are ordered by namespace and name, and are the caller's own.
@@ -27,6 +34,9 @@ class Memory:
         self._orders: dict[str, OrderedNames] = {}
         self._indices: dict[str, dict[str, Index]] = {}
         self._index_from = index_from
+        self._growing = asyncio.Lock()
+        self._missed: dict[str, builtins.list[_Change]] = {}
+        """What is committed while an index of a resource grows."""
 
     def get(self, key: StoreKey) -> Record | None:
         """The committed state of one object."""
@@ -111,6 +121,34 @@ class Memory:
             index = indices[term.index] = Index(term.values_of, self.list(resource))
         return index
 
+    async def grow(self, resource: str, where: Narrowing) -> None:
+        """Makes the indices that ``where`` asks for, little by little, so that nobody waits long.
+
+        Without it they are made when they are looked into.
+        """
+        for term in where.terms:
+            async with self._growing:
+                if self._lacks(resource, term):
+                    await self._grow(resource, term)
+
+    def _lacks(self, resource: str, term: Term) -> bool:
+        known = self._indices.get(resource, {})
+        return term.index not in known and self.count(resource) >= _AT_ONCE
+
+    async def _grow(self, resource: str, term: Term) -> None:
+        missed = self._missed[resource] = []
+        try:
+            index, records = Index(term.values_of, ()), self.list(resource)
+            for first in range(0, len(records), _AT_ONCE):
+                for record in records[first : first + _AT_ONCE]:
+                    index.add(record)
+                await asyncio.sleep(0)
+            for before, after in missed:
+                index.follow(before, after)
+        finally:
+            del self._missed[resource]
+        self._indices.setdefault(resource, {}).setdefault(term.index, index)
+
     def _keep(self, record: Record) -> None:
         resource, namespace, name = record.key
         names = self._objects.setdefault(resource, {}).setdefault(namespace, {})
@@ -118,16 +156,17 @@ class Memory:
         names[name] = record
         if previous is None and (order := self._orders.get(resource)) is not None:
             order.add(namespace, name)
+        self._file(resource, previous, record)
+
+    def _file(self, resource: str, before: Record | None, after: Record | None) -> None:
         for index in self._indices.get(resource, {}).values():
-            if previous is None:
-                index.add(record)
-            else:
-                index.replace(previous, record)
+            index.follow(before, after)
+        if (missed := self._missed.get(resource)) is not None:
+            missed.append((before, after))
 
     def _drop(self, key: StoreKey) -> None:
         resource, namespace, name = key
         previous = self._objects[resource][namespace].pop(name)
         if (order := self._orders.get(resource)) is not None:
             order.remove(namespace, name)
-        for index in self._indices.get(resource, {}).values():
-            index.remove(previous)
+        self._file(resource, previous, None)

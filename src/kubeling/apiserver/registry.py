@@ -25,6 +25,7 @@ from kubeling.apiserver.listing import Changes, Listing, list_objects, watch_obj
 from kubeling.apiserver.names import finalizer_warnings, metadata_errors
 from kubeling.apiserver.options import ListOptions, WriteOptions
 from kubeling.apiserver.records import Record, StoreKey
+from kubeling.apiserver.selection import Selection
 from kubeling.apiserver.served import Served, Settled
 from kubeling.apiserver.statuses import begin_status
 from kubeling.apiserver.storage import Store, Write
@@ -93,6 +94,11 @@ class Registry:
     def list(self, served: Served, namespace: str, options: ListOptions) -> Listing:
         """A ``List``."""
         return list_objects(self.store, served, namespace, options)
+
+    async def prepare_selection(self, served: Served, options: ListOptions) -> None:
+        """Makes what finding the selected quickly needs, before a list that selects."""
+        if options.labels or options.fields:
+            await self.store.grow(served.storage, Selection.of(served, options).where)
 
     def watch(self, served: Served, namespace: str, name: str, options: ListOptions) -> Changes:
         """Changes as they are committed."""
@@ -426,6 +432,7 @@ class Registry:
         self, served: Served, namespace: str, listing: ListOptions, options: DeleteOptions
     ) -> Obj:
         """Deletes everything the selectors match; returns what that was."""
+        await self.prepare_selection(served, listing)
         found = self.list(served, namespace, listing).obj
 
         async def drop(metadata: Obj) -> None:

@@ -66,6 +66,7 @@ class Verbs:
                 return self._get(served, target)
             case "list":
                 options = ListOptions.parse(request.query)
+                await self._registry.prepare_selection(served, options)
                 return StoredAnswer(self._registry.list(served, target.namespace, options))
             case "watch":
                 options = ListOptions.parse(request.query, watch=True)
