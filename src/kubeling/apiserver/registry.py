@@ -430,23 +430,22 @@ class Registry:
 
     async def delete_collection(
         self, served: Served, namespace: str, listing: ListOptions, options: DeleteOptions
-    ) -> Obj:
+    ) -> Listing:
         """Deletes everything the selectors match; returns what that was."""
         await self.prepare_selection(served, listing)
-        found = self.list(served, namespace, listing).obj
+        found = self.list(served, namespace, listing)
 
-        async def drop(metadata: Obj) -> None:
+        async def drop(key: StoreKey) -> None:
             try:
-                name = metadata["name"]
-                await self.delete(served, metadata.get("namespace", ""), name, options)
+                await self.delete(served, key.namespace, key.name, options)
             except NotFound:
                 return
 
-        items = found["items"]
-        for first in range(0, len(items), _TOGETHER):
+        records = found.records
+        for first in range(0, len(records), _TOGETHER):
             # Together, so that they share commits; not all, so that others are answered as well.
-            some = items[first : first + _TOGETHER]
-            await asyncio.gather(*(drop(item["metadata"]) for item in some))
+            some = records[first : first + _TOGETHER]
+            await asyncio.gather(*(drop(record.key) for record in some))
         return found
 
     # --- storage ---------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class Verbs:
             case _:
                 listing = ListOptions.parse(request.query)
                 deletion = DeleteOptions.parse(read_object(request), request.query, request.user)
-                return ObjectAnswer(
+                return StoredAnswer(
                     await self._registry.delete_collection(
                         served, target.namespace, listing, deletion
                     )
