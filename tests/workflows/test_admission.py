@@ -170,7 +170,7 @@ def test_every_example_is_accepted(path: Path) -> None:
         (
             "- name: use\n",
             "- name: use\n  plugin: {hello: {}}\n",
-            "spec.templates[2].plugin: Forbidden: is not supported yet",
+            "spec.templates[2].plugin: Forbidden: executor plugins are not supported",
         ),
         (
             "- name: use\n",

@@ -369,6 +369,10 @@ spec:
         assert it.node("wf").phase == "Succeeded"
         assert it.node("wf").type == "Retry"
 
+    def test_without_a_limit_it_is_tried_until_it_works(self) -> None:
+        it = self.flaky("{}", [1, 1, 1, 1, 0]).run()
+        assert (len(it.created), it.execution.phase) == (5, "Succeeded")
+
     def test_there_is_a_limit(self) -> None:
         it = self.flaky('{limit: "1"}', [1, 1, 1]).run()
         assert len(it.created) == 2

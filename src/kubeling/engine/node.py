@@ -63,6 +63,9 @@ def node_object(
         "kubernetes.io/hostname": config.node_name,
         "kubernetes.io/os": system,
         "kubernetes.io/arch": arch,
+        # Old, but kubelets still set them and manifests select by them.
+        "beta.kubernetes.io/os": system,
+        "beta.kubernetes.io/arch": arch,
         "node-role.kubernetes.io/control-plane": "",
     }
     conditions = [

@@ -337,8 +337,9 @@ class Execution(Gated):
         return free is None or free > 0
 
     def _retry_strategy(self, resolved: Resolved) -> Obj | None:
-        found: Obj | None = resolved.raw.get("retryStrategy") or self.spec.get("retryStrategy")
-        return found
+        found: Obj | None = resolved.raw.get("retryStrategy")
+        # An empty strategy is one, too: it tries again until it succeeds.
+        return self.spec.get("retryStrategy") if found is None else found
 
     def _inputs(self, call: Call, resolved: Resolved) -> Inputs | None:
         if call.inputs is not None:

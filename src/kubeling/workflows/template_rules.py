@@ -48,9 +48,9 @@ def template_errors(
         yield FieldError(path, "Required value", message)
     for extra in kinds[1:]:
         yield FieldError(f"{path}.{extra}", "Forbidden", f"{kinds[0]} is given already")
-    for unsupported in _OTHER_TYPES:
-        if template.get(unsupported) not in (None, False, ""):
-            yield FieldError(f"{path}.{unsupported}", "Forbidden", "is not supported yet")
+    if template.get("plugin") is not None:
+        message = "executor plugins are not supported; use a container, a script or http"
+        yield FieldError(f"{path}.plugin", "Forbidden", message)
     yield from _input_errors(
         template, path, bool(kinds and kinds[0] in ("container", "script", "containerSet"))
     )
