@@ -322,3 +322,22 @@ templates:
         "spec.templates[0].containerSet.containers: Required value: inputs and outputs are those "
         'of a container named "main"'
     ]
+
+
+def test_a_parameter_has_one_of_the_values_it_may_have() -> None:
+    spec = yaml.load(DAG)
+    spec["arguments"] = {
+        "parameters": [
+            {"name": "a", "value": 2, "enum": ["1", "2"]},
+            {"name": "b", "value": "3", "enum": ["1", "2"]},
+            {"name": "c", "enum": ["1"]},
+            {"name": "d", "value": "1", "enum": []},
+        ]
+    }
+    found = problems({"metadata": {"name": "x"}, "spec": spec})
+    assert [problem.partition(":")[0] for problem in found] == [
+        "spec.arguments.parameters[1].value",
+        "spec.arguments.parameters[2].value",
+        "spec.arguments.parameters[2].value",
+        "spec.arguments.parameters[3].enum",
+    ]

@@ -51,6 +51,17 @@ class TestTags:
         text = f"{left}{{{{inputs.parameters.{name}}}}}{right}"
         assert tags.render(text, lambda _: value) == left + value + right
 
+    def test_a_name_may_be_made_of_other_tags(self) -> None:
+        values = {"item": "a", "inputs.parameters.a": "found", "steps.x-a-b.id": "1", "item.k": "b"}
+
+        def resolve(tag: tags.Tag) -> str | None:
+            return values.get(tag.body)
+
+        assert tags.render("<{{inputs.parameters.{{item}}}}>", resolve) == "<found>"
+        text = "{{steps.x-{{item}}-{{item.k}}.id}} {{item}}"
+        assert tags.render(text, resolve) == "1 a"
+        assert tags.render("{{inputs.{{none}}", resolve) == "{{inputs.{{none}}"
+
 
 class TestConditions:
     @pytest.mark.parametrize(
@@ -84,7 +95,7 @@ class TestConditions:
             ("== heads", "quote the value"),
             ("(a == b", '")" is missing'),
             ("a == b c", 'unexpected "c"'),
-            ("heads", "not true or false"),
+            ("heads", "Expected boolean evaluation for"),
             ("1 < b", "cannot be compared"),
             ("a == ü", "quote the value"),
         ],

@@ -31,6 +31,7 @@ from kubeling.workflows.resources import (
 from kubeling.workflows.tag_rules import Known, tag_errors
 from kubeling.workflows.template_rules import template_errors
 from kubeling.workflows.templates import with_defaults
+from kubeling.workflows.variables import parameter_text
 
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
@@ -122,7 +123,9 @@ def _argument_errors(spec: Obj, path: str, complete: bool) -> Iterator[FieldErro
             seen.add(str(entry.get("name")))
             if kind == "artifacts":
                 yield from artifact_errors(entry, at)
-            elif complete and all(
+                continue
+            yield from _enum_errors(entry, at, complete)
+            if complete and all(
                 entry.get(key) is None for key in ("value", "default", "valueFrom")
             ):
                 yield FieldError(f"{at}.value", "Required value", "give the parameter a value")
@@ -135,6 +138,20 @@ def _garbage_errors(rule: Obj, path: str) -> Iterator[FieldError]:
         selectors.from_object(rule.get("labelSelector") or {})
     except BadRequest as error:
         yield FieldError(f"{path}.labelSelector", "Invalid value", str(error))
+
+
+def _enum_errors(parameter: Obj, path: str, complete: bool) -> Iterator[FieldError]:
+    allowed = parameter.get("enum")
+    if allowed is None:
+        return
+    value = parameter.get("value")
+    if not allowed:
+        yield FieldError(f"{path}.enum", "Required value", "should contain at least one value")
+    elif value is None and complete and parameter.get("default") is None:
+        yield FieldError(f"{path}.value", "Required value", "give one of those in enum")
+    elif value is not None and parameter_text(value) not in map(parameter_text, allowed):
+        message = "value should be present in the enum list"
+        yield FieldError(f"{path}.value", "Invalid value", message, value)
 
 
 def _end_errors(spec: Obj, path: str, known: Known, all_: Templates) -> Iterator[FieldError]:

@@ -322,6 +322,8 @@ def _when_false(raw: Obj, scope: Scope) -> str:
     shown = scope.render(raw["when"])
     try:
         return "" if conditions.evaluate(shown) else f"when '{shown}' evaluated false"
+    except conditions.NotBoolean:
+        raise
     except ExpressionError as error:
         raise ExpressionError(f"Invalid 'when' expression '{shown}': {error}") from None
 

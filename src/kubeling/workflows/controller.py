@@ -62,6 +62,7 @@ __all__ = ["WorkflowReconciler", "controllers"]
 
 log = logging.getLogger(__name__)
 
+_POD_NAMES: Final = "workflows.argoproj.io/pod-name-format"
 _RETRY_QUOTA: Final = 2.0
 _PROGRESS_INTERVAL: Final = 3.0
 _FINAL: Final = ("Succeeded", "Failed", "Error")
@@ -420,7 +421,12 @@ class WorkflowReconciler:
 def _metadata(run: Run) -> Obj:
     """The Workflow's own labels and annotations; a mistake in them stops nothing."""
     try:
-        return run.execution.metadata
+        metadata = run.execution.metadata
     except Unresolved as problem:
         log.warning("workflow %s: workflowMetadata: %s", name(run.workflow), problem)
-        return {"labels": {}}
+        metadata = {"labels": {}, "annotations": {}}
+    metadata["annotations"][_POD_NAMES] = "v2"
+    if reference := run.workflow["spec"].get("workflowTemplateRef"):
+        kind = "cluster-workflow-template" if reference.get("clusterScope") else "workflow-template"
+        metadata["labels"].setdefault(f"workflows.argoproj.io/{kind}", reference["name"])
+    return metadata

@@ -91,6 +91,7 @@ class StepsFrame(CompositeFrame):
 
 
 def _deemed(child: Node) -> str:
-    if child.message in (MAX_DEPTH,) or child.message.startswith("Invalid 'when' expression"):
+    plain = ("Invalid 'when' expression", "Expected boolean evaluation", MAX_DEPTH)
+    if child.message.startswith(plain):
         return child.message
     return f"step group deemed errored due to child {child.name} error: {child.message}"

@@ -64,6 +64,8 @@ def _problem(tag: Tag, known: Known) -> str:
         except ExpressionError as error:
             return str(error)
         return ""
+    if "{{" in tag.body:
+        return ""
     root, *rest = tag.body.split(".")
     match root:
         case "inputs":

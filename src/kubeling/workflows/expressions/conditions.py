@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kubeling.workflows.expressions.errors import ExpressionError
 
-__all__ = ["check", "evaluate"]
+__all__ = ["NotBoolean", "check", "evaluate"]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
@@ -61,11 +61,15 @@ Token = tuple[str, str]
 Tree = Callable[[], Any]
 
 
+class NotBoolean(ExpressionError):
+    """A condition has a value that is neither true nor false."""
+
+
 def evaluate(text: str) -> bool:
     """Decides a condition; raises :class:`ExpressionError`."""
     value = _Parser(text).parse()()
     if not isinstance(value, bool):
-        raise ExpressionError(f"gives {value!r}, not true or false")
+        raise NotBoolean(f"Expected boolean evaluation for '{text}'. Got {_text(value)}")
     return value
 
 

@@ -59,11 +59,18 @@ def parse(text: str) -> tuple[str | Tag, ...]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the tag's closing braces are; an expression's own braces must be closed by then."""
+    """Where the tag's closing braces are, with tags inside it and its own braces closed by then."""
     end = text.find("}}", start)
     if text[start:].lstrip().startswith("="):
         while end >= 0 and text.count("{", start, end) > text.count("}", start, end):
             end = text.find("}}", end + 1)
+        return end
+    inside = text.count("{{", start, end)
+    closed = 0
+    while end >= 0 and closed < inside:
+        closed += 1
+        end = text.find("}}", end + 2)
+        inside = text.count("{{", start, end) if end >= 0 else 0
     return end
 
 
@@ -95,9 +102,18 @@ def render(text: str, resolve: Callable[[Tag], str | None]) -> str:
         if isinstance(part, str):
             shown.append(part)
             continue
-        value = resolve(part) if part.known else None
-        shown.append(part.text if value is None else value)
+        tag = _flattened(part, resolve)
+        value = resolve(tag) if tag.known else None
+        shown.append(tag.text if value is None else value)
     return "".join(shown)
+
+
+def _flattened(tag: Tag, resolve: Callable[[Tag], str | None]) -> Tag:
+    """A tag whose name other tags are part of, with those replaced."""
+    if tag.expression or "{{" not in tag.body:
+        return tag
+    body = render(tag.body, resolve)
+    return Tag(body, f"{{{{{body}}}}}", expression=False)
 
 
 def substitute(value: Any, resolve: Callable[[Tag], str | None]) -> Any:
