@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.workflows.simulation import Ending, World, argv, parse, report, world
 
 from kubeling.kube.objects import Obj
+from kubeling.workflows.names import ABSENT
 from kubeling.workflows.nodes import pod_name
+from kubeling.workflows.scope import Scope
 
 CONTAINER = "container: {image: busybox, command: [echo, done]}"
 ECHO = """
@@ -729,3 +731,17 @@ spec:
             changes += len(it.execution.changed)
         touched[count] = changes / count
     assert touched[1000] == pytest.approx(touched[50], rel=0.2)
+
+
+def test_what_one_scope_adds_is_seen_by_expressions_inside_and_nowhere_else() -> None:
+    outer = Scope(values={"tasks.a.id": "1", "workflow.parameters": "[]"})
+    inner = outer.child({"tasks.b.id": "2", "workflow.parameters.x": "y"})
+    text = "[tasks.a?.id, tasks.b?.id, workflow.parameters.x]"
+    assert inner.evaluate(text) == ["1", "2", "y"]
+    assert outer.evaluate("tasks.b?.id") is None
+    outer.values["tasks.a.id"] = "3"
+    outer.values.update({"tasks.c.outputs.parameters.p": ABSENT})
+    outer.artifacts["tasks.c.outputs.artifacts.f"] = {"s3": {"key": "k"}}
+    assert inner.evaluate("tasks.a.id + (tasks.c.outputs.parameters.p ?? '-')") == "3-"
+    assert inner.evaluate("tasks.c.outputs.artifacts.f.s3.key") == "k"
+    assert outer.evaluate("workflow.parameters") == "[]"

@@ -12,11 +12,11 @@ from typing import Any, Final
 from kubeling.kube.objects import Obj
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.expressions.tags import Tag
+from kubeling.workflows.names import ABSENT, Names, Tree, merged
 
 __all__ = ["ABSENT", "AbsentOutput", "Scope", "Unresolved"]
 
-ABSENT: Final = object()
-"""The value of an output that a skipped or omitted node would have given; nil in expressions."""
+_ROOTS: Final[dict[str, Any]] = {"inputs": {}, "steps": {}, "tasks": {}, "workflow": {}}
 
 
 class Unresolved(Exception):
@@ -32,8 +32,9 @@ class Scope:
 
     def __init__(self, parent: Scope | None = None, values: Mapping[str, Any] | None = None):
         self._parent = parent
-        self.values: dict[str, Any] = dict(values or {})
-        self.artifacts: dict[str, Obj] = {}
+        self._tree = Tree()
+        self.values = Names(self._tree, values)
+        self.artifacts = Names(self._tree)
 
     def child(self, values: Mapping[str, Any] | None = None) -> Scope:
         """A scope inside this one."""
@@ -43,8 +44,8 @@ class Scope:
         """The value of a name, or ``None``."""
         scope: Scope | None = self
         while scope is not None:
-            if name in scope.values:
-                return scope.values[name]
+            if name in scope.values.data:
+                return scope.values.data[name]
             scope = scope._parent
         return None
 
@@ -52,25 +53,16 @@ class Scope:
         """The artifact of a name, or ``None``."""
         scope: Scope | None = self
         while scope is not None:
-            if name in scope.artifacts:
-                return scope.artifacts[name]
+            if name in scope.artifacts.data:
+                found: Obj = scope.artifacts.data[name]
+                return found
             scope = scope._parent
         return None
 
     def environment(self) -> dict[str, Any]:
-        """The names as nested values, as expressions read them."""
-        chain: list[Scope] = []
-        scope: Scope | None = self
-        while scope is not None:
-            chain.append(scope)
-            scope = scope._parent
-        nested: dict[str, Any] = {root: {} for root in ("inputs", "steps", "tasks", "workflow")}
-        for scope in reversed(chain):
-            for name, value in scope.values.items():
-                _place(nested, name, None if value is ABSENT else value)
-            for name, artifact in scope.artifacts.items():
-                _place(nested, name, artifact)
-        return nested
+        """The names as nested values, as expressions read them; not to be changed."""
+        outer = _ROOTS if self._parent is None else self._parent.environment()
+        return merged(outer, self._tree.nested())
 
     def render(self, value: Any, keep: Collection[str] = ()) -> Any:
         """A JSON value with its tags replaced.
@@ -127,16 +119,3 @@ def _computed(tag: Tag, environment: Mapping[str, Any], keep: Collection[str]) -
         return exprlang.text_of(program(environment))
     except ExpressionError as error:
         raise Unresolved(f"failed to resolve {tag.text}: {error}") from None
-
-
-def _place(nested: dict[str, Any], name: str, value: Any) -> None:
-    """Files a dotted name; where a text and members share a name, the members win."""
-    *folders, last = name.split(".")
-    place = nested
-    for folder in folders:
-        inner = place.get(folder)
-        if not isinstance(inner, dict):
-            inner = place[folder] = {}
-        place = inner
-    if not isinstance(place.get(last), dict) or not place[last]:
-        place[last] = value
