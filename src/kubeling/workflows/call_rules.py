@@ -13,6 +13,7 @@ from kubeling.kube.objects import Obj
 from kubeling.workflows.dag import dependency_tree
 from kubeling.workflows.expressions import ExpressionError, conditions, depends, exprlang, tags
 from kubeling.workflows.loops import is_loop
+from kubeling.workflows.places import KINDS
 from kubeling.workflows.tag_rules import Known, tag_errors
 
 __all__ = ["Templates", "dag_errors", "hook_expression_errors", "steps_errors", "target_errors"]
@@ -180,7 +181,7 @@ def _argument_errors(call: Obj, path: str, all_: Templates) -> Iterator[FieldErr
 def _is_needed(wanted: Obj, kind: str) -> bool:
     sources: tuple[str, ...] = ("value", "default", "valueFrom")
     if kind == "artifacts":
-        sources = ("raw", "s3", "optional")
+        sources = ("optional", *KINDS)
     return all(wanted.get(source) is None for source in sources)
 
 

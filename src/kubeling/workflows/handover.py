@@ -122,6 +122,6 @@ def handover(
         parameters=tuple(parameters),
         artifacts=tuple(moved.stored),
         result=f"{spill}/result" if capture_result else "",
-        source=(raw.get("script") or {}).get("source"),
+        source=(raw.get("script") or {}).get("source") or None,
         progress=f"{workflow}/{pod}/progress" if reports_progress(raw) else "",
     )

@@ -36,8 +36,6 @@ def pod_errors(template: Obj, path: str, known: Known, _: Templates) -> Iterator
             "image's own ENTRYPOINT cannot be seen from here; write the command out"
         )
         yield FieldError(f"{path}.{kind}.command", "Required value", message)
-    if kind == "script" and not content.get("source"):
-        yield FieldError(f"{path}.script.source", "Required value", "write the program here")
     if len(str(content.get("source") or "")) > MAX_TEXT:
         yield FieldError(f"{path}.script.source", "Too long", "must be at most 100 KiB")
     yield from _common_errors(template, path, known)
