@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.workflows.simulation import World, world
 
 from kubeling.kube.objects import Obj
-from kubeling.workflows.podpatch import patched
+from kubeling.workflows.podpatch import patched, without_executor
 
 
 def state(name: str, **state: Any) -> Obj:
@@ -327,3 +327,18 @@ def test_a_patch_deletes_and_replaces_where_it_says_so() -> None:
         ],
     }
     assert patched(spec, patch) == {"containers": [{"name": "main", "command": ["d"]}]}
+
+
+def test_what_a_patch_says_of_upstreams_own_containers_is_left_out() -> None:
+    main: Obj = {"containers": [{"name": "main", "image": "busybox"}]}
+    resources = {"resources": {"requests": {"memory": "2Gi"}}}
+    patch: Obj = {
+        "initContainers": [{"name": "init", **resources}],
+        "containers": [{"name": "wait", **resources}, {"name": "main", **resources}],
+    }
+    assert without_executor(patched(main, patch)) == {
+        "containers": [{"name": "main", "image": "busybox", **resources}]
+    }
+    own: Obj = {**main, "initContainers": [{"name": "init", "image": "busybox"}]}
+    [init] = without_executor(patched(own, patch))["initContainers"]
+    assert init == {"name": "init", "image": "busybox", **resources}

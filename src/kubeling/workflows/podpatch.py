@@ -12,7 +12,7 @@ from typing import Any, Final
 from kubeling.kube import yaml
 from kubeling.kube.objects import Obj
 
-__all__ = ["InvalidPatch", "parse_patch", "patched"]
+__all__ = ["InvalidPatch", "parse_patch", "patched", "without_executor"]
 
 _KEYS: Final[dict[str, str]] = {
     "containers": "name",
@@ -29,6 +29,7 @@ _KEYS: Final[dict[str, str]] = {
     "volumeDevices": "devicePath",
 }
 _DIRECTIVE: Final = "$patch"
+_EXECUTOR: Final = (("initContainers", "init"), ("containers", "wait"))
 
 
 class InvalidPatch(Exception):
@@ -59,6 +60,22 @@ def patched(spec: Obj, patch: Obj) -> Obj:
         else:
             merged[key] = _merged(key, merged.get(key), value)
     return merged
+
+
+def without_executor(spec: Obj) -> Obj:
+    """The patched spec without what a patch says of upstream's containers around a step.
+
+    There are none here, so their resources and the like have nothing to hold for.
+    """
+    kept = dict(spec)
+    for place, name in _EXECUTOR:
+        entries = kept.get(place) or []
+        found = [e for e in entries if e.get("name") != name or e.get("image")]
+        if len(found) < len(entries):
+            kept[place] = found
+            if not found:
+                kept.pop(place)
+    return kept
 
 
 def _merged(key: str, own: Any, value: Any) -> Any:

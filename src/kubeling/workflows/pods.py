@@ -24,7 +24,7 @@ from kubeling.workflows.exchange import add_exchange
 from kubeling.workflows.handover import Store, handover, moved_artifacts
 from kubeling.workflows.nodes import pod_name
 from kubeling.workflows.places import OWN, InvalidPlace, Repository
-from kubeling.workflows.podpatch import InvalidPatch, parse_patch, patched
+from kubeling.workflows.podpatch import InvalidPatch, parse_patch, patched, without_executor
 from kubeling.workflows.resources import Node, Template
 from kubeling.workflows.wrapper import STORE_PATH, TURNS_PATH, WrapPlan
 
@@ -172,7 +172,7 @@ def _spec(request: PodRequest, own_name: str) -> Obj:
 
 def _patched(spec: Obj, text: str) -> Obj:
     try:
-        return patched(spec, parse_patch(text))
+        return without_executor(patched(spec, parse_patch(text)))
     except InvalidPatch as problem:
         raise PodError(str(problem)) from None
 
