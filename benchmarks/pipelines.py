@@ -34,7 +34,7 @@ CHAIN, FAN, AT_ONCE = 20, 100, 4
 KFP = "2.17.3"
 PEERS = {
     "kfp_local": [f"kfp=={KFP}", "kfp==2.17.0"],
-    "prefect": ["prefect==3.8.*"],
+    "prefect": ["prefect==3.8.*", "fastapi<0.116"],
     "dagster": ["dagster==1.13.*"],
     "metaflow": ["metaflow==2.19.*", "setuptools<81"],
 }
