@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
+import re
 from typing import Any
 
 import pytest
@@ -236,3 +238,34 @@ def test_outputs_are_bound_through_nested_pipelines_to_who_made_them() -> None:
     }
     done = Simulation(spec(tasks, {**ADD, "nested": inner})).run(echo)
     assert done.nodes["b"].outputs.parameters == {"out": 5}
+
+
+async def test_a_parameter_of_a_megabyte_reaches_a_python_component(context: Context) -> None:
+    large = "x" * (1 << 20)
+    made = step(x="STRING")
+    program = 'python3 -m kfp.dsl.executor_main --component_module_path "$0" "$@"'
+    made["executor"]["container"] = {
+        "image": "python:3.11",
+        "command": ["sh", "-ec", program],
+        "args": ["--executor_input", "{{$}}", "--function_to_execute", "f"],
+    }
+    tasks = {"a": task(inputs={"x": large})}
+    async with controllers(context):
+        await submit(context, document(tasks, {"step": made}))
+        pod = await pod_of(context, "a")
+    container = pod["spec"]["containers"][0]
+    assert "args" not in container
+    assert len(json.dumps(pod)) < 10_000
+    file = re.findall(r"'(/[^']+/\.arguments\.json)'", container["command"][2])[0]
+    told = json.loads(context.artifacts.read(file))
+    assert json.loads(told[1])["inputs"]["parameterValues"]["x"] == large
+    assert told[2:] == ["--function_to_execute", "f"]
+
+
+async def test_other_programs_are_told_to_take_large_values_as_artifacts(context: Context) -> None:
+    made = step(x="STRING")
+    made["executor"]["container"]["args"] = ["{{$.inputs.parameters['x']}}"]
+    async with controllers(context):
+        await submit(context, document({"a": task(inputs={"x": "x" * 200_000})}, {"step": made}))
+        run = await ended(context, state="FAILED")
+    assert "an argument has 200000 bytes, and Linux takes 131071" in run["status"]["message"]

@@ -17,6 +17,7 @@ from kubeling.pipelines.active import ActiveRun, UnusableRun
 from kubeling.pipelines.bindings import BindingError
 from kubeling.pipelines.claims import CREATE, IMAGES, claim_to_create, claim_to_delete
 from kubeling.pipelines.executor_io import attempt_folder, output_folders
+from kubeling.pipelines.large_arguments import take_large_arguments
 from kubeling.pipelines.launcher import LauncherError
 from kubeling.pipelines.nodes import Outputs, TaskError, TaskNode
 from kubeling.pipelines.placeholders import PlaceholderError
@@ -115,11 +116,18 @@ class TaskPods:
         request = PodRequest(
             active.run, execution, node, active.platform, active.volume_folder, active.launcher
         )
+        pod = build_pod(request)
+        await self._put_arguments(active, node, pod)
         try:
-            await self._client.create(PODS, build_pod(request))
+            await self._client.create(PODS, pod)
         except AlreadyExists:
             launched.found.append(await self._find(active, own_name))
         node.stage, node.pod = "pod", own_name
+
+    async def _put_arguments(self, active: ActiveRun, node: TaskNode, pod: Obj) -> None:
+        path = f"{attempt_folder(active.execution.facts.folder, node)}/.arguments.json"
+        if (arguments := take_large_arguments(pod, path)) is not None:
+            await asyncio.to_thread(self._context.artifacts.put, path, arguments)
 
     async def _find(self, active: ActiveRun, own_name: str) -> Obj:
         """The pod exists: it is ours from before a crash, or somebody else's."""
