@@ -1,8 +1,8 @@
 """Command lines that are longer than a kernel takes.
 
-Linux refuses a single argument above 128 KiB, and a Python component is given all its inputs as one.
-Where they are larger, they go into a file beside the attempt's other files, and the component's
-program reads them from there; other programs are told to take a file instead. Pure.
+Linux refuses a single argument above 128 KiB, and a Python component is given all its inputs as
+one. Where they are larger, they go into a file beside the attempt's other files, and the
+component's program reads them from there; other programs are told to take a file instead. Pure.
 """
 
 from __future__ import annotations
