@@ -85,7 +85,7 @@ _RUNS: Final = Listable(
         "description": _R.description,
         "storage_state": _R.storage_state,
         "state": _R.state,
-        "state_history": _R.state_history,
+        "state_history": sa.cast(_R.state_history, sa.Text),
         "status": _R.state,
         "namespace": _R.namespace,
         "experiment_id": _R.experiment_id,
