@@ -21,8 +21,12 @@ _OPEN: Final = ("/serving/",)
 
 @web.middleware
 async def same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers 403 to requests that change something and come from another site's page."""
-    if request.method in _SAFE or request.path.startswith(_OPEN) or _is_ours(request):
+    """Answers 403 to requests that change something and come from another site's page.
+
+    A web socket is one of them, whatever its method: it leads to notebooks' kernels.
+    """
+    harmless = request.method in _SAFE and "Upgrade" not in request.headers
+    if harmless or request.path.startswith(_OPEN) or _is_ours(request):
         return await handler(request)
     text = "This request comes from a page of another site, which may change nothing here."
     raise web.HTTPForbidden(text=text)
@@ -32,4 +36,7 @@ def _is_ours(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-    return urlsplit(origin).netloc.lower() == request.host.lower()
+    # A proxy in front tells the address that the browser knows; a page cannot make one up.
+    hosts = [request.host.lower(), request.headers.get("X-Forwarded-Host", "").lower()]
+    theirs = urlsplit(origin).netloc.lower()
+    return bool(theirs) and theirs in hosts
