@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -261,3 +262,32 @@ def test_stages_hand_on_what_they_give_by_name(platform: Platform) -> None:
     done = platform.kubeling("run", str(folder / "stages.yaml"), check=False)
     assert done.returncode == 1
     assert "train() needs 'model', which no earlier stage gives" in done.stdout
+
+
+@pytest.mark.e2e
+def test_a_key_shows_what_the_steps_write(platform: Platform, tmp_path: Path) -> None:
+    gate = platform.workspace / "key-gate"
+    os.mkfifo(gate)
+    file = tmp_path / "w.json"
+    talks = json.loads(json.dumps(WORKFLOW))
+    script = "echo said something; cat key-gate"
+    talks["spec"]["templates"][0]["container"]["command"] = ["sh", "-c", script]
+    file.write_text(json.dumps(talks))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "kubeling", "run", str(file), "--name", "talks"]
+    environment = {**platform.environment, "TERM": "xterm"}
+    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs) as process:
+        os.close(theirs)
+        shown = ""
+        while "l: what the steps write" not in shown:
+            shown += os.read(ours, 4096).decode(errors="replace")
+        assert "said something" not in shown
+        os.write(ours, b"l")
+        while "said something" not in shown:
+            shown += os.read(ours, 4096).decode(errors="replace")
+        gate.write_text("")
+        with contextlib.suppress(OSError):  # The terminal is gone with the process.
+            while piece := os.read(ours, 4096):
+                shown += piece.decode(errors="replace")
+        assert process.wait(60) == 0
+    os.close(ours)

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import click
 
+from kubeling.cli.running.keys import Keys
 from kubeling.cli.running.submission import Reading, Submission
 from kubeling.cli.running.view import View
 from kubeling.gateway.steps.model import BAD
@@ -30,71 +31,97 @@ async def follow(
     submission: Submission, client: Client, view: View, *, logs: bool
 ) -> Reading | None:
     """The run's last reading; ``None`` if the user leaves it to itself."""
-    pressed = asyncio.Event()
+    watch = _Watch(submission, client, view, logs=logs)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, pressed.set)
+    loop.add_signal_handler(signal.SIGINT, watch.interrupted.set)
     try:
         with view.shown():
-            async with asyncio.TaskGroup() as group:
-                writers = _Writers(group, submission, client, view) if logs else None
-                reading = await _watch(submission, view, pressed, writers)
-                if writers is not None:
-                    await writers.finish(reading)
-        return reading
+            return await watch.run()
     finally:
+        watch.keys.stop()
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _watch(
-    submission: Submission, view: View, pressed: asyncio.Event, writers: _Writers | None
-) -> Reading | None:
-    lost = False
-    while True:
-        began = time.perf_counter()
-        try:
-            reading = await submission.read()
-        except (ConnectionError, TimeoutError):
-            # The platform restarts: the run goes on with it.
-            if not lost:
-                view.say("the platform does not answer; waiting for it …")
-            lost = True
-        else:
-            lost = False
-            view.update(reading)
-            if reading.final:
-                return reading
-            if writers is not None:
-                await writers.look(reading)
-        took = time.perf_counter() - began
-        try:
-            async with asyncio.timeout(max(_INTERVAL, took * _SHARE)):
-                await pressed.wait()
-        except TimeoutError:
-            continue
-        pressed.clear()
-        match await _meaning(view):
-            case "leave":
+class _Watch:
+    """Reads how far the run is, again and again, until it has ended or the user leaves."""
+
+    def __init__(self, submission: Submission, client: Client, view: View, *, logs: bool) -> None:
+        self._submission = submission
+        self._client = client
+        self._view = view
+        self._logs = logs
+        self.interrupted = asyncio.Event()
+        self.keys = Keys(self._pressed)
+
+    def _pressed(self, key: str) -> None:
+        if key.lower() == "l":
+            self._logs = not self._logs
+
+    async def run(self) -> Reading | None:
+        if self._view.is_live:
+            self.keys.listen()
+        async with asyncio.TaskGroup() as group:
+            writers = _Writers(group, self._submission, self._client, self._view)
+            reading = await self._until_end(writers)
+            await writers.finish(reading if self._logs else None)
+        return reading
+
+    async def _until_end(self, writers: _Writers) -> Reading | None:
+        lost = False
+        while True:
+            began = time.perf_counter()
+            try:
+                reading = await self._submission.read()
+            except (ConnectionError, TimeoutError):
+                # The platform restarts: the run goes on with it.
+                if not lost:
+                    self._view.say("the platform does not answer; waiting for it …")
+                lost = True
+            else:
+                lost = False
+                self._view.update(reading)
+                if reading.final:
+                    return reading
+                self._view.muted = not self._logs
+                if self._logs:
+                    await writers.look(reading)
+            took = time.perf_counter() - began
+            if await self._pause(max(_INTERVAL, took * _SHARE)) == "leave":
                 return None
-            case "stop":
-                await submission.stop()
 
+    async def _pause(self, seconds: float) -> Literal["stop", "leave", "watch"]:
+        """Waits, unless ctrl-C is pressed: then does what that is meant for."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.interrupted.wait()
+        except TimeoutError:
+            return "watch"
+        self.interrupted.clear()
+        meant = await self._meaning()
+        if meant == "stop":
+            await self._submission.stop()
+        return meant
 
-async def _meaning(view: View) -> Literal["stop", "leave", "watch"]:
-    """What ctrl-C is meant to end; where nobody can be asked, only the watching."""
-    if not sys.stdin.isatty():
-        return "leave"
-    view.pause()
-    question = "\nStop the run, leave it running, or go on watching? [s/l/W]"
-    try:
-        answer = await asyncio.to_thread(
-            click.prompt, question, default="w", show_default=False, prompt_suffix=" "
-        )
-    except click.Abort:
-        return "leave"
-    word = str(answer).strip().lower()[:1]
-    if word != "l":
-        view.resume()
-    return "stop" if word == "s" else "leave" if word == "l" else "watch"
+    async def _meaning(self) -> Literal["stop", "leave", "watch"]:
+        """What ctrl-C is meant to end; where nobody can be asked, only the watching."""
+        if not sys.stdin.isatty():
+            return "leave"
+        self.keys.stop()
+        self._view.pause()
+        question = "\nStop the run, leave it running, or go on watching? [s/l/W]"
+        try:
+            answer = await asyncio.to_thread(
+                click.prompt, question, default="w", show_default=False, prompt_suffix=" "
+            )
+        except click.Abort:
+            return "leave"
+        word = str(answer).strip().lower()[:1]
+        if word == "l":
+            return "leave"
+        self._view.resume()
+        if self._view.is_live:
+            self.keys.listen()
+        return "stop" if word == "s" else "watch"
 
 
 class _Writers:
@@ -111,7 +138,7 @@ class _Writers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def finish(self, reading: Reading | None) -> None:
-        """Prints the rest of what was written, or leaves at once if there is no reading."""
+        """Prints the rest of what was written; without a reading, nothing more."""
         if reading is not None:
             await self.look(reading)
             return

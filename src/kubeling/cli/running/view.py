@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
@@ -35,6 +35,7 @@ _MARKS: Final[dict[str, tuple[str, str]]] = {
     "failed": ("✗", "red"),
     "error": ("✗", "red"),
 }
+_KEYS: Final = "l: what the steps write, on and off; ctrl-C: stop or leave the run"
 _BRIEF: Final = 10
 _ROOM: Final = 6
 """Lines of a terminal that are left for what else is there."""
@@ -47,9 +48,15 @@ class View:
         self.console = Console(quiet=quiet, highlight=False)
         self._title = title
         self._told: dict[str, str] = {}
+        self.muted = False
         self._live: Live | None = None
         if self.console.is_terminal and not quiet:
             self._live = Live(Text(title), console=self.console, refresh_per_second=8)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the tree is redrawn in its place."""
+        return self._live is not None
 
     def shown(self) -> AbstractContextManager[Any]:
         """Shows the tree for the length of a block."""
@@ -72,7 +79,9 @@ class View:
         """The run has come so far."""
         if self._live is not None:
             most = max(self.console.size.height - _ROOM, 8)
-            self._live.update(draw(reading, self._title, most, time.time()))
+            tree = draw(reading, self._title, most, time.time())
+            keys = Text("" if reading.final else _KEYS, "dim")
+            self._live.update(Group(tree, keys) if keys else tree)
             return
         for step in sorted(reading.tree.leaves(), key=lambda s: s.finished or 0.0):
             if step.state in FINAL and self._told.get(step.id) != step.state:
@@ -82,6 +91,8 @@ class View:
 
     def log(self, step: str, line: str) -> None:
         """A line that a step wrote."""
+        if self.muted:
+            return
         self.console.print(Text.assemble((f"{step}: ", "dim"), line), soft_wrap=True)
 
 
