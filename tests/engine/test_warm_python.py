@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from tests.engine.node import TIMEOUT, Node, container, ended, pod, running_node
 from tests.engine.test_warm_commands import component
 from tests.engine.warm_programs import FILES, PROBE, PROGRAMS
 
+from kubeling.engine.sandbox.warm.interpreter import KNOWN
 from kubeling.engine.templatemetrics import publish_templates
 from kubeling.engine.templates import ANNOTATION, Templates
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
 from kubeling.monitoring.registry import Registry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="templates need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="templates need root"),
+    pytest.mark.skipif(sys.version_info[:2] not in KNOWN, reason="templates know other versions"),
+]
 
 SECURITY: list[Obj] = [
     {"runAsUser": 1000, "runAsGroup": 1000},

@@ -46,6 +46,7 @@ _LARGEST_REQUEST: Final = 96 * 1024
 _SPARE_MEMORY: Final = 512 << 20
 _SPARE_PART: Final = 0.1
 _SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc/localtime", "/etc/ld.so.cache")
+_SHARED: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
 _NAMESPACES: Final = (
     linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
 )
@@ -166,7 +167,7 @@ class Templates:
     ) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
         certain, named = await asyncio.to_thread(modules_ahead, command, plan)
-        env = {**plan["env"], **command.warm["env"]}
+        env = _shared_variables(plan["env"]) | dict(key.settings) | command.warm["env"]
         for modules in ([*certain, *named], certain) if named else (certain,):
             try:
                 self._ready[key] = await self._try(key, parts, env, modules)
@@ -244,6 +245,11 @@ def _key(command: PythonCommand, env: Mapping[str, str]) -> _Key | None:
     if settings is None or program is None:
         return None
     return _Key(program, command.program, command.options, settings, special_modules(command))
+
+
+def _shared_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """What a template may know of a container: others will be forked from it, too."""
+    return {name: env[name] for name in _SHARED if name in env}
 
 
 def _plan(key: _Key, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> TemplatePlan:

@@ -1,4 +1,8 @@
-"""The supervisor's side: asks a template to fork the command into the container."""
+"""The supervisor's side: asks a template to fork the command into the container.
+
+The template itself gets files only. What the command is goes to the fork, so that nothing of it is
+left in the memory that later forks begin with.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import marshal
 import os
 import socket
 import sys
+
+from kubeling.engine.sandbox.warm.wire import FORMAT, GO, HEADER, KNOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +21,6 @@ if TYPE_CHECKING:
     from kubeling.engine.sandbox.plan import LaunchPlan
 
 _PATIENCE_SECONDS = 3.0
-_FORMAT = 4
-"""Of :mod:`marshal`: every Python that a template may run on reads it."""
 
 
 def fork_command(
@@ -38,17 +42,19 @@ def fork_command(
         "credentials": plan["credentials"],
     }
     ours, theirs = socket.socketpair()
+    ours.settimeout(_PATIENCE_SECONDS)
     supervisor = os.pidfd_open(os.getpid())
     try:
         with socket.socket(fileno=control) as template:
             sent = [theirs.fileno(), supervisor, *files, *join]
-            socket.send_fds(template, [marshal.dumps(request, _FORMAT)], sent)
+            socket.send_fds(template, [KNOCK], sent)
         theirs.close()
-        ours.settimeout(_PATIENCE_SECONDS)
+        data = marshal.dumps(request, FORMAT)
+        ours.sendall(len(data).to_bytes(HEADER, "little") + data)
         answer = ours.recv(32)
         if not answer:
             return 0
-        ours.sendall(b"g")
+        ours.sendall(GO)
         return int(answer)
     except OSError:
         return 0  # it has ended, or it is stuck

@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import collections
 import functools
+import marshal
 import operator
 import os
 import posix
@@ -21,6 +22,7 @@ import time
 
 from kubeling.engine.sandbox import command, linux
 from kubeling.engine.sandbox.warm import program
+from kubeling.engine.sandbox.warm.wire import GO, HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
 """What the command shares with its supervisor, beside process ids."""
 
-_GO = b"g"
+LAST_ID = "/proc/sys/kernel/ns_last_pid"
+"""The process id given last, in those of whoever opens it."""
+
 _PATIENCE_SECONDS = 10.0
 _SMALLEST_STACK = 8 << 20
 _LARGEST_STACK = 64 << 20
@@ -47,12 +51,11 @@ class Entrance:
         interpreter: Interpreter,
         shelf: Shelf,
         pristine: dict[str, Any],
-        request: dict[str, Any],
     ) -> None:
         self._interpreter = interpreter
         self._shelf = shelf
         self._pristine = pristine
-        self._request = request
+        self._request: dict[str, Any] = {}
         self._forking = False
         self._helper = 0
         self._channel = self._last_id = -1
@@ -70,7 +73,7 @@ class Entrance:
         for number, file in enumerate(standard):
             os.dup2(file, number)
         _close_all_but(self._channel, self._last_id)
-        request = self._request
+        request = self._request = _receive(self._channel)
         command.change_folder(request["cwd"])
         program.prepare(request)
         _set_environment(request["env"])
@@ -82,7 +85,7 @@ class Entrance:
 
     def _step_aside(self, far_away: int) -> None:
         """Sees to it that the command gets the process id that comes next, not its helpers."""
-        self._last_id = os.open("/proc/sys/kernel/ns_last_pid", os.O_RDWR | os.O_CLOEXEC)
+        self._last_id = os.open(LAST_ID, os.O_RDWR | os.O_CLOEXEC)
         self._before = os.read(self._last_id, 32)
         os.pwrite(self._last_id, str(far_away - 2).encode(), 0)
 
@@ -122,7 +125,7 @@ class Entrance:
             main.clear()
             main.update(self._pristine)
             os.write(self._channel, str(os.getpid()).encode())
-            if os.read(self._channel, 1) != _GO:
+            if os.read(self._channel, 1) != GO:
                 os._exit(1)
             os.close(self._channel)
             os.close(self._last_id)
@@ -148,6 +151,23 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _receive(channel: int) -> dict[str, Any]:
+    request: dict[str, Any] = marshal.loads(
+        _read(channel, int.from_bytes(_read(channel, HEADER), "little"))
+    )
+    return request
+
+
+def _read(channel: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = os.read(channel, size - len(data))
+        if not piece:
+            raise ConnectionResetError("the supervisor has hung up")
+        data += piece
+    return data
 
 
 def _set_environment(env: dict[str, str]) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+KNOWN = ((3, 11),)
+"""The versions with which programs were compared that ran in both ways."""
+
 _CONFIG_SIZE = 1024
 _WORD = 8
 _INT = 4
@@ -44,6 +47,8 @@ class Interpreter:
     """The interpreter of this process, which was started with ``-c``."""
 
     def __init__(self) -> None:
+        if sys.version_info[:2] not in KNOWN:
+            raise Unsupported(f"its version is none of those known: {sys.version_info[:2]}")
         self._api = ctypes.pythonapi
         self._main = _main_in_the_c_library()
         self._config = self._find_config()

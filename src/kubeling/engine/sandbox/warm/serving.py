@@ -12,8 +12,9 @@ import sys
 import termios
 
 from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.warm.entering import Entrance
+from kubeling.engine.sandbox.warm.entering import LAST_ID, Entrance
 from kubeling.engine.sandbox.warm.interpreter import Interpreter, Unsupported
+from kubeling.engine.sandbox.warm.wire import FORMAT, KNOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20
 _MOST_FILES = 32
-_FORMAT = 4
 _CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -64,6 +64,8 @@ class Server:
         try:
             self._interpreter = Interpreter()
             self._process_ids = _own_process_ids()
+            self._interpreter.show(sys.orig_argv, dict(os.environ))
+            os.close(os.open(LAST_ID, os.O_RDWR | os.O_CLOEXEC))
             with open("/proc/sys/kernel/pid_max") as file:
                 self._far_away = int(file.read()) - 1
         except (Unsupported, OSError) as error:
@@ -89,25 +91,24 @@ class Server:
         )
 
     def _send(self, answer: dict[str, Any]) -> None:
-        self._control.send(marshal.dumps(answer, _FORMAT))
+        self._control.send(marshal.dumps(answer, FORMAT))
 
     def serve(self) -> NoReturn:
         """Forks for every request."""
         while True:
             data, ancillary, _, _ = self._control.recvmsg(
-                _LARGEST, _socket.CMSG_SPACE(4 * _MOST_FILES), _CLOSE_ON_EXEC
+                len(KNOCK), _socket.CMSG_SPACE(4 * _MOST_FILES), _CLOSE_ON_EXEC
             )
             if not data:
                 os._exit(0)
             files = [file for _, _, rights in ancillary for file in memoryview(rights).cast("i")]
             # Whoever asked sees by itself that nobody will answer.
             with contextlib.suppress(OSError):
-                self._fork(marshal.loads(data), files)
+                self._fork(files)
             for file in files:
                 os.close(file)
 
-    def _fork(self, request: dict[str, Any], files: list[int]) -> None:
-        entrance = Entrance(self._interpreter, self._shelf, self._pristine, request)
+    def _fork(self, files: list[int]) -> None:
         pid = -1
         linux.setns(files[1], linux.CLONE_NEWPID)
         try:
@@ -120,6 +121,7 @@ class Server:
             os.waitpid(pid, 0)
             return
         try:
+            entrance = Entrance(self._interpreter, self._shelf, self._pristine)
             entrance.go_in(files, self._far_away)
         finally:
             os._exit(1)
