@@ -10,7 +10,7 @@ from tests.workflows.conftest import Cluster, cluster_in
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
+from kubeling.kube.resources import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS, Resource
 from kubeling.workflows.resources import WORKFLOW_TEMPLATES, WORKFLOWS
 from kubeling.workflows.stages import workflow_from_stages
 
@@ -419,3 +419,21 @@ async def test_a_step_may_say_how_far_it_is(cluster: Cluster) -> None:
     (cluster.workspace / "go").touch()
     done = await cluster.ended(name)
     assert (done["status"]["phase"], done["status"]["progress"]) == ("Succeeded", "100/100")
+
+
+async def test_what_can_never_begin_is_an_error_at_once(cluster: Cluster) -> None:
+    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await cluster.client.patch(NAMESPACES, "default", enforced)
+    done = await cluster.run(script("true"))
+    assert done["status"]["phase"] == "Error"
+    assert 'violates PodSecurity "restricted:latest"' in done["status"]["message"]
+
+
+async def test_a_claim_that_cannot_be_made_ends_the_workflow(cluster: Cluster) -> None:
+    body = script("true")
+    claim = {"metadata": {"name": "work"}, "spec": {"accessModes": ["Sometimes"]}}
+    body["spec"]["volumeClaimTemplates"] = [claim]
+    done = await cluster.run(body)
+    assert done["status"]["phase"] == "Error"
+    assert done["status"]["message"].startswith("pvc create error: ")
+    assert done["status"]["startedAt"]

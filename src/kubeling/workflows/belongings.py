@@ -6,22 +6,22 @@ import contextlib
 from typing import Final
 
 from kubeling.kube.client import Client
-from kubeling.kube.errors import AlreadyExists, NotFound
+from kubeling.kube.errors import AlreadyExists, BadRequest, Invalid, NotFound
 from kubeling.kube.objects import Obj, deep_copy, is_owned_by, name, namespace, new_object
 from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS, Resource
 from kubeling.workflows.pods import LABEL_WORKFLOW
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.specs import claim_name, claimed_volumes
 
-__all__ = ["Belongings", "ClaimTaken"]
+__all__ = ["Belongings", "NoClaim"]
 
 _BUDGETS: Final = Resource(
     "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",)
 )
 
 
-class ClaimTaken(Exception):
-    """A claim of that name belongs to somebody else."""
+class NoClaim(Exception):
+    """A claim cannot be made, or one of that name belongs to somebody else."""
 
 
 class Belongings:
@@ -31,7 +31,7 @@ class Belongings:
         self._client = client
 
     async def make(self, workflow: Obj, spec: Obj) -> list[Obj]:
-        """Makes what is missing; returns the claimed volumes. Raises :class:`ClaimTaken`."""
+        """Makes what is missing; returns the claimed volumes. Raises :class:`NoClaim`."""
         for claim in spec.get("volumeClaimTemplates") or ():
             await self._claim(workflow, claim)
         if budget := spec.get("podDisruptionBudget"):
@@ -80,9 +80,11 @@ class Belongings:
         )
         try:
             await self._client.create(PERSISTENT_VOLUME_CLAIMS, wanted)
+        except (Invalid, BadRequest) as error:
+            raise NoClaim(f"pvc create error: {error}") from None
         except AlreadyExists:
             found = await self._client.find(PERSISTENT_VOLUME_CLAIMS, name(wanted), where)
             if found is not None and not is_owned_by(found, workflow):
-                raise ClaimTaken(
+                raise NoClaim(
                     f"{name(wanted)} pvc already exists with different ownerreference"
                 ) from None

@@ -32,7 +32,7 @@ from kubeling.kube.objects import (
 from kubeling.kube.resources import CONFIG_MAPS, PODS
 from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
-from kubeling.workflows.belongings import Belongings, ClaimTaken
+from kubeling.workflows.belongings import Belongings, NoClaim
 from kubeling.workflows.completion import LABEL_PHASE, Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.errands import ErrandResult, Errands
@@ -246,16 +246,24 @@ class WorkflowReconciler:
         )
         message = f'{resource.qualified} "{reference.get("name")}" not found'
         run = Run(workflow, {}, self._store)
-        run.execution.now = self._clock.now()
-        run.execution.started_at = run.execution.stamp()
-        run.execution.end("Error", message)
+        self._end_early(run, message)
         run.template_spec = None
         await self._write(run)
+
+    def _end_early(self, run: Run, message: str) -> None:
+        """Ends a Workflow before anything of it has begun."""
+        execution = run.execution
+        execution.now = self._clock.now()
+        execution.started_at = execution.started_at or execution.stamp()
+        execution.end("Error", message)
 
     async def _advance(self, run: Run) -> Result | None:
         execution = run.execution
         if not run.claimed:
             await self._make_belongings(run)
+            if execution.finished:
+                await self._write(run)
+                return None
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
         run.over += [one for one in seen if one.over]
@@ -353,8 +361,8 @@ class WorkflowReconciler:
     async def _make_belongings(self, run: Run) -> None:
         try:
             run.execution.claims = await self._belongings.make(run.workflow, run.execution.spec)
-        except ClaimTaken as problem:
-            run.execution.end("Error", str(problem))
+        except NoClaim as problem:
+            self._end_early(run, str(problem))
         run.claimed = True
 
     async def _write(self, run: Run) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
+from kubeling.workflows.expressions import tags
 
 __all__ = ["MAX_TEXT", "duration_errors", "entry_name_errors"]
 
@@ -20,7 +21,7 @@ def entry_name_errors(entry: Obj, path: str, seen: set[str]) -> Iterator[FieldEr
     name = str(entry.get("name") or "")
     if not name:
         yield FieldError(f"{path}.name", "Required value", "give it a name")
-    elif not _PARAMETER.match(name):
+    elif not tags.has_tags(name) and not _PARAMETER.match(name):
         message = "use letters, digits, hyphens and underscores"
         yield FieldError(f"{path}.name", "Invalid value", message, name)
     elif name in seen:

@@ -54,10 +54,11 @@ class PodWork:
                 await self._client.create(PODS, pod)
             except AlreadyExists:
                 await self._adopt(run, pod_name)
-            except Forbidden as error:
-                run.execution.hold_back(node_id, str(error))
-                return
-            except (Invalid, BadRequest) as error:
+            except (Forbidden, Invalid, BadRequest) as error:
+                # Room may be made in a quota; nothing else that forbids a pod goes by itself.
+                if isinstance(error, Forbidden) and "exceeded quota" in str(error):
+                    run.execution.hold_back(node_id, str(error))
+                    return
                 run.execution.reject(node_id, str(error))
         run.todo.create.pop(pod_name, None)
 
