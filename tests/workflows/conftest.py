@@ -157,6 +157,6 @@ async def cluster_in(folder: Path, component: Component = COMPONENT) -> AsyncIte
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     """A platform with the workflow controllers."""
-    with tempfile.TemporaryDirectory(prefix="kubeling-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kubeling-", ignore_cleanup_errors=True) as folder:
         async with cluster_in(Path(folder)) as cluster, cluster.controllers():
             yield cluster

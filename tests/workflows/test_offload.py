@@ -63,7 +63,7 @@ def workflow(**spec: object) -> Obj:
 @pytest.fixture
 async def idle() -> AsyncIterator[Cluster]:
     """A platform whose controllers a test starts itself."""
-    with tempfile.TemporaryDirectory(prefix="kubeling-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kubeling-", ignore_cleanup_errors=True) as folder:
         async with cluster_in(Path(folder)) as cluster:
             yield cluster
 

@@ -157,6 +157,8 @@ async def test_a_failure_says_why(cluster: Cluster) -> None:
     assert done["status"]["message"] == "main: Error (exit code 42)"
     node = next(iter(done["status"]["nodes"].values()))
     assert node["outputs"]["exitCode"] == "42"
+    told = await cluster.event("WorkflowNodeFailed")
+    assert told["message"] == f"Failed node {done['metadata']['name']}: main: Error (exit code 42)"
     event = await cluster.event("WorkflowFailed")
     assert event["message"] == "main: Error (exit code 42)"
     assert event["involvedObject"]["name"] == done["metadata"]["name"]

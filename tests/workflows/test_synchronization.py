@@ -42,7 +42,7 @@ def locked(name: str, source: str = INSIDE, **more: Any) -> Obj:
 @pytest.fixture
 async def idle() -> AsyncIterator[Cluster]:
     """A platform whose controllers a test starts itself."""
-    with tempfile.TemporaryDirectory(prefix="kubeling-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kubeling-", ignore_cleanup_errors=True) as folder:
         async with cluster_in(Path(folder)) as cluster:
             yield cluster
 

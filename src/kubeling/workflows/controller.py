@@ -381,9 +381,19 @@ class WorkflowReconciler:
             run.wrote(written)
         run.written_at = self._clock.monotonic()
         run.write_took = run.written_at - begun
+        await self._tell_failures(run)
         if execution.phase != before:
             self._metering.entered(workflow, execution.phase)
             await self._announce(run)
+
+    async def _tell_failures(self, run: Run) -> None:
+        """A step's failure is an event of its Workflow, as upstream; its success is not."""
+        for key, node in list(run.todo.failed.items()):
+            message = f"{node.phase} node {node.name}" + (
+                f": {node.message}" if node.message else ""
+            )
+            await self._recorder.warning(run.workflow, f"WorkflowNode{node.phase}", message)
+            del run.todo.failed[key]
 
     async def _announce(self, run: Run) -> None:
         """Tells the new phase in the labels tools select by, and as an event."""

@@ -181,6 +181,8 @@ class Execution(Gated):
             self._end_containers(node)
             if phase == "Succeeded":
                 self.completed(node)
+            elif is_failed(node):
+                self._actions.failed[node.id] = node
         self._done.append(node.id)
 
     def at(self, moment: dt.datetime, action: Callable[[], None]) -> None:

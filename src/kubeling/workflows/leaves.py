@@ -51,7 +51,7 @@ class Actions:
     theirs (sidecars, daemons) still run: those ``end``, and the pods stay with their logs.
     ``errands`` to begin and to ``give_up`` go by the ids of their nodes, as do the nodes whose
     outputs go into their caches (``remember``). ``measured`` are numbers for the metrics, by the
-    moment that gave them.
+    moment that gave them; what ``failed`` is told in events.
     """
 
     create: dict[str, Obj] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Actions:
     end: set[str] = field(default_factory=set)
     remember: dict[str, Node] = field(default_factory=dict)
     measured: dict[str, list[Sample]] = field(default_factory=dict)
+    failed: dict[str, Node] = field(default_factory=dict)
 
     def add(self, more: Actions) -> None:
         """Takes on what else has to be done."""
@@ -71,6 +72,7 @@ class Actions:
         self.give_up.update(more.give_up)
         self.remember.update(more.remember)
         self.measured.update(more.measured)
+        self.failed.update(more.failed)
 
 
 class Leaves(Ledger):
