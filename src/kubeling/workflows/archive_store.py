@@ -209,11 +209,12 @@ def _name_condition(wanted: WorkflowFilter) -> sa.ColumnElement[bool]:
 
 
 def _label_condition(requirement: Requirement) -> sa.ColumnElement[bool]:
-    has = sa.select(_L.uid).where(_L.name == requirement.key)
+    """Asked of each row: lists go by time and end with their page, however many match."""
+    has = sa.select(_L.uid).where(_L.uid == _W.uid, _L.name == requirement.key)
     if requirement.values:
         has = has.where(_L.value.in_(requirement.values))
     negative = requirement.operator in ("NotIn", "DoesNotExist")
-    return _W.uid.not_in(has) if negative else _W.uid.in_(has)
+    return ~has.exists() if negative else has.exists()
 
 
 def _naive(moment: dt.datetime) -> dt.datetime:
