@@ -76,6 +76,9 @@ async def test_lists_come_in_pages_the_newest_first_and_without_nodes(store: Arc
     assert names(await store.page(everything)) == ["wf-4", "wf-3", "wf-2", "wf-1", "wf-0"]
     assert names(await store.page(everything, 2, 1)) == ["wf-3", "wf-2"]
     assert await store.count(everything) == 5
+    some = [f"uid-default--{number}" for number in (2, 4, *range(10, 60_000))]
+    assert names(await store.page(everything, 2, without=some)) == ["wf-3", "wf-1"]
+    assert await store.count(everything, without=some) == 3
     shown = (await store.page(everything, 1))[0]
     assert "nodes" not in shown["status"]
     assert shown["spec"] == {"arguments": {"parameters": []}}

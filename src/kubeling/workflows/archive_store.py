@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -83,18 +83,29 @@ class ArchiveStore:
 
         await self._database.run(write)
 
-    async def page(self, wanted: WorkflowFilter, limit: int = 0, offset: int = 0) -> list[Obj]:
-        """What lists show of the Workflows, the last started first; all of them without a limit."""
-        query = sa.select(_W.summary).where(*_conditions(wanted))
+    async def page(
+        self,
+        wanted: WorkflowFilter,
+        limit: int = 0,
+        offset: int = 0,
+        *,
+        without: Collection[str] = (),
+    ) -> list[Obj]:
+        """What lists show of the Workflows, the last started first; all of them without a limit.
+
+        ``without`` are the uids of some that are not to be among them.
+        """
+        query = sa.select(_W.summary).where(*_conditions(wanted), *_excluding(without))
         query = query.order_by(_W.started_at.desc(), _W.uid)
         if limit:
             query = query.limit(limit).offset(offset)
         rows = await self._database.run(lambda c: c.execute(query).scalars().all())
         return [msgspec.json.decode(row) for row in rows]
 
-    async def count(self, wanted: WorkflowFilter) -> int:
+    async def count(self, wanted: WorkflowFilter, *, without: Collection[str] = ()) -> int:
         """How many there are."""
-        query = sa.select(sa.func.count()).select_from(WORKFLOWS).where(*_conditions(wanted))
+        conditions = (*_conditions(wanted), *_excluding(without))
+        query = sa.select(sa.func.count()).select_from(WORKFLOWS).where(*conditions)
         found = await self._database.run(lambda c: c.execute(query).scalar())
         return found or 0
 
@@ -194,6 +205,14 @@ def _conditions(wanted: WorkflowFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield _W.finished_at <= _naive(wanted.finished_before)
     for requirement in wanted.labels.requirements if wanted.labels else ():
         yield _label_condition(requirement)
+
+
+def _excluding(uids: Collection[str]) -> Iterator[sa.ColumnElement[bool]]:
+    if uids:
+        # Written out, because there may be more than a statement can have parameters.
+        yield _W.uid.not_in(
+            sa.bindparam("without", list(uids), expanding=True, literal_execute=True)
+        )
 
 
 def _name_condition(wanted: WorkflowFilter) -> sa.ColumnElement[bool]:

@@ -213,6 +213,13 @@ async def test_archived_workflows_are_found_and_run_again(api: Api) -> None:
     again = await api.put(f"archived-workflows/{uid}/resubmit", {"namespace": "default"})
     assert again["metadata"]["generateName"] == "old-"
     await api.cluster.ended(again["metadata"]["name"])
+    listed = [w["metadata"]["uid"] for w in (await api.get("workflows/default"))["items"]]
+    assert uid in listed
+    assert done["metadata"]["uid"] in listed
+    now = (await archived(api, "old"))["metadata"]["uid"]
+    assert await api.delete(f"archived-workflows/{now}", namespace="default") == {}
+    listed = [w["metadata"]["uid"] for w in (await api.get("workflows/default"))["items"]]
+    assert listed.count(now) == 1
     assert await api.delete(f"archived-workflows/{uid}", namespace="default") == {}
     assert (await api.get(f"archived-workflows/{uid}", 404))["message"] == "not found"
 

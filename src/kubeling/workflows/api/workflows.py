@@ -1,7 +1,7 @@
 """Workflows: creating, listing, reading, deleting.
 
 Upstream: ``server/workflow/workflow_server.go``. A list goes through the live Workflows and then
-through the archive; one that is in both is shown as the live one.
+through what is only in the archive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from kubeling.workflows.api.errors import InvalidArgument
 from kubeling.workflows.api.fields import Fields
 from kubeling.workflows.api.service import Service, in_namespace
 from kubeling.workflows.api.wire import body_of, options_of, part_of, query_of
-from kubeling.workflows.archive import is_archived
 from kubeling.workflows.listing import WorkflowFilter, newest_first, workflow_filter
 from kubeling.workflows.operations.submission import (
     SubmitOptions,
@@ -30,7 +29,7 @@ from kubeling.workflows.operations.submission import (
 from kubeling.workflows.references import check_references
 from kubeling.workflows.resources import CRON_WORKFLOWS, WORKFLOWS
 
-__all__ = ["ListOptions", "WorkflowService", "paged"]
+__all__ = ["ListOptions", "WorkflowService"]
 
 _LATEST: Final = "@latest"
 
@@ -208,41 +207,33 @@ class WorkflowService(Service):
         await informer.wait_synced()
         where = "" if wanted.other_namespaces else wanted.namespace
         live = [workflow for workflow in informer.list(where) if wanted.matches(workflow)]
+        live.sort(key=newest_first, reverse=True)
         metadata: Obj = {"resourceVersion": informer.resource_version}
-        if not self.archive.enabled:
-            live.sort(key=newest_first, reverse=True)
-            return paged(live, options, metadata)
-        fresh = [workflow for workflow in live if not is_archived(workflow)]
-        fresh.sort(key=newest_first, reverse=True)
-        known = {uid(workflow): workflow for workflow in live}
-        store = await self.archive.store()
         limit, offset = options.limit, options.offset
-        begin = max(0, offset - len(fresh))
-        own = fresh[offset : offset + limit] if limit else fresh
-        filed: list[Obj] = []
-        if not limit:
-            filed = await store.page(wanted)
-        elif limit > len(own):
-            filed = await store.page(wanted, limit - len(own), begin)
-        young = {uid(workflow) for workflow in fresh}
-        items = own + [known.get(uid(w), w) for w in filed if uid(w) not in young]
-        if limit or wanted.count_rest:
-            total = len(fresh) + await store.count(wanted)
-            rest = max(0, total - offset - len(items)) if limit else 0
-            if wanted.count_rest:
-                metadata["remainingItemCount"] = rest
-            if rest:
-                metadata["continue"] = str(offset + len(items))
-        return items, metadata
+        items = live[offset : offset + limit] if limit else live
+        if not self.archive.enabled:
+            rest = len(live) - offset - len(items)
+            return items, _paged(metadata, offset + len(items), rest if limit else 0, wanted)
+        store = await self.archive.store()
+        shown = [uid(wf) for wf in live if (wf.get("status") or {}).get("finishedAt")]
+        room, begin = limit - len(items), max(0, offset - len(live))
+        # One more than there is room for tells whether there are more.
+        filed = await store.page(wanted, room + 1 if limit else 0, begin, without=shown)
+        items = items + (filed[:room] if limit else filed)
+        rest = len(filed) - room if limit else 0
+        if limit and wanted.count_rest:
+            total = len(live) + await store.count(wanted, without=shown)
+            rest = total - offset - len(items)
+        return items, _paged(metadata, offset + len(items), rest, wanted)
 
 
-def paged(items: list[Obj], options: ListOptions, metadata: Obj) -> tuple[list[Obj], Obj]:
-    """One page of entries that are all at hand."""
-    offset, limit = options.offset, options.limit
-    page = items[offset : offset + limit] if limit else items
-    if limit and offset + len(page) < len(items):
-        metadata["continue"] = str(offset + len(page))
-    return page, metadata
+def _paged(metadata: Obj, following: int, rest: int, wanted: WorkflowFilter) -> Obj:
+    """The list's metadata: where the next page begins, and how much is left if that is asked."""
+    if wanted.count_rest:
+        metadata["remainingItemCount"] = max(0, rest)
+    if rest > 0:
+        metadata["continue"] = str(following)
+    return metadata
 
 
 def _shown_order(workflow: Obj) -> tuple[bool, str]:
