@@ -18,25 +18,21 @@ from kubeling.kube.objects import Obj
 from kubeling.pipelines.bindings import (
     BindingError,
     Surroundings,
-    bind_inputs,
     complete,
     platform_value,
 )
 from kubeling.pipelines.caching import fingerprint, why_not_cached
-from kubeling.pipelines.expressions import ExpressionError, evaluate_condition
+from kubeling.pipelines.dags import Dags
 from kubeling.pipelines.frontier import Frontier
 from kubeling.pipelines.importing import imported_artifact
 from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, DagSpec, PipelineSpec, TaskSpec
 from kubeling.pipelines.kubernetes import claim_names, settings_of
 from kubeling.pipelines.loops import Loops
 from kubeling.pipelines.nodes import Inputs, NodeState, Outputs, TaskError, TaskNode, child_path
-from kubeling.pipelines.outputs import OutputError, dag_outputs
-from kubeling.pipelines.placeholders import PlaceholderError
-from kubeling.pipelines.restarting import anew, fresh
 from kubeling.pipelines.retrying import next_attempt
 from kubeling.pipelines.run_facts import RunFacts
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
-from kubeling.pipelines.values import normalize
+from kubeling.pipelines.stopping import Stopping
 
 __all__ = ["Actions", "Execution"]
 
@@ -80,9 +76,10 @@ class Execution:
         self.now = dt.datetime.min
         self.frontier = Frontier()
         self.frontier.count(nodes.values())
-        self._loops = Loops(self)
+        self.dags = Dags(self)
+        self.loops = Loops(self)
+        self._ending = Stopping(self)
         self._entered = False
-        self._stopped = False
 
     @property
     def root(self) -> TaskNode:
@@ -103,9 +100,9 @@ class Execution:
             if node is not None and not node.final:
                 self._take(node, sighting)
         actions = Actions()
-        self._watch_deadline(actions)
+        self._ending.watch_deadline(actions)
         if self.stopping:
-            self._stop(actions)
+            self._ending.stop(actions)
         self._settle()
         for node in list(self.frontier.due.values()):
             self._look_at(node, actions)
@@ -185,10 +182,11 @@ class Execution:
         node.error = seen.error
         if self.halted(node):
             self.end(node, "CANCELED", at=seen.finished_at)
-        elif not seen.may_retry or not self._try_again(node):
+        elif not seen.may_retry or not self.try_again(node):
             self.end(node, "FAILED", at=seen.finished_at)
 
-    def _try_again(self, node: TaskNode) -> bool:
+    def try_again(self, node: TaskNode) -> bool:
+        """Whether a node that failed is to be tried again, after its pause."""
         policy = self.task_of(node).retry_policy
         again = next_attempt(policy, node.attempt - node.first_attempt, self.now)
         if again is None:
@@ -219,7 +217,7 @@ class Execution:
         except BindingError as error:
             self.fail(root, str(error))
             return
-        self._open(root, self.dag_of(root))
+        self.dags.open(root)
 
     def _refuse_unknown(self) -> None:
         known = self.spec.root.input_definitions.parameters
@@ -230,54 +228,11 @@ class Execution:
     def enter(self, node: TaskNode) -> None:
         """Takes up a node that is under way, from what its row says."""
         if node.kind == "loop":
-            self._loops.resume(node, self.task_of(node))
+            self.loops.resume(node, self.task_of(node))
         elif node.kind == "dag" and node.stage != "backoff":
-            self._open(node, self.dag_of(node))
+            self.dags.open(node)
         else:
             self.frontier.place(node)
-
-    def _open(self, node: TaskNode, dag: DagSpec) -> None:
-        """Begins the tasks of a DAG, or takes them up where they are."""
-        if node.stage != "open" or node.state != "RUNNING":
-            node.stage, node.state = "open", "RUNNING"
-            node.started_at = node.started_at or self.now
-            self.touch(node)
-        children = [self._child(node, name, dag) for name in dag.order]
-        self._redo_dependents(children, dag)
-        self.frontier.unfinished[node.path] = sum(not child.final for child in children)
-        for child in children:
-            if child.final:
-                continue
-            if child.stage == "wait":
-                self._consider(node, child, dag)
-            else:
-                self.enter(child)
-        self._end_dag_if_done(node)
-
-    def _child(self, parent: TaskNode, name: str, dag: DagSpec) -> TaskNode:
-        path = child_path(parent.path, name)
-        return self.nodes.get(path) or self.add(path, name, dag.tasks[name], parent)
-
-    def _redo_dependents(self, children: list[TaskNode], dag: DagSpec) -> None:
-        """After a retry: what ended once has to end again, if what it followed is done again."""
-        again = {child.name for child in children if not child.final}
-        for number, child in enumerate(children):
-            if child.final and not again.isdisjoint(dag.tasks[child.name].upstream):
-                self._replace([child, *self._below(child)], anew)
-                children[number] = self.nodes[child.path]
-                again.add(child.name)
-
-    def _below(self, node: TaskNode) -> list[TaskNode]:
-        return [n for path, n in self.nodes.items() if path.startswith(node.path + "/")]
-
-    def _replace(self, nodes: Iterable[TaskNode], by: Callable[[TaskNode, int], TaskNode]) -> None:
-        for old in nodes:
-            new = by(old, self.epoch)
-            if old.epoch == self.epoch:  # names of pods must not come twice
-                new.attempt = new.first_attempt = old.attempt + 1
-            self.nodes[old.path] = new
-            self.touch(new)
-        self.frontier.count(self.nodes.values())
 
     def add(
         self, path: str, name: str, task: TaskSpec, parent: TaskNode, iteration: int | None = None
@@ -301,46 +256,16 @@ class Execution:
 
     # Starting tasks.
 
-    def _consider(self, parent: TaskNode, child: TaskNode, dag: DagSpec) -> None:
-        """Starts a waiting task if its upstream has ended, or settles that it never will."""
-        task = dag.tasks[child.name]
-        upstream = [self.nodes[child_path(parent.path, name)] for name in sorted(task.upstream)]
-        if self.stopping and not self._may_yet_begin(child, task, upstream):
-            self.end(child, "CANCELED")
-            return
-        if not all(before.final for before in upstream):
-            return
-        if not task.runs_after_failure:
-            missing = next((b for b in upstream if b.state != "SUCCEEDED"), None)
-            if missing is not None:
-                self._skip(child, f"upstream task {missing.display_name} {_fate(missing)}")
-                return
-        component = self.spec.components[child.component]
-        try:
-            child.inputs = bind_inputs(task, component, self.around(child))
-            if not self._is_triggered(task, child.inputs):
-                self._skip(child, f"condition is false: {task.trigger_policy.condition}")
-                return
-            self.start(child, task, component)
-        except (BindingError, ExpressionError, PlaceholderError) as error:
-            self.fail(child, str(error))
-
-    def _is_triggered(self, task: TaskSpec, inputs: Inputs) -> bool:
-        if not task.trigger_policy.condition:
-            return True
-        values = {"parameter_values": normalize(inputs.parameters)}
-        return evaluate_condition(task.trigger_policy.condition, {"inputs": values})
-
     def start(self, node: TaskNode, task: TaskSpec, component: ComponentSpec) -> None:
         """Begins a task or an iteration whose inputs are there."""
         self.touch(node)
         if task.is_loop and node.iteration is None:
             self._set_group(node, "loop")
-            self._loops.begin(node, task)
+            self.loops.begin(node, task)
             return
         if component.dag is not None:
             self._set_group(node, "dag")
-            self._open(node, component.dag)
+            self.dags.open(node)
             return
         executor = self.spec.executor_of(component)
         if executor.importer is not None:
@@ -395,49 +320,9 @@ class Execution:
                 continue
             parent = self.nodes[node.parent]
             if parent.kind == "loop":
-                self._loops.iteration_ended(parent, self.task_of(parent))
+                self.loops.iteration_ended(parent, self.task_of(parent))
             elif parent.path in self.frontier.unfinished:
-                self._task_ended(parent, node)
-
-    def _task_ended(self, parent: TaskNode, node: TaskNode) -> None:
-        self.frontier.unfinished[parent.path] -= 1
-        dag = self.dag_of(parent)
-        for name in dag.dependents.get(node.name, ()):
-            waiting = self.nodes[child_path(parent.path, name)]
-            if waiting.stage == "wait" and not waiting.final:
-                self._consider(parent, waiting, dag)
-        self._end_dag_if_done(parent)
-
-    def _end_dag_if_done(self, node: TaskNode) -> None:
-        if self.frontier.unfinished.get(node.path) != 0 or node.final:
-            return
-        del self.frontier.unfinished[node.path]
-        dag = self.dag_of(node)
-        children = [self.nodes[child_path(node.path, name)] for name in dag.order]
-        failed = next((c for c in children if c.state == "FAILED"), None)
-        if failed is not None:
-            why = failed.error.summary if failed.error else ""
-            self._fail_group(node, f"task {failed.display_name} failed: {why}".rstrip(": "))
-        elif any(child.state == "CANCELED" for child in children):
-            self.end(node, "CANCELED")
-        else:
-            self._succeed_dag(node, dag)
-
-    def _succeed_dag(self, node: TaskNode, dag: DagSpec) -> None:
-        try:
-            node.outputs = dag_outputs(dag, lambda name: self.nodes[child_path(node.path, name)])
-        except OutputError as error:
-            self.fail(node, str(error))
-        else:
-            self.end(node, "SUCCEEDED")
-
-    def _fail_group(self, node: TaskNode, message: str) -> None:
-        """A nested pipeline may be tried again, from what failed in it."""
-        node.error = TaskError(message)
-        if not node.is_root and not self.halted(node) and self._try_again(node):
-            self.frontier.place(node)
-        else:
-            self.end(node, "FAILED")
+                self.dags.task_ended(parent, node)
 
     # Containers, and groups that are to be tried again.
 
@@ -449,7 +334,7 @@ class Execution:
             node.retry_at = None
             self.touch(node)
             if node.kind == "dag":
-                self._reopen(node)
+                self.dags.reopen(node)
                 actions.wake(self.now)
                 return
             node.stage = "launch"
@@ -461,74 +346,23 @@ class Execution:
             case _:
                 self.frontier.place(node)
 
-    def _reopen(self, node: TaskNode) -> None:
-        """Tries a nested pipeline again; what succeeded in it stays."""
-        self.frontier.due.pop(node.path, None)
-        self._replace([n for n in self._below(node) if n.state != "SUCCEEDED"], fresh)
-        node.error = None
-        self._open(node, self.dag_of(node))
-
-    # Stopping.
-
-    def _watch_deadline(self, actions: Actions) -> None:
-        seconds, begun = self.facts.deadline_seconds, self.root.started_at
-        if not seconds or begun is None or self.root.final:
-            return
-        deadline = begun + dt.timedelta(seconds=seconds)
-        if self.now >= deadline:
-            self.overdue = True
-        else:
-            actions.wake(deadline)
-
-    def _stop(self, actions: Actions) -> None:
-        if not self._stopped:
-            self._stopped = True
-            self._cancel_waiting()
-        for node in list(self.frontier.due.values()):
-            if node.stage == "pod":
-                self.frontier.place(node)
-            elif self.halted(node):
-                self.end(node, "CANCELED")
-        actions.stop += [node for node in self.frontier.in_pods.values() if self.halted(node)]
-
-    def _cancel_waiting(self) -> None:
-        """Once: what ends later is looked at when it does."""
-        for path in list(self.frontier.unfinished):
-            parent = self.nodes[path]
-            dag = self.dag_of(parent)
-            for name in dag.order:
-                child = self.nodes[child_path(path, name)]
-                if child.stage == "wait" and not child.final:
-                    self._consider(parent, child, dag)
-        for path in list(self.frontier.loops):
-            self._loops.end_if_done(self.nodes[path])
-
-    def _may_yet_begin(self, node: TaskNode, task: TaskSpec, upstream: Iterable[TaskNode]) -> bool:
-        """Whether this cleans up after something that has begun, or is a part of what does."""
-        if task.runs_after_failure and any(before.kind for before in upstream):
-            return True
-        return self._is_last_rite(self.nodes[node.parent])
+    # Endings.
 
     def halted(self, node: TaskNode) -> bool:
         """Whether a node that has begun is not to go on."""
-        return self.stopping and not self._is_last_rite(node)
+        return self._ending.halted(node)
 
-    def _is_last_rite(self, node: TaskNode) -> bool:
-        """Whether this is an exit task or within one: those run also when the run is stopped."""
-        while not node.is_root:
-            if node.iteration is None and self.task_of(node).runs_after_failure:
-                return True
-            node = self.nodes[node.parent]
-        return False
-
-    # Endings.
+    def may_yet_begin(self, node: TaskNode, task: TaskSpec, upstream: Iterable[TaskNode]) -> bool:
+        """Whether a task of a stopping run begins all the same."""
+        return self._ending.may_yet_begin(node, task, upstream)
 
     def fail(self, node: TaskNode, message: str) -> None:
         """Ends a node that cannot go on."""
         node.error = TaskError(message)
         self.end(node, "FAILED")
 
-    def _skip(self, node: TaskNode, reason: str) -> None:
+    def skip(self, node: TaskNode, reason: str) -> None:
+        """Ends a node that is not to run."""
         node.message = reason
         self.end(node, "SKIPPED")
 
@@ -546,7 +380,3 @@ class Execution:
 
     def touch(self, node: TaskNode) -> None:
         self.changed.add(node.path)
-
-
-def _fate(node: TaskNode) -> str:
-    return {"FAILED": "failed", "CANCELED": "was canceled"}.get(node.state, "was skipped")
