@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kubeling.kube.objects import Obj, deep_copy
-from kubeling.pipelines.ir import PipelineSpec, parse_spec
+from kubeling.pipelines.ir import PipelineSpec
+from kubeling.pipelines.ir_reading import parse_spec
 
 
 def document(tasks: Obj, components: Obj | None = None, **root: Any) -> Obj:

@@ -16,7 +16,7 @@ from tests.pipelines.test_controller import controllers, ended, finish, pod_of, 
 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, parse_time
-from kubeling.pipelines.ir import parse_spec
+from kubeling.pipelines.ir_reading import parse_spec
 from kubeling.pipelines.nodes import ArtifactRef
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.tables import RUNS as TABLE

@@ -12,7 +12,8 @@ from tests.pipelines.specs import document, step, task
 
 from kubeling.artifacts.store import ArtifactStore
 from kubeling.pipelines.executor_io import OutputsError, read_outputs
-from kubeling.pipelines.ir import ComponentSpec, parse_spec
+from kubeling.pipelines.ir import ComponentSpec
+from kubeling.pipelines.ir_reading import parse_spec
 from kubeling.pipelines.lineage import lineage_of
 from kubeling.pipelines.nodes import Outputs, TaskNode
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kubeling.kube.objects import Obj
-from kubeling.pipelines.ir import ComponentSpec, parse_spec
+from kubeling.pipelines.ir import ComponentSpec
+from kubeling.pipelines.ir_reading import parse_spec
 from kubeling.pipelines.kubernetes import apply_settings
 from kubeling.pipelines.platform_values import SettingsError
 from kubeling.pipelines.task_config import take_task_config

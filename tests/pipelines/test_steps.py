@@ -7,7 +7,7 @@ from tests.pipelines.simulation import Simulation, succeed
 from tests.pipelines.specs import dag, document, step, task
 
 from kubeling.component import Context
-from kubeling.pipelines.ir import parse_spec
+from kubeling.pipelines.ir_reading import parse_spec
 from kubeling.pipelines.records import RunRecord
 from kubeling.pipelines.resources import RUNS
 from kubeling.pipelines.store import RunStore

@@ -20,8 +20,8 @@ from kubeling.pipelines.ir import (
     InputParameter,
     ParameterInput,
     TaskSpec,
-    ValueSpec,
 )
+from kubeling.pipelines.ir_values import ValueSpec
 from kubeling.pipelines.nodes import ArtifactRef, Inputs, TaskNode
 from kubeling.pipelines.placeholders import PlaceholderError, PlaceholderScope, resolve
 from kubeling.pipelines.values import ValueMismatch, coerce, normalize, to_text

@@ -21,7 +21,8 @@ from typing import Final
 
 import msgspec
 
-from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, TaskSpec
+from kubeling.pipelines.ir import ComponentSpec, TaskSpec
+from kubeling.pipelines.ir_executors import ContainerSpec
 from kubeling.pipelines.nodes import Inputs
 from kubeling.pipelines.values import normalize
 

@@ -25,7 +25,8 @@ from kubeling.pipelines.caching import fingerprint, why_not_cached
 from kubeling.pipelines.dags import Dags
 from kubeling.pipelines.frontier import Frontier
 from kubeling.pipelines.importing import imported_artifact
-from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, DagSpec, PipelineSpec, TaskSpec
+from kubeling.pipelines.ir import ComponentSpec, DagSpec, PipelineSpec, TaskSpec
+from kubeling.pipelines.ir_executors import ContainerSpec
 from kubeling.pipelines.kubernetes import claim_names, settings_of
 from kubeling.pipelines.loops import Loops
 from kubeling.pipelines.nodes import Inputs, NodeState, Outputs, TaskError, TaskNode, child_path

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from kubeling.artifacts.store import local_path
 from kubeling.pipelines.bindings import BindingError
-from kubeling.pipelines.ir import ImporterSpec
+from kubeling.pipelines.ir_executors import ImporterSpec
 from kubeling.pipelines.nodes import ArtifactRef, TaskNode, artifact_id
 from kubeling.pipelines.placeholders import PlaceholderScope, resolve
 from kubeling.pipelines.values import normalize, to_text

@@ -7,21 +7,20 @@ compiler run as far as they use what is known. The protobuf messages they corres
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from kubeling.pipelines.ir_executors import DeploymentSpec, Executor
+from kubeling.pipelines.ir_values import ArtifactType, ValueSpec
+
 __all__ = [
     "ArtifactInput",
     "ArtifactOutput",
-    "ArtifactType",
     "ComponentSpec",
-    "ContainerSpec",
     "DagSpec",
-    "ImporterSpec",
     "InputParameter",
     "ParameterInput",
     "ParameterOutput",
@@ -29,8 +28,6 @@ __all__ = [
     "PipelineSpec",
     "RetryPolicy",
     "TaskSpec",
-    "ValueSpec",
-    "parse_spec",
 ]
 
 ParameterType = Literal[
@@ -48,14 +45,6 @@ ParameterType = Literal[
 
 class _Message(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, dict=True):
     """A protobuf message in JSON."""
-
-
-class ValueSpec(_Message, frozen=True):
-    """A constant, or the name of a parameter of the run."""
-
-    constant: Any = UNSET
-    runtime_parameter: str = ""
-    constant_value: dict[str, Any] | None = None
 
 
 class TaskOutput(_Message, frozen=True):
@@ -290,14 +279,6 @@ class DagSpec(_Message, frozen=True):
         )
 
 
-class ArtifactType(_Message, frozen=True):
-    """The schema of an artifact."""
-
-    schema_title: str = ""
-    instance_schema: str = ""
-    schema_version: str = ""
-
-
 class InputParameter(_Message, frozen=True):
     """An input parameter of a component."""
 
@@ -374,71 +355,6 @@ class ComponentSpec(_Message, frozen=True):
     task_config_passthroughs: tuple[TaskConfigPassthrough, ...] = ()
 
 
-class EnvVar(_Message, frozen=True):
-    """An environment variable."""
-
-    name: str
-    value: str = ""
-
-
-class Accelerator(_Message, frozen=True):
-    """What beside CPU and memory a container needs."""
-
-    type: str = ""
-    count: int | str = 0
-    resource_type: str = ""
-    resource_count: str = ""
-
-
-class Resources(_Message, frozen=True):
-    """What a container needs; the doubles are the form older compilers wrote."""
-
-    cpu_limit: float = 0.0
-    memory_limit: float = 0.0
-    cpu_request: float = 0.0
-    memory_request: float = 0.0
-    accelerator: Accelerator | None = None
-    resource_cpu_limit: str = ""
-    resource_memory_limit: str = ""
-    resource_cpu_request: str = ""
-    resource_memory_request: str = ""
-
-
-class ContainerSpec(_Message, frozen=True):
-    """A command to run."""
-
-    image: str = ""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    resources: Resources | None = None
-
-
-class ImporterSpec(_Message, frozen=True):
-    """An artifact that is there already."""
-
-    artifact_uri: ValueSpec = ValueSpec()
-    type_schema: ArtifactType = ArtifactType()
-    metadata: dict[str, Any] = {}
-    reimport: bool = False
-    download_to_workspace: bool = False
-
-
-class Executor(_Message, frozen=True):
-    """How a component is run."""
-
-    container: ContainerSpec | None = None
-    importer: ImporterSpec | None = None
-    resolver: dict[str, Any] | None = None
-    custom_job: dict[str, Any] | None = None
-
-
-class DeploymentSpec(_Message, frozen=True):
-    """All executors, by label."""
-
-    executors: dict[str, Executor] = {}
-
-
 class PipelineInfo(_Message, frozen=True):
     """The pipeline's name."""
 
@@ -463,58 +379,3 @@ class PipelineSpec(_Message, frozen=True):
 
     def executor_of(self, component: ComponentSpec) -> Executor:
         return self.deployment_spec.executors[component.executor_label]
-
-
-def parse_spec(document: Any) -> PipelineSpec:
-    """Reads a pipeline spec; raises :class:`ValueError` naming everything that is wrong."""
-    try:
-        spec = msgspec.convert(document, PipelineSpec, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
-    if problems := list(_problems(spec)):
-        raise ValueError("; ".join(problems))
-    return spec
-
-
-def _problems(spec: PipelineSpec) -> Iterator[str]:
-    if not spec.pipeline_info.name:
-        yield "pipelineInfo.name: Required value: the pipeline's name"
-    if not spec.schema_version.startswith("2."):
-        yield (
-            f'schemaVersion: Unsupported value: "{spec.schema_version}": compile the pipeline with '
-            "kfp 2.0 or later"
-        )
-    if spec.root.dag is None:
-        yield "root.dag: Required value: the tasks of the pipeline"
-        return
-    yield from _dag_problems(spec, "root", spec.root.dag)
-    for name, component in spec.components.items():
-        if component.dag is not None:
-            yield from _dag_problems(spec, f"components.{name}", component.dag)
-        else:
-            yield from _executor_problems(spec, name, component)
-
-
-def _executor_problems(spec: PipelineSpec, name: str, component: ComponentSpec) -> Iterator[str]:
-    path = f"components.{name}.executorLabel"
-    executor = spec.deployment_spec.executors.get(component.executor_label)
-    if executor is None:
-        yield f'{path}: Not found: "{component.executor_label}" is not in deploymentSpec.executors'
-    elif executor.container is None and executor.importer is None:
-        yield (
-            f"deploymentSpec.executors.{component.executor_label}: Unsupported value: only "
-            "container and importer executors can be run"
-        )
-
-
-def _dag_problems(spec: PipelineSpec, path: str, dag: DagSpec) -> Iterator[str]:
-    for name, task in dag.tasks.items():
-        own = f"{path}.dag.tasks.{name}"
-        if task.component_ref.name not in spec.components:
-            yield f'{own}.componentRef.name: Not found: no component "{task.component_ref.name}"'
-        for before in sorted(task.upstream - dag.tasks.keys()):
-            yield f'{own}: Not found: it depends on "{before}", which is no task here'
-    try:
-        _ = dag.order
-    except ValueError as error:
-        yield f"{path}.dag.tasks: Invalid value: {error}"

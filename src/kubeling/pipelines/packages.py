@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from kubeling.kube import yaml
-from kubeling.pipelines.ir import PipelineSpec, parse_spec
+from kubeling.pipelines.ir import PipelineSpec
+from kubeling.pipelines.ir_reading import parse_spec
 
 __all__ = ["MAX_SIZE", "Package", "read_package", "unwrap"]
 

@@ -20,7 +20,8 @@ from kubeling.pipelines.custom_paths import with_custom_paths
 from kubeling.pipelines.exchange import add_exchange
 from kubeling.pipelines.execution import Execution
 from kubeling.pipelines.executor_io import attempt_folder, executor_input
-from kubeling.pipelines.ir import ComponentSpec, ContainerSpec, Resources
+from kubeling.pipelines.ir import ComponentSpec
+from kubeling.pipelines.ir_executors import ContainerSpec, Resources
 from kubeling.pipelines.kubernetes import apply_settings, settings_of, workspace_of
 from kubeling.pipelines.launcher import Launcher
 from kubeling.pipelines.model_images import add_model_images
