@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -18,6 +19,10 @@ from kubeling.pipelines.tables import (
 )
 
 __all__ = ["RunFiles", "delete_artifacts", "delete_runs", "files_of"]
+
+
+_CHUNK: Final = 5000
+"""Databases take only so many values in one statement."""
 
 
 @dataclass(slots=True)
@@ -36,11 +41,16 @@ def files_of(connection: sa.Connection, runs: Sequence[str]) -> RunFiles:
         connection.execute(sa.select(rows.artifact_id, rows.uri).where(rows.artifact_id.in_(made)))
     )
     # The same address may have been imported as another artifact.
+    same = ARTIFACTS.alias("same")
     shared = (
-        sa.select(rows.uri)
-        .join(ARTIFACT_TASKS, links.artifact_id == rows.artifact_id)
+        sa.select(same.c.uri)
+        .distinct()
+        .join(ARTIFACT_TASKS, links.artifact_id == same.c.artifact_id)
         .join(RUNS, RUNS.c.run_id == links.run_id)
-        .where(rows.uri.in_(sorted({row.uri for row in own})), links.run_id.not_in(runs))
+        .where(
+            same.c.uri.in_(sa.select(rows.uri).where(rows.artifact_id.in_(made))),
+            links.run_id.not_in(runs),
+        )
     )
     kept = set(connection.execute(shared).scalars())
     unused = {row.artifact_id: row.uri for row in own if row.uri not in kept}
@@ -52,7 +62,9 @@ def delete_artifacts(
 ) -> None:
     """Forgets artifacts whose files are gone, and that tasks could take them."""
     wanted = sorted(artifacts)
-    connection.execute(sa.delete(ARTIFACTS).where(ARTIFACTS.c.artifact_id.in_(wanted)))
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        connection.execute(sa.delete(ARTIFACTS).where(ARTIFACTS.c.artifact_id.in_(chunk)))
     connection.execute(sa.delete(CACHE).where(CACHE.c.run_id.in_(runs)))
 
 
