@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tests.pipelines.conftest import Api
 from tests.pipelines.test_api import get, make_runs
 
 from kubeling.component import Context
+from kubeling.metadata.database import METADATA
+from kubeling.pipelines.api.artifacts import ARTIFACT_LISTS
+from kubeling.pipelines.api.errors import InvalidArgumentError
+from kubeling.pipelines.api.filters import conditions
+from kubeling.pipelines.api.runs import RUN_LISTS
 from kubeling.pipelines.tables import METRICS, RUNS
 
 EPOCH = dt.datetime(2026, 3, 1)
@@ -132,3 +141,58 @@ async def test_every_form_of_a_predicate_is_understood(api: Api, wanted: Any) ->
 )
 async def test_a_filter_that_makes_no_sense_is_refused(api: Api, wanted: Any, message: str) -> None:
     assert message in (await get(api, "/runs", 400, filter=wanted))["message"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"value": "noon"}, {"value": {}}, {"key": []}, {"key": 2**70}, {"segment": -1}]
+)
+async def test_a_token_that_was_changed_is_refused(api: Api, changes: Any) -> None:
+    await make_runs(api, "a", "b")
+    page = await get(api, "/runs", page_size="1")
+    token = json.loads(base64.urlsafe_b64decode(page["next_page_token"]))
+    changed = base64.urlsafe_b64encode(json.dumps({**token, **changes}).encode()).decode()
+    refused = await get(api, "/runs", 400, page_token=changed)
+    assert refused["message"].startswith("page_token")
+
+
+VALUES = st.one_of(
+    st.text(max_size=8), st.integers(), st.floats(), st.booleans(), st.none(),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.none(), max_size=1),
+    st.fixed_dictionaries({"values": st.lists(st.one_of(st.integers(), st.text()), max_size=3)}),
+)  # fmt: skip
+KINDS = (
+    "string_value", "intValue", "long_value", "timestampValue", "string_values", "int_values",
+    "longValues",
+)  # fmt: skip
+PREDICATES = st.builds(
+    lambda operation, key, kind, value: {"operation": operation, "key": key, kind: value},
+    st.one_of(st.integers(-1, 10), st.sampled_from(["EQUALS", "IN", "IS_SUBSTRING", "x"])),
+    st.sampled_from([*RUN_LISTS.columns, *ARTIFACT_LISTS.columns, "tags.a", ""]),
+    st.sampled_from(KINDS),
+    VALUES,
+)
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[sa.Engine]:
+    """A database without rows."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    METADATA.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@given(st.lists(PREDICATES, max_size=2))
+@example([one(operation=1, key="artifact_id", long_value="9" * 30)["predicates"][0]])
+@example([one(operation=1, key="artifact_id", string_value="1.5")["predicates"][0]])
+@example([one(operation=3, key="created_at", int_value=10**30)["predicates"][0]])
+@settings(max_examples=200, deadline=None)
+def test_any_filter_is_understood_or_refused(empty: sa.Engine, predicates: list[Any]) -> None:
+    with empty.connect() as connection:
+        for kind in (RUN_LISTS, ARTIFACT_LISTS):
+            try:
+                wanted = conditions(kind, json.dumps({"predicates": predicates}))
+            except InvalidArgumentError:
+                continue
+            connection.execute(sa.select(kind.key).where(*wanted)).all()

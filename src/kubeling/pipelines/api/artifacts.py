@@ -34,7 +34,7 @@ from kubeling.pipelines.previews import metadata_preview
 from kubeling.pipelines.store import upsert
 from kubeling.pipelines.tables import ARTIFACT_TASKS, ARTIFACTS, METRICS, RUNS, TASKS
 
-__all__ = ["ArtifactService"]
+__all__ = ["ARTIFACT_LISTS", "ArtifactService"]
 
 Conditions = list[sa.ColumnElement[bool]]
 
@@ -43,7 +43,7 @@ _L: Final = ARTIFACT_TASKS.c
 _TITLES: Final = {kind: title for title, kind in ARTIFACT_TYPES.items()}
 _DIRECTIONS: Final = ("INPUT", "OUTPUT")
 _PIECE: Final = 1 << 18
-_ARTIFACTS: Final = Listable(
+ARTIFACT_LISTS: Final = Listable(
     ARTIFACTS,
     _A.artifact_id,
     {
@@ -91,7 +91,7 @@ class ArtifactService(Service):
             conditions.append(_A.namespace == namespace)
         await self.allow(request, "list", self.need_namespace(namespace))
         page = await self.database.run(
-            lambda c: list_rows(c, _ARTIFACTS, options, list(ARTIFACTS.c), *conditions)
+            lambda c: list_rows(c, ARTIFACT_LISTS, options, list(ARTIFACTS.c), *conditions)
         )
         return compact(
             artifacts=[artifact_message(row) for row in page.rows],
@@ -339,7 +339,6 @@ def _direction(text: str) -> str:
 
 
 def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidArgumentError(f"artifact id: a number is expected, not {text!r}") from None
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise InvalidArgumentError(f"artifact id: a 64-bit number is expected, not {text!r:.100}")
+    return int(text)

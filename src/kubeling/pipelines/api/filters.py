@@ -44,6 +44,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 _SCALARS: Final = frozenset({"int_value", "long_value", "string_value", "timestamp_value"})
 _LISTS: Final = frozenset({"int_values", "long_values", "string_values"})
 _ENUMS: Final = frozenset({"state", "status", "storage_state"})
+_MAX_WHOLE: Final = 2**63 - 1
 _FIELDS: Final = _SCALARS | _LISTS | {"operation", "op", "key"}
 
 
@@ -141,13 +142,25 @@ def _operation(given: Any) -> str:
 def _value(column: sa.ColumnElement[Any], value: Any) -> Any:
     if isinstance(column.type, sa.DateTime):
         return _moment(value)
-    if isinstance(column.type, sa.Integer | sa.Float):
+    if isinstance(column.type, sa.Integer):
+        return _whole(value)
+    if isinstance(column.type, sa.Float):
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise InvalidArgumentError(f"filter: {value!r} is not a number") from None
-        return int(value) if isinstance(column.type, sa.Integer) else number
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidArgumentError(f"filter: {value!r:.100} is not a number") from None
     return str(value).upper() if getattr(column, "key", "") in _ENUMS else str(value)
+
+
+def _whole(value: Any) -> int:
+    """A whole number that every database can hold."""
+    try:
+        found = int(value)
+    except (TypeError, ValueError, OverflowError):
+        found = _MAX_WHOLE + 1
+    if abs(found) > _MAX_WHOLE:
+        raise InvalidArgumentError(f"filter: {value!r:.100} is not a 64-bit number")
+    return found
 
 
 def _moment(value: Any) -> dt.datetime:

@@ -144,9 +144,12 @@ def _beyond(order: Column | None, key: Column, after: Token) -> list[sa.ColumnEl
     past_key = key < after.key if after.descending else key > after.key
     if order is None:
         return [past_key]
-    value = after.value
-    if isinstance(order.type, sa.DateTime) and isinstance(value, str):
-        value = dt.datetime.fromisoformat(value)
+    value: Any = after.value
+    if isinstance(order.type, sa.DateTime):
+        try:
+            value = dt.datetime.fromisoformat(str(value))
+        except ValueError:
+            raise InvalidArgumentError("page_token: not a token of this API") from None
     if after.descending:
         return [order <= value, sa.or_(order < value, past_key)]
     return [order >= value, sa.or_(order > value, past_key)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -23,6 +23,9 @@ _DEFAULT_SIZE: Final = 20
 _MAX_SIZE: Final = 200
 
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class Token(msgspec.Struct):
     """Where a page ended, and of which list."""
 
@@ -30,9 +33,9 @@ class Token(msgspec.Struct):
     descending: bool
     filter: str
     total: int
-    segment: int
-    value: Any
-    key: Any
+    segment: Annotated[int, msgspec.Meta(ge=0)]
+    value: str | Whole | float | None
+    key: str | Whole
 
     def encoded(self) -> str:
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode()

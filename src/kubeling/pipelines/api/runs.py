@@ -39,7 +39,7 @@ from kubeling.pipelines.store import EXTERNAL, ensure_run
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS, TASKS, VERSIONS
 from kubeling.pipelines.tables import RUNS as TABLE
 
-__all__ = ["RunService", "need_experiment", "run_source", "source_values"]
+__all__ = ["RUN_LISTS", "RunService", "need_experiment", "run_source", "source_values"]
 
 _YOUNG: Final = dt.timedelta(seconds=5)
 _HOLD: Final = 2.0
@@ -71,7 +71,7 @@ def _by_metric(name: str) -> list[Segment] | None:
     ]
 
 
-_RUNS: Final = Listable(
+RUN_LISTS: Final = Listable(
     TABLE,
     _R.run_id,
     {
@@ -116,7 +116,7 @@ class RunService(Service):
         await self.allow(request, "list", self.need_namespace(namespace))
 
         def work(connection: sa.Connection) -> tuple[Page, dict[str, msgspec.Raw]]:
-            page = list_rows(connection, _RUNS, options, list(TABLE.c), *conditions)
+            page = list_rows(connection, RUN_LISTS, options, list(TABLE.c), *conditions)
             own = [row.spec_digest for row in page.rows if not row.pipeline_id]
             return page, read_specs(connection, own) if own else {}
 
