@@ -93,8 +93,12 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Goes to a page and waits until it is loaded."""
-        self._events.clear()
-        answer = self.command("Page.navigate", url=url)
+        for _ in range(10):
+            self._events.clear()
+            answer = self.command("Page.navigate", url=url)
+            # Pods come and go with networks of their own; a browser takes note, and tries again.
+            if answer.get("errorText") != "net::ERR_NETWORK_CHANGED":
+                break
         assert "errorText" not in answer, f"{url}: {answer.get('errorText')}"
         self.wait_for_load()
 

@@ -4,9 +4,9 @@
 async function followLog(target) {
   if (target.dataset.following) return;
   target.dataset.following = "yes";
-  const answer = await fetch(target.dataset.log);
-  if (!answer.ok) {
-    // The container has not started: the page's next change asks again.
+  const answer = await fetch(target.dataset.log).catch(() => null);
+  if (!answer?.ok) {
+    // The container has not started, or the line was cut: the page's next change asks again.
     delete target.dataset.following;
     return;
   }

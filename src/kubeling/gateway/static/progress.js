@@ -152,8 +152,15 @@
   async function fill() {
     if (!chosen) return;
     const id = chosen;
-    const answer = await fetch(`${canvas.dataset.steps}/${encodeURIComponent(id)}`, { headers: { "HX-Request": "true" } });
-    const html = await answer.text();
+    let html;
+    try {
+      const answer = await fetch(`${canvas.dataset.steps}/${encodeURIComponent(id)}`, { headers: { "HX-Request": "true" } });
+      html = await answer.text();
+    } catch (error) {
+      // The line was cut; it is asked for again until another step is chosen.
+      setTimeout(() => { if (id === chosen) fill(); }, 700);
+      return;
+    }
     if (id !== chosen) return;
     Idiomorph.morph(panel, html, { morphStyle: "innerHTML", callbacks: { beforeNodeMorphed: (node) => !(node.dataset?.following) } });
     prepare(panel);
