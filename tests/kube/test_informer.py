@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -109,3 +110,10 @@ async def test_of_much_only_what_identifies_it_may_be_kept() -> None:
             await running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "late", "default"))
             await seen(informer, "late")
             assert {key for obj in informer.list() for key in obj} == {"metadata"}
+
+
+async def test_a_resource_has_one_cache_however_it_is_spelled() -> None:
+    async with running_server() as running, Informers(running.client) as informers:
+        bare = dataclasses.replace(CONFIG_MAPS, short_names=())
+        assert bare != CONFIG_MAPS
+        assert informers.of(bare) is informers.of(CONFIG_MAPS)

@@ -237,16 +237,17 @@ class Informers:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._informers: dict[Resource, Informer] = {}
-        self._metadata: dict[Resource, Informer] = {}
+        # By path: who spells a resource without its short names means the same objects.
+        self._informers: dict[str, Informer] = {}
+        self._metadata: dict[str, Informer] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._running = False
 
     def of(self, resource: Resource) -> Informer:
         """The shared informer of a resource, running if the factory runs."""
-        informer = self._informers.get(resource)
+        informer = self._informers.get(resource.path())
         if informer is None:
-            informer = self._informers[resource] = Informer(self.client, resource)
+            informer = self._informers[resource.path()] = Informer(self.client, resource)
             if self._running:
                 self._start(informer)
         return informer
@@ -256,10 +257,10 @@ class Informers:
 
         For those who follow kinds of which others may keep much, and need no more of them.
         """
-        informer = self._metadata.get(resource)
+        informer = self._metadata.get(resource.path())
         if informer is None:
             informer = Informer(self.client, resource, keep=_identity)
-            self._metadata[resource] = informer
+            self._metadata[resource.path()] = informer
             if self._running:
                 self._start(informer)
         return informer
