@@ -99,6 +99,11 @@ class Views:
                 await informers.synced(*empty)
         self._waited_for |= empty
 
+    def _is_missing(self, resource: Resource) -> bool:
+        """Whether it is known that the API server does not list a kind; not yet is not never."""
+        informer = self.context.informers.of(resource)
+        return not informer.available and (informer.synced or resource in self._waited_for)
+
     async def object(self, resource: Resource, request: web.Request) -> Obj:
         """The object a path's ``namespace`` and ``name`` mean; 404 if there is none."""
         await self._filled((resource,))
@@ -132,14 +137,13 @@ class Views:
         """The page, or only its live region when htmx asks for that."""
         path = section if isinstance(section, str) else section.path
         live = ",".join(resource.qualified for resource in watching)
-        informers = self.context.informers
         frame = "partial.html" if "HX-Request" in request.headers else "page.html"
         text = self.templates.get_template(template).render(
             frame=frame,
             current=path,
             title=title,
             live=live,
-            missing=[r.qualified for r in watching if not informers.of(r).available],
+            missing=[r.qualified for r in watching if self._is_missing(r)],
             url=_address(request),
             settings=self.context.settings,
             **values,
