@@ -65,8 +65,13 @@ def separate(obj: Any) -> Any:
     return {**obj, "metadata": dict(metadata) if isinstance(metadata, dict) else metadata}
 
 
-def check_identity(obj: Any, resource: Resource, namespace: str, name: str = "") -> None:
-    """Fills in kind, namespace and name from the URL; raises where the body disagrees."""
+def check_identity(
+    obj: Any, resource: Resource, namespace: str, name: str = "", old: Obj | None = None
+) -> None:
+    """Fills in kind, namespace and name from the URL; raises where the body disagrees.
+
+    Metadata that is as it was in ``old`` needs no second look.
+    """
     if not isinstance(obj, dict):
         raise BadRequest(f"the body must be a {resource.kind} object")
     kind = obj.setdefault("kind", resource.kind) or resource.kind
@@ -82,8 +87,9 @@ def check_identity(obj: Any, resource: Resource, namespace: str, name: str = "")
             f"address expects {resource.kind} ({resource.api_version})"
         )
     obj["kind"], obj["apiVersion"] = kind, api_version
-    check_metadata(obj, kind, resource.version)
     metadata = obj.get("metadata")
+    if old is None or metadata != old["metadata"]:
+        check_metadata(obj, kind, resource.version)
     if metadata is None:
         metadata = obj["metadata"] = {}
     _check_namespace(metadata, resource, namespace)

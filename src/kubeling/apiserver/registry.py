@@ -255,7 +255,7 @@ class Registry:
         resource = served.resource
         namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
         new = meta.separate(new)
-        meta.check_identity(new, resource, namespace, name)
+        meta.check_identity(new, resource, namespace, name, old)
         self._check_version(served, new, old)
         if options.subresource == "status":
             return self._with_status(served, new, old, options)

@@ -52,7 +52,7 @@ class BuiltinShape:
             metadata = schema.child("metadata")
             if metadata is None or metadata.conforms(new["metadata"]):
                 return Settled([], [])
-        if schema.conforms(new):
+        if _conforms(schema, new, old):
             set_defaults(new)
             return Settled([], validate_builtin(new, old))
         unknown = schema.prune(new)
@@ -75,6 +75,16 @@ class BuiltinShape:
 
     def check_rules(self, new: Obj, old: Obj | None) -> Findings:
         return Findings([], [])
+
+
+def _conforms(schema: Schema, new: Obj, old: Obj | None) -> bool:
+    """Whether an object conforms; of one that did, only what has changed is looked at."""
+    if old is None or new.keys() != old.keys():
+        return schema.conforms(new)
+    return all(
+        value == old[name] or ((part := schema.child(name)) is not None and part.conforms(value))
+        for name, value in new.items()
+    )
 
 
 class CustomShape:
