@@ -15,6 +15,7 @@ library, by the function that starts programs' ``main``.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import itertools
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-KNOWN = ((3, 11),)
+KNOWN = ((3, 11), (3, 12), (3, 13))
 """The versions with which programs were compared that ran in both ways."""
 
 _CONFIG_SIZE = 1024
+_RUNTIME_SIZE = 4096
 _WORD = 8
 _INT = 4
 _STATE_SIZE = 64
@@ -57,6 +59,7 @@ class Interpreter:
             self._find_fields(memory)
         finally:
             os.close(memory)
+        self._main_state = self._find_main_state() if sys.version_info >= (3, 13) else 0
         self._areas = _Areas()
 
     def _find_config(self) -> int:
@@ -87,6 +90,16 @@ class Interpreter:
             raise Unsupported("its configuration is not as expected")
         (self._program,), (self._arguments,) = programs, arguments
 
+    def _find_main_state(self) -> int:
+        """Where the runtime says which thread state is the main one: behind the main thread."""
+        start = ctypes.addressof(ctypes.c_char.in_dll(self._api, "_PyRuntime"))
+        words = struct.unpack(f"={_RUNTIME_SIZE // _WORD}Q", ctypes.string_at(start, _RUNTIME_SIZE))
+        both = _thread.get_ident(), self._call("PyThreadState_Get")
+        found = [place for place, pair in enumerate(itertools.pairwise(words)) if pair == both]
+        if len(found) != 1:
+            raise Unsupported("its state is not as expected")
+        return start + _WORD * (found[0] + 1)
+
     def configure(self, kind: str, argv: list[str], place: int) -> None:
         """Makes a command the interpreter's, see :class:`..plan.WarmCommand`."""
         target = argv[place]
@@ -115,20 +128,31 @@ class Interpreter:
         """
         self._api.Py_IncRef(ctypes.py_object(thing))
 
-    def forget_depth(self) -> None:
+    def begin_anew(self) -> None:
+        """Lets nothing tell that the template runs already, in the fork."""
+        if sys.version_info >= (3, 12):
+            interpreter = ctypes.c_void_p(self._call("PyInterpreterState_Main"))
+            forget = self._api._PyInterpreterState_SetNotRunningMain
+            forget.restype = None
+            forget(interpreter)
+            if self._main_state:
+                state = self._call("PyThreadState_Get")
+                ctypes.c_uint64.from_address(self._main_state).value = state
+        else:
+            self._forget_depth()
+
+    def _forget_depth(self) -> None:
         """Lets no call count that has led here, so that recursion goes as deep as it would.
 
         Later versions count calls of Python functions only.
         """
-        if sys.version_info >= (3, 12):
-            return
         state = self._call("PyThreadState_Get")
         limit = sys.getrecursionlimit()
         for place in range(state, state + _STATE_SIZE, _INT):
             left, most = (ctypes.c_int.from_address(place + n * _INT) for n in range(2))
             if most.value == limit and limit - _MOST_CALLS < left.value < limit:
-                # This function and its caller will have returned, and one call runs the command.
-                left.value = limit - 1
+                # This function and two others will have returned, and one call runs the command.
+                left.value = limit - 2
                 return
 
     def _set(self, place: int, value: int) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20
 _MOST_FILES = 32
+_TRIAL = 37
 _CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -72,13 +73,33 @@ class Server:
             self.refuse(str(error))
             os._exit(0)
 
-    def tell_ready(self, shelf: Shelf) -> None:
-        """Says what was imported from where, so that it is seen when that changes."""
+    def take(self, shelf: Shelf) -> None:
+        """All that forks begin with is there now."""
         self._shelf = shelf
         for thing in (self, *shelf.contents):
             self._interpreter.keep(thing)
         gc.collect()
         gc.freeze()
+
+    def try_out(self) -> str:
+        """Forks for a program that does next to nothing; says what is wrong."""
+        linux.become_subreaper()
+        helper = os.fork()
+        if helper == 0:
+            try:
+                Entrance(self._interpreter, self._shelf, self._pristine).try_out(_TRIAL)
+            finally:
+                os._exit(1)
+        os.waitpid(helper, 0)
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
+        except ChildProcessError:
+            return "a trial could not be forked"
+        return "" if code == _TRIAL else f"a trial has ended with {code}"
+
+    def tell_ready(self) -> None:
+        """Says what was imported from where, so that it is seen when that changes."""
+        shelf = self._shelf
         folders = {os.path.dirname(file) for file in shelf.files}
         own = (sys.prefix, sys.base_prefix)
         loose = {file for file in shelf.files if not file.startswith(own)}

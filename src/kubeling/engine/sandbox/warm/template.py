@@ -24,6 +24,7 @@ OUTPUT = 4
 
 def main(fresh: dict[str, ModuleType]) -> None:
     """Serves; ``fresh`` are the modules that an interpreter begins with."""
+    _forget_own_text(fresh)
     pristine = dict(vars(sys.modules["__main__"]))
     del sys.path[0]
     before = look(fresh)
@@ -43,8 +44,20 @@ def main(fresh: dict[str, ModuleType]) -> None:
     shelf = Shelf(recording, fresh, atexit)
     server.prepare(pristine)
     shelf.set_aside()
-    server.tell_ready(shelf)
+    server.take(shelf)
+    if reason := server.try_out():
+        server.refuse(reason)
+        return
+    server.tell_ready()
     server.serve()
+
+
+def _forget_own_text(fresh: dict[str, ModuleType]) -> None:
+    """Running a text, as this is, has later versions import a module that remembers it."""
+    if sys.version_info >= (3, 13) and "linecache" in fresh:
+        for name, value in vars(fresh.pop("linecache")).items():
+            if name.endswith("cache") and isinstance(value, dict):
+                value.clear()
 
 
 def import_ahead(names: list[str]) -> None:
