@@ -67,6 +67,7 @@ _ALONE: Final = {
     "exit-handler-slack.yaml": "needs a Slack channel",
     "forever.yaml": "never ends",
     "intermediate-parameters.yaml": "its command is a file of its image",
+    "TestWorkflowFailedWhenAllPodSetFailedFromPending": "needs pods that take seconds to begin",
     "suspend-template.yaml": "waits for somebody to resume it",
     "suspend-template-outputs.yaml": "waits for somebody to resume it",
     "workflow-level-executor-plugin.yaml": "needs an executor plugin",
@@ -78,7 +79,7 @@ _ALONE: Final = {
 _PARTS: Final = {
     r"\bplugin:": "needs an executor plugin",
     r"https?://(httpbin|minio|oauth)\b": "needs a server of upstream's test cluster",
-    r"- /argosay\b": "its command is a file of its image",
+    r"(?<![\w/])/argosay\b": "its command is a file of its image",
     r"\bParameter:": "relies on Go's reading keys in any case",
 }
 _ENDS: Final = {
@@ -113,10 +114,7 @@ def cases(upstream: Path) -> list[Case]:
     """Every Workflow of the examples, and those of the end-to-end tests that can be taken alone."""
     root = upstream / _EXAMPLES
     examples = [case for path in _files(root) for case in _cases(path, root)]
-    return examples + [
-        replace(c, skip=_ALONE.get(c.path.name) or _needs(_workflow(c)))
-        for c in argo_tests.cases(upstream)
-    ]
+    return [*examples, *map(_with_needs, argo_tests.cases(upstream))]
 
 
 async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
@@ -150,6 +148,11 @@ def _cases(path: Path, root: Path) -> Iterator[Case]:
             expect=_ENDS.get(path.name, "Succeeded"),
             skip=_ALONE.get(path.name) or _needs(workflow),
         )
+
+
+def _with_needs(case: Case) -> Case:
+    alone = _ALONE.get(case.path.name) or _ALONE.get(case.name.split()[-1])
+    return replace(case, skip=alone or _needs(_workflow(case)))
 
 
 def _needs(workflow: dict[str, Any]) -> str:

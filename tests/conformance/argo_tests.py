@@ -22,7 +22,7 @@ _TEST: Final = re.compile(r"\nfunc \(s \*\w+\) (?=Test)")
 _FILE: Final = re.compile(r'\bWorkflow\(["`]@([\w/.-]+)["`]\)')
 _INLINE: Final = re.compile(r"\bWorkflow\(`([^`@][^`]*)`\)")
 _PHASE: Final = re.compile(
-    r"\bWorkflow(Succeeded|Failed|Error)\b|\bToBe(Succeeded|Failed|Errored)\b"
+    r"(?<!\")\bWorkflow(Succeeded|Failed|Error)\b|\bToBe(Succeeded|Failed|Errored)\b"
 )
 _MESSAGE: Final = re.compile(
     r'(?:Contains|Equal)\(t, (?:status\.Message, "([^"]*)"|"([^"]*)", status\.Message)'

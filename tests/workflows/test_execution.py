@@ -351,6 +351,39 @@ spec:
         assert it.execution.phase == "Succeeded"
 
 
+def test_arguments_can_tell_which_step_they_are_for() -> None:
+    it = world("""
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - name: hello
+        template: tell
+        arguments: {parameters: [{name: who, value: "{{steps.name}}"}]}
+  - name: tell
+    inputs: {parameters: [{name: who}]}
+    container: {image: x, command: [echo, "{{inputs.parameters.who}}"]}
+""").run()
+    assert commands(it) == ["echo hello"]
+
+
+def test_a_step_knows_how_long_the_workflow_has_run() -> None:
+    it = world("""
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: a, template: tell}], [{name: b, template: tell}]]
+  - name: tell
+    container: {image: x, command: [echo, "{{workflow.duration}}"]}
+""")
+    it.advance()
+    it.now += dt.timedelta(seconds=90)
+    it.end(next(iter(it.pods.values())))
+    assert commands(it) == ["echo 0.000000", "echo 90.000000"]
+
+
 class TestRetry:
     def flaky(self, strategy: str, codes: list[int]) -> World:
         return world(

@@ -259,7 +259,9 @@ class CompositeFrame(Frame):
 
     def _start(self, run: StepRun, item: Iteration | None) -> None:
         suffix = item.suffix if item is not None else ""
-        scope = self.scope.child(item.values) if item is not None else self.scope
+        scope = self.scope.child({f"{self.prefix}.name": run.name})
+        if item is not None:
+            scope.values.update(item.values)
         name = self.node_name(run.name) + suffix
         call = Call(
             name,

@@ -110,6 +110,7 @@ class Execution(Gated):
         try:
             if self._stale:
                 self._rebuild()
+            self._tell_duration()
             while self.answers:
                 self.answers.popleft()()
             for result in results:
@@ -121,6 +122,12 @@ class Execution(Gated):
             raise
         actions, self._actions = self._actions, Actions()
         return actions
+
+    def _tell_duration(self) -> None:
+        """Upstream's ``workflow.duration``: how long it has run so far, in seconds."""
+        if self.started_at and not self.finished:
+            ran = (self.now - parse_time(self.started_at)).total_seconds()
+            self.globals.values["workflow.duration"] = f"{ran:f}"
 
     # -- what frames call --------------------------------------------------------------------
 
@@ -289,6 +296,7 @@ class Execution(Gated):
         if self.phase != "Running" or not self.started_at:
             self._begin()
         self._watch_limits()
+        self._tell_duration()
         self.measure_workflow(begin=True)
         RootFrame(self).open()
 
