@@ -144,6 +144,46 @@ class TestOutputsOfSkippedSteps:
         )
 
 
+class TestWhatOneThingSaysOfAnother:
+    def test_an_input_artifact_may_be_placed_by_an_input_parameter(self) -> None:
+        it = world("""
+spec:
+  entrypoint: x
+  arguments: {parameters: [{name: text, value: hello}]}
+  templates:
+  - name: x
+    inputs:
+      parameters: [{name: text}]
+      artifacts: [{name: file, path: /f, raw: {data: "{{inputs.parameters.text}}"}}]
+    container: {image: busybox, command: [cat, /f]}
+""").run()
+        inputs = it.node("wf").inputs
+        assert inputs is not None
+        assert inputs.artifacts[0].raw == {"data": "hello"}
+
+    def test_a_volume_may_be_named_by_an_earlier_task(self) -> None:
+        mounts = "{name: use, container: {image: b, volumeMounts: [{name: v, mountPath: /v}]}}"
+        it = world(
+            main(
+                """
+    dag:
+      tasks:
+      - {name: make, template: say, arguments: {parameters: [{name: text, value: x}]}}
+      - {name: use, template: use, depends: make}
+""",
+                f"  - {mounts}",
+            ).replace(
+                "entrypoint: main",
+                "entrypoint: main\n  volumes: [{name: v, persistentVolumeClaim: "
+                '{claimName: "{{tasks.make.outputs.parameters.said}}"}}]',
+            ),
+            lambda pod: Ending(0, report(said="mine")),
+        ).run()
+        volumes = [it.pods[name]["spec"].get("volumes") or [] for name in it.created]
+        own = [[v["persistentVolumeClaim"] for v in vs if v["name"] == "v"] for vs in volumes]
+        assert own == [[], [{"claimName": "mine"}]]
+
+
 class TestRetries:
     def retried(self, strategy: str, *codes: int, wait: float = 0) -> World:
         """A template whose attempts end with these codes, each ``wait`` seconds later."""

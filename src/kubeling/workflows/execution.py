@@ -272,6 +272,8 @@ class Execution(Gated):
         for seen in self._seen.values():
             self._take_up(seen)
         self._stale = False
+        if self.finished:
+            return
         try:
             parameters = workflow_parameters(self.spec, self.library)
         except InvalidInput as problem:

@@ -13,7 +13,7 @@ from kubeling.workflows.places import KEYS, place_of, with_place
 from kubeling.workflows.resources import Artifact, Inputs, Parameter, Template
 from kubeling.workflows.scope import AbsentOutput, Scope, Unresolved
 from kubeling.workflows.templates import Library
-from kubeling.workflows.variables import parameter_text
+from kubeling.workflows.variables import input_values, parameter_text
 
 __all__ = [
     "InvalidInput",
@@ -42,11 +42,14 @@ def bind_inputs(
         return None
     texts = {p["name"]: p for p in arguments.get("parameters") or ()}
     files = {a["name"]: a for a in arguments.get("artifacts") or ()}
+    parameters = [
+        _parameter(wanted, texts.get(wanted.name), caller, outer, library)
+        for wanted in declared.parameters
+    ]
+    # Where an artifact lies may be said with the parameters.
+    outer = outer.child(input_values(Inputs(parameters=parameters)))
     return Inputs(
-        parameters=[
-            _parameter(wanted, texts.get(wanted.name), caller, outer, library)
-            for wanted in declared.parameters
-        ],
+        parameters=parameters,
         artifacts=[
             bound
             for wanted in declared.artifacts

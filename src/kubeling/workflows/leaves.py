@@ -7,9 +7,9 @@ template once it is to run, there who calls whom.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -284,7 +284,7 @@ class Leaves(Ledger):
             return
         request = PodRequest(
             workflow=self.workflow,
-            spec=scope.render(pod_fields(self.spec)),
+            spec=self._pod_fields(raw, call, scope),
             node=node,
             raw=raw,
             template=template,
@@ -330,6 +330,19 @@ class Leaves(Ledger):
         for container in listed:
             before = [made[name].id for name in container.get("dependencies") or ()]
             self.connect(before or [node.id], made[container["name"]].id)
+
+    def _pod_fields(self, raw: Obj, call: Call, scope: Scope) -> Obj:
+        """What the spec says of pods, with the volumes that this one mounts.
+
+        Volumes may be named by what steps before have given.
+        """
+        fields = pod_fields(self.spec)
+        mounted = set(_mounted(raw))
+        volumes = [one for one in fields.pop("volumes", ()) if one.get("name") in mounted]
+        rendered: Obj = scope.render(fields)
+        if volumes:
+            rendered["volumes"] = call.scope.render(volumes)
+        return rendered
 
     def _repository(self, node: Node, template: Template) -> Repository:
         """Where artifacts go, looked up when the first step has some."""
@@ -379,3 +392,16 @@ class Leaves(Ledger):
         if owner.deadline is not None:
             seconds.append(max(1, int((owner.deadline - self.now).total_seconds())))
         return min(seconds) if seconds else None
+
+
+def _mounted(value: Any) -> Iterator[str]:
+    """The names of the volumes that the containers of a template use."""
+    if isinstance(value, list):
+        for member in value:
+            yield from _mounted(member)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            if key in ("volumeMounts", "volumeDevices") and isinstance(member, list):
+                yield from (str(mount.get("name")) for mount in member)
+            else:
+                yield from _mounted(member)
