@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.platform import Platform
 
+from kubeling.cli.main import main
 from kubeling.kube import yaml
 
 pytestmark = pytest.mark.e2e
@@ -38,11 +39,35 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_workflow_is_submitted_watched_and_retried(solo: Platform, file: str) -> None:
+class Shell:
+    """The command, in this process: starting one for each would take most of the time."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.errors = ""
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """What a command prints; its exit code has to be the expected one."""
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        printed = self._capsys.readouterr()
+        self.errors = printed.err
+        assert ended.value.code == code, printed.out + printed.err
+        return printed.out
+
+
+@pytest.fixture
+def kubeling(
+    solo: Platform, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    """The command of a user whose platform runs."""
+    monkeypatch.setenv("KUBELING_DATA_DIR", str(solo.data_dir))
+    return Shell(capsys)
+
+
+def test_a_workflow_is_submitted_watched_and_retried(kubeling: Shell, file: str) -> None:
     def workflow(*words: str, code: int = 0) -> str:
-        done = solo.kubeling("workflow", *words, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return kubeling("workflow", *words, code=code)
 
     assert "no linting errors" in workflow("lint", file)
     assert "no linting errors" in workflow("lint", "--offline", file)
@@ -65,14 +90,14 @@ def test_a_workflow_is_submitted_watched_and_retried(solo: Platform, file: str) 
     assert "(dry-run)" in workflow("delete", "-l", "by=cli", "--dry-run")
     workflow("delete", "-l", "by=cli")
     assert workflow("list", "-l", "by=cli") == "No workflows found\n"
-    listed = solo.kubeling("archive", "list", "-l", "by=cli", "-o", "name").stdout.split()
+    listed = kubeling("archive", "list", "-l", "by=cli", "-o", "name").split()
     assert set(listed) == {name, again.strip()}
-    assert "├───✔ say" in solo.kubeling("archive", "get", name).stdout
-    solo.kubeling("archive", "resubmit", name, "--wait")
-    solo.kubeling("archive", "delete", name)
+    assert "├───✔ say" in kubeling("archive", "get", name)
+    kubeling("archive", "resubmit", name, "--wait")
+    kubeling("archive", "delete", name)
 
 
-def test_templates_and_cron_workflows_are_kept_and_run(solo: Platform, file: str) -> None:
+def test_templates_and_cron_workflows_are_kept_and_run(kubeling: Shell, file: str) -> None:
     document = yaml.load(WORKFLOW)
     spec = document["spec"]
     spec["arguments"]["parameters"][1]["value"] = "yes"
@@ -84,17 +109,17 @@ def test_templates_and_cron_workflows_are_kept_and_run(solo: Platform, file: str
     ):
         obj = {**document, "kind": kind, "metadata": {"name": "cli-talk"}, "spec": inner}
         kept.write_text(yaml.dump(obj))
-        assert "no linting errors" in solo.kubeling(command, "lint", str(kept)).stdout
-        assert "cli-talk" in solo.kubeling(command, "create", str(kept)).stdout
-        assert "cli-talk" in solo.kubeling(command, "update", str(kept)).stdout
-        assert "cli-talk" in solo.kubeling(command, "list").stdout
-        solo.kubeling("workflow", "submit", "--from", f"{kind}/cli-talk", "--wait")
+        assert "no linting errors" in kubeling(command, "lint", str(kept))
+        assert "cli-talk" in kubeling(command, "create", str(kept))
+        assert "cli-talk" in kubeling(command, "update", str(kept))
+        assert "cli-talk" in kubeling(command, "list")
+        kubeling("workflow", "submit", "--from", f"{kind}/cli-talk", "--wait")
         if command == "cron":
-            solo.kubeling(command, "suspend", "cli-talk")
-            assert "true" in solo.kubeling(command, "list").stdout
-            solo.kubeling(command, "resume", "cli-talk")
-        assert "cli-talk" in solo.kubeling(command, "get", "cli-talk").stdout
-        solo.kubeling(command, "delete", "cli-talk")
+            kubeling(command, "suspend", "cli-talk")
+            assert "true" in kubeling(command, "list")
+            kubeling(command, "resume", "cli-talk")
+        assert "cli-talk" in kubeling(command, "get", "cli-talk")
+        kubeling(command, "delete", "cli-talk")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +140,7 @@ def test_templates_and_cron_workflows_are_kept_and_run(solo: Platform, file: str
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(
-    solo: Platform, file: str, words: list[str], said: str
+    kubeling: Shell, file: str, words: list[str], said: str
 ) -> None:
-    given = [file if word == "FILE" else word for word in words]
-    done = solo.kubeling("workflow", *given, check=False)
-    assert done.returncode == 1
-    assert said in done.stderr
+    kubeling("workflow", *(file if word == "FILE" else word for word in words), code=1)
+    assert said in kubeling.errors
