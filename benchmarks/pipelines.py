@@ -179,7 +179,7 @@ def peers(folder: Path, rounds: int) -> None:
         if not python.exists():
             uv = [str(Path(sys.executable).with_name("uv")), "-q"]
             subprocess.run(
-                [*uv, "venv", "--python", sys.executable, str(folder / name)], check=True
+                [*uv, "venv", "--seed", "--python", sys.executable, str(folder / name)], check=True
             )
             install = [*uv, "pip", "install", "--python", str(python)]
             if name == "kfp_local":

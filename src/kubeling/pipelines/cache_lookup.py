@@ -30,9 +30,13 @@ async def look_up(
         (node, entries.get(node.fingerprint), rules.limit(_label(execution, node)))
         for node in nodes
     ]
-    return await asyncio.to_thread(
-        lambda: [_answer(node, entry, limit, now, artifacts) for node, entry, limit in questions]
-    )
+
+    def answers() -> list[CacheSeen]:
+        return [_answer(node, entry, limit, now, artifacts) for node, entry, limit in questions]
+
+    if any(entry is not None and entry.outputs.artifacts for entry in entries.values()):
+        return await asyncio.to_thread(answers)
+    return answers()  # there are no files to look for
 
 
 def _label(execution: Execution, node: TaskNode) -> str:

@@ -162,12 +162,12 @@ class Execution:
     def _take_pod(self, node: TaskNode, seen: PodSeen) -> None:
         if node.stage not in ("launch", "pod"):
             return
+        before = (node.stage, node.pod, node.started_at, node.message, node.state)
         node.stage = "pod"
         node.pod = seen.pod
         if seen.started_at is not None and node.created_at is not None:
             node.started_at = max(seen.started_at, node.created_at)
         node.message = seen.waiting
-        self.touch(node)
         match seen.phase:
             case "Running":
                 node.state = "RUNNING"
@@ -178,6 +178,8 @@ class Execution:
                 self._take_failure(node, seen)
             case _:
                 pass
+        if before != (node.stage, node.pod, node.started_at, node.message, node.state):
+            self.touch(node)
 
     def _take_failure(self, node: TaskNode, seen: PodSeen) -> None:
         node.error = seen.error
