@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import re
 import secrets
+import shutil
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.run_messages import run_message, task_details
 from kubeling.pipelines.api.service import Service
 from kubeling.pipelines.api.wire import body_of, compact, query_of
+from kubeling.pipelines.logs import logs_of_run
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES
@@ -164,6 +166,8 @@ class RunService(Service):
         )
 
         await self.database.run(lambda c: delete_runs(c, [row.run_id]))
+        logs = logs_of_run(self.context.artifacts, row.namespace, row.run_id)
+        await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
         return {}
 
     async def archive(self, request: web.Request) -> Obj:
