@@ -230,6 +230,8 @@ def test_preserved_fields_are_kept_unless_a_type_is_named() -> None:
 def test_every_built_in_definition_compiles_and_accepts_nothing_extra() -> None:
     for name in definitions():
         compiled = compile_schema({"x-kubeling-ref": name}, definition_schema)
+        if definition_schema(name)["type"] != "object":
+            continue  # a list has no fields
         value = {"surely-unknown": 1}
         compiled.prune(value)
         assert value == {}, name
