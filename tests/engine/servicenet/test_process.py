@@ -24,12 +24,15 @@ import asyncio, pathlib, sys
 from tests.support.apiserver import running_server
 from tests.support.services import endpoint, endpoint_slice, service
 from kubeling.component import Context, Settings
+from kubeling.engine.servicenet.link import end_data_plane
 from kubeling.engine.servicenet.network import prepare_service_network
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.kube.informer import Informers
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 async def main(folder, target):
     services = await prepare_service_network(folder, isolation=False)
+    if "ended" in sys.argv:
+        await asyncio.to_thread(end_data_plane, folder)
     api = running_server(data_dir=folder / "api", service_cidr=services.cidr)
     async with api as running, Informers(running.client) as informers:
         made = await running.client.find(SERVICES, "web", "default")
@@ -48,9 +51,9 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 
 
 @contextlib.contextmanager
-def platform(data_dir: Path, target: int) -> Iterator[tuple[str, str]]:
+def platform(data_dir: Path, target: int, *more: str) -> Iterator[tuple[str, str]]:
     """A platform that is killed at the end of the block; the Service's and the names' address."""
-    command = [sys.executable, "-c", PLATFORM, str(data_dir), str(target)]
+    command = [sys.executable, "-c", PLATFORM, str(data_dir), str(target), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -142,6 +145,12 @@ async def test_the_platform_replaces_it(data_dir: Path, target: int) -> None:
                     if await (await Caller.call(address)).hears("again"):
                         break
                 await asyncio.sleep(0)
+
+
+async def test_one_that_has_just_ended_is_replaced(data_dir: Path, target: int) -> None:
+    """It was found, and was on its way out with the platform it was for."""
+    with platform(data_dir, target, "ended") as (address, _):
+        assert await (await Caller.call(address)).hears("all the same")
 
 
 async def test_callers_wait_for_the_platform_where_nobody_is_behind_a_service(

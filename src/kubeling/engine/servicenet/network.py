@@ -88,10 +88,10 @@ class ServiceNetwork:
     async def _keep_told(self, link: DataPlaneLink, proxy: ServiceProxy, gate: Gate | None) -> None:
         """Tells the data plane everything, and a new one again should it end."""
         while True:
-            await link.connect()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._tell(link, proxy, gate))
-                await link.listen()
+            if await _connected(link):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._tell(link, proxy, gate))
+                    await link.listen()
             log.warning("the process that forwards for Services ended; starting another")
             await asyncio.to_thread(self._plane.start)
 
@@ -107,6 +107,15 @@ class ServiceNetwork:
         """Ends the data plane: the pods it is for have ended."""
         end_data_plane(self._data_dir)
         self._plane.collect()
+
+
+async def _connected(link: DataPlaneLink) -> bool:
+    """Whether there is a data plane; one that was found a moment ago may have ended since."""
+    try:
+        await link.connect()
+    except OSError:
+        return False
+    return True
 
 
 async def prepare_service_network(
