@@ -14,6 +14,8 @@ from tests.support.apiserver import running_server
 from kubeling.component import Component, Context, Settings
 from kubeling.gateway.app import create_app
 from kubeling.gateway.kinds import NOTEBOOKS
+from kubeling.gateway.pages.errors import explained
+from kubeling.gateway.pages.view import Views
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, name, new_object
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
@@ -106,3 +108,18 @@ async def test_what_is_not_there_is_said_in_the_components_own_words(tmp_path: P
             status, page = await shown(client, "/pipelines/runs/none")
     assert status == 404
     assert "Run none not found.</p>" in page
+
+
+async def test_a_mistake_of_a_page_is_told_on_a_page(tmp_path: Path) -> None:
+    async def broken(_: web.Request) -> web.StreamResponse:
+        raise KeyError("secret detail")
+
+    async with dashboard(tmp_path) as (_, context):
+        app = web.Application()
+        app.router.add_get("/broken", explained(Views(context), broken))
+        async with TestClient(TestServer(app)) as client:
+            status, page = await shown(client, "/broken")
+    assert status == 500
+    assert "Something went wrong" in page
+    assert "The platform&#39;s log says more" in page
+    assert "secret detail" not in page

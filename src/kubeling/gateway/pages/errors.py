@@ -41,6 +41,13 @@ def explained(views: Views, page: Page) -> Page:
             log.warning("%s: %s", request.path, error)
             reason = f"A part of the platform that this page asks did not answer: {error}"
             return _say(views, request, 503, "Not available now", reason)
+        except Exception:
+            log.exception("%s %s", request.method, request.path)
+            reason = (
+                "This page cannot be shown, by a mistake of the dashboard's. The platform's log "
+                "says more; kubectl and the SDKs are not concerned."
+            )
+            return _say(views, request, 500, "Something went wrong", reason)
 
     return handler
 
