@@ -164,6 +164,7 @@ def test_a_task_is_tried_again_after_its_pause() -> None:
     assert done.launched == ["a", "a", "a"]
     assert done.now - begun == dt.timedelta(seconds=30)
     assert done.state("a") == "SUCCEEDED"
+    assert done.nodes["a"].error is None
 
 
 def test_an_exit_handler_runs_after_a_failure_and_is_told() -> None:

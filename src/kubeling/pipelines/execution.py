@@ -172,7 +172,7 @@ class Execution:
             case "Running":
                 node.state = "RUNNING"
             case "Succeeded":
-                node.outputs = seen.outputs
+                node.outputs, node.error = seen.outputs, None
                 self.end(node, "SUCCEEDED", at=seen.finished_at)
             case "Failed":
                 self._take_failure(node, seen)
