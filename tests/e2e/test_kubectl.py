@@ -15,6 +15,7 @@ from tests.support.apiserver import running_server
 from tests.support.node import HostNode
 from tests.support.webhooks import patch, webhook_server
 
+from kubeling.kube import yaml
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import NODES, PODS
@@ -335,6 +336,21 @@ async def test_custom_resources_live_like_built_in_ones(kubectl: Kubectl) -> Non
     await kubectl("apply", "--server-side", "-f", "-", stdin=changed)
     await kubectl("delete", "crd", "crontabs.stable.example.com")
     assert "NotFound" in await kubectl.refused("get", "ct")
+
+
+async def test_a_list_is_applied_as_its_items(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=DEFINITION)
+    documents = [*yaml.load_all(DEPLOYMENT), yaml.load(CRONTAB)]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    out = await kubectl("apply", "-f", "-", stdin=listed)
+    assert out.splitlines() == [
+        "deployment.apps/web created",
+        "service/web created",
+        "crontab.stable.example.com/nightly created",
+    ]
+    misspelt = listed.replace('"replicas"', '"replikas"')
+    refused = await kubectl.refused("apply", "-f", "-", stdin=misspelt)
+    assert 'unknown field "replikas" in io.k8s.api.apps.v1.DeploymentSpec' in refused
 
 
 async def test_a_bad_manifest_is_refused_by_the_path_of_the_field(kubectl: Kubectl) -> None:

@@ -10,6 +10,8 @@ import gzip
 import hashlib
 from typing import Final
 
+import msgspec
+
 from kubeling import __version__
 from kubeling.apiserver.builtin.resources import BUILTIN_RESOURCES
 from kubeling.apiserver.catalog import Catalog
@@ -61,17 +63,24 @@ class OpenApiDocuments:
             known = self._ready[path] = (tag, gzip.compress(text, 5))
         return known[1], tag
 
-    def whole(self) -> tuple[bytes, str]:
+    def whole(self, *, protobuf: bool = False) -> tuple[bytes, str]:
         """The one document of ``/openapi/v2``, compressed, and its hash."""
         self._refresh()
-        tag = hashlib.sha256("".join(self._tags.values()).encode()).hexdigest()[:32].upper()
-        known = self._ready.get(_WHOLE)
+        form = f"{_WHOLE} {protobuf}"
+        tag = hashlib.sha256(f"{form}{''.join(self._tags.values())}".encode()).hexdigest()[:32]
+        known = self._ready.get(form)
         if known is None or known[0] != tag:
-            from kubeling.apiserver.openapi_v2 import whole_document
+            text = self._whole(protobuf=protobuf)
+            known = self._ready[form] = (tag, gzip.compress(text, 5))
+        return known[1], tag.upper()
 
-            text = whole_document(gzip.decompress(self.document(path)[0]) for path in self._groups)
-            known = self._ready[_WHOLE] = (tag, gzip.compress(text, 5))
-        return known[1], tag
+    def _whole(self, *, protobuf: bool) -> bytes:
+        from kubeling.apiserver.openapi_protobuf import encode_document
+        from kubeling.apiserver.openapi_v2 import whole_document
+
+        parts = (gzip.decompress(self.document(path)[0]) for path in self._groups)
+        document = whole_document(parts)
+        return encode_document(document) if protobuf else msgspec.json.encode(document)
 
     def _refresh(self) -> None:
         if self._generation == self._catalog.generation:

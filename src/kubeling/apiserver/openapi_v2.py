@@ -1,8 +1,8 @@
 """OpenAPI v2: one document of everything, for tools that came before v3.
 
-kubectl reads v3; generators of client libraries and older tools ask for this. It is made from the
-v3 documents, and says less: v2 has no ``oneOf``, ``anyOf``, ``not`` or ``nullable``, which upstream
-leaves out as well. Only JSON is spoken, not the protobuf form that old kubectls ask for.
+kubectl reads v3, but for a ``List``; generators of client libraries and older tools ask for this.
+It is made from the v3 documents, and says less: v2 has no ``oneOf``, ``anyOf``, ``not`` or
+``nullable``, which upstream leaves out as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TYPED: Final = {
 _JSON: Final = ["application/json", "application/yaml"]
 
 
-def whole_document(documents: Iterable[bytes]) -> bytes:
+def whole_document(documents: Iterable[bytes]) -> Obj:
     """The v3 documents of all groups as one of v2."""
     paths: Obj = {}
     definitions: Obj = {}
@@ -40,13 +40,12 @@ def whole_document(documents: Iterable[bytes]) -> bytes:
             definitions.setdefault(name, _TYPED.get(name) or _schema(schema))
         for path, item in document["paths"].items():
             paths[path] = {method: _operation(found) for method, found in item.items()}
-    whole = {
+    return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1"},
         "paths": paths,
         "definitions": definitions,
     }
-    return msgspec.json.encode(whole)
 
 
 def _schema(node: Any) -> Any:
@@ -55,6 +54,9 @@ def _schema(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     made = {key: _schema(value) for key, value in node.items() if key not in _UNKNOWN}
+    if len(whole := made.get("allOf") or []) == 1:
+        # In v2 a description may stand beside a reference.
+        made = {**whole[0], **{key: value for key, value in made.items() if key != "allOf"}}
     if isinstance(reference := made.get("$ref"), str):
         made["$ref"] = reference.replace(_V3, _V2)
     return made

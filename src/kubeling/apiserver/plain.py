@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from kubeling import __version__
+from kubeling.apiserver import openapi_protobuf
 from kubeling.apiserver.discovery import Discovery
 from kubeling.apiserver.documents import OpenApiDocuments
 from kubeling.apiserver.representation import negotiate
@@ -84,9 +85,7 @@ class Plain:
             case ["metrics"]:
                 return BytesAnswer(self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
             case ["openapi", "v2"]:
-                # The protobuf form has a media type of its own, and no other will do to who asks.
-                negotiate(request.accept)
-                return _packed(*self._documents.whole(), request)
+                return self._whole_document(request)
             case ["openapi", "v3"]:
                 return ObjectAnswer(self._documents.index())
             case ["openapi", "v3", *rest]:
@@ -118,6 +117,14 @@ class Plain:
             return ObjectAnswer(self._discovery.api_versions())
         return ObjectAnswer(self._discovery.groups())
 
+    def _whole_document(self, request: ApiRequest) -> Answer:
+        """In protobuf to who asks for that form by its media type, which no other can replace."""
+        if openapi_protobuf.ACCEPTED in request.accept:
+            document = self._documents.whole(protobuf=True)
+            return _packed(*document, request, openapi_protobuf.MEDIA_TYPE)
+        negotiate(request.accept)
+        return _packed(*self._documents.whole(), request)
+
     def _document(self, path: str, request: ApiRequest) -> Answer:
         return _packed(*self._documents.document(path), request)
 
@@ -143,16 +150,18 @@ class Plain:
         return ["/api", "/api/v1", "/apis", *below, *others]
 
 
-def _packed(compressed: bytes, tag: str, request: ApiRequest) -> Answer:
-    headers = {"ETag": f'"{tag}"', "Vary": "Accept-Encoding"}
+def _packed(
+    compressed: bytes, tag: str, request: ApiRequest, media: str = "application/json"
+) -> Answer:
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept, Accept-Encoding"}
     if request.query.get("hash"):
         headers["Cache-Control"] = "public, immutable"
     if request.headers.get("If-None-Match", "").strip('"') == tag:
-        return BytesAnswer(b"", "application/json", 304, headers)
+        return BytesAnswer(b"", media, 304, headers)
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         headers["Content-Encoding"] = "gzip"
-        return BytesAnswer(compressed, "application/json", 200, headers)
-    return BytesAnswer(gzip.decompress(compressed), "application/json", 200, headers)
+        return BytesAnswer(compressed, media, 200, headers)
+    return BytesAnswer(gzip.decompress(compressed), media, 200, headers)
 
 
 def _with_tag(body: bytes, content_type: str, request: ApiRequest) -> Answer:
