@@ -139,6 +139,15 @@ async def test_large_output_is_complete(node: Node) -> None:
     assert (await node.logs("p")).count("\n") == 200000
 
 
+async def test_until_a_container_has_started_again_its_log_is_the_last_ones(node: Node) -> None:
+    created = await node.create(pod("p", container(script="echo first; exit 1")))
+    await node.until("p", lambda found: found["status"].get("phase") == "Failed")
+    paths = node.engine.config.paths.pod(created["metadata"]["uid"])
+    paths.container("main", 1).root.mkdir()
+    assert await node.logs("p") == "first\n"
+    assert await node.logs("p", previous=True) == "first\n"
+
+
 async def test_mistakes_are_explained(node: Node) -> None:
     with pytest.raises(NotFound, match='pods "absent" not found'):
         await node.logs("absent")

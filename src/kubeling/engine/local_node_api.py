@@ -151,8 +151,10 @@ class LocalNodeApi:
     def _log_of(self, pod: Obj, container: str, *, previous: bool) -> ContainerPaths:
         paths = self._node.config.paths.pod(uid(pod))
         attempts = paths.attempts(container)
-        wanted = attempts[:-1] if previous else attempts
-        if not wanted or not paths.container(container, wanted[-1]).log.exists():
+        # One that is about to start has no log yet; until then the last one's is the container's.
+        older = attempts[:-1] if previous else attempts
+        wanted = [one for one in older if paths.container(container, one).log.exists()]
+        if not wanted:
             if previous:
                 text = f'previous terminated container "{container}" in pod "{name(pod)}" not found'
                 raise BadRequest(text)
