@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 from pathlib import Path
 
@@ -100,7 +99,20 @@ def remove(instance: Instance) -> None:
     if running is not None:
         _stop(instance, running)
     _clean_up(instance.data_dir)
-    shutil.rmtree(instance.data_dir)
+    _delete(instance.data_dir)
+
+
+def _delete(data_dir: Path) -> None:
+    """Deletes a data directory, folders included that containers have shut."""
+    from kubeling.engine.trees import remove_tree
+
+    try:
+        remove_tree(data_dir)
+    except OSError as error:
+        raise CliError(
+            f"cannot delete {error.filename}: {error.strerror}",
+            f"Nothing runs any more; delete what is left of {data_dir} as its owner.",
+        ) from None
 
 
 def _stop(instance: Instance, running: Endpoints) -> None:
