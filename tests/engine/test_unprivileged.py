@@ -43,3 +43,21 @@ def test_pods_of_a_user_without_rights(folder: Path) -> None:
         "executed": "1234\n",
         "looked": "2 sleep 4321\n",
     }
+
+
+def test_reset_deletes_folders_that_containers_have_shut(folder: Path) -> None:
+    """An overlay's work folder, and those in it, may be entered by nobody."""
+    data = folder / "data"
+    shut = data / "engine" / "work" / "incompat"
+    shut.mkdir(parents=True)
+    (shut / "file").touch()
+    (data / "layout").touch()
+    for path in (shut / "file", shut, *shut.parents):
+        if path.is_relative_to(data):
+            os.chown(path, NOBODY, NOBODY)
+    shut.chmod(0)
+    shut.parent.chmod(0)
+    command = ["-m", "kubeling", "reset", "--yes", "--data-dir", str(data)]
+    result = as_nobody(sys.executable, *command)
+    assert result.stdout == f"Deleted {data}.\n", result.stderr
+    assert not data.exists()

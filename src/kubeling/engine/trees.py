@@ -13,15 +13,28 @@ __all__ = ["remove_tree"]
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder with all in it; overlays leave work folders nobody may enter."""
-    shutil.rmtree(folder, onerror=_open_up_and_retry)
+    """Removes a folder with all in it; overlays leave work folders nobody may enter.
+
+    Raises :class:`PermissionError` for what belongs to somebody else.
+    """
+    try:
+        shutil.rmtree(folder, onerror=_unless_missing)
+    except PermissionError:
+        _open_up(folder)
+        shutil.rmtree(folder, onerror=_unless_missing)
 
 
-def _open_up_and_retry(call: Callable[..., Any], path: str, _: Any) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
+def _unless_missing(call: Callable[..., Any], path: str, caught: Any) -> None:
+    """Somebody else may be removing the same."""
+    if not isinstance(caught[1], FileNotFoundError):
+        raise caught[1]
+
+
+def _open_up(folder: Path) -> None:
+    pending = [os.fspath(folder)]
+    while pending:
+        closed = pending.pop()
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(closed, 0o700)
+            with os.scandir(closed) as entries:
+                pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
