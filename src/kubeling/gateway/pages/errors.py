@@ -31,6 +31,8 @@ def explained(views: Views, page: Page) -> Page:
             return _say(views, request, 404, "Not found", error.text or "There is no such page.")
         except web.HTTPBadRequest as error:
             return _say(views, request, 400, "That cannot be done", error.text or "")
+        except web.HTTPException:
+            raise  # redirections, among others: answers, no mistakes
         except ApiError as error:
             return _say(views, request, error.status_code, "The API refused", str(error))
         except ConnectionError as error:
