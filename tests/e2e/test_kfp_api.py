@@ -55,7 +55,7 @@ def test_the_generated_client_can_call_every_operation(solo: Platform, tmp_path:
     metrics = ask(f"{solo.url}/metrics").decode()
     service = 'grpc_service="kubeflow.pipelines.backend.api.v2beta1.RunService"'
     for method, code in (("CreateRun", "OK"), ("RetryRun", "FailedPrecondition")):
-        labels = f'{service},grpc_method="{method}",grpc_type="unary",grpc_code="{code}"'
+        labels = f'grpc_code="{code}",grpc_method="{method}",{service},grpc_type="unary"'
         assert f"grpc_server_handled_total{{{labels}}}" in metrics
 
 

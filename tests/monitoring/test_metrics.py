@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from kubeling.monitoring.metrics import Counter, Histogram, exposition
+from kubeling.monitoring.registry import Registry
 
 
 def test_counts_and_times_are_read_by_prometheus() -> None:
-    things = Counter("test_things_total", "Things.", ("kind",))
-    seconds = Histogram("test_seconds", "Seconds.", ("kind",))
-    things.add('a "b"\\c\n', amount=2)
-    things.add('a "b"\\c\n')
+    metrics = Registry()
+    metrics.declare("test_things_total", "Things.", "counter")
+    metrics.declare("test_seconds", "Seconds.", "histogram")
+    metrics.add("test_things_total", {"kind": 'a "b"\\c\n'}, 2)
+    metrics.add("test_things_total", {"kind": 'a "b"\\c\n'}, 1)
     for value in (0.001, 0.005, 0.3, 60.0):
-        seconds.observe(value, "x")
-    found = {family.name: family for family in text_string_to_metric_families(exposition())}
+        metrics.observe("test_seconds", {"kind": "x"}, value)
+    found = {family.name: family for family in text_string_to_metric_families(metrics.render())}
     (sample,) = found["test_things"].samples
     assert (sample.value, sample.labels) == (3, {"kind": 'a "b"\\c\n'})
     counts = {

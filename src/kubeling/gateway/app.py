@@ -18,7 +18,7 @@ from kubeling.component import Component, Context, HostHandler
 from kubeling.gateway.dashboard import dashboard_routes
 from kubeling.gateway.origin import same_origin
 from kubeling.kube.errors import ApiError
-from kubeling.monitoring.metrics import CONTENT_TYPE, exposition
+from kubeling.monitoring.registry import CONTENT_TYPE
 
 __all__ = ["create_app"]
 
@@ -43,8 +43,7 @@ def create_app(context: Context, components: Sequence[Component]) -> web.Applica
 
 async def _metrics(context: Context, _: web.Request) -> web.Response:
     """What the components counted, for Prometheus."""
-    text = exposition() + context.metrics.render()
-    return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(text=context.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _healthy(_: web.Request) -> web.Response:

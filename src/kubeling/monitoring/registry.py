@@ -1,8 +1,9 @@
-"""Metrics whose names are only known at run time, in the text form that Prometheus scrapes.
+"""Metrics in the text form that Prometheus scrapes.
 
 A registry holds series by metric name and labels; components set them, or give a function that is
-asked at every scrape. The platform serves its registry at ``/metrics``. Ruled out: a client library
-count (:mod:`kubeling.monitoring.metrics`).
+asked at every scrape. The platform serves its registry at ``/metrics``. Ruled out: Prometheus'
+client library, whose metrics are module-level objects with names known beforehand, while workflows
+name theirs at run time.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["DEFAULT_BUCKETS", "Kind", "MetricConflict", "Registry"]
+__all__ = ["CONTENT_TYPE", "DEFAULT_BUCKETS", "Kind", "MetricConflict", "Registry"]
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[tuple[str, str], ...]
 Collected = Iterable[tuple[Mapping[str, str], float]]
 
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 DEFAULT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 

@@ -26,7 +26,6 @@ from kubeling.component import Context
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import NAMESPACES
-from kubeling.monitoring.metrics import Counter
 from kubeling.pipelines.active import store_folder
 from kubeling.pipelines.bucket_access import open_bucket
 from kubeling.pipelines.launcher import is_stored
@@ -48,12 +47,8 @@ __all__ = ["Collection", "Collector"]
 _ALL: Final = 2**31 - 1
 _AHEAD: Final = 10_000
 """How many runs are looked for at once: ranking an experiment's runs reads all of them."""
-_COLLECTED: Final = Counter(
-    "kubeling_pipeline_runs_collected_total", "Runs that retention policies took.", ("action",)
-)
-_BYTES: Final = Counter(
-    "kubeling_pipeline_collected_bytes_total", "Bytes of local files that went with them."
-)
+_COLLECTED: Final = "kubeling_pipeline_runs_collected_total"
+_BYTES: Final = "kubeling_pipeline_collected_bytes_total"
 
 
 @dataclass(slots=True)
@@ -81,6 +76,8 @@ class Collector:
         self._batch = settings.collection_batch
         self._pods_after = settings.delete_pods_after
         self._recorder = context.recorder("pipeline-collector")
+        context.metrics.declare(_COLLECTED, "Runs that retention policies took.", "counter")
+        context.metrics.declare(_BYTES, "Bytes of local files that went with them.", "counter")
 
     async def plan(self, policies: Iterable[Retention]) -> Collection:
         """What a pass would do now, without doing it."""
@@ -107,9 +104,10 @@ class Collector:
         pods = await self._old_pods()
         await delete_pods(self._context, pods)
         found.pods = len(pods)
-        _COLLECTED.add("archive", amount=len(found.archived))
-        _COLLECTED.add("delete", amount=len(found.deleted))
-        _BYTES.add(amount=found.bytes)
+        metrics = self._context.metrics
+        metrics.add(_COLLECTED, {"action": "archive"}, len(found.archived))
+        metrics.add(_COLLECTED, {"action": "delete"}, len(found.deleted))
+        metrics.add(_BYTES, {}, found.bytes)
         await self._tell(found)
         return found
 

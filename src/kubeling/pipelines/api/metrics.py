@@ -12,18 +12,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from kubeling.kube.errors import ApiError
-from kubeling.monitoring.metrics import Counter, Histogram
+from kubeling.monitoring.registry import Registry
 from kubeling.pipelines.api.errors import ApiFailure
 
-__all__ = ["counted"]
+__all__ = ["counted", "declare_metrics"]
 
-_LABELS: Final = ("grpc_service", "grpc_method", "grpc_type")
-_HANDLED: Final = Counter(
-    "grpc_server_handled_total", "Operations of the pipelines API.", (*_LABELS, "grpc_code")
-)
-_SECONDS: Final = Histogram(
-    "grpc_server_handling_seconds", "Seconds that operations of the pipelines API took.", _LABELS
-)
+_HANDLED: Final = "grpc_server_handled_total"
+_SECONDS: Final = "grpc_server_handling_seconds"
 _PACKAGE: Final = "kubeflow.pipelines.backend.api.v2beta1"
 _SERVICES: Final = {
     "experiments": ("ExperimentService", "Experiment"),
@@ -50,25 +45,30 @@ _FROM_HTTP: Final = {
 }  # fmt: skip
 
 
+def declare_metrics(metrics: Registry) -> None:
+    """Has the registry know what :func:`counted` counts."""
+    metrics.declare(_HANDLED, "Operations of the pipelines API.", "counter")
+    metrics.declare(_SECONDS, "Seconds that operations of the pipelines API took.", "histogram")
+
+
 @contextmanager
-def counted(service: str, name: str) -> Iterator[None]:
+def counted(metrics: Registry, service: str, name: str) -> Iterator[None]:
     """Counts what is done within, and how long it takes."""
-    labels = (*_names(service, name), "unary")
-    code, begun = "OK", time.perf_counter()
+    grpc_service, method = _names(service, name)
+    labels = {"grpc_service": grpc_service, "grpc_method": method, "grpc_type": "unary"}
+    code, begun = "Internal", time.perf_counter()
     try:
         yield
+        code = "OK"
     except ApiFailure as error:
-        code = _CODES.get(error.code, "Internal")
+        code = _CODES.get(error.code, code)
         raise
     except ApiError as error:
-        code = _FROM_HTTP.get(error.status_code, "Internal")
-        raise
-    except BaseException:
-        code = "Internal"
+        code = _FROM_HTTP.get(error.status_code, code)
         raise
     finally:
-        _HANDLED.add(*labels, code)
-        _SECONDS.observe(time.perf_counter() - begun, *labels)
+        metrics.add(_HANDLED, {**labels, "grpc_code": code}, 1)
+        metrics.observe(_SECONDS, labels, time.perf_counter() - begun)
 
 
 def _names(service: str, name: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from kubeling.component import Context
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.access import Access
 from kubeling.pipelines.api.auth import authorize
-from kubeling.pipelines.api.metrics import counted
+from kubeling.pipelines.api.metrics import counted, declare_metrics
 from kubeling.pipelines.api.unoffered import UNOFFERED, refusal
 from kubeling.pipelines.api.wire import Handler, handler, query_of, stream_handler, upload_handler
 
@@ -158,6 +158,7 @@ class _Services:
         self._context = context
         self._made: dict[str, Any] = {}
         self._access = Access(context)
+        declare_metrics(context.metrics)
 
     async def healthz(self, request: web.Request) -> Obj:
         """What clients learn the platform's kind from."""
@@ -185,7 +186,7 @@ class _Services:
 
         async def call(request: web.Request) -> Obj:
             found = self._made.get(service) or await self._make(service)
-            with counted(service, name):
+            with counted(self._context.metrics, service, name):
                 message: Obj = await getattr(found, name)(request)
             return message
 
