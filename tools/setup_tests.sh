@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests need beside Python packages: kubectl, Chromium, podman and, in CI, docker and PyTorch.
+# What the tests need beside Python packages: kubectl, Chromium, podman, jq and, in CI, docker and PyTorch.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -16,13 +16,13 @@ if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; th
     fi
 fi
 
-if ! command -v podman >/dev/null || ! command -v busybox >/dev/null; then
+if ! command -v podman >/dev/null || ! command -v busybox >/dev/null || ! command -v jq >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-            podman runc busybox-static libgomp1 >/dev/null
+            podman runc busybox-static jq libgomp1 >/dev/null
     else
-        echo "note: no podman or busybox found; tests of containers will be skipped" >&2
+        echo "note: no podman, busybox or jq found; tests that need them will be skipped" >&2
     fi
 fi
 
