@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import obstore
 
@@ -96,11 +96,6 @@ class Bucket:
         else:
             self._put(source, key)
 
-    def store_stream(self, source: BinaryIO, key: str) -> None:
-        """Stores what can be read from a stream."""
-        with self._told(key):
-            obstore.put(self._store, key, source, chunk_size=_PART)
-
     def delete(self, key: str) -> None:
         """Removes an artifact, or everything below it; what is not there is no error."""
         for found in self.files(key):
@@ -118,13 +113,9 @@ class Bucket:
             yield
         except obstore.exceptions.BaseError as error:
             raise self._refused(error, key) from None
-        except FileNotFoundError as error:
+        except (FileNotFoundError, PermissionError) as error:
             if error.filename is not None:
-                raise
-            raise self._refused(error, key) from None
-        except PermissionError as error:
-            if error.filename is not None:
-                raise
+                raise  # a file of this machine
             raise self._refused(error, key) from None
         except ValueError as error:
             raise ArtifactError(f"{self._address}/{key} is no key: {error}") from None

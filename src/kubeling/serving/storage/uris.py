@@ -24,11 +24,6 @@ class ModelUri:
     path: str
     text: str
 
-    @property
-    def directory_prefix(self) -> str:
-        """The key prefix of what lies under this address, with one slash at its end."""
-        return self.path.rstrip("/") + "/" if self.path.strip("/") else ""
-
 
 def parse_uri(text: str) -> ModelUri:
     """Reads an address; raises :class:`UnknownScheme` or :class:`ValueError`."""
