@@ -41,12 +41,12 @@ spec:
   templates:
   - name: main
     containerSet:
-      volumeMounts: [{name: work, mountPath: /work}]
+      volumeMounts: [{name: work, mountPath: /shared}]
       containers:
       - {name: a, image: busybox, command: [make]}
       - {name: b, image: busybox, command: [test], dependencies: [a]}
       - {name: main, image: busybox, command: [ship], dependencies: [a, b]}
-    outputs: {parameters: [{name: out, valueFrom: {path: /work/out}}]}
+    outputs: {parameters: [{name: out, valueFrom: {path: /shared/out}}]}
     volumes: [{name: work, emptyDir: {}}]
 """
 
@@ -60,7 +60,7 @@ spec:
         spec = only(it)["spec"]
         assert [c["name"] for c in spec["containers"]] == ["a", "b", "main"]
         mounts = [{m["mountPath"] for m in c["volumeMounts"]} for c in spec["containers"]]
-        assert all({"/work", "/var/run/argo/ctr"} <= paths for paths in mounts)
+        assert all({"/shared", "/var/run/argo/ctr"} <= paths for paths in mounts)
 
     def test_their_phases_are_those_of_their_containers(self) -> None:
         it = world(self.SET)
@@ -163,7 +163,7 @@ spec:
     container:
       image: busybox
       command: [work]
-      volumeMounts: [{name: work, mountPath: /work}]
+      volumeMounts: [{name: work, mountPath: /shared}]
     sidecars: [{name: proxy, image: busybox, command: [proxy], mirrorVolumeMounts: true}]
     volumes: [{name: work, emptyDir: {}}]
 """
