@@ -6,9 +6,17 @@ from typing import Any, Final
 
 import msgspec
 
+from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import InvalidArgumentError
 
-__all__ = ["MAX_NAMESPACE", "check_length", "check_name", "checked_plugins", "checked_tags"]
+__all__ = [
+    "MAX_NAMESPACE",
+    "check_length",
+    "check_name",
+    "checked_changes",
+    "checked_plugins",
+    "checked_tags",
+]
 
 MAX_NAMESPACE: Final = 63
 _MAX_TAGS: Final = 20
@@ -48,6 +56,16 @@ def checked_tags(tags: Any) -> dict[str, str]:
                 "and keys no dots"
             )
     return tags
+
+
+def checked_changes(body: Obj) -> Obj:
+    """What a body changes of a pipeline or a version: all else of them stays as it was made."""
+    changes: Obj = {}
+    if shown := body.get("display_name"):
+        changes["display_name"] = shown
+    if "tags" in body:
+        changes["tags"] = checked_tags(body["tags"])
+    return changes
 
 
 def checked_plugins(plugins: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from kubeling.pipelines.api.errors import (
     FailedPreconditionError,
     NotFoundError,
 )
-from kubeling.pipelines.api.limits import MAX_NAMESPACE, check_length, check_name, checked_tags
+from kubeling.pipelines.api.limits import (
+    MAX_NAMESPACE,
+    check_length,
+    check_name,
+    checked_changes,
+    checked_tags,
+)
 from kubeling.pipelines.api.listing import Listable, list_rows
 from kubeling.pipelines.api.messages import NEW_PIPELINE, PIPELINE
 from kubeling.pipelines.api.paging import list_options
@@ -120,12 +126,7 @@ class PipelineService(Service):
     async def update(self, request: web.Request) -> Obj:
         row = await self._allowed(request, "update")
         body = await body_of(request, PIPELINE)
-        changes: Obj = {}
-        if shown := body.get("display_name"):
-            changes["display_name"] = shown
-        if "tags" in body:
-            changes["tags"] = checked_tags(body["tags"])
-        if changes:
+        if changes := checked_changes(body):
             query = sa.update(PIPELINES).where(_P.pipeline_id == row.pipeline_id)
             await self.database.run(lambda c: c.execute(query.values(**changes)))
         return _pipeline(await self._row(row.pipeline_id))

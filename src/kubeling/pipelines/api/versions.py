@@ -18,7 +18,7 @@ from kubeling.pipelines.api.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from kubeling.pipelines.api.limits import check_name, checked_tags
+from kubeling.pipelines.api.limits import check_name, checked_changes, checked_tags
 from kubeling.pipelines.api.listing import Listable, list_rows
 from kubeling.pipelines.api.messages import VERSION
 from kubeling.pipelines.api.paging import list_options
@@ -103,12 +103,7 @@ class VersionService(Service):
     async def update(self, request: web.Request) -> Obj:
         row = await self._allowed(request, "update")
         body = await body_of(request, VERSION)
-        changes: Obj = {}
-        if shown := body.get("display_name"):
-            changes["display_name"] = shown
-        if "tags" in body:
-            changes["tags"] = checked_tags(body["tags"])
-        if changes:
+        if changes := checked_changes(body):
             query = sa.update(VERSIONS).where(_V.pipeline_version_id == row.pipeline_version_id)
             await self.database.run(lambda c: c.execute(query.values(**changes)))
         return _version(await self._row(row.pipeline_version_id))
