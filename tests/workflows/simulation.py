@@ -211,3 +211,17 @@ class World:
 def world(text: str, behave: Callable[[Obj], Ending] | None = None, **more: Any) -> World:
     """A world with the given workflow document."""
     return World(parse(text), behave or (lambda pod: Ending()), **more)
+
+
+ECHO = """
+  - name: echo
+    inputs: {parameters: [{name: text}]}
+    outputs: {parameters: [{name: said, valueFrom: {path: /said}}]}
+    container: {image: busybox, command: [echo, "{{inputs.parameters.text}}"]}
+"""
+
+
+def echo(pod: Obj) -> Ending:
+    """Says its last argument as its result and its parameter."""
+    text = argv(pod)[-1]
+    return Ending(0, report(text, said=text))
