@@ -77,6 +77,19 @@ async def test_two_instances_do_not_meet(tmp_path: Path) -> None:
         assert done[0]["status"]["podIP"] != done[1]["status"]["podIP"]
 
 
+async def test_the_way_out_stays_the_same_as_pods_come_and_go(node: Node) -> None:
+    assert node.engine.networks is not None
+    bridge = Path("/sys/class/net") / node.engine.networks.subnet.bridge
+    first = (bridge / "address").read_text()
+    for number in range(8):
+        await node.create(pod(f"p{number}", container(script="sleep 60")))
+    for number in range(8):
+        await node.until(f"p{number}", lambda p: p["status"].get("phase") == "Running")
+    assert (bridge / "address").read_text() == first
+    # The kernel changes only what nobody has set.
+    assert (bridge / "addr_assign_type").read_text() == "3\n"
+
+
 async def test_nothing_of_the_network_is_left_behind(tmp_path: Path) -> None:
     async with running_node(tmp_path / "data", MemoryApi()) as node:
         await node.run(pod("p", container(script="true")))

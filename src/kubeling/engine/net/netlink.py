@@ -28,7 +28,8 @@ _NESTED: Final = 0x8000
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_SETLINK = 16, 17, 19
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
-_IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 4, 10, 18, 28
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
+_IFLA_LINKINFO, _IFLA_NET_NS_FD = 18, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFF_UP: Final = 1
 
@@ -78,6 +79,11 @@ class Route:
     def add_bridge(self, name: str) -> None:
         info = nest(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, b"bridge"))
         self._request(_RTM_NEWLINK, _link(0, up=True) + _name(name) + info, create=True)
+
+    def set_hardware_address(self, name: str, address: bytes) -> None:
+        """Gives an interface one that stays, whatever else is attached to it."""
+        link = _link(socket.if_nametoindex(name), up=True)
+        self._request(_RTM_SETLINK, link + attribute(_IFLA_ADDRESS, address))
 
     def add_veth(self, name: str, peer: str, peer_namespace: int, mtu: int) -> None:
         """A pair of interfaces: ``name`` here, ``peer`` in the namespace of the descriptor."""

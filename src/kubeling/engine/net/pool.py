@@ -164,6 +164,9 @@ def _set_up(subnet: PodSubnet, folder: Path) -> tuple[list[int], int]:
     route = Route()
     if not route.exists(subnet.bridge):
         route.add_bridge(subnet.bridge)
+    # By itself a bridge takes the least of its members', which changes as pods come and go; those
+    # that have connections then speak to nobody until they look for it again, up to a minute.
+    route.set_hardware_address(subnet.bridge, subnet.hardware_address)
     route.add_address(subnet.bridge, subnet.gateway, subnet.network.prefixlen)
     add_masquerade(
         subnet.table, str(subnet.network.network_address), subnet.network.prefixlen, subnet.bridge

@@ -28,6 +28,11 @@ class PodSubnet:
         return f"kl{self.tag}"
 
     @property
+    def hardware_address(self) -> bytes:
+        """The bridge's own, out of those that nobody is given by a maker."""
+        return b"\x02\x6b" + bytes.fromhex(self.tag)
+
+    @property
     def table(self) -> str:
         return f"kubeling-{self.tag}"
 
