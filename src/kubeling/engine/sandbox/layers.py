@@ -4,7 +4,8 @@ Making a copy-on-write view of the machine takes some ten new files on disk for 
 and as many are deleted with it: more than all the rest of a container's start, and the more the
 more were deleted before. Most containers change nothing outside their volumes. So the views are
 mounted here, in a process with mounts of its own; a container gets copies of the mounts, and when
-it has ended and changed nothing, the layer is as good as new.
+it has ended and changed nothing, the layer is as good as new. A few files left in ``/tmp``, as many
+programs leave them, are taken out first: ``/tmp`` is no view, so nothing of them stays behind.
 
 A layer is ``<n>/`` with ``<view>.upper``, ``.work`` and ``.merged`` for each view, and ``tmp``. The
 folders that volumes are mounted on are made with it, so that they do not count as changes. Whoever
@@ -37,6 +38,8 @@ _SPARE = 64
 _IDLE_SECONDS = 60.0
 _LARGEST = 65536
 _TMP_MODE = 0o1777
+_MOST_LEFT = 64
+"""How many files in ``/tmp`` are taken out; with more, the whole layer goes, beside other work."""
 
 
 class Layer:
@@ -57,6 +60,7 @@ class Layer:
             os.chmod(f"{folder}/tmp", _TMP_MODE)
             _make_points(folder, f"{self._views[0]}.merged", points)
             self._as_made = list(self._content())
+            self._made = frozenset(path for path, *_ in self._as_made)
         except OSError:
             self.remove()
             raise
@@ -69,6 +73,7 @@ class Layer:
     def renew(self) -> bool:
         """Makes it ready to be lent again; returns ``False`` if a container has changed it."""
         try:
+            self._clear(f"{self.folder}/tmp", _MOST_LEFT)
             found = self._content()
             if any(next(found, None) != made for made in self._as_made) or next(found, None):
                 return False
@@ -78,6 +83,23 @@ class Layer:
         except OSError:
             return False
         return True
+
+    def _clear(self, folder: str, left: int) -> int:
+        """Takes out what was not made with the layer; stops once that is more than ``left``."""
+        for entry in list(os.scandir(folder)):
+            if left <= 0:
+                break
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder:
+                left = self._clear(entry.path, left)
+            if entry.path in self._made:
+                continue
+            left -= 1
+            if not is_folder:
+                os.unlink(entry.path)
+            elif left >= 0:
+                os.rmdir(entry.path)
+        return left
 
     def _content(self) -> Iterator[Nature]:
         """All that a container could change."""
