@@ -121,6 +121,16 @@ async def test_a_run_becomes_an_object_and_a_row(api: Api, context: Context) -> 
     assert experiments[0]["experiment_id"] == run["experiment_id"]
 
 
+async def test_a_name_that_is_taken_is_no_error(
+    api: Api, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endings = iter("b" * 15 + "c" * 5)
+    monkeypatch.setattr("secrets.choice", lambda _: next(endings))
+    await make_runs(api, "first", "second")
+    objects = await context.client.list(RUNS, "default")
+    assert {o["metadata"]["name"] for o in objects.items} == {"p-bbbbb", "p-ccccc"}
+
+
 async def test_a_run_of_a_pipeline_refers_to_its_latest_version(api: Api) -> None:
     made = await upload(api, yaml.dump(PIPELINE).encode())
     reference = {"pipeline_id": made["pipeline_id"]}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from kubeling.kube.objects import Obj, new_object, uid
+from kubeling.kube.objects import Obj, uid
 from kubeling.pipelines.api.errors import InvalidArgumentError, NotFoundError
 from kubeling.pipelines.api.listing import Listable, list_rows
 from kubeling.pipelines.api.messages import RECURRING_RUN
+from kubeling.pipelines.api.naming import create_named
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.runs import need_experiment, run_source
 from kubeling.pipelines.api.service import DEFAULT_NAMESPACE, Service
@@ -96,10 +95,9 @@ class RecurringRunService(Service):
             "noCatchup": bool(body.get("no_catchup")),
         }
         words = body.get("display_name") or package.spec.pipeline_info.name
-        slug = re.sub(r"[^a-z0-9]+", "-", str(words).lower()).strip("-")
-        name = f"{slug[:45].rstrip('-') or 'job'}-{secrets.token_hex(3)[:5]}"
-        job = await self.context.client.create(
-            RECURRING_RUNS, new_object(RECURRING_RUNS, name, namespace, spec=spec)
+        # Its runs are named after it and the moment they were due.
+        job = await create_named(
+            self.context.client, RECURRING_RUNS, str(words), namespace, spec, longest=51
         )
         now = self.context.clock.now()
         await self.database.run(lambda c: file_recurring_run(c, job, now))

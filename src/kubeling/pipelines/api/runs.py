@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import re
-import secrets
 import shutil
 from typing import Any, Final
 
@@ -17,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from kubeling.kube.objects import Obj, new_object, uid
+from kubeling.kube.objects import Obj, uid
 from kubeling.pipelines.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -26,6 +24,7 @@ from kubeling.pipelines.api.errors import (
 from kubeling.pipelines.api.limits import checked_plugins
 from kubeling.pipelines.api.listing import Listable, Page, Segment, list_rows
 from kubeling.pipelines.api.messages import RUN
+from kubeling.pipelines.api.naming import create_named
 from kubeling.pipelines.api.paging import list_options
 from kubeling.pipelines.api.run_messages import run_message, task_details
 from kubeling.pipelines.api.service import Service
@@ -150,10 +149,8 @@ class RunService(Service):
         namespace = await self.namespace_of(need_experiment(self, body))
         await self.allow(request, "create", namespace, body.get("display_name") or "")
         spec, package = await run_source(self, body)
-        slug = re.sub(r"[^a-z0-9]+", "-", package.spec.pipeline_info.name.lower()).strip("-")
-        name = f"{slug[:57].rstrip('-') or 'run'}-{secrets.token_hex(3)[:5]}"
-        spec.setdefault("displayName", name)
-        run = await self.context.client.create(RUNS, new_object(RUNS, name, namespace, spec=spec))
+        pipeline = package.spec.pipeline_info.name
+        run = await create_named(self.context.client, RUNS, pipeline, namespace, spec)
         now = self.context.clock.now()
         await self.database.run(lambda c: ensure_run(c, run, package.wrapped, now))
         document = msgspec.Raw(msgspec.json.encode(package.wrapped))
