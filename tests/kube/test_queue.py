@@ -51,3 +51,18 @@ async def test_a_cancelled_worker_passes_its_wake_up_on() -> None:
     queue.add("a")
     first.cancel()
     assert await second == "a"
+
+
+async def test_what_is_begun_goes_before_what_is_not_but_never_alone() -> None:
+    queue: WorkQueue[str] = WorkQueue(begun=lambda key: key.startswith("begun"))
+    for number in range(20):
+        queue.add(f"new-{number}")
+    for number in range(20):
+        queue.add(f"begun-{number}")
+    assert len(queue) == 40
+    handed = [await queue.get() for _ in range(40)]
+    first = [key.partition("-")[0] for key in handed[:16]]
+    assert first.count("begun") == 14, "those under way first"
+    assert first.count("new") == 2, "and some that wait for their beginning"
+    for kind in ("new", "begun"):
+        assert [k for k in handed if k.startswith(kind)] == [f"{kind}-{n}" for n in range(20)]

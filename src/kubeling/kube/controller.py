@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from kubeling.kube.errors import ApiError, Conflict
 from kubeling.kube.informer import Handler, Informers
@@ -41,7 +41,8 @@ class Controller:
     ``owns`` are resources whose controlling owner is of this kind; ``watches`` maps changes of
     other resources to keys. Several workers never reconcile the same key at once. An exception is
     logged and tried again with back-off; a ``Conflict`` is normal and only tried again. What
-    cannot be named beforehand (resources discovered while running) calls :meth:`wake`.
+    cannot be named beforehand (resources discovered while running) calls :meth:`wake`. Objects
+    whose work has ``begun`` go before those that may wait for it.
     """
 
     name: str
@@ -50,7 +51,11 @@ class Controller:
     owns: Sequence[Resource] = ()
     watches: Mapping[Resource, MapFunction] = field(default_factory=dict)
     workers: int = 4
-    queue: WorkQueue[Key] = field(default_factory=WorkQueue, init=False, repr=False)
+    begun: InitVar[Callable[[Key], bool]] = lambda _: True
+    queue: WorkQueue[Key] = field(init=False, repr=False)
+
+    def __post_init__(self, begun: Callable[[Key], bool]) -> None:
+        self.queue = WorkQueue(begun=begun)
 
     def wake(self, key: Key) -> None:
         """Asks for a key to be reconciled soon."""

@@ -62,7 +62,14 @@ def run_controller(context: Context) -> Controller:
     """The controller of Runs."""
     reconciler = RunReconciler(context)
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
-    return Controller("pipeline-run", RUNS, reconciler.reconcile, owns=[PODS], workers=8)
+    return Controller(
+        "pipeline-run",
+        RUNS,
+        reconciler.reconcile,
+        owns=[PODS],
+        workers=8,
+        begun=reconciler.is_in_hand,
+    )
 
 
 class RunReconciler:
@@ -80,6 +87,11 @@ class RunReconciler:
         self._news: dict[str, dict[str, tuple[Obj, bool]]] = {}
         self._store: RunStore | None = None
         self._swept = False
+
+    def is_in_hand(self, key: Key) -> bool:
+        """Whether a Run has begun, or is gone; those that have not wait for those that have."""
+        run = self._runs.get(*key)
+        return run is None or uid(run) in self._active
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Notes news of a pod for the next reconciliation of its Run."""
