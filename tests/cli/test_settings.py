@@ -139,3 +139,12 @@ def test_a_variable_holds_text_or_yaml(instance: Instance) -> None:
     found = effective(instance, {}, environment)
     assert found["api.oidc_client_id"].value == "007"
     assert found["api.oidc_required_claim"].value == {"hd": "a.b"}
+
+
+def test_names_of_the_gateway_are_checked(instance: Instance) -> None:
+    configure(instance, "gateway: {allowed_hosts: [kf.example, '*.lab.example']}\n")
+    found = effective(instance, {}, {})
+    assert found["gateway.allowed_hosts"].value == ("kf.example", "*.lab.example")
+    configure(instance, "gateway: {allowed_hosts: ['http://kf.example']}\n")
+    with pytest.raises(CliError, match=r"gateway\.allowed_hosts"):
+        effective(instance, {}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,23 @@ def test_what_people_made_stands_for_its_pods_on_the_home_page(
     running = shown.partition("Running now")[2].partition("Failed")[0]
     assert '<span class="kind">InferenceService</span> <a' in running
     assert '<span class="kind">Pod</span>' not in running
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/apis/v2beta1/runs",
+        "/api/v1/workflows/default",
+        "/artifacts/get?source=minio&bucket=mlpipeline&key=a",
+        "/serving/default/custom/v1/models/custom",
+        "/metrics",
+    ],
+)
+def test_a_name_that_leads_here_from_elsewhere_is_not_answered(
+    platform: Platform, path: str
+) -> None:
+    asked = urllib.request.Request(platform.url + path, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=10)
+    assert refused.value.code == 421

@@ -20,6 +20,7 @@ from kubeling.apiserver.settings import ApiSettings
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
+from kubeling.gateway.settings import GatewaySettings
 from kubeling.pipelines.settings import PipelineSettings
 from kubeling.workflows.settings import WorkflowSettings
 
@@ -42,6 +43,7 @@ _PORT: Final = 8080
 _API: Final = "api."
 _ENGINE: Final = "engine."
 _ROOMS: Final[dict[str, type[msgspec.Struct]]] = {
+    "gateway": GatewaySettings,
     "pipelines": PipelineSettings,
     "workflows": WorkflowSettings,
 }

@@ -10,13 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from kubeling.component import Component, Context, HostHandler
 from kubeling.gateway.dashboard import dashboard_routes
+from kubeling.gateway.hosts import AllowedHosts, known_hosts
 from kubeling.gateway.origin import same_origin
+from kubeling.gateway.settings import GatewaySettings
 from kubeling.kube.errors import ApiError
 from kubeling.monitoring.registry import CONTENT_TYPE
 
@@ -30,8 +33,12 @@ _MAX_BODY = 256 * 1024 * 1024
 def create_app(context: Context, components: Sequence[Component]) -> web.Application:
     """The application that answers at the platform's address."""
     hosts = [resolve for c in components if (resolve := c.host_handler(context)) is not None]
+    settings = context.settings
+    names = (*GatewaySettings.of(settings).allowed_hosts, urlsplit(settings.gateway_url).hostname)
+    allowed = AllowedHosts([name for name in names if name], settings.cluster_domain)
     app = web.Application(
-        middlewares=[_errors, _by_host(hosts), same_origin], client_max_size=_MAX_BODY
+        middlewares=[_errors, _by_host(hosts), known_hosts(allowed), same_origin],
+        client_max_size=_MAX_BODY,
     )
     for component in components:
         app.add_routes(component.routes(context))
