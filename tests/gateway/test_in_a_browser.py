@@ -99,6 +99,7 @@ PAGES = (
     "/pipelines/catalogue",
     "/pipelines/recurring",
     "/pipelines/templates",
+    "/pipelines/workflows",
     "/pipelines/experiments",
     "/experiments",
     "/training",
@@ -471,3 +472,30 @@ def test_the_keyboard_skips_the_menu_and_follows_links(platform: Platform, page:
     page.press("Enter")
     page.wait_for_load()
     page.until('location.pathname !== "/"')
+
+
+def test_an_archived_workflow_is_listed_opened_and_run_again(
+    platform: Platform, page: Browser
+) -> None:
+    manifest = workflow("filed", "echo kept").replace(
+        "container:", "archiveLocation: {archiveLogs: true}\n    container:"
+    )
+    platform.kubectl("apply", "-f", "-", stdin=manifest)
+    archived = "workflows.argoproj.io/workflow-archiving-status"
+    platform.until(
+        lambda o: o["metadata"].get("labels", {}).get(archived) == "Archived", "workflow", "filed"
+    )
+    platform.kubectl("delete", "workflow", "filed")
+    page.open(f"{platform.url}/pipelines/workflows?q=filed")
+    page.until(on_page("archived"))
+    page.leave(lambda: page.evaluate("document.querySelector('main td a').click()"))
+    assert "/pipelines/archived/" in page.evaluate("location.pathname")
+    page.until(f'{node("filed")} === "succeeded"')
+    page.evaluate(clicked("filed"))
+    page.until(f'{PANEL}.includes("kept")')
+    # The address of the object that is gone leads there as well.
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/filed")
+    assert "/pipelines/archived/" in page.evaluate("location.pathname")
+    again = "[...document.querySelectorAll('#head button')].find(b => b.value === 'resubmit')"
+    page.leave(lambda: page.evaluate(f"{again}.click()"))
+    assert "/Workflow/default/filed-" in page.evaluate("location.pathname")

@@ -29,6 +29,7 @@ Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _STATIC: Final = Path(__file__).parent / "static"
 _BY_NAME: Final = {resource.qualified: resource for resource in BY_KIND.values()}
 _RUN: Final = "/pipelines/runs/{run}"
+_ARCHIVED: Final = "/pipelines/archived/{uid}"
 _WORKFLOW: Final = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
 _EXPERIMENT: Final = "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}"
 _MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
@@ -65,6 +66,11 @@ _OF_COMPONENTS: Final = {
     _WORKFLOW: "runs.progress:workflow_page",
     f"{_WORKFLOW}/steps": "runs.progress:workflow_stream",
     f"{_WORKFLOW}/steps/{{step}}": "runs.step:workflow_step",
+    "/pipelines/workflows": "runs.workflows:workflow_list",
+    _ARCHIVED: "runs.progress:archived_page",
+    f"{_ARCHIVED}/details": "runs.workflows:archived_details",
+    f"{_ARCHIVED}/steps": "runs.progress:archived_stream",
+    f"{_ARCHIVED}/steps/{{step}}": "runs.step:archived_step",
     "/registry": "lists:registry",
 }
 _FORMS: Final = {
@@ -75,6 +81,7 @@ _FORMS: Final = {
     "/pipelines/cron/{namespace}/{name}": "runs.actions:act_on_cron_workflow",
     f"{_RUN}/act": "runs.actions:act_on_run",
     f"{_WORKFLOW}/act": "runs.actions:act_on_workflow",
+    f"{_ARCHIVED}/act": "runs.actions:act_on_archived",
 }
 
 

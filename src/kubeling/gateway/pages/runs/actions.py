@@ -11,10 +11,17 @@ from aiohttp import web
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 
-__all__ = ["act_on_cron_workflow", "act_on_recurring_run", "act_on_run", "act_on_workflow"]
+__all__ = [
+    "act_on_archived",
+    "act_on_cron_workflow",
+    "act_on_recurring_run",
+    "act_on_run",
+    "act_on_workflow",
+]
 
 _RUN: Final = ("terminate", "retry", "archive", "unarchive")
 _WORKFLOW: Final = ("stop", "terminate", "suspend", "resume", "retry", "resubmit")
+_ARCHIVED: Final = ("retry", "resubmit")
 _CRON: Final = ("suspend", "resume", "submit")
 _RECURRING: Final = ("enable", "disable")
 
@@ -51,6 +58,19 @@ async def act_on_workflow(_: Views, rest: RestClient, request: web.Request) -> w
     shown = str((made.get("metadata") or {}).get("name") or name)
     page = f"/objects/argoproj.io/v1alpha1/Workflow/{where}/{shown}"
     raise web.HTTPSeeOther(page)
+
+
+async def act_on_archived(_: Views, rest: RestClient, request: web.Request) -> web.StreamResponse:
+    """Runs an archived workflow again, whole or what failed of it, or takes it out."""
+    action = await _action(request)
+    path = f"/api/v1/archived-workflows/{quote(request.match_info['uid'], safe='')}"
+    if action == "delete":
+        await rest.send("DELETE", path)
+        raise web.HTTPSeeOther("/pipelines/workflows")
+    _known(action, _ARCHIVED)
+    made = await rest.send("PUT", f"{path}/{action}", {})
+    shown = f"{made['metadata']['namespace']}/{made['metadata']['name']}"
+    raise web.HTTPSeeOther(f"/objects/argoproj.io/v1alpha1/Workflow/{shown}")
 
 
 async def act_on_recurring_run(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from kubeling.gateway.kinds import RUNS, WORKFLOWS
+from kubeling.gateway.pages.runs.workflows import Listed, workflows_of
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 
@@ -15,7 +16,7 @@ __all__ = ["experiment_list", "experiments_by_id", "run_list"]
 
 _PAGE: Final = 50
 _STATES: Final = ("RUNNING", "PENDING", "SUCCEEDED", "FAILED", "CANCELED")
-_WORKFLOWS: Final = 100
+_WORKFLOWS: Final = 20
 
 
 async def run_list(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -31,7 +32,10 @@ async def run_list(views: Views, rest: RestClient, request: web.Request) -> web.
         filter=json.dumps({"predicates": _predicates(asked)}),
     )
     experiments = await experiments_by_id(rest)
-    workflows = [] if any(asked.values()) or "token" in query else await views.objects(WORKFLOWS)
+    workflows: list[Listed] = []
+    more = ""
+    if not any(asked.values()) and "token" not in query:
+        workflows, more = await workflows_of(views, rest, _WORKFLOWS)
     return views.page(
         request,
         "runs.html",
@@ -44,8 +48,8 @@ async def run_list(views: Views, rest: RestClient, request: web.Request) -> web.
         asked=asked,
         states=_STATES,
         experiments=experiments,
-        workflows=workflows[:_WORKFLOWS],
-        more_workflows=max(len(workflows) - _WORKFLOWS, 0),
+        workflows=workflows,
+        more_workflows=more,
     )
 
 

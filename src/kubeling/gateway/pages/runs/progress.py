@@ -21,19 +21,28 @@ from kubeling.component import Context
 from kubeling.gateway.drawing.picture import Picture, differences
 from kubeling.gateway.pages.runs.drawing import Asked, asked_of, draw, rows_of
 from kubeling.gateway.pages.runs.subject import (
+    ArchivedSource,
     Concerns,
     RunSource,
     Source,
     Subject,
     WorkflowSource,
+    find_archived,
 )
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.gateway.steps.model import BAD, STATES
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, uid
 from kubeling.kube.resources import Resource
 
-__all__ = ["run_page", "run_stream", "workflow_page", "workflow_stream"]
+__all__ = [
+    "archived_page",
+    "archived_stream",
+    "run_page",
+    "run_stream",
+    "workflow_page",
+    "workflow_stream",
+]
 
 _QUIET_SECONDS: Final = 0.2
 _SHARE: Final = 8
@@ -53,8 +62,14 @@ async def run_stream(views: Views, rest: RestClient, request: web.Request) -> we
 
 
 async def workflow_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
-    """How far a workflow is."""
-    return await _page(views, WorkflowSource(views, rest, request), request)
+    """How far a workflow is; one that is gone is looked for in the archive."""
+    try:
+        return await _page(views, WorkflowSource(views, rest, request), request)
+    except web.HTTPNotFound as error:
+        where, title = request.match_info["namespace"], request.match_info["name"]
+        if (found := await find_archived(rest, where, title)) is None:
+            raise
+        raise web.HTTPFound(f"/pipelines/archived/{uid(found)}") from error
 
 
 async def workflow_stream(
@@ -62,6 +77,18 @@ async def workflow_stream(
 ) -> web.StreamResponse:
     """What changes of it."""
     return await _stream(views, WorkflowSource(views, rest, request), request)
+
+
+async def archived_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """How far an archived workflow came."""
+    return await _page(views, ArchivedSource(views, rest, request), request)
+
+
+async def archived_stream(
+    views: Views, rest: RestClient, request: web.Request
+) -> web.StreamResponse:
+    """It changes no more, but the picture's page asks."""
+    return await _stream(views, ArchivedSource(views, rest, request), request)
 
 
 async def _page(views: Views, source: Source, request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from kubeling.gateway.inputs import Input, inputs_of_template
 from kubeling.gateway.kinds import WORKFLOWS, link_to
-from kubeling.gateway.pages.runs.subject import nodes_of
+from kubeling.gateway.pages.runs.subject import archived_workflow, nodes_of
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.gateway.steps.model import FINAL
@@ -24,11 +24,13 @@ from kubeling.kube.logtail import log_tail
 from kubeling.kube.objects import Obj, deep_copy, uid
 from kubeling.kube.resources import EVENTS, PODS
 
-__all__ = ["run_step", "workflow_step"]
+__all__ = ["archived_step", "run_step", "workflow_step"]
 
 _TASK: Final = "pipelines.kubeflow.org/task-id"
 _ATTEMPT: Final = "pipelines.kubeflow.org/attempt"
 _NODE: Final = "workflows.argoproj.io/node-id"
+_LOG: Final = "main-logs"
+"""The artifact in which Argo keeps a step's log (``archiveLogs``)."""
 _SHOWN_EVENTS: Final = 20
 _TAIL: Final = 20
 
@@ -119,6 +121,34 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
     """A node of a workflow."""
     workflow = await views.object(WORKFLOWS, request)
     nodes = await nodes_of(rest, workflow)
+    meta = workflow["metadata"]
+    base = link_to(WORKFLOWS.api_version, "Workflow", meta["namespace"], meta["name"])
+    files = (
+        f"/input-artifacts/{meta['namespace']}/{meta['name']}",
+        f"/artifacts/{meta['namespace']}/{meta['name']}",
+    )
+    step = await _node_facts(views, request, workflow, nodes, files)
+    return await _page(views, request, step, base)
+
+
+async def archived_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """A node of an archived workflow."""
+    key = request.match_info["uid"]
+    workflow = await archived_workflow(rest, key)
+    files = (f"/input-artifacts-by-uid/{key}", f"/artifacts-by-uid/{key}")
+    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    step = await _node_facts(views, request, workflow, nodes, files)
+    return await _page(views, request, step, f"/pipelines/archived/{key}")
+
+
+async def _node_facts(
+    views: Views,
+    request: web.Request,
+    workflow: Obj,
+    nodes: dict[str, Obj],
+    files: tuple[str, str],
+) -> StepFacts:
+    """What there is to say of the node that a path names; ``files`` are where artifacts are had."""
     node_id = request.match_info["step"]
     if (node := nodes.get(node_id)) is None:
         raise web.HTTPNotFound(text=f"This workflow has no step {node_id}.")
@@ -129,32 +159,30 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
     pods = [p for p in every if (p["metadata"].get("annotations") or {}).get(_NODE) in wanted]
     pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     cached = node.get("memoizationStatus") or {}
-    meta = workflow["metadata"]
-    made_by = quote(str(last["id"]), safe="")
-    address = f"{meta['namespace']}/{meta['name']}/{made_by}"
+    inputs, outputs = (f"{path}/{quote(str(last['id']), safe='')}" for path in files)
     facts = [
         ("Template", str(last.get("templateName") or "")),
         ("Attempts", str(len(tries)) if len(tries) > 1 else ""),
         ("Cache", f"hit, key {cached.get('key')}" if cached.get("hit") else ""),
         ("Node", str(last.get("hostNodeName") or "")),
     ]
-    step = StepFacts(
+    made = last.get("outputs") or node.get("outputs") or {}
+    return StepFacts(
         node_id,
         str(node.get("displayName") or node.get("name", "")),
         str(node.get("phase") or "waiting").lower(),
         str(node.get("type") or "").lower(),
         [fact for fact in facts if fact[1]],
         str(last.get("message") or node.get("message") or ""),
-        _node_side(last.get("inputs") or {}, f"/input-artifacts/{address}"),
-        _node_side(last.get("outputs") or node.get("outputs") or {}, f"/artifacts/{address}"),
+        _node_side(last.get("inputs") or {}, inputs),
+        _node_side(made, outputs),
         pods,
         workflow["metadata"]["namespace"],
         str(node.get("startedAt") or ""),
         str(node.get("finishedAt") or ""),
+        f"{outputs}/{_LOG}" if any(a["name"] == _LOG for a in made.get("artifacts") or ()) else "",
         waits_for=_supplied(node),
     )
-    base = link_to(WORKFLOWS.api_version, "Workflow", meta["namespace"], meta["name"])
-    return await _page(views, request, step, base)
 
 
 def _supplied(node: Obj) -> list[Input] | None:

@@ -6,20 +6,30 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
 from kubeling.gateway.kinds import RUNS, WORKFLOWS, link_to
 from kubeling.gateway.pages.view import Views
-from kubeling.gateway.rest import RestClient
+from kubeling.gateway.rest import Refused, RestClient
 from kubeling.gateway.steps.model import StepTree
 from kubeling.gateway.steps.run import RunSteps, steps_of_run
 from kubeling.gateway.steps.workflow import steps_of_workflow
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS, Resource
 
-__all__ = ["RunSource", "Source", "Subject", "WorkflowSource", "nodes_of"]
+__all__ = [
+    "ArchivedSource",
+    "RunSource",
+    "Source",
+    "Subject",
+    "WorkflowSource",
+    "archived_workflow",
+    "find_archived",
+    "nodes_of",
+]
 
 _LARGE = 500
 _FINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED", "Succeeded", "Failed", "Error")
@@ -93,24 +103,59 @@ class WorkflowSource:
     async def read(self) -> Subject:
         workflow = await self._views.object(WORKFLOWS, self._request)
         nodes = await nodes_of(self._rest, workflow)
-        if len(nodes) > _LARGE:
-            tree = await asyncio.to_thread(_of_workflow, name(workflow), nodes)
-        else:
-            tree = _of_workflow(name(workflow), nodes)
-        status = workflow.get("status") or {}
         where = link_to(WORKFLOWS.api_version, "Workflow", namespace(workflow), name(workflow))
-        return Subject(
-            name(workflow),
-            where,
-            "workflow_head.html",
-            str(status.get("phase") or ""),
-            tree,
-            {"obj": workflow, "nodes": nodes},
-        )
+        return await _subject(workflow, nodes, where, archived=False)
 
     def watching(self, subject: Subject) -> Sequence[tuple[Resource, Concerns]]:
         uid = subject.values["obj"]["metadata"]["uid"]
         return ((WORKFLOWS, lambda obj: bool(obj["metadata"].get("uid") == uid)),)
+
+
+class ArchivedSource:
+    """A Workflow that is in the archive; nothing of it changes any more."""
+
+    def __init__(self, views: Views, rest: RestClient, request: web.Request) -> None:
+        self._rest = rest
+        self._uid = request.match_info["uid"]
+
+    async def read(self) -> Subject:
+        workflow = await archived_workflow(self._rest, self._uid)
+        nodes: dict[str, Obj] = (workflow.get("status") or {}).get("nodes") or {}
+        return await _subject(workflow, nodes, f"/pipelines/archived/{self._uid}", archived=True)
+
+    def watching(self, subject: Subject) -> Sequence[tuple[Resource, Concerns]]:
+        return ()
+
+
+async def archived_workflow(rest: RestClient, uid: str) -> Obj:
+    """A Workflow whole, as it was filed."""
+    return await rest.get(f"/api/v1/archived-workflows/{quote(uid, safe='')}")
+
+
+async def find_archived(rest: RestClient, where: str, wanted: str) -> Obj | None:
+    """The youngest archived Workflow of a name, if there is one."""
+    path = f"/api/v1/workflows/{quote(where, safe='')}/{quote(wanted, safe='')}"
+    try:
+        return await rest.get(path)
+    except Refused as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+async def _subject(workflow: Obj, nodes: dict[str, Obj], base: str, *, archived: bool) -> Subject:
+    if len(nodes) > _LARGE:
+        tree = await asyncio.to_thread(_of_workflow, name(workflow), nodes)
+    else:
+        tree = _of_workflow(name(workflow), nodes)
+    return Subject(
+        name(workflow),
+        base,
+        "workflow_head.html",
+        str((workflow.get("status") or {}).get("phase") or ""),
+        tree,
+        {"obj": workflow, "nodes": nodes, "archived": archived},
+    )
 
 
 async def nodes_of(rest: RestClient, workflow: Obj) -> dict[str, Obj]:
