@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeling.gateway.drawing.curves import Curve, draw_curves, thinned
 from kubeling.gateway.drawing.graph import draw_graph
 from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
 from kubeling.gateway.drawing.picture import Picture, differences
+from kubeling.gateway.drawing.plane import Scale
 from kubeling.gateway.drawing.timeline import draw_timeline
 from kubeling.gateway.steps.model import Step, StepTree
 from kubeling.gateway.steps.visible import View, shown
@@ -79,3 +84,54 @@ def test_numbers_and_categories_get_the_axes_they_need() -> None:
     assert (lr.low, lr.high) == (0.01, 0.1)
     assert opt.categories == ("adam", "sgd")
     assert draw_parallel(lines, [lr, opt]).count("<polyline") == 2
+
+
+def test_a_curve_names_its_run_and_leads_to_it() -> None:
+    drawn = draw_curves(
+        [Curve("one", [(0, 1.0), (1, 0.5)], link="/runs/1"), Curve("<two>", [(0, 2.0)])],
+        "epoch",
+        "loss",
+    )
+    assert 'href="/runs/1"' in drawn
+    assert "one: 0.5 last, 2 values" in drawn
+    assert "<circle" in drawn, "a single value is a point"
+    assert "&lt;two&gt;" in drawn
+
+
+def test_among_many_curves_only_those_that_stand_out_are_named() -> None:
+    many = [Curve(f"t{n}", [(0, n), (1, n)], strong=n == 3) for n in range(30)]
+    drawn = draw_curves(many, "step", "loss")
+    assert drawn.count("<text") - drawn.count('class="tick') - drawn.count('class="name"') == 1
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=2000))
+def test_thinning_keeps_the_ends_and_the_extremes(values: list[float]) -> None:
+    points = [(float(place), value) for place, value in enumerate(values)]
+    kept = thinned(points)
+    assert len(kept) <= 260
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert [x for x, _ in kept] == sorted(x for x, _ in kept)
+    for extreme in (min, max):
+        assert extreme(y for _, y in kept) == extreme(values)
+
+
+@given(
+    st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=20),
+    st.booleans(),
+)
+def test_every_value_has_its_place_on_a_scale_of_them(values: list[float], log: bool) -> None:
+    scale = Scale.of(values, log=log)
+    for value in values:
+        place = scale.place(value)
+        assert place is not None
+        assert -1e-6 <= place <= 1 + 1e-6
+    assert all(-1e-6 <= place <= 1 + 1e-6 for place, _ in scale.marks())
+    assert len(scale.marks()) <= 14
+
+
+def test_a_scale_of_categories_and_what_has_no_place() -> None:
+    scale = Scale.of_categories(["adam", "sgd"])
+    assert [text for _, text in scale.marks()] == ["adam", "sgd"]
+    assert scale.place("rmsprop") is None
+    assert Scale(1, 10, log=True).place(0) is None
+    assert Scale(0, 1).place("nan") is None

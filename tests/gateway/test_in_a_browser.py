@@ -363,7 +363,17 @@ def test_a_schedule_says_when_it_runs_next_and_can_be_disabled_and_deleted(
 
 def test_chosen_runs_are_compared_side_by_side(platform: Platform, page: Browser) -> None:
     declared = {"depth": {"parameterType": "NUMBER_INTEGER"}}
-    package = document({"fit": task()}, {"step": step()}, inputDefinitions={"parameters": declared})
+    logged = {"artifacts": {"m": {"artifacts": [{"name": "m", "metadata": {"loss": [3, 2, 1]}}]}}}
+    component = step()
+    component["outputDefinitions"] = {
+        "artifacts": {"m": {"artifactType": {"schemaTitle": "system.Metrics"}}}
+    }
+    out = "{{$.outputs.output_file}}"
+    script = f"mkdir -p $(dirname {out}) && echo '{json.dumps(logged)}' > {out}"
+    component["executor"]["container"]["command"] = ["sh", "-c", script]
+    package = document(
+        {"fit": task()}, {"step": component}, inputDefinitions={"parameters": declared}
+    )
     file = platform.workspace / "pipeline.json"
     file.write_text(json.dumps(package))
     for depth in (3, 4):
@@ -375,6 +385,9 @@ def test_chosen_runs_are_compared_side_by_side(platform: Platform, page: Browser
     page.leave(partial(page.evaluate, choose))
     row = "document.querySelector('.differs').innerText"
     assert page.evaluate(row).split() == ["depth", "4", "3"]
+    assert page.evaluate(on_page("loss, step by step"))
+    curves = "[...document.querySelectorAll('.curves polyline title')].map(t => t.textContent)"
+    assert page.evaluate(curves) == [f"depth-{n}: 1 last, 3 values" for n in (4, 3)]
     page.open(f"{platform.url}/pipelines/compare")
     assert page.evaluate(on_page("Choose 2 to 10 runs"))
 

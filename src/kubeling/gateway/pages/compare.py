@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from kubeling.gateway.drawing.curves import Curve, draw_curves
 from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
 from kubeling.gateway.drawing.roc import draw_roc, points_of
 from kubeling.gateway.inputs import text_of
 from kubeling.gateway.kinds import RUNS
 from kubeling.gateway.pages.artifacts.lineage import kind_of
+from kubeling.gateway.pages.histories import histories_of, values_of
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = ["compare"]
 
@@ -43,6 +48,7 @@ async def compare(views: Views, rest: RestClient, request: web.Request) -> web.R
         parameters=parameters,
         metrics=metrics,
         roc=draw_roc(curves) if curves else "",
+        histories=_histories(runs),
         plot=_plot(runs, [name for name, _, _ in parameters], [name for name, _, _ in metrics]),
     )
 
@@ -51,23 +57,22 @@ async def _read(rest: RestClient, run_id: str) -> dict[str, Any]:
     steps = await rest.get(f"/apis/v2beta1/runs/{run_id}/steps")
     listed = await rest.get("/apis/v2beta1/artifacts", run_id=run_id, page_size=_SHOWN_ARTIFACTS)
     run = steps["run"]
-    metrics: dict[str, str] = {}
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for artifact in listed.get("artifacts") or ():
-        metadata = artifact.get("metadata") or {}
-        if kind_of(artifact) == "system.Metrics":
-            for name, value in metadata.items():
-                if isinstance(value, int | float | str) and name != "display_name":
-                    metrics[name] = text_of(value)
-        elif points := points_of(metadata):
-            curves[str(artifact.get("name"))] = points
+    artifacts = sorted(listed.get("artifacts") or (), key=lambda a: str(a.get("created_at") or ""))
+    metrics = [a.get("metadata") or {} for a in artifacts if kind_of(a) == "system.Metrics"]
+    curves = {
+        str(artifact.get("name")): points
+        for artifact in artifacts
+        if kind_of(artifact) != "system.Metrics"
+        and (points := points_of(artifact.get("metadata") or {}))
+    }
     given = (run.get("runtime_config") or {}).get("parameters") or {}
     return {
         "id": run_id,
         "run": run,
         "name": str(run.get("display_name") or run_id),
         "parameters": {name: text_of(value) for name, value in given.items()},
-        "metrics": metrics,
+        "metrics": values_of(metrics),
+        "histories": histories_of(metrics),
         "curves": curves,
     }
 
@@ -77,6 +82,26 @@ def _table(columns: list[dict[str, str]]) -> list[tuple[str, list[str], bool]]:
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, [column.get(name, "") for column in columns]) for name in names]
     return [(name, values, len(set(values)) > 1) for name, values in rows]
+
+
+def _histories(runs: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
+    """A chart for each metric that has a history, with a curve for each run that has it."""
+    names = dict.fromkeys(name for run in runs for name in run["histories"])
+    return [
+        (
+            name,
+            draw_curves(
+                [
+                    Curve(run["name"], run["histories"][name], link=f"/pipelines/runs/{run['id']}")
+                    for run in runs
+                    if name in run["histories"]
+                ],
+                "step",
+                name,
+            ),
+        )
+        for name in names
+    ]
 
 
 def _plot(runs: list[dict[str, Any]], parameters: list[str], metrics: list[str]) -> str:
