@@ -65,10 +65,17 @@ def check(new: Obj, old: Obj | None, request: AdmissionRequest) -> Iterable[Fiel
         yield FieldError("spec.size", "Invalid value", "may not shrink", new["spec"]["size"])
 
 
+def advise(obj: Obj, request: AdmissionRequest) -> Iterable[str]:
+    assert request.find is not None
+    palette = request.find(CONFIG_MAPS, "colours", obj["metadata"]["namespace"])
+    if palette is not None:
+        yield f"only {palette['data']['only']} is left"
+
+
 @pytest.fixture
 async def running() -> AsyncIterator[RunningServer]:
     definition = crd(WIDGETS, WidgetSpec, versions=[Version("v1beta1")])
-    rules = {WIDGETS: Admission(fill_in, check)}
+    rules = {WIDGETS: Admission(fill_in, check, advise)}
     async with running_server(crds=[definition], admission=rules) as running:
         yield running
 
@@ -98,6 +105,16 @@ async def test_a_room_sees_what_is_replaced(client: Client) -> None:
     await client.create(WIDGETS, new_object(WIDGETS, "w", "default", spec={"size": 2}))
     with pytest.raises(Invalid, match=r"spec\.size: Invalid value: 1: may not shrink"):
         await client.patch(WIDGETS, "w", {"spec": {"size": 1}}, "default")
+
+
+async def test_a_room_reads_other_objects_and_warns(running: RunningServer) -> None:
+    colours = new_object(CONFIG_MAPS, "colours", "default", data={"only": "red"})
+    await running.client.create(CONFIG_MAPS, colours)
+    request = ApiRequest("POST", WIDGETS.path("default"), ADMIN)
+    request.value = new_object(WIDGETS, "w", "default", spec={"size": 1})
+    answer = await running.server.handle(request)
+    assert isinstance(answer, ObjectAnswer)
+    assert answer.warnings == ["only red is left"]
 
 
 async def test_versions_of_a_kind_show_the_same_objects(client: Client) -> None:

@@ -82,7 +82,7 @@ class AdmissionChain:
             return
         for admission in self._rooms.get(_address(served.resource), ()):
             if admission.default is not None:
-                admission.default(new, _request(served, old, options))
+                admission.default(new, self._request(served, old, options))
         if old is None and (complete := _COMPLETIONS.get(served.storage)) is not None:
             complete(self._store, new)
         if old is None and served.storage == CSR:
@@ -91,13 +91,16 @@ class AdmissionChain:
     def validate(
         self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
     ) -> list[FieldError]:
-        """What the room finds wrong."""
+        """What the room finds wrong; what else it has to say goes into the answer's warnings."""
         if options.subresource:
             return []
         errors: list[FieldError] = []
         for admission in self._rooms.get(_address(served.resource), ()):
+            request = self._request(served, old, options)
             if admission.validate is not None:
-                errors += admission.validate(new, old, _request(served, old, options))
+                errors += admission.validate(new, old, request)
+            if admission.warn is not None and not errors:
+                options.warnings += admission.warn(new, request)
         return errors
 
     def check(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
@@ -171,16 +174,22 @@ class AdmissionChain:
             return contextlib.nullcontext()
         return self._quota.reserve(served.storage, new, old)
 
+    def _request(self, served: Served, old: Obj | None, options: WriteOptions) -> AdmissionRequest:
+        return AdmissionRequest(
+            resource=served.resource,
+            operation="CREATE" if old is None else "UPDATE",
+            user=options.user.name,
+            groups=options.user.groups,
+            dry_run=options.dry_run,
+            old=old,
+            find=self._find,
+        )
+
+    def _find(self, resource: Resource, name: str, namespace: str) -> Obj | None:
+        """An object as it is stored."""
+        record = self._store.get(StoreKey(f"{resource.group}/{resource.plural}", namespace, name))
+        return None if record is None else record.obj
+
 
 def _address(resource: Resource) -> tuple[str, str, str]:
     return resource.group, resource.version, resource.plural
-
-
-def _request(served: Served, old: Obj | None, options: WriteOptions) -> AdmissionRequest:
-    return AdmissionRequest(
-        resource=served.resource,
-        operation="CREATE" if old is None else "UPDATE",
-        user=options.user.name,
-        groups=options.user.groups,
-        dry_run=options.dry_run,
-    )

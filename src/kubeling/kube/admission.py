@@ -15,18 +15,27 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["Admission", "AdmissionRequest", "Default", "Validate"]
+__all__ = ["Admission", "AdmissionRequest", "Default", "Find", "Validate", "Warn"]
+
+Find = Callable[[Resource, str, str], Obj | None]
+"""Reads another object by kind, name and namespace (empty for cluster-scoped kinds)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """Who writes what, and how."""
+    """Who writes what, and how.
+
+    ``old`` is what is to be changed. ``find`` reads what is known without asking anybody; where it
+    is ``None`` (a cluster's webhooks), rules about other objects are left to the controllers.
+    """
 
     resource: Resource
     operation: Literal["CREATE", "UPDATE"]
     user: str = ""
     groups: tuple[str, ...] = ()
     dry_run: bool = False
+    old: Obj | None = None
+    find: Find | None = None
 
 
 Default = Callable[[Obj, AdmissionRequest], None]
@@ -35,10 +44,14 @@ Default = Callable[[Obj, AdmissionRequest], None]
 Validate = Callable[[Obj, Obj | None, AdmissionRequest], Iterable[FieldError]]
 """Names what is wrong with ``new``; ``old`` is ``None`` on creation."""
 
+Warn = Callable[[Obj, AdmissionRequest], Iterable[str]]
+"""What the client is told besides the answer, about an object that is accepted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The admission of one resource. Neither function may do I/O or keep state."""
+    """The admission of one resource. None of the functions may do I/O or keep state."""
 
     default: Default | None = None
     validate: Validate | None = None
+    warn: Warn | None = None

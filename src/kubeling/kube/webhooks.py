@@ -54,6 +54,7 @@ def _response(resource: Resource, rules: Admission, purpose: Purpose, request: O
         user=request["userInfo"].get("username", ""),
         groups=tuple(request["userInfo"].get("groups") or ()),
         dry_run=bool(request.get("dryRun")),
+        old=request.get("oldObject"),
     )
     before: Obj = _with_name(request["object"])
     if purpose == "default":
@@ -63,7 +64,8 @@ def _response(resource: Resource, rules: Admission, purpose: Purpose, request: O
         return _patch(before, after)
     found = list(rules.validate(before, request.get("oldObject"), about)) if rules.validate else []
     if not found:
-        return {}
+        warnings = list(rules.warn(before, about)) if rules.warn else []
+        return {"warnings": warnings} if warnings else {}
     error = Invalid.of(resource.group, resource.kind, request.get("name", ""), found)
     return {"allowed": False, "status": error.status}
 
