@@ -21,7 +21,8 @@ from kubeling.kube.objects import Obj, name
 from kubeling.kube.resources import EVENTS, JOBS, PODS, SERVICES, Resource
 from kubeling.training.component import COMPONENT
 from kubeling.training.kinds import TENSORFLOW, XGBOOST
-from kubeling.training.resources import CLUSTER_TRAINING_RUNTIMES, TF_JOBS, TRAIN_JOBS, XGBOOST_JOBS
+from kubeling.training.resources import TF_JOBS, XGBOOST_JOBS
+from kubeling.training.trainer.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS
 
 
 @dataclass

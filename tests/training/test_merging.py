@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeling.kube.objects import deep_copy
-from kubeling.training.merging import merge
+from kubeling.training.trainer.merging import merge
 
 names = st.sampled_from(["a", "b", "c"])
 env = st.lists(

@@ -9,12 +9,12 @@ import pytest
 
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj, deep_copy
-from kubeling.training.resources import TRAIN_JOBS
-from kubeling.training.runtimes import builtin_runtimes
-from kubeling.training.trainjob_admission import admissions
-from kubeling.training.trainjob_environment import UnsupportedPolicyError
-from kubeling.training.trainjob_render import job_objects, replicated_jobs, service_object
-from kubeling.training.trainjob_status import has_ended, status_of
+from kubeling.training.trainer.admission import admissions
+from kubeling.training.trainer.environment import UnsupportedPolicyError
+from kubeling.training.trainer.render import job_objects, replicated_jobs, service_object
+from kubeling.training.trainer.resources import TRAIN_JOBS
+from kubeling.training.trainer.runtimes import builtin_runtimes
+from kubeling.training.trainer.status import has_ended, status_of
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 RUNTIMES = {runtime["metadata"]["name"]: runtime["spec"] for runtime in builtin_runtimes()}

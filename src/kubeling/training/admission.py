@@ -10,7 +10,6 @@ from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
-from kubeling.training import trainjob_admission
 from kubeling.training.job import JobKind, spelling_of
 from kubeling.training.kinds import KINDS
 
@@ -23,10 +22,8 @@ _DNS_LABEL: Final = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
 def admissions() -> dict[Resource, Admission]:
-    """The admission of every kind of this room."""
-    found = {kind.resource: admission_of(kind) for kind in KINDS}
-    found.update(trainjob_admission.admissions())
-    return found
+    """The admission of every kubeflow.org/v1 kind."""
+    return {kind.resource: admission_of(kind) for kind in KINDS}
 
 
 def admission_of(kind: JobKind) -> Admission:

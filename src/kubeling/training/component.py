@@ -15,19 +15,21 @@ __all__ = ["COMPONENT"]
 
 
 def _crds() -> list[Obj]:
-    from kubeling.training.resources import crds
+    from kubeling.training import resources
+    from kubeling.training.trainer import resources as trainer_resources
 
-    return crds()
+    return [*resources.crds(), *trainer_resources.crds()]
 
 
 def _admission() -> Mapping[Resource, Admission]:
-    from kubeling.training.admission import admissions
+    from kubeling.training import admission
+    from kubeling.training.trainer import admission as trainer_admission
 
-    return admissions()
+    return {**admission.admissions(), **trainer_admission.admissions()}
 
 
 def _objects() -> list[Obj]:
-    from kubeling.training.runtimes import builtin_runtimes, public_version
+    from kubeling.training.trainer.runtimes import builtin_runtimes, public_version
 
     return [*public_version(), *builtin_runtimes()]
 
@@ -35,7 +37,7 @@ def _objects() -> list[Obj]:
 def _controllers(context: Context) -> list[Controller]:
     from kubeling.training.controller import controller_of
     from kubeling.training.kinds import KINDS
-    from kubeling.training.trainjob_controller import train_job_controller
+    from kubeling.training.trainer.controller import train_job_controller
 
     return [*(controller_of(kind, context) for kind in KINDS), train_job_controller(context)]
 

@@ -1,8 +1,7 @@
-"""The kinds of distributed training, as typed structs from which their CRDs are generated.
+"""The ``kubeflow.org/v1`` kinds of training, as typed structs from which their CRDs are made.
 
-The ``kubeflow.org/v1`` kinds share everything but the name of the field that holds their replicas
-and a few settings of their own; the ``trainer.kubeflow.org`` kinds describe the job (``TrainJob``)
-and how it runs (the runtimes) apart.
+They share everything but the name of the field that holds their replicas and a few settings of
+their own.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from kubeling.kube.crd import (
-    AnyObject,
     Column,
     Condition,
-    EnvVar,
     IntOrString,
     PodTemplateSpec,
-    ResourceRequirements,
     Scale,
     Time,
     crd,
@@ -27,20 +23,15 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
 __all__ = [
-    "CLUSTER_TRAINING_RUNTIMES",
     "JAX_JOBS",
     "PADDLE_JOBS",
     "PYTORCH_JOBS",
     "TF_JOBS",
-    "TRAINING_RUNTIMES",
-    "TRAIN_JOBS",
     "XGBOOST_JOBS",
     "ElasticPolicy",
     "JobStatus",
     "ReplicaSpec",
     "RunPolicy",
-    "RuntimeSpec",
-    "TrainJobSpec",
     "crds",
 ]
 
@@ -55,16 +46,7 @@ XGBOOST_JOBS: Final = _job("XGBoostJob")
 PADDLE_JOBS: Final = _job("PaddleJob")
 JAX_JOBS: Final = _job("JAXJob")
 
-TRAIN_JOBS: Final = Resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs")
-TRAINING_RUNTIMES: Final = Resource(
-    "trainer.kubeflow.org", "v1alpha1", "TrainingRuntime", "trainingruntimes"
-)
-CLUSTER_TRAINING_RUNTIMES: Final = Resource(
-    "trainer.kubeflow.org", "v1alpha1", "ClusterTrainingRuntime", "clustertrainingruntimes", False
-)
-
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Struct(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
@@ -174,104 +156,11 @@ class JobStatus(_Struct, frozen=True):
     last_reconcile_time: Time | None = None
 
 
-class RuntimeRef(_Struct, frozen=True):
-    """Which runtime a TrainJob runs on."""
-
-    name: str
-    api_group: str = "trainer.kubeflow.org"
-    kind: str = "ClusterTrainingRuntime"
-
-
-class Initializer(_Struct, frozen=True):
-    """A step that fetches a data set or a model before training."""
-
-    storage_uri: str | None = None
-    env: list[EnvVar] | None = None
-    secret_ref: dict[str, str] | None = None
-
-
-class Initializers(_Struct, frozen=True):
-    """What is fetched before training."""
-
-    dataset: Initializer | None = None
-    model: Initializer | None = None
-
-
-class Trainer(_Struct, frozen=True):
-    """What the training nodes run, and how many there are."""
-
-    image: str | None = None
-    command: list[str] | None = None
-    args: list[str] | None = None
-    env: list[EnvVar] | None = None
-    num_nodes: Positive | None = None
-    resources_per_node: ResourceRequirements | None = None
-    num_proc_per_node: Positive | None = None
-
-
-class RuntimePatch(_Struct, frozen=True):
-    """What one manager changes in the runtime, merged strategically."""
-
-    manager: str
-    time: Time | None = None
-    training_runtime_spec: AnyObject | None = None
-
-
-class TrainJobSpec(_Struct, frozen=True):
-    """A training job on a runtime."""
-
-    runtime_ref: RuntimeRef
-    initializer: Initializers | None = None
-    trainer: Trainer | None = None
-    runtime_patches: Annotated[list[RuntimePatch], msgspec.Meta(max_length=16)] | None = None
-    suspend: bool | None = None
-    active_deadline_seconds: Positive | None = None
-    managed_by: str | None = None
-
-
-class JobsStatus(_Struct, frozen=True):
-    """Pods of one replicated job by state."""
-
-    name: str
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    active: int = 0
-    suspended: int = 0
-
-
-class TrainJobStatus(_Struct, frozen=True):
-    """Where a TrainJob stands; ``conditions`` stays empty until it is suspended or has ended."""
-
-    conditions: list[Condition] | None = None
-    jobs_status: list[JobsStatus] | None = None
-    trainer_status: AnyObject | None = None
-
-
-class MLPolicy(_Struct, frozen=True):
-    """How many nodes train, and which framework's environment they get."""
-
-    num_nodes: Positive | None = None
-    torch: AnyObject | None = None
-    jax: AnyObject | None = None
-    xgboost: AnyObject | None = None
-    mpi: AnyObject | None = None
-    flux: AnyObject | None = None
-
-
-class RuntimeSpec(_Struct, frozen=True):
-    """A blueprint for TrainJobs: the policy and the JobSet they become."""
-
-    ml_policy: MLPolicy | None = None
-    pod_group_policy: AnyObject | None = None
-    template: AnyObject | None = None
-
-
 _STATE: Final = Column("State", ".status.conditions[-1:].type")
 
 
 def crds() -> list[Obj]:
-    """The definitions of all kinds of this room."""
+    """The definitions of the kubeflow.org/v1 kinds."""
     scale = Scale(
         ".spec.pytorchReplicaSpecs.Worker.replicas",
         ".status.replicaStatuses.Worker.active",
@@ -284,12 +173,7 @@ def crds() -> list[Obj]:
         (PADDLE_JOBS, PaddleJobSpec, None),
         (JAX_JOBS, JAXJobSpec, None),
     )
-    definitions = [
+    return [
         crd(resource, spec, JobStatus, columns=[_STATE], scale=where)
         for resource, spec, where in kinds
     ]
-    definitions.append(crd(TRAIN_JOBS, TrainJobSpec, TrainJobStatus, columns=[_STATE]))
-    definitions += [
-        crd(resource, RuntimeSpec) for resource in (TRAINING_RUNTIMES, CLUSTER_TRAINING_RUNTIMES)
-    ]
-    return definitions

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
-from kubeling.training.resources import CLUSTER_TRAINING_RUNTIMES
+from kubeling.training.trainer.resources import CLUSTER_TRAINING_RUNTIMES
 
 __all__ = ["ANCESTOR_STEP", "FRAMEWORK", "NODE", "builtin_runtimes", "public_version"]
 

@@ -10,8 +10,8 @@ from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
-from kubeling.training.resources import TRAIN_JOBS
-from kubeling.training.trainjob_environment import reserved_names
+from kubeling.training.trainer.environment import reserved_names
+from kubeling.training.trainer.resources import TRAIN_JOBS
 
 __all__ = ["admissions"]
 

@@ -23,13 +23,8 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import CONFIG_MAPS, JOBS, PODS, SERVICES, Resource
 from kubeling.training import observation
-from kubeling.training.resources import (
-    CLUSTER_TRAINING_RUNTIMES,
-    TRAIN_JOBS,
-    TRAINING_RUNTIMES,
-)
-from kubeling.training.trainjob_environment import UnsupportedPolicyError
-from kubeling.training.trainjob_render import (
+from kubeling.training.trainer.environment import UnsupportedPolicyError
+from kubeling.training.trainer.render import (
     JOBSET_NAME,
     REPLICATED_JOB,
     ReplicatedJob,
@@ -37,7 +32,12 @@ from kubeling.training.trainjob_render import (
     replicated_jobs,
     service_object,
 )
-from kubeling.training.trainjob_status import deadline_left, failed_status, has_ended, status_of
+from kubeling.training.trainer.resources import (
+    CLUSTER_TRAINING_RUNTIMES,
+    TRAIN_JOBS,
+    TRAINING_RUNTIMES,
+)
+from kubeling.training.trainer.status import deadline_left, failed_status, has_ended, status_of
 
 __all__ = ["MANAGED_BY", "TrainJobReconciler", "train_job_controller"]
 

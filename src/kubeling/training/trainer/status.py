@@ -21,7 +21,7 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.training.observation import first_failure
-from kubeling.training.trainjob_render import REPLICATED_JOB
+from kubeling.training.trainer.render import REPLICATED_JOB
 
 __all__ = ["NOT_SUPPORTED", "deadline_left", "failed_status", "has_ended", "status_of"]
 

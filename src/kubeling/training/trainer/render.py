@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, deep_copy, name, namespace, new_object, uid
 from kubeling.kube.resources import JOBS, SERVICES
-from kubeling.training.merging import merge, upsert
-from kubeling.training.runtimes import ANCESTOR_STEP, NODE
-from kubeling.training.trainjob_environment import environment
+from kubeling.training.trainer.environment import environment
+from kubeling.training.trainer.merging import merge, upsert
+from kubeling.training.trainer.runtimes import ANCESTOR_STEP, NODE
 
 __all__ = ["JOBSET_NAME", "REPLICATED_JOB", "ReplicatedJob", "job_objects", "replicated_jobs",
            "service_object"]  # fmt: skip

@@ -1,0 +1,1 @@
+"""``trainer.kubeflow.org``: TrainJobs, and the runtimes that say how they run."""
