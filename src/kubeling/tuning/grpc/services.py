@@ -42,6 +42,10 @@ class Code(IntEnum):
     INTERNAL = 13
     UNAVAILABLE = 14
 
+    @classmethod
+    def of(cls, number: int) -> Code:
+        return cls(number) if number in cls._value2member_map_ else cls.UNKNOWN
+
 
 class RpcError(Exception):
     """A call that failed: raised by clients, and by what a server calls to refuse."""
