@@ -1,7 +1,13 @@
 """Python environments: built once, from where the user says, and given up when unused."""
 
+import asyncio
+import base64
+import hashlib
 import os
+import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +17,8 @@ from tests.engine.memory_api import MemoryApi
 from tests.engine.node import container, pod, running_node
 from tests.engine.wheels import make_wheel, make_wheels, serve
 
-from kubeling.engine.building import COMPLETE, PullError
+from kubeling.engine.building import PullError
+from kubeling.engine.envfolder import COMPLETE
 from kubeling.engine.environments import Environments
 from kubeling.engine.envstore import GRACE_SECONDS, Stored, collect, environments_in_use, unneeded
 from kubeling.engine.images import ImageEntry, PythonEnvironment
@@ -91,7 +98,7 @@ async def test_what_is_in_uv_s_cache_needs_no_network(
     with pytest.raises(PullError, match="see to the network") as failed:
         await Environments(tmp_path / "third", workspace).prepare(entry("other"))
     assert "other was not found in the cache" in str(failed.value)
-    assert "could not be fetched: Failed to install seed packages" in str(failed.value)
+    assert "and it could not be fetched: " in str(failed.value)
 
 
 async def test_what_is_built_is_not_asked_for_again(
@@ -104,6 +111,79 @@ async def test_what_is_built_is_not_asked_for_again(
 
 def _fail() -> str:
     raise AssertionError("uv is not needed")
+
+
+# What every environment begins with.
+
+
+def site(home: Path) -> Path:
+    (found,) = home.glob("lib/*/site-packages")
+    return found
+
+
+async def said(program: Path, *arguments: str) -> str:
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    return str((await asyncio.to_thread(run, [program, *arguments])).stdout)
+
+
+async def test_all_begin_with_pip_as_it_was_found_first(
+    tmp_path: Path, environments: Environments
+) -> None:
+    (first,) = (await environments.prepare(entry("tiny"))).path
+    make_wheel(tmp_path / "wheels", "pip", "2")
+    (second,) = (await environments.prepare(entry("tiny>=1"))).path
+    assert [pip.name for pip in site(second.parent).glob("pip-*")] == ["pip-1.dist-info"]
+    assert first != second
+
+
+async def test_scripts_name_the_environment_that_they_are_in(
+    tmp_path: Path, environments: Environments
+) -> None:
+    make_wheel(tmp_path / "wheels", "pip", script="say")
+    (programs,) = (await environments.prepare(entry("tiny"))).path
+    assert await said(programs / "say") == f"{programs.parent}\n"
+    assert f"VIRTUAL_ENV='{programs.parent}'" in (programs / "activate").read_text()
+    (line,) = (
+        n
+        for n in (site(programs.parent) / "pip-1.dist-info" / "RECORD").read_text().splitlines()
+        if "bin/say" in n
+    )
+    digest = hashlib.sha256((programs / "say").read_bytes()).digest()
+    assert f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}," in line
+
+
+async def test_what_is_changed_in_one_is_not_changed_in_others(
+    environments: Environments,
+) -> None:
+    (first,) = (await environments.prepare(entry("tiny"))).path
+    await said(first / "python", "-m", "compileall", "-q", str(site(first.parent)))
+    (site(first.parent) / "pip.py").unlink()
+    (second,) = (await environments.prepare(entry("tiny>=1"))).path
+    assert (site(second.parent) / "pip.py").exists()
+
+
+async def test_it_is_made_again_when_its_python_is_gone(
+    tmp_path: Path, environments: Environments
+) -> None:
+    await environments.prepare(entry("tiny"))
+    for python in (tmp_path / "envs").glob("*/bin/python"):
+        python.unlink()
+        python.symlink_to(tmp_path / "gone")
+    (programs,) = (await environments.prepare(entry("tiny>=1"))).path
+    assert (programs / "python").exists()
+
+
+async def test_modules_are_compiled_in_the_end(environments: Environments) -> None:
+    (programs,) = (await environments.prepare(entry("tiny"))).path
+    compiled = site(programs.parent) / "__pycache__" / f"tiny.{sys.implementation.cache_tag}.pyc"
+    await asyncio.to_thread(_wait_for, compiled)
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} is not made"
+        time.sleep(0.02)
 
 
 # Failures.
@@ -211,7 +291,8 @@ async def test_old_ones_and_what_a_crash_left_are_removed(
         _last_used(old, days_ago=31)
         gone = await collect(paths, time.time(), _none, max_age=30 * DAY, max_size=0)
         assert set(gone) == {old.name, broken.name}
-        assert [home.name for home in paths.environments.iterdir()] == [fresh.name]
+        left = [home for home in paths.environments.iterdir() if list(site(home).glob("tiny*"))]
+        assert left == [fresh]
         assert environments.ready(entry("tiny")) is None
         assert installed(await environments.prepare(entry("tiny")), "tiny")
 

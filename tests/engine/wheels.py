@@ -9,20 +9,28 @@ SEEDS = ("pip", "setuptools", "wheel")
 """What every environment is given; here they are names only."""
 
 
-def make_wheel(folder: Path, name: str, version: str = "1", requires: str = "") -> None:
+def make_wheel(
+    folder: Path, name: str, version: str = "1", requires: str = "", script: str = ""
+) -> None:
+    """With a ``script`` the package has a program of that name, which prints where Python is."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     if requires:
         metadata += f"Requires-Dist: {requires}\n"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", f"version = {version!r}\n")
+        shown = "import sys\n\n\ndef main():\n    print(sys.prefix)\n" if script else ""
+        wheel.writestr(f"{name}.py", f"version = {version!r}\n{shown}")
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(
             f"{info}/WHEEL",
             "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
-        names = (f"{name}.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD")
+        names = [f"{name}.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"]
+        if script:
+            entry = f"[console_scripts]\n{script} = {name}:main\n"
+            wheel.writestr(f"{info}/entry_points.txt", entry)
+            names.append(f"{info}/entry_points.txt")
         wheel.writestr(f"{info}/RECORD", "".join(f"{n},,\n" for n in names))
 
 

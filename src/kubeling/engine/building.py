@@ -1,10 +1,17 @@
-"""Building one Python environment with uv: progress as it goes, and the last word if it fails."""
+"""Building one Python environment with uv: progress as it goes, and the last word if it fails.
+
+Byte code is compiled when the environment can be used already, beside the first containers. They
+compile what they import, for themselves: a container's changes to an environment are its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
-import shutil
+import re
+import signal
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -12,57 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from kubeling.engine.envfolder import mark_whole
 from kubeling.engine.images import PythonEnvironment
-from kubeling.engine.uvtalk import explain, is_network_trouble, progress
+from kubeling.engine.seeds import Seeds
+from kubeling.engine.uvcall import NoNetwork, PullError, UvCall
 
-__all__ = ["COMPLETE", "Building", "Built", "PullError", "size_of"]
+__all__ = ["BuildParts", "Building", "PullError", "compile_bytecode"]
 
-COMPLETE: Final = "complete"
-"""The file that says an environment is whole; its time is when it was last used."""
+log = logging.getLogger(__name__)
 
-_PAUSE: Final = 0.5
-"""Seconds that progress waits for more of it, so that it is told in few pieces."""
+_EXACT: Final = re.compile(r"[\w.-]+(\[[\w.,-]*\])?==[\w.!+-]+")
+"""A requirement that one version meets."""
 
-
-class PullError(Exception):
-    """An environment could not be prepared; the message says what failed and what to do."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(f"{why}: {remedy}" if remedy else why)
-        self.why = why
-        self.remedy = remedy
-
-
-class Built(msgspec.Struct, frozen=True):
-    """What is written into :data:`COMPLETE`."""
-
-    size: int
-    requirements: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """How uv is called here: from the workspace, whose ``uv.toml`` counts."""
-
-    program: str
-    folder: Path
-    env: dict[str, str]
-    install_options: list[str]
-
-    @classmethod
-    def here(cls, folder: Path) -> _Call:
-        from uv import find_uv_bin
-
-        from kubeling.engine.pipsettings import own_of_uv, pip_settings, uv_options, uv_variables
-
-        environ, home = os.environ, Path.home()
-        pip = pip_settings(environ, home)
-        sources = not own_of_uv(environ, home, folder)
-        variables = uv_variables(pip, environ, sources=sources)
-        options = uv_options(pip, sources=sources)
-        return cls(str(find_uv_bin()), folder, {**environ, **variables}, options)
+_COMPILE_AFTER: Final = 0.5
+"""Seconds in which whoever waited for the environment goes on undisturbed."""
 
 
 class Building:
@@ -72,95 +42,68 @@ class Building:
     """
 
     def __init__(
-        self, home: Path, python: PythonEnvironment, workspace: Path, parts: BuildParts
+        self,
+        home: Path,
+        python: PythonEnvironment,
+        workspace: Path,
+        parts: BuildParts,
+        seeds: Seeds,
     ) -> None:
         self._home = home
         self._python = python
         self._workspace = workspace
         self._parts = parts
+        self._seeds = seeds
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, tell: Callable[[str], None]) -> None:
         """From now on, tells of progress."""
         self._listeners.append(tell)
 
+    def _tell(self, news: str) -> None:
+        for listener in self._listeners:
+            listener(news)
+
     async def run(self) -> None:
         """Raises :class:`PullError`."""
-        call = _Call.here(self._workspace)
+        call = UvCall.here(self._workspace, self._tell)
         try:
             await self._build(call)
-        except _NoNetwork as error:
+        except NoNetwork as error:
             # All that is needed may be in uv's cache.
             try:
-                await self._build(_offline(call))
+                await self._build(call.offline())
             except PullError as missing:
                 why = f"{missing.why}, and it could not be fetched: {error.why}"
                 raise PullError(why, error.remedy) from error
 
-    async def _build(self, call: _Call) -> None:
+    async def _build(self, call: UvCall) -> None:
         python = self._python
-        await asyncio.to_thread(_start_over, self._home)
-        interpreter = python.version or sys.executable
-        await self._uv(call, "venv", "--seed", "--python", interpreter, str(self._home))
-        # Compiled now, because a container's changes to the environment, compilation among them,
-        # are its own and lost with it.
-        options = ["--compile-bytecode", "--python", str(self._home / "bin" / "python")]
-        options += call.install_options
+        await self._seeds.plant(python.version or sys.executable, self._home, call)
         if self._parts.requirements:
-            await self._uv(call, "pip", "install", *options, *self._parts.requirements)
+            await self._install(call, *self._parts.requirements)
         if python.bare:
-            await self._uv(call, "pip", "install", *options, "--no-deps", *python.bare)
+            await self._install_bare(call)
         if self._parts.sees_platform:
             _show_platform(self._home)
-        size = await asyncio.to_thread(size_of, self._home)
-        built = Built(size, (*python.requirements, *python.bare))
-        (self._home / COMPLETE).write_bytes(msgspec.json.encode(built))
+        size = await asyncio.to_thread(_survey, self._home)
+        mark_whole(self._home, size, (*python.requirements, *python.bare))
 
-    async def _uv(self, call: _Call, *arguments: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            call.program,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=call.folder,
-            env=call.env,
-        )
-        try:
-            assert process.stdout is not None
-            output = await self._read(process.stdout)
-            await process.wait()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            kind = _NoNetwork if is_network_trouble(output) else PullError
-            why, remedy = explain(output)
-            raise kind(why or f"uv {arguments[0]}: exit code {process.returncode}", remedy)
-
-    async def _read(self, stream: asyncio.StreamReader) -> str:
-        lines: list[str] = []
-        news: list[str] = []
-        while True:
+    async def _install_bare(self, call: UvCall) -> None:
+        """Where the versions are given and nothing else comes with them, the cache cannot lag."""
+        bare = self._python.bare
+        if all(_EXACT.fullmatch(requirement) for requirement in bare):
             try:
-                async with asyncio.timeout(_PAUSE if news else None):
-                    data = await stream.readline()
-            except TimeoutError:
-                self._tell(news)
-                continue
-            if not data:
-                self._tell(news)
-                return "".join(lines)
-            lines.append(data.decode(errors="replace"))
-            if text := progress(lines[-1]):
-                news.append(text)
+                await self._install(call.offline(), "--no-deps", *bare)
+            except PullError:
+                pass  # not there yet, or not found: that is told by the next attempt
+            else:
+                return
+        await self._install(call, "--no-deps", *bare)
 
-    def _tell(self, news: list[str]) -> None:
-        if news:
-            for listener in self._listeners:
-                listener(", ".join(news))
-            news.clear()
+    async def _install(self, call: UvCall, *arguments: str) -> None:
+        python = str(self._home / "bin" / "python")
+        await call.run("pip", "install", "--python", python, *call.install_options, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +114,50 @@ class BuildParts:
     sees_platform: bool
 
 
-class _NoNetwork(PullError):
-    """Something could not be fetched."""
+async def compile_bytecode(home: Path) -> None:
+    """Compiles all modules of an environment: soon, and after whatever else there is to do."""
+    await asyncio.sleep(_COMPILE_AFTER)
+    options = ["-I", "-S", "-m", "compileall", "-q", "-j", "0"]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nice", "-n", "19", str(home / "bin" / "python"), *options, str(home / "lib"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        log.info("%s stays without byte code: %s", home.name, error)
+        return
+    try:
+        await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
 
 
-def _offline(call: _Call) -> _Call:
-    env = {**call.env, "UV_OFFLINE": "1"}
-    return _Call(call.program, call.folder, env, call.install_options)
+def _survey(home: Path) -> int:
+    """What an environment takes, in bytes; makes the folders for byte code.
 
-
-def size_of(folder: Path) -> int:
-    """What a folder takes on disk, in bytes."""
-    total = 0
-    for parent, _, files in os.walk(folder):
-        for file in files:
-            total += os.lstat(os.path.join(parent, file)).st_blocks * 512
+    With them no folder of modules changes any more when those are compiled: templates that have
+    imported from one would be taken for out of date.
+    """
+    total, pending = 0, [str(home)]
+    while pending:
+        folder = pending.pop()
+        has_modules = has_cache = False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    has_cache |= entry.name == "__pycache__"
+                else:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    has_modules |= entry.name.endswith(".py")
+        if has_modules and not has_cache:
+            os.mkdir(f"{folder}/__pycache__")
     return total
 
 
@@ -194,8 +166,3 @@ def _show_platform(home: Path) -> None:
     own = sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
     line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
     (Path(own) / "kubeling-platform.pth").write_text(line)
-
-
-def _start_over(home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.parent.mkdir(parents=True, exist_ok=True)

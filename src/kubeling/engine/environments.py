@@ -19,9 +19,10 @@ from typing import Final
 
 import msgspec
 
-from kubeling.engine.building import Building, BuildParts, PullError
-from kubeling.engine.envstore import built_size, mark_used
+from kubeling.engine.building import Building, BuildParts, PullError, compile_bytecode
+from kubeling.engine.envfolder import built_size, mark_used
 from kubeling.engine.images import ImageEntry, PythonEnvironment
+from kubeling.engine.seeds import Seeds
 
 __all__ = ["Environment", "Environments", "PullError"]
 
@@ -51,7 +52,9 @@ class Environments:
     def __init__(self, folder: Path, workspace: Path) -> None:
         self._folder = folder
         self._workspace = workspace
+        self._seeds = Seeds(folder)
         self._building: dict[str, tuple[Building, asyncio.Task[None]]] = {}
+        self._compiling: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
         """Set when one was built."""
 
@@ -87,7 +90,7 @@ class Environments:
         return found
 
     def is_building(self, name: str) -> bool:
-        return name in self._building
+        return name in self._building or self._seeds.is_making(name)
 
     def _build(self, python: PythonEnvironment) -> tuple[Building, asyncio.Task[None]]:
         home = self._home(python)
@@ -96,22 +99,26 @@ class Environments:
             sees = _sees_platform(python)
             enough = sees and _has_platform(python.requirements)
             parts = BuildParts(() if enough else python.requirements, sees)
-            building = Building(home, python, self._workspace, parts)
+            building = Building(home, python, self._workspace, parts, self._seeds)
             task = asyncio.create_task(building.run(), name=f"build {home.name}")
             found = self._building[home.name] = building, task
-            task.add_done_callback(lambda _: self._built(home.name))
+            task.add_done_callback(lambda done: self._built(home, done))
         return found
 
-    def _built(self, name: str) -> None:
-        del self._building[name]
+    def _built(self, home: Path, done: asyncio.Task[None]) -> None:
+        del self._building[home.name]
         self.changed.set()
+        if not done.cancelled() and done.exception() is None:
+            compiling = asyncio.create_task(compile_bytecode(home), name=f"compile {home.name}")
+            self._compiling.add(compiling)
+            compiling.add_done_callback(self._compiling.discard)
 
     async def stop(self) -> None:
         """Gives up what is being prepared."""
-        tasks = [task for _, task in self._building.values()]
+        tasks = [*(task for _, task in self._building.values()), *self._compiling]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._seeds.stop(), return_exceptions=True)
 
     def _home(self, python: PythonEnvironment) -> Path:
         parts = [python.version or sys.version, *sorted(python.requirements)]

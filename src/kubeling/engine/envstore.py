@@ -15,21 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
-from kubeling.engine.building import COMPLETE, Built, size_of
 from kubeling.engine.config import EngineConfig
+from kubeling.engine.envfolder import COMPLETE, built_size, size_of
 from kubeling.engine.paths import EnginePaths
 from kubeling.engine.trees import remove_tree
 from kubeling.kube.clock import Clock
 
 __all__ = [
     "Stored",
-    "built_size",
     "collect",
     "environments_in_use",
     "keep_tidy",
-    "mark_used",
     "unneeded",
 ]
 
@@ -76,23 +72,6 @@ def unneeded(
             removed.append(candidate.name)
             total -= candidate.size
     return removed
-
-
-def mark_used(home: Path) -> bool:
-    """Whether an environment is there and whole; from now on it was used just now."""
-    try:
-        os.utime(home / COMPLETE)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def built_size(home: Path) -> int:
-    """What an environment takes, as was found when it was built."""
-    try:
-        return msgspec.json.decode((home / COMPLETE).read_bytes(), type=Built).size
-    except (FileNotFoundError, msgspec.DecodeError):
-        return 0
 
 
 def environments_in_use(paths: EnginePaths) -> set[str]:
