@@ -1,7 +1,7 @@
 """The control plane without processes, and beside it a real platform.
 
 The former is an API server, one room's controllers, and a node where every pod succeeds as soon as
-it is created.
+it is created and has said nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from harness import platform
 
+from kubeling.apiserver.node import NodeApi
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Component, Context, Settings
 from kubeling.kube.client import Client
@@ -40,6 +42,14 @@ _ENDED: Obj = {
 }
 
 
+class _Node:
+    """Answers for the pods; of all that a node does, only logs are asked for."""
+
+    async def logs(self, *_: object, **__: object) -> AsyncIterator[bytes]:
+        for nothing in ():
+            yield nothing
+
+
 @contextlib.asynccontextmanager
 async def control_plane(
     component: Component, runs: Callable[[Obj], None] = lambda _: None
@@ -49,6 +59,7 @@ async def control_plane(
         data = Path(folder)
         server = ApiServer(
             ApiServerConfig(data),
+            node=cast(NodeApi, _Node()),
             admission=dict(component.admission()),
             crds=list(component.crds()),
         )
