@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from tests.conformance import argo_tests
 from tests.conformance.rows import Case, Platform, Row
 
@@ -123,6 +124,7 @@ async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
     async with _client(platform) as client:
         for root in {_root(case.path) for case in cases}:
             await _prepare(client, root)
+        await _limit_in_database(platform)
         return await asyncio.gather(*(_run(client, case, gate) for case in cases))
 
 
@@ -232,6 +234,15 @@ async def _prepare(client: Client, root: Path) -> None:
                 document["metadata"]["namespace"] = _NAMESPACE
             with suppress(AlreadyExists, ApiError):
                 await client.create(resource, document)
+
+
+async def _limit_in_database(platform: Platform) -> None:
+    """Sets the limits of semaphores that upstream's tests write into a database."""
+    async with aiohttp.ClientSession(platform.url) as session:
+        for key in ("template", "workflow"):
+            limit = {"key": key, "limit": 3, "type": "DATABASE"}
+            async with session.post(f"/api/v1/sync/{_NAMESPACE}", json=limit) as response:
+                response.raise_for_status()
 
 
 async def _run(client: Client, case: Case, gate: asyncio.Semaphore) -> Row:

@@ -18,9 +18,11 @@ from kubeling.kube.objects import Key, Obj
 from kubeling.kube.resources import CONFIG_MAPS
 from kubeling.workflows.locks import Lock, LockTable
 from kubeling.workflows.resources import WORKFLOWS
+from kubeling.workflows.sync_limits import SyncLimits
 
 MUTEX = {"mutexes": [{"name": "door"}]}
-SEMAPHORE = {"semaphores": [{"configMapKeyRef": {"name": "limits", "key": "seats"}}]}
+SEMAPHORE: Any = {"semaphores": [{"configMapKeyRef": {"name": "limits", "key": "seats"}}]}
+IN_DATABASE: Any = {"semaphores": [{"database": {"key": "seats"}}]}
 INSIDE = "echo in >>log; while [ ! -e go ]; do sleep 0.02; done; echo out >>log"
 
 
@@ -140,9 +142,9 @@ async def test_a_semaphores_limit_can_be_raised(cluster: Cluster) -> None:
     }
     await cluster.client.patch(CONFIG_MAPS, "limits", {"data": {"seats": "2"}}, "default")
     runs = await cluster.seen("b", lambda wf: nodes(wf)["b"]["phase"] == "Running")
-    assert runs["status"]["synchronization"]["semaphore"]["holding"] == [
-        {"semaphore": lock, "holders": ["default/b/b"]}
-    ]
+    assert runs["status"]["synchronization"] == {
+        "semaphore": {"holding": [{"semaphore": lock, "holders": ["default/b/b"]}]}
+    }
     (cluster.workspace / "go").touch()
     await cluster.ended("a")
     await cluster.ended("b")
@@ -159,10 +161,56 @@ async def test_a_semaphore_without_a_limit_is_an_error(cluster: Cluster) -> None
     )
 
 
-async def test_locks_in_a_database_are_refused(cluster: Cluster) -> None:
-    body = one("db", synchronization={"mutexes": [{"name": "x", "database": True}]})
-    with pytest.raises(Invalid, match=r"mutexes\[0\]\.database: Forbidden"):
-        await create(cluster, body)
+async def test_locks_in_a_database_have_their_limits_there(cluster: Cluster) -> None:
+    limits = await SyncLimits(cluster.context).store()
+    await limits.create("default/seats", 1)
+    both = {"semaphores": [{"database": {"key": "seats"}}], "mutexes": [{"name": "door"}]}
+    await create(cluster, one("a", INSIDE, synchronization=IN_DATABASE))
+    await cluster.seen("a", lambda wf: nodes(wf)["a"]["phase"] == "Running")
+    await create(cluster, one("b", INSIDE, synchronization=both))
+    waits = await cluster.seen("b", lambda wf: "message" in nodes(wf)["b"])
+    lock = "default/Database/seats"
+    assert nodes(waits)["b"]["message"] == f"Waiting for {lock} lock. Lock status: 0/1"
+    # As the manual of Argo says, by SQL or through the API: it is noticed while one waits.
+    await limits.update("default/seats", 2)
+    runs = await cluster.seen("b", lambda wf: nodes(wf)["b"]["phase"] == "Running")
+    assert runs["status"]["synchronization"] == {
+        "semaphore": {"holding": [{"semaphore": lock, "holders": ["default/b/b"]}]},
+        "mutex": {"holding": [{"mutex": "default/Mutex/door", "holder": "default/b/b"}]},
+    }
+    (cluster.workspace / "go").touch()
+    for name in ("a", "b"):
+        assert (await cluster.ended(name))["status"]["phase"] == "Succeeded"
+
+
+async def test_a_mutex_in_the_database_is_one_of_its_own(cluster: Cluster) -> None:
+    mutex = {"mutexes": [{"name": "door", "database": True}]}
+    await create(cluster, locked("plain"))
+    await cluster.seen("plain", phase("Running"))
+    await create(cluster, one("first", INSIDE, synchronization=mutex))
+    await cluster.seen("first", lambda wf: nodes(wf)["first"]["phase"] == "Running")
+    await create(cluster, one("second", synchronization=mutex))
+    waits = await cluster.seen("second", lambda wf: "message" in nodes(wf)["second"])
+    assert waits["status"]["synchronization"]["mutex"]["waiting"] == [
+        {"mutex": "default/Database/door", "holder": "default/first/first"}
+    ]
+    (cluster.workspace / "go").touch()
+    for name in ("plain", "first", "second"):
+        assert (await cluster.ended(name))["status"]["phase"] == "Succeeded"
+
+
+async def test_a_semaphore_without_a_row_is_an_error(cluster: Cluster) -> None:
+    body = one("lost")
+    body["spec"]["synchronization"] = IN_DATABASE
+    assert (await cluster.run(body))["status"]["message"].endswith(
+        "failed to initialize semaphore default/Database/seats with limit"
+    )
+
+
+async def test_a_limit_is_in_one_place(cluster: Cluster) -> None:
+    twice = {"semaphores": [{**SEMAPHORE["semaphores"][0], **IN_DATABASE["semaphores"][0]}]}
+    with pytest.raises(Invalid, match=r"semaphores\[0\]\.configMapKeyRef: Forbidden"):
+        await create(cluster, one("twice", synchronization=twice))
 
 
 class TestTable:

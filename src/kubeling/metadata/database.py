@@ -21,7 +21,7 @@ __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
 T = TypeVar("T")
 
-HEAD: Final = "0006"
+HEAD: Final = "0008"
 """The newest revision in ``migrations/versions``."""
 
 METADATA: Final = sa.MetaData()

@@ -79,21 +79,25 @@ def controllers(context: Context) -> list[Controller]:
     workflows.errands = reconciler.errands = Errands(
         ErrandWork(context.client, store_of(context.settings.artifacts_uri)), workflows.wake
     )
+    workflows.locks = reconciler.locks
     reconciler.locks.wake = workflows.wake
     return [workflows, cron_controller(context)]
 
 
 @dataclass
 class WorkflowController(Controller):
-    """The controller of Workflows, which owns their errands as well."""
+    """The controller of Workflows, which owns their errands and locks as well."""
 
     errands: Errands | None = None
+    locks: LockKeeper | None = None
 
     async def run(self, informers: Informers) -> None:
         """Reconciles until cancelled; errands under way are cancelled with it."""
         async with asyncio.TaskGroup() as group:
             if self.errands is not None:
                 self.errands.within(group)
+            if self.locks is not None:
+                group.create_task(self.locks.ask(), name="limits of semaphores")
             await super().run(informers)
 
 

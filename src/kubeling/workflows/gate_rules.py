@@ -13,7 +13,7 @@ __all__ = ["memoize_errors", "synchronization_errors"]
 
 
 def synchronization_errors(synchronization: Obj, path: str) -> Iterator[FieldError]:
-    """What cannot be a lock; the limits of semaphores are in ConfigMaps, never in a database."""
+    """What cannot be a lock."""
     for old, new in (("mutex", "mutexes"), ("semaphore", "semaphores")):
         if synchronization.get(old):
             message = f"has been replaced; write a list under {new}"
@@ -24,18 +24,23 @@ def synchronization_errors(synchronization: Obj, path: str) -> Iterator[FieldErr
             at = f"{path}.{kind}[{number}]"
             if entry in entries[:number]:
                 yield FieldError(at, "Duplicate value", "duplicate synchronization item found")
-            if entry.get("database"):
-                message = "locks in a database are not supported; leave it out"
-                if kind == "semaphores":
-                    message = "limits in a database are not supported; use configMapKeyRef"
-                yield FieldError(f"{at}.database", "Forbidden", message)
-            elif kind == "mutexes" and not entry.get("name"):
+            if kind == "semaphores":
+                yield from _limit_errors(entry, at)
+            elif not entry.get("name"):
                 yield FieldError(f"{at}.name", "Required value", "name the mutex")
-            elif kind == "semaphores":
-                yield from _reference_errors(entry.get("configMapKeyRef") or {}, at)
 
 
-def _reference_errors(reference: Obj, path: str) -> Iterator[FieldError]:
+def _limit_errors(semaphore: Obj, path: str) -> Iterator[FieldError]:
+    """A semaphore's limit is in a ConfigMap or in the database."""
+    row, reference = semaphore.get("database"), semaphore.get("configMapKeyRef") or {}
+    if row is not None:
+        if reference:
+            message = "its limit is either in a ConfigMap or in the database"
+            yield FieldError(f"{path}.configMapKeyRef", "Forbidden", message)
+        if not row.get("key"):
+            message = "say under which key the database has the limit"
+            yield FieldError(f"{path}.database.key", "Required value", message)
+        return
     for key in ("name", "key"):
         if not reference.get(key):
             message = "say which ConfigMap entry has the limit"

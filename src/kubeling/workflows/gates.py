@@ -32,7 +32,7 @@ class Waiting:
     fail: Callable[[str], None]
     needs_slot: bool = False
     lock: str = ""
-    holders: dict[str, list[str]] = field(default_factory=dict)
+    holders: dict[Lock, list[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class Gates:
         self.changed = True
         waiting.go()
 
-    def blocked(self, node_id: str, lock: str, holders: dict[str, list[str]]) -> bool:
+    def blocked(self, node_id: str, lock: str, holders: dict[Lock, list[str]]) -> bool:
         """A lock cannot be had yet; whether that is news."""
         waiting = self.waiting[node_id]
         news = waiting.lock != lock or waiting.holders != holders
@@ -153,9 +153,9 @@ class Gates:
                 else:
                     semaphores["holding"].setdefault(name, []).append(holder)
         for waiting in self.waiting.values():
-            for name, kind in waiting.locks if waiting.lock else ():
-                holders = waiting.holders.get(name) or []
-                if kind == "Semaphore":
+            for lock in waiting.locks if waiting.lock else ():
+                holders, name = waiting.holders.get(lock) or [], lock.name
+                if lock.kind == "Semaphore":
                     semaphores["waiting"][name] = holders
                 elif holders and {"mutex": name, "holder": holders[0]} not in mutexes["waiting"]:
                     mutexes["waiting"].append({"mutex": name, "holder": holders[0]})

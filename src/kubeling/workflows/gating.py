@@ -11,7 +11,7 @@ from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.gates import Gates, MemoRequest, Waiting
 from kubeling.workflows.handover import Store
 from kubeling.workflows.inputs import InvalidInput
-from kubeling.workflows.locks import Refusal
+from kubeling.workflows.locks import Lock, Refusal
 from kubeling.workflows.measuring import Measured
 from kubeling.workflows.resources import Node, NodeSynchronizationStatus, Outputs, Phase
 from kubeling.workflows.scope import Scope, Unresolved
@@ -49,7 +49,7 @@ class Gated(Measured):
         """What the tags of a node's template mean."""
         raise NotImplementedError
 
-    def blocked(self, node_id: str, refusal: Refusal, holders: dict[str, list[str]]) -> None:
+    def blocked(self, node_id: str, refusal: Refusal, holders: dict[Lock, list[str]]) -> None:
         """Notes that a node, or the Workflow (``""``), waits for a lock."""
         if not self.gates.blocked(node_id, refusal.lock, holders):
             return

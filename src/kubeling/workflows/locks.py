@@ -2,7 +2,8 @@
 
 The table is in memory; what is in the Workflows' statuses puts it together again after a restart.
 Queues go by priority, then by when the Workflow was created; whoever needs several locks gets all
-of them or none (upstream: ``workflow/sync``). Semaphores kept in a database are refused at apply.
+of them or none (upstream: ``workflow/sync``). Locks "in a database" are among them: the database
+has their limits, and one controller decides who holds them (decision 0037).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from kubeling.kube.objects import Key, Obj
 
 __all__ = ["Lock", "LockTable", "Refusal", "holder_key", "locks_of"]
+
+_DATABASE: Final = "Database"
 
 
 class Lock(NamedTuple):
@@ -24,10 +27,21 @@ class Lock(NamedTuple):
     kind: Literal["Semaphore", "Mutex"]
 
     @property
+    def in_database(self) -> bool:
+        """Whether it is one of those that the database knows of."""
+        return self.name.split("/", 2)[1] == _DATABASE
+
+    @property
     def limit_source(self) -> tuple[str, str, str]:
         """Namespace, name and key of the ConfigMap entry that has a semaphore's limit."""
         where, _, config_map, key = self.name.split("/", 3)
         return where, config_map, key
+
+    @property
+    def limit_row(self) -> str:
+        """The name under which the database has a semaphore's limit (``sync_limit``)."""
+        where, _, key = self.name.split("/", 2)
+        return f"{where}/{key}"
 
 
 class Refusal(NamedTuple):
@@ -42,13 +56,17 @@ def locks_of(synchronization: Obj, namespace: str) -> tuple[Lock, ...]:
     """The locks a template or Workflow asks for, semaphores first."""
     found: list[Lock] = []
     for semaphore in synchronization.get("semaphores") or ():
-        source = semaphore.get("configMapKeyRef") or {}
         where = semaphore.get("namespace") or namespace
+        if row := semaphore.get("database"):
+            found.append(Lock(f"{where}/{_DATABASE}/{row.get('key')}", "Semaphore"))
+            continue
+        source = semaphore.get("configMapKeyRef") or {}
         name = f"{where}/ConfigMap/{source.get('name')}/{source.get('key')}"
         found.append(Lock(name, "Semaphore"))
     for mutex in synchronization.get("mutexes") or ():
         where = mutex.get("namespace") or namespace
-        found.append(Lock(f"{where}/Mutex/{mutex.get('name')}", "Mutex"))
+        kept = _DATABASE if mutex.get("database") else "Mutex"
+        found.append(Lock(f"{where}/{kept}/{mutex.get('name')}", "Mutex"))
     return tuple(dict.fromkeys(found))
 
 
@@ -86,7 +104,7 @@ class LockTable:
 
     def __init__(self, wake: Callable[[Key], Any]) -> None:
         self._wake = wake
-        self._states: dict[str, _State] = {}
+        self._states: dict[Lock, _State] = {}
         self._order = 0
 
     def set_limit(self, lock: Lock, limit: int) -> None:
@@ -99,7 +117,7 @@ class LockTable:
 
     def holders(self, lock: Lock) -> list[str]:
         """Who holds a lock."""
-        state = self._states.get(lock.name)
+        state = self._states.get(lock)
         return list(state.holders) if state is not None else []
 
     def restore(self, holder: str, lock: Lock) -> None:
@@ -141,19 +159,23 @@ class LockTable:
             for holder in [h for h in (*state.holders, *state.queued) if _workflow_of(h) == key]:
                 self._give_back(state, holder)
 
-    def waiting_for(self, names: Iterable[str]) -> set[Key]:
+    def waiting_for(self, locks: Iterable[Lock]) -> set[Key]:
         """The Workflows in the queues of these locks."""
-        found = [self._states[name] for name in names if name in self._states]
+        found = [self._states[lock] for lock in locks if lock in self._states]
         return {_workflow_of(holder) for state in found for holder in state.queued}
 
-    def semaphores(self) -> list[Lock]:
+    def semaphores(self, *, in_database: bool) -> list[Lock]:
         """The semaphores that anybody has asked for."""
-        return [Lock(name, "Semaphore") for name in self._states if "/ConfigMap/" in name]
+        return [
+            lock
+            for lock in self._states
+            if lock.kind == "Semaphore" and lock.in_database == in_database
+        ]
 
     def _state(self, lock: Lock) -> _State:
-        state = self._states.get(lock.name)
+        state = self._states.get(lock)
         if state is None:
-            state = self._states[lock.name] = _State(1 if lock.kind == "Mutex" else 0)
+            state = self._states[lock] = _State(1 if lock.kind == "Mutex" else 0)
         return state
 
     def _may_take(self, holder: str, state: _State) -> bool:

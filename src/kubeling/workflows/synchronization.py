@@ -2,14 +2,18 @@
 
 One table for all Workflows of the installation, in memory; it is filled from their statuses when
 the first one asks. What a Workflow has got is written into its status before its pods are created,
-so that after a crash nobody else gets it. Limits of semaphores are read whenever somebody asks, and
-their ConfigMaps are watched from the first semaphore on.
+so that after a crash nobody else gets it. Limits of semaphores are read whenever somebody asks.
+From the first semaphore on their ConfigMaps are watched; the database is asked now and then, as
+long as somebody waits for one of its own (upstream's ``pollSeconds``).
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.objects import Key, Obj, name, namespace
@@ -18,10 +22,14 @@ from kubeling.workflows.execution import Execution
 from kubeling.workflows.gates import Gates
 from kubeling.workflows.locks import Lock, LockTable, Refusal, holder_key
 from kubeling.workflows.resources import WORKFLOWS
+from kubeling.workflows.sync_limits import SyncLimits
 
 __all__ = ["LockKeeper", "serve_locks"]
 
-_FINAL = ("Succeeded", "Failed", "Error")
+log = logging.getLogger(__name__)
+
+_FINAL: Final = ("Succeeded", "Failed", "Error")
+_POLL: Final = 2.0
 
 
 class LockKeeper:
@@ -29,6 +37,9 @@ class LockKeeper:
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
+        self._clock = context.clock
+        self._limits = SyncLimits(context)
+        self._asking = asyncio.Event()
         self._informers = context.informers
         self._workflows = context.informers.of(WORKFLOWS)
         self._table = LockTable(lambda key: self.wake(key))
@@ -59,14 +70,44 @@ class LockKeeper:
                     for lock in locks:
                         self._table.restore(holder_key(workflow, node_id), lock)
 
+    async def ask(self) -> None:
+        """Keeps asking the database while somebody waits for a semaphore of its own."""
+        while True:
+            await self._asking.wait()
+            await self._clock.sleep(_POLL)
+            ours = self._table.semaphores(in_database=True)
+            if not self._table.waiting_for(ours):
+                self._asking.clear()
+                continue
+            try:
+                found = await self._limits.of(ours)
+            except Exception:
+                # A database that is away for a while must not end the controller; until it is
+                # back, limits are what they were.
+                log.exception("limits of semaphores")
+                continue
+            for lock, limit in found.items():
+                self._table.set_limit(lock, limit)
+
     async def _read_limits(self, locks: tuple[Lock, ...]) -> None:
         for lock in locks:
-            if lock.kind == "Semaphore":
-                where, config_map, key = lock.limit_source
+            if lock.kind == "Mutex":
+                continue
+            if lock.in_database:
+                self._asking.set()
+                # One that is taken away while somebody holds it is what it was.
+                limit = (await self._limits.of([lock])).get(lock)
+                if limit is not None or not self._table.holders(lock):
+                    self._table.set_limit(lock, limit or 0)
+            else:
                 self._watch()
-                found = await self._client.find(CONFIG_MAPS, config_map, where)
-                text = str(((found or {}).get("data") or {}).get(key) or "").strip()
-                self._table.set_limit(lock, int(text) if text.isdigit() else 0)
+                self._table.set_limit(lock, await self._limit_in_config_map(lock))
+
+    async def _limit_in_config_map(self, lock: Lock) -> int:
+        where, config_map, key = lock.limit_source
+        found = await self._client.find(CONFIG_MAPS, config_map, where)
+        text = str(((found or {}).get("data") or {}).get(key) or "").strip()
+        return int(text) if text.isdigit() else 0
 
     def _watch(self) -> None:
         if not self._watching:
@@ -77,8 +118,9 @@ class LockKeeper:
         if new is None:
             return
         changed = (namespace(new), name(new))
-        names = [k.name for k in self._table.semaphores() if k.limit_source[:2] == changed]
-        for key in self._table.waiting_for(names):
+        ours = self._table.semaphores(in_database=False)
+        affected = [lock for lock in ours if lock.limit_source[:2] == changed]
+        for key in self._table.waiting_for(affected):
             self.wake(key)
 
 
@@ -129,7 +171,7 @@ def _tell(
     table: LockTable, execution: Execution, locks: tuple[Lock, ...], refusal: Refusal
 ) -> None:
     """Notes why the first has to wait, and why those do that have not been told yet."""
-    holders = {lock.name: table.holders(lock) for lock in locks}
+    holders = {lock: table.holders(lock) for lock in locks}
     gates = execution.gates
     first = next(iter(gates.groups[locks]))
     for node_id in dict.fromkeys([first, *gates.untold.pop(locks, {})]):

@@ -142,6 +142,13 @@ def _conditions(before: list[Obj], execution: Execution) -> list[Obj]:
 
 
 def _difference(old: Obj, new: Obj) -> dict[str, Any]:
-    changed = {key: value for key, value in new.items() if old.get(key) != value}
-    changed.update({key: None for key in old if key not in new})
+    """The merge patch that makes one of the other; what is gone inside of an object is, too."""
+    changed: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inside := _difference(before, value):
+                changed[key] = inside
+        elif before != value:
+            changed[key] = value
     return changed

@@ -85,8 +85,23 @@ async def test_limits_of_semaphores_are_values_of_config_maps(api: Api) -> None:
     assert (await api.get("sync/default/k", 404, cmName="limits"))["code"] == 5
     zero = await api.post("sync/default", {**limit, "limit": 0}, 400)
     assert zero["message"] == "limit must be greater than zero"
-    database = await api.post("sync/default", {**limit, "type": "DATABASE"}, 400)
-    assert database["message"] == "unsupported sync config type: DATABASE"
+    other = await api.post("sync/default", {**limit, "type": "ETCD"}, 400)
+    assert other["message"] == "unsupported sync config type: ETCD"
+
+
+async def test_limits_of_semaphores_are_rows_of_the_database(api: Api) -> None:
+    limit = {"key": "k", "limit": 3, "type": "DATABASE"}
+    answer = {**limit, "cmName": "", "namespace": "default"}
+    assert (await api.put("sync/default/k", limit, 404))["code"] == 5
+    assert await api.post("sync/default", limit) == answer
+    assert (await api.post("sync/default", {**limit, "type": 1}, 409))["code"] == 6
+    assert await api.get("sync/default/k", type="DATABASE") == answer
+    assert (await api.get("sync/kubeflow/k", 404, type="DATABASE"))["code"] == 5
+    assert (await api.put("sync/default/k", {**limit, "limit": 5}))["limit"] == 5
+    nobody = await api.named("nobody")
+    assert (await nobody.get("sync/default/k", 403, type="DATABASE"))["code"] == 7
+    assert await api.delete("sync/default/k", type="DATABASE") == {}
+    assert (await api.delete("sync/default/k", 404, type="DATABASE"))["code"] == 5
 
 
 LEAVING = """
