@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -23,49 +22,35 @@ from kubeling.kube.objects import (
     Obj,
     controller_of,
     deletion_requested,
-    is_owned_by,
     key_of,
-    name,
     namespace,
     uid,
 )
-from kubeling.kube.resources import CONFIG_MAPS, PODS
-from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
-from kubeling.workflows.artifact_gc import FINALIZER, ArtifactGC, wants_gc
+from kubeling.kube.resources import PODS
+from kubeling.workflows.artifact_gc import ArtifactGC
 from kubeling.workflows.belongings import Belongings, NoClaim
-from kubeling.workflows.completion import LABEL_PHASE, Completion
+from kubeling.workflows.completion import Completion
 from kubeling.workflows.cron_controller import cron_controller
 from kubeling.workflows.errands import ErrandResult, Errands
 from kubeling.workflows.errandwork import ErrandWork
 from kubeling.workflows.execution import Actions
+from kubeling.workflows.loading import FINAL, Loader
 from kubeling.workflows.memoization import MemoCaches
 from kubeling.workflows.metering import Metering
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.offload import Offload, is_offloaded
-from kubeling.workflows.pods import LABEL_COMPLETED, LABEL_WORKFLOW
 from kubeling.workflows.podwork import PodWork
-from kubeling.workflows.resources import (
-    CLUSTER_WORKFLOW_TEMPLATES,
-    WORKFLOW_TEMPLATES,
-    WORKFLOWS,
-)
+from kubeling.workflows.recording import Recording
+from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.run import Run
-from kubeling.workflows.scope import Unresolved
 from kubeling.workflows.store import fetch_stored, read_progress, store_of
 from kubeling.workflows.synchronization import LockKeeper
 from kubeling.workflows.templates import Missing
 
-if TYPE_CHECKING:
-    from kubeling.workflows.node_store import NodeStore
-
 __all__ = ["WorkflowReconciler", "controllers"]
 
-log = logging.getLogger(__name__)
-
-_POD_NAMES: Final = "workflows.argoproj.io/pod-name-format"
 _RETRY_QUOTA: Final = 2.0
 _PROGRESS_INTERVAL: Final = 3.0
-_FINAL: Final = ("Succeeded", "Failed", "Error")
 
 
 def controllers(context: Context) -> list[Controller]:
@@ -110,7 +95,6 @@ class WorkflowReconciler:
         self._client = context.client
         self._clock = context.clock
         self._workflows = context.informers.of(WORKFLOWS)
-        self._pods = context.informers.of(PODS)
         self._recorder = context.recorder("workflow-controller")
         self._store = store_of(context.settings.artifacts_uri)
         self._runs: dict[str, Run] = {}
@@ -119,12 +103,13 @@ class WorkflowReconciler:
         self._completion = Completion(context)
         self._belongings = Belongings(context.client)
         self._offload = Offload(context)
+        self._loader = Loader(context, self._store, self._offload)
         self._artifact_gc = ArtifactGC(context, self._store, self._offload)
         self._gone: set[str] = set()
         self._caches = MemoCaches(context.client, context.clock)
         self._metering = Metering(context)
+        self._recording = Recording(context, self._offload, self._metering)
         self.locks = LockKeeper(context)
-        self._swept = False
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Notes news of a pod for the next reconciliation of its Workflow."""
@@ -161,7 +146,7 @@ class WorkflowReconciler:
                 self._runs.pop(uid(workflow), None)
                 await self._artifact_gc.reconcile(workflow)
             return None
-        if (workflow.get("status") or {}).get("phase") in _FINAL:
+        if (workflow.get("status") or {}).get("phase") in FINAL:
             self._runs.pop(uid(workflow), None)
             self._news.pop(uid(workflow), None)
             self.errands.forget(uid(workflow))
@@ -174,9 +159,15 @@ class WorkflowReconciler:
             self._runs.pop(uid(workflow))
             run = None
         if run is None:
-            run = await self._load(workflow)
-            if run is None:
+            loaded = await self._loader.load(workflow)
+            if loaded is None:
                 return None
+            run, present = loaded
+            if run.execution.finished:
+                await self._recording.write(run)
+                return None
+            self._runs[uid(workflow)] = run
+            self._news[uid(workflow)] = {seen.node_id: seen for seen in present}
         begun = self._clock.monotonic()
         try:
             result = await self._advance(run)
@@ -194,79 +185,12 @@ class WorkflowReconciler:
             self._news.pop(key, None)
             self.errands.forget(key)
 
-    async def _load(self, workflow: Obj) -> Run | None:
-        if workflow.get("status"):
-            fresh = await self._client.find(WORKFLOWS, name(workflow), namespace(workflow))
-            if fresh is None or uid(fresh) != uid(workflow):
-                return None
-            workflow = fresh
-            if (workflow.get("status") or {}).get("phase") in _FINAL:
-                return None
-        template_spec: Obj | None = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
-        reference = workflow["spec"].get("workflowTemplateRef")
-        if reference and template_spec is None:
-            kind = "cluster" if reference.get("clusterScope") else "namespaced"
-            template_spec = await self._fetch(kind, reference.get("name", ""), workflow)
-            if template_spec is None:
-                await self._refuse(workflow, reference)
-                return None
-        version: int | None = None
-        if is_offloaded(workflow):
-            workflow = await self._offload.hydrated(workflow)
-            version = int(workflow["status"]["offloadNodeStatusVersion"])
-        run = self._runs[uid(workflow)] = Run(workflow, template_spec, self._store, version)
-        seen = [s for pod in await self._present_pods(run) if (s := observe_pod(pod)) is not None]
-        self._news[uid(workflow)] = {s.node_id: s for s in seen}
-        return run
-
-    async def _present_pods(self, run: Run) -> list[Obj]:
-        """The pods of a Workflow; of one that was set back, those there really are.
-
-        Its former pods have the names of those to come, and the cache may not know yet that they
-        are gone.
-        """
-        workflow = run.workflow
-        cached = self._pods.owned_by(uid(workflow))
-        status = workflow.get("status") or {}
-        if not status or status.get("phase"):
-            return cached
-        selector = f"{LABEL_WORKFLOW}={name(workflow)}"
-        found = await self._client.list(PODS, namespace(workflow), labels=selector)
-        present = [pod for pod in found.items if is_owned_by(pod, workflow)]
-        run.replaced = {uid(pod) for pod in cached} - {uid(pod) for pod in present}
-        return present
-
-    async def _open_nodes(self) -> NodeStore:
-        """The store of offloaded nodes; at first, what was deleted while nobody watched goes."""
-        store = await self._offload.store()
-        if not self._swept:
-            self._swept = True
-            await store.sweep([uid(workflow) for workflow in self._workflows.list()])
-        return store
-
-    async def _refuse(self, workflow: Obj, reference: Obj) -> None:
-        resource = (
-            CLUSTER_WORKFLOW_TEMPLATES if reference.get("clusterScope") else WORKFLOW_TEMPLATES
-        )
-        message = f'{resource.qualified} "{reference.get("name")}" not found'
-        run = Run(workflow, {}, self._store)
-        self._end_early(run, message)
-        run.template_spec = None
-        await self._write(run)
-
-    def _end_early(self, run: Run, message: str) -> None:
-        """Ends a Workflow before anything of it has begun."""
-        execution = run.execution
-        execution.now = self._clock.now()
-        execution.started_at = execution.started_at or execution.stamp()
-        execution.end("Error", message)
-
     async def _advance(self, run: Run) -> Result | None:
         execution = run.execution
         if not run.claimed:
             await self._make_belongings(run)
             if execution.finished:
-                await self._write(run)
+                await self._recording.write(run)
                 return None
         seen = list(self._news.pop(uid(run.workflow), {}).values())
         await self._read_large(seen, namespace(run.workflow))
@@ -286,7 +210,7 @@ class WorkflowReconciler:
         urgent = execution.phase != run.writer.phase or bool(run.todo.stop or run.todo.end)
         waited = self._clock.monotonic() - run.written_at
         if run.unwritten and (urgent or waited >= run.write_interval):
-            await self._write(run)
+            await self._recording.write(run)
             await self._pod_work.stop(run)
             await self._pod_work.end(run)
             self._pod_work.note_garbage(run)
@@ -304,7 +228,7 @@ class WorkflowReconciler:
         if await self.locks.serve(run.execution):
             run.todo.add(await self._decide(run, ()))
             # Who holds what has to be known before anything is done with it.
-            await self._write(run)
+            await self._recording.write(run)
             return True
         return await self._caches.look_up(run.execution, namespace(run.workflow))
 
@@ -332,19 +256,8 @@ class WorkflowReconciler:
             try:
                 return run.execution.advance(self._clock.now(), seen, results)
             except Missing as missing:
-                found = await self._fetch(missing.kind, missing.name, run.workflow)
+                found = await self._loader.fetch(missing.kind, missing.name, run.workflow)
                 run.execution.library.objects[missing.kind, missing.name] = found
-
-    async def _fetch(self, kind: str, wanted: str, workflow: Obj) -> Obj | None:
-        where = namespace(workflow)
-        match kind:
-            case "configmap":
-                return await self._client.find(CONFIG_MAPS, wanted, where)
-            case "cluster":
-                found = await self._client.find(CLUSTER_WORKFLOW_TEMPLATES, wanted)
-            case _:
-                found = await self._client.find(WORKFLOW_TEMPLATES, wanted, where)
-        return found["spec"] if found is not None else None
 
     async def _read_large(self, seen: Iterable[PodObservation], where: str) -> None:
         for observation in seen:
@@ -366,62 +279,8 @@ class WorkflowReconciler:
         try:
             run.execution.claims = await self._belongings.make(run.workflow, run.execution.spec)
         except NoClaim as problem:
-            self._end_early(run, str(problem))
+            run.end_early(self._clock.now(), str(problem))
         run.claimed = True
-
-    async def _write(self, run: Run) -> None:
-        workflow, execution = run.workflow, run.execution
-        before = run.writer.phase
-        begun = self._clock.monotonic()
-        change = run.writer.change(execution, run.template_spec)
-        if change.rows:
-            store = await self._open_nodes()
-            version = await store.save(uid(workflow), change.rows, run.writer.version)
-            run.writer.offloaded(change, version)
-        if change.patch:
-            written = await self._client.patch_status(
-                WORKFLOWS, name(workflow), change.patch, namespace(workflow)
-            )
-            run.wrote(written)
-        run.written_at = self._clock.monotonic()
-        run.write_took = run.written_at - begun
-        await self._tell_failures(run)
-        if execution.phase != before:
-            self._metering.entered(workflow, execution.phase)
-            await self._announce(run)
-
-    async def _tell_failures(self, run: Run) -> None:
-        """A step's failure is an event of its Workflow, as upstream; its success is not."""
-        for key, node in list(run.todo.failed.items()):
-            message = f"{node.phase} node {node.name}" + (
-                f": {node.message}" if node.message else ""
-            )
-            await self._recorder.warning(run.workflow, f"WorkflowNode{node.phase}", message)
-            del run.todo.failed[key]
-
-    async def _announce(self, run: Run) -> None:
-        """Tells the new phase in the labels tools select by, and as an event."""
-        workflow, phase = run.workflow, run.execution.phase
-        metadata: Obj = _metadata(run) if phase == "Running" else {"labels": {}}
-        metadata["labels"][LABEL_PHASE] = phase
-        finalizers = workflow["metadata"].get("finalizers") or []
-        if FINALIZER not in finalizers and wants_gc(run.execution.spec):
-            metadata["finalizers"] = [*finalizers, FINALIZER]
-        metadata["labels"][LABEL_COMPLETED] = str(run.execution.finished).lower()
-        if is_archived(workflow):
-            # It was set back after its end, and will be archived again.
-            metadata["labels"][LABEL_ARCHIVING] = None
-        written = await self._client.patch(
-            WORKFLOWS, name(workflow), {"metadata": metadata}, namespace(workflow)
-        )
-        run.wrote(written)
-        if phase == "Running":
-            await self._recorder.normal(workflow, "WorkflowRunning", "Workflow Running")
-        elif phase == "Succeeded":
-            await self._recorder.normal(workflow, "WorkflowSucceeded", "Workflow completed")
-        else:
-            message = run.execution.message or f"Workflow {phase.lower()}"
-            await self._recorder.warning(workflow, f"Workflow{phase}", message)
 
     def _next(self, run: Run, waited: float) -> Result | None:
         times: list[float] = []
@@ -438,17 +297,3 @@ class WorkflowReconciler:
         for due in filter(None, (run.execution.wake_at, run.garbage.next)):
             times.append(max(0.0, (due - self._clock.now()) / dt.timedelta(seconds=1)))
         return Result(min(times)) if times else None
-
-
-def _metadata(run: Run) -> Obj:
-    """The Workflow's own labels and annotations; a mistake in them stops nothing."""
-    try:
-        metadata = run.execution.metadata
-    except Unresolved as problem:
-        log.warning("workflow %s: workflowMetadata: %s", name(run.workflow), problem)
-        metadata = {"labels": {}, "annotations": {}}
-    metadata["annotations"][_POD_NAMES] = "v2"
-    if reference := run.workflow["spec"].get("workflowTemplateRef"):
-        kind = "cluster-workflow-template" if reference.get("clusterScope") else "workflow-template"
-        metadata["labels"].setdefault(f"workflows.argoproj.io/{kind}", reference["name"])
-    return metadata

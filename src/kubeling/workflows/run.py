@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import deque
 from typing import Final
 
@@ -86,6 +87,12 @@ class Run:
             self.execution.forget_frames()
             self.workflow = workflow
         return True
+
+    def end_early(self, now: dt.datetime, message: str) -> None:
+        """Ends a Workflow before anything of it has begun."""
+        self.execution.now = now
+        self.execution.started_at = self.execution.started_at or self.execution.stamp()
+        self.execution.end("Error", message)
 
     def wrote(self, answer: Obj) -> None:
         """Notes what the server answered to a write: somebody may have written in between."""
