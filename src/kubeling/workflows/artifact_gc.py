@@ -44,6 +44,7 @@ from kubeling.workflows.places import (
 )
 from kubeling.workflows.pods import LABEL_WORKFLOW
 from kubeling.workflows.resources import WORKFLOWS, Artifact
+from kubeling.workflows.specs import merged_spec
 
 __all__ = ["COMPONENT", "FINALIZER", "LABEL_COMPONENT", "ArtifactGC", "wants_gc"]
 
@@ -215,7 +216,7 @@ class ArtifactGC:
 
 def _spec(workflow: Obj) -> Obj:
     stored: Obj = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {}
-    return {**stored, **workflow["spec"]}
+    return merged_spec(workflow["spec"], stored)
 
 
 def _strategy(spec: Obj, artifact: Obj) -> str:

@@ -19,10 +19,13 @@ from kubeling.workflows.offload import Offload
 from kubeling.workflows.podgc import PodGc
 from kubeling.workflows.pods import LABEL_COMPLETED
 from kubeling.workflows.resources import WORKFLOWS
+from kubeling.workflows.settings import WorkflowSettings
+from kubeling.workflows.specs import merged_spec
 
 __all__ = ["LABEL_PHASE", "Completion", "delete_at", "end_pod"]
 
 LABEL_PHASE: Final = "workflows.argoproj.io/phase"
+_RETAINED: Final = {"Succeeded": "completed", "Failed": "failed", "Error": "errored"}
 
 
 class Completion:
@@ -35,39 +38,66 @@ class Completion:
         self._archive = Archive(context)
         self._offload = Offload(context)
         self._belongings = Belongings(context.client)
+        self._workflows = context.informers.of(WORKFLOWS)
+        self._retention = WorkflowSettings.of(context.settings).retention_policy
 
     async def reconcile(self, workflow: Obj) -> Result | None:
         """Does what is due; asks to be called again for what is not yet."""
-        await self._label(workflow)
+        news = await self._label(workflow)
         due = delete_at(workflow)
         now = self._clock.now()
         if due is not None and due <= now:
-            await self._client.delete(
-                WORKFLOWS,
-                name(workflow),
-                namespace(workflow),
-                uid=uid(workflow),
-                propagation="Background",
-                missing_ok=True,
-            )
+            await self._delete_workflow(workflow)
             return None
         garbage = await self._remove_pods(workflow, now)
         await self._belongings.remove(workflow, _spec(workflow))
+        if news:
+            await self._remove_surplus(workflow)
         again = min((moment for moment in (due, garbage) if moment is not None), default=None)
         return Result((again - now).total_seconds()) if again is not None else None
 
-    async def _label(self, workflow: Obj) -> None:
-        """Labels it, and archives it before anything else can happen to it."""
+    async def _remove_surplus(self, latest: Obj) -> None:
+        """Deletes the oldest of those that ended as the latest did, beyond what is to stay."""
+        phase = latest["status"]["phase"]
+        kept = getattr(self._retention, _RETAINED[phase], None)
+        if kept is None:
+            return
+        ended = [
+            workflow
+            for workflow in self._workflows.list()
+            if (workflow.get("status") or {}).get("phase") == phase
+            and (labels(workflow).get(LABEL_COMPLETED) == "true" or uid(workflow) == uid(latest))
+        ]
+        ended.sort(
+            key=lambda w: (str(w["status"].get("finishedAt")), uid(w) == uid(latest)), reverse=True
+        )
+        for workflow in ended[kept:]:
+            await self._delete_workflow(workflow)
+
+    async def _delete_workflow(self, workflow: Obj) -> None:
+        await self._client.delete(
+            WORKFLOWS,
+            name(workflow),
+            namespace(workflow),
+            uid=uid(workflow),
+            propagation="Background",
+            missing_ok=True,
+        )
+
+    async def _label(self, workflow: Obj) -> bool:
+        """Labels it, and archives it before anything else can happen to it; whether that is new."""
         wanted = {LABEL_PHASE: workflow["status"]["phase"], LABEL_COMPLETED: "true"}
         if self._archive.enabled:
             wanted[LABEL_ARCHIVING] = "Archived"
             if not is_archived(workflow):
                 await self._archive.file(await self._offload.hydrated(workflow), wanted)
-        if any(labels(workflow).get(key) != value for key, value in wanted.items()):
-            # With its uid, because a namesake may have taken its place meanwhile.
-            patch = {"metadata": {"uid": uid(workflow), "labels": wanted}}
-            with contextlib.suppress(Conflict, NotFound):
-                await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
+        if all(labels(workflow).get(key) == value for key, value in wanted.items()):
+            return False
+        # With its uid, because a namesake may have taken its place meanwhile.
+        patch = {"metadata": {"uid": uid(workflow), "labels": wanted}}
+        with contextlib.suppress(Conflict, NotFound):
+            await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
+        return True
 
     async def _remove_pods(self, workflow: Obj, now: dt.datetime) -> dt.datetime | None:
         """Deletes the pods that are due, ends what still runs; when the next ones are due."""
@@ -96,8 +126,7 @@ class Completion:
 
 def _spec(workflow: Obj) -> Obj:
     """The spec with, under it, the template's as it was when the Workflow ran."""
-    stored: Obj = workflow["status"].get("storedWorkflowTemplateSpec") or {}
-    return {**stored, **workflow["spec"]}
+    return merged_spec(workflow["spec"], workflow["status"].get("storedWorkflowTemplateSpec") or {})
 
 
 async def end_pod(client: Client, pod: str, where: str) -> None:

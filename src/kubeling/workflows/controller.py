@@ -26,7 +26,8 @@ from kubeling.kube.objects import (
     namespace,
     uid,
 )
-from kubeling.kube.resources import PODS
+from kubeling.kube.resources import NAMESPACES, PODS
+from kubeling.workflows.admittance import Admittance
 from kubeling.workflows.artifact_gc import ArtifactGC
 from kubeling.workflows.belongings import Belongings, NoClaim
 from kubeling.workflows.completion import Completion
@@ -43,13 +44,13 @@ from kubeling.workflows.podwork import PodWork
 from kubeling.workflows.recording import Recording
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.run import Run
+from kubeling.workflows.settings import WorkflowSettings
 from kubeling.workflows.store import fetch_stored, read_progress, store_of
 from kubeling.workflows.synchronization import LockKeeper
 from kubeling.workflows.templates import Missing
 
 __all__ = ["WorkflowReconciler", "controllers"]
 
-_RETRY_QUOTA: Final = 2.0
 _PROGRESS_INTERVAL: Final = 3.0
 
 
@@ -58,14 +59,20 @@ def controllers(context: Context) -> list[Controller]:
     reconciler = WorkflowReconciler(context)
     context.informers.of(PODS).add_handler(reconciler.pod_changed)
     context.informers.of(WORKFLOWS).add_handler(reconciler.workflow_changed)
+    context.informers.of(NAMESPACES).add_handler(reconciler.admittance.namespace_changed)
     workflows = WorkflowController(
-        "workflow", WORKFLOWS, reconciler.reconcile, owns=[PODS], workers=8
+        "workflow",
+        WORKFLOWS,
+        reconciler.reconcile,
+        owns=[PODS],
+        watches={NAMESPACES: lambda _: ()},
+        workers=8,
     )
     workflows.errands = reconciler.errands = Errands(
         ErrandWork(context.client, store_of(context.settings.artifacts_uri)), workflows.wake
     )
     workflows.locks = reconciler.locks
-    reconciler.locks.wake = workflows.wake
+    reconciler.locks.wake = reconciler.admittance.wake = workflows.wake
     return [workflows, cron_controller(context)]
 
 
@@ -99,7 +106,8 @@ class WorkflowReconciler:
         self._store = store_of(context.settings.artifacts_uri)
         self._runs: dict[str, Run] = {}
         self._news: dict[str, dict[str, PodObservation]] = {}
-        self._pod_work = PodWork(context.client, context.clock, self._found_pod)
+        rate = WorkflowSettings.of(context.settings).resource_rate_limit
+        self._pod_work = PodWork(context.client, context.clock, self._found_pod, rate)
         self._completion = Completion(context)
         self._belongings = Belongings(context.client)
         self._offload = Offload(context)
@@ -110,6 +118,7 @@ class WorkflowReconciler:
         self._metering = Metering(context)
         self._recording = Recording(context, self._offload, self._metering)
         self.locks = LockKeeper(context)
+        self.admittance = Admittance(context)
 
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Notes news of a pod for the next reconciliation of its Workflow."""
@@ -127,6 +136,7 @@ class WorkflowReconciler:
         """Takes back the locks of a Workflow that is no more, and notes that its nodes may go."""
         if new is None and old is not None:
             self.locks.release(key_of(old))
+            self.admittance.release(key_of(old))
             self._metering.forget(uid(old))
             if is_offloaded(old):
                 self._gone.add(uid(old))
@@ -151,8 +161,11 @@ class WorkflowReconciler:
             self._news.pop(uid(workflow), None)
             self.errands.forget(uid(workflow))
             self.locks.release(key)
+            self.admittance.release(key)
             await self._artifact_gc.reconcile(workflow)
             return await self._completion.reconcile(workflow)
+        if not await self.admittance.admits(workflow):
+            return None
         run = self._runs.get(uid(workflow))
         if run is not None and (run.execution.finished or not run.takes(workflow)):
             # Somebody else has written it, or set it back after its end.
@@ -287,7 +300,7 @@ class WorkflowReconciler:
         if run.unwritten:
             times.append(run.write_interval - waited)
         if run.todo.create:
-            times.append(_RETRY_QUOTA)
+            times.append(self._pod_work.retry_after)
         if uid(run.workflow) in self._news:
             times.append(0.0)
         if run.execution.progress_files:

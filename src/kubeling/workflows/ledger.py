@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from kubeling.kube.objects import Obj, format_time
+from kubeling.workflows.estimates import Estimates
 from kubeling.workflows.nodes import is_fulfilled, node_id, parse_progress
 from kubeling.workflows.resources import Artifact, Node, Outputs, Parameter, Phase
 from kubeling.workflows.scope import Scope
@@ -30,6 +31,7 @@ class Ledger:
             key: msgspec.convert({"type": "Pod", **node}, Node)
             for key, node in (status.get("nodes") or {}).items()
         }
+        self.estimates = Estimates()
         self.outputs = msgspec.convert(status.get("outputs") or {}, Outputs)
         self.globals = Scope()
         self.changed: set[str] = set()
@@ -74,6 +76,7 @@ class Ledger:
                 phase=phase,
                 boundary_id=boundary,
                 started_at=self.stamp(),
+                estimated_duration=self.estimates.nodes.get(name.removeprefix(self.name)),
                 **more,
             )
             if is_fulfilled(node):

@@ -10,6 +10,7 @@ from typing import Final
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, is_owned_by, name, namespace, uid
 from kubeling.kube.resources import CONFIG_MAPS, PODS
+from kubeling.workflows.estimation import Estimator
 from kubeling.workflows.handover import Store
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.offload import Offload, is_offloaded
@@ -20,6 +21,8 @@ from kubeling.workflows.resources import (
     WORKFLOWS,
 )
 from kubeling.workflows.run import Run
+from kubeling.workflows.settings import WorkflowSettings
+from kubeling.workflows.specs import defaults_patch
 
 __all__ = ["FINAL", "Loader"]
 
@@ -36,6 +39,8 @@ class Loader:
         self._pods = context.informers.of(PODS)
         self._store = store
         self._offload = offload
+        self._estimator = Estimator(context, offload)
+        self._defaults = WorkflowSettings.of(context.settings).workflow_defaults
 
     async def load(self, workflow: Obj) -> tuple[Run, list[PodObservation]] | None:
         """The run and what is to be seen of its pods; ``None`` if there is nothing more to run.
@@ -56,13 +61,23 @@ class Loader:
             template_spec = await self.fetch(kind, reference.get("name", ""), workflow)
             if template_spec is None:
                 return self._refused(workflow, reference), []
+        if self._defaults and not (workflow.get("status") or {}).get("startedAt"):
+            workflow = await self._completed(workflow, template_spec)
         version: int | None = None
         if is_offloaded(workflow):
             workflow = await self._offload.hydrated(workflow)
             version = int(workflow["status"]["offloadNodeStatusVersion"])
         run = Run(workflow, template_spec, self._store, version)
+        run.execution.estimates = await self._estimator.estimate(workflow)
         pods = await self._present_pods(run)
         return run, [seen for pod in pods if (seen := observe_pod(pod)) is not None]
+
+    async def _completed(self, workflow: Obj, template_spec: Obj | None) -> Obj:
+        """The Workflow with what ``workflow_defaults`` give it, written into it as upstream's."""
+        patch = defaults_patch(workflow, template_spec, self._defaults or {})
+        if not patch:
+            return workflow
+        return await self._client.patch(WORKFLOWS, name(workflow), patch, namespace(workflow))
 
     async def _present_pods(self, run: Run) -> list[Obj]:
         """The pods of a Workflow; of one that was set back, those there really are.

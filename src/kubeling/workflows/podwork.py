@@ -19,27 +19,48 @@ from kubeling.workflows.completion import end_pod
 from kubeling.workflows.observation import PodObservation, observe_pod
 from kubeling.workflows.pods import NODE_ID
 from kubeling.workflows.run import Run
+from kubeling.workflows.settings import RateLimit
+from kubeling.workflows.throttle import Rate
 
 __all__ = ["PodWork"]
 
 _CREATE_AT_ONCE: Final = 16
+_RETRY_QUOTA: Final = 2.0
+_TOO_FAST: Final = "resource creation rate-limit reached"
 
 
 class PodWork:
     """Creates, ends and deletes the pods of runs; ``news`` is told of pods that were there."""
 
     def __init__(
-        self, client: Client, clock: Clock, news: Callable[[str, PodObservation], None]
+        self,
+        client: Client,
+        clock: Clock,
+        news: Callable[[str, PodObservation], None],
+        rate: RateLimit | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._news = news
+        self._rate = Rate(rate.limit, rate.burst, clock.monotonic) if rate is not None else None
+
+    @property
+    def retry_after(self) -> float:
+        """When to come back for pods that could not be created yet."""
+        return _RETRY_QUOTA if self._rate is None else min(_RETRY_QUOTA, self._rate.wait)
 
     async def create(self, run: Run) -> None:
         """Creates what is to be created, several at once; what cannot be yet stays."""
+        names = list(run.todo.create)
+        if self._rate is not None:
+            allowed = self._rate.take(len(names))
+            for pod_name in names[allowed:]:
+                node_id = run.todo.create[pod_name]["metadata"]["annotations"][NODE_ID]
+                run.execution.hold_back(node_id, _TOO_FAST)
+            del names[allowed:]
         gate = asyncio.Semaphore(_CREATE_AT_ONCE)
         results = await asyncio.gather(
-            *(self._create_one(run, pod_name, gate) for pod_name in list(run.todo.create)),
+            *(self._create_one(run, pod_name, gate) for pod_name in names),
             return_exceptions=True,
         )
         for result in results:

@@ -10,6 +10,7 @@ from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.workflows.archive import LABEL_ARCHIVING, is_archived
 from kubeling.workflows.artifact_gc import FINALIZER, wants_gc
 from kubeling.workflows.completion import LABEL_PHASE
+from kubeling.workflows.estimation import origin_label
 from kubeling.workflows.metering import Metering
 from kubeling.workflows.offload import Offload
 from kubeling.workflows.pods import LABEL_COMPLETED
@@ -111,7 +112,6 @@ def _metadata(run: Run) -> Obj:
         log.warning("workflow %s: workflowMetadata: %s", name(run.workflow), problem)
         metadata = {"labels": {}, "annotations": {}}
     metadata["annotations"][_POD_NAMES] = "v2"
-    if reference := run.workflow["spec"].get("workflowTemplateRef"):
-        kind = "cluster-workflow-template" if reference.get("clusterScope") else "workflow-template"
-        metadata["labels"].setdefault(f"workflows.argoproj.io/{kind}", reference["name"])
+    for label, value in origin_label(run.workflow):
+        metadata["labels"].setdefault(label, value)
     return metadata

@@ -538,6 +538,7 @@ class Node(_Struct):
     started_at: Time | None = None
     finished_at: Time | None = None
     progress: str = ""
+    estimated_duration: int | None = None
     inputs: Inputs | None = None
     outputs: Outputs | None = None
     children: list[str] = []
@@ -559,6 +560,7 @@ class WorkflowStatus(_Struct):
     finished_at: Time | None = None
     message: str = ""
     progress: str = ""
+    estimated_duration: int | None = None
     nodes: dict[str, Node] = {}
     offload_node_status_version: str = ""
     outputs: Outputs | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj
 
-__all__ = ["claim_name", "claimed_volumes", "effective_spec", "merged_spec"]
+__all__ = ["claim_name", "claimed_volumes", "defaults_patch", "effective_spec", "merged_spec"]
 
 _BY_NAME: Final = ("templates", "volumes", "volumeClaimTemplates")
 
@@ -38,16 +38,41 @@ def claim_name(workflow: Obj, claim: Obj) -> str:
 
 
 def merged_spec(own: Obj, template: Obj) -> Obj:
-    """The Workflow's spec over its template's: named lists by name, everything else by field."""
-    merged: Obj = {**template, **{k: v for k, v in own.items() if v not in (None, "")}}
+    """The Workflow's spec over its template's: objects by field, named lists by name.
+
+    Upstream: ``JoinWorkflowSpec`` in ``workflow/util/merge.go``.
+    """
+    given = {key: value for key, value in own.items() if value not in (None, "")}
+    merged = _over(given, template)
     for key in _BY_NAME:
         if own.get(key) and template.get(key):
             merged[key] = _by_name(template[key], own[key])
     arguments = _arguments(own.get("arguments") or {}, template.get("arguments") or {})
     if arguments:
         merged["arguments"] = arguments
-    if own.get("hooks") and template.get("hooks"):
-        merged["hooks"] = {**template["hooks"], **own["hooks"]}
+    return merged
+
+
+def defaults_patch(workflow: Obj, template_spec: Obj | None, defaults: Mapping[str, Any]) -> Obj:
+    """What a Workflow is given that neither it nor its template says, as a merge patch."""
+    patch: Obj = {}
+    spec = merged_spec(workflow["spec"], template_spec or {})
+    completed = merged_spec(spec, defaults.get("spec") or {})
+    if given := {key: value for key, value in completed.items() if spec.get(key) != value}:
+        patch["spec"] = given
+    for kind in ("labels", "annotations"):
+        wanted = (defaults.get("metadata") or {}).get(kind) or {}
+        own = workflow["metadata"].get(kind) or {}
+        if lacking := {key: value for key, value in wanted.items() if key not in own}:
+            patch.setdefault("metadata", {})[kind] = lacking
+    return patch
+
+
+def _over(own: Obj, below: Obj) -> Obj:
+    merged = {**below, **own}
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            merged[key] = _over(value, below[key])
     return merged
 
 

@@ -113,6 +113,8 @@ class StatusWriter:
         outputs = msgspec.to_builtins(execution.outputs)
         if outputs:
             fields["outputs"] = outputs
+        if execution.started_at and execution.estimates.workflow:
+            fields.setdefault("estimatedDuration", execution.estimates.workflow)
         if execution.repository is not None:
             fields["artifactRepositoryRef"] = execution.repository.reference
         if execution.resources_duration:
