@@ -39,6 +39,7 @@ from kubeling.kube.errors import (
     ApiError,
     Conflict,
     FieldError,
+    InsufficientStorage,
     Invalid,
     NotFound,
 )
@@ -454,7 +455,7 @@ class Registry:
         try:
             await self.store.write(*writes)
         except StorageFull as error:
-            raise ApiError(str(error), code=507, reason="InsufficientStorage") from error
+            raise InsufficientStorage(str(error)) from error
         except ArtifactError as error:
             raise ApiError(str(error)) from error
 

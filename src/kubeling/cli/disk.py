@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from kubeling.cli.errors import CliError
-from kubeling.kube.errors import ApiError
+from kubeling.kube.errors import lacks_room
 
 __all__ = ["full_disk"]
-
-_INSUFFICIENT_STORAGE: Final = 507
 
 
 def full_disk(error: BaseException, folder: Path) -> CliError | None:
@@ -27,14 +23,9 @@ def full_disk(error: BaseException, folder: Path) -> CliError | None:
 
 
 def _is_full(error: BaseException) -> bool:
-    match error:
-        case OSError():
-            return error.errno in (errno.ENOSPC, errno.EDQUOT)
-        case ApiError():
-            return error.status_code == _INSUFFICIENT_STORAGE
-        case sqlite3.Error():
-            return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return False
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return lacks_room(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

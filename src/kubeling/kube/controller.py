@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
+from typing import Final
 
-from kubeling.kube.errors import ApiError, Conflict
+from kubeling.kube.errors import ApiError, Conflict, lacks_room
 from kubeling.kube.informer import Handler, Informers
 from kubeling.kube.objects import Key, Obj, controller_of, key_of, namespace
 from kubeling.kube.queue import WorkQueue
@@ -21,6 +23,9 @@ from kubeling.kube.resources import Resource
 __all__ = ["Controller", "MapFunction", "Reconcile", "Result", "run_controllers"]
 
 log = logging.getLogger(__name__)
+
+_ROOM_PAUSE: Final = 5.0
+"""How soon to look whether a full disk has room again: people who made some wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +106,14 @@ class Controller:
         except Conflict as error:
             log.debug("%s %s: %s", self.name, key, error)
             queue.add_rate_limited(key)
-        except (ApiError, ConnectionError) as error:
-            delay = queue.add_rate_limited(key)
-            log.warning("%s %s: %s; again in %.2f s", self.name, key, error, delay)
-        except Exception:
+        except Exception as error:
             # One object's failure must not end the controller for all the others.
-            delay = queue.add_rate_limited(key)
-            log.exception("%s %s failed; again in %.2f s", self.name, key, delay)
+            full = lacks_room(error)
+            delay = queue.add_rate_limited(key, _ROOM_PAUSE if full else math.inf)
+            if full or isinstance(error, ApiError | ConnectionError):
+                log.warning("%s %s: %s; again in %.2f s", self.name, key, error, delay)
+            else:
+                log.exception("%s %s failed; again in %.2f s", self.name, key, delay)
         else:
             queue.forget(key)
             if result is not None:

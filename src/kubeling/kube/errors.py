@@ -7,6 +7,7 @@ classes, so an error raised in the embedded server reaches an in-process control
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -23,6 +24,7 @@ __all__ = [
     "FieldError",
     "Forbidden",
     "Gone",
+    "InsufficientStorage",
     "InternalError",
     "Invalid",
     "MethodNotAllowed",
@@ -34,6 +36,7 @@ __all__ = [
     "Unauthorized",
     "UnsupportedMediaType",
     "error_from_status",
+    "lacks_room",
 ]
 
 UNSET: Final = object()
@@ -282,6 +285,13 @@ class ServerTimeout(ApiError):
     reason = "Timeout"
 
 
+class InsufficientStorage(ApiError):
+    """There is no room for the write; it was not made, and may be when there is."""
+
+    code = 507
+    reason = "InsufficientStorage"
+
+
 _BY_REASON: Final[dict[str, type[ApiError]]] = {
     cls.reason: cls
     for cls in (
@@ -301,6 +311,7 @@ _BY_REASON: Final[dict[str, type[ApiError]]] = {
         InternalError,
         ServiceUnavailable,
         ServerTimeout,
+        InsufficientStorage,
     )
 }
 _BY_CODE: Final[dict[int, type[ApiError]]] = {
@@ -317,6 +328,13 @@ def error_from_status(status: Mapping[str, Any], code: int | None = None) -> Api
     error = cls(message, details=status.get("details"), code=number, reason=reason or cls.reason)
     error.metadata = dict(status.get("metadata") or {})
     return error
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Whether a disk was full, whichever layer ran into it first."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, InsufficientStorage)
 
 
 def _qualified(resource: str, group: str) -> str:

@@ -9,6 +9,7 @@ keys some are begun while others are brought to their end.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -71,11 +72,11 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_at(when, self._due, key)
 
-    def add_rate_limited(self, key: K) -> float:
-        """Queues a key after its back-off; returns the delay."""
+    def add_rate_limited(self, key: K, longest: float = math.inf) -> float:
+        """Queues a key after its back-off, at most ``longest``; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(self._base * 2.0**failures, self._max)
+        delay = min(self._base * 2.0 ** min(failures, 64), self._max, longest)
         self.add_after(key, delay)
         return delay
 
