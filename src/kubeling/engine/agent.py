@@ -19,7 +19,7 @@ from kubeling.engine.podspec import is_finished, spec
 from kubeling.engine.services import NodeServices
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.worker import PodWorker, read_record
-from kubeling.kube.errors import ApiError, Conflict
+from kubeling.kube.errors import ApiError, Conflict, lacks_room
 from kubeling.kube.objects import (
     Obj,
     deletion_requested,
@@ -40,6 +40,8 @@ from kubeling.kube.resources import (
 __all__ = ["NodeAgent"]
 
 log = logging.getLogger(__name__)
+
+_ROOM_PAUSE: Final = 2.0
 
 _DATA: Final = (CONFIG_MAPS, SECRETS)
 """What pods read in when they need it; here only that it has changed counts."""
@@ -192,6 +194,11 @@ class NodeAgent:
     async def _run_worker(self, worker: PodWorker) -> None:
         try:
             await worker.run()
+        except OSError as error:
+            if not lacks_room(error):
+                raise
+            self._spawn(self._take_again(worker.pod, error), f"pod {key_of(worker.pod)} again")
+            return
         finally:
             del self._workers[worker.uid]
         self._node.devices.release(worker.uid)
@@ -202,6 +209,19 @@ class NodeAgent:
             await self._clean_up(worker.uid)
         elif deletion_requested(latest) or deletion_requested(worker.pod):
             await self._remove(latest)
+
+    async def _take_again(self, pod: Obj, error: OSError) -> None:
+        """A full disk has kept a worker from writing; another begins from what is there."""
+        what = error.filename or self._node.config.paths.pod(uid(pod)).root
+        text = f"the disk that holds {what} is full: free some space; it is tried again"
+        log.warning("pod %s: %s", key_of(pod), text)
+        self._scheduler.events.warning(pod, "DiskFull", text)
+        await self._node.clock.sleep(_ROOM_PAUSE)
+        latest = self._node.informers.of(PODS).get(*key_of(pod))
+        if latest is None or uid(latest) != uid(pod):
+            await self._clean_up(uid(pod))
+        elif uid(pod) not in self._workers:
+            self._take(latest, bind=not spec(latest).get("nodeName"))
 
     async def _remove(self, pod: Obj) -> None:
         """Nothing of the pod runs any more: lets its object go, then its files."""

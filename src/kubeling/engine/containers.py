@@ -289,7 +289,8 @@ def write_exit(paths: ContainerPaths, ended: Exit) -> None:
 def _record_loss(paths: ContainerPaths, started_at: float) -> Exit:
     """A supervisor that left no record was killed, and its container with it."""
     lost = Exit(128 + signal.SIGKILL, signal.SIGKILL, "", "", started_at, time.time())
-    write_exit(paths, lost)
+    with contextlib.suppress(OSError):  # no room: it is found out again
+        write_exit(paths, lost)
     return lost
 
 

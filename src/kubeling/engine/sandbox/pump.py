@@ -12,6 +12,8 @@ import errno
 import os
 import time
 
+from kubeling.engine.sandbox.patience import write_all
+
 _CHUNK = 65536
 _LONGEST_PIECE = 16384
 
@@ -32,7 +34,7 @@ class Log:
         end = b""
         if self._unfinished not in ("", stream):
             end = f"{stamp} {self._unfinished} F \n".encode()
-        _write_all(self._file, end + records(data, stamp, stream))
+        write_all(self._file, end + records(data, stamp, stream))
         self._unfinished = "" if data.endswith(b"\n") else stream
 
 
@@ -100,9 +102,3 @@ def _stamp(nanoseconds: int) -> str:
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     y, mo, d, h, mi, s, *_ = time.gmtime(seconds)
     return f"{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{fraction:09}Z"
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

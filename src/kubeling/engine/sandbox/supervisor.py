@@ -82,7 +82,7 @@ def launch(
     if not pid or not plan["joined"]:
         os.setsid()
         ended = _supervise(plan, alive, log, typed, files[1:], template)
-        records.write(folder, records.EXIT, ended)
+        records.write_surely(folder, records.EXIT, ended)
 
 
 def _outer_pid(namespaces: int) -> int:
