@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,16 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.disks import fill, needs_mounts, small_disk
 from tests.support.platform import Platform, started
 from tests.support.processes import processes_of
 
 pytestmark = pytest.mark.e2e
 
 Obj = dict[str, Any]
-
-needs_mounts = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root makes a file system, on Linux"
-)
 
 SEED = 20
 KILLS = 5
@@ -332,28 +326,6 @@ def written_as(data_dir: Path, what: str, version: int) -> int:
         database.execute(f"PRAGMA user_version = {version}")
         database.commit()
         return int(found)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 48 MiB."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, timeout=20, check=False).returncode != 0:
-        pytest.skip("this machine does not let a file system be mounted")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], timeout=20, check=True)
-
-
-def fill(ballast: Path, left: int = 0) -> None:
-    """Writes a file until no more than ``left`` bytes fit on its file system."""
-    with ballast.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        file.truncate(file.tell() - left)
 
 
 def large(name: str) -> Obj:

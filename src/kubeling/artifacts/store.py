@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from kubeling.artifacts.errors import ArtifactError, ArtifactNotFound
+from kubeling.artifacts.errors import ArtifactError, ArtifactNotFound, written_error
 
 __all__ = ["ArtifactError", "ArtifactInfo", "ArtifactNotFound", "ArtifactStore", "local_path"]
 
@@ -126,7 +126,10 @@ class ArtifactStore:
     def make_folder(self, uri: str) -> Path:
         """Makes a folder that steps of any user may write to."""
         path = _local(uri)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise written_error(path, error) from error
         with contextlib.suppress(PermissionError):
             path.chmod(0o777)
         return path
@@ -157,8 +160,11 @@ class ArtifactStore:
         return path
 
     def _place(self, target: Path, write: _Write) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
+        except OSError as error:
+            raise written_error(target, error) from error
         try:
             fresh = scratch / "new"
             write(fresh)
@@ -167,7 +173,7 @@ class ArtifactStore:
                 target.rename(scratch / "old")
             os.replace(fresh, target)
         except OSError as error:
-            raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
+            raise written_error(target, error) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

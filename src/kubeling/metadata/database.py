@@ -17,6 +17,9 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from kubeling.kube.errors import ServiceUnavailable
+from kubeling.metadata.failures import is_deadlock, shown_url, told
+
 __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
 T = TypeVar("T")
@@ -27,7 +30,11 @@ HEAD: Final = "0008"
 METADATA: Final = sa.MetaData()
 
 
-class DatabaseError(Exception):
+_TRIES: Final = 5
+"""How often a transaction goes again that another one stood in the way of."""
+
+
+class DatabaseError(ServiceUnavailable):
     """The database cannot be used; the message says why and what to do."""
 
 
@@ -35,8 +42,10 @@ class Database:
     """One metadata database.
 
     ``run`` executes a function in a transaction: it commits when the function returns and rolls
-    back when it raises. On SQLite one thread does all the work, so writers never wait for each
-    other's locks; other databases get a small pool.
+    back when it raises. A full disk is :class:`InsufficientStorage`, a database that cannot be
+    reached :class:`ServiceUnavailable`. On SQLite one thread does all the work, so writers never
+    wait for each other's locks; other databases get a small pool, and a function whose transaction
+    another one stood in the way of is executed again.
     """
 
     def __init__(self, url: str) -> None:
@@ -59,7 +68,8 @@ class Database:
             try:
                 self._migrate(engine)
             except sa.exc.SQLAlchemyError as error:
-                message = f"cannot open the metadata database {_shown(self.url)}: {error}"
+                why = getattr(error, "orig", None) or error
+                message = f"cannot open the metadata database {shown_url(self.url)}: {why}"
                 raise DatabaseError(message) from error
             return engine
 
@@ -78,8 +88,17 @@ class Database:
 
     def run_sync(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` in a transaction, in this thread."""
-        with self.engine.begin() as connection:
-            return work(connection)
+        for left in reversed(range(_TRIES)):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except sa.exc.DBAPIError as error:
+                if left and is_deadlock(error):
+                    continue
+                if (answer := told(error, self.url)) is not None:
+                    raise answer from error
+                raise
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Waits for transactions under way and closes the connections."""
@@ -93,7 +112,7 @@ class Database:
             return
         if current is not None and current > HEAD:
             raise DatabaseError(
-                f"the metadata database {_shown(self.url)} was written by a newer version "
+                f"the metadata database {shown_url(self.url)} was written by a newer version "
                 f"(revision {current}, this one knows {HEAD}); upgrade kubeling"
             )
         from alembic import command
@@ -139,7 +158,3 @@ def _configure_sqlite(connection: Any, _: Any) -> None:
         "busy_timeout=10000",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _shown(url: str) -> str:
-    return sa.engine.make_url(url).render_as_string(hide_password=True)

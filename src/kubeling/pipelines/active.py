@@ -54,6 +54,7 @@ class ActiveRun:
         )
         self.written_at = float("-inf")
         self.write_interval = 0.0
+        self.told_no_room = False
         self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from kubeling.artifacts.store import ArtifactError
+from kubeling.artifacts.errors import ArtifactError, NoRoom
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import (
@@ -126,6 +126,9 @@ class RunReconciler:
                 active = await self._load(run, store)
             active.run = run
             return await self._advance(active, store)
+        except NoRoom:
+            self._forget(run)
+            raise
         except (UnusableRun, ArtifactError) as error:
             await self._refuse(run, store, str(error))
             return None
@@ -221,10 +224,11 @@ class RunReconciler:
         execution.terminating = decode_run(active.run).terminate
         seen = await self._look(active)
         actions = await self._decide(active, store, seen)
-        held_back = False
+        held_back, no_room = False, ""
         while actions.launch:
             launched = await self._pods_of_tasks.launch(active, actions.launch)
             held_back |= launched.held_back
+            no_room = no_room or launched.no_room
             for pod in launched.found:
                 self._news.setdefault(uid(active.run), {}).setdefault(name(pod), (pod, False))
             if not launched.seen:
@@ -232,6 +236,7 @@ class RunReconciler:
             actions = await self._decide(active, store, launched.seen)
         await self._pods_of_tasks.stop(active, actions.stop)
         await self._save(active, store)
+        await self._tell_no_room(active, no_room)
         if active.record.state in FINAL_STATES:
             self._forget(active.run)
             return None
@@ -288,6 +293,12 @@ class RunReconciler:
             text = f"{len(hits)} tasks take outputs of earlier ones, same inputs and code: {paths}"
         if hits:
             await self._recorder.normal(active.run, "TasksCached", text)
+
+    async def _tell_no_room(self, active: ActiveRun, why: str) -> None:
+        """Once, when it begins: the tasks say it as long as it lasts."""
+        if why and not active.told_no_room:
+            await self._recorder.warning(active.run, "DiskFull", f"Tasks wait for room: {why}")
+        active.told_no_room = bool(why)
 
     # Storing and telling.
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from kubeling.artifacts.errors import written_error
 from kubeling.artifacts.store import ArtifactStore
 from kubeling.component import Context
 from kubeling.kube.client import Client
@@ -91,11 +92,13 @@ class LogKeeper:
         run_id = labels(pod).get(RUN_ID)
         if not run_id or key.name in self._kept or not _has_ended(pod):
             return None
+        path = kept_log(self._context.artifacts, key.namespace, run_id, key.name)
         try:
-            path = kept_log(self._context.artifacts, key.namespace, run_id, key.name)
             await self._keep(pod, path)
         except (ApiError, ConnectionError):
             return Result(_NODE_AWAY)
+        except OSError as error:
+            raise written_error(path, error) from error
         self._kept.add(key.name)
         return None
 
@@ -105,18 +108,19 @@ class LogKeeper:
         pieces = self._context.client.logs(name(pod), namespace(pod), container=MAIN)
         log = _LogFile(path)
         held: list[bytes] = []
-        # A pod that never started has no log to lose.
-        with contextlib.suppress(NotFound, BadRequest):
-            async for piece in pieces:
-                held.append(piece)
-                if sum(map(len, held)) >= _PIECE:
-                    await asyncio.to_thread(log.write, held)
-                    held = []
-        await asyncio.to_thread(log.finish, held)
+        with contextlib.closing(log):
+            # A pod that never started has no log to lose.
+            with contextlib.suppress(NotFound, BadRequest):
+                async for piece in pieces:
+                    held.append(piece)
+                    if sum(map(len, held)) >= _PIECE:
+                        await asyncio.to_thread(log.write, held)
+                        held = []
+            await asyncio.to_thread(log.finish, held)
 
 
 class _LogFile:
-    """A file that is there when it is whole."""
+    """A file that is there when it is whole; closed before, it leaves nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -134,6 +138,12 @@ class _LogFile:
         if self._file is not None:
             self._file.close()
         self._scratch.replace(self._path)
+
+    def close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._scratch.unlink(missing_ok=True)
 
 
 def _has_ended(pod: Obj) -> bool:

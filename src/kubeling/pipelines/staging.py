@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.errors import written_error
 from kubeling.artifacts.store import ArtifactStore
 from kubeling.kube.client import Client
 from kubeling.pipelines.active import ActiveRun
@@ -90,4 +90,4 @@ def _place(path: Path, write: Callable[[Path], object]) -> None:
             with contextlib.suppress(FileExistsError):
                 fresh.rename(path)
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+        raise written_error(path, error) from error

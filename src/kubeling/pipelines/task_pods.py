@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kubeling.artifacts.store import ArtifactError
+from kubeling.artifacts.errors import ArtifactError, NoRoom
 from kubeling.component import Context
 from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
 from kubeling.kube.objects import Obj, is_owned_by, name, namespace
@@ -36,11 +36,19 @@ _UNFIT: Final = (PlaceholderError, BindingError, SettingsError, LauncherError)
 
 @dataclass(slots=True)
 class Launched:
-    """What came of launching tasks: endings known at once, pods of before, a full quota."""
+    """What came of launching tasks: endings known at once, pods of before, a full quota or disk."""
 
     seen: list[PodSeen] = field(default_factory=list)
     found: list[Obj] = field(default_factory=list)
     held_back: bool = False
+    no_room: str = ""
+
+    def hold(self, node: TaskNode, why: Exception) -> None:
+        """Leaves a task for later."""
+        node.message = str(why)
+        self.held_back = True
+        if isinstance(why, NoRoom):
+            self.no_room = str(why)
 
 
 class TaskPods:
@@ -55,6 +63,11 @@ class TaskPods:
         launched, gate = Launched(), asyncio.Semaphore(_AT_ONCE)
         try:
             await asyncio.to_thread(self._make_folders, active, nodes)
+        except NoRoom as error:
+            for node in nodes:
+                active.execution.touch(node)
+                launched.hold(node, error)
+            return launched
         except (ArtifactError, OSError) as error:
             raise UnusableRun(f"cannot write to the artifact store: {error}") from error
         try:
@@ -100,9 +113,8 @@ class TaskPods:
                     store = self._context.artifacts
                     await fetch_inputs(active, self._client, store, node.inputs)
                     await self._create(active, node, launched)
-            except Forbidden as error:
-                node.message = str(error)
-                launched.held_back = True
+            except (Forbidden, NoRoom) as error:
+                launched.hold(node, error)
             except (Invalid, BadRequest, *_UNFIT) as error:
                 launched.seen.append(attempt.with_error(TaskError(str(error), 3)))
             except ArtifactError as error:

@@ -7,6 +7,7 @@ no moment at which a crash could leave one that nobody carries out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import shutil
 from typing import Any, Final
@@ -15,7 +16,8 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from kubeling.kube.objects import Obj, uid
+from kubeling.kube.errors import ApiError
+from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.pipelines.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -151,10 +153,19 @@ class RunService(Service):
         spec, package = await run_source(self, body)
         pipeline = package.spec.pipeline_info.name
         run = await create_named(self.context.client, RUNS, pipeline, namespace, spec)
-        now = self.context.clock.now()
-        await self.database.run(lambda c: ensure_run(c, run, package.wrapped, now))
+        await self._file(run, package)
         document = msgspec.Raw(msgspec.json.encode(package.wrapped))
         return run_message(await self._row(uid(run)), document)
+
+    async def _file(self, run: Obj, package: Package) -> None:
+        """Makes the row; a client that is told this failed must not find the run all the same."""
+        now, client = self.context.clock.now(), self.context.client
+        try:
+            await self.database.run(lambda c: ensure_run(c, run, package.wrapped, now))
+        except ApiError:
+            with contextlib.suppress(ApiError):
+                await client.delete(RUNS, name(run), namespace(run), uid=uid(run), missing_ok=True)
+            raise
 
     async def delete(self, request: web.Request) -> Obj:
         row = await self._allowed(request, "delete")

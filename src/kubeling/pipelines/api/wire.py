@@ -128,7 +128,7 @@ def _upload_failure(what: str, message: str) -> Obj:
 
 
 def _from_kubernetes(error: ApiError) -> Obj:
-    codes: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 422: 3, 503: 14}
+    codes: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 422: 3, 503: 14, 507: 8}
     if isinstance(error, Conflict):
         code = 10
     elif isinstance(error, NotFound):
