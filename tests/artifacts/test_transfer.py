@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from tests.support.objectstore import ObjectStoreServer, object_store
 
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.locations import S3
+from kubeling.artifacts.patience import VARIABLE
 from kubeling.artifacts.plan import Packing, Transfer
 from kubeling.artifacts.transfer import ANSWERED, OFFERED, WAKE, delete, keep, load
 
@@ -33,6 +34,55 @@ def offer(folder: Path, *names: str) -> None:
     (folder / "written").rename(folder / OFFERED)
     with (folder / WAKE).open("w") as wake:
         wake.write("\n")
+
+
+class Pauses:
+    """What to do in the pauses between attempts, instead of waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], None]) -> None:
+        self.taken: list[float] = []
+        self._steps = list(steps)
+        monkeypatch.setattr("time.sleep", self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        if self._steps:
+            self._steps.pop(0)()
+
+
+def nothing() -> None:
+    return
+
+
+def test_a_store_that_is_away_for_a_while_is_waited_for(
+    store: ObjectStoreServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store.stop()
+    pauses = Pauses(monkeypatch, nothing, store.start)
+    load([transfer(store, "given")], tmp_path, {})
+    assert (tmp_path / "given").read_bytes() == b"data"
+    assert pauses.taken == [0.5, 1.0], "longer each time"
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("cannot reach 127.0.0.1")
+    assert said[0].endswith("; again in 0.5 s")
+
+
+def test_a_store_that_stays_away_is_an_error_that_says_how_long_it_was_tried(
+    store: ObjectStoreServer, tmp_path: Path
+) -> None:
+    store.stop()
+    with pytest.raises(ArtifactError, match=r"given: cannot reach 127\.0\.0\.1.* for \d+ s"):
+        load([transfer(store, "given")], tmp_path, {VARIABLE: "0.1"})
+
+
+def test_a_refusal_is_not_tried_again(store: ObjectStoreServer, tmp_path: Path) -> None:
+    absent = transfer(store, "absent")
+    with pytest.raises(ArtifactError, match="there is nothing at s3://public/absent"):
+        load([absent], tmp_path, {})
 
 
 @pytest.fixture(name="keeper")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.pipelines.conftest import platform
 from tests.pipelines.specs import document, step, task
 from tests.pipelines.test_controller import controllers, ended, finish, pod_of, submit
 from tests.support.objectstore import ObjectStoreServer, object_store
@@ -102,12 +103,12 @@ async def test_what_lies_on_the_web_is_fetched_for_the_task(context: Context) ->
     assert on_the_machine(pod, path).read_bytes() == b"1,2"
 
 
-async def test_what_cannot_be_fetched_fails_the_task_that_needs_it(context: Context) -> None:
+async def test_what_cannot_be_fetched_fails_the_task_that_needs_it(tmp_path: Path) -> None:
     pipeline = document(
         {"import": task("import"), "read": reads_from("import")},
         {"import": importer("https://localhost:1/x"), "read": reader()},
     )
-    async with controllers(context):
+    async with platform(tmp_path, store_patience="0s") as context, controllers(context):
         await submit(context, pipeline)
         run = await ended(context, state="FAILED")
     assert "its inputs cannot be fetched: cannot reach localhost:1" in run["status"]["message"]

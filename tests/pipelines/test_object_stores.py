@@ -16,8 +16,8 @@ from tests.support.objectstore import ObjectStoreServer, object_store
 from tests.workflows.conftest import Cluster, cluster_in
 
 from kubeling.artifacts.locations import GCS, S3
-from kubeling.kube.objects import Obj, new_object
-from kubeling.kube.resources import CONFIG_MAPS, SECRETS
+from kubeling.kube.objects import Obj, name, new_object
+from kubeling.kube.resources import CONFIG_MAPS, PODS, SECRETS
 from kubeling.pipelines.component import COMPONENT
 from kubeling.pipelines.launcher import LauncherError, launcher
 from kubeling.pipelines.resources import RUNS
@@ -140,6 +140,39 @@ async def test_a_store_that_refuses_fails_the_task_and_says_why(
     )
     assert run["status"]["state"] == "FAILED"
     assert 'there is no bucket "nowhere"' in str(run["status"])
+
+
+async def test_a_store_that_is_away_for_a_while_loses_nothing(
+    runs: Cluster, store: ObjectStoreServer
+) -> None:
+    components = {
+        "make": component("echo made >{{$.outputs.artifacts['made'].path}}", [], ["made"]),
+        "use": component("grep made {{$.inputs.artifacts['given'].path}}", ["given"], []),
+    }
+    tasks = {"make": task("make"), "use": taking("use", "given", "make", "made")}
+    root = {"pipelineRoot": "s3://private/root"}
+    store.stop()
+    run = asyncio.create_task(ended(runs, document(tasks, components), runtimeConfig=root))
+    async with asyncio.timeout(60):
+        await keeper_said(runs, "cannot reach 127.0.0.1")
+    assert not run.done()
+    store.start()
+    assert (await run)["status"]["state"] == "SUCCEEDED", run.result()["status"]
+    assert list(store.buckets["private"].values()) == [b"1 2 3", b"made\n"]
+
+
+async def keeper_said(cluster: Cluster, text: str) -> None:
+    """Waits until what keeps the first pod's outputs has said something."""
+    async for event in cluster.client.watch(PODS, "default"):
+        if (event.object.get("status") or {}).get("phase") == "Running":
+            break
+    heard, keeper = b"", "artifacts-keep"
+    pieces = cluster.client.logs(name(event.object), "default", container=keeper, follow=True)
+    async for piece in pieces:
+        heard += piece
+        if text.encode() in heard:
+            return
+    raise AssertionError(heard.decode())
 
 
 def test_the_launchers_settings_are_upstreams() -> None:

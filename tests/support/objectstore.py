@@ -23,11 +23,33 @@ _HTTP_STAMP: Final = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
 class ObjectStoreServer:
-    """``buckets`` has the objects' bytes by bucket and key."""
+    """``buckets`` has the objects' bytes by bucket and key; it keeps them when it goes away."""
 
-    def __init__(self, url: str, buckets: dict[str, dict[str, bytes]]) -> None:
-        self.url = url
+    def __init__(
+        self, handler: type[BaseHTTPRequestHandler], buckets: dict[str, dict[str, bytes]]
+    ) -> None:
         self.buckets = buckets
+        self._handler = handler
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Serves, again on the port it had."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler)
+        self._port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Goes away: connections are refused."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
 
     @property
     def azure(self) -> str:
@@ -44,14 +66,11 @@ def object_store(**buckets: dict[str, bytes]) -> Iterator[ObjectStoreServer]:
         stored = buckets
         parts = uploads
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
+    server = ObjectStoreServer(Handler, buckets)
     try:
-        yield ObjectStoreServer(f"http://127.0.0.1:{server.server_address[1]}", buckets)
+        yield server
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import obstore
 
-from kubeling.artifacts.errors import ArtifactDenied, ArtifactError, ArtifactNotFound
+from kubeling.artifacts.errors import ArtifactAway, ArtifactDenied, ArtifactError, ArtifactNotFound
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -136,8 +136,10 @@ class Bucket:
             return ArtifactNotFound(f"there is nothing at {self._address}/{key}")
         if not status:
             why = found[1] if (found := _CAUSE.search(text)) else text.splitlines()[0]
-            return ArtifactError(
+            return ArtifactAway(
                 f"cannot reach {self._host}: {why}; check the address and this machine's network "
                 "or proxy"
             )
-        return ArtifactError(f"{self._address}/{key}: HTTP {status} {code}".rstrip())
+        away = status == "429" or status.startswith("5")
+        text = f"{self._address}/{key}: HTTP {status} {code}".rstrip()
+        return ArtifactAway(text) if away else ArtifactError(text)

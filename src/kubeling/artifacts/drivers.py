@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from kubeling.artifacts import web
 from kubeling.artifacts.buckets import Bucket
-from kubeling.artifacts.errors import ArtifactError, ArtifactNotFound
+from kubeling.artifacts.errors import ArtifactAway, ArtifactError, ArtifactNotFound
 from kubeling.artifacts.locations import (
     AZURE,
     GCS,
@@ -131,7 +131,7 @@ class _WebFile:
         except web.HttpStatus as error:
             if error.status == 404:
                 raise ArtifactNotFound(f"there is nothing at {self._url}") from None
-            raise ArtifactError(f"loading from {self._url} failed: {error}") from None
+            raise _answered(f"loading from {self._url} failed", error) from None
 
     def save(self, source: Path) -> None:
         headers, context = self._request()
@@ -139,7 +139,7 @@ class _WebFile:
             with source.open("rb") as file:
                 web.put(self._url, file, source.stat().st_size, headers, context)
         except web.HttpStatus as error:
-            raise ArtifactError(f"saving to {self._url} failed: {error}") from None
+            raise _answered(f"saving to {self._url} failed", error) from None
 
     def delete(self) -> None:
         raise ArtifactError("artifacts on web servers cannot be deleted")
@@ -160,6 +160,11 @@ class _WebFile:
         if auth.client_cert is None:
             return headers, None
         return headers, _with_certificate(auth.client_cert, self._env)
+
+
+def _answered(what: str, error: web.HttpStatus) -> ArtifactError:
+    away = error.status == 429 or error.status >= 500
+    return (ArtifactAway if away else ArtifactError)(f"{what}: {error}")
 
 
 def _basic(auth: BasicAuth, env: Mapping[str, str]) -> dict[str, str]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from kubeling.kube.errors import InsufficientStorage, lacks_room
 
-__all__ = ["ArtifactDenied", "ArtifactError", "ArtifactNotFound", "NoRoom", "written_error"]
+__all__ = [
+    "ArtifactAway",
+    "ArtifactDenied",
+    "ArtifactError",
+    "ArtifactNotFound",
+    "NoRoom",
+    "written_error",
+]
 
 
 class ArtifactError(Exception):
     """An artifact cannot be reached; the message says why and what to do."""
+
+
+class ArtifactAway(ArtifactError):
+    """The store did not answer, or was too busy to; it may later."""
 
 
 class ArtifactDenied(ArtifactError):

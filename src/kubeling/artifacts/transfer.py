@@ -14,12 +14,14 @@ import select
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from kubeling.artifacts.drivers import Driver, driver_of
 from kubeling.artifacts.errors import ArtifactDenied, ArtifactError, ArtifactNotFound
 from kubeling.artifacts.packing import pack, unpack
+from kubeling.artifacts.patience import patience_of, patiently
 from kubeling.artifacts.plan import Transfer
 
 __all__ = ["ANSWERED", "OFFERED", "WAKE", "delete", "keep", "load"]
@@ -38,7 +40,7 @@ def load(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) ->
         _remove(found)
         _remove(target)
         try:
-            driver_of(transfer.location, env).load(found)
+            patiently(partial(_load, transfer, found, env), patience_of(env))
             unpack(found, target, transfer.packing)
         except ArtifactNotFound as error:
             if not transfer.optional:
@@ -47,6 +49,11 @@ def load(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) ->
             raise ArtifactError(f"input artifact {transfer.name}: {_advised(error)}") from None
         finally:
             _remove(found)
+
+
+def _load(transfer: Transfer, target: Path, env: Mapping[str, str]) -> None:
+    _remove(target)  # what came before the store went away
+    driver_of(transfer.location, env).load(target)
 
 
 def keep(transfers: Sequence[Transfer], folder: Path, env: Mapping[str, str]) -> None:
@@ -79,12 +86,12 @@ def _kept(transfer: Transfer, source: Path, env: Mapping[str, str]) -> str:
     try:
         driver = driver_of(transfer.location, env)
         if transfer.packing == "none":
-            _save_plain(driver, source)
+            patiently(partial(_save_plain, driver, source), patience_of(env))
         else:
             with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
                 packed = Path(scratch) / "packed"
                 pack(source, packed, transfer.packing, transfer.level)
-                driver.save(packed)
+                patiently(partial(driver.save, packed), patience_of(env))
     except ArtifactError as error:
         return f"output artifact {transfer.name}: {_advised(error)}"
     except OSError as error:
@@ -105,7 +112,7 @@ def delete(transfers: Sequence[Transfer], env: Mapping[str, str]) -> dict[str, s
     found: dict[str, str] = {}
     for transfer in transfers:
         try:
-            driver_of(transfer.location, env).delete()
+            patiently(driver_of(transfer.location, env).delete, patience_of(env))
             found[transfer.name] = ""
         except ArtifactError as error:
             found[transfer.name] = _advised(error)

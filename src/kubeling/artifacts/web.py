@@ -3,21 +3,21 @@ installed."""
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.errors import ArtifactAway
 
 __all__ = ["Answer", "HttpStatus", "fetch", "get", "post", "put", "save"]
 
 _TIMEOUT: Final = 60.0
+_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,19 @@ def save(
     with fetch(request, context) as response:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
-            shutil.copyfileobj(response, file, 1 << 20)
+            _copy(response, file, request.host)
         return dict(response.headers)
+
+
+def _copy(response: HTTPResponse, file: BinaryIO, host: str) -> None:
+    while True:
+        try:
+            piece = response.read(_PIECE)
+        except (HTTPException, OSError) as error:
+            raise ArtifactAway(f"{host} broke off: {str(error) or type(error).__name__}") from None
+        if not piece:
+            return
+        file.write(piece)
 
 
 def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
@@ -90,6 +101,6 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         host = request.host
-        raise ArtifactError(
+        raise ArtifactAway(
             f"cannot reach {host}: {reason}; check the address and this machine's network or proxy"
         ) from None

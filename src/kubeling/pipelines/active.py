@@ -55,6 +55,8 @@ class ActiveRun:
         self.written_at = float("-inf")
         self.write_interval = 0.0
         self.told_no_room = False
+        self.away_since: dict[tuple[str, int], float] = {}
+        """By task and attempt, when the store of an input was first found to be away."""
         self.unwritten = True  # whoever had it before may have stored more than it told
         self.announced: set[str] = {n.path for n in nodes.values() if n.final}
 

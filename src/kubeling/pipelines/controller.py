@@ -12,11 +12,13 @@ import asyncio
 import datetime as dt
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kubeling.artifacts.errors import ArtifactError, NoRoom
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
+from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import (
     Key,
     Obj,
@@ -40,7 +42,7 @@ from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES, RunRecord
 from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
 from kubeling.pipelines.run_state import next_record, run_status
-from kubeling.pipelines.settings import pipeline_settings
+from kubeling.pipelines.settings import PipelineSettings, pipeline_settings
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
 from kubeling.pipelines.surroundings import cache_rules
 from kubeling.pipelines.task_pods import TaskPods
@@ -170,17 +172,20 @@ class RunReconciler:
     async def _cache_rules(self, run: Obj, package: Package) -> CacheRules:
         around = await self._client.find(NAMESPACES, namespace(run))
         try:
-            limit = pipeline_settings(self._context.settings.rooms.get("pipelines", {}), os.environ)
-            return cache_rules(package.platform, run, around, limit.cache_age)
+            return cache_rules(package.platform, run, around, self._settings().cache_age)
         except ValueError as error:
             raise UnusableRun(str(error)) from None
 
     async def _launcher(self, run: Obj) -> Launcher:
         found = await self._client.find(CONFIG_MAPS, CONFIG_MAP, namespace(run))
         try:
-            return launcher(found)
+            patience = parse_duration(self._settings().store_patience)
+            return replace(launcher(found), patience=patience)
         except LauncherError as error:
             raise UnusableRun(str(error)) from None
+
+    def _settings(self) -> PipelineSettings:
+        return pipeline_settings(self._context.settings.rooms.get("pipelines", {}), os.environ)
 
     async def _find_missing(self, active: ActiveRun, pods: dict[str, tuple[Obj, bool]]) -> None:
         """Looks for pods that ought to be there in the API itself; the cache may lag."""

@@ -11,6 +11,7 @@ import shlex
 from typing import Final
 
 from kubeling.artifacts.movers import EXCHANGE_PATH, EXCHANGE_VOLUME, HAND_OVER, TRAP, WAIT, mover
+from kubeling.artifacts.patience import PATIENCE, VARIABLE
 from kubeling.artifacts.plan import Transfer
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.launcher import MOUNTED, Launcher, LauncherError, is_stored
@@ -39,6 +40,8 @@ def add_exchange(pod_spec: Obj, told: Obj, launcher: Launcher) -> None:
             Transfer(name=_path(uri), location=launcher.location(uri, env, own), packing="none")
             for uri in uris
         ]
+        if launcher.patience != PATIENCE:
+            env.append({"name": VARIABLE, "value": f"{launcher.patience:g}"})
         if transfers:
             movers.append(mover(action, transfers, env, [shared]))
     if kept:

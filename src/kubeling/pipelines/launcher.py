@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from kubeling.artifacts.locations import GCS, S3, Location, Secret
+from kubeling.artifacts.patience import PATIENCE
 from kubeling.kube import yaml
 from kubeling.kube.objects import Obj
 
@@ -46,6 +47,8 @@ class Launcher:
 
     default_root: str = ""
     providers: Mapping[str, Any] = field(default_factory=dict)
+    patience: float = PATIENCE
+    """Seconds for which a store may be away."""
 
     def location(self, uri: str, env: list[Obj], own_env: list[Obj]) -> Location:
         """Where an artifact lies; its secrets, or the step's own, are added to ``env``."""

@@ -77,6 +77,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether any task may take the outputs of an earlier one."""
     max_cache_staleness: Annotated[str, msgspec.Meta(pattern=r"^(P[0-9WDTHMS]+)?$")] = ""
     """How old such outputs may be, as ``P30D``; namespaces, runs and tasks may say less."""
+    store_patience: Duration = "2m"
+    """How long tasks wait for an object store or web server that does not answer."""
     collection_interval: Duration = "6h"
     """How often runs are collected."""
     collection_batch: Annotated[int, msgspec.Meta(ge=1)] = 100

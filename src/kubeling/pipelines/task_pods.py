@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kubeling.artifacts.errors import ArtifactError, NoRoom
+from kubeling.artifacts.errors import ArtifactAway, ArtifactError, NoRoom
 from kubeling.component import Context
 from kubeling.kube.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound
 from kubeling.kube.objects import Obj, is_owned_by, name, namespace
@@ -118,9 +118,18 @@ class TaskPods:
             except (Invalid, BadRequest, *_UNFIT) as error:
                 launched.seen.append(attempt.with_error(TaskError(str(error), 3)))
             except ArtifactError as error:
+                if isinstance(error, ArtifactAway) and self._may_wait(active, node):
+                    launched.hold(node, error)
+                    return
                 text = f"its inputs cannot be fetched: {error}"
                 failed = attempt.with_error(TaskError(text, 14))
                 launched.seen.append(replace(failed, may_retry=True))
+
+    def _may_wait(self, active: ActiveRun, node: TaskNode) -> bool:
+        """Whether the store of an input has not been away for too long."""
+        now = self._context.clock.monotonic()
+        since = active.away_since.setdefault((node.path, node.attempt), now)
+        return now - since < active.launcher.patience
 
     async def _create(self, active: ActiveRun, node: TaskNode, launched: Launched) -> None:
         execution = active.execution
