@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import tarfile
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -18,6 +20,7 @@ from kubeling.component import Context
 from kubeling.kube.objects import new_object
 from kubeling.kube.resources import CONFIG_MAPS, SECRETS
 from kubeling.pipelines.nodes import ArtifactRef
+from kubeling.pipelines.previews import HEAD
 from kubeling.pipelines.tables import ARTIFACTS
 
 DATA = b"0123456789" * 100_000
@@ -58,10 +61,54 @@ async def test_content_is_passed_on(api: Api, context: Context, store: ObjectSto
 async def test_a_folder_is_listed(api: Api, context: Context, store: ObjectStoreServer) -> None:
     path = await artifact(api, context, "s3://private/tree")
     listed = await get(api, f"{path}/content")
-    assert listed == {"files": [{"path": "a"}, {"path": "b/c"}]}
+    assert listed == {"files": [{"path": "a", "size": 1}, {"path": "b/c", "size": 1}]}
     async with api.get(f"{ROOT}{path}/content?path=b/c") as response:
         assert await response.read() == b"c"
     await get(api, f"{path}/content?path=elsewhere", 404)
+
+
+async def test_what_is_in_a_bucket_is_drawn(
+    api: Api, context: Context, store: ObjectStoreServer
+) -> None:
+    objects = store.buckets["private"]
+    objects |= {"t/a.csv": b"x,y\n1,2\n", "t/empty.txt": b"", "t/long": b"x" * (HEAD + 5)}
+    path = await artifact(api, context, "s3://private/t")
+    shown = (await get(api, f"{path}/preview"))["preview"]
+    assert shown["kind"] == "folder"
+    assert [file["path"] for file in shown["files"]] == ["a.csv", "empty.txt", "long"]
+    shown = (await get(api, f"{path}/preview?path=a.csv"))["preview"]
+    assert (shown["kind"], shown["rows"]) == ("table", [["1", "2"]])
+    shown = (await get(api, f"{path}/preview?path=empty.txt"))["preview"]
+    assert (shown["kind"], shown["size"]) == ("text", 0)
+    shown = (await get(api, f"{path}/preview?path=long"))["preview"]
+    assert (len(shown["text"]), shown["size"], shown["truncated"]) == (HEAD, HEAD + 5, True)
+
+
+async def test_an_archive_in_a_bucket_is_unpacked(api: Api, store: ObjectStoreServer) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("data")
+        member.size = len(DATA)
+        archive.addfile(member, io.BytesIO(DATA))
+    store.buckets["private"] |= {"made.tgz": packed.getvalue(), "no.tgz": b"no archive"}
+    where = {"source": "s3", "bucket": "private"}
+    async with api.get("/artifacts/get", params={**where, "key": "made.tgz"}) as response:
+        assert await response.read() == DATA
+    async with api.get("/artifacts/get", params={**where, "key": "no.tgz"}) as response:
+        assert await response.read() == b"no archive"
+    async with api.get("/artifacts/s3/private/made.tgz") as response:
+        assert await response.read() == packed.getvalue()
+
+
+async def test_a_store_that_is_away_is_said(
+    api: Api, context: Context, store: ObjectStoreServer
+) -> None:
+    path = await artifact(api, context, "s3://private/data/numbers")
+    store.stop()
+    for what in ("content", "preview"):
+        refused = await get(api, f"{path}/{what}", 503)
+        assert refused["code"] == 14
+        assert refused["message"].startswith("cannot reach 127.0.0.1")
 
 
 async def test_missing_credentials_are_named(

@@ -87,7 +87,7 @@ async def test_an_artifacts_preview_is_answered(api: Api, context: Context) -> N
         ({"type": "ClassificationMetric", "metadata": CURVE}, "classification"),
         ({"type": "Markdown", "uri": str(folder / "report.md")}, "markdown"),
         ({"type": "Artifact", "uri": str(folder)}, "folder"),
-        ({"type": "Dataset", "uri": "s3://bucket/key"}, "elsewhere"),
+        ({"type": "Dataset", "uri": "https://example.com/x"}, "elsewhere"),
     ):
         body = {"artifact": {"name": "x", **artifact}, "run_id": run_id}
         made = await post(api, "/artifacts", body)

@@ -165,9 +165,18 @@ class _Handler(BaseHTTPRequestHandler):
                 gone = objects.pop(key, None)
                 self._answer(404 if gone is None else 202, b"")
             case _ if key in objects:
-                self._answer(200, objects[key], headers)
+                self._part(objects[key], headers)
             case _:
                 self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def _part(self, content: bytes, headers: dict[str, str]) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        if wanted is None:
+            self._answer(200, content, headers)
+            return
+        start, end = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+        shown = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
+        self._answer(206, content[start : end + 1], headers | shown)
 
     def _page(self, objects: dict[str, bytes], token: str) -> tuple[list[str], str]:
         keys = sorted(k for k in objects if k.startswith(self.query.get("prefix", "")))

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -20,13 +21,22 @@ from kubeling.artifacts.errors import ArtifactAway, ArtifactDenied, ArtifactErro
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["Bucket"]
+__all__ = ["Bucket", "StoredObject"]
 
 _AT_ONCE: Final = 4
 _PART: Final = 8 << 20
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d+)")
 _CAUSE: Final = re.compile(r'message: "([^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of an artifact, its path below it, and its size in bytes."""
+
+    key: str
+    path: str
+    size: int
 
 
 class Bucket:
@@ -42,19 +52,22 @@ class Bucket:
 
     def files(self, key: str) -> dict[str, str]:
         """The keys of an artifact, with their paths below it; one object's path is its name."""
+        return {found.key: found.path for found in self.objects(key)}
+
+    def objects(self, key: str) -> Iterator[StoredObject]:
+        """The objects of an artifact, asked for as they are taken."""
         key = key.strip("/")
         with self._told(key):
             if key:
                 with contextlib.suppress(FileNotFoundError):
-                    obstore.head(self._store, key)
-                    return {key: PurePosixPath(key).name}
+                    size = obstore.head(self._store, key)["size"]
+                    yield StoredObject(key, PurePosixPath(key).name, size)
+                    return
             below = len(key) + 1 if key else 0
-            return {
-                meta["path"]: meta["path"][below:]
-                for batch in obstore.list(self._store, key or None)
-                for meta in batch
-                if not meta["path"].endswith("/")
-            }
+            for batch in obstore.list(self._store, key or None):
+                for meta in batch:
+                    if not meta["path"].endswith("/"):
+                        yield StoredObject(meta["path"], meta["path"][below:], meta["size"])
 
     def load(self, key: str, target: Path) -> None:
         """Writes an artifact, one object or a folder of them, to ``target``."""
@@ -82,6 +95,14 @@ class Bucket:
         with self._told(key):
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 18):
                 yield bytes(chunk)
+
+    def head(self, found: StoredObject, limit: int) -> bytes:
+        """The first bytes of an object."""
+        length = min(limit, found.size)
+        with self._told(found.key):
+            if not length:
+                return b""
+            return bytes(obstore.get_range(self._store, found.key, start=0, length=length))
 
     def store(self, source: Path, key: str) -> None:
         """Stores a file, or a folder with all that is in it."""

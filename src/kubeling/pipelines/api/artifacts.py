@@ -205,7 +205,9 @@ class ArtifactService(Service):
         found = None if below else metadata_preview(row.type, row.metadata or {})
         if found is None:
             contents = Contents(self.context)
-            found = await contents.preview(row.uri, row.type, below, self._folder(row))
+            found = await contents.preview(
+                row.uri, row.type, below, namespace=row.namespace, folder=self._folder(row)
+            )
         return {"artifact": artifact_message(row), "preview": found}
 
     def _folder(self, row: Any) -> Path | None:

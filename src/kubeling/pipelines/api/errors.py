@@ -12,6 +12,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "UnauthenticatedError",
+    "UnavailableError",
     "UnimplementedError",
 ]
 
@@ -53,6 +54,13 @@ class FailedPreconditionError(ApiFailure):
 
     http = 400
     code = 9
+
+
+class UnavailableError(ApiFailure):
+    """What it takes is away for now; the same may be asked later."""
+
+    http = 503
+    code = 14
 
 
 class UnauthenticatedError(ApiFailure):

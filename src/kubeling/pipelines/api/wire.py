@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from kubeling.kube.errors import ApiError, Conflict, NotFound
+from kubeling.kube.errors import ApiError, Conflict, InsufficientStorage, NotFound, lacks_room
 from kubeling.kube.objects import Obj
 from kubeling.pipelines.api.errors import ApiFailure, InvalidArgumentError
 from kubeling.pipelines.api.messages import Shape, read_message
@@ -76,10 +76,20 @@ def handler(endpoint: Endpoint) -> Handler:
         except ApiFailure as error:
             failure = {"code": error.code, "message": str(error), "details": []}
             return answer(failure, error.http)
-        except ApiError as error:
-            return answer(_from_kubernetes(error), error.status_code)
+        except (ApiError, OSError) as error:
+            refused = _as_refusal(error)
+            return answer(_from_kubernetes(refused), refused.status_code)
 
     return handle
+
+
+def _as_refusal(error: ApiError | OSError) -> ApiError:
+    """What to answer; whatever else the system refused is a fault of ours."""
+    if isinstance(error, ApiError):
+        return error
+    if not lacks_room(error):
+        raise error
+    return InsufficientStorage("the disk is full: free some space and try again")
 
 
 def stream_handler(endpoint: Handler) -> Handler:
@@ -117,8 +127,9 @@ def upload_handler(endpoint: Endpoint, what: str) -> Handler:
             return answer(await endpoint(request))
         except ApiFailure as error:
             return answer(_upload_failure(what, str(error)), error.http)
-        except ApiError as error:
-            return answer(_upload_failure(what, error.message), error.status_code)
+        except (ApiError, OSError) as error:
+            refused = _as_refusal(error)
+            return answer(_upload_failure(what, refused.message), refused.status_code)
 
     return handle
 
