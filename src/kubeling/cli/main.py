@@ -50,6 +50,10 @@ _SECTIONS: Final[dict[str, Commands]] = {
             "kubeling.cli.running.command:run_file",
             "Run a pipeline, a Workflow or a file of stages, and watch it.",
         ),
+        "tune": (
+            "kubeling.cli.tuning.command:tune",
+            "Find the best parameters of a script.",
+        ),
         "pipelines": (
             "kubeling.cli.pipelines:pipelines",
             "Collect old runs of pipelines, download artifacts.",

@@ -1,0 +1,1 @@
+"""``kubeling tune``: an Experiment from a plain script."""

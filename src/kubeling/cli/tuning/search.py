@@ -1,0 +1,64 @@
+"""A search under way: its experiment, its trials, and how to stop it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kubeling.gateway.trials.model import Study, study_of
+from kubeling.gateway.trials.repeat import command_of
+from kubeling.kube.client import Client
+from kubeling.kube.objects import Obj, name, namespace
+from kubeling.tuning.operations import stop
+from kubeling.tuning.resources import EXPERIMENTS, TRIALS
+
+__all__ = ["Search"]
+
+_LABEL = "katib.kubeflow.org/experiment"
+
+
+class Search:
+    """An experiment that was submitted."""
+
+    def __init__(self, client: Client, experiment: Obj) -> None:
+        self._client = client
+        self._experiment = experiment
+        self._trials: list[Obj] = []
+
+    @classmethod
+    async def begin(cls, client: Client, manifest: Obj, namespace: str) -> Search:
+        """Creates the experiment."""
+        return cls(client, await client.create(EXPERIMENTS, manifest, namespace))
+
+    @property
+    def name(self) -> str:
+        return name(self._experiment)
+
+    def page(self, dashboard: str) -> str:
+        """Where the dashboard shows it."""
+        where = f"{namespace(self._experiment)}/{self.name}"
+        return f"{dashboard}/objects/kubeflow.org/v1beta1/Experiment/{where}"
+
+    async def read(self) -> Study:
+        """How far it is."""
+        where = namespace(self._experiment)
+        found = await self._client.find(EXPERIMENTS, self.name, where)
+        if found is None:
+            return _gone(study_of(self._experiment, self._trials))
+        self._experiment = found
+        listed = await self._client.list(TRIALS, where, labels=f"{_LABEL}={self.name}")
+        self._trials = listed.items
+        return study_of(self._experiment, self._trials)
+
+    async def stop(self) -> None:
+        """Ends it with what it has."""
+        await stop(self._client, self._experiment, self._trials)
+
+    def command(self, trial: str) -> str:
+        """How a trial is run again by hand."""
+        found = next((t for t in self._trials if name(t) == trial), None)
+        return command_of(found, self._experiment) if found is not None else ""
+
+
+def _gone(study: Study) -> Study:
+    """What was deleted has ended."""
+    return replace(study, state="failed", message="the experiment was deleted")
