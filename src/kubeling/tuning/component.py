@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from kubeling.component import Component, Context
 from kubeling.kube.admission import Admission
 from kubeling.kube.controller import Controller
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["COMPONENT"]
 
@@ -38,6 +41,12 @@ def _controllers(context: Context) -> list[Controller]:
     ]
 
 
+def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
+    from kubeling.tuning.api.routes import routes
+
+    return routes(context)
+
+
 COMPONENT: Final = Component(
-    name="tuning", crds=_crds, admission=_admission, controllers=_controllers
+    name="tuning", crds=_crds, admission=_admission, controllers=_controllers, routes=_routes
 )

@@ -1,0 +1,82 @@
+"""What charts and forms need beyond the objects: curves of metrics, and what algorithms take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from kubeling.component import Context
+from kubeling.kube.errors import NotFound
+from kubeling.kube.objects import Obj, name, uid
+from kubeling.tuning.algorithms.catalogue import ALGORITHMS
+from kubeling.tuning.api.explanations import ABOUT_ALGORITHMS, about_setting
+from kubeling.tuning.api.readings import TrialReadings, metrics_of
+from kubeling.tuning.early_stopping.catalogue import EARLY_STOPPING
+from kubeling.tuning.resources import EXPERIMENTS, TRIALS
+
+__all__ = ["ExperimentApi"]
+
+
+class ExperimentApi:
+    """``/api/tuning/…``"""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._opened: TrialReadings | None = None
+
+    async def curves(self, request: web.Request) -> web.Response:
+        """``{"revision": …, "trials": {NAME: {METRIC: [[TIME, VALUE], …]}}}``
+
+        ``trial`` (several times) asks for some trials only, ``metric`` for some metrics.
+        """
+        experiment, trials = await self._found(request)
+        wanted = set(request.query.getall("trial", ()))
+        named = {u: n for u, n in trials.items() if not wanted or n in wanted}
+        metrics = request.query.getall("metric", ()) or metrics_of(experiment)
+        readings = await self._readings()
+        where = request.match_info["namespace"]
+        revision = await readings.revision(where, list(trials))
+        found = await readings.curves(where, named, list(metrics))
+        return web.json_response({"revision": revision, "trials": found})
+
+    async def revision(self, request: web.Request) -> web.Response:
+        """``{"revision": …}``: another word when there is more to draw."""
+        _, trials = await self._found(request)
+        readings = await self._readings()
+        found = await readings.revision(request.match_info["namespace"], list(trials))
+        return web.json_response({"revision": found})
+
+    async def algorithms(self, _: web.Request) -> web.Response:
+        """Algorithms of both kinds with what each does and takes."""
+        return web.json_response({
+            "algorithms": [_described(n, e.settings) for n, e in sorted(ALGORITHMS.items())],
+            "earlyStopping": [_described(n, s) for n, s in sorted(EARLY_STOPPING.items())],
+        })  # fmt: skip
+
+    async def _found(self, request: web.Request) -> tuple[Obj, dict[str, str]]:
+        """The experiment, and its trials' names by uid."""
+        where, wanted = request.match_info["namespace"], request.match_info["experiment"]
+        informers = self._context.informers
+        await informers.synced(EXPERIMENTS, TRIALS)
+        experiment = informers.of(EXPERIMENTS).get(where, wanted)
+        if experiment is None:
+            raise NotFound(f'experiments.kubeflow.org "{wanted}" not found')
+        owned = informers.of(TRIALS).owned_by(uid(experiment))
+        return experiment, {uid(trial): name(trial) for trial in owned}
+
+    async def _readings(self) -> TrialReadings:
+        if self._opened is None:
+            await self._context.open_database()
+            self._opened = await asyncio.to_thread(TrialReadings, lambda: self._context.database)
+        return self._opened
+
+
+def _described(name: str, settings: Mapping[str, Any]) -> Obj:
+    return {
+        "name": name,
+        "about": ABOUT_ALGORITHMS.get(name, ""),
+        "settings": [about_setting(key, setting) for key, setting in settings.items()],
+    }
