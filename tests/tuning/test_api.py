@@ -47,8 +47,8 @@ EXPERIMENT = {
                                 "image": "busybox",
                                 "command": [
                                     *("sh", "-c"),
-                                    "for s in 3 2 1; do echo loss=${s}${trialParameters.x} step=$s; "
-                                    "done",
+                                    "for s in 3 2 1; do "
+                                    "echo loss=${s}${trialParameters.x} step=$s; done",
                                 ],
                             }],
                         }
