@@ -81,8 +81,8 @@ def test_numbers_and_categories_get_the_axes_they_need() -> None:
         Line("t2", {"lr": "0.01", "opt": "adam"}, best=True),
     ]
     lr, opt = axes_of(lines, ["lr", "opt"])
-    assert (lr.low, lr.high) == (0.01, 0.1)
-    assert opt.categories == ("adam", "sgd")
+    assert (lr.scale.low, lr.scale.high) == (0.01, 0.1)
+    assert opt.scale.categories == ("adam", "sgd")
     assert draw_parallel(lines, [lr, opt]).count("<polyline") == 2
 
 

@@ -4,44 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 
+from kubeling.gateway.drawing.plane import Scale, number
 from kubeling.gateway.drawing.svg import element
 
 __all__ = ["Axis", "Line", "axes_of", "draw_parallel"]
 
-_WIDTH, _HEIGHT, _TOP, _BOTTOM, _SIDE = 860, 260, 34, 28, 60
+_WIDTH, _HEIGHT, _TOP, _BOTTOM, _SIDE = 860, 280, 34, 28, 60
+_MOST_CATEGORIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One trial's values by axis name, as text; ``best`` lines are drawn last and strong."""
+    """One trial's values by axis name, as text; ``best`` lines are drawn last and strong.
+
+    ``rank`` is how good it is, from 0 for the best fifth to 4 for the worst.
+    """
 
     name: str
     values: Mapping[str, str]
     best: bool = False
+    rank: int | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A scale: numeric between two bounds, or one place per category."""
+    """A scale with a name."""
 
     name: str
-    low: float = 0.0
-    high: float = 1.0
-    categories: tuple[str, ...] = ()
-
-    def place(self, value: str) -> float | None:
-        """Where a value lies between 0 and 1; ``None`` if it is not on the axis."""
-        if self.categories:
-            if value not in self.categories:
-                return None
-            return self.categories.index(value) / max(len(self.categories) - 1, 1)
-        number = _number(value)
-        if number is None:
-            return None
-        return (number - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+    scale: Scale
 
 
 def axes_of(lines: Sequence[Line], names: Sequence[str]) -> list[Axis]:
@@ -49,11 +44,11 @@ def axes_of(lines: Sequence[Line], names: Sequence[str]) -> list[Axis]:
     axes = []
     for name in names:
         values = [line.values[name] for line in lines if name in line.values]
-        numbers = [number for value in values if (number := _number(value)) is not None]
+        numbers = [found for value in values if (found := number(value)) is not None]
         if values and len(numbers) == len(values):
-            axes.append(Axis(name, min(numbers), max(numbers)))
+            axes.append(Axis(name, Scale(min(numbers), max(numbers))))
         else:
-            axes.append(Axis(name, categories=tuple(sorted(set(values)))))
+            axes.append(Axis(name, Scale.of_categories(sorted(set(values)))))
     return axes
 
 
@@ -63,7 +58,11 @@ def draw_parallel(lines: Sequence[Line], axes: Sequence[Axis]) -> Markup:
         return Markup("")
     step = (_WIDTH - 2 * _SIDE) / (len(axes) - 1)
     places = [_SIDE + i * step for i in range(len(axes))]
-    drawn = [_line(line, axes, places) for line in sorted(lines, key=lambda line: line.best)]
+    # The good ones lie over the others.
+    order = sorted(
+        lines, key=lambda line: (line.best, -(line.rank if line.rank is not None else 9))
+    )
+    drawn = [_line(line, axes, places) for line in order]
     scales = [_axis(axis, x) for axis, x in zip(axes, places, strict=True)]
     return element(
         "svg",
@@ -78,44 +77,43 @@ def draw_parallel(lines: Sequence[Line], axes: Sequence[Axis]) -> Markup:
 
 def _line(line: Line, axes: Sequence[Axis], places: Sequence[float]) -> Markup:
     points = [
-        f"{x:g},{_y(place):g}"
+        f"{x:g},{_y(place):.1f}"
         for axis, x in zip(axes, places, strict=True)
-        if (place := axis.place(line.values.get(axis.name, ""))) is not None
+        if (place := axis.scale.place(line.values.get(axis.name, ""))) is not None
     ]
     shown = ", ".join(f"{key} = {value}" for key, value in line.values.items())
-    return element(
+    kind = "trial best" if line.best else "trial"
+    if line.rank is not None and not line.best:
+        kind += f" q{line.rank}"
+    drawn = element(
         "polyline",
         element("title", f"{line.name}: {shown}"),
         points=" ".join(points),
-        class_="trial best" if line.best else "trial",
+        class_=kind,
     )
+    return element("a", drawn, href=line.link, tabindex="-1") if line.link else drawn
 
 
 def _axis(axis: Axis, x: float) -> Markup:
-    top, bottom = (
-        (
-            axis.categories[-1] if axis.categories else "",
-            axis.categories[0] if axis.categories else "",
-        )
-        if axis.categories or axis.high < axis.low
-        else (f"{axis.high:.4g}", f"{axis.low:.4g}")
-    )
+    scale = axis.scale
+    if scale.categories:
+        shown = scale.marks()[:_MOST_CATEGORIES]
+    else:
+        shown = [(0.0, f"{scale.low:.4g}"), (1.0, f"{scale.high:.4g}")]
+    marks = []
+    for place, text in shown:
+        y = _y(place)
+        y += 16 if place == 0 else -6 if place == 1 else 4
+        aside = {"dx": 6, "class_": "beside"} if 0 < place < 1 else {}
+        marks.append(element("text", text, x=f"{x:g}", y=f"{y:.1f}", **aside))
     return element(
         "g",
         element("line", x1=f"{x:g}", x2=f"{x:g}", y1=_TOP, y2=_HEIGHT - _BOTTOM),
         element("text", axis.name, x=f"{x:g}", y=12, class_="name"),
-        element("text", top, x=f"{x:g}", y=_TOP - 6),
-        element("text", bottom, x=f"{x:g}", y=_HEIGHT - _BOTTOM + 16),
+        *marks,
         class_="axis",
     )
 
 
 def _y(place: float) -> float:
     return _HEIGHT - _BOTTOM - place * (_HEIGHT - _TOP - _BOTTOM)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
