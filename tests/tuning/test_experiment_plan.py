@@ -133,3 +133,15 @@ def test_the_same_facts_change_nothing() -> None:
     first = after(experiment(), trials).status
     later = plan({**experiment(), "status": first}, trials, None, NOW + dt.timedelta(hours=1))
     assert later.status == first
+
+
+def test_a_restart_stays_to_be_seen_by_those_who_poll() -> None:
+    ended = [trial(f"search-{i}", "Succeeded", 0.5) for i in range(4)]
+    finished = after(experiment(resumePolicy="FromVolume"), ended).status
+    more = {**experiment(resumePolicy="FromVolume", maxTrialCount=5), "status": finished}
+    running = after(more, ended).status
+    again = after({**more, "status": running}, [*ended, trial("search-9", "Succeeded", 0.5)])
+    types = [c["type"] for c in again.status["conditions"] if c["status"] == "True"]
+    assert types == ["Created", "Restarting", "Succeeded"]
+    (ran,) = [c for c in again.status["conditions"] if c["type"] == "Running"]
+    assert (ran["reason"], ran["message"]) == ("ExperimentRunning", "Experiment is running")

@@ -135,13 +135,14 @@ def _conclude(
     verdict = _verdict(experiment, status, tally, suggestion)
     if verdict is None:
         if tally.total:
-            remove_condition(status, ["Restarting"])
+            # Restarting stays, as upstream: its SDK polls for it every 15 seconds.
             message = "Experiment is running"
             _set(status, "Running", True, "ExperimentRunning", message, now)
         return
     outcome, reason, message = verdict
-    _set(status, "Running", False, reason, message, now)
-    remove_condition(status, ["Restarting"])
+    ran = condition({"status": status}, "Running")
+    if ran is not None:
+        _set(status, "Running", False, ran.reason, ran.message, now)
     _set(status, outcome, True, reason, message, now)
     status["completionTime"] = format_time(now)
 
