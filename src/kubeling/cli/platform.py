@@ -33,6 +33,7 @@ from kubeling.cli.instance import Endpoints, Instance
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
+from kubeling.engine.gangs import pod_group_definition
 from kubeling.engine.local_node_api import LocalNodeApi
 from kubeling.engine.servicenet.network import ServiceNetwork, prepare_service_network
 from kubeling.engine.servicenet.nodehosts import node_hosts
@@ -212,7 +213,7 @@ def _rules_of(components: Sequence[Component]) -> _Rules:
     own = [definition for part in components for definition in part.crds()]
     return _Rules(
         {resource: rule for part in components for resource, rule in part.admission().items()},
-        [*snapshot_definitions(), *own],
+        [*snapshot_definitions(), pod_group_definition(), *own],
     )
 
 

@@ -7,10 +7,11 @@ is nominated: until it has its place, nobody of lower priority gets it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from kubeling.engine.gangs import GANG_SCHEDULER, Gangs, gathered, group_of, minimum_of
 from kubeling.engine.podspec import priority, spec
 from kubeling.engine.preemption import WAITS, preempt
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER, GATED, Ledger, refusal, said, signature
@@ -22,19 +23,31 @@ from kubeling.kube.errors import ApiError, NotFound
 from kubeling.kube.objects import Key, Obj, condition, format_time, labels, name, namespace, uid
 from kubeling.kube.resources import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS
 
-__all__ = ["Decision", "Scheduler"]
+__all__ = ["Decision", "Scheduler", "Start"]
 
+_OURS: Final = (DEFAULT_SCHEDULER, GANG_SCHEDULER)
 _HELPLESS: Final = "0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why a pod waits, and whose place it takes; ``is_news`` if the pod does not say so yet."""
+    """Why a pod waits, and whose place it takes; ``is_news`` if the pod does not say so yet.
+
+    An ``early`` one may change in a moment: the pods of a group are made one after the other.
+    """
 
     message: str
     gated: bool = False
     victims: tuple[Obj, ...] = ()
     is_news: bool = True
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The pods that start now: the one that was asked about, and those that start with it."""
+
+    pods: Sequence[Obj]
 
 
 class Scheduler:
@@ -54,10 +67,11 @@ class Scheduler:
         self._budgets = node.informers.of(POD_DISRUPTION_BUDGETS)
         self._namespaces = node.informers.of(NAMESPACES)
         self._claims = node.informers.of(PERSISTENT_VOLUME_CLAIMS)
+        self._gangs = Gangs(node.informers)
 
     def wait(self, pod: Obj) -> bool:
         """Takes a pod into the queue, or its newest state; not one that others schedule."""
-        if (spec(pod).get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
+        if (spec(pod).get("schedulerName") or DEFAULT_SCHEDULER) not in _OURS:
             return False
         if uid(pod) not in self._waiting:
             self._order = None
@@ -101,16 +115,22 @@ class Scheduler:
         """
         return b"" if any(self.ledger.repelling) else self._signatures[uid(pod)]
 
-    def decide(self, pod: Obj) -> Decision | None:
-        """``None`` if the pod fits now."""
+    def waits(self, pod_uid: str) -> Obj | None:
+        """The newest state of a pod, if it waits."""
+        return self._waiting.get(pod_uid)
+
+    def decide(self, pod: Obj) -> Decision | Start:
+        """Whether the pod starts now, or why not."""
         if spec(pod).get("schedulingGates"):
             return self._decision(pod, GATED, gated=True)
+        if group_of(pod):
+            return self._decide_in_group(pod)
         held = self._reserved_for_others(pod)
         ledger = self.ledger.copy(held) if held else self.ledger
         exclusive = self._exclusive(pod)
         refused = refusal(pod, self.node_object, ledger, self._labels_of, exclusive)
         if refused is None:
-            return None
+            return Start((pod,))
         if refused.helpless:
             self._withdraw(uid(pod))
             return self._decision(pod, said(refused, _HELPLESS))
@@ -121,6 +141,29 @@ class Scheduler:
             self._nominated[uid(pod)] = pod
             self._victims[uid(pod)] = frozenset(map(uid, found.victims))
         return self._decision(pod, said(refused, found.why_not), victims=found.victims)
+
+    def _decide_in_group(self, pod: Obj) -> Decision | Start:
+        group = self._gangs.group(pod)
+        if group is None:
+            message = f'pod group "{group_of(pod)}" not found'
+            return replace(self._decision(pod, message), early=True)
+        started, others = self._gangs.others(pod)
+        held = [other for other in others if self.ledger.holds(uid(other))]
+        waiting = sorted(
+            (o for o in others if uid(o) in self._waiting and not spec(o).get("schedulingGates")),
+            key=_turn,
+        )
+        trial = self.ledger.copy(self._reserved_for_others(pod))
+        found = gathered(pod, group, len(started) + len(held), waiting, trial, self._refuses)
+        if not isinstance(found, str):
+            return Start(found)
+        incomplete = len(started) + len(others) + 1 < minimum_of(group)
+        return replace(self._decision(pod, found), early=incomplete)
+
+    def _refuses(self, pod: Obj, ledger: Ledger) -> str:
+        exclusive = self._exclusive(pod)
+        refused = refusal(pod, self.node_object, ledger, self._labels_of, exclusive)
+        return said(refused) if refused else ""
 
     def _withdraw(self, pod_uid: str) -> None:
         self._nominated.pop(pod_uid, None)

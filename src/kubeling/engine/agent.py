@@ -12,7 +12,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from kubeling.engine.admitting import Scheduler
+from kubeling.engine.admitting import Decision, Scheduler, Start
+from kubeling.engine.gangs import POD_GROUPS
 from kubeling.engine.memoryvolumes import detach_all
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import is_finished, spec
@@ -46,6 +47,9 @@ _ROOM_PAUSE: Final = 2.0
 _DATA: Final = (CONFIG_MAPS, SECRETS)
 """What pods read in when they need it; here only that it has changed counts."""
 
+_PATIENCE: Final = 1.0
+"""Seconds before a pod says that its group is not complete."""
+
 
 class NodeAgent:
     """Runs the pods of one node."""
@@ -54,6 +58,7 @@ class NodeAgent:
         self._node = node
         self._scheduler = Scheduler(node, node_object)
         self._admitting: asyncio.Handle | None = None
+        self._patient: set[str] = set()
         self._workers: dict[str, PodWorker] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -83,6 +88,7 @@ class NodeAgent:
             informers.of(PERSISTENT_VOLUME_CLAIMS).add_handler(self._claim_changed)
             informers.of(PODS).add_handler(self._pod_changed)
             informers.of(NODES).add_handler(self._node_changed)
+            informers.of(POD_GROUPS).add_handler(self._group_changed)
             await asyncio.get_running_loop().create_future()
 
     # What the watches say.
@@ -132,19 +138,38 @@ class NodeAgent:
             self._scheduler.node_object = new
             self._admit_soon()
 
+    def _group_changed(self, _: Obj | None, __: Obj | None) -> None:
+        """How many pods start together decides whether they do."""
+        self._admit_soon()
+
     # Scheduling.
 
     def _admit(self, pod: Obj) -> bool:
         """Takes a waiting pod if it fits, else says why not, or makes room."""
         decision = self._scheduler.decide(pod)
-        if decision is None:
-            self._scheduler.forget(uid(pod))
-            self._take(pod, bind=True)
+        if isinstance(decision, Start):
+            for each in decision.pods:
+                self._scheduler.forget(uid(each))
+                self._take(each, bind=True)
             return True
         if decision.is_news:
             what = f"unschedulable {key_of(pod)}"
-            self._spawn(self._scheduler.carry_out(pod, decision), what)
+            later = decision.early
+            tell = self._tell_later(pod) if later else self._scheduler.carry_out(pod, decision)
+            self._spawn(tell, what)
         return False
+
+    async def _tell_later(self, pod: Obj) -> None:
+        """Most pods of a group that is not complete are started a moment later."""
+        if uid(pod) in self._patient:
+            return
+        self._patient.add(uid(pod))
+        await self._node.clock.sleep(_PATIENCE)
+        self._patient.discard(uid(pod))
+        latest = self._scheduler.waits(uid(pod))
+        decision = self._scheduler.decide(latest) if latest is not None else None
+        if latest is not None and isinstance(decision, Decision) and decision.is_news:
+            await self._scheduler.carry_out(latest, decision)
 
     def _admit_soon(self) -> None:
         """Looks at the waiting pods once for all that is freed in a turn of the loop."""
@@ -155,6 +180,8 @@ class NodeAgent:
         self._admitting = None
         refused: set[bytes] = set()
         for pod in self._scheduler.waiting():
+            if self._scheduler.waits(uid(pod)) is None:
+                continue  # It started with another of its group.
             alike = self._scheduler.signature(pod)
             if alike not in refused and not self._admit(pod) and alike:
                 refused.add(alike)

@@ -29,6 +29,7 @@ from kubeling.kube.quantities import Quantity
 __all__ = [
     "DEFAULT_SCHEDULER",
     "GATED",
+    "POD_GROUP",
     "Ledger",
     "Refusal",
     "refusal",
@@ -37,6 +38,9 @@ __all__ = [
     "signature",
     "unschedulable_reason",
 ]
+
+POD_GROUP: Final = "scheduling.x-k8s.io/pod-group"
+"""The label that names a pod's group: its pods start together."""
 
 DEFAULT_SCHEDULER: Final = "default-scheduler"
 GATED: Final = "Scheduling is blocked due to non-empty scheduling gates"
@@ -210,6 +214,8 @@ def signature(pod: Obj) -> bytes:
                   for c in all_containers(pod)]  # fmt: skip
     own = [namespace(pod), labels(pod)] if _is_particular(pod) else []
     own += sorted(claims_of_pod(pod))
+    if group := labels(pod).get(POD_GROUP):
+        own += [namespace(pod), group]
     inits = len(wanted.get("initContainers") or ())
     decisive = [wanted.get(key) for key in _DECISIVE]
     return msgspec.json.encode([decisive, inits, containers, own], order="sorted")
