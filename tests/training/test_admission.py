@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from tests.training.jobs import admitted, manifest
 
-from kubeling.training.kinds import JAX, KINDS, PADDLE, PYTORCH, TENSORFLOW, XGBOOST, JobKind
+from kubeling.training.kinds import (
+    JAX,
+    KINDS,
+    MPI,
+    PADDLE,
+    PYTORCH,
+    TENSORFLOW,
+    XGBOOST,
+    JobKind,
+)
 
 
 def container(kind: JobKind, obj: dict, role: str) -> dict:
@@ -96,3 +105,60 @@ def test_the_manager_cannot_change() -> None:
     new = manifest(TENSORFLOW, {"Worker": 1}, runPolicy={"managedBy": "kueue.x-k8s.io/multikueue"})
     (error,) = admitted(TENSORFLOW, new, old)
     assert error == "spec.runPolicy.managedBy: Forbidden: the field is immutable"
+
+
+def test_the_queue_cannot_change() -> None:
+    old, new = (
+        manifest(JAX, {"Worker": 1}, runPolicy={"schedulingPolicy": {"queue": queue}})
+        for queue in ("a", "b")
+    )
+    (error,) = admitted(JAX, new, old)
+    assert error == "spec.runPolicy.schedulingPolicy.queue: Forbidden: the field is immutable"
+
+
+def test_an_mpi_job_needs_one_launcher_and_names_its_containers_as_it_likes() -> None:
+    (missing,) = admitted(MPI, manifest(MPI, {"Worker": 2}))
+    assert missing.startswith("spec.mpiReplicaSpecs[Launcher]: Required value")
+    obj = manifest(MPI, {"Launcher": 1, "Worker": 2})
+    container(MPI, obj, "Launcher")["name"] = "horovod"
+    assert admitted(MPI, obj) == []
+    assert "ports" not in container(MPI, obj, "Launcher")
+
+
+def test_an_mpi_job_states_its_clean_up_once() -> None:
+    obj = manifest(MPI, {"Launcher": 1}, cleanPodPolicy="All")
+    assert admitted(MPI, obj) == []
+    assert obj["spec"]["runPolicy"]["cleanPodPolicy"] == "All"
+    both = manifest(
+        MPI, {"Launcher": 1}, cleanPodPolicy="All", runPolicy={"cleanPodPolicy": "None"}
+    )
+    (error,) = admitted(MPI, both)
+    assert error.startswith('spec.cleanPodPolicy: Invalid value: "All"')
+
+
+@pytest.mark.parametrize(
+    ("given", "bounds"),
+    [({"maxRestarts": 1}, (2, 2)), ({"minReplicas": 1}, (1, 1)), ({"maxReplicas": 4}, (4, 4))],
+)
+def test_elastic_bounds_follow_from_what_is_given(given: dict, bounds: tuple[int, int]) -> None:
+    obj = manifest(PYTORCH, {"Worker": 2}, elasticPolicy=given)
+    assert admitted(PYTORCH, obj) == []
+    elastic = obj["spec"]["elasticPolicy"]
+    assert (elastic["minReplicas"], elastic["maxReplicas"]) == bounds
+
+
+def test_an_elastic_job_needs_workers_and_sound_bounds() -> None:
+    (error,) = admitted(PYTORCH, manifest(PYTORCH, {"Master": 1}, elasticPolicy={"minReplicas": 1}))
+    assert error.startswith("spec.pytorchReplicaSpecs[Worker]: Required value")
+    bounds = {"minReplicas": 3, "maxReplicas": 2}
+    (error,) = admitted(PYTORCH, manifest(PYTORCH, {"Worker": 2}, elasticPolicy=bounds))
+    assert (
+        error
+        == "spec.elasticPolicy.minReplicas: Invalid value: 3: must not be more than maxReplicas (2)"
+    )
+
+
+def test_processes_per_node_are_stated_once() -> None:
+    obj = manifest(PYTORCH, {"Worker": 2}, nprocPerNode="2", elasticPolicy={"nProcPerNode": 2})
+    (error,) = admitted(PYTORCH, obj)
+    assert error.startswith("spec.elasticPolicy.nProcPerNode: Forbidden")

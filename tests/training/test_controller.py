@@ -17,11 +17,11 @@ from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.errors import Invalid
 from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Obj, name
-from kubeling.kube.resources import EVENTS, JOBS, PODS, SERVICES, Resource
+from kubeling.kube.objects import Obj, name, new_object
+from kubeling.kube.resources import CONFIG_MAPS, EVENTS, JOBS, PODS, ROLES, SERVICES, Resource
 from kubeling.training.component import COMPONENT
-from kubeling.training.kinds import TENSORFLOW, XGBOOST
-from kubeling.training.resources import TF_JOBS, XGBOOST_JOBS
+from kubeling.training.kinds import MPI, TENSORFLOW, XGBOOST
+from kubeling.training.resources import MPI_JOBS, TF_JOBS, XGBOOST_JOBS
 from kubeling.training.trainer.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS
 
 
@@ -145,6 +145,28 @@ async def test_a_job_tells_what_its_pods_wait_for(team: Team) -> None:
     assert job["status"]["conditions"][0]["type"] == "Created"
     event = await team.until_event(why)
     assert event["involvedObject"]["kind"] == "TFJob"
+
+
+async def test_an_mpi_job_keeps_its_files_up_to_date(team: Team) -> None:
+    await team.client.create(MPI_JOBS, manifest(MPI, {"Launcher": 1, "Worker": 2}))
+    await team.until(PODS, "mnist-worker-1", bool)
+    role = await team.client.get(ROLES, "mnist-launcher", "team")
+    assert role["rules"][1]["resourceNames"] == ["mnist-worker-0", "mnist-worker-1"]
+    await team.phase("mnist-worker-1", "Running")
+    found = await team.until(
+        CONFIG_MAPS, "mnist-config", lambda c: "worker-1" in c["data"]["discover_hosts.sh"]
+    )
+    assert "worker-0" not in found["data"]["discover_hosts.sh"]
+    assert await team.client.find(SERVICES, "mnist-worker-0", "team") is None
+
+
+async def test_another_object_in_the_way_is_named(team: Team) -> None:
+    await team.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, "mnist-config", "team"))
+    await team.client.create(MPI_JOBS, manifest(MPI, {"Launcher": 1, "Worker": 1}))
+    event = await team.until_event("exists and is not of this job; delete it")
+    assert event["reason"] == "ErrResourceExists"
+    await team.client.delete(CONFIG_MAPS, "mnist-config", "team")
+    await team.until(PODS, "mnist-launcher", bool)
 
 
 async def test_a_manifest_with_a_mistake_is_refused_with_the_field(team: Team) -> None:

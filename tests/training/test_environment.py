@@ -73,6 +73,14 @@ def test_elastic_pytorch_gets_a_rendezvous_instead_of_ranks() -> None:
     assert "RANK" not in found
 
 
+def test_elastic_pytorch_with_a_master_gets_its_address_too() -> None:
+    policy = {"minReplicas": 1, "maxReplicas": 3, "standalone": True}
+    trained = job(PYTORCH, {"Master": 1, "Worker": 2}, elasticPolicy=policy)
+    found = environment(trained, "Worker", 1)
+    assert (found["MASTER_ADDR"], found["RANK"]) == ("mnist-master-0", "2")
+    assert (found["PET_NNODES"], found["PET_STANDALONE"]) == ("1:3", "1")
+
+
 def test_xgboost_processes_know_the_master_and_the_workers() -> None:
     assert environment(job(XGBOOST, {"Master": 1, "Worker": 2}), "Worker", 0) == {
         "MASTER_PORT": "9999",

@@ -84,7 +84,11 @@ def test_a_failed_replica_that_is_not_restarted_fails_the_job_and_says_why() -> 
     failed = found.status["conditions"][-1]
     assert (failed["type"], failed["reason"]) == ("Failed", "TFJobFailed")
     assert "pod mnist-worker-0 failed with exit code 3" in failed["message"]
-    assert [note.reason for note in found.notes] == ["TFJobCreated", "TFJobFailed"]
+    assert [note.reason for note in found.notes] == [
+        "TFJobCreated",
+        "ExitedWithCode",
+        "TFJobFailed",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
 from kubeling.gateway.settings import GatewaySettings
 from kubeling.pipelines.settings import PipelineSettings
+from kubeling.training.settings import TrainingSettings
 from kubeling.workflows.settings import WorkflowSettings
 
 __all__ = [
@@ -45,6 +46,7 @@ _ENGINE: Final = "engine."
 _ROOMS: Final[dict[str, type[msgspec.Struct]]] = {
     "gateway": GatewaySettings,
     "pipelines": PipelineSettings,
+    "training": TrainingSettings,
     "workflows": WorkflowSettings,
 }
 """Components with settings of their own, ``pipelines.multi_user`` and the like."""

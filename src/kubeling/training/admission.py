@@ -49,12 +49,30 @@ def set_defaults(kind: JobKind, obj: Obj) -> None:
     }
     policy = spec.setdefault("runPolicy", {})
     if isinstance(policy, dict) and policy.get("cleanPodPolicy") is None:
-        policy["cleanPodPolicy"] = "None"
-    if kind.name == "PyTorchJob" and not spec.get("nprocPerNode"):
-        spec["nprocPerNode"] = "auto"
+        # An MPIJob may state it outside of its run policy too.
+        policy["cleanPodPolicy"] = spec.get("cleanPodPolicy") or "None"
+    if kind.name == "PyTorchJob":
+        _default_pytorch(spec)
     for replica in spec[kind.specs_field].values():
         if isinstance(replica, dict):
             _default_replica(kind, replica)
+
+
+def _default_pytorch(spec: Obj) -> None:
+    """The number of processes, and the bounds of an elastic job (``setElasticPolicy``)."""
+    elastic = spec.get("elasticPolicy")
+    elastic = elastic if isinstance(elastic, dict) else {}
+    if not spec.get("nprocPerNode") and elastic.get("nProcPerNode") is None:
+        spec["nprocPerNode"] = "auto"
+    if not elastic:
+        return
+    worker = spec["pytorchReplicaSpecs"].get("Worker")
+    workers = worker.get("replicas") if isinstance(worker, dict) else None
+    lowest, highest = elastic.get("minReplicas"), elastic.get("maxReplicas")
+    if lowest is None:
+        elastic["minReplicas"] = highest or workers or 1
+    if highest is None:
+        elastic["maxReplicas"] = lowest or workers or 1
 
 
 def _default_replica(kind: JobKind, replica: Obj) -> None:
@@ -68,7 +86,7 @@ def _default_replica(kind: JobKind, replica: Obj) -> None:
         if unnamed is not None:
             unnamed["name"] = kind.container
     for container in containers:
-        if container.get("name") == kind.container:
+        if container.get("name") == kind.container and not kind.any_container:
             ports = container.setdefault("ports", [])
             if not any(port.get("name") == kind.port_name for port in ports):
                 ports.append({"name": kind.port_name, "containerPort": kind.port})
@@ -93,6 +111,7 @@ def violations(kind: JobKind, obj: Obj, old: Obj | None) -> Iterator[FieldError]
         example = kind.required[0] if kind.required else "Worker"
         yield FieldError(path, "Required value", f"name at least one role, such as {example}")
         return
+    yield from _kind_rules(kind, spec)
     yield from _roles(kind, path, replicas)
     for role, replica in replicas.items():
         if isinstance(replica, dict):
@@ -131,19 +150,53 @@ def _replica(kind: JobKind, path: str, role: str, replica: Obj) -> Iterator[Fiel
     for index, container in enumerate(containers):
         if not container.get("image"):
             yield FieldError(f"{base}[{index}].image", "Required value", "name the image to run")
-    if not any(container.get("name") == kind.container for container in containers):
+    named = kind.any_container or any(c.get("name") == kind.container for c in containers)
+    if not named:
         message = f'name the container that trains "{kind.container}"'
         yield FieldError(f"{base}[0].name", "Required value", message)
 
 
 def _run_policy(spec: Obj, old: Obj | None) -> Iterator[FieldError]:
     path = "spec.runPolicy.managedBy"
-    wanted = (spec.get("runPolicy") or {}).get("managedBy")
+    policy, before = spec.get("runPolicy") or {}, (old or {}).get("runPolicy") or {}
+    wanted = policy.get("managedBy")
     if wanted is not None and wanted not in _MANAGERS:
         message = "supported values: " + ", ".join(f'"{m}"' for m in _MANAGERS)
         yield FieldError(path, "Unsupported value", message, wanted)
-    if old is not None and (old.get("runPolicy") or {}).get("managedBy") != wanted:
+    if old is None:
+        return
+    if before.get("managedBy") != wanted:
         yield FieldError(path, "Forbidden", "the field is immutable")
+    if _queue(before) != _queue(policy):
+        path = "spec.runPolicy.schedulingPolicy.queue"
+        yield FieldError(path, "Forbidden", "the field is immutable")
+
+
+def _queue(policy: Obj) -> Any:
+    return (policy.get("schedulingPolicy") or {}).get("queue")
+
+
+def _kind_rules(kind: JobKind, spec: Obj) -> Iterator[FieldError]:
+    """What holds for one kind only."""
+    if kind.name == "MPIJob":
+        whole, inner = spec.get("cleanPodPolicy"), spec["runPolicy"].get("cleanPodPolicy")
+        if whole is not None and whole != inner:
+            message = f"contradicts spec.runPolicy.cleanPodPolicy ({inner}); leave it out"
+            yield FieldError("spec.cleanPodPolicy", "Invalid value", message, whole)
+    elastic = spec.get("elasticPolicy")
+    if not isinstance(elastic, dict):
+        return
+    path, replicas = "spec.elasticPolicy", spec.get(kind.specs_field) or {}
+    if "Worker" not in replicas:
+        field = f"spec.{kind.specs_field}[Worker]"
+        yield FieldError(field, "Required value", "must be configured if elastic policy is used")
+    if elastic.get("nProcPerNode") is not None and spec.get("nprocPerNode"):
+        message = "must not be used with spec.nprocPerNode"
+        yield FieldError(f"{path}.nProcPerNode", "Forbidden", message)
+    lowest, highest = elastic.get("minReplicas"), elastic.get("maxReplicas")
+    if lowest is not None and highest is not None and lowest > highest:
+        message = f"must not be more than maxReplicas ({highest})"
+        yield FieldError(f"{path}.minReplicas", "Invalid value", message, lowest)
 
 
 def _containers(replica: Obj) -> Sequence[Obj]:

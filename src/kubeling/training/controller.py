@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -20,8 +20,11 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import PODS, SERVICES, Resource
 from kubeling.training.admission import MANAGED_BY
+from kubeling.training.companions import Companion, InTheWay, keep
+from kubeling.training.gangs import VOLCANO_POD_GROUPS
 from kubeling.training.job import JobKind, TrainingJob
 from kubeling.training.plan import Note, Plan, plan
+from kubeling.training.settings import TrainingSettings
 
 __all__ = ["JobReconciler", "controller_of"]
 
@@ -33,7 +36,7 @@ def controller_of(kind: JobKind, context: Context) -> Controller:
         name=f"{kind.name.lower()}-controller",
         resource=kind.resource,
         reconcile=reconciler.reconcile,
-        owns=(PODS, SERVICES),
+        owns=(PODS, SERVICES, *reconciler.groups),
     )
 
 
@@ -48,6 +51,10 @@ class JobReconciler:
         self._jobs = context.informers.of(kind.resource)
         self._pods = context.informers.of(PODS)
         self._services = context.informers.of(SERVICES)
+        self._gang = TrainingSettings.of(context.settings).gang_scheduler
+        # Volcano says in the group's status when its pods may be made.
+        self.groups = (VOLCANO_POD_GROUPS,) if self._gang == "volcano" else ()
+        self._groups = [context.informers.of(resource) for resource in self.groups]
         # Pods deleted (by job) whose disappearance the cache does not show yet: without it, a
         # failed pod could be counted as restarted twice.
         self._deleted: dict[Key, set[str]] = {}
@@ -63,9 +70,19 @@ class JobReconciler:
             return None
         pods = self._owned_pods(key, job)
         services = self._services.owned_by(job.uid)
-        todo = plan(job, pods, services, self._clock.now())
+        todo = plan(job, pods, services, self._clock.now(), self._gang, self._held(job, pods))
         await self._carry_out(key, job, todo)
         return None if todo.requeue_after is None else Result(todo.requeue_after)
+
+    def _held(self, job: TrainingJob, pods: Sequence[Obj]) -> str:
+        """What the job's pods wait for before they are made."""
+        if pods:
+            return ""
+        for informer in self._groups:
+            group = informer.get(job.namespace, job.name) or {}
+            if (group.get("status") or {}).get("phase") in (None, "", "Pending"):
+                return f"it waits until Volcano has room for PodGroup {job.name}"
+        return ""
 
     def _owned_pods(self, key: Key, job: TrainingJob) -> list[Obj]:
         pods = self._pods.owned_by(job.uid)
@@ -85,13 +102,21 @@ class JobReconciler:
         if todo.delete_pods:
             self._deleted.setdefault(key, set()).update(uid(pod) for pod in todo.delete_pods)
         await _all(
-            [self._delete(PODS, pod) for pod in todo.delete_pods]
-            + [self._delete(SERVICES, service) for service in todo.delete_services]
+            [self._delete(PODS, job, pod) for pod in todo.delete_pods]
+            + [self._delete(SERVICES, job, service) for service in todo.delete_services]
         )
+        await self._see_to(job, todo.companions)
         await _all(self._create(SERVICES, job, service) for service in todo.create_services)
         await _all(self._create(PODS, job, pod) for pod in todo.create_pods)
         for note in todo.notes:
             await self._record(job, note)
+
+    async def _see_to(self, job: TrainingJob, companions: Iterable[Companion]) -> None:
+        try:
+            await keep(self._client, job.obj, companions)
+        except InTheWay as error:
+            await self._recorder.warning(job.obj, "ErrResourceExists", str(error))
+            raise
 
     async def _write_status(self, job: TrainingJob, todo: Plan) -> None:
         if todo.status == (job.obj.get("status") or {}):
@@ -118,10 +143,12 @@ class JobReconciler:
             await self._recorder.warning(job.obj, f"FailedCreate{resource.kind}", message)
         raise Conflict(f"{resource.kind} {name(obj)} is still there")
 
-    async def _delete(self, resource: Resource, obj: Obj) -> None:
+    async def _delete(self, resource: Resource, job: TrainingJob, obj: Obj) -> None:
         await self._client.delete(
             resource, name(obj), namespace(obj), uid=uid(obj), missing_ok=True
         )
+        message = f"Deleted {resource.kind.lower()}: {name(obj)}"
+        await self._recorder.normal(job.obj, f"SuccessfulDelete{resource.kind}", message)
 
     async def _record(self, job: TrainingJob, note: Note) -> None:
         await self._recorder.event(job.obj, note.type, note.reason, note.message)

@@ -46,13 +46,21 @@ def pytorch(job: TrainingJob, replica: Replica) -> Env:
     """``torch.distributed``'s ``env://`` variables and torchrun's ``PET_*``."""
     processes = str(job.spec.get("nprocPerNode") or "auto")
     if elastic := job.elastic_policy:
-        return [*env(PYTHONUNBUFFERED=1), *_elastic(job, elastic, processes)]
+        found = [*env(PYTHONUNBUFFERED=1), *_elastic(job, elastic, processes)]
+        if job.count("Master") == 0:
+            return found
+        taken = {variable["name"] for variable in found}
+        return [*found, *(v for v in _static(job, replica, processes) if v["name"] not in taken)]
+    return [*env(PYTHONUNBUFFERED=1), *_static(job, replica, processes)]
+
+
+def _static(job: TrainingJob, replica: Replica, processes: str) -> Env:
+    """A fixed number of processes, each with its rank."""
     leader = job.leader or replica
     host, port = job.pod_name(leader), job.port(leader.type)
     per_node = int(processes) if processes.isdigit() else 1
     rank = _rank(job, replica)
     return env(
-        PYTHONUNBUFFERED=1,
         MASTER_PORT=port,
         PET_MASTER_PORT=port,
         MASTER_ADDR=host,
@@ -85,7 +93,8 @@ def _elastic(job: TrainingJob, policy: ElasticPolicy, processes: str) -> Env:
     if policy.max_restarts is not None:
         found += env(PET_MAX_RESTARTS=policy.max_restarts)
     if policy.standalone:
-        found += env(PET_STANDALONE="")
+        # Upstream's empty value makes torchrun fail: it reads a number.
+        found += env(PET_STANDALONE=1)
     return found
 
 

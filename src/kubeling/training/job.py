@@ -15,6 +15,7 @@ import msgspec
 
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import Resource
+from kubeling.training.companions import Companion
 from kubeling.training.resources import ElasticPolicy, ReplicaSpec, RunPolicy
 
 __all__ = [
@@ -76,8 +77,11 @@ class JobKind:
 
     ``leaders`` are the roles that decide for the whole job where they are present, else worker 0
     does. ``singletons`` may have one replica at most and ``required`` must be there.
-    ``environment`` makes the variables of one replica; with ``only_default_container`` they
-    are given to no other container of the pod. ``succeeded`` tells from the roles' progress.
+    ``environment`` makes the variables of one replica, which every container of its pod gets, or
+    the one that trains, or the first. ``succeeded`` tells from the roles' progress.
+    ``prepare`` adds what else the pods of the kind have, and ``companions`` names the objects that
+    a job has beside them. Roles in ``unnumbered`` have one pod, named without an index. With
+    ``any_container`` the container that trains may have any name, and no port is added to it.
     """
 
     resource: Resource
@@ -92,7 +96,12 @@ class JobKind:
     succeeded: Callable[[TrainingJob, Mapping[str, Progress]], bool]
     singletons: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    only_default_container: bool = False
+    environment_of: Literal["every", "default", "first"] = "every"
+    any_container: bool = False
+    prepare: Callable[[TrainingJob, Replica, Obj], None] | None = None
+    companions: Callable[[TrainingJob, Sequence[Obj]], list[Companion]] | None = None
+    services: bool = True
+    unnumbered: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -173,6 +182,8 @@ class TrainingJob:
 
     def pod_name(self, replica: Replica) -> str:
         """The name of the replica's pod, and of its Service."""
+        if replica.type in self.kind.unnumbered:
+            return f"{self.name}-{replica.type.lower()}"
         return f"{self.name}-{replica.suffix}"
 
     def default_container(self, role: str) -> Obj:

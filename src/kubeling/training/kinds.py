@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kubeling.training import environment
+from kubeling.training import environment, mpi
 from kubeling.training.job import JobKind, Progress, TrainingJob
 from kubeling.training.resources import (
     JAX_JOBS,
+    MPI_JOBS,
     PADDLE_JOBS,
     PYTORCH_JOBS,
     TF_JOBS,
     XGBOOST_JOBS,
 )
 
-__all__ = ["JAX", "KINDS", "PADDLE", "PYTORCH", "TENSORFLOW", "XGBOOST"]
+__all__ = ["JAX", "KINDS", "MPI", "PADDLE", "PYTORCH", "TENSORFLOW", "XGBOOST"]
 
 _States = Mapping[str, Progress]
 
@@ -49,6 +50,10 @@ def _master_or_workers_succeeded(job: TrainingJob, states: _States) -> bool:
     return _role_done(states, "Worker")
 
 
+def _launcher_succeeded(_: TrainingJob, states: _States) -> bool:
+    return _role_done(states, "Launcher")
+
+
 def _workers_succeeded(_: TrainingJob, states: _States) -> bool:
     return _role_done(states, "Worker")
 
@@ -65,7 +70,7 @@ TENSORFLOW: Final = JobKind(
     environment=environment.tensorflow,
     succeeded=_tensorflow_succeeded,
     singletons=("Chief", "Master"),
-    only_default_container=True,
+    environment_of="default",
 )
 PYTORCH: Final = JobKind(
     resource=PYTORCH_JOBS,
@@ -94,6 +99,26 @@ XGBOOST: Final = JobKind(
     singletons=("Master",),
     required=("Master",),
 )
+MPI: Final = JobKind(
+    resource=MPI_JOBS,
+    specs_field="mpiReplicaSpecs",
+    container="mpi",
+    port_name="mpi-port",
+    port=9999,
+    replica_types=("Launcher", "Worker"),
+    restart_policy="Never",
+    leaders=("Launcher",),
+    environment=mpi.environment,
+    succeeded=_launcher_succeeded,
+    singletons=("Launcher",),
+    required=("Launcher",),
+    environment_of="first",
+    any_container=True,
+    prepare=mpi.prepare,
+    companions=mpi.objects,
+    services=False,
+    unnumbered=("Launcher",),
+)
 PADDLE: Final = JobKind(
     resource=PADDLE_JOBS,
     specs_field="paddleReplicaSpecs",
@@ -120,4 +145,4 @@ JAX: Final = JobKind(
     required=("Worker",),
 )
 
-KINDS: Final = (TENSORFLOW, PYTORCH, XGBOOST, PADDLE, JAX)
+KINDS: Final = (TENSORFLOW, PYTORCH, XGBOOST, MPI, PADDLE, JAX)

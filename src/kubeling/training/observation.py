@@ -79,7 +79,7 @@ def failure_of(job: TrainingJob, replica: Replica, pod: Obj) -> Failure | None:
     """The failure of a pod, if it failed."""
     if phase(pod) != "Failed" or deletion_requested(pod):
         return None
-    ended = _ended(pod, job.kind.container)
+    ended = _ended(pod, str(job.default_container(replica.type).get("name")))
     code = None if ended.get("exitCode") is None else int(ended["exitCode"])
     match job.restart_policy(replica.type):
         case "ExitCode":
@@ -112,7 +112,8 @@ def restart_count(job: TrainingJob, placed: dict[Replica, Obj]) -> int:
         int(status.get("restartCount") or 0)
         for replica, pod in placed.items()
         if job.restart_policy(replica.type) in ("OnFailure", "Always")
-        for status in (pod.get("status") or {}).get("containerStatuses") or ()
+        for key in ("initContainerStatuses", "containerStatuses")
+        for status in (pod.get("status") or {}).get(key) or ()
     )
 
 

@@ -24,9 +24,13 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.training import observation
+from kubeling.training.companions import Companion
+from kubeling.training.gangs import pod_group
 from kubeling.training.job import Progress, TrainingJob
 from kubeling.training.observation import Failure
 from kubeling.training.pods import pod, service
+from kubeling.training.scaling import autoscaler
+from kubeling.training.settings import GangScheduler
 
 __all__ = ["Note", "Plan", "has_ended", "plan"]
 
@@ -42,12 +46,13 @@ class Note:
 
 @dataclass
 class Plan:
-    """What to do, in this order: write the status, delete, create."""
+    """What to do, in this order: write the status, delete, see to the companions, create."""
 
     status: Obj
     delete_job: bool = False
     delete_pods: list[Obj] = field(default_factory=list)
     delete_services: list[Obj] = field(default_factory=list)
+    companions: list[Companion] = field(default_factory=list)
     create_pods: list[Obj] = field(default_factory=list)
     create_services: list[Obj] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -59,17 +64,35 @@ def has_ended(obj: Obj) -> bool:
     return is_condition_true(obj, "Succeeded") or is_condition_true(obj, "Failed")
 
 
-def plan(job: TrainingJob, pods: Sequence[Obj], services: Sequence[Obj], now: dt.datetime) -> Plan:
-    """What to do about a job with these pods and Services."""
-    return _Planner(job, pods, services, now).plan()
+def plan(
+    job: TrainingJob,
+    pods: Sequence[Obj],
+    services: Sequence[Obj],
+    now: dt.datetime,
+    gang: GangScheduler = "none",
+    held: str = "",
+) -> Plan:
+    """What to do about a job with these pods and Services.
+
+    ``gang`` schedules its pods together; no pod is made while ``held`` says what comes first.
+    """
+    return _Planner(job, pods, services, now, gang, held).plan()
 
 
 class _Planner:
     """One pass over one job."""
 
     def __init__(
-        self, job: TrainingJob, pods: Sequence[Obj], services: Sequence[Obj], now: dt.datetime
+        self,
+        job: TrainingJob,
+        pods: Sequence[Obj],
+        services: Sequence[Obj],
+        now: dt.datetime,
+        gang: GangScheduler,
+        held: str,
     ) -> None:
+        self._gang: GangScheduler = gang
+        self._held = held
         self._job = job
         self._pods = pods
         self._services = services
@@ -89,6 +112,14 @@ class _Planner:
     @property
     def _status(self) -> Obj:
         return self._plan.status
+
+    def _see_to_companions(self, *, active: bool) -> None:
+        """An active job has all it needs; of any other only what its pods may still use is left."""
+        job, found = self._job, self._plan.companions
+        if active and job.kind.companions is not None:
+            found += job.kind.companions(job, self._pods)
+        found += pod_group(job, self._gang, wanted=active)
+        found += autoscaler(job, wanted=active)
 
     def _after_the_end(self) -> None:
         self._clean_up()
@@ -113,6 +144,7 @@ class _Planner:
         self._status["replicaStatuses"] = {}
         self._plan.delete_pods = [p for p in self._pods if not deletion_requested(p)]
         self._plan.delete_services = list(self._services)
+        self._see_to_companions(active=False)
 
     def _advance(self) -> None:
         self._created()
@@ -127,8 +159,13 @@ class _Planner:
         self._count(states, failures)
         if self._job.kind.succeeded(self._job, states):
             self._succeed()
-        elif why := self._exhausted() or self._fatal(failures):
+        elif why := self._exhausted():
             self._fail(why)
+        elif fatal := self._fatal(failures):
+            self._tell_exit(fatal)
+            role = fatal.replica.type
+            why = self._says(f"is failed because a {role} replica failed: {fatal}")
+            self._fail(why, "MPIJobEvicted" if self._was_evicted(fatal) else "")
         else:
             self._keep_going(states, failures)
 
@@ -136,12 +173,24 @@ class _Planner:
         message = self._says("is created")
         if not self._has("Created"):
             self._note("Normal", f"{self._job.kind.name}Created", message)
-        waiting = observation.waiting_for(self._pods)
+            self._warn_of_policies()
+        waiting = self._held or observation.waiting_for(self._pods)
         if waiting:
             message = f"{message}, but {waiting}"
         changed = self._condition("Created", True, f"{self._job.kind.name}Created", message)
         if changed and waiting:
             self._note("Warning", "PodsWaiting", waiting)
+
+    def _warn_of_policies(self) -> None:
+        """Where a template has a restart policy of its own, the role's holds."""
+        for spec in self._job.replica_specs.values():
+            if (spec.template.get("spec") or {}).get("restartPolicy"):
+                message = (
+                    "Restart policy in pod template will be overwritten by restart policy in "
+                    "replica spec"
+                )
+                self._note("Warning", "SettedPodTemplateRestartPolicy", message)
+                return
 
     def _resume(self) -> None:
         if is_condition_true({"status": self._status}, "Suspended"):
@@ -181,14 +230,22 @@ class _Planner:
             return self._says("has failed because it has reached the specified backoff limit")
         return ""
 
-    def _fatal(self, failures: Iterable[Failure]) -> str:
+    def _fatal(self, failures: Iterable[Failure]) -> Failure | None:
         dynamic = self._job.spec.get("enableDynamicWorker")
         for failure in failures:
-            if failure.retryable or (dynamic and failure.replica.type == "Worker"):
-                continue
-            role = failure.replica.type
-            return self._says(f"is failed because a {role} replica failed: {failure}")
-        return ""
+            if not failure.retryable and not (dynamic and failure.replica.type == "Worker"):
+                return failure
+        return None
+
+    def _was_evicted(self, failure: Failure) -> bool:
+        evicted = (failure.pod.get("status") or {}).get("reason") == "Evicted"
+        return evicted and self._job.kind.name == "MPIJob"
+
+    def _tell_exit(self, failure: Failure) -> None:
+        if failure.exit_code is not None:
+            where = f"{self._job.namespace}.{name(failure.pod)}"
+            message = f"Pod: {where} exited with code {failure.exit_code}"
+            self._note("Normal", "ExitedWithCode", message)
 
     def _succeed(self) -> None:
         for entry in self._status["replicaStatuses"].values():
@@ -196,11 +253,13 @@ class _Planner:
                 entry["succeeded"] = entry.get("succeeded", 0) + active
         self._end("Succeeded", "Normal", self._says("successfully completed"))
 
-    def _fail(self, why: str) -> None:
-        self._end("Failed", "Warning", why)
+    def _fail(self, why: str, reason: str = "") -> None:
+        self._end("Failed", "Warning", why, reason)
 
-    def _end(self, condition: str, event: Literal["Normal", "Warning"], message: str) -> None:
-        reason = f"{self._job.kind.name}{condition}"
+    def _end(
+        self, condition: str, event: Literal["Normal", "Warning"], message: str, reason: str = ""
+    ) -> None:
+        reason = reason or f"{self._job.kind.name}{condition}"
         self._created()
         remove_condition(self._status, ["Restarting"])
         if self._has("Running"):
@@ -233,6 +292,7 @@ class _Planner:
             f"is restarting because a {failure.replica.type} replica failed: {failure}"
         )
         remove_condition(self._status, ["Running"])
+        self._tell_exit(failure)
         if self._condition("Restarting", True, reason, message):
             self._note("Warning", reason, message)
         self._plan.delete_pods.append(failure.pod)
@@ -244,16 +304,20 @@ class _Planner:
             self._note("Normal", reason, self._says("is running"))
 
     def _create_missing(self) -> None:
+        self._see_to_companions(active=True)
+        if self._held:
+            return
         existing = {name(found) for found in self._services}
         for replica in self._job.replicas():
             if replica not in self._placed:
-                self._plan.create_pods.append(pod(self._job, replica))
-            if self._job.pod_name(replica) not in existing:
+                self._plan.create_pods.append(pod(self._job, replica, self._gang))
+            if self._job.kind.services and self._job.pod_name(replica) not in existing:
                 self._plan.create_services.append(service(self._job, replica))
         wanted = {self._job.pod_name(replica) for replica in self._job.replicas()}
         self._plan.delete_services += [s for s in self._services if name(s) not in wanted]
 
     def _clean_up(self) -> None:
+        self._see_to_companions(active=False)
         match self._job.run_policy.clean_pod_policy:
             case "All":
                 gone = list(self._pods)

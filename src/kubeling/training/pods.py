@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubeling.kube.objects import Obj, deep_copy, new_object
 from kubeling.kube.resources import PODS, SERVICES
+from kubeling.training.gangs import hand_over
 from kubeling.training.job import (
     JOB_ROLE,
     REPLICA_INDEX,
@@ -11,11 +12,12 @@ from kubeling.training.job import (
     Replica,
     TrainingJob,
 )
+from kubeling.training.settings import GangScheduler
 
 __all__ = ["pod", "service"]
 
 
-def pod(job: TrainingJob, replica: Replica) -> Obj:
+def pod(job: TrainingJob, replica: Replica, gang: GangScheduler = "none") -> Obj:
     """The pod of a replica: the role's template with the job's labels and environment."""
     spec = job.replica_specs[replica.type]
     template: Obj = deep_copy(spec.template)
@@ -31,7 +33,9 @@ def pod(job: TrainingJob, replica: Replica) -> Obj:
         # A failure is then told with the end of the log, in the pod and so in the job.
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     _add_environment(job, content, job.kind.environment(job, replica))
-    return new_object(
+    if job.kind.prepare is not None:
+        job.kind.prepare(job, replica, content)
+    made = new_object(
         PODS,
         job.pod_name(replica),
         job.namespace,
@@ -40,6 +44,8 @@ def pod(job: TrainingJob, replica: Replica) -> Obj:
         owner=job.obj,
         spec=content,
     )
+    hand_over(job, replica, gang, made)
+    return made
 
 
 def service(job: TrainingJob, replica: Replica) -> Obj:
@@ -80,10 +86,18 @@ def labels(job: TrainingJob, replica: Replica) -> dict[str, str]:
 
 def _add_environment(job: TrainingJob, content: Obj, variables: Env) -> None:
     """Gives the containers the variables they do not set themselves."""
-    for container in content.get("containers") or ():
-        if job.kind.only_default_container and container.get("name") != job.kind.container:
-            continue
+    for container in _told(job, content.get("containers") or []):
         own = container.get("env") or []
         taken = {entry.get("name") for entry in own}
         # First, so that the container's own entries may refer to them as $(NAME).
         container["env"] = [*(v for v in variables if v["name"] not in taken), *own]
+
+
+def _told(job: TrainingJob, containers: list[Obj]) -> list[Obj]:
+    match job.kind.environment_of:
+        case "first":
+            return containers[:1]
+        case "default":
+            return [c for c in containers if c.get("name") == job.kind.container]
+        case "every":
+            return containers

@@ -15,6 +15,7 @@ from kubeling.kube.crd import (
     Condition,
     IntOrString,
     PodTemplateSpec,
+    Ref,
     Scale,
     Time,
     crd,
@@ -24,6 +25,7 @@ from kubeling.kube.resources import Resource
 
 __all__ = [
     "JAX_JOBS",
+    "MPI_JOBS",
     "PADDLE_JOBS",
     "PYTORCH_JOBS",
     "TF_JOBS",
@@ -43,10 +45,13 @@ def _job(kind: str) -> Resource:
 TF_JOBS: Final = _job("TFJob")
 PYTORCH_JOBS: Final = _job("PyTorchJob")
 XGBOOST_JOBS: Final = _job("XGBoostJob")
+MPI_JOBS: Final = _job("MPIJob")
 PADDLE_JOBS: Final = _job("PaddleJob")
 JAX_JOBS: Final = _job("JAXJob")
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+MetricSpec = Annotated[dict[str, Any], Ref("io.k8s.api.autoscaling.v2.MetricSpec")]
 
 
 class _Struct(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
@@ -62,7 +67,7 @@ class ReplicaSpec(_Struct, frozen=True):
 
 
 class SchedulingPolicy(_Struct, frozen=True):
-    """How the pods are scheduled together, where the scheduler knows gangs."""
+    """How many of the pods have to start together, and what the scheduler is told of them."""
 
     min_available: int | None = None
     queue: str | None = None
@@ -98,16 +103,17 @@ class TFJobSpec(_JobSpec, frozen=True, kw_only=True):
 class ElasticPolicy(_Struct, frozen=True):
     """Lets the number of workers change while the job runs (torchrun's rendezvous)."""
 
-    min_replicas: Count | None = None
-    max_replicas: Count | None = None
+    min_replicas: Positive | None = None
+    max_replicas: Positive | None = None
     rdzv_backend: str | None = None
     rdzv_host: str | None = None
     rdzv_port: int | None = None
     rdzv_id: str | None = None
     rdzv_conf: list[dict[str, str]] | None = None
     standalone: bool | None = None
-    max_restarts: int | None = None
+    max_restarts: Count | None = None
     n_proc_per_node: int | None = None
+    metrics: list[MetricSpec] | None = None
 
 
 class PyTorchJobSpec(_JobSpec, frozen=True, kw_only=True):
@@ -124,10 +130,29 @@ class XGBoostJobSpec(_JobSpec, frozen=True, kw_only=True):
     xgb_replica_specs: dict[str, ReplicaSpec]
 
 
+class MPIJobSpec(_JobSpec, frozen=True, kw_only=True):
+    """A job of MPI: the launcher runs ``mpirun``, which starts processes in the workers' pods."""
+
+    mpi_replica_specs: dict[str, ReplicaSpec]
+    slots_per_worker: Positive | None = None
+    main_container: str | None = None
+    clean_pod_policy: Literal["None", "Running", "All"] | None = None
+
+
+class PaddleElasticPolicy(_Struct, frozen=True):
+    """Between how many workers the job is scaled, and by what."""
+
+    min_replicas: Positive | None = None
+    max_replicas: Positive | None = None
+    max_restarts: Count | None = None
+    metrics: list[MetricSpec] | None = None
+
+
 class PaddleJobSpec(_JobSpec, frozen=True, kw_only=True):
     """A distributed PaddlePaddle job."""
 
     paddle_replica_specs: dict[str, ReplicaSpec]
+    elastic_policy: PaddleElasticPolicy | None = None
 
 
 class JAXJobSpec(_JobSpec, frozen=True, kw_only=True):
@@ -159,19 +184,21 @@ class JobStatus(_Struct, frozen=True):
 _STATE: Final = Column("State", ".status.conditions[-1:].type")
 
 
+def _scale(replicas: str) -> Scale:
+    """The number of workers as a scale, where upstream has one."""
+    workers = ".status.replicaStatuses.Worker"
+    return Scale(f".spec.{replicas}.Worker.replicas", f"{workers}.active", f"{workers}.selector")
+
+
 def crds() -> list[Obj]:
     """The definitions of the kubeflow.org/v1 kinds."""
-    scale = Scale(
-        ".spec.pytorchReplicaSpecs.Worker.replicas",
-        ".status.replicaStatuses.Worker.active",
-        ".status.replicaStatuses.Worker.selector",
-    )
     kinds: tuple[tuple[Resource, Any, Scale | None], ...] = (
         (TF_JOBS, TFJobSpec, None),
-        (PYTORCH_JOBS, PyTorchJobSpec, scale),
+        (PYTORCH_JOBS, PyTorchJobSpec, _scale("pytorchReplicaSpecs")),
         (XGBOOST_JOBS, XGBoostJobSpec, None),
-        (PADDLE_JOBS, PaddleJobSpec, None),
-        (JAX_JOBS, JAXJobSpec, None),
+        (MPI_JOBS, MPIJobSpec, None),
+        (PADDLE_JOBS, PaddleJobSpec, _scale("paddleReplicaSpecs")),
+        (JAX_JOBS, JAXJobSpec, _scale("jaxReplicaSpecs")),
     )
     return [
         crd(resource, spec, JobStatus, columns=[_STATE], scale=where)
