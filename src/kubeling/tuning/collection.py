@@ -1,39 +1,54 @@
 """Following the logs of running trials and filing their metrics as the lines appear.
 
 One task per trial with a running pod, none without. A collection that is cut off reads the log
-from the start again; its readings are numbered, so none is filed twice.
+from the start again; its readings are numbered, so none is filed twice. Metrics that do not come
+from a log are scraped here or reported over the API, and read from the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from kubeling.kube.client import Client
 from kubeling.kube.clock import Clock
 from kubeling.kube.errors import ApiError, NotFound
-from kubeling.kube.objects import Key, Obj, key_of, name, namespace, parse_time, uid
-from kubeling.tuning.instrumentation import log_container
-from kubeling.tuning.metrics import LineParser, Reading, Summary, parser, summarise
+from kubeling.kube.objects import Key, Obj, key_of, name, namespace, uid
+from kubeling.tuning.collectors import collector_kind, log_container, metric_names
+from kubeling.tuning.loglines import is_filed, lines_of, readings_of
+from kubeling.tuning.metrics import Reading, Summary, parser, summarise
+from kubeling.tuning.scraping import scrape
 
-__all__ = ["Collected", "MetricsCollection", "Observations", "metric_names"]
+__all__ = ["Collected", "MetricsCollection", "Observations"]
 
 log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 8
 _FIRST_DELAY: Final = 0.1
+_PAUSE: Final = 0.05
+"""Between two transactions of one trial, so that a talkative one leaves room for others."""
+_WATCHED: Final = 10_000
+"""Readings that early stopping looks at; a trial that got as far is let go on."""
 
 
 class Observations(Protocol):
-    """Where readings are kept. ``record`` is idempotent per sequence number."""
+    """Where readings are kept. ``record`` is idempotent per run and place."""
+
+    async def begin(self, namespace: str, trial_uid: str, run: str) -> None:
+        """Drops what other runs of a trial's container had printed."""
+        ...
 
     async def record(
-        self, namespace: str, trial_uid: str, first: int, readings: Sequence[Reading]
+        self, namespace: str, trial_uid: str, run: str, readings: Sequence[tuple[int, Reading]]
     ) -> None:
-        """Files readings from sequence number ``first`` on; those there already stay."""
+        """Files readings under their places in a log; those there already stay."""
+        ...
+
+    async def report(self, namespace: str, trial_uid: str, readings: Sequence[Reading]) -> None:
+        """Files readings after those that were reported before."""
         ...
 
     async def read(self, namespace: str, trial_uid: str) -> list[Reading]:
@@ -57,27 +72,38 @@ class Collected:
 class _Collection:
     """The collection of one container's run."""
 
-    run: tuple[str, int]
+    run: str
     task: asyncio.Task[None] | None = None
     summaries: dict[str, Summary] = field(default_factory=dict)
     count: int = 0
+    readings: list[Reading] = field(default_factory=list)
     result: Collected | None = None
+
+    def clear(self) -> None:
+        self.summaries, self.count = {}, 0
+        self.readings.clear()
 
 
 class MetricsCollection:
-    """The collections under way. Tasks belong to the group given to :meth:`within`."""
+    """The collections under way. Tasks belong to the group given to :meth:`within`.
+
+    ``news`` is called when there is something new about a trial: its log was read to its end or,
+    where the trial ``is_watched``, readings came.
+    """
 
     def __init__(
         self,
         client: Client,
         clock: Clock,
         store: Callable[[], Awaitable[Observations]],
-        ended: Callable[[Key], None],
+        news: Callable[[Key], None],
+        is_watched: Callable[[Obj], bool] = lambda _trial: False,
     ) -> None:
         self._client = client
         self._clock = clock
         self._store = store
-        self._ended = ended
+        self._news = news
+        self._is_watched = is_watched
         self._group: asyncio.TaskGroup | None = None
         self._collections: dict[str, _Collection] = {}
 
@@ -86,31 +112,49 @@ class MetricsCollection:
         self._group = group
 
     def follow(self, trial: Obj, pod: Obj) -> Collected | None:
-        """Sees to it that a pod's log is read; returns what it held once it was read to its end.
+        """Sees to it that a pod's metrics are read; returns what its log held once it was read.
 
         A pod that has not started is left for later. Another pod, or another run of the container,
         takes the place of the one before.
         """
-        started = _run_of(pod, log_container(trial))
-        if started is None:
+        state = _state_of(pod, log_container(trial))
+        if state is None:
             return None
+        run, ended = state
         current = self._collections.get(uid(trial))
-        if current is not None and current.run == started:
+        if collector_kind(trial) == "PrometheusMetric" and ended:
+            self.drop(uid(trial))
+            return None
+        if current is not None and current.run == run:
             return current.result
         if current is not None and current.task is not None:
             current.task.cancel()
-        collection = self._collections[uid(trial)] = _Collection(started)
+        collection = self._collections[uid(trial)] = _Collection(run)
         assert self._group is not None, "the controller is not running"
-        fresh = current is None
         collection.task = self._group.create_task(
-            self._collect(trial, pod, collection, fresh), name=f"metrics of {name(trial)}"
+            self._collect(trial, pod, collection), name=f"metrics of {name(trial)}"
         )
         return None
 
-    async def recorded(self, trial: Obj) -> dict[str, Summary]:
-        """What was filed, where there is no log to read (any more)."""
+    def live(self, trial: Obj) -> tuple[Sequence[Reading], dict[str, Summary]]:
+        """The readings of a watched trial's log so far, and their summary."""
+        found = self._collections.get(uid(trial))
+        return (found.readings, found.summaries) if found is not None else ((), {})
+
+    async def readings(self, trial: Obj) -> list[Reading]:
+        """What was filed of a trial."""
         store = await self._store()
-        return summarise(await store.read(namespace(trial), uid(trial)))
+        return await store.read(namespace(trial), uid(trial))
+
+    async def recorded(self, trial: Obj) -> dict[str, Summary]:
+        """The summary of what was filed, where there is no log to read (any more)."""
+        wanted = set(metric_names(trial))
+        return summarise(r for r in await self.readings(trial) if r.name in wanted)
+
+    async def file(self, trial: Obj, run: str, reading: Reading) -> None:
+        """Files a reading of our own making, once."""
+        store = await self._store()
+        await store.record(namespace(trial), uid(trial), run, [(0, reading)])
 
     async def forget(self, trial: Obj) -> None:
         """Ends a trial's collection and removes its readings."""
@@ -124,13 +168,12 @@ class MetricsCollection:
         if collection is not None and collection.task is not None:
             collection.task.cancel()
 
-    async def _collect(self, trial: Obj, pod: Obj, collection: _Collection, fresh: bool) -> None:
+    async def _collect(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         problem = ""
-        if not fresh:
-            await (await self._store()).forget(namespace(trial), uid(trial))
+        read = self._scrape if collector_kind(trial) == "PrometheusMetric" else self._read_log
         for attempt in range(_ATTEMPTS):
             try:
-                await self._read_log(trial, pod, collection)
+                await read(trial, pod, collection)
                 problem = ""
                 break
             except NotFound:
@@ -146,11 +189,12 @@ class MetricsCollection:
                 log.exception("metrics of %s", key_of(trial))
             await self._clock.sleep(_FIRST_DELAY * 2**attempt)
         collection.result = Collected(collection.summaries, problem)
-        self._ended(key_of(trial))
+        self._news(key_of(trial))
 
     async def _read_log(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
-        collection.summaries, collection.count = {}, 0
+        collection.clear()
         parse = parser(trial["spec"].get("metricsCollector") or {}, metric_names(trial))
+        watched, begun, filed_at = self._is_watched(trial), False, 0.0
         stream = self._client.logs(
             name(pod),
             namespace(pod),
@@ -158,55 +202,40 @@ class MetricsCollection:
             follow=True,
             timestamps=True,
         )
-        async for lines in _lines(stream):
-            readings = list(_readings(lines, parse))
+        async for lines in lines_of(stream):
+            readings = list(readings_of(lines, parse))
             if not readings:
                 continue
+            if begun and (left := filed_at + _PAUSE - self._clock.monotonic()) > 0:
+                await self._clock.sleep(left)
             store = await self._store()
-            await store.record(namespace(trial), uid(trial), collection.count, readings)
+            if not begun:
+                await store.begin(namespace(trial), uid(trial), collection.run)
+                begun = True
+            filed = [(p, r) for p, r in enumerate(readings, collection.count) if is_filed(p)]
+            await store.record(namespace(trial), uid(trial), collection.run, filed)
             collection.count += len(readings)
             collection.summaries = summarise(readings, collection.summaries)
+            if watched and len(collection.readings) < _WATCHED:
+                collection.readings += readings
+                self._news(key_of(trial))
+            filed_at = self._clock.monotonic()
+
+    async def _scrape(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
+        store = await self._store()
+        wanted = metric_names(trial)
+        async for readings in scrape(trial, pod, wanted, self._clock):
+            await store.report(namespace(trial), uid(trial), readings)
 
 
-def metric_names(trial: Obj) -> list[str]:
-    """The metrics a trial is asked for, the objective first."""
-    objective = trial["spec"].get("objective") or {}
-    return [
-        objective.get("objectiveMetricName", ""),
-        *(objective.get("additionalMetricNames") or ()),
-    ]
-
-
-async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[list[str]]:
-    """Whole lines, in the batches they arrive in."""
-    rest = b""
-    async for chunk in stream:
-        *whole, rest = (rest + chunk).split(b"\n")
-        if whole:
-            yield [line.decode(errors="replace") for line in whole]
-    if rest:
-        yield [rest.decode(errors="replace")]
-
-
-def _readings(lines: Iterable[str], parse: LineParser) -> Iterable[Reading]:
-    """The readings of log lines, each of which begins with the time it was written."""
-    for line in lines:
-        stamp, _, text = line.partition(" ")
-        try:
-            written = parse_time(stamp)
-        except ValueError:
-            written, text = None, line
-        for reading in parse(text):
-            yield Reading(reading.name, reading.value, reading.time or written)
-
-
-def _run_of(pod: Obj, container: str) -> tuple[str, int] | None:
-    """Which run of a container is there to be read, ``None`` before the first."""
+def _state_of(pod: Obj, container: str) -> tuple[str, bool] | None:
+    """Which run of a container is there to be read and whether it ended; before it, nothing."""
     status = pod.get("status") or {}
     for key in ("containerStatuses", "initContainerStatuses"):
         for entry in status.get(key) or ():
             if entry.get("name") == container:
                 state = entry.get("state") or {}
                 if "running" in state or "terminated" in state:
-                    return uid(pod), int(entry.get("restartCount") or 0)
+                    run = f"{uid(pod)}.{int(entry.get('restartCount') or 0)}"
+                    return run, "terminated" in state
     return None

@@ -7,10 +7,13 @@ from typing import Any, Final
 from kubeling.kube.objects import Obj
 from kubeling.tuning.trial_kinds import trial_kind
 
-__all__ = ["FILE_PATH", "PARALLEL_TRIALS", "set_defaults"]
+__all__ = ["PARALLEL_TRIALS", "set_defaults"]
 
 PARALLEL_TRIALS: Final = 3
 FILE_PATH: Final = "/var/log/katib/metrics.log"
+EVENT_FOLDER: Final = "/var/log/katib/tfevent/"
+METRICS_PORT: Final = 8080
+METRICS_PATH: Final = "/metrics"
 
 
 def set_defaults(obj: Obj) -> None:
@@ -65,14 +68,24 @@ def _collector(spec: Obj) -> None:
     if not isinstance(collector, dict):
         return
     collector["kind"] = collector.get("kind") or "StdOut"
-    if collector["kind"] == "File":
-        source = collector_spec.get("source") or {}
-        where = source.get("fileSystemPath") or {}
-        where["path"] = where.get("path") or FILE_PATH
-        where["kind"] = where.get("kind") or "File"
-        where["format"] = where.get("format") or "TEXT"
-        source["fileSystemPath"] = where
-        collector_spec["source"] = source
+    match collector["kind"]:
+        case "File":
+            _source(collector_spec, "fileSystemPath", path=FILE_PATH, kind="File", format="TEXT")
+        case "TensorFlowEvent":
+            _source(collector_spec, "fileSystemPath", path=EVENT_FOLDER, kind="Directory")
+        case "PrometheusMetric":
+            _source(collector_spec, "httpGet", port=METRICS_PORT, path=METRICS_PATH)
+
+
+def _source(collector_spec: Obj, where: str, **defaults: str | int) -> None:
+    source = collector_spec.setdefault("source", {}) or {}
+    collector_spec["source"] = source
+    if not isinstance(source, dict):
+        return
+    stated = source.get(where) or {}
+    if isinstance(stated, dict):
+        missing = {key: value for key, value in defaults.items() if not stated.get(key)}
+        source[where] = {**stated, **missing}
 
 
 def _dict(spec: Obj, field: str) -> dict[str, Any] | None:

@@ -2,8 +2,8 @@
 
 Upstream rewrites pods in a webhook; here everything is stated in the object the trial creates, in
 whatever pod templates it holds: labels on the pods, the trial's name in the primary container's
-environment, and for File metrics a volume and a sidecar that prints the file. StdOut needs no
-sidecar, because the log is there to be read; an annotation tells under which other container name
+environment, and where the log does not hold the metrics a sidecar that collects them. StdOut needs
+none, because the log is there to be read; an annotation tells under which other container name
 clients look for it.
 """
 
@@ -11,36 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, deep_copy, name
+from kubeling.tuning.collectors import COLLECTOR, collector_kind
+from kubeling.tuning.sidecars import Sidecar, sidecar_of
 
-__all__ = ["COLLECTOR", "TRIAL_LABEL", "instrumented", "log_container"]
+__all__ = ["TRIAL_LABEL", "instrumented"]
 
 TRIAL_LABEL: Final = "katib.kubeflow.org/trial"
-COLLECTOR: Final = "metrics-logger-and-collector"
 LOG_ALIAS: Final = "kubeling.io/log-container-alias"
-_VOLUME: Final = "metrics-volume"
 _MANAGER: Final = "katib.kubeling.io/trial"
-# Prints what was added to the file twice a second and, asked to stop, the rest of it.
-_PRINT_FILE: Final = """\
-file="$1"; lines=0; ended=
-trap 'ended=1' TERM
-print_new() {
-  [ -f "$file" ] || return 0
-  total=$(wc -l < "$file")
-  [ "$total" -gt "$lines" ] || return 0
-  sed -n "$((lines + 1)),${total}p" "$file"
-  lines=$total
-}
-while [ -z "$ended" ]; do
-  print_new
-  { sleep 0.5 & wait $!; } 2>/dev/null
-done
-[ -f "$file" ] && tail -n "+$((lines + 1))" "$file"
-exit 0
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +32,7 @@ class Addition:
     annotations: dict[str, str]
     variable: Obj
     container: str
-    file: PurePosixPath | None
-
-    def init_containers(self) -> list[Obj]:
-        if self.file is None:
-            return []
-        command = ["sh", "-c", _PRINT_FILE, "print-metrics", str(self.file)]
-        return [
-            {
-                "name": COLLECTOR,
-                "image": "busybox:stable",
-                "restartPolicy": "Always",
-                "command": command,
-                "volumeMounts": self.mounts(),
-            }
-        ]
-
-    def mounts(self) -> list[Obj]:
-        if self.file is None:
-            return []
-        return [{"name": _VOLUME, "mountPath": str(self.file.parent)}]
-
-    def volumes(self) -> list[Obj]:
-        return [] if self.file is None else [{"name": _VOLUME, "emptyDir": {}}]
-
-
-def log_container(trial: Obj) -> str:
-    """The container whose log holds a trial's metrics."""
-    kind = (trial["spec"].get("metricsCollector") or {}).get("collector", {}).get("kind")
-    return COLLECTOR if kind == "File" else str(trial["spec"]["primaryContainerName"])
+    sidecar: Sidecar | None
 
 
 def instrumented(trial: Obj) -> Obj:
@@ -91,25 +44,21 @@ def instrumented(trial: Obj) -> Obj:
         _patch_train_job(run, addition)
         return run
     if str(run.get("apiVersion", "")).startswith("argoproj.io/"):
-        metadata = run.setdefault("spec", {}).setdefault("podMetadata", {})
-        metadata["labels"] = {**(metadata.get("labels") or {}), **addition.labels}
+        _add_to_workflow(run, addition)
     for template in _pod_templates(run.get("spec")):
         _add_to_template(template, addition)
     return run
 
 
 def _addition(trial: Obj) -> Addition:
-    spec = trial["spec"]
-    collector = spec.get("metricsCollector") or {}
-    kind = (collector.get("collector") or {}).get("kind")
-    container = str(spec["primaryContainerName"])
-    where = ((collector.get("source") or {}).get("fileSystemPath") or {}).get("path")
+    container = str(trial["spec"]["primaryContainerName"])
+    alias = collector_kind(trial) == "StdOut"
     return Addition(
         labels={**(trial["metadata"].get("labels") or {}), TRIAL_LABEL: name(trial)},
-        annotations={LOG_ALIAS: f"{COLLECTOR}={container}"} if kind == "StdOut" else {},
+        annotations={LOG_ALIAS: f"{COLLECTOR}={container}"} if alias else {},
         variable={"name": "KATIB_TRIAL_NAME", "value": name(trial)},
         container=container,
-        file=PurePosixPath(where) if kind == "File" and where else None,
+        sidecar=sidecar_of(trial),
     )
 
 
@@ -133,10 +82,7 @@ def _pod_templates(value: Any) -> Iterator[Obj]:
 
 
 def _add_to_template(template: Obj, addition: Addition) -> None:
-    metadata = template.setdefault("metadata", {})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **addition.labels}
-    if addition.annotations:
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), **addition.annotations}
+    _add_to_metadata(template.setdefault("metadata", {}), addition)
     spec = template["spec"]
     for container in spec["containers"]:
         # A failed trial is then told with the end of its log.
@@ -145,18 +91,41 @@ def _add_to_template(template: Obj, addition: Addition) -> None:
     if primary is None:
         return
     primary["env"] = [*(primary.get("env") or []), addition.variable]
-    if addition.file is None:
+    sidecar = addition.sidecar
+    if sidecar is None:
         return
-    directory = str(addition.file.parent)
-    mounted = [m for m in primary.get("volumeMounts") or [] if m.get("mountPath") == directory]
-    sidecars = addition.init_containers()
-    if mounted:
-        # The user keeps the file on a volume of their own: the sidecar reads it from there.
-        sidecars[0]["volumeMounts"] = mounted
+    mounts = sidecar.mounts()
+    shared = [
+        m
+        for m in primary.get("volumeMounts") or []
+        if sidecar.directory is not None and m.get("mountPath") == str(sidecar.directory)
+    ]
+    if mounts and not shared:
+        primary["volumeMounts"] = [*(primary.get("volumeMounts") or []), *mounts]
+        spec["volumes"] = [*(spec.get("volumes") or []), *sidecar.volumes()]
+    # Where the user keeps the file on a volume of their own, the sidecar reads it from there.
+    container = sidecar.with_mounts(shared or mounts)
+    if sidecar.ends_itself:
+        spec["containers"] = [*spec["containers"], container]
+        spec["shareProcessNamespace"] = True
     else:
-        primary["volumeMounts"] = [*(primary.get("volumeMounts") or []), *addition.mounts()]
-        spec["volumes"] = [*(spec.get("volumes") or []), *addition.volumes()]
-    spec["initContainers"] = [*(spec.get("initContainers") or []), *sidecars]
+        spec["initContainers"] = [*(spec.get("initContainers") or []), container]
+
+
+def _add_to_metadata(metadata: Obj, addition: Addition) -> None:
+    metadata["labels"] = {**(metadata.get("labels") or {}), **addition.labels}
+    if addition.annotations:
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **addition.annotations}
+
+
+def _add_to_workflow(run: Obj, addition: Addition) -> None:
+    """A Workflow says once what all its pods have; its containers stand in templates of its own."""
+    spec = run.setdefault("spec", {})
+    _add_to_metadata(spec.setdefault("podMetadata", {}), addition)
+    for template in spec.get("templates") or ():
+        for kind in ("container", "script"):
+            if isinstance(container := template.get(kind), dict):
+                container["env"] = [*(container.get("env") or []), addition.variable]
 
 
 def _primary(containers: list[Obj], wanted: str) -> Obj | None:
@@ -176,11 +145,12 @@ def _patch_train_job(run: Obj, addition: Addition) -> None:
     pod: Obj = {
         "metadata": {"labels": addition.labels, "annotations": addition.annotations},
     }
-    if addition.file is not None:
+    sidecar = addition.sidecar
+    if sidecar is not None:
         pod["spec"] = {
-            "volumes": addition.volumes(),
-            "initContainers": addition.init_containers(),
-            "containers": [{"name": addition.container, "volumeMounts": addition.mounts()}],
+            "volumes": sidecar.volumes(),
+            "initContainers": [sidecar.with_mounts(sidecar.mounts()) | {"restartPolicy": "Always"}],
+            "containers": [{"name": addition.container, "volumeMounts": sidecar.mounts()}],
         }
     replicated = {"name": "node", "template": {"spec": {"template": pod}}}
     patch = {

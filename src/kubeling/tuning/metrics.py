@@ -20,10 +20,11 @@ from kubeling.kube.objects import Obj, parse_time
 __all__ = ["UNAVAILABLE", "Reading", "Summary", "number", "parser", "strategy_value", "summarise"]
 
 UNAVAILABLE: Final = "unavailable"
-_PAIR: Final = re.compile(
-    r"([\w|-]+)\s*=\s*([+-]?(?:\d+\.?\d*(?:[Ee][+-]?\d+)?|\.\d+(?:[Ee][+-]?\d+)?|nan|inf(?:inity)?))",
-    re.IGNORECASE,
+_NUMBER: Final = (
+    r"[+-]?(?:\d+\.?\d*(?:[Ee][+-]?\d+)?|\.\d+(?:[Ee][+-]?\d+)?|(?:nan|inf(?:inity)?)\b)"
 )
+_LONGEST_VALUE: Final = 64
+"""Characters of a value; a longer number is kept as the float it reads as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +59,64 @@ LineParser = Callable[[str], Iterable[Reading]]
 
 
 def parser(collector: Obj, names: Sequence[str]) -> LineParser:
-    """A function that reads the wanted metrics from a line."""
+    """A function that reads the wanted metrics from a line.
+
+    Filters are in the syntax of Go, as upstream's, and take time linear in the line.
+    """
     source = collector.get("source") or {}
     wanted = frozenset(names)
-    if (source.get("fileSystemPath") or {}).get("format") == "JSON":
+    if _is_json(collector):
         return lambda line: _json(line, wanted)
     formats = (source.get("filter") or {}).get("metricsFormat") or ()
-    patterns = [re.compile(text) for text in formats] or [_PAIR]
-    return lambda line: _text(line, patterns, wanted)
+    if formats:
+        import re2
+
+        patterns: list[Any] = [re2.compile(text) for text in formats]
+    else:
+        patterns = [_pair(wanted)]
+
+    def read(line: str) -> Iterable[Reading]:
+        return _text(line, patterns, wanted) if any(name in line for name in wanted) else ()
+
+    return read
 
 
-def _text(line: str, patterns: Iterable[re.Pattern[str]], wanted: frozenset[str]) -> list[Reading]:
+def _is_json(collector: Obj) -> bool:
+    """Whether lines are objects: our own reader of event files prints such."""
+    if (collector.get("collector") or {}).get("kind") == "TensorFlowEvent":
+        return True
+    where = (collector.get("source") or {}).get("fileSystemPath") or {}
+    return bool(where.get("format") == "JSON")
+
+
+def _pair(wanted: Iterable[str]) -> re.Pattern[str]:
+    """``name=value`` for the wanted names, each a whole word as upstream reads words."""
+    names = "|".join(re.escape(name) for name in sorted(wanted))
+    return re.compile(rf"(?<![\w|-])({names})\s*=\s*({_NUMBER})", re.IGNORECASE)
+
+
+def _text(line: str, patterns: Iterable[Any], wanted: frozenset[str]) -> list[Reading]:
     found: list[Reading] = []
     for pattern in patterns:
         for match in pattern.finditer(line):
-            name, value = (match[1] or "").strip(), (match[2] or "").strip()
-            if name in wanted and number(value) is not None:
+            name, value = (match[1] or "").strip(), _value(match[2])
+            if name in wanted and value is not None:
                 found.append(Reading(name, value, _leading_time(line)))
     return found
 
 
+def _value(text: str | None) -> str | None:
+    """A number as it was written, if it is one."""
+    stripped = (text or "").strip()
+    value = number(stripped)
+    if value is None:
+        return None
+    return stripped if len(stripped) <= _LONGEST_VALUE else repr(value)
+
+
 def _leading_time(line: str) -> dt.datetime | None:
     first = line.split(maxsplit=1)[0]
-    return _time(first) if "T" in first else None
+    return _time(first) if "T" in first and first[0].isdigit() else None
 
 
 def _time(text: str) -> dt.datetime | None:
@@ -93,14 +129,14 @@ def _time(text: str) -> dt.datetime | None:
 def _json(line: str, wanted: frozenset[str]) -> Iterator[Reading]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if not isinstance(record, dict):
         return
-    for name in wanted & record.keys():
+    for name in sorted(wanted & record.keys()):
         value = record[name]
-        text = value if isinstance(value, str) else json.dumps(value)
-        if number(text) is not None:
+        text = _value(value if isinstance(value, str) else json.dumps(value))
+        if text is not None:
             yield Reading(name, text, _json_time(record.get("timestamp")))
 
 
@@ -108,14 +144,19 @@ def _json_time(value: Any) -> dt.datetime | None:
     if isinstance(value, str):
         return _time(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return dt.datetime.fromtimestamp(value, dt.UTC)
+        try:
+            return dt.datetime.fromtimestamp(value, dt.UTC)
+        except (OverflowError, OSError, ValueError):
+            return None
     return None
 
 
 def number(text: str | None) -> float | None:
     """The number a text stands for; ``None`` for ``unavailable`` and the like."""
+    if text is None or "_" in text:
+        return None
     try:
-        return None if text is None else float(text)
+        return float(text)
     except ValueError:
         return None
 
@@ -125,7 +166,8 @@ def summarise(
 ) -> dict[str, Summary]:
     """Each metric's smallest, largest and last value, in the words they were written in.
 
-    A NaN is nobody's smallest or largest value, but can be the last.
+    NaN and infinity are nobody's smallest or largest value where there is a number, but can be
+    the last.
     """
     found = dict(before or {})
     for reading in readings:
@@ -141,18 +183,18 @@ def summarise(
     return found
 
 
-def _low(text: str) -> float:
+def _low(text: str) -> tuple[bool, bool, float]:
     value = float(text)
-    return math.inf if math.isnan(value) else value
+    return not math.isfinite(value), math.isnan(value), 0.0 if math.isnan(value) else value
 
 
-def _high(text: str) -> float:
+def _high(text: str) -> tuple[bool, bool, float]:
     value = float(text)
-    return -math.inf if math.isnan(value) else value
+    return math.isfinite(value), not math.isnan(value), 0.0 if math.isnan(value) else value
 
 
 def strategy_value(objective: Mapping[str, Any], observation: Obj | None) -> float | None:
-    """The objective's value in an observation, by the strategy chosen for it."""
+    """The objective's value in an observation, by the strategy chosen for it; a number or none."""
     metric_name = objective.get("objectiveMetricName")
     default = "min" if objective.get("type") == "minimize" else "max"
     strategies = {s.get("name"): s.get("value") for s in objective.get("metricStrategies") or ()}
@@ -160,5 +202,5 @@ def strategy_value(objective: Mapping[str, Any], observation: Obj | None) -> flo
     for metric in (observation or {}).get("metrics") or ():
         if metric.get("name") == metric_name:
             value = number(metric.get(strategy))
-            return None if value is None or math.isnan(value) else value
+            return value if value is not None and math.isfinite(value) else None
     return None

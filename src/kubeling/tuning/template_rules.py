@@ -78,6 +78,7 @@ def _trial_parameters(spec: Obj, template: Obj) -> Iterator[FieldError]:
     names: set[str] = set()
     for index, parameter in enumerate(declared):
         yield from _trial_parameter(f"{path}[{index}]", parameter, names, searched)
+    yield from _references(path, declared, searched)
     if isinstance(template.get("trialSpec"), dict):
         yield from _use(path, names, placeholders(template["trialSpec"]))
 
@@ -99,6 +100,17 @@ def _trial_parameter(
     elif reference not in searched and not is_meta_reference(reference):
         message = "is neither a parameter of the experiment nor ${trialSpec.<field>}"
         yield FieldError(f"{path}.reference", "Invalid value", message, reference)
+
+
+def _references(path: str, declared: list[Obj], searched: set[Any]) -> Iterator[FieldError]:
+    """Every parameter of the experiment stands in the template once, under one name."""
+    references = [str(parameter.get("reference") or "") for parameter in declared]
+    for index, reference in enumerate(references):
+        if reference and reference in references[:index]:
+            yield FieldError(f"{path}[{index}].reference", "Duplicate value", "", reference)
+    for name in sorted(str(name) for name in searched - set(references) if name):
+        message = f'no trial parameter refers to the parameter "{name}", so no trial would see it'
+        yield FieldError(path, "Required value", message)
 
 
 def _use(path: str, declared: set[str], used: set[str]) -> Iterator[FieldError]:

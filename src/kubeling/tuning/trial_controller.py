@@ -1,4 +1,4 @@
-"""Reconciling trials: create the object a trial runs, follow its log, tell how it ended."""
+"""Reconciling trials: create the object a trial runs, follow its metrics, tell how it ended."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists, BadRequest, Forbidden, Invalid
-from kubeling.kube.informer import Informer, Informers
+from kubeling.kube.errors import BadRequest, Forbidden, Invalid
+from kubeling.kube.informer import Informers
 from kubeling.kube.objects import (
     Key,
     Obj,
-    controller_of,
     deletion_requested,
     format_time,
-    is_owned_by,
     labels,
     name,
     namespace,
-    owner_reference,
     uid,
 )
-from kubeling.kube.resources import PODS, Resource
+from kubeling.kube.resources import PODS
 from kubeling.tuning import gjson
-from kubeling.tuning.collection import Collected, MetricsCollection, metric_names
-from kubeling.tuning.discovery import ResourceFinder, UnknownKindError
-from kubeling.tuning.instrumentation import TRIAL_LABEL, instrumented, log_container
+from kubeling.tuning.collection import Collected, MetricsCollection
+from kubeling.tuning.collectors import REPORTED, collector_kind, metric_names
+from kubeling.tuning.discovery import UnknownKindError
+from kubeling.tuning.early_stops import EarlyStops
+from kubeling.tuning.instrumentation import TRIAL_LABEL
+from kubeling.tuning.metrics import UNAVAILABLE, Reading
 from kubeling.tuning.resources import TRIALS
 from kubeling.tuning.store import observation_store
+from kubeling.tuning.trial_ends import containers_ends, missing_metric, no_container
+from kubeling.tuning.trial_jobs import TrialJobs
 from kubeling.tuning.trial_status import (
+    REASONS,
     TrialPhase,
     ended,
-    failure_message,
     has_ended,
+    job_end,
     observation_of,
     phase_of,
     running,
@@ -44,6 +47,10 @@ __all__ = ["FINALIZER", "TrialController", "TrialReconciler", "trial_controller"
 
 FINALIZER: Final = "clean-metrics-in-db"
 _COMPONENT: Final = "trial-controller"
+_POLL: Final = 1.0
+"""How often the reported metrics of a watched trial are looked at."""
+_PATIENCE: Final = 30.0
+"""How long the log of an object that succeeded may take to end."""
 
 
 @dataclass
@@ -83,16 +90,21 @@ class TrialReconciler:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._clock = context.clock
-        self._informers = context.informers
         self._recorder = context.recorder(_COMPONENT)
-        self._finder = ResourceFinder(context.client)
         self._trials = context.informers.of(TRIALS)
         self._pods = context.informers.of(PODS)
         self._pods.add_index("trial", _trial_index)
-        self._watched: dict[Resource, Informer] = {}
+        self._jobs = TrialJobs(context, self._wake)
+        self._waiting: dict[str, float] = {}
+        self._early = EarlyStops(context)
         self.collection = MetricsCollection(
-            context.client, context.clock, observation_store(context), self._wake
+            context.client,
+            context.clock,
+            observation_store(context),
+            self._wake,
+            self._early.watches,
         )
+        self._early.collection = self.collection
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one trial."""
@@ -104,67 +116,53 @@ class TrialReconciler:
         elif has_ended(trial):
             await self._clean_up(trial)
         else:
-            await self._advance(trial)
+            return await self._advance(trial)
         return None
 
-    async def _advance(self, trial: Obj) -> None:
+    async def _advance(self, trial: Obj) -> Result | None:
         try:
-            job = await self._job(trial)
+            job, created = await self._jobs.ensure(trial)
         except UnknownKindError as error:
             await self._end(trial, TrialPhase.FAILED, str(error))
-            return
+            return None
         except (Invalid, BadRequest, Forbidden) as error:
             kind = trial["spec"]["runSpec"].get("kind", "")
             await self._end(trial, TrialPhase.FAILED, f"the {kind} was refused: {error}")
-            return
-        if job is None:
-            await self._write(trial, running(trial, self._clock.now()))
-            return
+            return None
+        if job is None or created:
+            await self._run(trial, created)
+            return None
         pod = self._primary_pod(trial)
         collected = self.collection.follow(trial, pod) if pod is not None else None
         if gjson.holds(job, trial["spec"]["failureCondition"]):
             await self._fail(trial, job)
         elif gjson.holds(job, trial["spec"]["successCondition"]):
-            await self._succeed(trial, pod, collected)
+            return await self._succeed(trial, job, pod, collected)
         else:
-            await self._write(trial, running(trial, self._clock.now()))
-
-    async def _job(self, trial: Obj) -> Obj | None:
-        """The object the trial runs; ``None`` where it was only now created."""
-        resource = await self._resource(trial)
-        found = self._watched[resource].get(namespace(trial), name(trial))
-        if found is not None:
-            return found
-        body = instrumented(trial)
-        body["metadata"]["ownerReferences"] = [owner_reference(trial)]
-        try:
-            await self._client.create(resource, body, namespace(trial))
-        except AlreadyExists:
-            return await self._existing(resource, trial)
-        message = f"{resource.kind} {name(trial)} has been created"
-        await self._recorder.normal(trial, "JobCreated", message)
+            return await self._go_on(trial)
         return None
 
-    async def _existing(self, resource: Resource, trial: Obj) -> Obj | None:
-        found = await self._client.find(resource, name(trial), namespace(trial))
-        if found is not None and not is_owned_by(found, trial):
-            raise Invalid(f"{resource.kind} {name(trial)} exists and belongs to something else")
-        return found
+    async def _run(self, trial: Obj, created: bool) -> None:
+        await self._write(trial, running(trial, self._clock.now()))
+        if created:
+            await self._tell(trial, "JobCreated", "has been created")
+            await self._tell(trial, "JobRunning", "is running")
 
-    async def _resource(self, trial: Obj) -> Resource:
-        """The resource of the trial's object, watched from now on."""
-        resource = await self._finder.of(trial["spec"]["runSpec"])
-        if resource not in self._watched:
-            informer = self._watched[resource] = self._informers.of(resource)
-            informer.add_handler(self._job_changed)
-        await self._informers.synced(resource)
-        return resource
-
-    def _job_changed(self, old: Obj | None, new: Obj | None) -> None:
-        obj = new or old
-        owner = controller_of(obj) if obj is not None else None
-        if obj is not None and owner is not None and owner.get("kind") == TRIALS.kind:
-            self._wake(Key(namespace(obj), owner["name"]))
+    async def _go_on(self, trial: Obj) -> Result | None:
+        """A trial under way, unless it is not worth finishing."""
+        if not self._early.watches(trial):
+            await self._write(trial, running(trial, self._clock.now()))
+            return None
+        why, summaries = await self._early.judge(trial)
+        if why:
+            observation = observation_of(metric_names(trial), summaries)
+            await self._end(trial, TrialPhase.EARLY_STOPPED, "Trial is early stopped", observation)
+            await self._recorder.normal(
+                trial, REASONS[TrialPhase.EARLY_STOPPED], f"Trial is early stopped: {why}"
+            )
+            return None
+        await self._write(trial, running(trial, self._clock.now()))
+        return Result(_POLL) if collector_kind(trial) in REPORTED else None
 
     def _primary_pod(self, trial: Obj) -> Obj | None:
         """The pod whose log counts: the newest, where a retry left several."""
@@ -173,27 +171,48 @@ class TrialReconciler:
         matching = [pod for pod in pods if wanted <= labels(pod).items()]
         return max(matching, key=lambda pod: _age_order(pod), default=None)
 
-    async def _succeed(self, trial: Obj, pod: Obj | None, collected: Collected | None) -> None:
+    async def _succeed(
+        self, trial: Obj, job: Obj, pod: Obj | None, collected: Collected | None
+    ) -> Result | None:
         if collected is None:
-            if pod is not None or await self._pod_is_coming(trial):
-                return
-            collected = Collected(
-                await self.collection.recorded(trial), "no pod of the trial was found"
-            )
-        names = metric_names(trial)
-        observation = observation_of(names, collected.summaries)
-        if names[0] in collected.summaries:
-            message = "Trial has succeeded"
-            await self._end(trial, TrialPhase.SUCCEEDED, message, observation)
-            return
-        missing = (
-            f'the metric "{names[0]}" was not found in the log of container '
-            f'"{log_container(trial)}": {collected.problem}'
-            if collected.problem
-            else f'the metric "{names[0]}" was not found in the log of container '
-            f'"{log_container(trial)}"; print a line such as {names[0]}=0.5'
+            collected = await self._without_log(trial, pod)
+        elif collector_kind(trial) in REPORTED:
+            collected = Collected(await self.collection.recorded(trial), collected.problem)
+        if collected is None:
+            return self._wait(trial)
+        observation = observation_of(metric_names(trial), collected.summaries)
+        said = job_end(job, trial["spec"]["successCondition"])
+        missing = missing_metric(trial, observation, collected.problem)
+        if not missing:
+            reason, message = said.added_to(REASONS[TrialPhase.SUCCEEDED], "Trial has succeeded")
+            await self._end(trial, TrialPhase.SUCCEEDED, message, observation, reason)
+            return None
+        metric = metric_names(trial)[0]
+        if metric not in collected.summaries:
+            unavailable = Reading(metric, UNAVAILABLE, self._clock.now())
+            await self.collection.file(trial, UNAVAILABLE, unavailable)
+        reason, message = said.added_to(
+            REASONS[TrialPhase.METRICS_UNAVAILABLE], f"Metrics are not available: {missing}"
         )
-        await self._end(trial, TrialPhase.METRICS_UNAVAILABLE, missing, observation)
+        await self._end(trial, TrialPhase.METRICS_UNAVAILABLE, message, observation, reason)
+        return None
+
+    async def _without_log(self, trial: Obj, pod: Obj | None) -> Collected | None:
+        """What is known of a trial whose log was not read to its end; nothing while it may be."""
+        kind = collector_kind(trial)
+        if kind in REPORTED and kind != "Custom":
+            return Collected(await self.collection.recorded(trial))
+        problem = no_container(trial, pod) if pod is not None else "no pod of the trial was found"
+        if pod is None and await self._pod_is_coming(trial):
+            problem = ""
+        since = self._waiting.setdefault(uid(trial), self._clock.monotonic())
+        if not problem and self._clock.monotonic() - since >= _PATIENCE:
+            problem = f"its log did not end within {_PATIENCE:g} seconds"
+        return Collected(await self.collection.recorded(trial), problem) if problem else None
+
+    def _wait(self, trial: Obj) -> Result:
+        passed = self._clock.monotonic() - self._waiting[uid(trial)]
+        return Result(max(_PATIENCE - passed, _POLL))
 
     async def _pod_is_coming(self, trial: Obj) -> bool:
         """Whether there is a primary pod that the cache does not show yet."""
@@ -203,40 +222,49 @@ class TrialReconciler:
         return bool(found.items)
 
     async def _fail(self, trial: Obj, job: Obj) -> None:
-        why = failure_message(job, trial["spec"]["failureCondition"])
-        details = _containers_ends(self._primary_pod(trial))
-        text = "; ".join(part for part in (why, details) if part)
-        message = f"Trial has failed{f': {text}' if text else ''}"
-        await self._end(trial, TrialPhase.FAILED, message)
+        said = job_end(job, trial["spec"]["failureCondition"])
+        reason, message = said.added_to(REASONS[TrialPhase.FAILED], "Trial has failed")
+        if details := containers_ends(self._primary_pod(trial)):
+            message = f"{message}; {details}"
+        await self._end(trial, TrialPhase.FAILED, message, reason=reason)
 
     async def _end(
-        self, trial: Obj, phase: TrialPhase, message: str, observation: Obj | None = None
+        self,
+        trial: Obj,
+        phase: TrialPhase,
+        message: str,
+        observation: Obj | None = None,
+        reason: str = "",
     ) -> None:
-        status = ended(trial, phase, message, self._clock.now(), observation)
+        status = ended(trial, phase, message, self._clock.now(), observation, reason)
         await self._write(trial, status)
-        if phase is TrialPhase.SUCCEEDED:
-            await self._recorder.normal(trial, "JobSucceeded", message)
-        else:
-            reason = "JobFailed" if phase is TrialPhase.FAILED else f"Job{phase.value}"
-            await self._recorder.warning(trial, reason, message)
+        self._waiting.pop(uid(trial), None)
+        match phase:
+            case TrialPhase.SUCCEEDED:
+                await self._tell(trial, "JobSucceeded", "has succeeded")
+            case TrialPhase.EARLY_STOPPED:
+                pass
+            case TrialPhase.METRICS_UNAVAILABLE:
+                await self._recorder.warning(trial, REASONS[phase], message)
+            case _:
+                await self._recorder.warning(trial, "JobFailed", message)
+
+    async def _tell(self, trial: Obj, reason: str, what: str) -> None:
+        await self._recorder.normal(trial, reason, f"Job {name(trial)} {what}")
 
     async def _clean_up(self, trial: Obj) -> None:
-        """Takes the object of a trial that succeeded; one that failed is kept for its log."""
-        if phase_of(trial) is not TrialPhase.SUCCEEDED or trial["spec"].get("retainRun"):
-            self.collection.drop(uid(trial))
-            return
-        resource = await self._resource(trial)
-        job = self._watched[resource].get(namespace(trial), name(trial))
+        """Ends the object of a trial that succeeded or was stopped; one that failed is kept.
+
+        Its log says why it failed, and upstream's is gone with it.
+        """
+        phase, keep = phase_of(trial), bool(trial["spec"].get("retainRun"))
+        self._early.over(trial)
         self.collection.drop(uid(trial))
-        if job is not None and is_owned_by(job, trial) and not deletion_requested(job):
-            await self._client.delete(
-                resource,
-                name(job),
-                namespace(job),
-                uid=uid(job),
-                propagation="Background",
-                missing_ok=True,
-            )
+        stopped = phase is TrialPhase.EARLY_STOPPED
+        if not stopped and (keep or phase is not TrialPhase.SUCCEEDED):
+            return
+        if await self._jobs.end(trial, keep=keep) and not keep:
+            await self._tell(trial, "JobDeleted", "has been deleted")
 
     async def _finalize(self, trial: Obj) -> None:
         finalizers = trial["metadata"].get("finalizers") or []
@@ -274,15 +302,3 @@ def _trial_index(pod: Obj) -> list[str]:
 def _age_order(pod: Obj) -> tuple[str, bool]:
     phase = (pod.get("status") or {}).get("phase")
     return str(pod["metadata"].get("creationTimestamp", "")), phase != "Failed"
-
-
-def _containers_ends(pod: Obj | None) -> str:
-    """How the containers of a failed pod ended, in words."""
-    ends = []
-    for entry in ((pod or {}).get("status") or {}).get("containerStatuses") or ():
-        ended_state = (entry.get("state") or {}).get("terminated") or {}
-        if ended_state.get("exitCode"):
-            text = f"container {entry['name']} exited with code {ended_state['exitCode']}"
-            said = str(ended_state.get("message") or "").strip().splitlines()
-            ends.append(f"{text}: {said[-1].strip()}" if said else text)
-    return "; ".join(ends)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -12,11 +13,13 @@ from kubeling.tuning import gjson
 from kubeling.tuning.metrics import UNAVAILABLE, Summary
 
 __all__ = [
+    "REASONS",
+    "JobEnd",
     "TrialPhase",
     "created",
     "ended",
-    "failure_message",
     "has_ended",
+    "job_end",
     "observation_of",
     "phase_of",
     "running",
@@ -42,6 +45,16 @@ _ENDED: Final = (
     TrialPhase.EARLY_STOPPED,
     TrialPhase.SUCCEEDED,
 )
+
+
+REASONS: Final = {
+    TrialPhase.FAILED: "TrialFailed",
+    TrialPhase.KILLED: "TrialKilled",
+    TrialPhase.METRICS_UNAVAILABLE: "MetricsUnavailable",
+    TrialPhase.EARLY_STOPPED: "TrialEarlyStopped",
+    TrialPhase.SUCCEEDED: "TrialSucceeded",
+}
+"""Upstream's reasons, of ``trial_controller_status.go`` and its early stopping service."""
 
 
 def phase_of(trial: Obj) -> TrialPhase:
@@ -83,10 +96,10 @@ def ended(
 ) -> Obj:
     """The status of a trial that ended in a phase."""
     status = created(trial, now)
-    reason = reason or f"Trial{phase.value}"
-    if any(c.get("type") == "Running" for c in status["conditions"]):
-        _set(status, "Running", False, reason, message, now)
-    _set(status, phase.value, True, reason, message, now)
+    ran = next((c for c in status["conditions"] if c.get("type") == "Running"), None)
+    if ran is not None:
+        _set(status, "Running", False, ran.get("reason", ""), ran.get("message", ""), now)
+    _set(status, phase.value, True, reason or REASONS[phase], message, now)
     status["completionTime"] = format_time(now)
     if observation is not None:
         status["observation"] = observation
@@ -103,14 +116,29 @@ def observation_of(names: Sequence[str], summaries: Mapping[str, Summary]) -> Ob
     return {"metrics": metrics}
 
 
-def failure_message(job: Obj, failure_condition: str) -> str:
-    """What the object says about its failure."""
-    found: Any = gjson.get(job, failure_condition)
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """What the object of a trial says about its end; empty where it says nothing."""
+
+    reason: str = ""
+    message: str = ""
+
+    def added_to(self, reason: str, message: str) -> tuple[str, str]:
+        """A reason and a message with the job's own appended, in upstream's words."""
+        if self.reason:
+            reason = f"{reason}. Job reason: {self.reason}"
+        if self.message:
+            message = f"{message}. Job message: {self.message}"
+        return reason, message
+
+
+def job_end(job: Obj, condition: str) -> JobEnd:
+    """What the object says where a condition of it holds."""
+    found: Any = gjson.get(job, condition)
     first = found[0] if isinstance(found, list) and found else found
-    if isinstance(first, dict):
-        parts = [str(first[key]) for key in ("reason", "message") if first.get(key)]
-        return ": ".join(parts)
-    return ""
+    if not isinstance(first, dict):
+        return JobEnd()
+    return JobEnd(str(first.get("reason") or ""), str(first.get("message") or ""))
 
 
 def _set(status: Obj, type: str, value: bool, reason: str, message: str, now: dt.datetime) -> None:

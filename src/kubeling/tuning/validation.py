@@ -41,7 +41,7 @@ def experiment_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     yield from _algorithm(spec)
     yield from _parameters(spec)
     yield from template_errors(spec)
-    yield from collector_errors(spec.get("metricsCollectorSpec") or {})
+    yield from collector_errors(spec)
     if spec.get("resumePolicy") not in _RESUME_POLICIES:
         path = "spec.resumePolicy"
         yield _unsupported(path, spec.get("resumePolicy"), _RESUME_POLICIES)
