@@ -8,6 +8,7 @@ from a log are scraped here or reported over the API, and read from the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from kubeling.kube.clock import Clock
 from kubeling.kube.errors import ApiError, NotFound
 from kubeling.kube.objects import Key, Obj, key_of, name, namespace, uid
 from kubeling.tuning.collectors import collector_kind, log_container, metric_names
-from kubeling.tuning.loglines import is_filed, lines_of, readings_of
+from kubeling.tuning.loglines import gathered, is_filed, lines_of, readings_of
 from kubeling.tuning.metrics import Reading, Summary, parser, summarise
 from kubeling.tuning.scraping import scrape
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 8
 _FIRST_DELAY: Final = 0.1
 _PAUSE: Final = 0.05
-"""Between two transactions of one trial, so that a talkative one leaves room for others."""
+"""Seconds between two transactions of one trial: a talkative one leaves room for others."""
 _WATCHED: Final = 10_000
 """Readings that early stopping looks at; a trial that got as far is let go on."""
 
@@ -75,12 +76,13 @@ class _Collection:
     run: str
     task: asyncio.Task[None] | None = None
     summaries: dict[str, Summary] = field(default_factory=dict)
+    lines: int = 0
     count: int = 0
     readings: list[Reading] = field(default_factory=list)
     result: Collected | None = None
 
     def clear(self) -> None:
-        self.summaries, self.count = {}, 0
+        self.summaries, self.count, self.lines = {}, 0, 0
         self.readings.clear()
 
 
@@ -141,6 +143,11 @@ class MetricsCollection:
         found = self._collections.get(uid(trial))
         return (found.readings, found.summaries) if found is not None else ((), {})
 
+    def lines(self, trial: Obj) -> int:
+        """How many lines of a trial's log were read so far."""
+        found = self._collections.get(uid(trial))
+        return found.lines if found is not None else 0
+
     async def readings(self, trial: Obj) -> list[Reading]:
         """What was filed of a trial."""
         store = await self._store()
@@ -194,7 +201,8 @@ class MetricsCollection:
     async def _read_log(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         collection.clear()
         parse = parser(trial["spec"].get("metricsCollector") or {}, metric_names(trial))
-        watched, begun, filed_at = self._is_watched(trial), False, 0.0
+        watched, store = self._is_watched(trial), await self._store()
+        await store.begin(namespace(trial), uid(trial), collection.run)
         stream = self._client.logs(
             name(pod),
             namespace(pod),
@@ -202,24 +210,19 @@ class MetricsCollection:
             follow=True,
             timestamps=True,
         )
-        async for lines in lines_of(stream):
-            readings = list(readings_of(lines, parse))
-            if not readings:
-                continue
-            if begun and (left := filed_at + _PAUSE - self._clock.monotonic()) > 0:
-                await self._clock.sleep(left)
-            store = await self._store()
-            if not begun:
-                await store.begin(namespace(trial), uid(trial), collection.run)
-                begun = True
-            filed = [(p, r) for p, r in enumerate(readings, collection.count) if is_filed(p)]
-            await store.record(namespace(trial), uid(trial), collection.run, filed)
-            collection.count += len(readings)
-            collection.summaries = summarise(readings, collection.summaries)
-            if watched and len(collection.readings) < _WATCHED:
-                collection.readings += readings
-                self._news(key_of(trial))
-            filed_at = self._clock.monotonic()
+        async with contextlib.aclosing(gathered(lines_of(stream), _PAUSE)) as batches:
+            async for lines in batches:
+                collection.lines += len(lines)
+                readings = list(readings_of(lines, parse))
+                if not readings:
+                    continue
+                filed = [(p, r) for p, r in enumerate(readings, collection.count) if is_filed(p)]
+                await store.record(namespace(trial), uid(trial), collection.run, filed)
+                collection.count += len(readings)
+                collection.summaries = summarise(readings, collection.summaries)
+                if watched and len(collection.readings) < _WATCHED:
+                    collection.readings += readings
+                    self._news(key_of(trial))
 
     async def _scrape(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         store = await self._store()

@@ -7,19 +7,20 @@ place in the log only: reading it again files the same.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from typing import Final
 
 from kubeling.kube.objects import parse_time
 from kubeling.tuning.metrics import LineParser, Reading
 
-__all__ = ["is_filed", "lines_of", "readings_of"]
+__all__ = ["gathered", "is_filed", "lines_of", "readings_of"]
 
 _LONGEST: Final = 1 << 16
 _ALL_UP_TO: Final = 10_000
 
 
-async def lines_of(stream: AsyncIterator[bytes]) -> AsyncIterator[list[str]]:
+async def lines_of(stream: AsyncIterator[bytes]) -> AsyncGenerator[list[str], None]:
     """Whole lines, in the batches they arrive in."""
     rest, cut = b"", False
     async for chunk in stream:
@@ -36,6 +37,38 @@ async def lines_of(stream: AsyncIterator[bytes]) -> AsyncIterator[list[str]]:
             yield [line[:_LONGEST].decode(errors="replace") for line in whole]
     if rest and not cut:
         yield [rest.decode(errors="replace")]
+
+
+async def gathered(
+    batches: AsyncGenerator[list[str], None], pause: float
+) -> AsyncGenerator[list[str], None]:
+    """The first lines at once, and then what has come since, when a pause has passed."""
+    loop = asyncio.get_running_loop()
+    waiting: list[str] = []
+    due = loop.time()
+    following = asyncio.ensure_future(anext(batches, None))
+    try:
+        while True:
+            left = due - loop.time() if waiting else None
+            if left is None or left > 0:
+                await asyncio.wait({following}, timeout=left)
+            if following.done():
+                found = following.result()
+                if found is None:
+                    break
+                waiting += found
+                following = asyncio.ensure_future(anext(batches, None))
+                # Whatever is there already is gathered; others get their turn.
+                await asyncio.sleep(0)
+            if waiting and loop.time() >= due:
+                yield waiting
+                waiting, due = [], loop.time() + pause
+        if waiting:
+            yield waiting
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+        await batches.aclose()
 
 
 def readings_of(lines: Iterable[str], parse: LineParser) -> Iterator[Reading]:

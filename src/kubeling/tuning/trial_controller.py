@@ -95,7 +95,7 @@ class TrialReconciler:
         self._pods = context.informers.of(PODS)
         self._pods.add_index("trial", _trial_index)
         self._jobs = TrialJobs(context, self._wake)
-        self._waiting: dict[str, float] = {}
+        self._waiting: dict[str, tuple[float, int]] = {}
         self._early = EarlyStops(context)
         self.collection = MetricsCollection(
             context.client,
@@ -179,7 +179,7 @@ class TrialReconciler:
         elif collector_kind(trial) in REPORTED:
             collected = Collected(await self.collection.recorded(trial), collected.problem)
         if collected is None:
-            return self._wait(trial)
+            return Result(max(_PATIENCE - self._waited(trial), _POLL))
         observation = observation_of(metric_names(trial), collected.summaries)
         said = job_end(job, trial["spec"]["successCondition"])
         missing = missing_metric(trial, observation, collected.problem)
@@ -205,14 +205,18 @@ class TrialReconciler:
         problem = no_container(trial, pod) if pod is not None else "no pod of the trial was found"
         if pod is None and await self._pod_is_coming(trial):
             problem = ""
-        since = self._waiting.setdefault(uid(trial), self._clock.monotonic())
-        if not problem and self._clock.monotonic() - since >= _PATIENCE:
-            problem = f"its log did not end within {_PATIENCE:g} seconds"
+        if not problem and self._waited(trial) >= _PATIENCE:
+            problem = f"nothing came from its log for {_PATIENCE:g} seconds, and it did not end"
         return Collected(await self.collection.recorded(trial), problem) if problem else None
 
-    def _wait(self, trial: Obj) -> Result:
-        passed = self._clock.monotonic() - self._waiting[uid(trial)]
-        return Result(max(_PATIENCE - passed, _POLL))
+    def _waited(self, trial: Obj) -> float:
+        """For how long nothing more was heard of a trial whose object succeeded."""
+        now, lines = self._clock.monotonic(), self.collection.lines(trial)
+        since, before = self._waiting.get(uid(trial), (now, -1))
+        if before != lines:
+            since = now
+        self._waiting[uid(trial)] = (since, lines)
+        return now - since
 
     async def _pod_is_coming(self, trial: Obj) -> bool:
         """Whether there is a primary pod that the cache does not show yet."""
