@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "Component",
     "Context",
     "HostHandler",
+    "Listener",
     "RequestHandler",
     "Settings",
     "load_components",
@@ -135,9 +137,26 @@ def _no_hosts(_: Context) -> None:
     return None
 
 
+def _no_listeners(_: Context) -> Sequence[Listener]:
+    return ()
+
+
 RequestHandler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 HostHandler = Callable[["web.Request"], RequestHandler | None]
 """Returns what answers a request by its ``Host`` header, or ``None`` if the host is not claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a room serves beside the gateway, for clients that speak something else than HTTP/1.
+
+    Pods find it as the Service ``name`` of the namespace ``kubeflow`` at ``port``. ``serving``
+    serves at an address until the block is left, and gives the port; 0 means any.
+    """
+
+    name: str
+    port: int
+    serving: Callable[[str, int], AbstractAsyncContextManager[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,7 @@ class Component:
     controllers: Callable[[Context], Sequence[Controller]] = _no_controllers
     routes: Callable[[Context], Sequence[web.AbstractRouteDef]] = _no_routes
     host_handler: Callable[[Context], HostHandler | None] = _no_hosts
+    listeners: Callable[[Context], Sequence[Listener]] = _no_listeners
 
 
 COMPONENTS: Final = (

@@ -50,6 +50,12 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 @click.option(
     "--webhook-port", default=9443, show_default=True, help="Port of --webhook-host; 0 for any."
 )
+@click.option(
+    "--listen-host",
+    default="",
+    help="Address at which components serve beside the API (Katib's DB manager, port 6789); "
+    "without it, they do not.",
+)
 def controllers(
     kubeconfig: Path | None,
     data_dir: Path,
@@ -60,6 +66,7 @@ def controllers(
     install: bool,
     webhook_host: str,
     webhook_port: int,
+    listen_host: str,
 ) -> None:
     """Run all controllers against any API server, over HTTPS, until ctrl-C.
 
@@ -76,7 +83,7 @@ def controllers(
         rooms=rooms_in_environment(os.environ),
     )
     webhooks = (webhook_host, webhook_port) if webhook_host else None
-    asyncio.run(_run(kubeconfig, settings, install, webhooks))
+    asyncio.run(_run(kubeconfig, settings, install, webhooks, listen_host))
 
 
 async def _run(
@@ -84,6 +91,7 @@ async def _run(
     settings: Settings,
     install: bool,
     webhooks: tuple[str, int] | None,
+    listen_host: str,
 ) -> None:
     from kubeling.kube.https import HttpsTransport
 
@@ -101,7 +109,7 @@ async def _run(
             await ensure_crds(client, components)
             await ensure_objects(client, components)
         click.echo(f"Controllers run as {identity}; stop with ctrl-C.")
-        await election.run(lambda: _lead(client, components, settings, webhooks))
+        await election.run(lambda: _lead(client, components, settings, webhooks, listen_host))
     except asyncio.CancelledError:
         click.echo("Stopped.")
     finally:
@@ -113,6 +121,7 @@ async def _lead(
     components: Sequence[Component],
     settings: Settings,
     webhooks: tuple[str, int] | None,
+    listen_host: str,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         if webhooks is not None:
@@ -120,15 +129,18 @@ async def _lead(
 
             folder = settings.data_dir / "webhooks"
             await stack.enter_async_context(served_webhooks(client, components, *webhooks, folder))
-        await run_components(client, components, settings)
+        await run_components(client, components, settings, listen_host)
 
 
 async def run_components(
-    client: Client, components: Sequence[Component], settings: Settings
+    client: Client, components: Sequence[Component], settings: Settings, listen_host: str = ""
 ) -> None:
-    """Runs the controllers of the components until cancelled."""
-    async with Informers(client) as informers:
+    """Runs the controllers of the components, and what they serve, until cancelled."""
+    async with Informers(client) as informers, contextlib.AsyncExitStack() as stack:
         context = Context(client, informers, settings)
+        for component in components if listen_host else ():
+            for listener in component.listeners(context):
+                await stack.enter_async_context(listener.serving(listen_host, listener.port))
         await run_controllers(
             [c for component in components for c in component.controllers(context)], informers
         )

@@ -7,11 +7,12 @@ look for without being told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from kubeling.cli.instance import Endpoints
+from kubeling.component import Listener
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES
@@ -35,7 +36,9 @@ class _Entrance:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def _entrances(endpoints: Endpoints, api_address: str) -> tuple[_Entrance, ...]:
+def _entrances(
+    endpoints: Endpoints, api_address: str, listeners: Sequence[Listener]
+) -> tuple[_Entrance, ...]:
     gateway = endpoints.gateway_port
     return (
         _Entrance(
@@ -45,17 +48,23 @@ def _entrances(endpoints: Endpoints, api_address: str) -> tuple[_Entrance, ...]:
         _Entrance(_SYSTEM, "ml-pipeline", 8888, gateway),
         _Entrance(_SYSTEM, "model-registry-service", 8080, gateway),
         _Entrance(_SYSTEM, "kubeling", 80, gateway),
+        *(_Entrance(_SYSTEM, of.name, of.port, endpoints.listeners[of.name]) for of in listeners),
     )
 
 
-async def publish(client: Client, endpoints: Endpoints, api_address: str) -> None:
+async def publish(
+    client: Client,
+    endpoints: Endpoints,
+    api_address: str,
+    listeners: Sequence[Listener] = (),
+) -> None:
     """Creates or moves the Services to where the platform answers now.
 
     ``api_address`` is that of the Service ``kubernetes``.
     """
     if await client.find(NAMESPACES, _SYSTEM) is None:
         await client.create(NAMESPACES, new_object(NAMESPACES, _SYSTEM))
-    for entrance in _entrances(endpoints, api_address):
+    for entrance in _entrances(endpoints, api_address, listeners):
         await _make_way(client, entrance)
         await client.apply(SERVICES, _service(entrance))
         await client.apply(ENDPOINTS, _endpoints(entrance))

@@ -40,6 +40,8 @@ class Endpoints(msgspec.Struct, kw_only=True):
     gateway_port: int
     api_port: int
     argo_server: str = ""
+    listeners: dict[str, int] = {}
+    """By name, the ports of what components serve beside the gateway."""
 
 
 def default_data_dir() -> Path:

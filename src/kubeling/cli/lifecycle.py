@@ -90,7 +90,15 @@ def exports(running: Endpoints) -> dict[str, str]:
         "ARGO_HTTP1": "true",
         "ARGO_SECURE": "false",
         "ARGO_NAMESPACE": "default",
+        # Nobody's variable: what to give KatibClient.get_trial_metrics as db_manager_address.
+        "KATIB_DB_MANAGER": db_manager_address(running),
     }
+
+
+def db_manager_address(running: Endpoints) -> str:
+    """Where Katib's DB manager answers on this machine."""
+    host = running.argo_server.rpartition(":")[0]
+    return f"{host}:{running.listeners.get('katib-db-manager', 0)}"
 
 
 def remove(instance: Instance) -> None:

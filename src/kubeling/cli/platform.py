@@ -30,7 +30,7 @@ from kubeling.cli.controllers import ensure_objects
 from kubeling.cli.errors import CliError
 from kubeling.cli.inside import API_PORT, publish
 from kubeling.cli.instance import Endpoints, Instance
-from kubeling.component import Component, Context, Settings, load_components
+from kubeling.component import Component, Context, Listener, Settings, load_components
 from kubeling.engine.config import EngineConfig
 from kubeling.engine.engine import Engine, prepare_engine
 from kubeling.engine.gangs import pod_group_definition
@@ -103,7 +103,9 @@ class Platform:
             context = Context(client, informers, self._settings(endpoints))
             await ensure_objects(client, components)
             await ensure_storage_classes(client)
-            await publish(client, endpoints, services.api_address)
+            listeners = [one for part in components for one in part.listeners(context)]
+            endpoints.listeners = await self._listen_for(stack, listeners)
+            await publish(client, endpoints, services.api_address, listeners)
             await self._gateway(stack, context, components, listener)
             await self._serve(context, components, engine, services, endpoints, ready)
 
@@ -187,6 +189,18 @@ class Platform:
             gateway_url=endpoints.dashboard,
             rooms=self.options.rooms,
         )
+
+    async def _listen_for(
+        self, stack: contextlib.AsyncExitStack, listeners: Sequence[Listener]
+    ) -> dict[str, int]:
+        """Serves what components serve beside the gateway, where they did before if possible."""
+        before = self.instance.endpoints()
+        ports = before.listeners if before else {}
+        found = {}
+        for one in listeners:
+            port = _free(self.options.host, ports.get(one.name) or one.port)
+            found[one.name] = await stack.enter_async_context(one.serving(self.options.host, port))
+        return found
 
     async def _gateway(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from kubeling.component import Component, Context
+from kubeling.component import Component, Context, Listener
 from kubeling.kube.admission import Admission
 from kubeling.kube.controller import Controller
 from kubeling.kube.objects import Obj
@@ -47,6 +47,17 @@ def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     return routes(context)
 
 
+def _listeners(context: Context) -> Sequence[Listener]:
+    from kubeling.tuning.db_manager import db_manager
+
+    return [db_manager(context)]
+
+
 COMPONENT: Final = Component(
-    name="tuning", crds=_crds, admission=_admission, controllers=_controllers, routes=_routes
+    name="tuning",
+    crds=_crds,
+    admission=_admission,
+    controllers=_controllers,
+    routes=_routes,
+    listeners=_listeners,
 )
