@@ -49,6 +49,7 @@ class Platform:
                 "KF_PIPELINES_ENDPOINT": self.endpoints["dashboard"],
                 "MODEL_REGISTRY_BASE_URL": self.endpoints["dashboard"],
                 "ARGO_SERVER": self.endpoints["argo_server"],
+                "KATIB_DB_MANAGER": f"127.0.0.1:{self.endpoints['listeners']['katib-db-manager']}",
             }
         return {**os.environ, **paths}
 
