@@ -19,10 +19,11 @@ from kubeling.engine.sandbox import command, keyboard, linux, records, root, ter
 from kubeling.engine.sandbox.keyboard import Keyboard
 from kubeling.engine.sandbox.limits import WATCH_SECONDS, Guard
 from kubeling.engine.sandbox.pump import Log, Pump
-from kubeling.engine.sandbox.warm.asking import fork_command
+from kubeling.engine.sandbox.warm.asking import fork_command, knock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
     from types import FrameType
 
@@ -112,8 +113,9 @@ def _supervise(
     started = time.time()
     try:
         container = _Container(log, typed, Guard(plan["limits"]))
+        waiting = knock(template, plan) if template >= 0 else None
         _enter(plan, views)
-        container.start(plan, template)
+        container.start(plan, waiting)
         os.write(alive, FORKED if container.is_forked else EXECUTED)
         container.wait()
     except command.Refused as refused:
@@ -167,12 +169,15 @@ class _Container:
         self._stop_signal: int = signal.SIGTERM
         self._wakeup = self._catch_signals()
 
-    def start(self, plan: LaunchPlan, template: int) -> None:
-        """Executes the command; raises :class:`.command.Refused` if that cannot be done."""
+    def start(self, plan: LaunchPlan, waiting: socket.socket | None) -> None:
+        """Executes the command, or lets the fork of a template that waits become it.
+
+        Raises :class:`.command.Refused` if that cannot be done.
+        """
         self._stop_signal = plan["stop_signal"]
         files = self._terminal(plan) if plan["tty"] else self._pipes(plan)
-        if template >= 0:
-            self._pid = fork_command(template, plan, files, self._guard.join)
+        if waiting is not None:
+            self._pid = fork_command(waiting, plan, files, self._guard.join)
             self.is_forked = self._pid > 0
         if not self.is_forked:
             self._pid = command.spawn(plan, files, self._guard.join)

@@ -1,7 +1,8 @@
 """The supervisor's side: asks a template to fork the command into the container.
 
-The template itself gets files only. What the command is goes to the fork, so that nothing of it is
-left in the memory that later forks begin with.
+The template itself is told in which process ids to fork only. What the command is goes to the fork,
+so that nothing of it is left in the memory that later forks begin with, and it goes there when the
+container's walls are up: the template forks while the supervisor puts them up.
 """
 
 from __future__ import annotations
@@ -23,16 +24,36 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 3.0
 
 
+def knock(control: int, plan: LaunchPlan) -> socket.socket | None:
+    """Has a template fork, beside what the supervisor has to do yet; ``None`` if that cannot be.
+
+    The fork waits at the other end of what is returned. Closing that ends it.
+    """
+    if sys.platform != "linux" or "warm" not in plan or os.getpid() != 1:
+        return None
+    ours, theirs = socket.socketpair()
+    ours.settimeout(_PATIENCE_SECONDS)
+    supervisor = os.pidfd_open(os.getpid())
+    try:
+        with socket.socket(fileno=control) as template:
+            socket.send_fds(template, [KNOCK], [theirs.fileno(), supervisor])
+    except OSError:
+        ours.close()  # the template has ended
+        return None
+    finally:
+        theirs.close()
+        os.close(supervisor)
+    return ours
+
+
 def fork_command(
-    control: int, plan: LaunchPlan, files: tuple[int, int, int], join: Sequence[int] = ()
+    waiting: socket.socket, plan: LaunchPlan, files: tuple[int, int, int], join: Sequence[int] = ()
 ) -> int:
     """The process id of the running command; 0 if it has to be executed.
 
     In that case nothing of the command has run, and nothing will: it waits for a word from here.
     """
-    warm = plan.get("warm")
-    if sys.platform != "linux" or warm is None or os.getpid() != 1:
-        return 0
+    warm = plan["warm"]
     file = warm.get("file")
     request: dict[str, Any] = {
         **warm,
@@ -41,24 +62,16 @@ def fork_command(
         "cwd": plan["cwd"],
         "credentials": plan["credentials"],
     }
-    ours, theirs = socket.socketpair()
-    ours.settimeout(_PATIENCE_SECONDS)
-    supervisor = os.pidfd_open(os.getpid())
+    data = marshal.dumps(request, FORMAT)
     try:
-        with socket.socket(fileno=control) as template:
-            sent = [theirs.fileno(), supervisor, *files, *join]
-            socket.send_fds(template, [KNOCK], sent)
-        theirs.close()
-        data = marshal.dumps(request, FORMAT)
-        ours.sendall(len(data).to_bytes(HEADER, "little") + data)
-        answer = ours.recv(32)
+        socket.send_fds(waiting, [len(data).to_bytes(HEADER, "little")], [*files, *join])
+        waiting.sendall(data)
+        answer = waiting.recv(32)
         if not answer:
             return 0
-        ours.sendall(GO)
+        waiting.sendall(GO)
         return int(answer)
     except OSError:
         return 0  # it has ended, or it is stuck
     finally:
-        ours.close()
-        theirs.close()
-        os.close(supervisor)
+        waiting.close()

@@ -1,14 +1,15 @@
 """From a fork of a template to the command of a container: by the way that executing it would go.
 
-The fork that the template makes is in the container's process ids already. It takes on all that a
-process can take on before it is the command, and forks once more: its parent being gone, the
-command is a child of the container's first process, the supervisor. That second fork is made by a
-thread which runs nothing but :func:`os.fork`, so that no frame of Python's lies below the command;
-in the fork, that thread is the main thread.
+The fork that the template makes is in the container's process ids already. All it does is to fork
+once more and end: its parent being gone, the command is a child of the container's first process,
+the supervisor. That second fork is made by a thread which runs nothing but :func:`os.fork`, so that
+no frame of Python's lies below the command; in the fork, that thread is the main thread. It waits
+until the walls are up and takes on all that the command is to have, while the first one ends.
 """
 
 from __future__ import annotations
 
+import _socket
 import _thread
 import collections
 import functools
@@ -22,7 +23,7 @@ import time
 
 from kubeling.engine.sandbox import command, linux
 from kubeling.engine.sandbox.warm import program
-from kubeling.engine.sandbox.warm.wire import GO, HEADER
+from kubeling.engine.sandbox.warm.wire import CLOSE_ON_EXEC, GO, HEADER, MOST_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,30 +56,16 @@ class Entrance:
         self._interpreter = interpreter
         self._shelf = shelf
         self._pristine = pristine
-        self._request: dict[str, Any] = {}
         self._forking = False
         self._helper = 0
-        self._channel = self._last_id = -1
+        self._channel = self._supervisor = self._last_id = -1
         self._before = b""
 
     def go_in(self, files: list[int], far_away: int) -> NoReturn:
         """In the first fork: makes the second, and ends. ``files`` are what the supervisor sent."""
         self._helper = os.getpid()
         self._step_aside(far_away)
-        channel, supervisor, *standard = files[:5]
-        for group in files[5:]:
-            os.write(group, b"0")
-        linux.setns(supervisor, NAMESPACES)
-        self._channel = os.dup(channel)
-        for number, file in enumerate(standard):
-            os.dup2(file, number)
-        _close_all_but(self._channel, self._last_id)
-        request = self._request = _receive(self._channel)
-        command.change_folder(request["cwd"])
-        program.prepare(request)
-        _set_environment(request["env"])
-        self._interpreter.show(request["argv"], request["env"])
-        self._interpreter.configure(request["kind"], request["argv"], request["place"])
+        self._channel, self._supervisor = files
         self._fork()
 
     def try_out(self, exit_code: int) -> NoReturn:
@@ -120,7 +107,7 @@ class Entrance:
             return  # a fork that the command itself has made
         self._forking = False
         try:
-            if self._request:
+            if self._channel >= 0:
                 self._settle()
             _thread.stack_size(0)
             main = vars(sys.modules["__main__"])
@@ -133,10 +120,11 @@ class Entrance:
 
     def _settle(self) -> None:
         """Becomes the container's command, once its supervisor says so."""
+        request = self._enter()
         os.setsid()
-        become(self._request["credentials"])
+        become(request["credentials"])
         os.umask(command.UMASK)
-        program.write(self._request)
+        program.write(request)
         while os.getppid() != 1 or _is_there(self._helper):
             time.sleep(0.0001)
         os.write(self._channel, str(os.getpid()).encode())
@@ -144,6 +132,22 @@ class Entrance:
             os._exit(1)
         os.close(self._channel)
         os.close(self._last_id)
+
+    def _enter(self) -> dict[str, Any]:
+        """Waits for the request, and takes on all that a process can before it is the command."""
+        request, files = _receive(self._channel)
+        for group in files[3:]:
+            os.write(group, b"0")
+        linux.setns(self._supervisor, NAMESPACES)
+        for number, file in enumerate(files[:3]):
+            os.dup2(file, number)
+        _close_all_but(self._channel, self._last_id)
+        command.change_folder(request["cwd"])
+        program.prepare(request)
+        _set_environment(request["env"])
+        self._interpreter.show(request["argv"], request["env"])
+        self._interpreter.configure(request["kind"], request["argv"], request["place"])
+        return request
 
 
 def become(who: Credentials) -> None:
@@ -164,11 +168,16 @@ def _is_there(pid: int) -> bool:
     return True
 
 
-def _receive(channel: int) -> dict[str, Any]:
-    request: dict[str, Any] = marshal.loads(
-        _read(channel, int.from_bytes(_read(channel, HEADER), "little"))
-    )
-    return request
+def _receive(channel: int) -> tuple[dict[str, Any], list[int]]:
+    """The request, and the files that come with it."""
+    way = _socket.socket(fileno=channel)
+    space = _socket.CMSG_SPACE(MOST_FILES * 4)
+    head, ancillary, _, _ = way.recvmsg(HEADER, space, CLOSE_ON_EXEC)
+    way.detach()
+    files = [file for _, _, rights in ancillary for file in memoryview(rights).cast("i")]
+    head += _read(channel, HEADER - len(head))
+    request: dict[str, Any] = marshal.loads(_read(channel, int.from_bytes(head, "little")))
+    return request, files
 
 
 def _read(channel: int, size: int) -> bytes:

@@ -14,7 +14,7 @@ import termios
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.warm.entering import LAST_ID, Entrance
 from kubeling.engine.sandbox.warm.interpreter import Interpreter, Unsupported
-from kubeling.engine.sandbox.warm.wire import FORMAT, KNOCK
+from kubeling.engine.sandbox.warm.wire import CLOSE_ON_EXEC, FORMAT, KNOCK, MOST_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from kubeling.engine.sandbox.warm.shelf import Shelf
 
 _LARGEST = 1 << 20
-_MOST_FILES = 32
 _TRIAL = 37
-_CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def _own_process_ids() -> int:
@@ -118,7 +116,7 @@ class Server:
         """Forks for every request."""
         while True:
             data, ancillary, _, _ = self._control.recvmsg(
-                len(KNOCK), _socket.CMSG_SPACE(4 * _MOST_FILES), _CLOSE_ON_EXEC
+                len(KNOCK), _socket.CMSG_SPACE(4 * MOST_FILES), CLOSE_ON_EXEC
             )
             if not data:
                 os._exit(0)
