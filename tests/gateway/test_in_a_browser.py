@@ -109,30 +109,6 @@ PAGES = (
     "/namespaces",
     "/pipelines/runs/none",
 )
-FAINT = """(() => {
-  const rgba = text => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = ([r, g, b]) => [r, g, b]
-    .map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const behind = node => {
-    for (let n = node; n; n = n.parentElement) {
-      const [r, g, b, alpha] = rgba(getComputedStyle(n).backgroundColor);
-      if (alpha === undefined || alpha === 1) return [r, g, b];
-    }
-    return [255, 255, 255];
-  };
-  const faint = [];
-  for (const node of document.querySelectorAll("body *")) {
-    const texts = [...node.childNodes].filter(c => c.nodeType === 3);
-    const text = texts.map(c => c.data).join("").trim();
-    if (!text || !node.getClientRects().length) continue;
-    const style = getComputedStyle(node);
-    const ink = node instanceof SVGElement ? style.fill : style.color;
-    const [a, b] = [light(rgba(ink)), light(behind(node))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) faint.push(text);
-  }
-  return faint;
-})()"""
 
 
 def workflow(name: str, script: str) -> str:
@@ -199,7 +175,7 @@ def test_all_text_stands_out_from_its_ground(platform: Platform, page: Browser, 
     page.open(platform.url + path)
     for scheme in ("light", "dark"):
         page.prefer(scheme)
-        assert page.evaluate(FAINT) == [], scheme
+        assert page.faint() == [], scheme
 
 
 def test_dark_is_dark(platform: Platform, page: Browser) -> None:

@@ -48,6 +48,31 @@ _UNTIL: Final = """new Promise((resolve, reject) => {
   look();
 })"""
 
+_FAINT: Final = """(() => {
+  const rgba = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const behind = node => {
+    for (let n = node; n; n = n.parentElement) {
+      const [r, g, b, alpha] = rgba(getComputedStyle(n).backgroundColor);
+      if (alpha === undefined || alpha === 1) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const texts = [...node.childNodes].filter(c => c.nodeType === 3);
+    const text = texts.map(c => c.data).join("").trim();
+    if (!text || !node.getClientRects().length) continue;
+    const style = getComputedStyle(node);
+    const ink = node instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [light(rgba(ink)), light(behind(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) faint.push(text);
+  }
+  return faint;
+})()"""
+
 
 def chromium() -> str:
     """The machine's Chromium; without one the test is skipped, but not where CI runs it."""
@@ -151,6 +176,10 @@ class Browser:
         """Prefers ``light`` or ``dark``, as the system's setting does."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.command("Emulation.setEmulatedMedia", features=[feature])
+
+    def faint(self) -> list[str]:
+        """Texts that stand out from their ground by less than WCAG's 4.5."""
+        return list(self.evaluate(_FAINT))
 
     def offline(self, offline: bool) -> None:
         """Cuts, or mends, the line to the server."""

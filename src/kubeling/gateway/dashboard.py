@@ -32,6 +32,7 @@ _RUN: Final = "/pipelines/runs/{run}"
 _ARCHIVED: Final = "/pipelines/archived/{uid}"
 _WORKFLOW: Final = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
 _EXPERIMENT: Final = "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}"
+_TRIAL: Final = "/objects/kubeflow.org/v1beta1/Trial/{namespace}/{name}"
 _MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
 
 # By address: a module of ``kubeling.gateway.pages`` and its function.
@@ -40,8 +41,12 @@ _OF_RESOURCES: Final = {
     "/pipelines/templates": "catalogue:template_list",
     "/pipelines/next": "schedules:next_times",
     f"{_WORKFLOW}/details": "objects:object_page",
-    "/experiments": "experiments:experiments",
-    _EXPERIMENT: "experiments:experiment_page",
+    "/experiments": "experiments.pages:experiment_list",
+    _EXPERIMENT: "experiments.pages:experiment_page",
+    f"{_EXPERIMENT}/insight": "experiments.pages:insight_page",
+    f"{_EXPERIMENT}/importance": "experiments.pages:importance_part",
+    f"{_EXPERIMENT}/details": "experiments.pages:details_page",
+    f"{_EXPERIMENT}/trials.csv": "experiments.pages:csv_of_trials",
     "/training": "training:training",
     "/models": "models:models",
     _MODEL: "models:model_page",
@@ -71,6 +76,12 @@ _OF_COMPONENTS: Final = {
     f"{_ARCHIVED}/details": "runs.workflows:archived_details",
     f"{_ARCHIVED}/steps": "runs.progress:archived_stream",
     f"{_ARCHIVED}/steps/{{step}}": "runs.step:archived_step",
+    f"{_EXPERIMENT}/curves": "experiments.pages:curves_page",
+    f"{_EXPERIMENT}/compared": "experiments.pages:compared_page",
+    f"{_EXPERIMENT}/live": "experiments.pages:experiment_stream",
+    _TRIAL: "experiments.trial:trial_page",
+    f"{_TRIAL}/live": "experiments.trial:trial_stream",
+    "/experiments/new": "experiments.creation:new_experiment",
     "/registry": "lists:registry",
 }
 _FORMS: Final = {
@@ -82,6 +93,9 @@ _FORMS: Final = {
     f"{_RUN}/act": "runs.actions:act_on_run",
     f"{_WORKFLOW}/act": "runs.actions:act_on_workflow",
     f"{_ARCHIVED}/act": "runs.actions:act_on_archived",
+    "/experiments/new": "experiments.creation:create_experiment",
+    f"{_EXPERIMENT}/act": "experiments.actions:act_on_experiment",
+    f"{_TRIAL}/act": "experiments.actions:act_on_trial",
 }
 
 

@@ -43,7 +43,9 @@ def draw_curves(curves: Sequence[Curve], x_name: str, y_name: str, *, log: bool 
     ys = [y for curve in drawn for _, y in curve.points]
     named = drawn if len(drawn) <= _MOST_NAMED else [c for c in drawn if c.strong][:_MOST_NAMED]
     rows = -(-len(named) // _COLUMNS)
-    plane = Plane(Scale.of(xs), Scale.of(ys, log=log), below=rows * _ROW + 6 if rows else 0)
+    plane = Plane(
+        Scale.of(xs, whole=True), Scale.of(ys, log=log), below=rows * _ROW + 6 if rows else 0
+    )
     colours = {curve.name: f"c{number % _COLOURS}" for number, curve in enumerate(named)}
     # The ones that stand out lie over the others.
     lines = [

@@ -38,9 +38,11 @@ class Scale:
     high: float = 1.0
     log: bool = False
     categories: tuple[str, ...] = ()
+    whole: bool = False
+    """Whether only whole numbers are marked."""
 
     @classmethod
-    def of(cls, values: Iterable[float], *, log: bool = False) -> Scale:
+    def of(cls, values: Iterable[float], *, log: bool = False, whole: bool = False) -> Scale:
         """One on which all the values lie, with a little room at both ends."""
         found = [value for value in values if not log or value > 0]
         if not found:
@@ -48,9 +50,9 @@ class Scale:
         low, high = min(found), max(found)
         if log:
             room = (high / low) ** 0.04 if high > low else 2.0
-            return cls(low / room, high * room, log=True)
+            return cls(low / room, high * room, log=True, whole=whole)
         room = (high - low) * 0.04 if high > low else abs(high) * 0.1 or 1.0
-        return cls(low - room, high + room)
+        return cls(low - room, high + room, whole=whole)
 
     @classmethod
     def of_categories(cls, values: Sequence[str]) -> Scale:
@@ -85,6 +87,8 @@ class Scale:
         values = _powers(self.low, self.high, most) if self.log else []
         if len(values) < 2:
             values = _round_values(self.low, self.high, most)
+        if self.whole:
+            values = [value for value in values if value == round(value)]
         found = [(self.place(value), f"{value:.6g}") for value in values]
         return [(place, text) for place, text in found if place is not None]
 

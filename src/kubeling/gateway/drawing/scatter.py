@@ -19,7 +19,7 @@ class Dot:
     """A point; ``kind`` is a class of the style sheet, ``link`` where a click leads."""
 
     x: float | str
-    y: float
+    y: float | str
     title: str
     kind: str = ""
     link: str = ""

@@ -132,9 +132,13 @@ class Views:
         title: str,
         watching: Sequence[Resource] = (),
         status: int = 200,
+        stream: str = "",
         **values: Any,
     ) -> web.Response:
-        """The page, or only its live region when htmx asks for that."""
+        """The page, or only its live region when htmx asks for that.
+
+        ``stream`` is where the page hears of changes, if not of any object of what it watches.
+        """
         path = section if isinstance(section, str) else section.path
         live = ",".join(resource.qualified for resource in watching)
         frame = "partial.html" if "HX-Request" in request.headers else "page.html"
@@ -142,7 +146,7 @@ class Views:
             frame=frame,
             current=path,
             title=title,
-            live=live,
+            stream=stream or (f"/live?kinds={live}" if live else ""),
             missing=[r.qualified for r in watching if self._is_missing(r)],
             url=_address(request),
             settings=self.context.settings,

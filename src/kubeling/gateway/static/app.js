@@ -48,7 +48,16 @@ async function predict(form) {
   }
 }
 
+// Of parts that belong to choices, only those of the chosen one; without scripts all are there.
+function showChosen(root) {
+  root.querySelectorAll("[data-for]").forEach((part) => {
+    part.hidden = document.getElementById(part.dataset.for)?.value !== part.dataset.value;
+  });
+}
+document.addEventListener("change", (event) => { if (event.target.matches("select")) showChosen(document); });
+
 function prepare(root) {
+  showChosen(root);
   root.querySelectorAll("time[data-clock]").forEach((time) => {
     const moment = new Date(time.dateTime);
     const today = moment.toDateString() === new Date().toDateString();

@@ -112,23 +112,17 @@ class Study:
     def trial(self, name: str) -> Trial | None:
         return next((trial for trial in self.trials if trial.name == name), None)
 
-    def is_logarithmic(self, parameter: str) -> bool:
-        space = self._space(parameter)
-        return space.get("distribution") in ("logUniform", "logNormal")
-
     def scale(self, parameter: str) -> Scale:
         """The scale of a parameter: its whole range, not only what was tried."""
-        space = self._space(parameter)
+        found = next((p for p in self.parameters if p["name"] == parameter), {})
+        space = found.get("feasibleSpace") or {}
         if values := space.get("list"):
             return Scale.of_categories([str(value) for value in values])
         low, high = number(space.get("min")), number(space.get("max"))
         if low is None or high is None:
             return Scale()
-        return Scale(low, high, log=self.is_logarithmic(parameter))
-
-    def _space(self, parameter: str) -> Mapping[str, Any]:
-        found = next((p for p in self.parameters if p["name"] == parameter), {})
-        return found.get("feasibleSpace") or {}
+        log = space.get("distribution") in ("logUniform", "logNormal") and low > 0
+        return Scale(low, high, log=log, whole=found.get("parameterType") == "int")
 
 
 def study_of(experiment: Obj, trials: Iterable[Obj]) -> Study:
