@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 from kubeling.component import Context
@@ -14,6 +15,7 @@ from kubeling.kube.objects import (
     format_time,
     is_condition_true,
     is_owned_by,
+    key_of,
     labels,
     name,
     namespace,
@@ -21,10 +23,16 @@ from kubeling.kube.objects import (
     set_condition,
     uid,
 )
-from kubeling.kube.resources import CONFIG_MAPS
+from kubeling.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS
 from kubeling.tuning.experiment_plan import Plan, plan
 from kubeling.tuning.experiment_status import FAILED, has_ended
 from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS, TRIALS
+from kubeling.tuning.suggestion_volume import (
+    PARENT_LABEL,
+    needs_claim,
+    suggestion_claim,
+    with_checkpoints,
+)
 from kubeling.tuning.templates import TemplateError, render, values_of
 from kubeling.tuning.trial_controller import FINALIZER
 
@@ -54,17 +62,20 @@ class ExperimentReconciler:
         self._experiments = context.informers.of(EXPERIMENTS)
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
+        self._claimed: set[Key] = set()
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one experiment."""
         experiment = self._experiments.get(*key)
         if experiment is None or deletion_requested(experiment):
+            self._claimed.discard(key)
             return None
         suggestion = self._suggestions.get(*key)
         if suggestion is not None and not is_owned_by(suggestion, experiment):
             suggestion = None
         trials = self._trials.owned_by(uid(experiment))
         todo = plan(experiment, trials, suggestion, self._clock.now())
+        await self._claim(experiment, suggestion)
         try:
             await self._create_trials(experiment, todo)
         except TemplateError as error:
@@ -104,6 +115,18 @@ class ExperimentReconciler:
         except AlreadyExists:
             # Ours, and not in the cache yet: its arrival there wakes us again.
             return
+
+    async def _claim(self, experiment: Obj, suggestion: Obj | None) -> None:
+        """Sees to the suggestion's claim, as long as there is a suggestion."""
+        if suggestion is None or not needs_claim(experiment):
+            return
+        if (key := key_of(experiment)) in self._claimed:
+            return
+        with contextlib.suppress(AlreadyExists):
+            await self._client.create(
+                PERSISTENT_VOLUME_CLAIMS, suggestion_claim(experiment, suggestion)
+            )
+        self._claimed.add(key)
 
     async def _create_trials(self, experiment: Obj, todo: Plan) -> None:
         if not todo.births:
@@ -195,7 +218,12 @@ def _trial(experiment: Obj, point: Obj, template: Obj | str) -> Obj:
         spec={
             "objective": spec["objective"],
             "parameterAssignments": assignments,
-            "runSpec": render(template, values, point["name"], namespace(experiment)),
+            "runSpec": with_checkpoints(
+                render(template, values, point["name"], namespace(experiment)),
+                experiment,
+                point["name"],
+                (point.get("labels") or {}).get(PARENT_LABEL, ""),
+            ),
             "metricsCollector": spec.get("metricsCollectorSpec") or {},
             "primaryContainerName": trial_template["primaryContainerName"],
             "successCondition": trial_template["successCondition"],

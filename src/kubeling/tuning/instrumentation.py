@@ -17,7 +17,7 @@ from kubeling.kube.objects import Obj, deep_copy, name
 from kubeling.tuning.collectors import COLLECTOR, collector_kind
 from kubeling.tuning.sidecars import Sidecar, sidecar_of
 
-__all__ = ["TRIAL_LABEL", "instrumented"]
+__all__ = ["TRIAL_LABEL", "instrumented", "pod_templates"]
 
 TRIAL_LABEL: Final = "katib.kubeflow.org/trial"
 LOG_ALIAS: Final = "kubeling.io/log-container-alias"
@@ -45,7 +45,7 @@ def instrumented(trial: Obj) -> Obj:
         return run
     if str(run.get("apiVersion", "")).startswith("argoproj.io/"):
         _add_to_workflow(run, addition)
-    for template in _pod_templates(run.get("spec")):
+    for template in pod_templates(run.get("spec")):
         _add_to_template(template, addition)
     return run
 
@@ -67,18 +67,18 @@ def _label_object(run: Obj, addition: Addition) -> None:
     metadata["labels"] = {**(metadata.get("labels") or {}), **addition.labels}
 
 
-def _pod_templates(value: Any) -> Iterator[Obj]:
+def pod_templates(value: Any) -> Iterator[Obj]:
     """Every pod template in an object, however deep."""
     if isinstance(value, list):
         for child in value:
-            yield from _pod_templates(child)
+            yield from pod_templates(child)
     elif isinstance(value, dict):
         spec = value.get("spec")
         if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
             yield value
             return
         for child in value.values():
-            yield from _pod_templates(child)
+            yield from pod_templates(child)
 
 
 def _add_to_template(template: Obj, addition: Addition) -> None:
