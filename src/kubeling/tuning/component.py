@@ -29,6 +29,12 @@ def _admission() -> Mapping[Resource, Admission]:
     return admissions()
 
 
+def _objects() -> Sequence[Obj]:
+    from kubeling.tuning.trial_templates import trial_templates
+
+    return trial_templates()
+
+
 def _controllers(context: Context) -> list[Controller]:
     from kubeling.tuning.experiment_controller import experiment_controller
     from kubeling.tuning.suggestion_controller import suggestion_controller
@@ -57,6 +63,7 @@ COMPONENT: Final = Component(
     name="tuning",
     crds=_crds,
     admission=_admission,
+    objects=_objects,
     controllers=_controllers,
     routes=_routes,
     listeners=_listeners,
