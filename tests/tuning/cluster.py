@@ -24,8 +24,8 @@ from kubeling.kube.resources import JOBS, PODS, Resource
 from kubeling.kube.transport import Request, Transport, WatchEvent
 from kubeling.tuning.component import COMPONENT
 
-Work = Callable[[Obj], tuple[str, int]]
-"""Takes a Job and returns its pod's log and exit code."""
+Work = Callable[[Obj], tuple[str, int | None]]
+"""Takes a Job and returns its pod's log and exit code, or none where it does not end."""
 
 TIMEOUT = 30
 
@@ -36,6 +36,7 @@ class WithLogs:
 
     inner: Transport
     logs: dict[str, str] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)
 
     async def send(self, request: Request) -> Obj:
         return await self.inner.send(request)
@@ -49,6 +50,8 @@ class WithLogs:
             raise NotFound(f"pod {pod} not found")
         for line in self.logs[pod].splitlines():
             yield f"2026-01-01T00:00:00.123456789Z {line}\n".encode()
+        if pod in self.endless:
+            await asyncio.Event().wait()
 
     async def close(self) -> None:
         await self.inner.close()
@@ -62,7 +65,7 @@ class Cluster:
     informers: Informers
     context: Context
     work: Work
-    logs: dict[str, str]
+    transport: WithLogs
     jobs: list[str] = field(default_factory=list)
     together: int = 0
     most_together: int = 0
@@ -95,9 +98,13 @@ class Cluster:
         template = job["spec"]["template"]
         pod = new_object(PODS, f"{name(job)}-x", "team", owner=job, spec=template["spec"])
         pod["metadata"]["labels"] = template["metadata"].get("labels") or {}
-        self.logs[name(pod)] = text
+        self.transport.logs[name(pod)] = text
+        if code is None:
+            self.transport.endless.add(name(pod))
         await self.client.create(PODS, pod)
-        await self.client.patch_status(PODS, name(pod), _ended(pod, code), "team")
+        await self.client.patch_status(PODS, name(pod), _state(pod, code), "team")
+        if code is None:
+            return
         self.together -= 1
         kinds = ("SuccessCriteriaMet", "Complete") if code == 0 else ("FailureTarget", "Failed")
         now = "2026-01-01T00:00:00Z"
@@ -119,7 +126,7 @@ class Cluster:
             await self.client.patch_status(JOBS, name(job), status, "team")
 
 
-def _ended(pod: Obj, code: int) -> Obj:
+def _state(pod: Obj, code: int | None) -> Obj:
     statuses = [
         {
             "name": container["name"],
@@ -127,11 +134,12 @@ def _ended(pod: Obj, code: int) -> Obj:
             "imageID": "",
             "ready": False,
             "restartCount": 0,
-            "state": {"terminated": {"exitCode": code}},
+            "state": {"running": {}} if code is None else {"terminated": {"exitCode": code}},
         }
         for container in pod["spec"]["containers"]
     ]
-    return {"phase": "Failed" if code else "Succeeded", "containerStatuses": statuses}
+    phase = "Running" if code is None else "Failed" if code else "Succeeded"
+    return {"phase": phase, "containerStatuses": statuses}
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +155,7 @@ async def running_cluster(
             await client.raw("POST", "/api/v1/namespaces", body=namespace)
         async with Informers(client) as informers:
             context = Context(client, informers, Settings(tmp_path, tmp_path))
-            cluster = Cluster(client, informers, context, work, transport.logs)
+            cluster = Cluster(client, informers, context, work, transport)
             tasks = [asyncio.create_task(cluster.play())]
             if controllers:
                 found = COMPONENT.controllers(context)

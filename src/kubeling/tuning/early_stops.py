@@ -46,17 +46,17 @@ class EarlyStops:
     async def judge(self, trial: Obj) -> tuple[str, dict[str, Summary]]:
         """Why a trial should stop, empty if it may go on; and what it measured so far."""
         experiment = self._experiment(trial)
-        if experiment is None:
-            return "", {}
+        # A trial that somebody made by hand has rules at most.
+        spec = experiment["spec"] if experiment else {"objective": trial["spec"]["objective"]}
         readings, summaries = await self._so_far(trial)
         asked = self._asked.get(uid(trial), 0)
         if len(readings) <= asked:
             return "", {}
-        others = (
-            await self._others(experiment, trial) if compares_trials(experiment["spec"]) else ()
-        )
+        others: Sequence[Curve] = ()
+        if experiment is not None and compares_trials(spec):
+            others = await self._others(experiment, trial)
         rules = trial["spec"].get("earlyStoppingRules") or ()
-        why = stop_reason(experiment["spec"], rules, readings, others, asked=asked)
+        why = stop_reason(spec, rules, readings, others, asked=asked)
         self._asked[uid(trial)] = len(readings)
         return why or "", summaries
 
