@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests need beside Python packages: kubectl, Chromium, podman, jq and, in CI, docker and PyTorch.
+# What the tests need beside Python packages: kubectl, Chromium, podman, jq, Open MPI and, in CI, docker and PyTorch.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -23,6 +23,15 @@ if ! command -v podman >/dev/null || ! command -v busybox >/dev/null || ! comman
             podman runc busybox-static jq libgomp1 >/dev/null
     else
         echo "note: no podman, busybox or jq found; tests that need them will be skipped" >&2
+    fi
+fi
+
+if ! command -v mpirun >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openmpi-bin >/dev/null
+    else
+        echo "note: no Open MPI found; the tests of MPIJobs will be skipped" >&2
     fi
 fi
 

@@ -84,6 +84,8 @@ def _elastic(job: TrainingJob, policy: ElasticPolicy, processes: str) -> Env:
         PET_RDZV_BACKEND=policy.rdzv_backend or "c10d",
         PET_NNODES=f"{lowest}:{highest}",
         PET_NPROC_PER_NODE=policy.n_proc_per_node or processes,
+        # With a shared store, PyTorch 2.13 tells a worker that joins later no address to meet at.
+        TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1,
     )
     if policy.rdzv_id is not None:
         found += env(PET_RDZV_ID=policy.rdzv_id)

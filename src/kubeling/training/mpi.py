@@ -61,6 +61,8 @@ def environment(job: TrainingJob, replica: Replica) -> Env:
         OMPI_MCA_orte_default_hostfile=hosts,
         PRTE_MCA_plm_ssh_agent=agent,  # Open MPI 5 reads these two instead.
         PRTE_MCA_prte_default_hostfile=hosts,
+        OMPI_ALLOW_RUN_AS_ROOT=1,  # In a pod that is nothing out of the ordinary.
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1,
         I_MPI_HYDRA_BOOTSTRAP="rsh",
         I_MPI_HYDRA_BOOTSTRAP_EXEC=agent,
     )
