@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.support.objectstore import object_store
 from tests.workflows.conftest import Cluster
 from tests.workflows.test_running import nodes, workflow
 
+from kubeling.kube import yaml
+from kubeling.kube.clock import FakeClock
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, new_object
 from kubeling.kube.resources import CONFIG_MAPS, ROLE_BINDINGS, SECRETS
+from kubeling.workflows.errandlog import ErrandLog, errand_lines
 from kubeling.workflows.errands import ErrandFailed
 from kubeling.workflows.kubectlflags import UnknownFlag, parse_flags
+from kubeling.workflows.logs import LogQuery, workflow_logs
+from kubeling.workflows.nodes import pod_name
 from kubeling.workflows.resourceconditions import parse_condition, verdict
 from kubeling.workflows.resourceoutputs import json_path, resource_outputs
 from kubeling.workflows.resources import WORKFLOWS
@@ -27,6 +33,16 @@ def resource(action: str, manifest: str = "", **more: Any) -> Obj:
     outputs = {"outputs": more.pop("outputs")} if "outputs" in more else {}
     wanted = {"action": action, "manifest": manifest, **more}
     return workflow({"name": "main", "resource": wanted, **outputs})
+
+
+async def lines_of(cluster: Cluster, name: str, **query: Any) -> list[str]:
+    """What ``kubeling workflow logs`` shows."""
+
+    async def hydrate(workflow: Obj) -> Obj:
+        return workflow
+
+    lines = workflow_logs(cluster.client, "default", name, LogQuery(**query), hydrate)
+    return [line.content async for line in lines]
 
 
 CONFIG_MAP = """
@@ -133,6 +149,43 @@ class TestResources:
         await allowed.client.patch(CONFIG_MAPS, "c", patch, "default")
         await allowed.run(resource("delete", flags=["configmap", "--selector", "old=here"]))
         assert await allowed.client.find(CONFIG_MAPS, "c", "default") is None
+
+    async def test_it_says_what_it_did_and_what_it_waits_for(self, allowed: Cluster) -> None:
+        """``argo logs`` shows of a resource step what kubectl printed in its pod."""
+        body = resource(
+            "create",
+            CONFIG_MAP,
+            successCondition="data.phase == ready",
+            failureCondition="data.phase == bad",
+        )
+        created = await allowed.client.create(WORKFLOWS, body, "default")
+        own = created["metadata"]["name"]
+        waits = await allowed.seen(own, lambda wf: bool(errand_lines(nodes(wf)[own])))
+        made = (await self.made(allowed))["metadata"]["name"]
+        begun = [
+            f"configmap/{made} created",
+            "failure condition 'data.phase == bad' evaluated false",
+            "success condition 'data.phase == ready' evaluated false",
+        ]
+        assert [text for _, text in errand_lines(nodes(waits)[own])] == begun
+        following = asyncio.create_task(lines_of(allowed, own, follow=True))
+        await allowed.client.patch(CONFIG_MAPS, made, {"data": {"phase": "ready"}}, "default")
+        await allowed.ended(own)
+        told = [*begun, begun[1], "success condition 'data.phase == ready' evaluated true"]
+        assert await following == await lines_of(allowed, own) == told
+        assert await lines_of(allowed, own, pod_name=own, tail_lines=1) == told[-1:]
+        assert await lines_of(allowed, own, pod_name="another") == []
+        # The artifact that upstream's tools read when a step's pod is gone.
+        [artifact] = (await allowed.client.get(WORKFLOWS, own, "default"))["status"]["nodes"][own][
+            "outputs"
+        ]["artifacts"]
+        assert artifact["name"] == "main-logs"
+        assert artifact["raw"]["data"].endswith(f"Z {told[-1]}\n")
+
+    async def test_a_failure_is_its_last_line(self, cluster: Cluster) -> None:
+        done = await cluster.run(resource("get", flags=["configmap", "absent"]))
+        [line] = await lines_of(cluster, done["metadata"]["name"])
+        assert line == f"Failed: {done['status']['message']}"
 
     async def test_mistakes_are_refused_at_once(self, cluster: Cluster) -> None:
         for more, message in (
@@ -266,6 +319,20 @@ class TestRequests:
         assert done["status"]["message"].startswith("http://127.0.0.1:1/: Cannot connect")
 
 
+def test_of_many_lines_the_first_and_the_last_stay() -> None:
+    shown: list[str] = []
+    log = ErrandLog(FakeClock().now, shown.append)
+    for number in range(1000):
+        log.say(f"line {number}")
+    log.say("x" * 10_000)
+    log.publish()
+    lines = [line.partition(" ")[2] for line in shown[0].splitlines()]
+    assert lines[0] == "line 0"
+    assert "… 921 lines …" in lines
+    assert lines[-2] == "line 999"
+    assert len(shown[0]) < 10_000
+
+
 async def test_a_data_template_lists_artifacts_and_transforms_the_list(cluster: Cluster) -> None:
     folder = cluster.artifacts / "default" / "logs"
     folder.mkdir(parents=True)
@@ -292,3 +359,52 @@ async def test_a_data_template_lists_artifacts_and_transforms_the_list(cluster: 
     found = nodes(done)
     assert found["list"]["outputs"]["result"] == '["logs/a.log","logs/b.log"]'
     assert {"each(0:logs/a.log)", "each(1:logs/b.log)"} <= set(found)
+    assert await lines_of(cluster, done["metadata"]["name"], pod_name=pod_of(found["list"])) == [
+        "listed 3 files",
+        "transformation 'filter(data, {# endsWith '.log'})' gave 2 files",
+    ]
+
+
+def pod_of(node: Obj) -> str:
+    """The name that an errand's pod would have."""
+    return pod_name(node["id"].rpartition("-")[0], node["name"], node["templateName"])
+
+
+async def test_data_and_manifests_come_from_any_store(allowed: Cluster) -> None:
+    """Of an S3 store: one by the place in full, one by its key in the workflow's repository."""
+    manifest = CONFIG_MAP.replace("{{workflow.name}}", "s3").encode()
+    files = {"in/b.yaml": b"b", "in/a.yaml": manifest, "other": b""}
+    secret = {"metadata": {"name": "store"}, "stringData": {"id": "key", "secret": "secret"}}
+    await allowed.client.create(SECRETS, secret, "default")
+    with object_store(private=files) as server:
+        place: Obj = {
+            "endpoint": server.url.removeprefix("http://"),
+            "bucket": "private",
+            "insecure": True,
+            "accessKeySecret": {"name": "store", "key": "id"},
+            "secretKeySecret": {"name": "store", "key": "secret"},
+        }
+        repository = {
+            "metadata": {"name": "repositories"},
+            "data": {"s3": yaml.dump({"s3": place})},
+        }
+        await allowed.client.create(CONFIG_MAPS, repository, "default")
+        keyed = {"name": "files", "s3": {"key": "in"}}
+        inputs = {"artifacts": [{"name": "m", "path": "/m", "s3": {**place, "key": "in/a.yaml"}}]}
+        body = workflow(
+            {"name": "main", "steps": [[
+                {"name": "list", "template": "list"}, {"name": "make", "template": "make"},
+            ]]},
+            {"name": "list", "data": {
+                "source": {"artifactPaths": keyed},
+                "transformation": [{"expression": "map(data, {# + '!'})"}],
+            }},
+            {"name": "make", "inputs": inputs, "resource": {
+                "action": "create", "manifestFrom": {"artifact": {"name": "m"}},
+            }},
+        )  # fmt: skip
+        body["spec"]["artifactRepositoryRef"] = {"configMap": "repositories", "key": "s3"}
+        done = await allowed.run(body)
+    assert done["status"]["phase"] == "Succeeded", done["status"]
+    assert nodes(done)["list"]["outputs"]["result"] == '["in/a.yaml!","in/b.yaml!"]'
+    assert len((await allowed.client.list(CONFIG_MAPS, "default", labels="by=s3")).items) == 1

@@ -33,7 +33,7 @@ from kubeling.artifacts.locations import (
     secret_value,
 )
 
-__all__ = ["Driver", "driver_of"]
+__all__ = ["Driver", "driver_of", "keys_below"]
 
 
 class Driver(Protocol):
@@ -64,6 +64,14 @@ def driver_of(location: Location, env: Mapping[str, str]) -> Driver:
             return _WebFile(location, env)
         case _:
             return _Objects(*_bucket(location, env))
+
+
+def keys_below(location: Location, env: Mapping[str, str]) -> list[str]:
+    """The keys of all objects at or below a location's key, in order (upstream: ListObjects)."""
+    if isinstance(location, Git | HTTP | Artifactory):
+        raise ArtifactError("only stores of objects can be listed: s3, gcs, azure and oss")
+    bucket, key = _bucket(location, env)
+    return sorted(bucket.files(key))
 
 
 def _bucket(location: S3 | GCS | AZURE | OSS, env: Mapping[str, str]) -> tuple[Bucket, str]:

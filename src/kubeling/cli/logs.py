@@ -77,9 +77,10 @@ async def _sources(connection: Connection, target: str, container: str) -> list[
     else:
         pods = [await connection.client.get(PODS, target, connection.namespace)]
     if not pods:
-        raise CliError(
-            f"{target} has no pods yet", f"See what it waits for with: kubeling why {target}"
-        )
+        hint = f"See what it waits for with: kubeling why {target}"
+        if "/" in target and root.get("kind") == "Workflow":
+            hint = f"See what it did without pods with: kubeling workflow logs {wanted}"
+        raise CliError(f"{target} has no pods", hint)
     return _chosen(pods, container)
 
 

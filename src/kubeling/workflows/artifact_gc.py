@@ -235,7 +235,7 @@ def _doomed(workflow: Obj, repository: Repository, strategy: str) -> list[_Doome
             if raw.get("deleted") or _strategy(spec, raw) != strategy:
                 continue
             place = repository.located(raw)
-            if place is not None:
+            if place is not None and "raw" not in place:
                 artifact = with_place(msgspec.convert(raw, Artifact), place)
                 pod = {**(spec.get("artifactGC") or {}), **(raw.get("artifactGC") or {})}
                 found.append(_Doomed(key, artifact, place, pod))

@@ -69,7 +69,9 @@ def controllers(context: Context) -> list[Controller]:
         workers=8,
     )
     workflows.errands = reconciler.errands = Errands(
-        ErrandWork(context.client, store_of(context.settings.artifacts_uri)), workflows.wake
+        ErrandWork(context.client, store_of(context.settings.artifacts_uri)),
+        context.clock,
+        workflows.wake,
     )
     workflows.locks = reconciler.locks
     reconciler.locks.wake = reconciler.admittance.wake = workflows.wake

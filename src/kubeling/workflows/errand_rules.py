@@ -11,6 +11,7 @@ from kubeling.workflows.call_rules import Templates
 from kubeling.workflows.entry_rules import duration_errors, entry_name_errors
 from kubeling.workflows.expressions import ExpressionError, exprlang, tags
 from kubeling.workflows.kubectlflags import UnknownFlag, parse_flags
+from kubeling.workflows.places import KEYS
 from kubeling.workflows.resourceconditions import parse_condition
 from kubeling.workflows.tag_rules import Known, tag_errors
 
@@ -75,15 +76,15 @@ def http_errors(template: Obj, path: str, known: Known, _: Templates) -> Iterato
 
 
 def data_errors(template: Obj, path: str, known: Known, _: Templates) -> Iterator[FieldError]:
-    """What is wrong with ``data``: it lists the platform's own artifact store."""
+    """What is wrong with ``data``: it lists a store of objects, the platform's or another."""
     wanted: Obj = template["data"]
     source = (wanted.get("source") or {}).get("artifactPaths")
     at = f"{path}.data.source.artifactPaths"
     if not source:
         yield FieldError(at, "Required value", "say which artifacts to list")
-    elif not (source.get("s3") or {}).get("key") or source["s3"].get("bucket"):
-        message = "give s3.key alone: what is listed is the platform's artifact store"
-        yield FieldError(f"{at}.s3", "Unsupported value", message)
+    elif not any(source.get(kind) for kind in KEYS):
+        message = f"give one of {', '.join(KEYS)}: nothing else can be listed"
+        yield FieldError(at, "Unsupported value", message)
     if not wanted.get("transformation"):
         message = "give at least one expression"
         yield FieldError(f"{path}.data.transformation", "Required value", message)

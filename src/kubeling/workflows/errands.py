@@ -14,13 +14,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from kubeling.kube.clock import Clock
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Key, Obj, key_of, uid
+from kubeling.workflows.errandlog import ErrandLog
+from kubeling.workflows.places import OWN, Repository
 from kubeling.workflows.resources import Inputs, Outputs, Phase
 
 __all__ = ["AT_ONCE", "Errand", "ErrandFailed", "ErrandResult", "Errands", "account_of"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 32
 
@@ -31,12 +34,16 @@ class ErrandFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """One node's work; ``raw`` is its template with the tags replaced, ``account`` its user."""
+    """One node's work; ``raw`` is its template with the tags replaced, ``account`` its user.
+
+    ``repository`` is where artifacts lie that it names by their keys alone.
+    """
 
     node_id: str
     raw: Obj
     inputs: Inputs | None
     account: str
+    repository: Repository = OWN
 
 
 def account_of(workflow: Obj, spec: Obj, template: Obj) -> str:
@@ -51,24 +58,26 @@ def account_of(workflow: Obj, spec: Obj, template: Obj) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ErrandResult:
-    """How an errand ended."""
+    """How an errand ended, or what it says while it goes on (then it has no phase)."""
 
     node_id: str
     phase: Phase
     message: str = ""
     outputs: Outputs | None = None
+    log: str = ""
 
 
-Do = Callable[[Obj, Errand, asyncio.Semaphore], Awaitable[Outputs | None]]
+Do = Callable[[Obj, Errand, asyncio.Semaphore, ErrandLog], Awaitable[Outputs | None]]
 """Does an errand of a Workflow, holding the semaphore while it is busy and not while it waits."""
 
 
 class Errands:
     """The errands under way. Tasks belong to the group given to :meth:`within`."""
 
-    def __init__(self, do: Do, ended: Callable[[Key], None]) -> None:
+    def __init__(self, do: Do, clock: Clock, news: Callable[[Key], None]) -> None:
         self._do = do
-        self._ended = ended
+        self._clock = clock
+        self._news = news
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[str, dict[str, asyncio.Task[None]]] = {}
@@ -94,7 +103,7 @@ class Errands:
             task.cancel()
 
     def results(self, workflow_uid: str) -> list[ErrandResult]:
-        """What has ended since this was last asked."""
+        """What has ended, or been said, since this was last asked."""
         return self._results.pop(workflow_uid, [])
 
     def forget(self, workflow_uid: str) -> None:
@@ -104,16 +113,26 @@ class Errands:
             task.cancel()
 
     async def _run(self, workflow: Obj, errand: Errand) -> None:
+        def publish(text: str) -> None:
+            self._tell(workflow, ErrandResult(errand.node_id, "", log=text))
+
+        log = ErrandLog(self._clock.now, publish)
+        phase: Phase = "Succeeded"
+        message, outputs = "", None
         try:
-            outputs = await self._do(workflow, errand, self._gate)
-            result = ErrandResult(errand.node_id, "Succeeded", outputs=outputs)
+            outputs = await self._do(workflow, errand, self._gate, log)
         except (ErrandFailed, ApiError, ConnectionError) as problem:
-            result = ErrandResult(errand.node_id, "Failed", str(problem))
+            phase, message = "Failed", str(problem)
         except Exception as problem:
             # One errand's failure must not end the controller for all the others.
-            log.exception("errand %s", errand.node_id)
-            result = ErrandResult(errand.node_id, "Error", f"{type(problem).__name__}: {problem}")
-        tasks = self._tasks.get(uid(workflow), {})
-        if tasks.pop(errand.node_id, None) is not None:
-            self._results.setdefault(uid(workflow), []).append(result)
-            self._ended(key_of(workflow))
+            logger.exception("errand %s", errand.node_id)
+            phase, message = "Error", f"{type(problem).__name__}: {problem}"
+        if message:
+            log.say(f"{phase}: {message}")
+        if self._tasks.get(uid(workflow), {}).pop(errand.node_id, None) is not None:
+            result = ErrandResult(errand.node_id, phase, message, outputs, log.text)
+            self._tell(workflow, result)
+
+    def _tell(self, workflow: Obj, result: ErrandResult) -> None:
+        self._results.setdefault(uid(workflow), []).append(result)
+        self._news(key_of(workflow))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from kubeling.kube.client import Client
 from kubeling.kube.discovery import Discovery
 from kubeling.kube.objects import Obj, namespace
-from kubeling.workflows.errands import Errand, ErrandFailed
+from kubeling.workflows.errandinputs import ErrandInputs
+from kubeling.workflows.errandlog import ErrandLog
+from kubeling.workflows.errands import Errand
 from kubeling.workflows.handover import Store
 from kubeling.workflows.resources import Outputs
 
@@ -24,24 +25,20 @@ class ErrandWork:
         self._discovery = Discovery(client)
 
     async def __call__(
-        self, workflow: Obj, errand: Errand, gate: asyncio.Semaphore
+        self, workflow: Obj, errand: Errand, gate: asyncio.Semaphore, log: ErrandLog
     ) -> Outputs | None:
         where = namespace(workflow)
         client = self._client.acting_as(errand.account)
         if "http" in errand.raw:
             from kubeling.workflows.httptemplate import do_http
 
-            return await do_http(client, where, errand, gate)
+            return await do_http(client, where, errand, gate, log)
+        inputs = ErrandInputs(self._client, self._store, where, errand)
         if "resource" in errand.raw:
             from kubeling.workflows.resourcetemplate import ResourceErrand
 
-            folder = Path(self._store.folder) / where
-            return await ResourceErrand(client, self._discovery, workflow, errand, folder).run(gate)
+            resource = ResourceErrand(client, self._discovery, workflow, errand, inputs, log)
+            return await resource.run(gate)
         from kubeling.workflows.datatemplate import do_data
 
-        if not self._store.folder:
-            raise ErrandFailed(
-                "a data template lists an artifact store that is a folder; set the artifact root "
-                "to a file:// address"
-            )
-        return await do_data(Path(self._store.folder) / where, errand, gate)
+        return await do_data(inputs, errand, gate, log)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import SECRETS
+from kubeling.workflows.errandlog import ErrandLog
 from kubeling.workflows.errands import Errand, ErrandFailed
 from kubeling.workflows.expressions import ExpressionError, exprlang
 from kubeling.workflows.resources import Outputs
@@ -24,7 +25,7 @@ _MAX_BODY: Final = 1 << 20
 
 
 async def do_http(
-    client: Client, namespace: str, errand: Errand, gate: asyncio.Semaphore
+    client: Client, namespace: str, errand: Errand, gate: asyncio.Semaphore, log: ErrandLog
 ) -> Outputs:
     """Sends the request; ``client`` acts for the Workflow, whose secrets the headers may name."""
     import aiohttp
@@ -33,6 +34,7 @@ async def do_http(
     headers = await _headers(client, namespace, wanted)
     seconds = wanted.get("timeoutSeconds") or _TIMEOUT
     timeout = aiohttp.ClientTimeout(total=seconds)
+    log.say(f"{wanted.get('method') or 'GET'} {wanted['url']}")
     connector = aiohttp.TCPConnector(ssl=not wanted.get("insecureSkipVerify"))
     try:
         async with (
@@ -47,7 +49,8 @@ async def do_http(
         raise ErrandFailed(f"{wanted['url']} did not answer within {seconds} s") from None
     except (aiohttp.ClientError, ValueError) as error:
         raise ErrandFailed(f"{wanted['url']}: {error or type(error).__name__}") from None
-    _judge(wanted, headers, response, body)
+    log.say(f"{response.status} {response.reason or ''}, {len(body)} characters")
+    _judge(wanted, headers, response, body, log)
     return Outputs(result=body)
 
 
@@ -92,7 +95,11 @@ async def _read(response: aiohttp.ClientResponse) -> str:
 
 
 def _judge(
-    wanted: Obj, headers: list[tuple[str, str]], response: aiohttp.ClientResponse, body: str
+    wanted: Obj,
+    headers: list[tuple[str, str]],
+    response: aiohttp.ClientResponse,
+    body: str,
+    log: ErrandLog,
 ) -> None:
     condition = wanted.get("successCondition")
     if not condition:
@@ -116,6 +123,7 @@ def _judge(
         succeeded = exprlang.evaluate(condition, environment)
     except ExpressionError as error:
         raise ErrandFailed(f"successCondition '{condition}': {error}") from None
+    log.say(f"successCondition '{condition}' evaluated {str(succeeded is True).lower()}")
     if succeeded is not True:
         raise ErrandFailed(f"successCondition '{condition}' evaluated false")
 

@@ -15,6 +15,7 @@ import msgspec
 
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, format_time, parse_time
+from kubeling.workflows.errandlog import log_artifact
 from kubeling.workflows.errands import Errand, ErrandResult, account_of
 from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.handover import Store, reports_progress
@@ -209,9 +210,15 @@ class Leaves(Ledger):
 
     def _take_result(self, result: ErrandResult) -> None:
         node = self.nodes.get(result.node_id)
-        if node is not None and not is_fulfilled(node):
-            node.outputs = result.outputs
+        if node is None or is_fulfilled(node):
+            return
+        node.outputs = result.outputs or Outputs()
+        if result.log:
+            node.outputs.artifacts = [*node.outputs.artifacts, log_artifact(result.log)]
+        if result.phase:
             self.finish(node, result.phase, result.message)
+        else:
+            self.touch(node)
 
     def _observe_containers(self, node: Node, seen: PodObservation) -> None:
         for name, news in seen.containers.items():
@@ -311,7 +318,8 @@ class Leaves(Ledger):
             self.touch(node)
             self.notify(node)
         account = account_of(self.workflow, self.spec, raw)
-        self._actions.errands[node.id] = Errand(node.id, raw, node.inputs, account)
+        repository = self._repository(node, template)
+        self._actions.errands[node.id] = Errand(node.id, raw, node.inputs, account, repository)
 
     def _open_containers(self, node: Node, raw: Obj) -> None:
         """The nodes of a container set's containers, each behind those it waits for."""
@@ -348,7 +356,12 @@ class Leaves(Ledger):
         """Where artifacts go, looked up when the first step has some."""
         given = node.inputs.artifacts if node.inputs else ()
         taken = template.outputs.artifacts if template.outputs else ()
-        if not (given or taken or keeps_logs(self.spec, template, self.repository or OWN)):
+        if not (
+            given
+            or taken
+            or template.data
+            or keeps_logs(self.spec, template, self.repository or OWN)
+        ):
             return OWN
         if self.repository is None:
             self.repository = repository_of(self.spec, self.library, self.globals)

@@ -1,25 +1,29 @@
-"""What the pods of a Workflow wrote, line by line.
+"""What the pods of a Workflow wrote, line by line, and what it did without pods.
 
 Upstream: ``util/logs/workflow-logger.go``. Logs that are complete are merged by time, one line of
 each pod in memory; logs that are followed come as they are written, pods that start later
-included, until the Workflow has ended.
+included, until the Workflow has ended. What errands said stands in the nodes
+(:mod:`kubeling.workflows.errandlog`); theirs are the names that their pods would have.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from kubeling.kube.client import Client
 from kubeling.kube.errors import ApiError
-from kubeling.kube.objects import Obj, name, uid
+from kubeling.kube.objects import Obj, name, parse_time, uid
 from kubeling.kube.resources import PODS
 from kubeling.kube.transport import Request
 from kubeling.workflows.containers import MAIN
+from kubeling.workflows.errandlog import errand_lines
+from kubeling.workflows.nodes import pod_name
 from kubeling.workflows.operations.errors import OperationRefused
 from kubeling.workflows.pods import LABEL_WORKFLOW
 from kubeling.workflows.resources import WORKFLOWS
@@ -57,8 +61,12 @@ class LogLine:
     content: str
 
 
+Hydrate = Callable[[Obj], Awaitable[Obj]]
+"""Gives a Workflow all its nodes, wherever they are kept."""
+
+
 async def workflow_logs(
-    client: Client, where: str, wanted: str, query: LogQuery
+    client: Client, where: str, wanted: str, query: LogQuery, hydrate: Hydrate
 ) -> AsyncGenerator[LogLine, None]:
     """Yields the lines; raises ``NotFound`` where there is no such Workflow."""
     try:
@@ -66,7 +74,7 @@ async def workflow_logs(
     except re.error as error:
         raise OperationRefused(f'failed to compile "{query.grep}": {error}') from None
     workflow = await client.get(WORKFLOWS, wanted, where)
-    source = _Source(client, where, workflow, query)
+    source = _Source(client, where, workflow, query, hydrate)
     lines = source.followed() if query.follow else source.merged()
     async with contextlib.aclosing(lines):
         async for line in lines:
@@ -81,8 +89,12 @@ async def workflow_logs(
 class _Source:
     """The pods of one Workflow."""
 
-    def __init__(self, client: Client, where: str, workflow: Obj, query: LogQuery) -> None:
+    def __init__(
+        self, client: Client, where: str, workflow: Obj, query: LogQuery, hydrate: Hydrate
+    ) -> None:
         self._client = client
+        self._hydrate = hydrate
+        self._told: dict[str, int] = {}
         self._where = where
         self._workflow = workflow
         self._query = query
@@ -95,9 +107,9 @@ class _Source:
         found = await self._client.list(PODS, self._where, labels=self._labels, fields=self._fields)
         async with contextlib.AsyncExitStack() as stack:
             heads: list[tuple[LogLine, int]] = []
-            streams = []
-            for number, pod in enumerate(filter(_has_started, found.items)):
-                stream = self._lines(pod)
+            streams: list[AsyncGenerator[LogLine, None]] = []
+            sources = [self._lines(pod) for pod in found.items if _has_started(pod)]
+            for number, stream in enumerate([*sources, self._of_errands(self._workflow)]):
                 streams.append(await stack.enter_async_context(contextlib.aclosing(stream)))
                 if (line := await anext(stream, None)) is not None:
                     heads.append((line, number))
@@ -125,7 +137,7 @@ class _Source:
             async with asyncio.TaskGroup() as group:
                 known: set[str] = set()
                 watching = group.create_task(self._watch(group, known, queue))
-                await self._ended()
+                await self._ended(queue)
                 watching.cancel()
                 found = await self._client.list(
                     PODS, self._where, labels=self._labels, fields=self._fields
@@ -158,13 +170,45 @@ class _Source:
         async for line in self._lines(pod):
             await queue.put(line)
 
-    async def _ended(self) -> None:
+    async def _ended(self, queue: asyncio.Queue[LogLine | None]) -> None:
+        """Waits for the Workflow's end; what errands say meanwhile goes into the queue."""
         only = f"metadata.name={name(self._workflow)}"
         while True:
             async for event in self._client.watch(WORKFLOWS, self._where, fields=only):
+                if event.type in ("ADDED", "MODIFIED"):
+                    async for line in self._of_errands(event.object):
+                        await queue.put(line)
                 phase = (event.object.get("status") or {}).get("phase")
                 if event.type == "DELETED" or phase in _FINAL:
                     return
+
+    async def _of_errands(self, workflow: Obj) -> AsyncGenerator[LogLine, None]:
+        """The lines of errands that have not been told yet, by time."""
+        query = self._query
+        if query.selector or query.previous or query.container not in ("", MAIN):
+            return
+        full = await self._hydrate(workflow)
+        news: list[LogLine] = []
+        for key, node in ((full.get("status") or {}).get("nodes") or {}).items():
+            if not (lines := errand_lines(node)):
+                continue
+            own = pod_name(name(workflow), node.get("name", ""), node.get("templateName", ""))
+            if query.pod_name in ("", own):
+                new = lines[self._told.get(key, 0) :]
+                self._told[key] = len(lines)
+                news += [LogLine(time, own, text) for time, text in self._wanted(new)]
+        for line in sorted(news):
+            yield line
+
+    def _wanted(self, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that are new enough, and of these the last so many."""
+        query = self._query
+        since = parse_time(query.since_time) if query.since_time else None
+        if query.since_seconds is not None:
+            since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=query.since_seconds)
+        if since is not None:
+            lines = [line for line in lines if parse_time(line[0]) >= since]
+        return lines if query.tail_lines is None else lines[max(0, len(lines) - query.tail_lines) :]
 
     async def _lines(self, pod: Obj) -> AsyncGenerator[LogLine, None]:
         """The lines of one pod; one whose log cannot be had has none, as upstream does."""

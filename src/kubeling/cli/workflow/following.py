@@ -93,7 +93,7 @@ async def print_logs(
 ) -> None:
     """Prints what the steps of a workflow wrote."""
     async with contextlib.aclosing(
-        workflow_logs(session.client, session.namespace, wanted, query)
+        workflow_logs(session.client, session.namespace, wanted, query, session.offload.hydrated)
     ) as lines:
         async for line in lines:
             click.echo(log_line(line, colour=colour))

@@ -103,7 +103,7 @@ class WatchService(WorkflowService):
             yield event.object
 
     async def _entries(self, where: str, wanted: str, query: LogQuery) -> AsyncGenerator[Obj, None]:
-        async for line in workflow_logs(self.client, where, wanted, query):
+        async for line in workflow_logs(self.client, where, wanted, query, self.offload.hydrated):
             yield {"content": line.content, "podName": line.pod}
 
     async def _resolved(self, where: str, selector: str) -> str:

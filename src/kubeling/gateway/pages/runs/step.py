@@ -76,6 +76,8 @@ class StepFacts:
     finished: str = ""
     kept_log: str = ""
     """Where the log is kept after the pod is gone."""
+    errand: bool = False
+    """Whether the controller did it itself, so that there never was a pod."""
     waits_for: list[Input] | None = None
     """What somebody has to supply before it goes on; ``None`` if it waits for nobody."""
 
@@ -167,6 +169,7 @@ async def _node_facts(
         ("Node", str(last.get("hostNodeName") or "")),
     ]
     made = last.get("outputs") or node.get("outputs") or {}
+    logs = [a for a in made.get("artifacts") or () if a["name"] == _LOG]
     return StepFacts(
         node_id,
         str(node.get("displayName") or node.get("name", "")),
@@ -180,7 +183,8 @@ async def _node_facts(
         workflow["metadata"]["namespace"],
         str(node.get("startedAt") or ""),
         str(node.get("finishedAt") or ""),
-        f"{outputs}/{_LOG}" if any(a["name"] == _LOG for a in made.get("artifacts") or ()) else "",
+        f"{outputs}/{_LOG}" if logs else "",
+        any("raw" in log for log in logs),
         waits_for=_supplied(node),
     )
 
