@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubeling.workflows.expressions import ExpressionError, exprlang
@@ -261,6 +261,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example(3.0678534648130306e-05)
 def test_json_comes_back_as_it_was(value: Any) -> None:
     assert parse_json(go_json(value)) == value
     assert parse_json(go_json(value, "  ")) == value

@@ -87,7 +87,10 @@ def number_text(value: float, style: str = "g") -> str:
         return f"{mantissa}e{'-' if exponent < 0 else '+'}{shown}"
     if value == int(value):
         return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
-    return repr(value) if "e" not in repr(value) else f"{value:.20f}".rstrip("0")
+    if "e" not in repr(value):
+        return repr(value)
+    sign = "-" if value < 0 else ""
+    return f"{sign}0.{'0' * (-1 - _exponent(value))}{_digits(value)}"
 
 
 def _exponent(value: float) -> int:
