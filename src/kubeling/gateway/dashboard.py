@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from kubeling.component import Context
-from kubeling.gateway.kinds import BY_KIND
+from kubeling.gateway.kinds import BY_KIND, TRAINING_JOBS
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.view import Views
@@ -34,6 +34,10 @@ _WORKFLOW: Final = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
 _EXPERIMENT: Final = "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}"
 _TRIAL: Final = "/objects/kubeflow.org/v1beta1/Trial/{namespace}/{name}"
 _MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
+_TRAINING: Final = tuple(
+    f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
+    for resource in TRAINING_JOBS
+)
 
 # By address: a module of ``kubeling.gateway.pages`` and its function.
 _OF_RESOURCES: Final = {
@@ -47,7 +51,9 @@ _OF_RESOURCES: Final = {
     f"{_EXPERIMENT}/importance": "experiments.pages:importance_part",
     f"{_EXPERIMENT}/details": "experiments.pages:details_page",
     f"{_EXPERIMENT}/trials.csv": "experiments.pages:csv_of_trials",
-    "/training": "training:training",
+    "/training": "training.pages:training_list",
+    **dict.fromkeys(_TRAINING, "training.pages:training_page"),
+    **{f"{path}/live": "training.pages:training_stream" for path in _TRAINING},
     "/models": "models:models",
     _MODEL: "models:model_page",
     "/notebooks": "lists:notebooks",
@@ -96,6 +102,7 @@ _FORMS: Final = {
     "/experiments/new": "experiments.creation:create_experiment",
     f"{_EXPERIMENT}/act": "experiments.actions:act_on_experiment",
     f"{_TRIAL}/act": "experiments.actions:act_on_trial",
+    **{f"{path}/act": "training.pages:act_on_training_job" for path in _TRAINING},
 }
 
 

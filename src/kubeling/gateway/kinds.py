@@ -54,6 +54,9 @@ TRAINING_JOBS: Final = (
     Resource("kubeflow.org", "v1", "PyTorchJob", "pytorchjobs"),
     Resource("kubeflow.org", "v1", "TFJob", "tfjobs"),
     Resource("kubeflow.org", "v1", "XGBoostJob", "xgboostjobs"),
+    Resource("kubeflow.org", "v1", "MPIJob", "mpijobs"),
+    Resource("kubeflow.org", "v1", "PaddleJob", "paddlejobs"),
+    Resource("kubeflow.org", "v1", "JAXJob", "jaxjobs"),
 )
 BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
