@@ -33,7 +33,9 @@ def draw_contour(
                 r=5 if dot.kind == "best" else 3.5,
                 class_=f"dot {dot.kind}".rstrip(),
             )
-            points.append(element("a", circle, href=dot.link) if dot.link else circle)
+            points.append(
+                element("a", circle, href=dot.link, tabindex="-1") if dot.link else circle
+            )
     label = f"the objective over {x_name} and {y_name}, {len(dots)} trials"
     return plane.draw("contour", label, *cells, plane.frame(x_name, y_name), *points)
 

@@ -34,18 +34,24 @@ class Curve:
     link: str = ""
 
 
-def draw_curves(curves: Sequence[Curve], x_name: str, y_name: str, *, log: bool = False) -> Markup:
-    """All the curves in one frame; empty without a point."""
+def draw_curves(
+    curves: Sequence[Curve],
+    x_name: str,
+    y_name: str,
+    *,
+    log: bool = False,
+    size: tuple[float, float] = (720, 300),
+) -> Markup:
+    """All the curves in one frame, with a legend if there are several; empty without a point."""
     drawn = [curve for curve in curves if curve.points]
     if not drawn:
         return Markup("")
     xs = [x for curve in drawn for x, _ in curve.points]
     ys = [y for curve in drawn for _, y in curve.points]
     named = drawn if len(drawn) <= _MOST_NAMED else [c for c in drawn if c.strong][:_MOST_NAMED]
-    rows = -(-len(named) // _COLUMNS)
-    plane = Plane(
-        Scale.of(xs, whole=True), Scale.of(ys, log=log), below=rows * _ROW + 6 if rows else 0
-    )
+    rows = -(-len(named) // _COLUMNS) if len(drawn) > 1 else 0
+    below = rows * _ROW + 6 if rows else 0
+    plane = Plane(Scale.of(xs, whole=True), Scale.of(ys, log=log), *size, below)
     colours = {curve.name: f"c{number % _COLOURS}" for number, curve in enumerate(named)}
     # The ones that stand out lie over the others.
     lines = [
@@ -53,7 +59,8 @@ def draw_curves(curves: Sequence[Curve], x_name: str, y_name: str, *, log: bool 
         for curve in sorted(drawn, key=lambda c: (c.name in colours, c.strong))
     ]
     label = f"{y_name} of {', '.join(curve.name for curve in drawn[:_MOST_NAMED])}"
-    return plane.draw("curves", label, plane.frame(x_name, y_name), *lines, _legend(plane, colours))
+    parts = [plane.frame(x_name, y_name), *lines]
+    return plane.draw("curves", label, *parts, _legend(plane, colours) if rows else "")
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:

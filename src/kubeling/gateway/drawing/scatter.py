@@ -53,7 +53,8 @@ def _dot(plane: Plane, dot: Dot) -> Markup | None:
         r=5 if dot.kind == "best" else 4,
         class_=f"dot {dot.kind}".rstrip(),
     )
-    return element("a", drawn, href=dot.link) if dot.link else drawn
+    # The table beside the chart has the same links for those who go by the keyboard.
+    return element("a", drawn, href=dot.link, tabindex="-1") if dot.link else drawn
 
 
 def _stairs(plane: Plane, steps: Sequence[tuple[float, float]]) -> Markup:

@@ -94,8 +94,17 @@ async def experiment_page(views: Views, request: web.Request) -> web.Response:
         start=start,
         sort=sort,
         command=command_of(found.object(best), found.experiment) if best else "",
-        causes=(await object_values(views, found.experiment))["causes"],
+        causes=await _causes(views, found),
     )
+
+
+async def _causes(views: Views, found: Found) -> list[Any]:
+    """Why it failed, or why trials of it do; nothing is looked for where all is well."""
+    bad = found.study.counts.keys() & {"failed", "unavailable", "pending"}
+    if found.study.state == "succeeded" or (not bad and found.study.state != "failed"):
+        return []
+    causes: list[Any] = (await object_values(views, found.experiment))["causes"]
+    return causes
 
 
 async def curves_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -132,7 +141,8 @@ async def insight_page(views: Views, request: web.Request) -> web.Response:
     wanted = _goal(study, request.query.get("against", "")) if other else None
     against = other if wanted == study.goal else wanted
     front = charts.pareto(study, study.goal, against) if against else None
-    contour = charts.contour(study, goal, across, up) if up else ""
+    # The surface takes a while with many trials; the API is served by the same loop.
+    contour = await asyncio.to_thread(charts.contour, study, goal, across, up) if up else ""
     return _page(
         views,
         request,

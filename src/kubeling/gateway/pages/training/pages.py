@@ -30,6 +30,7 @@ __all__ = ["act_on_training_job", "training_list", "training_page", "training_st
 
 _BY_KIND: Final = {resource.kind: resource for resource in TRAINING_JOBS}
 _LINES: Final = 3000
+_SMALL: Final = (420, 240)
 _ACTIONS: Final = ("suspend", "resume", "delete")
 _LOOK_SECONDS: Final = 2.0
 _QUIET_SECONDS: Final = 0.5
@@ -148,6 +149,6 @@ async def _charts(views: Views, replicas: list[Replica]) -> list[tuple[str, str]
     lines = await log_tail(views.context.client, pod, container, _LINES)
     found = await asyncio.to_thread(printed_metrics, lines)
     return [
-        (metric, draw_curves([Curve(metric, points)], "reading", metric))
+        (metric, draw_curves([Curve(metric, points)], "reading", metric, size=_SMALL))
         for metric, points in found.items()
     ]
