@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 from rich.console import Console
 from tests.support.platform import Platform, started
@@ -21,6 +23,7 @@ from tests.support.platform import Platform, started
 from kubeling.cli.errors import CliError
 from kubeling.cli.main import cli
 from kubeling.cli.tuning.manifest import name_of
+from kubeling.cli.tuning.readings import Readings
 from kubeling.cli.tuning.view import draw
 from kubeling.gateway.trials.model import study_of
 from kubeling.gateway.trials.repeat import command_of
@@ -128,7 +131,7 @@ def trial(number: int, state: str, value: str = "", **parameters: str) -> dict[s
     }
 
 
-EXPERIMENT = {
+EXPERIMENT: dict[str, Any] = {
     "metadata": {"name": "e", "namespace": "default"},
     "spec": {
         "objective": {"type": "maximize", "objectiveMetricName": "score"},
@@ -248,3 +251,22 @@ def test_ctrl_c_asks_whether_to_stop_the_search(platform: Platform, answer: str,
     conditions = platform.object("experiment", name)["status"]["conditions"]
     true = {c["type"] for c in conditions if c["status"] == "True"}
     assert ("Succeeded" in true) == (ends == 0)
+
+
+async def test_trials_under_way_show_the_best_they_have_measured() -> None:
+    async def curves(request: web.Request) -> web.Response:
+        assert request.query.getall("trial") == ["t2"]
+        points = [[1.0, 0.25], [2.0, 0.75], [3.0, 0.5]]
+        return web.json_response({"trials": {"t2": {request.query["metric"]: points}}})
+
+    strategies = [{"name": "score", "value": "max"}]
+    objective = {**EXPERIMENT["spec"]["objective"], "metricStrategies": strategies}
+    experiment = {**EXPERIMENT, "spec": {**EXPERIMENT["spec"], "objective": objective}}
+    study = study_of(experiment, [trial(1, "Succeeded", "0.5"), trial(2, "Running")])
+    app = web.Application()
+    app.router.add_get("/api/tuning/default/e/curves", curves)
+    async with TestServer(app) as server, Readings(str(server.make_url("")).rstrip("/")) as found:
+        seen = await found.of(study)
+    assert [t.metrics for t in seen.trials] == [{"score": 0.5}, {"score": 0.75}]
+    async with Readings("http://127.0.0.1:1") as found:
+        assert await found.of(study) == study

@@ -98,14 +98,18 @@ async def _tune(
     data_dir: Path,
 ) -> int:
     from kubeling.cli.running.watching import Watch
+    from kubeling.cli.tuning.readings import Readings
     from kubeling.cli.tuning.report import result, tell
     from kubeling.cli.tuning.search import Search
     from kubeling.cli.tuning.view import View
 
     folder = _folder(script, Path(endpoints.workspace))
     manifest = _experiment(script, arguments, wanted, given, folder)
-    async with connected(data_dir, None, given["namespace"]) as connection:
-        search = await Search.begin(connection.client, manifest, connection.namespace)
+    async with (
+        connected(data_dir, None, given["namespace"]) as connection,
+        Readings(endpoints.dashboard) as readings,
+    ):
+        search = await Search.begin(connection.client, manifest, connection.namespace, readings)
         page = search.page(endpoints.dashboard)
         view = View(search.name, quiet=given["as_json"])
         view.say(f"experiment {search.name} started")

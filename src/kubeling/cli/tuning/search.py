@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kubeling.cli.tuning.readings import Readings
 from kubeling.gateway.trials.model import Study, study_of
 from kubeling.gateway.trials.repeat import command_of
 from kubeling.kube.client import Client
@@ -19,15 +20,18 @@ _LABEL = "katib.kubeflow.org/experiment"
 class Search:
     """An experiment that was submitted."""
 
-    def __init__(self, client: Client, experiment: Obj) -> None:
+    def __init__(self, client: Client, experiment: Obj, readings: Readings) -> None:
         self._client = client
         self._experiment = experiment
         self._trials: list[Obj] = []
+        self._readings = readings
 
     @classmethod
-    async def begin(cls, client: Client, manifest: Obj, namespace: str) -> Search:
+    async def begin(
+        cls, client: Client, manifest: Obj, namespace: str, readings: Readings
+    ) -> Search:
         """Creates the experiment."""
-        return cls(client, await client.create(EXPERIMENTS, manifest, namespace))
+        return cls(client, await client.create(EXPERIMENTS, manifest, namespace), readings)
 
     @property
     def name(self) -> str:
@@ -47,7 +51,8 @@ class Search:
         self._experiment = found
         listed = await self._client.list(TRIALS, where, labels=f"{_LABEL}={self.name}")
         self._trials = listed.items
-        return study_of(self._experiment, self._trials)
+        study = study_of(self._experiment, self._trials)
+        return study if study.final else await self._readings.of(study)
 
     async def stop(self) -> None:
         """Ends it with what it has."""

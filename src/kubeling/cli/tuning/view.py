@@ -115,7 +115,7 @@ def _table(study: Study, most: int, now: float) -> Table:
             *(short(trial.metrics.get(goal.metric)) for goal in study.goals),
             *(short(trial.parameters.get(name)) for name in study.names),
             _took(trial, now),
-            style="bold green" if best else None,
+            style="bold green" if best else "dim" if not trial.final else None,
         )
     return table
 

@@ -62,6 +62,13 @@ _ABOUT_SETTINGS: Final[Mapping[str, str]] = {
     "percentile": "Which per cent of trials go on.",
     "patience": "For how many steps it may not get better.",
     "min_delta": "What counts as better.",
+    "objectives": "Which of the other metrics are objectives too; all of them otherwise.",
+    "constraints": "What must hold of other metrics, as latency<=0.1.",
+    "crossover_prob": "How likely a point is made of two others.",
+    "mutation_prob": "How likely a parameter of a new point is changed at random.",
+    "max_resource": "The most of the resource that one trial gets.",
+    "controller_train_steps": "How long the controller learns from each round.",
+    "num_epochs": "For how long the one trial trains.",
 }
 
 
