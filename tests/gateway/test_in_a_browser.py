@@ -364,6 +364,11 @@ def test_chosen_runs_are_compared_side_by_side(platform: Platform, page: Browser
     assert page.evaluate(on_page("loss, step by step"))
     curves = "[...document.querySelectorAll('.curves polyline title')].map(t => t.textContent)"
     assert page.evaluate(curves) == [f"depth-{n}: 1 last, 3 values" for n in (4, 3)]
+    page.open(f"{platform.url}/artifacts")
+    assert page.evaluate(on_page("fit in depth-4"))
+    page.leave(partial(page.evaluate, "document.querySelector('main td a').click()"))
+    assert page.evaluate(on_page("fit in depth-4"))
+    assert page.evaluate(curves) == ["loss: 1 last, 3 values"]
     page.open(f"{platform.url}/pipelines/compare")
     assert page.evaluate(on_page("Choose 2 to 10 runs"))
 

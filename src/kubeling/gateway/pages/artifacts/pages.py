@@ -9,14 +9,17 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from kubeling.gateway.drawing.curves import Curve, draw_curves
 from kubeling.gateway.drawing.roc import draw_roc, points_of
 from kubeling.gateway.kinds import RUNS
 from kubeling.gateway.pages.artifacts.lineage import kind_of, lineage_of
 from kubeling.gateway.pages.artifacts.preview import LIMIT, Preview, preview_of
+from kubeling.gateway.pages.histories import histories_of
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
+from kubeling.kube.objects import name, uid
 
-__all__ = ["artifact_list", "artifact_page", "confusion_of"]
+__all__ = ["artifact_list", "artifact_page", "confusion_of", "run_titles"]
 
 _API: Final = "/apis/v2beta1/artifacts"
 _TYPES: Final = (
@@ -41,18 +44,42 @@ async def artifact_list(views: Views, rest: RestClient, request: web.Request) ->
         page_token=query.get("token", ""),
         filter=json.dumps({"predicates": predicates}) if predicates else "",
     )
+    found = listed.get("artifacts") or []
+    makers = await _makers(rest, [str(artifact["artifact_id"]) for artifact in found])
     return views.page(
         request,
         "artifacts.html",
         "/pipelines",
         "Artifacts",
         (RUNS,),
-        artifacts=[(a, kind_of(a)) for a in listed.get("artifacts") or ()],
+        artifacts=[(a, kind_of(a), makers.get(str(a["artifact_id"]))) for a in found],
+        runs=await run_titles(views),
         token=listed.get("next_page_token", ""),
         total=listed.get("total_size", 0),
         asked=asked,
         types=_TYPES,
     )
+
+
+async def _makers(rest: RestClient, artifacts: list[str]) -> dict[str, dict[str, Any]]:
+    """By artifact, the link that says which step of which run made it."""
+    if not artifacts:
+        return {}
+    asked = "&".join(f"artifact_ids={quote(key, safe='')}" for key in artifacts)
+    answer = await rest.get(f"/apis/v2beta1/artifact_tasks?{asked}&page_size=200")
+    return {
+        str(link["artifact_id"]): link
+        for link in answer.get("artifact_tasks") or ()
+        if link.get("type") == "OUTPUT"
+    }
+
+
+async def run_titles(views: Views) -> dict[str, str]:
+    """The names of runs, by their ids."""
+    return {
+        uid(run): str(run["spec"].get("displayName") or name(run))
+        for run in await views.objects(RUNS)
+    }
 
 
 async def artifact_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -80,6 +107,11 @@ async def artifact_page(views: Views, rest: RestClient, request: web.Request) ->
         confusion=confusion_of(metadata),
         made=made,
         used=used,
+        runs=await run_titles(views),
+        histories=[
+            (metric, draw_curves([Curve(metric, found)], "step", metric))
+            for metric, found in histories_of([metadata]).items()
+        ],
         graph=lineage.draw(key),
     )
 
@@ -97,10 +129,10 @@ async def _preview(
         )
     except (Refused, ConnectionError) as error:
         return None, str(error)
-    name = path or str(artifact.get("uri", "")).rpartition("/")[2]
+    file = path or str(artifact.get("uri", "")).rpartition("/")[2]
     if kind == "application/json" and whole and (files := _listing(data)):
         return Preview("files", files=files), ""
-    return preview_of(data, schema if not path else "", name, whole=whole), ""
+    return preview_of(data, schema if not path else "", file, whole=whole), ""
 
 
 def _listing(data: bytes) -> list[dict[str, Any]]:
