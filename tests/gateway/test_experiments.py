@@ -251,3 +251,30 @@ def test_the_form_shows_the_settings_of_the_chosen_algorithm_only(
             browser.prefer(scheme)
             assert browser.faint() == [], (path, scheme)
     browser.resize(1280)
+
+
+@pytest.mark.e2e
+def test_runs_tracked_in_the_registry_show_how_their_metrics_went(platform: Platform) -> None:
+    base = f"{platform.url}/api/model_registry/v1alpha3"
+
+    def made(path: str, **body: object) -> str:
+        sent = urllib.request.Request(
+            f"{base}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(sent, timeout=30) as answer:
+            return str(json.loads(answer.read())["id"])
+
+    experiment = made("experiments", name="tracked")
+    for run_name, last in (("one", 0.5), ("two", 0.25)):
+        run = made(f"experiments/{experiment}/experiment_runs", name=run_name)
+        artifacts = f"experiment_runs/{run}/artifacts"
+        made(artifacts, artifactType="parameter", name="depth", value="3")
+        for step, value in enumerate((1.0, last)):
+            made(artifacts, artifactType="metric", name="loss", value=value, step=step)
+    assert "Tracked experiments" in text_of(platform, "/registry")
+    page = text_of(platform, f"/registry/experiments/{experiment}")
+    assert "<title>one: 0.5 last, 2 values</title>" in page
+    assert "<title>two: 0.25 last, 2 values</title>" in page
+    assert "<th>depth</th>" in page
+    alone = text_of(platform, f"/registry/experiments/{experiment}?run={run}")
+    assert "<title>one:" not in alone

@@ -89,6 +89,7 @@ _OF_COMPONENTS: Final = {
     f"{_TRIAL}/live": "experiments.trial:trial_stream",
     "/experiments/new": "experiments.creation:new_experiment",
     "/registry": "lists:registry",
+    "/registry/experiments/{experiment}": "tracking:tracked_experiment",
 }
 _FORMS: Final = {
     "/pipelines/new": "submit:submit_run",

@@ -8,14 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from kubeling.gateway.kinds import NOTEBOOKS, PROFILES
+from kubeling.gateway.pages.tracking import API
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import NAMESPACES, PODS, RESOURCE_QUOTAS
 
 __all__ = ["namespaces", "notebooks", "registry"]
-
-_REGISTRY = "/api/model_registry/v1alpha3"
 
 
 async def notebooks(views: Views, request: web.Request) -> web.Response:
@@ -30,13 +29,23 @@ async def notebooks(views: Views, request: web.Request) -> web.Response:
 
 async def registry(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """Registered models and their versions."""
-    listed = await rest.get(f"{_REGISTRY}/registered_models", pageSize="100")
+    listed, tracked = await asyncio.gather(
+        rest.get(f"{API}/registered_models", pageSize="100"),
+        rest.get(f"{API}/experiments", pageSize="100"),
+    )
     models: list[dict[str, Any]] = listed.get("items") or []
     versions = await asyncio.gather(
-        *(rest.get(f"{_REGISTRY}/registered_models/{m['id']}/versions") for m in models)
+        *(rest.get(f"{API}/registered_models/{m['id']}/versions") for m in models)
     )
     found = [(m, v.get("items") or []) for m, v in zip(models, versions, strict=True)]
-    return views.page(request, "registry.html", "/registry", "Registry", found=found)
+    return views.page(
+        request,
+        "registry.html",
+        "/registry",
+        "Registry",
+        found=found,
+        tracked=tracked.get("items") or [],
+    )
 
 
 async def namespaces(views: Views, request: web.Request) -> web.Response:
