@@ -16,6 +16,7 @@ from kubeling.gateway.trials.importance import LEAST, importance_of
 from kubeling.gateway.trials.model import Goal, Study, Trial, study_of
 from kubeling.gateway.trials.pareto import front
 from kubeling.gateway.trials.surface import bands, surface
+from kubeling.gateway.trials.table import table_of
 
 SPACE = [
     {"name": "lr", "parameterType": "double",
@@ -149,3 +150,11 @@ def test_the_surface_is_good_where_the_good_trials_are() -> None:
     )  # fmt: skip
     assert surface(points[:2], 20, 20) == []
     assert bands(surface([(0.5, 0.5, 1.0)] * 3, 4, 4), BANDS, less_is_better=False) == [[0] * 4] * 4
+
+
+def test_the_table_is_csv_that_no_spreadsheet_takes_for_formulas() -> None:
+    parameters = {"lr": "-0.5", "layers": "3", "opt": "=cmd()"}
+    failed = Trial(1, "t", "", "failed", parameters, {"accuracy": 0.5}, "-x, and more", 1.0, 3.5)
+    header, row = table_of(study([failed])).splitlines()
+    assert header == "number,trial,state,seconds,accuracy,latency,lr,layers,opt,message"
+    assert row == """1,t,failed,2.5,0.5,,-0.5,3,'=cmd(),"'-x, and more\""""
