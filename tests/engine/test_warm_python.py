@@ -112,6 +112,19 @@ async def test_a_program_is_whom_it_would_be(node: Node) -> None:
         assert_same(executed, forked, security)
 
 
+async def test_an_images_own_program_of_that_name_is_no_interpreter(node: Node) -> None:
+    (node.engine.config.data_dir / "images.yaml").write_text(
+        "mine:\n  python: {}\n  programs:\n    python3: |\n"
+        '      #!/bin/sh\n      [ "$1" = there.py ] && set -- -c "print(1)"\n'
+        '      exec python "$@"\n'
+    )
+    made = container(image="mine", command=["python3", "there.py"])
+    for _ in range(3):
+        ended = await ran(node, pod("mine", made))
+        assert ended == (0, None, "Completed", ["1"])
+    assert templates(node).forked == 0
+
+
 EXECUTOR = """\
 import json, os, stat, sys
 path = sys.argv[sys.argv.index("--component_module_path") + 1]

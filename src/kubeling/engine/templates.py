@@ -242,9 +242,18 @@ class Templates:
 
 def _key(command: PythonCommand, env: Mapping[str, str]) -> _Key | None:
     settings, program = settings_of(env), find_program(command.program, env)
-    if settings is None or program is None:
+    if settings is None or program is None or _is_script(program):
         return None
     return _Key(program, command.program, command.options, settings, special_modules(command))
+
+
+def _is_script(program: str) -> bool:
+    """Whether a program of an interpreter's name is none itself: it does more than to start one."""
+    try:
+        with open(program, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 def _shared_variables(env: Mapping[str, str]) -> dict[str, str]:
