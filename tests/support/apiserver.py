@@ -15,6 +15,7 @@ from kubeling.apiserver.settings import ApiSettings
 from kubeling.component import Component
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
+from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.clock import Clock
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
@@ -79,7 +80,8 @@ async def running_server(
                 for obj in component.objects():
                     served = server.catalog.of_kind(obj["apiVersion"], obj["kind"])
                     assert served is not None, f"nothing serves {obj['kind']}"
-                    await client.create(served.resource, obj)
+                    with contextlib.suppress(AlreadyExists):
+                        await client.create(served.resource, obj)
             yield RunningServer(server, client, data_dir)
         finally:
             await client.close()
