@@ -7,6 +7,7 @@ rule that was fulfilled once stays fulfilled, and the trial stops when all are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,11 @@ def _fulfilled(rule: Obj, objective: Mapping[str, Any], readings: Sequence[Readi
     values = curve(readings, metric).values
     of_objective = metric == objective.get("objectiveMetricName")
     minimize = objective.get("type") == "minimize"
-    for step in range(max(int(rule.get("startStep") or 0), 1), len(values) + 1):
-        value = best(values[:step], minimize) if of_objective else values[step - 1]
-        if _holds(value, str(rule.get("comparison")), limit):
+    start, so_far = max(int(rule.get("startStep") or 0), 1), math.inf if minimize else -math.inf
+    for step, reported in enumerate(values, 1):
+        so_far = best((so_far, reported), minimize)
+        value = so_far if of_objective else reported
+        if step >= start and _holds(value, str(rule.get("comparison")), limit):
             best_of = "the best " if of_objective else ""
             return f"{best_of}{metric} {value:g} after {step} reports is {rule['comparison']} " + (
                 f"than {limit:g}" if rule["comparison"] != "equal" else f"to {limit:g}"
