@@ -35,6 +35,7 @@ from kubeling.tuning.suggestion_volume import (
 )
 from kubeling.tuning.templates import TemplateError, render, values_of
 from kubeling.tuning.trial_controller import FINALIZER
+from kubeling.tuning.trial_facts import TrialFacts
 
 __all__ = ["EXPERIMENT_LABEL", "ExperimentReconciler", "experiment_controller"]
 
@@ -63,18 +64,20 @@ class ExperimentReconciler:
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
         self._claimed: set[Key] = set()
+        self._facts: dict[Key, tuple[str, TrialFacts]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one experiment."""
         experiment = self._experiments.get(*key)
         if experiment is None or deletion_requested(experiment):
             self._claimed.discard(key)
+            self._facts.pop(key, None)
             return None
         suggestion = self._suggestions.get(*key)
         if suggestion is not None and not is_owned_by(suggestion, experiment):
             suggestion = None
         trials = self._trials.owned_by(uid(experiment))
-        todo = plan(experiment, trials, suggestion, self._clock.now())
+        todo = plan(experiment, trials, suggestion, self._clock.now(), self._known(experiment))
         await self._claim(experiment, suggestion)
         try:
             await self._create_trials(experiment, todo)
@@ -85,6 +88,17 @@ class ExperimentReconciler:
         await self._remove_surplus(suggestion, todo)
         await self._write(experiment, todo.status)
         return None
+
+    def _known(self, experiment: Obj) -> TrialFacts:
+        """What is remembered of an experiment's trials; of one that has ended, nothing."""
+        key = key_of(experiment)
+        of, facts = self._facts.get(key, ("", TrialFacts()))
+        if of != uid(experiment):
+            facts = TrialFacts()
+        self._facts[key] = uid(experiment), facts
+        if has_ended(experiment):
+            self._facts.pop(key)
+        return facts
 
     async def _request(self, experiment: Obj, suggestion: Obj | None, todo: Plan) -> None:
         """Asks for as many points as the plan says."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kubeling.kube.objects import Obj, deletion_requested, name
 from kubeling.tuning.defaults import PARALLEL_TRIALS
 from kubeling.tuning.experiment_status import Tally, has_ended, status_of
+from kubeling.tuning.trial_facts import TrialFacts
 
 __all__ = ["Plan", "plan"]
 
@@ -28,11 +29,17 @@ class Plan:
     surplus: list[Obj] = field(default_factory=list)
 
 
-def plan(experiment: Obj, trials: Sequence[Obj], suggestion: Obj | None, now: dt.datetime) -> Plan:
-    """What to do next."""
+def plan(
+    experiment: Obj,
+    trials: Sequence[Obj],
+    suggestion: Obj | None,
+    now: dt.datetime,
+    facts: TrialFacts | None = None,
+) -> Plan:
+    """What to do next; ``facts`` remembers of earlier questions what has not changed."""
     living = [trial for trial in trials if not deletion_requested(trial)]
-    tally = Tally.of(living)
-    found = Plan(status_of(experiment, tally, suggestion, now))
+    tally = Tally.of(living, facts)
+    found = Plan(status_of(experiment, tally, suggestion, now, facts))
     if has_ended({"status": found.status}):
         return found
     wanted = _wanted(experiment, tally) - len(tally.active)

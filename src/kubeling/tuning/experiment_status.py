@@ -18,6 +18,7 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.tuning.metrics import strategy_value
+from kubeling.tuning.trial_facts import TrialFacts
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
 __all__ = ["END_REACHED", "GOAL_REACHED", "MAX_TRIALS_REACHED", "Tally", "has_ended", "status_of"]
@@ -45,12 +46,15 @@ class Tally:
     by_phase: Mapping[TrialPhase, tuple[Obj, ...]]
 
     @classmethod
-    def of(cls, trials: Sequence[Obj]) -> Tally:
+    def of(cls, trials: Sequence[Obj], facts: TrialFacts | None = None) -> Tally:
         ordered = sorted(
             trials, key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t))
         )
-        phases = [(phase_of(trial), trial) for trial in ordered]
-        return cls({p: tuple(t for phase, t in phases if phase is p) for p in TrialPhase})
+        phase = facts.phase if facts is not None else phase_of
+        found: dict[TrialPhase, list[Obj]] = {known: [] for known in TrialPhase}
+        for trial in ordered:
+            found[phase(trial)].append(trial)
+        return cls({known: tuple(those) for known, those in found.items()})
 
     def count(self, *phases: TrialPhase) -> int:
         return sum(len(self.by_phase[phase]) for phase in phases)
@@ -79,13 +83,19 @@ def has_ended(experiment: Obj) -> bool:
     return is_condition_true(experiment, "Succeeded") or is_condition_true(experiment, "Failed")
 
 
-def status_of(experiment: Obj, tally: Tally, suggestion: Obj | None, now: dt.datetime) -> Obj:
+def status_of(
+    experiment: Obj,
+    tally: Tally,
+    suggestion: Obj | None,
+    now: dt.datetime,
+    facts: TrialFacts | None = None,
+) -> Obj:
     """The status, with the conditions that follow from it."""
     status: Obj = deep_copy(experiment.get("status") or {})
     status.setdefault("startTime", format_time(now))
     _set(status, "Created", True, "ExperimentCreated", "Experiment is created", now)
     _count(status, tally)
-    best = _best(experiment["spec"]["objective"], tally)
+    best = _best(experiment["spec"]["objective"], tally, facts or TrialFacts())
     if best is not None:
         status["currentOptimalTrial"] = best
     _conclude(experiment, status, tally, suggestion, now)
@@ -103,14 +113,14 @@ def _count(status: Obj, tally: Tally) -> None:
     status["trials"] = tally.total
 
 
-def _best(objective: Mapping[str, Any], tally: Tally) -> Obj | None:
+def _best(objective: Mapping[str, Any], tally: Tally, facts: TrialFacts) -> Obj | None:
     """The best of the trials that measured something; the earlier of equal ones."""
     sign = 1 if objective.get("type") == "minimize" else -1
     measured = tally.by_phase[TrialPhase.SUCCEEDED] + tally.by_phase[TrialPhase.EARLY_STOPPED]
     rated = [
         (sign * value, place, trial)
         for place, trial in enumerate(measured)
-        if (value := strategy_value(objective, trial["status"].get("observation"))) is not None
+        if (value := facts.value(objective, trial)) is not None
     ]
     if not rated:
         return None
