@@ -15,8 +15,8 @@ from kubeling.apiserver.settings import ApiSettings
 from kubeling.component import Component
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
-from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.clock import Clock
+from kubeling.kube.errors import AlreadyExists
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
