@@ -1,12 +1,13 @@
 """``python -m tests.conformance``: others' material against a real platform, and a table of it.
 
-KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, argoproj/argo-workflows and
-argoproj-labs/hera (``pipelines``, ``argo-workflows``, ``hera``); nothing of them is kept here. A
-suite that ran as a whole has its part of docs/reference/conformance.md written anew.
+KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, kubeflow/katib,
+argoproj/argo-workflows and argoproj-labs/hera (``pipelines``, ``katib``, ``argo-workflows``,
+``hera``); nothing of them is kept here. A suite that ran as a whole has its part of
+docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
-does not know and ``ARGUMENTS`` of ``kubeling up``; it has a platform of its own. A new one is a
-line in SUITES.
+does not know (or ``images``, a function of upstream's folder) and ``ARGUMENTS`` of ``kubeling
+up``; it has a platform of its own. A new one is a line in SUITES.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.conformance import argo, hera, kfp
+from tests.conformance import argo, hera, katib, kfp
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = ROOT / "docs" / "reference" / "conformance.md"
-SUITES: Final[dict[str, ModuleType]] = {"argo": argo, "hera": hera, "kfp": kfp}
+SUITES: Final[dict[str, ModuleType]] = {
+    "argo": argo,
+    "hera": hera,
+    "katib": katib,
+    "kfp": kfp,
+}
 
 
 def main() -> int:
@@ -43,7 +49,7 @@ def main() -> int:
     failed = False
     for name in options.suites or SUITES:
         cases = [case for case in SUITES[name].cases(Path(upstream)) if options.only in case.name]
-        rows = _run(name, cases)
+        rows = _run(name, cases, Path(upstream))
         print(summary(rows), flush=True)
         failed |= any(row.outcome == "failed" for row in rows)
         if not options.only:
@@ -61,13 +67,15 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(name: str, cases: Sequence[Case]) -> list[Row]:
+def _run(name: str, cases: Sequence[Case], upstream: Path) -> list[Row]:
     suite = SUITES[name]
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         workspace = Path(folder) / "workspace"
         workspace.mkdir()
         if images := getattr(suite, "IMAGES", None):
             shutil.copy(images, workspace / "images.yaml")
+        if written := getattr(suite, "images", None):
+            (workspace / "images.yaml").write_text(written(upstream))
         arguments = getattr(suite, "ARGUMENTS", ())
         with started(Path(folder) / "data", workspace, arguments=arguments) as up:
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
