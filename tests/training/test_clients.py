@@ -26,39 +26,6 @@ def run(platform: Platform, tmp_path: Path, script: str, *requirements: str) -> 
     return platform.run(str(python_with(*requirements)), str(file), timeout=300).stdout
 
 
-TRAINING = """
-from kubeflow.training import TrainingClient
-from kubeflow.training import (
-    KubeflowOrgV1ReplicaSpec, KubeflowOrgV1RunPolicy, KubeflowOrgV1TFJob, KubeflowOrgV1TFJobSpec,
-)
-from kubernetes import client as k8s
-
-client = TrainingClient(namespace="default")
-pod = k8s.V1PodTemplateSpec(spec=k8s.V1PodSpec(containers=[k8s.V1Container(
-    name="tensorflow", image="python:3.11", command=["python", "-c", "print('trained')"])]))
-job = KubeflowOrgV1TFJob(
-    api_version="kubeflow.org/v1", kind="TFJob", metadata=k8s.V1ObjectMeta(name="from-client"),
-    spec=KubeflowOrgV1TFJobSpec(
-        run_policy=KubeflowOrgV1RunPolicy(clean_pod_policy="None"),
-        tf_replica_specs={"Worker": KubeflowOrgV1ReplicaSpec(replicas=2, template=pod)}))
-client.create_job(job)
-client.wait_for_job_conditions("from-client", job_kind="TFJob", polling_interval=1)
-assert client.is_job_succeeded("from-client", job_kind="TFJob")
-print(sorted(client.get_job_pod_names("from-client")))
-logs, _ = client.get_job_logs("from-client", job_kind="TFJob", is_master=True)
-print(logs)
-client.delete_job("from-client", job_kind="TFJob")
-"""
-
-
-def test_the_training_client_creates_follows_and_deletes_a_job(
-    platform: Platform, tmp_path: Path
-) -> None:
-    said = run(platform, tmp_path, TRAINING, "kubeflow-training==1.9.4", "kubernetes<34")
-    assert "['from-client-worker-0', 'from-client-worker-1']" in said
-    assert "trained" in said
-
-
 TRAINER = """
 from kubeflow.trainer import CustomTrainer, TrainerClient
 
