@@ -16,16 +16,22 @@ __all__ = ["COMPONENT"]
 
 def _crds() -> list[Obj]:
     from kubeling.training import resources
+    from kubeling.training.jobset import resources as jobset_resources
     from kubeling.training.trainer import resources as trainer_resources
 
-    return [*resources.crds(), *trainer_resources.crds()]
+    return [*resources.crds(), *jobset_resources.crds(), *trainer_resources.crds()]
 
 
 def _admission() -> Mapping[Resource, Admission]:
     from kubeling.training import admission
+    from kubeling.training.jobset import admission as jobset_admission
     from kubeling.training.trainer import admission as trainer_admission
 
-    return {**admission.admissions(), **trainer_admission.admissions()}
+    return {
+        **admission.admissions(),
+        **jobset_admission.admissions(),
+        **trainer_admission.admissions(),
+    }
 
 
 def _objects() -> list[Obj]:
@@ -36,10 +42,15 @@ def _objects() -> list[Obj]:
 
 def _controllers(context: Context) -> list[Controller]:
     from kubeling.training.controller import controller_of
+    from kubeling.training.jobset.controller import jobset_controller
     from kubeling.training.kinds import KINDS
+    from kubeling.training.settings import TrainingSettings
     from kubeling.training.trainer.controller import train_job_controller
 
-    return [*(controller_of(kind, context) for kind in KINDS), train_job_controller(context)]
+    found = [*(controller_of(kind, context) for kind in KINDS), train_job_controller(context)]
+    if TrainingSettings.of(context.settings).jobsets:
+        found.append(jobset_controller(context))
+    return found
 
 
 COMPONENT: Final = Component(

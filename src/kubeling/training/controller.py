@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -25,6 +24,7 @@ from kubeling.training.gangs import VOLCANO_POD_GROUPS
 from kubeling.training.job import JobKind, TrainingJob
 from kubeling.training.plan import Note, Plan, plan
 from kubeling.training.settings import TrainingSettings
+from kubeling.training.together import together
 
 __all__ = ["JobReconciler", "controller_of"]
 
@@ -101,13 +101,13 @@ class JobReconciler:
         await self._write_status(job, todo)
         if todo.delete_pods:
             self._deleted.setdefault(key, set()).update(uid(pod) for pod in todo.delete_pods)
-        await _all(
+        await together(
             [self._delete(PODS, job, pod) for pod in todo.delete_pods]
             + [self._delete(SERVICES, job, service) for service in todo.delete_services]
         )
         await self._see_to(job, todo.companions)
-        await _all(self._create(SERVICES, job, service) for service in todo.create_services)
-        await _all(self._create(PODS, job, pod) for pod in todo.create_pods)
+        await together(self._create(SERVICES, job, service) for service in todo.create_services)
+        await together(self._create(PODS, job, pod) for pod in todo.create_pods)
         for note in todo.notes:
             await self._record(job, note)
 
@@ -157,17 +157,3 @@ class JobReconciler:
 def _as_deleted(pod: Obj) -> Obj:
     metadata = pod["metadata"]
     return {**pod, "metadata": {**metadata, "deletionTimestamp": metadata["creationTimestamp"]}}
-
-
-async def _all(calls: Iterable[Awaitable[None]]) -> None:
-    """Runs calls side by side; the first failure is raised after the others were cancelled."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for call in calls:
-                group.create_task(_awaiting(call))
-    except* Exception as failures:
-        raise failures.exceptions[0] from None
-
-
-async def _awaiting(call: Awaitable[None]) -> None:
-    await call

@@ -21,6 +21,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``auto`` makes PodGroups where the API knows those of scheduler-plugins, which the embedded node
     heeds; the two others also hand the pods to that scheduler by its name."""
 
+    jobsets: bool = True
+    """Whether this platform runs JobSets; off where JobSet itself is installed."""
+    progress_url: str = "http://kubeling.kubeflow.svc"
+    """Where the pods of TrainJobs post their progress."""
+
     @classmethod
     def of(cls, settings: Settings) -> TrainingSettings:
         """Those of an installation."""
