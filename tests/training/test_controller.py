@@ -18,11 +18,10 @@ from kubeling.kube.controller import run_controllers
 from kubeling.kube.errors import Invalid
 from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, name, new_object
-from kubeling.kube.resources import CONFIG_MAPS, EVENTS, JOBS, PODS, ROLES, SERVICES, Resource
+from kubeling.kube.resources import CONFIG_MAPS, EVENTS, PODS, ROLES, SERVICES, Resource
 from kubeling.training.component import COMPONENT
 from kubeling.training.kinds import MPI, TENSORFLOW, XGBOOST
 from kubeling.training.resources import MPI_JOBS, TF_JOBS, XGBOOST_JOBS
-from kubeling.training.trainer.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS
 
 
 @dataclass
@@ -173,55 +172,3 @@ async def test_a_manifest_with_a_mistake_is_refused_with_the_field(team: Team) -
     job = manifest(XGBOOST, {"Worker": 1})
     with pytest.raises(Invalid, match=r"spec\.xgbReplicaSpecs\[Master\]: Required value"):
         await team.client.create(XGBOOST_JOBS, job)
-
-
-async def test_the_built_in_runtimes_are_there(team: Team) -> None:
-    found = await team.client.list(CLUSTER_TRAINING_RUNTIMES)
-    assert {name(runtime) for runtime in found.items} == {
-        "torch-distributed",
-        "jax-distributed",
-        "xgboost-distributed",
-    }
-
-
-async def test_a_train_job_becomes_a_job_and_ends_with_it(team: Team) -> None:
-    train = {
-        "apiVersion": "trainer.kubeflow.org/v1alpha1",
-        "kind": "TrainJob",
-        "metadata": {"name": "mnist", "namespace": "team"},
-        "spec": {
-            "runtimeRef": {"name": "torch-distributed"},
-            "trainer": {"numNodes": 2, "image": "python:3.11", "command": ["true"]},
-        },
-    }
-    await team.client.create(TRAIN_JOBS, train)
-    job = await team.until(JOBS, "mnist-node-0", bool)
-    assert job["spec"]["completions"] == 2
-    seen = await team.until(TRAIN_JOBS, "mnist", lambda t: (t or {}).get("status"))
-    assert "conditions" not in seen["status"]
-    now = "2026-01-01T00:00:00Z"
-    complete = [
-        {"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now}
-        for kind in ("SuccessCriteriaMet", "Complete")
-    ]
-    await team.client.patch_status(
-        JOBS,
-        "mnist-node-0",
-        {"conditions": complete, "succeeded": 2, "startTime": now, "completionTime": now},
-        "team",
-    )
-    await team.until(TRAIN_JOBS, "mnist", condition("Complete"))
-
-
-async def test_a_train_job_without_its_runtime_says_which_there_are(team: Team) -> None:
-    train = {
-        "apiVersion": "trainer.kubeflow.org/v1alpha1",
-        "kind": "TrainJob",
-        "metadata": {"name": "mnist", "namespace": "team"},
-        "spec": {"runtimeRef": {"name": "flame-distributed"}},
-    }
-    await team.client.create(TRAIN_JOBS, train)
-    refused = await team.until(TRAIN_JOBS, "mnist", condition("Failed"))
-    message = refused["status"]["conditions"][0]["message"]
-    assert '"flame-distributed" does not exist' in message
-    assert "torch-distributed" in message

@@ -1,98 +1,146 @@
-"""A TrainJob and its runtime become Jobs; the Jobs' state becomes the TrainJob's."""
+"""A TrainJob and its runtime become a JobSet."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any
-
 import pytest
+from tests.training.trainjobs import (
+    container,
+    environment,
+    group,
+    jobset,
+    patch,
+    rendered,
+    runtime,
+    train_job,
+)
 
-from kubeling.kube.admission import AdmissionRequest
-from kubeling.kube.objects import Obj, deep_copy
-from kubeling.training.trainer.admission import admissions
-from kubeling.training.trainer.environment import UnsupportedPolicyError
-from kubeling.training.trainer.render import job_objects, replicated_jobs, service_object
-from kubeling.training.trainer.resources import TRAIN_JOBS
-from kubeling.training.trainer.runtimes import builtin_runtimes
-from kubeling.training.trainer.status import has_ended, status_of
-
-NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-RUNTIMES = {runtime["metadata"]["name"]: runtime["spec"] for runtime in builtin_runtimes()}
-
-
-def train_job(runtime: str = "torch-distributed", **spec: Any) -> Obj:
-    obj = {
-        "apiVersion": TRAIN_JOBS.api_version,
-        "kind": TRAIN_JOBS.kind,
-        "metadata": {
-            "name": "mnist",
-            "namespace": "team",
-            "uid": "job-uid",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {"runtimeRef": {"name": runtime}, **spec},
-    }
-    assert admitted(obj) == []
-    return obj
+from kubeling.kube.objects import Obj, name
 
 
-def admitted(obj: Obj, old: Obj | None = None) -> list[str]:
-    admission = admissions()[TRAIN_JOBS]
-    request = AdmissionRequest(TRAIN_JOBS, "UPDATE" if old else "CREATE")
-    assert admission.default
-    assert admission.validate
-    admission.default(obj, request)
-    return [str(error) for error in admission.validate(obj, old, request)]
-
-
-def rendered(obj: Obj) -> Obj:
-    runtime = RUNTIMES[obj["spec"]["runtimeRef"]["name"]]
-    ((_, job),) = job_objects(obj, replicated_jobs(obj, runtime))
-    return job
-
-
-def container(job: Obj) -> Obj:
-    found: Obj = job["spec"]["template"]["spec"]["containers"][0]
+def initializing(step: str, *, of: str = "torch-distributed") -> Obj:
+    """A runtime with an initializer before the nodes."""
+    found = runtime(of)
+    mount = {"name": "initializer", "mountPath": "/workspace"}
+    content = {"name": step, "image": "fetch", "volumeMounts": [mount]}
+    node = found["spec"]["template"]["spec"]["replicatedJobs"][0]
+    node["dependsOn"] = [{"name": step, "status": "Complete"}]
+    labels = {"trainer.kubeflow.org/trainjob-ancestor-step": step}
+    job = {"template": {"spec": {"containers": [content]}}}
+    first = {"name": step, "template": {"metadata": {"labels": labels}, "spec": job}}
+    found["spec"]["template"]["spec"]["replicatedJobs"].insert(0, first)
     return found
 
 
-def environment(job: Obj) -> dict[str, Any]:
-    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container(job)["env"]}
+# --- nodes -------------------------------------------------------------------------------------
 
 
-def ended(job: Obj, condition: str, message: str = "") -> Obj:
-    entry = {"type": condition, "status": "True", "message": message}
-    return {**job, "status": {"conditions": [entry]}}
+def test_the_jobset_has_the_jobs_name_and_belongs_to_it() -> None:
+    made = jobset(train_job())
+    assert (made["kind"], name(made), made["metadata"]["namespace"]) == ("JobSet", "mnist", "team")
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "job-uid"
+    assert made["spec"]["suspend"] is False
+    assert jobset(train_job(suspend=True))["spec"]["suspend"] is True
 
 
-def test_nodes_become_an_indexed_job_with_the_labels_of_a_jobset() -> None:
-    job = rendered(train_job(trainer={"numNodes": 2, "command": ["python", "train.py"]}))
-    assert job["metadata"]["name"] == "mnist-node-0"
-    assert job["spec"]["completionMode"] == "Indexed"
-    assert (job["spec"]["parallelism"], job["spec"]["completions"]) == (2, 2)
-    labels = job["spec"]["template"]["metadata"]["labels"]
-    assert labels["jobset.sigs.k8s.io/jobset-name"] == "mnist"
-    assert labels["jobset.sigs.k8s.io/replicatedjob-name"] == "node"
-    assert container(job)["name"] == "node"
-    assert container(job)["command"] == ["python", "train.py"]
+def test_nodes_are_the_pods_of_one_job() -> None:
+    made = group(jobset(train_job(trainer={"numNodes": 3})))
+    assert made["replicas"] == 1
+    job = made["template"]["spec"]
+    assert (job["parallelism"], job["completions"]) == (3, 3)
 
 
-def test_hosts_are_found_through_a_headless_service_of_the_jobs_name() -> None:
-    obj = train_job()
-    service = service_object(obj)
-    assert service["metadata"]["name"] == "mnist"
-    assert service["spec"]["clusterIP"] == "None"
-    assert rendered(obj)["spec"]["template"]["spec"]["subdomain"] == "mnist"
+def test_the_trainer_replaces_what_the_runtime_runs() -> None:
+    wanted = {"image": "mine", "command": ["python"], "args": ["train.py"]}
+    made = container(jobset(train_job(trainer=wanted)))
+    assert {key: made[key] for key in wanted} == wanted
 
 
-def test_torch_nodes_meet_at_node_0() -> None:
-    found = environment(rendered(train_job(trainer={"numNodes": 2, "numProcPerNode": 3})))
-    assert found["PET_NNODES"] == "2"
-    assert found["PET_NPROC_PER_NODE"] == "3"
+def test_variables_and_resources_are_merged_key_by_key() -> None:
+    on = runtime()
+    node = on["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
+    content = node["template"]["spec"]["containers"][0]
+    content["env"] = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+    content["resources"] = {"limits": {"cpu": "2", "memory": "1Gi"}}
+    secret = {"secretKeyRef": {"name": "s", "key": "k"}}
+    trainer = {
+        "env": [{"name": "B", "valueFrom": secret}, {"name": "C", "value": "3"}],
+        "resourcesPerNode": {"limits": {"cpu": "4"}, "requests": {"cpu": "1"}},
+    }
+    made = jobset(train_job(trainer=trainer), on)
+    found = environment(made)
+    assert {key: found[key] for key in "ABC"} == {"A": "1", "B": secret, "C": "3"}
+    assert container(made)["resources"] == {
+        "limits": {"cpu": "4", "memory": "1Gi"},
+        "requests": {"cpu": "1"},
+    }
+
+
+def test_other_groups_have_as_many_pods_as_they_say() -> None:
+    on = initializing("dataset-initializer")
+    on["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["parallelism"] = 2
+    job = group(jobset(train_job(), on), "dataset-initializer")["template"]["spec"]
+    assert (job["parallelism"], job["completions"]) == (2, 2)
+
+
+def test_a_runtime_without_a_policy_gives_its_own_number_of_nodes() -> None:
+    on = runtime(mlPolicy=None)
+    node = on["spec"]["template"]["spec"]["replicatedJobs"][0]
+    node["template"]["spec"]["parallelism"] = 2
+    assert group(jobset(train_job(), on))["template"]["spec"]["completions"] == 2
+
+
+# --- patches -----------------------------------------------------------------------------------
+
+
+def test_patches_are_merged_in_order_before_the_trainers_own_wishes() -> None:
+    first = patch(
+        {
+            "metadata": {"labels": {"team": "vision"}},
+            "spec": {
+                "nodeSelector": {"disk": "fast", "zone": "a"},
+                "tolerations": [{"key": "old"}],
+                "containers": [
+                    {"name": "node", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}
+                ],
+            },
+        }
+    )
+    pod_spec = {"nodeSelector": {"zone": "b"}, "tolerations": [{"key": "new"}]}
+    second = patch({"spec": pod_spec}, "example.com/b")
+    made = jobset(train_job(runtimePatches=[first, second], trainer={"image": "mine"}))
+    template = group(made)["template"]["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "vision"
+    assert template["spec"]["nodeSelector"] == {"disk": "fast", "zone": "b"}
+    assert template["spec"]["tolerations"] == [{"key": "new"}]
+    assert container(made)["image"] == "mine"
+    assert {"name": "d", "mountPath": "/d"} in container(made)["volumeMounts"]
+
+
+def test_patches_label_the_jobset_itself() -> None:
+    on = runtime()
+    on["spec"]["template"]["metadata"] = {"labels": {"from": "runtime"}}
+    metadata = {"labels": {"team": "vision"}, "annotations": {"a": "b"}}
+    change = {"manager": "a.b/c", "trainingRuntimeSpec": {"template": {"metadata": metadata}}}
+    made = jobset(train_job(runtimePatches=[change]), on)
+    assert made["metadata"]["labels"] == {"from": "runtime", "team": "vision"}
+    assert made["metadata"]["annotations"] == {"a": "b"}
+
+
+# --- what the nodes are told -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trainer", [None, {"numNodes": 2, "numProcPerNode": 3}])
+def test_torch_nodes_meet_at_node_0(trainer: Obj | None) -> None:
+    """Also where the TrainJob says nothing of its trainer, where upstream tells them nothing."""
+    made = jobset(train_job(**({"trainer": trainer} if trainer else {})))
+    found = environment(made)
+    assert found["PET_NNODES"] == ("2" if trainer else "1")
+    assert found["PET_NPROC_PER_NODE"] == ("3" if trainer else "1")
     assert found["PET_MASTER_ADDR"] == "mnist-node-0-0.mnist"
     assert found["PET_MASTER_PORT"] == "29500"
     field = found["PET_NODE_RANK"]["fieldRef"]["fieldPath"]
     assert field == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    assert {"containerPort": 29500} in container(made)["ports"]
 
 
 @pytest.mark.parametrize(
@@ -100,119 +148,150 @@ def test_torch_nodes_meet_at_node_0() -> None:
     [
         ({}, "1"),
         ({"limits": {"cpu": "4"}}, "4"),
+        ({"requests": {"cpu": "2"}, "limits": {"cpu": "4"}}, "2"),
         ({"limits": {"cpu": "500m"}}, "1"),
-        ({"limits": {"cpu": "4", "nvidia.com/gpu": 2}}, "2"),
+        ({"limits": {"cpu": "1500m"}}, "2"),
+        ({"limits": {"cpu": "4", "nvidia.com/gpu": 2}}, "auto"),
     ],
 )
-def test_auto_is_one_process_per_accelerator_or_cpu(resources: Obj, processes: str) -> None:
-    job = rendered(train_job(trainer={"resourcesPerNode": resources}))
-    assert environment(job)["PET_NPROC_PER_NODE"] == processes
+def test_processes_are_one_per_accelerator_or_cpu(resources: Obj, processes: str) -> None:
+    made = jobset(train_job(trainer={"resourcesPerNode": resources}))
+    assert environment(made)["PET_NPROC_PER_NODE"] == processes
+
+
+def test_other_containers_are_told_where_the_runtime_says_so() -> None:
+    target = {"jobName": "node", "containerNames": ["check"]}
+    policy = {"numNodes": 2, "torch": {"envInjection": {"targets": [target]}}}
+    on = runtime(mlPolicy=policy)
+    spec = on["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    spec["spec"]["initContainers"] = [{"name": "check", "image": "busybox"}]
+    template = group(jobset(train_job(), on))["template"]["spec"]["template"]["spec"]
+    told = {entry["name"] for entry in template["initContainers"][0]["env"]}
+    assert {"PET_NNODES", "PET_NODE_RANK", "PET_MASTER_ADDR"} <= told
+
+
+def test_elastic_torch_meets_by_c10d_and_goes_on_with_fewer() -> None:
+    elastic = {"minNodes": 1, "maxRestarts": 3}
+    on = runtime(mlPolicy={"numNodes": 4, "torch": {"elasticPolicy": elastic}})
+    found = environment(jobset(train_job(), on))
+    assert found["PET_NNODES"] == "1:4"
+    assert found["PET_RDZV_BACKEND"] == "c10d"
+    assert found["PET_RDZV_ENDPOINT"] == "mnist-node-0-0.mnist:29500"
+    assert found["PET_MAX_RESTARTS"] == "3"
 
 
 def test_jax_and_xgboost_get_their_own_variables() -> None:
-    jax = environment(rendered(train_job("jax-distributed", trainer={"numNodes": 2})))
+    jax = environment(jobset(train_job("jax-distributed", trainer={"numNodes": 2})))
     assert jax["JAX_COORDINATOR_ADDRESS"] == "mnist-node-0-0.mnist:29500"
     assert jax["JAX_NUM_PROCESSES"] == "2"
-    boost = environment(rendered(train_job("xgboost-distributed", trainer={"numNodes": 2})))
+    assert "fieldRef" in jax["JAX_PROCESS_ID"]
+    gpus = {"limits": {"nvidia.com/gpu": 2}}
+    trainer = {"numNodes": 2, "resourcesPerNode": gpus}
+    boost = environment(jobset(train_job("xgboost-distributed", trainer=trainer)))
     assert boost["DMLC_TRACKER_URI"] == "mnist-node-0-0.mnist"
-    assert boost["DMLC_NUM_WORKER"] == "2"
+    assert boost["DMLC_NUM_WORKER"] == "4"
 
 
-def test_a_runtime_without_a_supported_policy_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedPolicyError, match=r"mlPolicy\.mpi is not supported"):
-        replicated_jobs(train_job(), {**RUNTIMES["torch-distributed"], "mlPolicy": {"mpi": {}}})
+def test_hosts_are_found_in_the_runtimes_subdomain() -> None:
+    on = runtime()
+    on["spec"]["template"]["spec"]["network"] = {"subdomain": "hosts"}
+    assert environment(jobset(train_job(), on))["PET_MASTER_ADDR"] == "mnist-node-0-0.hosts"
 
 
-def test_patches_merge_into_the_runtime_before_the_trainers_own_wishes() -> None:
-    pod = {
-        "metadata": {"labels": {"team": "vision"}},
-        "spec": {
-            "nodeSelector": {"disk": "fast"},
-            "containers": [{"name": "node", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}],
-        },
+# --- MPI ---------------------------------------------------------------------------------------
+
+
+def test_mpi_hosts_are_the_launcher_and_one_node_less() -> None:
+    trainer = {"numNodes": 3, "numProcPerNode": 2, "env": [{"name": "A", "value": "1"}]}
+    made = rendered(train_job("deepspeed-distributed", trainer=trainer))
+    assert group(made.jobset, "node")["template"]["spec"]["completions"] == 2
+    assert group(made.jobset, "launcher")["template"]["spec"]["completions"] == 1
+    ((_, hosts),) = made.companions
+    assert name(hosts) == "mnist-mpi-hostfile"
+    assert hosts["data"]["hostfile"].splitlines() == [
+        "mnist-launcher-0-0.mnist slots=2",
+        "mnist-node-0-0.mnist slots=2",
+        "mnist-node-0-1.mnist slots=2",
+    ]
+    launcher = environment(made.jobset, "launcher")
+    assert launcher["OMPI_MCA_orte_default_hostfile"] == "/etc/mpi/hostfile"
+    assert launcher["OMPI_MCA_orte_set_default_slots"] == "2"
+    assert launcher["A"] == environment(made.jobset, "node")["A"] == "1"
+    assert made.keys
+
+
+def test_mpi_keys_and_hostfile_are_where_mpirun_and_sshd_look() -> None:
+    made = jobset(train_job("deepspeed-distributed"))
+    mounts = {m["name"]: m["mountPath"] for m in container(made, "launcher")["volumeMounts"]}
+    assert mounts["mpi-ssh-auth"] == "/home/mpiuser/.ssh"
+    assert mounts["mpi-hostfile"] == "/etc/mpi"
+    assert [m["name"] for m in container(made, "node")["volumeMounts"]] == ["mpi-ssh-auth"]
+
+
+def test_one_mpi_node_is_the_launcher_alone() -> None:
+    made = rendered(train_job("deepspeed-distributed", trainer={"numNodes": 1}))
+    assert group(made.jobset, "node")["template"]["spec"]["completions"] == 0
+    assert made.companions[0][1]["data"]["hostfile"] == "mnist-launcher-0-0.mnist slots=1\n"
+
+
+# --- initializers ------------------------------------------------------------------------------
+
+
+def test_initializers_are_told_what_to_fetch_and_with_which_credentials() -> None:
+    wanted = {
+        "storageUri": "s3://data",
+        "env": [{"name": "ENDPOINT", "value": "x"}],
+        "secretRef": {"name": "keys"},
     }
-    replicated = {"name": "node", "template": {"spec": {"template": pod}}}
-    patch = {
-        "manager": "example.com/me",
-        "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [replicated]}}},
+    obj = train_job(initializer={"dataset": wanted})
+    made = jobset(obj, initializing("dataset-initializer"))
+    found = container(made, "dataset-initializer")
+    assert environment(made, "dataset-initializer") == {"STORAGE_URI": "s3://data", "ENDPOINT": "x"}
+    assert found["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert group(made)["dependsOn"] == [{"name": "dataset-initializer", "status": "Complete"}]
+
+
+# --- progress, gangs ---------------------------------------------------------------------------
+
+
+def test_training_may_report_progress_with_a_token_for_this_job_alone() -> None:
+    made = jobset(train_job())
+    url = (
+        "http://platform/apis/trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs/mnist/status"
+    )
+    assert environment(made)["KUBEFLOW_TRAINER_SERVER_URL"] == url
+    mount = environment(made)["KUBEFLOW_TRAINER_SERVER_TOKEN"]
+    assert mount == "/var/run/secrets/kubeflow/trainer/token"
+    volumes = group(made)["template"]["spec"]["template"]["spec"]["volumes"]
+    (token, _) = volumes[0]["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == (
+        "trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs/mnist/status"
+    )
+
+
+def test_gangs_are_as_large_as_the_job() -> None:
+    resources = {"requests": {"cpu": "500m"}, "limits": {"memory": "1Gi"}}
+    obj = train_job(trainer={"numNodes": 3, "resourcesPerNode": resources})
+    made = rendered(obj, runtime(podGroupPolicy={"coscheduling": {}}))
+    ((resource, gang),) = made.companions
+    assert resource.group == "scheduling.x-k8s.io"
+    assert gang["spec"] == {
+        "minMember": 3,
+        "minResources": {"cpu": "1500m", "memory": "3Gi"},
+        "scheduleTimeoutSeconds": 60,
     }
-    job = rendered(train_job(runtimePatches=[patch], trainer={"image": "mine"}))
-    template = job["spec"]["template"]
-    assert template["metadata"]["labels"]["team"] == "vision"
-    assert template["spec"]["nodeSelector"] == {"disk": "fast"}
-    assert container(job)["image"] == "mine"
-    assert container(job)["volumeMounts"] == [{"name": "d", "mountPath": "/d"}]
+    template = group(made.jobset)["template"]["spec"]["template"]
+    assert template["metadata"]["labels"]["scheduling.x-k8s.io/pod-group"] == "mnist"
 
 
-def test_initializers_run_before_the_trainer() -> None:
-    node = deep_copy(RUNTIMES["torch-distributed"]["template"]["spec"]["replicatedJobs"][0])
-    node["dependsOn"] = [{"name": "dataset-initializer", "status": "Complete"}]
-    step = {"trainer.kubeflow.org/trainjob-ancestor-step": "dataset-initializer"}
-    fetch = {
-        "name": "dataset-initializer",
-        "template": {
-            "metadata": {"labels": step},
-            "spec": {
-                "template": {
-                    "spec": {"containers": [{"name": "dataset-initializer", "image": "fetch"}]}
-                }
-            },
-        },
-    }
-    runtime = {
-        **RUNTIMES["torch-distributed"],
-        "template": {"spec": {"replicatedJobs": [fetch, node]}},
-    }
-    obj = train_job(initializer={"dataset": {"storageUri": "s3://data"}})
-    first, second = replicated_jobs(obj, runtime)
-    assert second.depends_on == ("dataset-initializer",)
-    env = first.spec["template"]["spec"]["containers"][0]["env"]
-    assert env == [{"name": "STORAGE_URI", "value": "s3://data"}]
-
-
-def test_there_is_no_condition_before_the_end() -> None:
-    obj = train_job()
-    status = status_of(obj, {"node": 1}, [rendered(obj)], NOW)
-    assert "conditions" not in status
-    assert [entry["name"] for entry in status["jobsStatus"]] == ["node"]
-
-
-@pytest.mark.parametrize(("job", "train"), [("Complete", "Complete"), ("Failed", "Failed")])
-def test_the_end_of_the_jobs_is_the_end_of_the_train_job(job: str, train: str) -> None:
-    obj = train_job()
-    status = status_of(obj, {"node": 1}, [ended(rendered(obj), job, "exit code 1")], NOW)
-    (condition,) = status["conditions"]
-    assert (condition["type"], condition["status"]) == (train, "True")
-    assert has_ended({**obj, "status": status})
-    if train == "Failed":
-        assert "job mnist-node-0 failed: exit code 1" in condition["message"]
-
-
-def test_a_deadline_counts_from_the_start() -> None:
-    obj = train_job(activeDeadlineSeconds=60)
-    jobs = [rendered(obj)]
-    assert "conditions" not in status_of(obj, {"node": 1}, jobs, NOW)
-    late = status_of(obj, {"node": 1}, jobs, NOW + dt.timedelta(seconds=60))
-    assert late["conditions"][0]["reason"] == "DeadlineExceeded"
-
-
-def test_suspending_shows_and_resuming_too() -> None:
-    obj = train_job(suspend=True)
-    assert rendered(obj)["spec"]["suspend"] is True
-    status = status_of(obj, {"node": 1}, [rendered(obj)], NOW)
-    assert [(c["type"], c["status"]) for c in status["conditions"]] == [("Suspended", "True")]
-    obj["spec"]["suspend"] = False
-    resumed = status_of({**obj, "status": status}, {"node": 1}, [rendered(obj)], NOW)
-    assert [(c["type"], c["status"]) for c in resumed["conditions"]] == [("Suspended", "False")]
-
-
-def test_mistakes_are_named_with_their_field() -> None:
-    obj = train_job()
-    obj["spec"]["trainer"] = {"env": [{"name": "PET_NNODES", "value": "9"}]}
-    (error,) = admitted(obj)
-    assert error.startswith("spec.trainer.env[0].name: Forbidden")
-    nameless = {**train_job(), "spec": {"runtimeRef": {}}}
-    assert admitted(nameless)[0].startswith("spec.runtimeRef.name: Required value")
-    changed = deep_copy(train_job())
-    changed["spec"]["trainer"] = {"image": "other"}
-    assert admitted(changed, train_job()) == ["spec.trainer: Forbidden: the field is immutable"]
+def test_volcano_is_told_of_its_queue() -> None:
+    on = runtime(podGroupPolicy={"volcano": {"networkTopology": {"mode": "hard"}}})
+    queue = {"scheduling.volcano.sh/queue-name": "research"}
+    on["spec"]["template"]["metadata"] = {"annotations": queue}
+    made = rendered(train_job(), on)
+    ((resource, gang),) = made.companions
+    assert resource.group == "scheduling.volcano.sh"
+    assert gang["spec"]["queue"] == "research"
+    assert gang["spec"]["networkTopology"] == {"mode": "hard"}
+    template = group(made.jobset)["template"]["spec"]["template"]
+    assert template["metadata"]["annotations"]["scheduling.k8s.io/group-name"] == "mnist"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from kubeling.component import Component, Context
 from kubeling.kube.admission import Admission
 from kubeling.kube.controller import Controller
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["COMPONENT"]
 
@@ -53,10 +56,17 @@ def _controllers(context: Context) -> list[Controller]:
     return found
 
 
+def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
+    from kubeling.training.trainer.progress_api import routes
+
+    return routes(context)
+
+
 COMPONENT: Final = Component(
     name="training",
     crds=_crds,
     admission=_admission,
     objects=_objects,
     controllers=_controllers,
+    routes=_routes,
 )

@@ -1,4 +1,4 @@
-"""Reconciling TrainJobs: snapshot the runtime, create the Jobs in order, report their state."""
+"""Reconciling TrainJobs: snapshot the runtime, create the JobSet, report its state."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ import msgspec
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists
+from kubeling.kube.errors import AlreadyExists, Invalid, NotFound
 from kubeling.kube.objects import (
     Key,
     Obj,
     deletion_requested,
-    is_condition_true,
+    is_owned_by,
     key_of,
     labels,
     name,
     namespace,
     new_object,
-    uid,
 )
-from kubeling.kube.resources import CONFIG_MAPS, JOBS, PODS, SERVICES, Resource
+from kubeling.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
 from kubeling.training import observation
-from kubeling.training.trainer.environment import UnsupportedPolicyError
-from kubeling.training.trainer.render import (
-    JOBSET_NAME,
-    REPLICATED_JOB,
-    ReplicatedJob,
-    job_objects,
-    replicated_jobs,
-    service_object,
-)
+from kubeling.training.jobset.controller import pod_key
+from kubeling.training.jobset.objects import JOBSET_NAME
+from kubeling.training.jobset.resources import JOB_SETS
+from kubeling.training.settings import TrainingSettings
+from kubeling.training.trainer import mpi
+from kubeling.training.trainer.render import Rendered, render
 from kubeling.training.trainer.resources import (
     CLUSTER_TRAINING_RUNTIMES,
     TRAIN_JOBS,
     TRAINING_RUNTIMES,
 )
-from kubeling.training.trainer.status import deadline_left, failed_status, has_ended, status_of
+from kubeling.training.trainer.rules import violations
+from kubeling.training.trainer.status import (
+    deadline_left,
+    has_ended,
+    refused_status,
+    status_of,
+)
 
 __all__ = ["MANAGED_BY", "TrainJobReconciler", "train_job_controller"]
 
@@ -45,8 +47,8 @@ MANAGED_BY: Final = "trainer.kubeflow.org/trainjob-controller"
 _COMPONENT: Final = "trainjob-controller"
 
 
-class RuntimeMissingError(Exception):
-    """The runtime a TrainJob names does not exist."""
+class RefusedError(Exception):
+    """The runtime does not exist, or the TrainJob does not fit it; the message says which."""
 
 
 def train_job_controller(context: Context) -> Controller:
@@ -56,7 +58,7 @@ def train_job_controller(context: Context) -> Controller:
         name=_COMPONENT,
         resource=TRAIN_JOBS,
         reconcile=reconciler.reconcile,
-        owns=(JOBS, SERVICES),
+        owns=(JOB_SETS,),
         watches={
             PODS: reconciler.keys_of_pod,
             TRAINING_RUNTIMES: reconciler.keys_of_runtime,
@@ -73,12 +75,13 @@ class TrainJobReconciler:
         self._clock = context.clock
         self._recorder = context.recorder(_COMPONENT)
         self._informers = context.informers
+        self._progress_url = TrainingSettings.of(context.settings).progress_url
         self._train_jobs = context.informers.of(TRAIN_JOBS)
-        self._jobs = context.informers.of(JOBS)
+        self._jobsets = context.informers.of(JOB_SETS)
         self._pods = context.informers.of(PODS)
         # What each job was last said to wait for: said again only when it changes.
         self._waiting: dict[Key, str] = {}
-        self._pods.add_index("jobset", lambda pod: (_jobset_of(pod),))
+        self._pods.add_index("jobset", lambda pod: (pod_key(pod),))
 
     def keys_of_pod(self, pod: Obj) -> list[Key]:
         """The TrainJob whose node a pod is."""
@@ -101,31 +104,74 @@ class TrainJobReconciler:
             return None
         if train_job["spec"].get("managedBy") not in (None, MANAGED_BY):
             return None
-        jobs = self._jobs.owned_by(uid(train_job))
+        jobset = self._jobsets.get(*key)
         try:
-            groups = replicated_jobs(train_job, await self._runtime_spec(train_job, jobs))
-        except (RuntimeMissingError, UnsupportedPolicyError) as error:
-            await self._refuse(train_job, str(error))
+            self._check_ours(train_job, jobset)
+            await self._bring_about(train_job, jobset)
+        except RefusedError as error:
+            status = refused_status(train_job, str(error), self._clock.now())
+            await self._write_status(train_job, status)
             return None
-        await self._create(train_job, groups, jobs)
-        await self._suspend_or_resume(train_job, jobs)
-        return await self._report(train_job, groups, jobs)
+        return await self._report(train_job, jobset)
 
-    async def _runtime_spec(self, train_job: Obj, jobs: list[Obj]) -> Obj:
+    def _check_ours(self, train_job: Obj, jobset: Obj | None) -> None:
+        if jobset is not None and not is_owned_by(jobset, train_job):
+            raise RefusedError(f"JobSet {name(jobset)} exists and is not of this job; delete it")
+
+    async def _bring_about(self, train_job: Obj, jobset: Obj | None) -> None:
+        """Creates the JobSet; one that is suspended, or to be, is brought up to date."""
+        spec: Obj = train_job["spec"]
+        wanted = bool(spec.get("suspend"))
+        if jobset is not None and not wanted and not jobset["spec"].get("suspend"):
+            return
+        rendered = render(train_job, await self._runtime_spec(train_job), self._progress_url)
+        if jobset is None:
+            await self._create(train_job, rendered)
+        else:
+            await self._update(train_job, rendered.jobset)
+
+    async def _update(self, train_job: Obj, jobset: Obj) -> None:
+        """Brings a suspended JobSet up to date, or makes it anew where it may not be changed so."""
+        try:
+            await self._client.apply(JOB_SETS, jobset, field_manager="trainer")
+        except Invalid as error:
+            message = f"the JobSet is made anew, because it cannot be changed: {error}"
+            await self._recorder.normal(train_job, "JobSetReplaced", message)
+            await self._delete_jobset(train_job)
+
+    async def _create(self, train_job: Obj, rendered: Rendered) -> None:
+        for resource, obj in rendered.companions:
+            try:
+                await self._ensure(resource, obj)
+            except NotFound:
+                message = (
+                    f"pods may start one by one: the API has no {resource.qualified}, which the "
+                    "runtime's podGroupPolicy wants; install its scheduler or leave the policy out"
+                )
+                await self._recorder.warning(train_job, "PodGroupsMissing", message)
+        if rendered.keys:
+            await self._ensure_keys(train_job)
+        await self._client.apply(JOB_SETS, rendered.jobset, field_manager="trainer")
+        message = f"Created jobset: {name(train_job)}"
+        await self._recorder.normal(train_job, "JobSetCreated", message)
+
+    async def _ensure_keys(self, train_job: Obj) -> None:
+        where = namespace(train_job)
+        if await self._client.find(SECRETS, mpi.key_name(train_job), where) is None:
+            await self._ensure(SECRETS, mpi.secret(train_job))
+
+    async def _runtime_spec(self, train_job: Obj) -> Obj:
         """The runtime as it was when the job was first seen; later edits do not touch the job."""
         snapshot = f"{name(train_job)}-runtime-snapshot"
-        if jobs:
-            kept = await self._client.find(CONFIG_MAPS, snapshot, namespace(train_job))
-            if kept is not None and "spec" in (kept.get("data") or {}):
-                return msgspec.json.decode(kept["data"]["spec"], type=dict[str, Any])
+        kept = await self._client.find(CONFIG_MAPS, snapshot, namespace(train_job))
+        if kept is not None and is_owned_by(kept, train_job):
+            return msgspec.json.decode(kept["data"]["spec"], type=dict[str, Any])
         spec = self._runtime(train_job)
-        body = new_object(
-            CONFIG_MAPS,
-            snapshot,
-            namespace(train_job),
-            owner=train_job,
-            data={"spec": msgspec.json.encode(spec).decode()},
-        )
+        if wrong := list(violations(train_job, spec)):
+            raise RefusedError("; ".join(map(str, wrong)))
+        data = {"spec": msgspec.json.encode(spec).decode()}
+        where = namespace(train_job)
+        body = new_object(CONFIG_MAPS, snapshot, where, owner=train_job, data=data)
         await self._ensure(CONFIG_MAPS, body)
         return spec
 
@@ -138,80 +184,46 @@ class TrainJobReconciler:
         found = informer.get(namespace(train_job) if local else "", wanted)
         if found is None:
             known = ", ".join(sorted(name(runtime) for runtime in informer.list())) or "none"
-            raise RuntimeMissingError(
+            raise RefusedError(
                 f'{resource.kind} "{wanted}" does not exist; create it or name one of: {known}'
             )
         spec: Obj = found.get("spec") or {}
         return spec
 
-    async def _create(self, train_job: Obj, groups: list[ReplicatedJob], jobs: list[Obj]) -> None:
-        existing = {name(job) for job in jobs}
-        complete = {
-            group.name
-            for group in groups
-            if sum(_is_complete(job, group.name) for job in jobs) >= group.replicas
-        }
-        if not existing:
-            await self._ensure(SERVICES, service_object(train_job))
-        for group, job in job_objects(train_job, groups):
-            if name(job) not in existing and complete.issuperset(group.depends_on):
-                await self._ensure(JOBS, job)
-                message = f"Created job: {name(job)}"
-                await self._recorder.normal(train_job, "JobCreated", message)
-
-    async def _suspend_or_resume(self, train_job: Obj, jobs: list[Obj]) -> None:
-        wanted = bool(train_job["spec"].get("suspend"))
-        for job in jobs:
-            if bool(job["spec"].get("suspend")) != wanted:
-                patch = {"spec": {"suspend": wanted}}
-                await self._client.patch(JOBS, name(job), patch, namespace(job))
-
-    async def _report(
-        self, train_job: Obj, groups: list[ReplicatedJob], jobs: list[Obj]
-    ) -> Result | None:
+    async def _report(self, train_job: Obj, jobset: Obj | None) -> Result | None:
         now = self._clock.now()
-        wanted = {group.name: group.replicas for group in groups}
-        pods = self._pods.by_index("jobset", _jobset_key(namespace(train_job), name(train_job)))
-        status = status_of(train_job, wanted, jobs, now, pods)
-        ended = has_ended({**train_job, "status": status})
-        if status != (train_job.get("status") or {}):
-            await self._client.replace_status(TRAIN_JOBS, {**train_job, "status": status})
-            await self._tell(train_job, status)
-        if ended:
-            await self._stop(jobs)
+        pods = self._pods.by_index("jobset", f"{namespace(train_job)}/{name(train_job)}")
+        status = status_of(train_job, jobset, pods, now)
+        await self._write_status(train_job, status)
+        if _exceeded(status):
+            await self._delete_jobset(train_job)
+        seen = {**train_job, "status": status}
+        if has_ended(seen):
             return None
         await self._tell_waiting(train_job, pods)
-        left = deadline_left(train_job, now)
+        left = deadline_left(seen, now)
         return None if left is None else Result(max(left, 0.01))
 
-    async def _stop(self, jobs: list[Obj]) -> None:
-        """Ends what still runs of a job that has ended; what has ended is kept for its logs."""
-        for job in jobs:
-            if not (is_condition_true(job, "Complete") or is_condition_true(job, "Failed")):
-                patch = {"spec": {"suspend": True}}
-                await self._client.patch(JOBS, name(job), patch, namespace(job))
+    async def _delete_jobset(self, train_job: Obj) -> None:
+        await self._client.delete(JOB_SETS, name(train_job), namespace(train_job), missing_ok=True)
 
-    async def _tell(self, train_job: Obj, status: Obj) -> None:
-        before = {c["type"]: c for c in (train_job.get("status") or {}).get("conditions") or ()}
+    async def _write_status(self, train_job: Obj, status: Obj) -> None:
+        before = train_job.get("status") or {}
+        if status == before:
+            return
+        await self._client.replace_status(TRAIN_JOBS, {**train_job, "status": status})
+        known = {c["type"]: c for c in before.get("conditions") or ()}
         for entry in status.get("conditions") or ():
-            if before.get(entry["type"], {}).get("status") == entry["status"]:
-                continue
-            bad = entry["type"] == "Failed" and entry["status"] == "True"
-            await self._recorder.event(
-                train_job, "Warning" if bad else "Normal", entry["reason"], entry["message"]
-            )
+            if known.get(entry["type"], {}).get("status") != entry["status"]:
+                bad = entry["type"] == "Failed" and entry["status"] == "True"
+                tell = self._recorder.warning if bad else self._recorder.normal
+                await tell(train_job, entry["reason"], entry["message"])
 
     async def _tell_waiting(self, train_job: Obj, pods: list[Obj]) -> None:
         waiting = observation.waiting_for(pods)
         if waiting and self._waiting.get(key_of(train_job)) != waiting:
             await self._recorder.warning(train_job, "PodsWaiting", waiting)
         self._waiting[key_of(train_job)] = waiting
-
-    async def _refuse(self, train_job: Obj, why: str) -> None:
-        status = failed_status(train_job, why, self._clock.now())
-        if status != (train_job.get("status") or {}):
-            await self._client.replace_status(TRAIN_JOBS, {**train_job, "status": status})
-            await self._tell(train_job, status)
 
     async def _ensure(self, resource: Resource, obj: Obj) -> None:
         """Creates an object unless it is there: names are ours and the same in every pass."""
@@ -221,13 +233,8 @@ class TrainJobReconciler:
             return
 
 
-def _is_complete(job: Obj, group: str) -> bool:
-    return labels(job).get(REPLICATED_JOB) == group and is_condition_true(job, "Complete")
-
-
-def _jobset_of(pod: Obj) -> str:
-    return _jobset_key(namespace(pod), labels(pod).get(JOBSET_NAME, ""))
-
-
-def _jobset_key(where: str, jobset: str) -> str:
-    return f"{where}/{jobset}"
+def _exceeded(status: Obj) -> bool:
+    return any(
+        entry["type"] == "Failed" and entry.get("reason") == "DeadlineExceeded"
+        for entry in status.get("conditions") or ()
+    )

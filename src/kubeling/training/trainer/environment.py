@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj
+from kubeling.kube.quantities import parse_quantity
 from kubeling.training.job import Env, env
 
-__all__ = ["PORT", "UnsupportedPolicyError", "environment", "policy_name", "reserved_names"]
+__all__ = ["PORT", "Nodes", "accelerators", "environment", "framework_of", "reserved_names"]
 
 PORT: Final = 29500
+"""Where the nodes meet."""
+
+_FRAMEWORKS: Final = ("torch", "jax", "xgboost", "mpi", "flux")
 _INDEX_FIELD: Final = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 _ACCELERATOR: Final = re.compile(r"/(gpu|tpu|mig-.+|.*npu|.*ascend.*)$", re.IGNORECASE)
-_RESERVED: Final = {
+_RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
     "torch": (
         "PET_NNODES",
         "PET_NPROC_PER_NODE",
@@ -23,25 +30,31 @@ _RESERVED: Final = {
     ),
     "jax": ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS"),
     "xgboost": ("DMLC_TRACKER_URI", "DMLC_TRACKER_PORT", "DMLC_TASK_ID", "DMLC_NUM_WORKER"),
+    "mpi": (
+        "OMPI_MCA_orte_default_hostfile",
+        "OMPI_MCA_plm_rsh_args",
+        "OMPI_MCA_orte_keep_fqdn_hostnames",
+        "OMPI_MCA_orte_set_default_slots",
+    ),
 }
 
 
-class UnsupportedPolicyError(Exception):
-    """The runtime asks for a framework this platform does not set up; the message says which."""
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The training nodes of a job; ``host`` is where node 0 is found.
+
+    ``processes`` is how many the user wants on each, if anything was said.
+    """
+
+    host: str
+    count: int
+    processes: int | None = None
+    resources: Obj = field(default_factory=dict)
 
 
-def policy_name(ml_policy: Obj) -> str:
+def framework_of(ml_policy: Obj) -> str:
     """The framework of a policy, empty for plain containers."""
-    for framework in ("torch", "jax", "xgboost"):
-        if ml_policy.get(framework) is not None:
-            return framework
-    for framework in ("mpi", "flux"):
-        if ml_policy.get(framework) is not None:
-            supported = "torch, jax, xgboost or none"
-            raise UnsupportedPolicyError(
-                f"mlPolicy.{framework} is not supported; use a runtime with {supported}"
-            )
-    return ""
+    return next((name for name in _FRAMEWORKS if ml_policy.get(name) is not None), "")
 
 
 def reserved_names(framework: str) -> tuple[str, ...]:
@@ -49,28 +62,21 @@ def reserved_names(framework: str) -> tuple[str, ...]:
     return _RESERVED.get(framework, ())
 
 
-def environment(
-    ml_policy: Obj, host: str, nodes: int, processes: int | None, resources: Obj
-) -> Env:
-    """The variables of a node; ``host`` is where node 0 is found."""
-    match policy_name(ml_policy):
+def environment(ml_policy: Obj, nodes: Nodes) -> Env:
+    """The variables of a node (MPI's nodes are told by files, see :mod:`.mpi`)."""
+    match framework_of(ml_policy):
         case "torch":
-            wanted = processes or (ml_policy["torch"] or {}).get("numProcPerNode") or "auto"
-            return [
-                *env(PET_NNODES=nodes, PET_NPROC_PER_NODE=_processes(wanted, resources)),
-                _index("PET_NODE_RANK"),
-                *env(PET_MASTER_ADDR=host, PET_MASTER_PORT=PORT),
-            ]
+            return _torch(ml_policy["torch"], nodes)
         case "jax":
             return [
-                *env(JAX_NUM_PROCESSES=nodes),
+                *env(JAX_NUM_PROCESSES=nodes.count),
                 _index("JAX_PROCESS_ID"),
-                *env(JAX_COORDINATOR_ADDRESS=f"{host}:{PORT}"),
+                *env(JAX_COORDINATOR_ADDRESS=f"{nodes.host}:{PORT}"),
             ]
         case "xgboost":
-            workers = nodes * max(1, _accelerators(resources))
+            workers = nodes.count * max(1, accelerators(nodes.resources))
             return [
-                *env(DMLC_TRACKER_URI=host, DMLC_TRACKER_PORT=PORT),
+                *env(DMLC_TRACKER_URI=nodes.host, DMLC_TRACKER_PORT=PORT),
                 _index("DMLC_TASK_ID"),
                 *env(DMLC_NUM_WORKER=workers),
             ]
@@ -78,31 +84,46 @@ def environment(
             return []
 
 
+def _torch(policy: Obj, nodes: Nodes) -> Env:
+    processes = nodes.processes or _processes(nodes.resources)
+    elastic = policy.get("elasticPolicy")
+    if elastic is None:
+        return [
+            *env(PET_NNODES=nodes.count, PET_NPROC_PER_NODE=processes),
+            _index("PET_NODE_RANK"),
+            *env(PET_MASTER_ADDR=nodes.host, PET_MASTER_PORT=PORT),
+        ]
+    least = min(int(elastic.get("minNodes") or 1), nodes.count)
+    return env(
+        PET_NNODES=f"{least}:{nodes.count}",
+        PET_NPROC_PER_NODE=processes,
+        PET_RDZV_BACKEND="c10d",
+        PET_RDZV_ENDPOINT=f"{nodes.host}:{PORT}",
+        PET_MAX_RESTARTS=int(elastic.get("maxRestarts") or 0),
+    )
+
+
 def _index(variable: str) -> Obj:
     return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": _INDEX_FIELD}}}
 
 
-def _processes(wanted: Any, resources: Obj) -> int:
-    """``auto`` means one per accelerator, else one per CPU asked for, one at least."""
-    text = str(wanted)
-    if text.isdigit():
-        return int(text)
-    if text in ("auto", "gpu") and (accelerators := _accelerators(resources)):
-        return accelerators
-    return max(1, _cpus(resources))
+def _processes(resources: Obj) -> int | str:
+    """One per accelerator, which torchrun counts itself; else one per CPU asked for, at least 1."""
+    return "auto" if accelerators(resources) else max(1, _cpus(resources))
 
 
-def _quantities(resources: Obj) -> dict[str, Any]:
-    return {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-
-
-def _accelerators(resources: Obj) -> int:
-    counts = [
-        int(str(value)) for key, value in _quantities(resources).items() if _ACCELERATOR.search(key)
-    ]
-    return sum(counts)
+def accelerators(resources: Obj) -> int:
+    """How many GPUs, TPUs and the like are asked for."""
+    asked: dict[str, Any] = {
+        **(resources.get("requests") or {}),
+        **(resources.get("limits") or {}),
+    }
+    return sum(int(str(value)) for key, value in asked.items() if _ACCELERATOR.search(key))
 
 
 def _cpus(resources: Obj) -> int:
-    text = str(_quantities(resources).get("cpu", "0"))
-    return int(text[:-1]) // 1000 if text.endswith("m") else int(float(text))
+    for kind in ("requests", "limits"):
+        asked = (resources.get(kind) or {}).get("cpu")
+        if asked is not None:
+            return math.ceil(parse_quantity(asked))
+    return 0

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import deep_copy
 
-__all__ = ["merge", "upsert"]
+__all__ = ["merge", "replace_by_name", "upsert"]
 
 _KEYS: Final = {
     "replicatedJobs": "name",
@@ -24,7 +24,6 @@ _KEYS: Final = {
     "volumeMounts": "mountPath",
     "volumeDevices": "devicePath",
 }
-_APPENDED: Final = frozenset({"tolerations"})
 
 
 def merge(base: Any, patch: Any, field: str = "") -> Any:
@@ -37,11 +36,8 @@ def merge(base: Any, patch: Any, field: str = "") -> Any:
             else:
                 merged[key] = merge(merged.get(key), value, key)
         return merged
-    if isinstance(base, list) and isinstance(patch, list):
-        if key := _KEYS.get(field):
-            return upsert(base, patch, key)
-        if field in _APPENDED:
-            return [*base, *(entry for entry in patch if entry not in base)]
+    if isinstance(base, list) and isinstance(patch, list) and (key := _KEYS.get(field)):
+        return upsert(base, patch, key)
     return deep_copy(patch)
 
 
@@ -57,3 +53,13 @@ def upsert(base: list[Any], patch: list[Any], key: str) -> list[Any]:
         else:
             merged[place] = merge(merged[place], entry)
     return merged
+
+
+def replace_by_name(base: list[Any], entries: list[Any]) -> list[Any]:
+    """Puts whole entries in the places of those of the same name; new ones go to the end.
+
+    Variables are given so: half of one and half of another makes no sense.
+    """
+    fresh = {entry["name"]: deep_copy(entry) for entry in entries}
+    kept = [fresh.pop(entry.get("name"), entry) for entry in base]
+    return [*kept, *fresh.values()]

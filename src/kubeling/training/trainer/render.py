@@ -1,178 +1,151 @@
-"""From a TrainJob and its runtime to the objects that run it.
-
-Upstream goes through a JobSet; here the same batch/v1 Jobs, headless Service, names and labels
-are made directly, so nothing but Kubernetes' own Job controller is needed.
-"""
+"""From a TrainJob and its runtime to the objects that run it. Pure."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
-from kubeling.kube.objects import Obj, deep_copy, name, namespace, new_object, uid
-from kubeling.kube.resources import JOBS, SERVICES
-from kubeling.training.trainer.environment import environment
-from kubeling.training.trainer.merging import merge, upsert
-from kubeling.training.trainer.runtimes import ANCESTOR_STEP, NODE
+from kubeling.kube.objects import Obj, name, namespace, new_object
+from kubeling.kube.resources import CONFIG_MAPS, Resource
+from kubeling.training.jobset.resources import JOB_SETS
+from kubeling.training.trainer import gang, mpi, progress, torchtune
+from kubeling.training.trainer.environment import (
+    PORT,
+    Nodes,
+    environment,
+    framework_of,
+    reserved_names,
+)
+from kubeling.training.trainer.template import (
+    NODE,
+    containers,
+    group,
+    merged,
+    trainer_group,
+)
 
-__all__ = ["JOBSET_NAME", "REPLICATED_JOB", "ReplicatedJob", "job_objects", "replicated_jobs",
-           "service_object"]  # fmt: skip
+__all__ = ["Rendered", "nodes_of", "render"]
 
-_JOBSET: Final = "jobset.sigs.k8s.io"
-JOBSET_NAME: Final = f"{_JOBSET}/jobset-name"
-REPLICATED_JOB: Final = f"{_JOBSET}/replicatedjob-name"
-_INITIALIZERS: Final = {"dataset-initializer": "dataset", "model-initializer": "model"}
+_PORTED: Final = frozenset({"torch", "jax", "xgboost"})
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicatedJob:
-    """One group of equal Jobs, and the groups that must be complete before it starts."""
+class Rendered:
+    """The JobSet, and what its pods need beside it; ``keys`` says whether that is keys for SSH."""
 
-    name: str
-    replicas: int
-    spec: Obj
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    depends_on: tuple[str, ...] = ()
+    jobset: Obj
+    companions: list[tuple[Resource, Obj]] = field(default_factory=list)
+    keys: bool = False
 
 
-def replicated_jobs(train_job: Obj, runtime_spec: Obj) -> list[ReplicatedJob]:
-    """The runtime's jobs with the patches and the TrainJob's own wishes merged in."""
-    spec = train_job["spec"]
-    template = deep_copy(runtime_spec.get("template") or {})
-    for patch in spec.get("runtimePatches") or ():
-        wanted = (patch.get("trainingRuntimeSpec") or {}).get("template") or {}
-        template = merge(template, wanted)
-    found = []
-    for entry in (template.get("spec") or {}).get("replicatedJobs") or ():
-        replicated = _replicated(entry)
-        step = replicated.labels.get(ANCESTOR_STEP, "")
-        if step == "trainer" or (not step and replicated.name == NODE):
-            _train(train_job, runtime_spec.get("mlPolicy") or {}, replicated)
-        elif step in _INITIALIZERS:
-            _initialize(spec, step, replicated)
-        found.append(replicated)
-    return found
+def render(train_job: Obj, runtime_spec: Obj, progress_url: str) -> Rendered:
+    """The objects of a TrainJob."""
+    policy: Obj = runtime_spec.get("mlPolicy") or {}
+    pod_groups: Obj = runtime_spec.get("podGroupPolicy") or {}
+    template = merged(train_job, runtime_spec)
+    _spread(train_job, policy, template)
+    if framework_of(policy) == "mpi":
+        mpi.prepare(train_job, policy["mpi"], template)
+    else:
+        _introduce(train_job, policy, template, _own_command(runtime_spec))
+    gang.mark(train_job, pod_groups, template)
+    if (trainer := trainer_group(template)) is not None:
+        progress.inject(train_job, trainer, progress_url)
+    jobset = _jobset(train_job, template)
+    companions: list[tuple[Resource, Obj]] = []
+    if framework_of(policy) == "mpi":
+        companions.append((CONFIG_MAPS, mpi.hostfile(train_job, policy["mpi"], template)))
+    if (together := gang.pod_group(train_job, pod_groups, jobset)) is not None:
+        companions.append(together)
+    return Rendered(jobset, companions, keys=framework_of(policy) == "mpi")
 
 
-def service_object(train_job: Obj) -> Obj:
-    """The headless Service under which the nodes find each other, before they are ready."""
-    return new_object(
-        SERVICES,
-        name(train_job),
-        namespace(train_job),
-        labels={JOBSET_NAME: name(train_job)},
-        owner=train_job,
-        spec={
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {JOBSET_NAME: name(train_job)},
-        },
+def nodes_of(train_job: Obj, policy: Obj, template: Obj) -> Nodes:
+    """The training nodes, as the template has them."""
+    own = name(train_job)
+    trainer = train_job["spec"].get("trainer") or {}
+    found = trainer_group(template)
+    network = (template.get("spec") or {}).get("network") or {}
+    container: Obj = next(iter(containers(found, NODE)), {}) if found else {}
+    count = trainer.get("numNodes") or policy.get("numNodes")
+    if count is None:
+        count = 1 if policy or not found else found["template"]["spec"].get("parallelism", 1)
+    return Nodes(
+        host=f"{own}-{found['name'] if found else NODE}-0-0.{network.get('subdomain') or own}",
+        count=int(count),
+        processes=trainer.get("numProcPerNode"),
+        resources=container.get("resources") or {},
     )
 
 
-def job_objects(train_job: Obj, jobs: list[ReplicatedJob]) -> list[tuple[ReplicatedJob, Obj]]:
-    """The batch/v1 Jobs, in order."""
-    total = sum(replicated.replicas for replicated in jobs)
-    found: list[tuple[ReplicatedJob, Obj]] = []
-    for replicated in jobs:
-        for index in range(replicated.replicas):
-            found.append((replicated, _job(train_job, replicated, index, len(found), total)))
-    return found
+def _spread(train_job: Obj, policy: Obj, template: Obj) -> None:
+    """Every Job has as many pods as completions: the training nodes as many as are wanted."""
+    for found in (template.get("spec") or {}).get("replicatedJobs") or ():
+        job = found["template"].setdefault("spec", {})
+        job["completions"] = job["parallelism"] = int(job.get("parallelism") or 1)
+    if framework_of(policy) == "mpi":
+        trainer = train_job["spec"].get("trainer") or {}
+        mpi.spread(policy["mpi"], template, trainer.get("numNodes") or policy.get("numNodes"))
+    elif (trainer_job := trainer_group(template)) is not None:
+        job = trainer_job["template"]["spec"]
+        job["completions"] = job["parallelism"] = nodes_of(train_job, policy, template).count
 
 
-def _job(train_job: Obj, replicated: ReplicatedJob, index: int, place: int, total: int) -> Obj:
-    own = f"{name(train_job)}-{replicated.name}-{index}"
-    labels = {
-        JOBSET_NAME: name(train_job),
-        f"{_JOBSET}/jobset-uid": uid(train_job),
-        REPLICATED_JOB: replicated.name,
-        f"{_JOBSET}/replicatedjob-replicas": str(replicated.replicas),
-        f"{_JOBSET}/global-replicas": str(total),
-        f"{_JOBSET}/job-index": str(index),
-        f"{_JOBSET}/job-global-index": str(place),
-        f"{_JOBSET}/job-key": hashlib.sha1(f"{namespace(train_job)}/{own}".encode()).hexdigest(),
-        f"{_JOBSET}/restart-attempt": "0",
-    }
-    spec: Obj = deep_copy(replicated.spec)
-    spec["completionMode"] = "Indexed"
-    spec["suspend"] = bool(train_job["spec"].get("suspend"))
-    template = spec.setdefault("template", {})
-    metadata = template.setdefault("metadata", {})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
-    pod = template.setdefault("spec", {})
-    pod.setdefault("restartPolicy", "Never")
-    pod["subdomain"] = name(train_job)
-    for container in pod.get("containers") or ():
-        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+def _introduce(train_job: Obj, policy: Obj, template: Obj, command: list[str]) -> None:
+    """Tells the nodes of one another, whether or not the TrainJob says anything of its trainer."""
+    nodes = nodes_of(train_job, policy, template)
+    variables = environment(policy, nodes)
+    trainer = trainer_group(template)
+    for container in containers(trainer, NODE) if trainer else ():
+        spec = train_job["spec"].get("trainer") or {}
+        told = variables
+        if spec.get("command") == torchtune.ENTRYPOINT and framework_of(policy) == "torch":
+            runtime = train_job["spec"]["runtimeRef"]["name"]
+            args = spec.get("args") or []
+            container["command"] = torchtune.command(runtime, args, nodes, command)
+            told = [v for v in variables if not v["name"].startswith("PET_MASTER")]
+        _tell(container, policy, told)
+        if framework_of(policy) in _PORTED:
+            ports = container.setdefault("ports", [])
+            if not any(port.get("containerPort") == PORT for port in ports):
+                ports.append({"containerPort": PORT})
+    injection = (policy.get("torch") or {}).get("envInjection") or {}
+    for target in injection.get("targets") or ():
+        found = group(template, target["jobName"])
+        for container in _all_containers(found) if found else ():
+            if container["name"] in target["containerNames"]:
+                _tell(container, policy, variables)
+
+
+def _own_command(runtime_spec: Obj) -> list[str]:
+    """What the runtime's training container runs unless a TrainJob says otherwise."""
+    found = trainer_group(runtime_spec.get("template") or {})
+    container: Obj = next(iter(containers(found, NODE)), {}) if found else {}
+    return container.get("command") or []
+
+
+def _tell(container: Obj, policy: Obj, variables: list[Obj]) -> None:
+    """Our variables come first, so that the container's own may refer to them as $(NAME)."""
+    ours = {*reserved_names(framework_of(policy)), *(v["name"] for v in variables)}
+    own = [entry for entry in container.get("env") or [] if entry.get("name") not in ours]
+    if variables or own:
+        container["env"] = [*variables, *own]
+
+
+def _all_containers(found: Obj) -> list[Obj]:
+    pod = found["template"]["spec"]["template"]["spec"]
+    return [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]
+
+
+def _jobset(train_job: Obj, template: Obj) -> Obj:
+    metadata = template.get("metadata") or {}
+    spec = {**(template.get("spec") or {}), "suspend": bool(train_job["spec"].get("suspend"))}
     return new_object(
-        JOBS,
-        own,
+        JOB_SETS,
+        name(train_job),
         namespace(train_job),
-        labels={**(train_job["metadata"].get("labels") or {}), **replicated.labels, **labels},
-        annotations=replicated.annotations or None,
+        labels=metadata.get("labels"),
+        annotations=metadata.get("annotations"),
         owner=train_job,
         spec=spec,
     )
-
-
-def _replicated(entry: Mapping[str, Any]) -> ReplicatedJob:
-    template = entry.get("template") or {}
-    metadata = template.get("metadata") or {}
-    return ReplicatedJob(
-        name=entry["name"],
-        replicas=int(entry.get("replicas") or 1),
-        spec=template.get("spec") or {},
-        labels=dict(metadata.get("labels") or {}),
-        annotations=dict(metadata.get("annotations") or {}),
-        depends_on=tuple(need["name"] for need in entry.get("dependsOn") or ()),
-    )
-
-
-def _train(train_job: Obj, ml_policy: Obj, replicated: ReplicatedJob) -> None:
-    """Merges ``spec.trainer`` and the framework's environment into the training nodes."""
-    trainer = train_job["spec"].get("trainer") or {}
-    nodes = int(trainer.get("numNodes") or ml_policy.get("numNodes") or 1)
-    replicated.spec["parallelism"] = replicated.spec["completions"] = nodes
-    container = _container(replicated, NODE)
-    for field in ("image", "command", "args"):
-        if trainer.get(field):
-            container[field] = trainer[field]
-    if trainer.get("resourcesPerNode"):
-        container["resources"] = merge(
-            container.get("resources") or {}, trainer["resourcesPerNode"]
-        )
-    host = f"{name(train_job)}-{replicated.name}-0-0.{name(train_job)}"
-    variables = environment(
-        ml_policy,
-        host,
-        nodes,
-        trainer.get("numProcPerNode"),
-        container.get("resources") or {},
-    )
-    own = upsert(container.get("env") or [], trainer.get("env") or [], "name")
-    container["env"] = [*variables, *own]
-
-
-def _initialize(spec: Obj, step: str, replicated: ReplicatedJob) -> None:
-    """Tells an initializer what to fetch."""
-    wanted = (spec.get("initializer") or {}).get(_INITIALIZERS[step]) or {}
-    container = _container(replicated, step)
-    variables = container.get("env") or []
-    if wanted.get("storageUri"):
-        source = {"name": "STORAGE_URI", "value": wanted["storageUri"]}
-        variables = upsert(variables, [source], "name")
-    container["env"] = upsert(variables, wanted.get("env") or [], "name")
-    if wanted.get("secretRef"):
-        container.setdefault("envFrom", []).append({"secretRef": wanted["secretRef"]})
-
-
-def _container(replicated: ReplicatedJob, wanted: str) -> Obj:
-    """The container of that name, or the first one."""
-    template = replicated.spec.setdefault("template", {})
-    containers: list[Obj] = template.setdefault("spec", {}).setdefault("containers", [])
-    if not containers:
-        containers.append({"name": wanted})
-    return next((c for c in containers if c.get("name") == wanted), containers[0])
