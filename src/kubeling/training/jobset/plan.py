@@ -103,11 +103,14 @@ class _Planner:
     def _counts(self, group: Obj) -> Obj:
         counts = {"ready": 0, "succeeded": 0, "failed": 0, "active": 0, "suspended": 0}
         for job in self._members(group):
-            counts["succeeded"] += is_condition_true(job, "Complete")
-            counts["failed"] += is_condition_true(job, "Failed")
-            counts["suspended"] += bool(job["spec"].get("suspend"))
-            counts["active"] += int((job.get("status") or {}).get("active") or 0) > 0
-            counts["ready"] += _is_ready(job)
+            if is_condition_true(job, "Complete"):
+                counts["succeeded"] += 1
+            elif is_condition_true(job, "Failed"):
+                counts["failed"] += 1
+            else:
+                counts["suspended"] += bool(job["spec"].get("suspend"))
+                counts["active"] += int((job.get("status") or {}).get("active") or 0) > 0
+                counts["ready"] += _is_ready(job)
         return {"name": group["name"], **counts}
 
     def _members(self, group: Obj) -> list[Obj]:
