@@ -1,163 +1,82 @@
 """What a step of a pipeline costs, beside the engines that people would use instead.
 
-python benchmarks/pipelines.py [--part steps peers loop growth] [--rounds 3] [--venvs FOLDER]
+python benchmarks/pipelines.py [--part cold steps peers loop growth] [--rounds 3] [--venvs FOLDER]
 
 Steps are Python components as the kfp SDK compiles them, each a process of its own that adds one to
-a number. ``steps`` runs them in a chain of 20 and 100 at once, four at a time: cold (nothing of it
-ran before on this platform), warm (different numbers), and cached (the same again). ``peers`` does
-the same with kfp.local, Prefect, Dagster and Metaflow, steps in processes where they can, each in
-an environment of its own below FOLDER. ``loop`` is one of 1,000 iterations. ``growth`` is the
-control plane alone, with pods that succeed at once: 100 to 10,000 steps.
+a number. ``cold`` is one for which the SDK has to be made available on a platform that ran none
+yet, its wheel being in uv's cache. ``steps`` runs them in a chain of 20 and 100 at once, four at a
+time: warm (different numbers), and cached (the same again). ``peers`` does the same, and then with
+kfp.local, Prefect, Dagster and Metaflow, steps in processes where they can, each in an environment
+of its own below FOLDER; ratios are to the platform's figures of the same run. ``loop`` is one of
+1,000 iterations. ``growth`` is the control plane alone, with pods that succeed at once: 100 to
+10,000 steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from control_plane import control_plane, real_platform
 from figures import MILLISECONDS, heading
+from pipeline_peers import PEERS, PeerError, bare, measure, own_work
+from pipeline_specs import AT_ONCE, TRUE, chain, loop, timed
 
 from kubeling.kube.client import Client
-from kubeling.kube.objects import Obj
 from kubeling.pipelines.component import COMPONENT
-from kubeling.pipelines.resources import RUNS
 
-CHAIN, FAN, AT_ONCE = 20, 100, 4
-KFP = "2.17.3"
-PEERS = {
-    "kfp_local": [f"kfp=={KFP}", "kfp==2.17.0"],
-    "prefect": ["prefect==3.8.*", "fastapi<0.116"],
-    "dagster": ["dagster==1.13.*"],
-    "metaflow": ["metaflow==2.19.*", "setuptools<81"],
-}
-HERE = Path(__file__).parent
-BODY = "\nimport kfp\nfrom kfp import dsl\nfrom kfp.dsl import *\nfrom typing import *\n\n"
-BODY += "def add(x: int) -> int:\n    return x + 1\n\n"
-INSTALL = f"""
-if ! [ -x "$(command -v pip)" ]; then
-    python3 -m ensurepip || python3 -m ensurepip --user || apt-get install python3-pip
-fi
-
-PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-warn-script-location \
-'kfp=={KFP}' '--no-deps' 'typing-extensions>=3.7.4,<5; python_version<"3.9"' && "$0" "$@"
-"""
-RUN = """program_path=$(mktemp -d)
-
-printf "%s" "$0" > "$program_path/ephemeral_component.py"
-_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main \
---component_module_path "$program_path/ephemeral_component.py" "$@"
-"""
-ADD: Obj = {
-    "image": "python:3.11",
-    "command": ["sh", "-c", INSTALL, "sh", "-ec", RUN, BODY],
-    "args": ["--executor_input", "{{$}}", "--function_to_execute", "add"],
-}
-TRUE: Obj = {"image": "busybox", "command": ["true"]}
-NUMBER = {"parameterType": "NUMBER_INTEGER"}
+CHAIN, FAN = 20, 100
+SHAPES = {"chain": (CHAIN, chain), "fan": (FAN, loop)}
 
 
-def pipeline(tasks: Obj, container: Obj, **components: Obj) -> Obj:
-    """A compiled pipeline whose steps are all alike."""
-    step: Obj = {"executorLabel": "step", "inputDefinitions": {"parameters": {"x": NUMBER}}}
-    if container is ADD:
-        step["outputDefinitions"] = {"parameters": {"Output": NUMBER}}
+def shown(label: str, seconds: float, steps: int = 1, note: str = "") -> None:
+    figure = MILLISECONDS.show(seconds / steps * 1000)
+    print(f"{label:<34} {figure:>12} a step   {note}".rstrip(), flush=True)
+
+
+async def warm(client: Client, rounds: int) -> dict[str, float]:
+    """Seconds by shape; each round has numbers of its own, so that no cache has an answer."""
+    await timed(client, "environment", chain(3, -100))
     return {
-        "schemaVersion": "2.1.0",
-        "pipelineInfo": {"name": "p"},
-        "root": {"dag": {"tasks": tasks}},
-        "components": {"step": step, **components},
-        "deploymentSpec": {"executors": {"step": {"container": container}}},
+        shape: min(
+            [await timed(client, f"{shape}-{r}", make(n, 1000 * (r + 1))) for r in range(rounds)]
+        )
+        for shape, (n, make) in SHAPES.items()
     }
 
 
-def task(source: Obj, *after: str, component: str = "step", **fields: Any) -> Obj:
-    return {
-        "componentRef": {"name": component},
-        "cachingOptions": {"enableCache": True},
-        "inputs": {"parameters": {"x": source}},
-        "dependentTasks": list(after),
-        **fields,
-    }
-
-
-def constant(value: int) -> Obj:
-    return {"runtimeValue": {"constant": value}}
-
-
-def chain(steps: int, first: int, container: Obj = ADD) -> Obj:
-    """Every step takes what the one before has made, or at least comes after it."""
-    tasks = {"t0": task(constant(first))}
-    for number in range(1, steps):
-        before = f"t{number - 1}"
-        made = {"taskOutputParameter": {"producerTask": before, "outputParameterKey": "Output"}}
-        source = made if container is ADD else constant(number)
-        tasks[f"t{number}"] = task(source, before)
-    return pipeline(tasks, container)
-
-
-def loop(steps: int, first: int, container: Obj = ADD, at_once: int = AT_ONCE) -> Obj:
-    """One step per item."""
-    items = {"raw": json.dumps([first + number for number in range(steps)])}
-    inner = {"componentInputParameter": "x"}
-    body = {
-        "inputDefinitions": {"parameters": {"x": NUMBER}},
-        "dag": {"tasks": {"s": task(inner)}},
-    }
-    over = {"parameterIterator": {"itemInput": "x", "items": items}}
-    limit = {"iteratorPolicy": {"parallelismLimit": at_once}}
-    loops = task(constant(0), component="body", **over, **limit)
-    loops["inputs"] = {}
-    return pipeline({"loop": loops}, container, body=body)
-
-
-async def timed(client: Client, name: str, spec: Obj) -> float:
-    """Seconds from creating a run to its end."""
-    began = time.perf_counter()
-    await client.create(
-        RUNS, {"metadata": {"name": name}, "spec": {"pipelineSpec": spec}}, "default"
-    )
-    while True:
-        async for event in client.watch(RUNS, "default", fields=f"metadata.name={name}"):
-            status = event.object.get("status") or {}
-            if status.get("finishedAt"):
-                if status["state"] != "SUCCEEDED":
-                    raise RuntimeError(f"{name}: {status['state']}: {status['message']}")
-                return time.perf_counter() - began
-
-
-def shown(label: str, seconds: float, steps: int) -> None:
-    print(f"{label:<34} {MILLISECONDS.show(seconds / steps * 1000):>12} a step", flush=True)
+async def cold(rounds: int) -> None:
+    heading("A Python component whose packages are not there, on Kubeling")
+    times = []
+    for _ in range(rounds):
+        async with real_platform() as client:
+            await timed(client, "database", chain(1, 0, TRUE))
+            times.append(await timed(client, "cold", chain(1, 0)))
+    shown("cold (environment made)", min(times))
 
 
 async def steps(rounds: int) -> None:
     heading("Python components on Kubeling")
+    shown("bare interpreter", bare(10, sys.executable, "-I", "-c", "pass"))
     async with real_platform() as client:
-        shown("chain, cold (environment made)", await timed(client, "cold", chain(1, 0)), 1)
-        for shape, count, make in (("chain", CHAIN, chain), ("fan", FAN, loop)):
-            warm = [
-                await timed(client, f"{shape}-{r}", make(count, 1000 * (r + 1)))
-                for r in range(rounds)
-            ]
-            shown(f"{shape} of {count}, warm", min(warm), count)
+        found = await warm(client, rounds)
+        for shape, (count, make) in SHAPES.items():
+            shown(f"{shape} of {count}, warm", found[shape], count)
             again = await timed(client, f"{shape}-again", make(count, 1000))
             shown(f"{shape} of {count}, cached", again, count)
 
 
-async def iterations() -> None:
-    heading("A loop of 1,000 iterations on Kubeling")
+async def iterations(count: int) -> None:
+    heading(f"A loop of {count:,} iterations on Kubeling")
     async with real_platform() as client:
-        await timed(client, "warm", chain(1, 0))
-        shown("Python component each", await timed(client, "loop", loop(1000, 0)), 1000)
-        shown("the same, cached", await timed(client, "again", loop(1000, 0)), 1000)
-        shown("/bin/true each", await timed(client, "true", loop(1000, 0, TRUE)), 1000)
+        await timed(client, "warm", chain(3, 0))
+        shown("Python component each", await timed(client, "loop", loop(count, 0)), count)
+        shown("the same, cached", await timed(client, "again", loop(count, 0)), count)
+        shown("/bin/true each", await timed(client, "true", loop(count, 0, TRUE)), count)
 
 
 async def growth(sizes: list[int]) -> None:
@@ -172,49 +91,45 @@ async def growth(sizes: list[int]) -> None:
             print(f"{shape:<8} {count:>6} {took:>8.1f} {used:>14.2f}", flush=True)
 
 
-def peers(folder: Path, rounds: int) -> None:
-    heading("The same elsewhere")
-    for name, wanted in PEERS.items():
-        python = folder / name / "bin" / "python"
-        if not python.exists():
-            uv = [str(Path(sys.executable).with_name("uv")), "-q"]
-            subprocess.run(
-                [*uv, "venv", "--seed", "--python", sys.executable, str(folder / name)], check=True
-            )
-            install = [*uv, "pip", "install", "--python", str(python)]
-            if name == "kfp_local":
-                subprocess.run([*install, wanted[1]], check=True)
-                install, wanted = [*install, "--no-deps"], wanted[:1]
-            subprocess.run([*install, *wanted], check=True)
-        with TemporaryDirectory() as scratch:
-            command = [str(python), str(HERE / "peers" / f"{name}_steps.py"), str(CHAIN), str(FAN)]
-            done = subprocess.run(
-                [*command, str(AT_ONCE), str(rounds)], cwd=scratch, capture_output=True, text=True
-            )
-        if done.returncode:
-            print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+async def peers(folder: Path, rounds: int, names: list[str]) -> None:
+    heading("Side by side")
+    shown("bare interpreter", bare(10, sys.executable, "-I", "-c", "pass"))
+    shown("bare interpreter, component's work", own_work(10, folder))
+    async with real_platform() as client:
+        ours = await warm(client, rounds)
+    for shape, (count, _) in SHAPES.items():
+        shown(f"Kubeling, {shape} of {count}", ours[shape], count)
+    for name in names:
+        try:
+            found = await asyncio.to_thread(measure, folder, name, CHAIN, FAN, AT_ONCE, rounds)
+        except PeerError as error:
+            print(f"{name}: {error}", flush=True)
             continue
-        found = json.loads(done.stdout.splitlines()[-1])
-        for shape, count in (("chain", CHAIN), ("fan", FAN)):
-            if found.get(shape):
-                shown(f"{name}, {shape} of {count}", found[shape], count)
+        for shape, seconds in found.items():
+            ratio = f"{seconds / ours[shape]:.1f}x"
+            shown(f"{name}, {shape} of {SHAPES[shape][0]}", seconds, SHAPES[shape][0], ratio)
 
 
 def main() -> None:
-    parts = ("steps", "peers", "loop", "growth")
+    parts = ("cold", "steps", "peers", "loop", "growth")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--venvs", type=Path, help="where the peers' environments are kept")
     given = parser.parse_args()
+    if "cold" in given.part:
+        asyncio.run(cold(given.rounds))
     if "steps" in given.part:
         asyncio.run(steps(given.rounds))
     if "peers" in given.part:
         with TemporaryDirectory() as folder:
-            peers((given.venvs or Path(folder)).absolute(), given.rounds)
+            venvs = (given.venvs or Path(folder)).absolute()
+            asyncio.run(peers(venvs, given.rounds, given.peers))
     if "loop" in given.part:
-        asyncio.run(iterations())
+        asyncio.run(iterations(given.iterations))
     if "growth" in given.part:
         asyncio.run(growth(given.sizes))
 

@@ -50,4 +50,7 @@ def run(wanted):
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    tell(chain=best(rounds, lambda _: run(chained)), fan=best(rounds, lambda _: run(fanned)))
+    tell(
+        chain=best(rounds, lambda _: run(chained)),
+        fan=best(rounds, lambda _: run(fanned), warm=True),
+    )

@@ -14,9 +14,10 @@ def sizes():
     return [int(text) for text in sys.argv[1:5]]
 
 
-def best(rounds, run):
-    """The shortest time of ``run(round)``, the first of which only warms up."""
-    run(0)
+def best(rounds, run, *, warm=False):
+    """The shortest time of ``run(round)``; unless it is ``warm``, the first only warms up."""
+    if not warm:
+        run(0)
     times = []
     for number in range(1, rounds + 1):
         began = time.perf_counter()
