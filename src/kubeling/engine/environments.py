@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -159,6 +160,19 @@ def _has_platform(requirements: Iterable[str]) -> bool:
 
 
 def _is_installed(requirement: str) -> bool:
+    return _is_installed_in(requirement, tuple(map(_changed_at, sys.path)))
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _is_installed_in(requirement: str, _: tuple[int, ...]) -> bool:
+    """Asked for each container, so the answer counts until something is installed or removed."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
