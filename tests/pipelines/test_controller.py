@@ -16,6 +16,7 @@ from kubeling.kube.resources import EVENTS, PODS, Resource
 from kubeling.pipelines.component import COMPONENT
 from kubeling.pipelines.pods import TASK_PATH
 from kubeling.pipelines.resources import RUNS
+from kubeling.pipelines.store import RunStore
 
 ADD = {"step": step(x="NUMBER_INTEGER", outputs={"out": "NUMBER_INTEGER"})}
 CHAIN = document({"a": task(inputs={"x": 1}), "b": task(inputs={"x": output_of("a")})}, ADD)
@@ -156,6 +157,25 @@ async def test_a_new_controller_goes_on_where_the_old_one_was_killed(context: Co
         run = await ended(context)
     assert run["status"]["state"] == "SUCCEEDED"
     assert await pods(context) == ["a", "b"]
+
+
+async def test_what_is_known_of_a_run_stays_when_it_is_deleted_at_any_moment(
+    context: Context,
+) -> None:
+    store = RunStore(await context.open_database())
+    async with controllers(context):
+        await submit(context, CHAIN)
+        first = await pod_of(context, "a")
+        await succeed(context, first, out="7")
+        await pod_of(context, "b")  # what ran is not stored yet, or has just been
+        await context.client.delete(RUNS, "r", "default")
+        run_id = first["metadata"]["ownerReferences"][0]["uid"]
+        async with asyncio.timeout(30):
+            while await store.unfinished():
+                pass  # its deletion is on its way to the controller
+    nodes = await store.nodes(run_id)
+    assert (nodes["a"].state, nodes["a"].outputs.parameters) == ("SUCCEEDED", {"out": 7})
+    assert nodes["b"].state == "PENDING"
 
 
 async def test_what_ran_before_is_taken_from_the_cache(context: Context) -> None:

@@ -52,7 +52,7 @@ class ActiveRun:
         self.execution = Execution(
             package.spec, facts, nodes, record.epoch, package.platform, _identify(store)
         )
-        self.written_at = float("-inf")
+        self.saved_at = self.written_at = float("-inf")
         self.write_interval = 0.0
         self.told_no_room = False
         self.away_since: dict[tuple[str, int], float] = {}

@@ -24,6 +24,7 @@ from kubeling.kube.objects import (
     Obj,
     controller_of,
     deletion_requested,
+    key_of,
     name,
     namespace,
     parse_time,
@@ -36,12 +37,13 @@ from kubeling.pipelines.caching import CacheRules
 from kubeling.pipelines.execution import Actions
 from kubeling.pipelines.executor_io import OutputsError, attempt_folder, read_outputs
 from kubeling.pipelines.launcher import CONFIG_MAP, Launcher, LauncherError, launcher
-from kubeling.pipelines.nodes import TaskError, TaskNode
+from kubeling.pipelines.nodes import TaskError
 from kubeling.pipelines.observation import deleted_pod, observe_pod
 from kubeling.pipelines.packages import Package, unwrap
 from kubeling.pipelines.records import FINAL_STATES, RunRecord
 from kubeling.pipelines.resources import RUNS, RunSpec, decode_run
-from kubeling.pipelines.run_state import next_record, run_status
+from kubeling.pipelines.run_state import run_status
+from kubeling.pipelines.saving import RunSaving
 from kubeling.pipelines.settings import PipelineSettings, pipeline_settings
 from kubeling.pipelines.sightings import CacheSeen, PodSeen, Sighting
 from kubeling.pipelines.surroundings import cache_rules
@@ -53,10 +55,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunReconciler", "run_controller"]
 
-WRITE_INTERVAL: Final = 0.25
-_WRITE_SHARE: Final = 20
-"""How many times as long as writing a status takes has to pass until the next one."""
-_RARELY: Final = 10.0
 _QUOTA_PAUSE: Final = 2.0
 
 
@@ -85,6 +83,7 @@ class RunReconciler:
         self._pods = context.informers.of(PODS)
         self._recorder = context.recorder("pipeline-controller")
         self._pods_of_tasks = TaskPods(context)
+        self._saving = RunSaving(context.client, self._recorder, context.clock)
         self._active: dict[str, ActiveRun] = {}
         self._news: dict[str, dict[str, tuple[Obj, bool]]] = {}
         self._store: RunStore | None = None
@@ -114,7 +113,7 @@ class RunReconciler:
         store = await self._open_store()
         await self._sweep(store)
         if run is None or deletion_requested(run):
-            self._forget_missing()
+            await self._forget_missing(key, store)
             if run is None:
                 await store.close_deleted(*key, self._clock.now())
             return None
@@ -207,11 +206,13 @@ class RunReconciler:
         self._active.pop(uid(run), None)
         self._news.pop(uid(run), None)
 
-    def _forget_missing(self) -> None:
+    async def _forget_missing(self, key: Key, store: RunStore) -> None:
         alive = {uid(run) for run in self._runs.list()}
-        for key in [key for key in self._active if key not in alive]:
-            self._active.pop(key)
-            self._news.pop(key, None)
+        for run_id, active in list(self._active.items()):
+            if key_of(active.run) == key and run_id not in alive:
+                del self._active[run_id]
+                self._news.pop(run_id, None)
+                await self._saving.save_left(active, store)
 
     async def _sweep(self, store: RunStore) -> None:
         """Once: ends the records of runs that were deleted while no controller ran."""
@@ -240,7 +241,7 @@ class RunReconciler:
                 break
             actions = await self._decide(active, store, launched.seen)
         await self._pods_of_tasks.stop(active, actions.stop)
-        await self._save(active, store)
+        await self._saving.save(active, store)
         await self._tell_no_room(active, no_room)
         if active.record.state in FINAL_STATES:
             self._forget(active.run)
@@ -305,54 +306,6 @@ class RunReconciler:
             await self._recorder.warning(active.run, "DiskFull", f"Tasks wait for room: {why}")
         active.told_no_room = bool(why)
 
-    # Storing and telling.
-
-    async def _save(self, active: ActiveRun, store: RunStore) -> None:
-        execution, now = active.execution, self._clock.now()
-        before = active.record
-        record = next_record(before, execution, now)
-        changed = [execution.nodes[path] for path in sorted(execution.changed)]
-        if changed or record != before:
-            await store.save(active.run, changed, record, now)
-            execution.changed.clear()
-            active.record = record
-            active.unwritten = True
-        moved = record.state != (active.run.get("status") or {}).get("state")
-        waited = self._clock.monotonic() - active.written_at
-        if active.unwritten and (moved or waited >= active.write_interval):
-            await self._write(active)
-        await self._announce(active, changed, record, before)
-
-    async def _write(self, active: ActiveRun) -> None:
-        run = active.run
-        status = run_status(
-            run.get("status") or {}, active.record, active.execution, uid(run), self._clock.now()
-        )
-        began = self._clock.monotonic()
-        await self._client.patch_status(RUNS, name(run), status, namespace(run))
-        active.written_at = self._clock.monotonic()
-        # The object holds the whole pipeline: a large one is told of less often.
-        spent = (active.written_at - began) * _WRITE_SHARE
-        active.write_interval = min(max(WRITE_INTERVAL, spent), _RARELY)
-        active.unwritten = False
-
-    async def _announce(
-        self, active: ActiveRun, changed: Sequence[TaskNode], record: RunRecord, before: RunRecord
-    ) -> None:
-        run = active.run
-        for node in changed:
-            if node.state == "FAILED" and node.kind == "container" and node.error is not None:
-                text = f"Task {node.path} failed: {node.error.summary}"
-                await self._recorder.warning(run, "TaskFailed", text)
-        if record.state == before.state:
-            return
-        if record.state == "SUCCEEDED":
-            await self._recorder.normal(run, "RunSucceeded", "All tasks have ended")
-        elif record.state == "FAILED":
-            await self._recorder.warning(run, "RunFailed", record.error)
-        elif record.state == "RUNNING":
-            await self._recorder.normal(run, "RunStarted", "The run's tasks begin")
-
     async def _refuse(self, run: Obj, store: RunStore, message: str) -> None:
         """Ends a run that cannot begin."""
         now = self._clock.now()
@@ -367,9 +320,7 @@ class RunReconciler:
         self._forget(run)
 
     def _next(self, active: ActiveRun, actions: Actions, held_back: bool) -> Result | None:
-        times: list[float] = []
-        if active.unwritten:
-            times.append(active.write_interval)
+        times = list(self._saving.due(active))
         if held_back:
             times.append(_QUOTA_PAUSE)
         if self._news.get(uid(active.run)):
