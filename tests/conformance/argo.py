@@ -84,6 +84,7 @@ _PARTS: Final = {
     r"\bParameter:": "relies on Go's reading keys in any case",
 }
 _ENDS: Final = {
+    "custom-metrics.yaml": "",
     "dag-continue-on-fail.yaml": "Failed",
     "dag-disable-failFast.yaml": "Failed",
     "dag-task-level-timeout.yaml": "Failed",

@@ -21,6 +21,7 @@ _TESTS: Final = "argo-workflows/test/e2e"
 _TEST: Final = re.compile(r"\nfunc \(s \*\w+\) (?=Test)")
 _FILE: Final = re.compile(r'\bWorkflow\(["`]@([\w/.-]+)["`]\)')
 _INLINE: Final = re.compile(r"\bWorkflow\(`([^`@][^`]*)`\)")
+_COMMENT: Final = re.compile(r"//.*")
 _PHASE: Final = re.compile(
     r"(?<!\")\bWorkflow(Succeeded|Failed|Error)\b|\bToBe(Succeeded|Failed|Errored)\b"
 )
@@ -43,7 +44,7 @@ def cases(upstream: Path) -> list[Case]:
 def _cases(path: Path) -> Iterator[Case]:
     for text in _TEST.split(path.read_text())[1:]:
         files, inline = _FILE.findall(text), _INLINE.findall(text)
-        around = _INLINE.sub("", text)
+        around = _COMMENT.sub("", _INLINE.sub("", text))
         phase = _PHASE.search(around)
         if len(files) + len(inline) != 1 or phase is None or _MORE.search(around):
             continue

@@ -55,6 +55,11 @@ templates:
 """
 
 
+def test_plugins_of_the_executor_are_refused() -> None:
+    [problem] = spec_problems(GOOD + "executorPlugins: [{name: helper}]\n")
+    assert problem.startswith("spec.executorPlugins: Forbidden: executor plugins are not supported")
+
+
 def test_a_good_workflow_has_no_problems() -> None:
     assert spec_problems(GOOD) == []
 

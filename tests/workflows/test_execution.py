@@ -389,6 +389,25 @@ spec:
         assert it.node("wf").phase == "Succeeded"
         assert it.node("wf").type == "Retry"
 
+    def test_it_may_be_kept_off_the_nodes_where_it_failed(self) -> None:
+        """Upstream forbids them, which on one node would be for ever; here others go before."""
+        it = self.flaky("{limit: 5, affinity: {nodeAntiAffinity: {}}}", [3, 4, 0])
+        it.advance()
+        while running := it.running():
+            running[0]["spec"]["nodeName"] = f"node-{len(it.pods)}"
+            it.end(running[0])
+        affinities = [pod["spec"].get("affinity") for pod in it.pods.values()]
+        other = {
+            "key": "kubernetes.io/hostname",
+            "operator": "NotIn",
+            "values": ["node-1", "node-2"],
+        }
+        preferred = [{"weight": 100, "preference": {"matchExpressions": [other]}}]
+        assert affinities[0] is None
+        assert affinities[2] == {
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
+        }
+
     def test_without_a_limit_it_is_tried_until_it_works(self) -> None:
         it = self.flaky("{}", [1, 1, 1, 1, 0]).run()
         assert (len(it.created), it.execution.phase) == (5, "Succeeded")

@@ -439,3 +439,23 @@ async def test_a_claim_that_cannot_be_made_ends_the_workflow(cluster: Cluster) -
     assert done["status"]["phase"] == "Error"
     assert done["status"]["message"].startswith("pvc create error: ")
     assert done["status"]["startedAt"]
+    told = await cluster.event("WorkflowFailed")
+    assert told["message"] == done["status"]["message"]
+    await cluster.event("WorkflowRunning")
+
+
+async def test_the_mode_of_an_artifact_may_be_that_of_all_its_files(cluster: Cluster) -> None:
+    folder = cluster.artifacts / "default" / "tools" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "say").write_text("#!/bin/sh\necho hi\n")
+    tools = {
+        "name": "tools",
+        "path": "/tmp/tools",
+        "mode": 0o755,
+        "recurseMode": True,
+        "s3": {"key": "tools"},
+    }
+    body = script("/tmp/tools/bin/say")
+    body["spec"]["templates"][0]["inputs"] = {"artifacts": [tools]}
+    done = await cluster.run(body)
+    assert done["status"]["phase"] == "Succeeded", done["status"]

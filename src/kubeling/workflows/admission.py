@@ -83,6 +83,9 @@ def spec_errors(spec: Obj, path: str, *, is_template: bool) -> Iterator[FieldErr
     known = Known(workflow_parameters=names if complete else None)
     yield from _end_errors(spec, path, known, all_)
     yield from _garbage_errors(spec.get("podGC") or {}, f"{path}.podGC")
+    if spec.get("executorPlugins"):
+        message = "executor plugins are not supported; use a container, a script or http"
+        yield FieldError(f"{path}.executorPlugins", "Forbidden", message)
     if metrics := spec.get("metrics"):
         yield from metric_errors(metrics, f"{path}.metrics")
     if synchronization := spec.get("synchronization"):

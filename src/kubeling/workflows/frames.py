@@ -8,7 +8,7 @@ found again from the nodes.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -60,6 +60,11 @@ class Frame:
     depth: int = 0
     deadline: dt.datetime | None = None
     scheduling: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def avoided(self) -> Sequence[str]:
+        """The nodes that pods of its calls had better not go to."""
+        return ()
 
     def joined(self, node: Node) -> None:
         """A call has got its node, new or found again."""

@@ -86,7 +86,6 @@ def _sort(node: Node, template: Template, repository: Repository, moved: Moved) 
 
 def _sort_input(artifact: Artifact, repository: Repository, moved: Moved) -> None:
     place = repository.located(to_builtins(artifact))
-    optional = bool(artifact.optional)
     if place is None:
         return
     if artifact.raw is not None:
@@ -94,10 +93,20 @@ def _sort_input(artifact: Artifact, repository: Repository, moved: Moved) -> Non
         moved.files.append(InputFile(artifact.path, text, artifact.mode))
     elif is_elsewhere(place):
         moved.loaded.append(with_place(artifact, place))
-        name, path = artifact.name, artifact.path
-        moved.staged.append(StagedArtifact(name, path, optional, artifact.mode, loaded=True))
+        moved.staged.append(_staged(artifact.name, artifact, loaded=True))
     elif key := store_key(place):
-        moved.staged.append(StagedArtifact(key, artifact.path, optional, artifact.mode))
+        moved.staged.append(_staged(key, artifact))
+
+
+def _staged(key: str, artifact: Artifact, *, loaded: bool = False) -> StagedArtifact:
+    return StagedArtifact(
+        key,
+        artifact.path,
+        optional=bool(artifact.optional),
+        mode=artifact.mode,
+        recurse=bool(artifact.recurse_mode),
+        loaded=loaded,
+    )
 
 
 def reports_progress(raw: Obj) -> bool:

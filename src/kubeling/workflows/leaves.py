@@ -302,6 +302,7 @@ class Leaves(Ledger):
             ends_at=format_time(owner.deadline) if owner.deadline is not None else "",
             around=owner.scheduling,
             on_exit=owner.exempt,
+            avoided=owner.avoided,
         )
         self._actions.create[pod] = build_pod(request)
 

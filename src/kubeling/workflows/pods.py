@@ -6,7 +6,7 @@ any cluster can run it and nothing has to be remembered beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ class PodRequest:
     """What a pod is made of; ``raw`` is the template with its tags replaced.
 
     ``around`` is the steps or dag template it is called from, ``on_exit`` says that an exit handler
-    called it.
+    called it, ``avoided`` are nodes that it had better not run on.
     """
 
     workflow: Obj
@@ -84,6 +84,7 @@ class PodRequest:
     ends_at: str = ""
     around: Mapping[str, Any] = field(default_factory=dict)
     on_exit: bool = False
+    avoided: Sequence[str] = ()
 
 
 def pod_fields(spec: Obj) -> Obj:
@@ -218,6 +219,19 @@ def _metadata(request: PodRequest, kind: str) -> dict[str, str]:
     return found
 
 
+def _avoid(spec: Obj, nodes: Sequence[str]) -> None:
+    """Keeps a retried step off the nodes where it has failed, as far as there are others.
+
+    Upstream forbids them (``AddHostnamesToAffinity``); on one node the step would wait for ever.
+    """
+    if nodes:
+        other = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(nodes)}
+        term = {"weight": 100, "preference": {"matchExpressions": [other]}}
+        around = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+        preferred = "preferredDuringSchedulingIgnoredDuringExecution"
+        around[preferred] = [*(around.get(preferred) or ()), term]
+
+
 def _pass_on(spec: Obj, request: PodRequest) -> None:
     for source, names in (
         (request.spec, (*_SCHEDULING, *_FROM_SPEC)),
@@ -227,6 +241,7 @@ def _pass_on(spec: Obj, request: PodRequest) -> None:
         for name in names:
             if source.get(name) not in (None, "", [], {}):
                 spec[name] = deep_copy(source[name])
+    _avoid(spec, request.avoided)
     priority_class = request.spec.get("podPriorityClassName")
     if priority_class and "priorityClassName" not in spec:
         spec["priorityClassName"] = priority_class

@@ -60,7 +60,7 @@ class Recording:
         await self._tell_failures(run)
         if execution.phase != before:
             self._metering.entered(workflow, execution.phase)
-            await self._announce(run)
+            await self._announce(run, before)
 
     async def _tell_failures(self, run: Run) -> None:
         """A step's failure is an event of its Workflow, as upstream; its success is not."""
@@ -71,7 +71,7 @@ class Recording:
             await self._events.warning(run.workflow, f"WorkflowNode{node.phase}", message)
             del run.todo.failed[key]
 
-    async def _announce(self, run: Run) -> None:
+    async def _announce(self, run: Run, before: str) -> None:
         """Tells the new phase in the labels tools select by, and as an event."""
         workflow, phase = run.workflow, run.execution.phase
         metadata: Obj = _metadata(run) if phase == "Running" else {"labels": {}}
@@ -87,13 +87,13 @@ class Recording:
             WORKFLOWS, name(workflow), {"metadata": metadata}, namespace(workflow)
         )
         run.wrote(written)
-        if phase == "Running":
+        if phase == "Running" or (run.claimed and run.execution.finished and not before):
             await self._events.normal(workflow, "WorkflowRunning", "Workflow Running")
-        elif phase == "Succeeded":
+        if phase == "Succeeded":
             await self._events.normal(workflow, "WorkflowSucceeded", "Workflow completed")
-        else:
+        elif phase in ("Failed", "Error"):
             message = run.execution.message or f"Workflow {phase.lower()}"
-            await self._events.warning(workflow, f"Workflow{phase}", message)
+            await self._events.warning(workflow, "WorkflowFailed", message)
 
     async def _open_nodes(self) -> NodeStore:
         """The store of offloaded nodes; at first, what was deleted while nobody watched goes."""

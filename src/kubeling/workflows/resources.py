@@ -237,6 +237,7 @@ class Script(_Struct):
     volume_devices: list[AnyObject] | None = None
     ports: list[AnyObject] | None = None
     image_pull_policy: str = ""
+    resize_policy: list[AnyObject] | None = None
     security_context: AnyObject | None = None
     liveness_probe: AnyObject | None = None
     readiness_probe: AnyObject | None = None
@@ -450,6 +451,7 @@ class WorkflowSpec(_Struct):
     service_account_name: str = ""
     automount_service_account_token: bool | None = None
     executor: AnyObject | None = None
+    executor_plugins: list[AnyObject] | None = None
     volumes: list[Volume] | None = None
     volume_claim_templates: list[AnyObject] | None = None
     volume_claim_gc: AnyObject | None = msgspec.field(default=None, name="volumeClaimGC")
@@ -470,7 +472,6 @@ class WorkflowSpec(_Struct):
     resource_claims: list[AnyObject] | None = None
     security_context: AnyObject | None = None
     priority: int | None = None
-    pod_priority: int | None = None
     pod_priority_class_name: str = ""
     scheduler_name: str = ""
     pod_spec_patch: str = ""

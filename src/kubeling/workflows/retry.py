@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from kubeling.kube.durations import parse_duration
@@ -122,6 +123,14 @@ class RetryFrame(Frame):
 
     def _name(self) -> str:
         return f"{self.node.name}({self._attempt})"
+
+    @property
+    def avoided(self) -> Sequence[str]:
+        """The nodes on which attempts have failed, if the next is to go elsewhere."""
+        if (self._strategy.get("affinity") or {}).get("nodeAntiAffinity") is None:
+            return ()
+        tried = (self.execution.nodes[key] for key in self.node.children)
+        return list(dict.fromkeys(n.host_node_name for n in tried if n.host_node_name))
 
     def _start(self) -> None:
         call = self._call

@@ -11,6 +11,7 @@ import msgspec
 
 from kubeling.kube.objects import Obj, parse_time
 from kubeling.workflows.nodes import pod_name
+from kubeling.workflows.places import place_of
 from kubeling.workflows.resources import Inputs, Node, Outputs
 
 __all__ = [
@@ -115,11 +116,11 @@ def _output_values(prefix: str, outputs: Outputs) -> dict[str, str]:
 
 def artifact_values(prefix: str, outputs: Outputs | None) -> dict[str, Obj]:
     """The artifacts of a node by the names that refer to them."""
-    found = outputs.artifacts if outputs is not None else []
+    found = [msgspec.to_builtins(a) for a in outputs.artifacts] if outputs is not None else []
     return {
-        f"{prefix}.outputs.artifacts.{a.name}": msgspec.to_builtins(a)
-        for a in found
-        if a.s3 is not None or a.raw is not None
+        f"{prefix}.outputs.artifacts.{artifact['name']}": artifact
+        for artifact in found
+        if place_of(artifact) is not None
     }
 
 

@@ -132,6 +132,7 @@ class StagedArtifact:
     path: str
     optional: bool = False
     mode: int | None = None
+    recurse: bool = False
     loaded: bool = False
 
     @property
@@ -236,9 +237,10 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
         file = shlex.quote(f"{STORE_PATH}/{plan.progress}")
         lines.append(f'f={file}; mkdir -p "${{f%/*}}" && chmod 777 "${{f%/*}}" && rm -f "$f"')
     lines += [_call("write", file.path, file.text) for file in plan.files_in]
-    modes = [(a.mode, a.path) for a in plan.artifacts_in]
-    modes += [(file.mode, file.path) for file in plan.files_in]
-    lines += [f"chmod {mode:o} {shlex.quote(path)}" for mode, path in modes if mode is not None]
+    for given in plan.artifacts_in:
+        lines += _with_mode(given.path, given.mode, recurse=given.recurse)
+    for text_file in plan.files_in:
+        lines += _with_mode(text_file.path, text_file.mode)
     if plan.source is not None:
         lines += [
             f'printf %s {shlex.quote(plan.source)} >"$t/script"',
@@ -251,6 +253,10 @@ def wrap(command: list[str], plan: WrapPlan) -> list[str]:
         lines.append('exec "$@"')
     text = "\n".join(lines)
     return ["/bin/sh", "-c", literal(text), "sh", *command]
+
+
+def _with_mode(path: str, mode: int | None, *, recurse: bool = False) -> list[str]:
+    return [] if mode is None else [f"chmod {'-R ' if recurse else ''}{mode:o} {shlex.quote(path)}"]
 
 
 def _waiting(turn: Turn) -> list[str]:
