@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,13 +88,13 @@ class CompositeFrame(Frame):
 
     # -- for steps and dag -------------------------------------------------------------------
 
+    @abstractmethod
     def node_name(self, step: str) -> str:
         """The name of the node of a step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step_done(self, run: StepRun) -> None:
         """All nodes of a step have come to their ends."""
-        raise NotImplementedError
 
     def run_step(self, raw: Obj, parents: list[str]) -> None:
         """Runs a step once, or once per item; ``parents`` are the nodes it hangs on."""

@@ -13,42 +13,29 @@ import datetime as dt
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
 
-import msgspec
-
-from kubeling.kube.durations import parse_duration
 from kubeling.kube.objects import Obj, parse_time
+from kubeling.workflows.calling import Calling
 from kubeling.workflows.dag import DagFrame
 from kubeling.workflows.errands import ErrandResult
-from kubeling.workflows.frames import MAX_DEPTH, Call, Frame
-from kubeling.workflows.gating import PROBLEMS, Gated
+from kubeling.workflows.frames import Call, Frame
 from kubeling.workflows.handover import Store
-from kubeling.workflows.inputs import InvalidInput, bind_inputs, workflow_parameters
-from kubeling.workflows.leaves import LEAF_TYPES, Actions
-from kubeling.workflows.nodes import is_failed, is_fulfilled, node_id, pod_name
+from kubeling.workflows.inputs import InvalidInput, workflow_parameters
+from kubeling.workflows.leaves import Actions
+from kubeling.workflows.nodes import is_failed, is_fulfilled
 from kubeling.workflows.observation import PodObservation
-from kubeling.workflows.outputs import MissingOutput, with_defaults
-from kubeling.workflows.resources import (
-    Inputs,
-    Node,
-    NodeFlag,
-    Outputs,
-    Phase,
-)
+from kubeling.workflows.resources import Node, Phase
 from kubeling.workflows.retry import RetryFrame
 from kubeling.workflows.root import RootFrame
 from kubeling.workflows.scope import Scope
 from kubeling.workflows.steps import StepsFrame
 from kubeling.workflows.templates import Library, Resolved
-from kubeling.workflows.variables import input_values, parameter_text, workflow_values
+from kubeling.workflows.variables import parameter_text, workflow_values
 
 __all__ = ["Actions", "Execution"]
 
-_MAX_DEPTH: Final = 100
 
-
-class Execution(Gated):
+class Execution(Calling):
     """Runs one Workflow; ``advance`` is the only thing to call.
 
     ``spec`` is the Workflow's spec with its WorkflowTemplate merged in. ``changed`` holds the ids
@@ -59,7 +46,6 @@ class Execution(Gated):
         status = workflow.get("status") or {}
         super().__init__(workflow, spec, store, library)
         self.finished_at: str = status.get("finishedAt") or ""
-        self.stopping = ""
         self.claims: list[Obj] = status.get("persistentVolumeClaims") or []
         self.answers: deque[Callable[[], None]] = deque()
         self._stale = True
@@ -131,43 +117,6 @@ class Execution(Gated):
 
     # -- what frames call --------------------------------------------------------------------
 
-    def start(self, call: Call, owner: Frame) -> None:
-        """Starts a call, or adopts its node; the owner hears of its end in any case."""
-        key = node_id(self.name, call.name)
-        node = self.nodes.get(key)
-        if node is not None and is_fulfilled(node):
-            self._own(node, owner)
-            return
-        try:
-            if self.stopping and not owner.exempt and node is None:
-                raise InvalidInput(self.stopping)
-            if owner.depth + 1 >= _MAX_DEPTH:
-                raise InvalidInput(MAX_DEPTH)
-            resolved = call.resolved or self.library.resolve(call.raw, call.place)
-            retry = self._retry_strategy(resolved) if call.attempt is None else None
-            is_pod = resolved.type in LEAF_TYPES and retry is None
-            if is_pod and key not in self._active and not self._has_slot():
-                self._held.append((call, owner))
-                return
-            if node is None:
-                node = self._node(call, resolved, self._inputs(call, resolved))
-            if call.attempt is None:
-                self.meter(node, resolved)
-            self._own(node, owner)
-            self.enter(node, call, resolved, owner, retry)
-        except PROBLEMS as problem:
-            if str(problem) == self.stopping:
-                self.refuse(call, owner, self.stopping, "Failed")
-            else:
-                self.refuse(call, owner, owner.explain(call.name, str(problem)))
-
-    def skip(self, call: Call, owner: Frame, phase: Phase, message: str) -> None:
-        """Records that a call is not made."""
-        node = self.ensure(
-            call.name, call.display, "Skipped", call.boundary, phase, message=message
-        )
-        self._own(node, owner)
-
     def finish(self, node: Node, phase: Phase, message: str = "") -> None:
         """Brings a node to its end, once."""
         if is_fulfilled(node):
@@ -211,13 +160,24 @@ class Execution(Gated):
         self._held.clear()
         self.gates.close()
 
-    @property
-    def free_slots(self) -> int | None:
-        """How many pods may still begin; ``None`` without a limit."""
-        if self.spec.get("suspend"):
-            return 0
-        limit = self.spec.get("parallelism")
-        return None if limit is None else int(limit) - len(self._active)
+    def run(
+        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
+    ) -> None:
+        scope = self.scope_of(node, call, resolved)
+        if retry is not None:
+            frame = RetryFrame(self, node, call, resolved, scope, owner, retry)
+            self._retries[node.id] = frame
+            frame.open()
+            return
+        match resolved.type:
+            case "steps":
+                StepsFrame(self, node, resolved, scope, owner).open()
+            case "dag":
+                DagFrame(self, node, resolved, scope, owner).open()
+            case "suspend":
+                self.suspend(node, resolved, scope)
+            case _:
+                self._pod(node, call, resolved, scope, owner)
 
     # -- news --------------------------------------------------------------------------------
 
@@ -256,15 +216,13 @@ class Execution(Gated):
 
     def _reset(self) -> None:
         self._forget_leaves()
-        self._owners: dict[str, Frame] = {}
+        self._forget_calls()
+        self._retries: dict[str, RetryFrame] = {}
         self._daemon_owners: dict[str, Frame] = {}
-        self._done: deque[str] = deque()
-        self._held: deque[tuple[Call, Frame]] = deque()
         self._timers: list[tuple[dt.datetime, int, Callable[[], None]]] = []
         self._order = 0
         self.gates.forget()
         self._meters.clear()
-        self._retries: dict[str, RetryFrame] = {}
 
     def _rebuild(self) -> None:
         self._reset()
@@ -328,112 +286,3 @@ class Execution(Gated):
                 owner_frame = self._retries.get(key)
                 if owner_frame is not None:
                     owner_frame.give_up()
-
-    # -- starting ----------------------------------------------------------------------------
-
-    def _own(self, node: Node, owner: Frame) -> None:
-        self._owners[node.id] = owner
-        owner.joined(node)
-        if is_fulfilled(node):
-            self._done.append(node.id)
-
-    def refuse(self, call: Call, owner: Frame, message: str, phase: Phase = "Error") -> None:
-        """Records that a call cannot be made."""
-        node = self.ensure(call.name, call.display, "Skipped", call.boundary)
-        self._own(node, owner)
-        self._active.discard(node.id)
-        self.finish(node, phase, message)
-
-    def _has_slot(self) -> bool:
-        free = self.free_slots
-        return free is None or free > 0
-
-    def _retry_strategy(self, resolved: Resolved) -> Obj | None:
-        found: Obj | None = resolved.raw.get("retryStrategy")
-        # An empty strategy is one, too: it tries again until it succeeds.
-        return self.spec.get("retryStrategy") if found is None else found
-
-    def _inputs(self, call: Call, resolved: Resolved) -> Inputs | None:
-        if call.inputs is not None:
-            return call.inputs
-        arguments = call.raw.get("arguments") or {}
-        return bind_inputs(resolved.template, arguments, call.scope, self.globals, self.library)
-
-    def _node(self, call: Call, resolved: Resolved, inputs: Inputs | None) -> Node:
-        strategy = self._retry_strategy(resolved) if call.attempt is None else None
-        kinds = {"steps": "Steps", "dag": "DAG", "suspend": "Suspend", "http": "HTTP"}
-        kind = "Retry" if strategy is not None else kinds.get(resolved.type, "Pod")
-        node = self.ensure(
-            call.name,
-            call.display,
-            kind,
-            call.boundary,
-            "Pending" if kind in ("Pod", "HTTP") else "Running",
-            template_name="" if resolved.ref else resolved.name,
-            template_ref=resolved.ref,
-            template_scope=str(call.place),
-            inputs=inputs,
-        )
-        if call.hooked or call.attempt is not None:
-            node.node_flag = NodeFlag(
-                hooked=call.hooked or None, retried=(call.attempt is not None) or None
-            )
-        if kind in ("Pod", "HTTP"):
-            node.template_name = resolved.name
-            self.progressed(node, 0, 1)
-        return node
-
-    def run(
-        self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
-    ) -> None:
-        scope = self.scope_of(node, call, resolved)
-        if retry is not None:
-            frame = RetryFrame(self, node, call, resolved, scope, owner, retry)
-            self._retries[node.id] = frame
-            frame.open()
-            return
-        match resolved.type:
-            case "steps":
-                StepsFrame(self, node, resolved, scope, owner).open()
-            case "dag":
-                DagFrame(self, node, resolved, scope, owner).open()
-            case "suspend":
-                self._suspend(node, resolved, scope)
-            case _:
-                self._pod(node, call, resolved, scope, owner)
-
-    def scope_of(self, node: Node, call: Call, resolved: Resolved) -> Scope:
-        """What the tags of a node's template mean."""
-        scope = self.globals.child(
-            {
-                **input_values(node.inputs),
-                **call.extra,
-                "node.name": node.name,
-                "pod.name": pod_name(self.name, node.name, resolved.name),
-            }
-        )
-        for artifact in node.inputs.artifacts if node.inputs else ():
-            scope.artifacts[f"inputs.artifacts.{artifact.name}"] = msgspec.to_builtins(artifact)
-        return scope
-
-    def _suspend(self, node: Node, resolved: Resolved, scope: Scope) -> None:
-        declared = resolved.raw.get("outputs")
-        if declared and node.outputs is None:
-            # What is to be supplied stands in the node, for whoever resumes it to fill in.
-            node.outputs = msgspec.convert(scope.render(declared), Outputs)
-            self.touch(node)
-        duration = scope.render(parameter_text(resolved.raw["suspend"].get("duration") or ""))
-        if duration:
-            due = parse_time(node.started_at or self.stamp()) + dt.timedelta(
-                seconds=parse_duration(duration)
-            )
-            self.at(due, lambda: self._resume(node))
-
-    def _resume(self, node: Node) -> None:
-        """The time of a suspended node is up: what nobody supplied is its default."""
-        try:
-            node.outputs = with_defaults(node.outputs)
-        except MissingOutput as problem:
-            self.finish(node, "Error", str(problem))
-        else:
-            self.finish(node, "Succeeded")

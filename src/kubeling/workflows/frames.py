@@ -8,6 +8,7 @@ found again from the nodes.
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -49,7 +50,20 @@ class Call:
     extra: dict[str, str] = field(default_factory=dict)
 
 
-class Frame:
+class Listener:
+    """What a frame may hear of beside the ends of its calls; unless it says, nothing follows."""
+
+    def joined(self, node: Node) -> None:
+        """A call has got its node, new or found again."""
+
+    def child_changed(self, node: Node) -> None:
+        """The phase of a call's node has changed, and it has not ended."""
+
+    def daemon_lost(self, node: Node) -> None:
+        """A daemon that was ready has failed while it was needed."""
+
+
+class Frame(Listener, ABC):
     """What a node's calls report to.
 
     ``exempt`` frames (exit handlers) go on while the Workflow is being stopped; ``deadline`` is
@@ -66,19 +80,10 @@ class Frame:
         """The nodes that pods of its calls had better not go to."""
         return ()
 
-    def joined(self, node: Node) -> None:
-        """A call has got its node, new or found again."""
-
-    def child_changed(self, node: Node) -> None:
-        """The phase of a call's node has changed, and it has not ended."""
-
     def explain(self, name: str, problem: str) -> str:
         """How the frame puts it when a call cannot begin."""
         return problem
 
+    @abstractmethod
     def child_done(self, node: Node) -> None:
         """A call has come to its end, or its daemon is ready."""
-        raise NotImplementedError
-
-    def daemon_lost(self, node: Node) -> None:
-        """A daemon that was ready has failed while it was needed."""

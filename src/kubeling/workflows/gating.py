@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 from typing import Final
 
@@ -31,23 +32,23 @@ class Gated(Measured):
         self.message: str = (workflow.get("status") or {}).get("message") or ""
         self.gates = Gates(workflow, workflow.get("status") or {})
 
+    @abstractmethod
     def open(self) -> None:
         """Begins with the entrypoint."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, phase: Phase, message: str) -> None:
         """Ends the Workflow."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(
         self, node: Node, call: Call, resolved: Resolved, owner: Frame, retry: Obj | None
     ) -> None:
         """Runs a node that waits for nothing more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scope_of(self, node: Node, call: Call, resolved: Resolved) -> Scope:
         """What the tags of a node's template mean."""
-        raise NotImplementedError
 
     def blocked(self, node_id: str, refusal: Refusal, holders: dict[Lock, list[str]]) -> None:
         """Notes that a node, or the Workflow (``""``), waits for a lock."""

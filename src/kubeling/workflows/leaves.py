@@ -7,6 +7,7 @@ template once it is to run, there who calls whom.
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -76,7 +77,7 @@ class Actions:
         self.failed.update(more.failed)
 
 
-class Leaves(Ledger):
+class Leaves(Ledger, ABC):
     """Starts leaves and takes in what is seen of them.
 
     ``_active`` are the leaves that have not ended, ``_declared`` the outputs they are to give,
@@ -94,21 +95,21 @@ class Leaves(Ledger):
         self._seen: dict[str, PodObservation] = {}
         self._forget_leaves()
 
+    @abstractmethod
     def finish(self, node: Node, phase: Phase, message: str = "") -> None:
         """Brings a node to its end, once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def announce(self, node: Node) -> None:
         """Tells a node's frame that its daemon is ready."""
-        raise NotImplementedError
 
+    @abstractmethod
     def notify(self, node: Node) -> None:
         """Tells a node's frame that its phase has changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def at(self, moment: dt.datetime, action: Callable[[], None]) -> None:
         """Calls ``action`` when the moment has come."""
-        raise NotImplementedError
 
     def active_pods(self) -> list[Node]:
         """The nodes whose pods have not ended."""
