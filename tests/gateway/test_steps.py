@@ -176,6 +176,22 @@ def test_a_search_opens_the_groups_around_what_it_finds_and_fades_the_rest() -> 
     assert not matching["each(0)"]
 
 
+def test_a_group_is_found_by_its_name_with_what_is_in_it() -> None:
+    steps = [
+        Step("l", "each", "failed", "loop"),
+        Step("a", "each(33)", "failed", "iteration", "l"),
+        Step("a1", "train", "failed", parent="a"),
+        Step("a2", "check", "omitted", parent="a"),
+        Step("b", "each(4)", "succeeded", "iteration", "l"),
+        Step("b1", "train", "succeeded", parent="b"),
+    ]
+    tree = StepTree(steps)
+    assert [s.id for s in View(search="each(33").found(tree)] == ["a1", "a2"]
+    assert [s.id for s in View(search="each(33", state="failed").found(tree)] == ["a1"]
+    assert [s.id for s in View(search="TRAIN").found(tree)] == ["a1", "b1"]
+    assert View(search="nowhere").found(tree) == []
+
+
 def test_a_search_leaves_groups_without_a_match_shut() -> None:
     steps = [Step("a", "a", "failed", "dag"), Step("a1", "bad", "failed", parent="a")]
     steps += [Step("b", "b", "succeeded", "dag"), Step("b1", "good", "succeeded", parent="b")]
@@ -184,8 +200,9 @@ def test_a_search_leaves_groups_without_a_match_shut() -> None:
 
 
 def test_failed_finds_errors_too() -> None:
-    assert View(state="failed").wants(Step("a", "a", "error"))
-    assert not View(state="error").wants(Step("a", "a", "failed"))
+    tree = StepTree([Step("a", "a", "error"), Step("b", "b", "failed")])
+    assert [s.id for s in View(state="failed").found(tree)] == ["a", "b"]
+    assert [s.id for s in View(state="error").found(tree)] == ["a"]
 
 
 def test_the_longest_path_goes_from_the_last_end_back_to_what_it_waited_for_last() -> None:

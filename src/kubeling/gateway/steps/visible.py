@@ -37,11 +37,26 @@ class View:
     def filters(self) -> bool:
         return bool(self.search or self.state)
 
-    def wants(self, step: Step) -> bool:
-        """Whether a step is what is looked for."""
-        if self.state and step.state != self.state and not _alike(step.state, self.state):
-            return False
-        return self.search.lower() in step.label.lower()
+    def found(self, tree: StepTree) -> list[Step]:
+        """The steps that are looked for: by their own names, or those of groups around them."""
+        wanted, inside = self.search.lower(), dict[str, bool]()
+
+        def is_inside(group: str) -> bool:
+            if group not in inside:
+                step = tree.by_id.get(group)
+                inside[group] = step is not None and (
+                    wanted in step.label.lower() or is_inside(step.parent)
+                )
+            return inside[group]
+
+        return tree.matching(
+            lambda step: (
+                self._has_state(step) and (wanted in step.label.lower() or is_inside(step.parent))
+            )
+        )
+
+    def _has_state(self, step: Step) -> bool:
+        return not self.state or step.state == self.state or _alike(step.state, self.state)
 
 
 @dataclass(slots=True)
@@ -66,7 +81,7 @@ def shown(tree: StepTree, view: View) -> list[list[Shown]]:
 def _around(tree: StepTree, view: View) -> set[str]:
     """What is looked for, with the groups around it."""
     found: set[str] = set()
-    for step in tree.matching(view.wants):
+    for step in view.found(tree):
         found.add(step.id)
         for group in tree.above(step):
             if group.id in found:

@@ -84,7 +84,7 @@ def draw(subject: Subject, asked: Asked, now: float) -> Picture:
 
 def rows_of(subject: Subject, asked: Asked) -> tuple[list[Row], int]:
     """A page of the steps that are looked for, in the order they began, and how many there are."""
-    found = subject.tree.matching(asked.view.wants)
+    found = asked.view.found(subject.tree)
     found.sort(key=lambda step: (step.started is None, step.started or 0.0))
     start = asked.page * _PAGE
     rows = []

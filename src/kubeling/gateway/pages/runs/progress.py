@@ -105,6 +105,7 @@ async def _page(views: Views, source: Source, request: web.Request) -> web.Respo
         body=body,
         count=count,
         head=_head(views, subject),
+        nothing=asked.way != "list" and asked.view.filters and not asked.view.found(subject.tree),
         states=[(s, subject.tree.tally()[s]) for s in STATES if subject.tree.tally()[s]],
     )
 
