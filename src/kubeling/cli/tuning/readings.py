@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import Self
+from typing import Final, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -13,7 +13,9 @@ from kubeling.gateway.trials.model import Study, Trial
 
 __all__ = ["Readings"]
 
-_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
+_MOST: Final = 100
+"""Trials that an address has room for."""
 
 
 class Readings:
@@ -33,7 +35,7 @@ class Readings:
 
     async def of(self, study: Study) -> Study:
         """The study with the objective of its running trials, as far as they are."""
-        running = [trial.name for trial in study.trials if trial.state == "running"]
+        running = [trial.name for trial in study.trials if trial.state == "running"][-_MOST:]
         if not running or self._session is None:
             return study
         path = f"/api/tuning/{quote(study.namespace)}/{quote(study.name)}/curves"

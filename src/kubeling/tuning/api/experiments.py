@@ -16,6 +16,7 @@ from kubeling.tuning.api.explanations import ABOUT_ALGORITHMS, about_setting
 from kubeling.tuning.api.readings import TrialReadings, metrics_of
 from kubeling.tuning.early_stopping.catalogue import EARLY_STOPPING
 from kubeling.tuning.resources import EXPERIMENTS, TRIALS
+from kubeling.tuning.trial_status import has_ended
 
 __all__ = ["ExperimentApi"]
 
@@ -28,26 +29,27 @@ class ExperimentApi:
         self._opened: TrialReadings | None = None
 
     async def curves(self, request: web.Request) -> web.Response:
-        """``{"revision": …, "trials": {NAME: {METRIC: [[TIME, VALUE], …]}}}``
+        """``{"trials": {NAME: {METRIC: [[TIME, VALUE], …]}}}``
 
-        ``trial`` (several times) asks for some trials only, ``metric`` for some metrics.
+        ``trial`` (several times) and ``latest`` (a number) ask for some trials only, ``metric``
+        for some metrics.
         """
         experiment, trials = await self._found(request)
-        wanted = set(request.query.getall("trial", ()))
-        named = {u: n for u, n in trials.items() if not wanted or n in wanted}
+        chosen = _chosen(trials, request)
         metrics = request.query.getall("metric", ()) or metrics_of(experiment)
         readings = await self._readings()
         where = request.match_info["namespace"]
-        revision = await readings.revision(where, list(trials))
-        found = await readings.curves(where, named, list(metrics))
-        return web.json_response({"revision": revision, "trials": found})
+        found = await readings.curves(where, {uid(t): name(t) for t in chosen}, list(metrics))
+        return web.json_response({"trials": found})
 
     async def revision(self, request: web.Request) -> web.Response:
         """``{"revision": …}``: another word when there is more to draw."""
         _, trials = await self._found(request)
+        # Trials that have ended say no more; one that ends is no longer among the others.
+        active = [uid(trial) for trial in trials if not has_ended(trial)]
         readings = await self._readings()
-        found = await readings.revision(request.match_info["namespace"], list(trials))
-        return web.json_response({"revision": found})
+        found = await readings.revision(request.match_info["namespace"], active)
+        return web.json_response({"revision": f"{len(trials)}-{len(active)}-{found}"})
 
     async def algorithms(self, _: web.Request) -> web.Response:
         """Algorithms of both kinds with what each does and takes."""
@@ -56,8 +58,8 @@ class ExperimentApi:
             "earlyStopping": [_described(n, s) for n, s in sorted(EARLY_STOPPING.items())],
         })  # fmt: skip
 
-    async def _found(self, request: web.Request) -> tuple[Obj, dict[str, str]]:
-        """The experiment, and its trials' names by uid."""
+    async def _found(self, request: web.Request) -> tuple[Obj, list[Obj]]:
+        """The experiment and its trials, the oldest first."""
         where, wanted = request.match_info["namespace"], request.match_info["experiment"]
         informers = self._context.informers
         await informers.synced(EXPERIMENTS, TRIALS)
@@ -65,13 +67,26 @@ class ExperimentApi:
         if experiment is None:
             raise NotFound(f'experiments.kubeflow.org "{wanted}" not found')
         owned = informers.of(TRIALS).owned_by(uid(experiment))
-        return experiment, {uid(trial): name(trial) for trial in owned}
+        owned.sort(key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t)))
+        return experiment, owned
 
     async def _readings(self) -> TrialReadings:
         if self._opened is None:
             await self._context.open_database()
             self._opened = await asyncio.to_thread(TrialReadings, lambda: self._context.database)
         return self._opened
+
+
+def _chosen(trials: list[Obj], request: web.Request) -> list[Obj]:
+    """The trials that are asked for; all of them if nothing is said."""
+    named = set(request.query.getall("trial", ()))
+    latest = request.query.get("latest", "")
+    if latest and not latest.isdecimal():
+        raise web.HTTPBadRequest(text=f'latest: Invalid value: "{latest}": must be a number')
+    if not named and not latest:
+        return trials
+    recent = trials[max(len(trials) - int(latest or 0), 0) :]
+    return [*(t for t in trials if name(t) in named and t not in recent), *recent]
 
 
 def _described(name: str, settings: Mapping[str, Any]) -> Obj:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from aiohttp import web
 
@@ -17,6 +18,9 @@ from kubeling.gateway.trials.importance import LEAST, importance_of
 
 __all__ = ["curves_page", "importance_part", "insight_page"]
 
+_MOST: Final = 200
+"""Trials whose curves are drawn."""
+
 
 async def curves_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """What the trials measure while they run."""
@@ -24,12 +28,9 @@ async def curves_page(views: Views, rest: RestClient, request: web.Request) -> w
     study = found.study
     goal = goal_of(study, request.query.get("metric", ""))
     log = bool(request.query.get("log"))
-    drawn = recent(study, 200)
-    names = [trial.name for trial in drawn.trials]
-    # All of them are asked for without their names, which many an address would not hold.
-    readings = await curves_of(
-        rest, study, goal.metric, *(names if len(names) < len(study.trials) else ())
-    )
+    drawn = recent(study, _MOST)
+    named = [study.best_name] if study.best_name else []
+    readings = await curves_of(rest, study, goal.metric, *named, latest=_MOST)
     return tab_page(
         views,
         request,

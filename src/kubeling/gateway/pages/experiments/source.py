@@ -72,10 +72,11 @@ def trial_link(study: Study, trial: str) -> str:
 
 
 async def curves_of(
-    rest: RestClient, study: Study, metric: str, *trials: str
+    rest: RestClient, study: Study, metric: str, *trials: str, latest: int = 0
 ) -> dict[str, list[tuple[float, float]]]:
     """By trial, its readings of a metric as they came: pairs of time and value."""
     query = [("metric", metric), *(("trial", trial) for trial in trials)]
+    query += [("latest", str(latest))] if latest else []
     path = f"/api/tuning/{quote(study.namespace)}/{quote(study.name)}/curves?{urlencode(query)}"
     try:
         found = (await rest.get(path)).get("trials") or {}
