@@ -490,6 +490,13 @@ def test_an_archived_workflow_is_listed_opened_and_run_again(
     # The address of the object that is gone leads there as well.
     page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/filed")
     assert "/pipelines/archived/" in page.evaluate("location.pathname")
+    filed = page.evaluate("location.href")
     again = "[...document.querySelectorAll('#head button')].find(b => b.value === 'resubmit')"
     page.leave(lambda: page.evaluate(f"{again}.click()"))
     assert "/Workflow/default/filed-" in page.evaluate("location.pathname")
+    page.open(filed)
+    forget = "[...document.querySelectorAll('#head button')].find(b => b.value === 'delete')"
+    page.leave(lambda: page.evaluate(f"{forget}.click()"))
+    assert page.evaluate("location.pathname") == "/pipelines/workflows"
+    page.open(filed)
+    assert page.evaluate(on_page("Not found"))
