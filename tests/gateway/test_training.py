@@ -95,6 +95,18 @@ def test_the_one_that_decides_comes_first() -> None:
         ),
         (
             {
+                "phase": "Running",
+                "containerStatuses": [
+                    {
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "10s"}},
+                        "lastState": {"terminated": {"exitCode": 3}},
+                    }
+                ],
+            },
+            "CrashLoopBackOff: it ended with exit code 3",
+        ),
+        (
+            {
                 "phase": "Pending",
                 "initContainerStatuses": [{"name": "init", "state": {"running": {}}}],
                 "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],

@@ -58,12 +58,13 @@ TRAINING_JOBS: Final = (
     Resource("kubeflow.org", "v1", "PaddleJob", "paddlejobs"),
     Resource("kubeflow.org", "v1", "JAXJob", "jaxjobs"),
 )
+JOB_SETS: Final = Resource("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
 BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
     for resource in (
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
         *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
-        RECURRING_RUNS,
+        RECURRING_RUNS, JOB_SETS,
     )
 }  # fmt: skip
 

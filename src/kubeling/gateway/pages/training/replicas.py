@@ -78,9 +78,7 @@ def _replica(pod: Obj) -> Replica:
 def _pod_waits(pod: Obj) -> str:
     """What keeps a pod from running; empty if nothing does."""
     status = pod.get("status") or {}
-    if status.get("phase") not in (None, "", "Pending"):
-        return ""
-    if deletion_requested(pod):
+    if deletion_requested(pod) or status.get("phase") in ("Succeeded", "Failed"):
         return ""
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
@@ -90,13 +88,23 @@ def _pod_waits(pod: Obj) -> str:
         *(status.get("containerStatuses") or ()),
     ):
         state = entry.get("state") or {}
-        waiting = state.get("waiting") or {}
-        if waiting.get("reason") and waiting["reason"] not in _STARTING:
-            said = waiting.get("message") or ""
-            return f"{waiting['reason']}: {said}" if said else str(waiting["reason"])
+        if said := _container_waits(entry):
+            return said
         if "running" in state and entry in (status.get("initContainerStatuses") or ()):
             return f"init container {entry.get('name')} runs"
-    return "starting"
+    return "" if status.get("phase") == "Running" else "starting"
+
+
+def _container_waits(status: Mapping[str, Any]) -> str:
+    """Why a container is not there, and how it ended before."""
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+    if not reason or reason in _STARTING:
+        return ""
+    ended = (status.get("lastState") or {}).get("terminated") or {}
+    if ended:
+        return f"{reason}: it ended with exit code {ended.get('exitCode')}"
+    return f"{reason}: {said}" if said else reason
 
 
 def waits_for(job: Obj, replicas: Iterable[Replica], now: str = "") -> str:
