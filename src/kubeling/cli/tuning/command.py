@@ -63,6 +63,7 @@ _EXAMPLE: Final = (
 @click.option("--name", default="", help="The experiment's name.")
 @click.option("-n", "--namespace", default="", help="The namespace to work in.")
 @click.option("--follow/--detach", default=True, help="Watch it to its end, or return at once.")
+@click.option("--logs", is_flag=True, help="Print what the trials write.")
 @click.option("--dry-run", is_flag=True, help="Print the Experiment, create nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
 @data_dir_option
@@ -98,6 +99,7 @@ async def _tune(
     data_dir: Path,
 ) -> int:
     from kubeling.cli.running.watching import Watch
+    from kubeling.cli.running.writers import Writers
     from kubeling.cli.tuning.readings import Readings
     from kubeling.cli.tuning.report import result, tell
     from kubeling.cli.tuning.search import Search
@@ -118,7 +120,11 @@ async def _tune(
             if given["as_json"]:
                 click.echo(json.dumps({"name": search.name, "page": page}))
             return 0
-        study = await Watch(search.read, search.stop, view, "search").run()
+        async with asyncio.TaskGroup() as group:
+            writers = Writers(group, connection.client, view, search.pods, wanted=given["logs"])
+            watch = Watch(search.read, search.stop, view, "search", writers.at)
+            study = await watch.run(writers.pressed)
+            await writers.finish(study)
         if study is None:
             view.say(f"experiment {search.name} goes on. {page}")
             return _INTERRUPTED

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Final
 
 from kubeling.cli.tuning.readings import Readings
 from kubeling.gateway.trials.model import Study, study_of
 from kubeling.gateway.trials.repeat import command_of
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import PODS
 from kubeling.tuning.operations import stop
 from kubeling.tuning.resources import EXPERIMENTS, TRIALS
 
 __all__ = ["Search"]
 
-_LABEL = "katib.kubeflow.org/experiment"
+_LABEL: Final = "katib.kubeflow.org/experiment"
+_TRIAL: Final = "katib.kubeflow.org/trial"
 
 
 class Search:
@@ -57,6 +61,15 @@ class Search:
     async def stop(self) -> None:
         """Ends it with what it has."""
         await stop(self._client, self._experiment, self._trials)
+
+    async def pods(self, study: Study) -> AsyncIterator[tuple[str, Obj]]:
+        """The pods of trials that have begun, each with its trial's number."""
+        begun = {t.name: f"#{t.number}" for t in study.trials if t.state != "pending"}
+        listed = await self._client.list(PODS, study.namespace, labels=_TRIAL)
+        for pod in listed.items:
+            trial = (pod["metadata"].get("labels") or {}).get(_TRIAL)
+            if trial in begun:
+                yield begun[trial], pod
 
     def command(self, trial: str) -> str:
         """How a trial is run again by hand."""

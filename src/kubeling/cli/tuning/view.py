@@ -26,7 +26,7 @@ _MARKS: Final[dict[str, tuple[str, str]]] = {
     "failed": ("✗", "red"),
     "unavailable": ("✗", "red"),
 }
-_KEYS: Final = "ctrl-C: stop the search or leave it"
+_KEYS: Final = "l: what the trials write, on and off; ctrl-C: stop the search or leave it"
 _ROOM: Final = 8
 """Lines of a terminal that are left for what else is there."""
 _BRIEF: Final = 10
@@ -38,6 +38,7 @@ class View:
     def __init__(self, title: str, *, quiet: bool = False) -> None:
         self.console = Console(quiet=quiet, highlight=False)
         self._told: set[str] = set()
+        self.muted = False
         self._live: Live | None = None
         if self.console.is_terminal and not quiet:
             self._live = Live(Text(title), console=self.console, refresh_per_second=8)
@@ -63,6 +64,11 @@ class View:
     def resume(self) -> None:
         if self._live is not None:
             self._live.start(refresh=True)
+
+    def log(self, trial: str, line: str) -> None:
+        """A line that a trial wrote."""
+        if not self.muted:
+            self.console.print(Text.assemble((f"{trial}: ", "dim"), line), soft_wrap=True)
 
     def update(self, study: Study) -> None:
         """The search has come so far."""
