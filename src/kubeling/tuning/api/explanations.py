@@ -68,18 +68,45 @@ _ABOUT_SETTINGS: Final[Mapping[str, str]] = {
     "mutation_prob": "How likely a parameter of a new point is changed at random.",
     "max_resource": "The most of the resource that one trial gets.",
     "controller_train_steps": "How long the controller learns from each round.",
+    "controller_hidden_size": "How much the controller remembers.",
+    "controller_temperature": "How evenly the controller draws.",
+    "controller_tanh_const": "How sure the controller may become.",
+    "controller_entropy_weight": "How much variety is rewarded.",
+    "controller_baseline_decay": "How slowly the usual reward follows.",
+    "controller_learning_rate": "The step size of the controller.",
+    "controller_skip_target": "The share of skip connections that is aimed at.",
+    "controller_skip_weight": "How much that share counts.",
+    "controller_log_every_steps": "How often the controller says how far it is.",
     "num_epochs": "For how long the one trial trains.",
+    "w_lr": "The step size for weights in the beginning.",
+    "w_lr_min": "The step size for weights in the end.",
+    "w_momentum": "The momentum for weights.",
+    "w_weight_decay": "How far weights are kept small.",
+    "w_grad_clip": "The largest gradient for weights.",
+    "alpha_lr": "The step size for the architecture.",
+    "alpha_weight_decay": "How far the architecture's weights are kept small.",
+    "batch_size": "How many samples are in a step.",
+    "num_workers": "How many processes load data.",
+    "init_channels": "How many channels the first cell has.",
+    "print_step": "After how many steps it says how far it is.",
+    "num_nodes": "How many nodes are in a cell.",
+    "stem_multiplier": "How much wider the first layer is.",
 }
 
 
 def about_setting(name: str, setting: Any) -> Obj:
     """A setting's name, what it does, what it must be and what it is otherwise."""
-    words = str(getattr(setting, "words", ""))
-    must = words if words.startswith("must") or not words else f"must be {words}"
     return {
         "name": name,
         "about": _ABOUT_SETTINGS.get(name, ""),
-        "must": must.replace("{value} ", ""),
+        "must": _must(str(getattr(setting, "words", ""))),
         "default": str(getattr(setting, "default", "")),
         "required": bool(getattr(setting, "required", False)),
     }
+
+
+def _must(words: str) -> str:
+    """A refusal's words as a rule; those about a wrong value alone are none."""
+    if not words or "{value}" in words:
+        return ""
+    return words if words.startswith(("must", "should")) else f"must be {words}"
