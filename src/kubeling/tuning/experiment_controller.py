@@ -122,6 +122,7 @@ class ExperimentReconciler:
                 "algorithm": spec["algorithm"],
                 "resumePolicy": spec.get("resumePolicy", "Never"),
                 "requests": requests,
+                **({"earlyStopping": spec["earlyStopping"]} if spec.get("earlyStopping") else {}),
             },
         )
         try:
@@ -182,8 +183,10 @@ class ExperimentReconciler:
         gone = {name(trial) for trial in todo.surplus}
         current = await self._client.get(SUGGESTIONS, name(suggestion), namespace(suggestion))
         status = current.setdefault("status", {})
-        left = [point for point in status.get("suggestions") or () if point["name"] not in gone]
-        status["suggestions"], status["suggestionCount"] = left, len(left)
+        points = status.get("suggestions") or []
+        count = int(status.get("suggestionCount") or len(points))
+        status["suggestions"] = [point for point in points if point["name"] not in gone]
+        status["suggestionCount"] = count - len(gone)
         await self._client.replace_status(SUGGESTIONS, current)
 
     async def _fail(self, experiment: Obj, todo: Plan, message: str) -> None:
@@ -246,6 +249,8 @@ def _trial(experiment: Obj, point: Obj, template: Obj | str) -> Obj:
         },
     )
     trial["metadata"]["finalizers"] = [FINALIZER]
+    if point.get("earlyStoppingRules"):
+        trial["spec"]["earlyStoppingRules"] = point["earlyStoppingRules"]
     if trial_template.get("primaryPodLabels"):
         trial["spec"]["primaryPodLabels"] = trial_template["primaryPodLabels"]
     return trial

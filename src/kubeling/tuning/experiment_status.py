@@ -18,6 +18,7 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.tuning.metrics import strategy_value
+from kubeling.tuning.objectives import pareto_front
 from kubeling.tuning.trial_facts import TrialFacts
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
@@ -65,6 +66,11 @@ class Tally:
         return self.by_phase[TrialPhase.PENDING] + self.by_phase[TrialPhase.RUNNING]
 
     @property
+    def measured(self) -> tuple[Obj, ...]:
+        """The trials that may have measured something."""
+        return self.by_phase[TrialPhase.SUCCEEDED] + self.by_phase[TrialPhase.EARLY_STOPPED]
+
+    @property
     def total(self) -> int:
         return self.count(*TrialPhase)
 
@@ -98,6 +104,9 @@ def status_of(
     best = _best(experiment["spec"]["objective"], tally, facts or TrialFacts())
     if best is not None:
         status["currentOptimalTrial"] = best
+        several = pareto_front(experiment["spec"], tally.measured)
+        if several:
+            status["paretoFront"] = several
     _conclude(experiment, status, tally, suggestion, now)
     return status
 
@@ -116,10 +125,9 @@ def _count(status: Obj, tally: Tally) -> None:
 def _best(objective: Mapping[str, Any], tally: Tally, facts: TrialFacts) -> Obj | None:
     """The best of the trials that measured something; the earlier of equal ones."""
     sign = 1 if objective.get("type") == "minimize" else -1
-    measured = tally.by_phase[TrialPhase.SUCCEEDED] + tally.by_phase[TrialPhase.EARLY_STOPPED]
     rated = [
         (sign * value, place, trial)
-        for place, trial in enumerate(measured)
+        for place, trial in enumerate(tally.measured)
         if (value := facts.value(objective, trial)) is not None
     ]
     if not rated:
@@ -231,7 +239,8 @@ def _is_exhausted(suggestion: Obj) -> bool:
 
 
 def _proposed(suggestion: Obj) -> int:
-    return len((suggestion.get("status") or {}).get("suggestions") or ())
+    status = suggestion.get("status") or {}
+    return int(status.get("suggestionCount") or len(status.get("suggestions") or ()))
 
 
 def _set(status: Obj, type: str, value: bool, reason: str, message: str, now: dt.datetime) -> None:

@@ -193,14 +193,16 @@ def _high(text: str) -> tuple[bool, bool, float]:
     return math.isfinite(value), not math.isnan(value), 0.0 if math.isnan(value) else value
 
 
-def strategy_value(objective: Mapping[str, Any], observation: Obj | None) -> float | None:
-    """The objective's value in an observation, by the strategy chosen for it; a number or none."""
-    metric_name = objective.get("objectiveMetricName")
+def strategy_value(
+    objective: Mapping[str, Any], observation: Obj | None, metric: str | None = None
+) -> float | None:
+    """A metric's value in an observation, by the strategy chosen for it; a number or none."""
+    metric_name = metric or objective.get("objectiveMetricName")
     default = "min" if objective.get("type") == "minimize" else "max"
     strategies = {s.get("name"): s.get("value") for s in objective.get("metricStrategies") or ()}
     strategy = strategies.get(metric_name, default)
-    for metric in (observation or {}).get("metrics") or ():
-        if metric.get("name") == metric_name:
-            value = number(metric.get(strategy))
+    for found in (observation or {}).get("metrics") or ():
+        if found.get("name") == metric_name:
+            value = number(found.get(strategy))
             return value if value is not None and math.isfinite(value) else None
     return None

@@ -216,6 +216,7 @@ class ExperimentStatus(_Struct, frozen=True):
     last_reconcile_time: Time | None = None
     conditions: list[Condition] | None = None
     current_optimal_trial: OptimalTrial | None = None
+    pareto_front: list[OptimalTrial] | None = None
     running_trial_list: list[str] | None = None
     pending_trial_list: list[str] | None = None
     failed_trial_list: list[str] | None = None

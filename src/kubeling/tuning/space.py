@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, Final, Literal
 
 from kubeling.kube.objects import Obj
@@ -27,6 +28,10 @@ __all__ = [
 ]
 
 Assignments = dict[str, str]
+_NORMAL: Final = NormalDist()
+_DEVIATIONS: Final = 3.0
+"""Normal distributions are centred, with the bounds three deviations out."""
+
 Distribution = Literal["uniform", "logUniform", "normal", "logNormal"]
 DISTRIBUTIONS: Final = ("uniform", "logUniform", "normal", "logNormal")
 
@@ -58,6 +63,8 @@ class Interval:
     @property
     def count(self) -> int | None:
         """How many values there are; ``None`` where they are continuous."""
+        if self.low == self.high:
+            return 1
         if self.step is None:
             return None
         return int((self.high - self.low) / self.step) + 1
@@ -73,6 +80,46 @@ class Interval:
             return self.format(bounded)
         index = round((bounded - float(self.low)) / float(self.step))
         return self.nth(min(index, (self.count or 1) - 1))
+
+    def at(self, share: float) -> str:
+        """The value that a share (0 to 1) of the parameter's distribution lies below."""
+        if self.distribution == "uniform" and self.count is not None:
+            return self.nth(min(int(share * self.count), self.count - 1))
+        low, high = self._ends
+        value = low + self._quantile(min(max(share, 0.0), 1.0)) * (high - low)
+        return self.nearest(math.exp(value) if self.logarithmic else value)
+
+    def share(self, value: float) -> float:
+        """The share of the distribution below a value: the inverse of :meth:`at`."""
+        if self.distribution == "uniform" and self.count is not None:
+            steps = (value - float(self.low)) / float(self.step or 1)
+            return min(max((steps + 0.5) / self.count, 0.0), 1.0)
+        low, high = self._ends
+        if low == high:
+            return 0.5
+        place = math.log(value) if self.logarithmic and value > 0 else value
+        return self._below(min(max((place - low) / (high - low), 0.0), 1.0))
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """The bounds on the scale searched on, where steps reach half a step beyond them."""
+        half = float(self.step or 0) / 2
+        low, high = float(self.low) - half, float(self.high) + half
+        if not self.logarithmic:
+            return low, high
+        return math.log(low if low > 0 else float(self.low)), math.log(high)
+
+    def _quantile(self, share: float) -> float:
+        if not self.distribution.lower().endswith("normal"):
+            return share
+        tail = _NORMAL.cdf(-_DEVIATIONS)
+        return 0.5 + _NORMAL.inv_cdf(tail + share * (1 - 2 * tail)) / (2 * _DEVIATIONS)
+
+    def _below(self, place: float) -> float:
+        if not self.distribution.lower().endswith("normal"):
+            return place
+        tail = _NORMAL.cdf(-_DEVIATIONS)
+        return (_NORMAL.cdf((place - 0.5) * 2 * _DEVIATIONS) - tail) / (1 - 2 * tail)
 
     def format(self, value: Decimal | float) -> str:
         """The value as text."""
@@ -98,6 +145,21 @@ class Categories:
 
     def nth(self, index: int) -> str:
         return self.values[index]
+
+    def at(self, share: float) -> str:
+        """The value at a share (0 to 1) of the list, by size where they have one."""
+        return self.sorted_values[min(int(share * self.count), self.count - 1)]
+
+    def share(self, value: str) -> float:
+        """The inverse of :meth:`at`; the middle for a value that is not listed."""
+        if value not in self.places:
+            return 0.5
+        return (self.places[value] + 0.5) / self.count
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each of the sorted values stands."""
+        return {value: place for place, value in enumerate(self.sorted_values)}
 
     @cached_property
     def sorted_values(self) -> tuple[str, ...]:

@@ -6,13 +6,7 @@ crash in between creates that trial later instead of another one.
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import string
-from collections.abc import Sequence
 from typing import Final
-
-import msgspec
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -25,24 +19,22 @@ from kubeling.kube.objects import (
     format_time,
     is_condition_true,
     key_of,
-    name,
+    namespace,
     remove_condition,
     set_condition,
     uid,
 )
-from kubeling.tuning.algorithms import Algorithm, Exhausted, PastTrial, TrialState, create
-from kubeling.tuning.algorithms.base import Search
+from kubeling.kube.objects import annotations as annotations_of
 from kubeling.tuning.experiment_status import END_REACHED, has_ended
-from kubeling.tuning.metrics import strategy_value
+from kubeling.tuning.extensions import SUGGESTION_SERVICE, earlier_experiments
+from kubeling.tuning.history import known_count, trimmed
+from kubeling.tuning.proposals import Asked, InProcess, Proposer, ServiceUnavailable
 from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS, TRIALS
-from kubeling.tuning.resources import Algorithm as AlgorithmSpec
-from kubeling.tuning.space import Assignments, dimensions
-from kubeling.tuning.trial_status import TrialPhase, phase_of
+from kubeling.tuning.store import observation_store
 
 __all__ = ["SuggestionReconciler", "suggestion_controller"]
 
-_ALPHABET: Final = string.ascii_lowercase + string.digits
-_SUFFIX: Final = 8
+_RETRY_SECONDS: Final = 3.0
 
 
 def suggestion_controller(context: Context) -> Controller:
@@ -66,52 +58,99 @@ class SuggestionReconciler:
         self._experiments = context.informers.of(EXPERIMENTS)
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
+        self._store = observation_store(context)
+        self._proposers: dict[str, Proposer] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one suggestion."""
         suggestion, experiment = self._suggestions.get(*key), self._experiments.get(*key)
         if suggestion is None or experiment is None or deletion_requested(suggestion):
+            if suggestion is not None:
+                self._proposers.pop(uid(suggestion), None)
             return None
         if (controller_of(suggestion) or {}).get("uid") != uid(experiment):
             return None
         if is_condition_true(suggestion, "Failed"):
             return None
-        status = await self._status(suggestion, experiment)
+        status: Obj = deep_copy(suggestion.get("status") or {})
+        status.setdefault("startTime", format_time(self._clock.now()))
+        result = await self._advance(suggestion, experiment, status)
         if status != (suggestion.get("status") or {}):
             status["lastReconcileTime"] = format_time(self._clock.now())
             await self._client.replace_status(SUGGESTIONS, {**suggestion, "status": status})
-        return None
+        return result
 
-    async def _status(self, suggestion: Obj, experiment: Obj) -> Obj:
-        status: Obj = deep_copy(suggestion.get("status") or {})
-        status.setdefault("startTime", format_time(self._clock.now()))
+    async def _advance(self, suggestion: Obj, experiment: Obj, status: Obj) -> Result | None:
+        """Brings a status to where it should be."""
         self._condition(status, "Created", True, "SuggestionCreated", "Suggestion is created")
         if has_ended(experiment):
             self._conclude(suggestion, status)
-            return status
-        ready = "The algorithm runs in process"
-        self._condition(status, "DeploymentReady", True, "DeploymentReady", ready)
-        points = status.setdefault("suggestions", [])
-        missing = int(suggestion["spec"].get("requests") or 0) - len(points)
+            return None
+        try:
+            await self._supply(suggestion, experiment, status)
+        except ServiceUnavailable as error:
+            self._condition(status, "DeploymentReady", False, "DeploymentNotReady", str(error))
+            return Result(requeue_after=_RETRY_SECONDS)
+        except (ArithmeticError, ImportError, ValueError, RuntimeError) as error:
+            text = f"{suggestion['spec']['algorithm']['algorithmName']}: {error}"
+            self._condition(status, "Failed", True, "SuggestionFailed", text)
+            await self._recorder.warning(suggestion, "SuggestionFailed", text)
+        return None
+
+    async def _supply(self, suggestion: Obj, experiment: Obj, status: Obj) -> None:
+        """Adds the points that are missing."""
+        asked = Asked(
+            experiment,
+            {**suggestion, "status": status},
+            self._trials.owned_by(uid(experiment)),
+            status.setdefault("suggestions", []),
+            self._earlier(experiment),
+        )
+        proposer = self._proposer(suggestion, experiment)
+        count = known_count(asked.points, asked.trials)
+        if not is_condition_true({"status": status}, "DeploymentReady"):
+            await proposer.check(asked)
+            local = isinstance(proposer, InProcess)
+            ready = "The algorithm runs in process" if local else "The suggestion service answers"
+            self._condition(status, "DeploymentReady", True, "DeploymentReady", ready)
+        missing = int(suggestion["spec"].get("requests") or 0) - count
         if missing > 0:
-            try:
-                await self._propose(suggestion, experiment, points, missing)
-                remove_condition(status, ["Succeeded"])
-            except Exhausted:
+            found = await proposer.propose(asked, missing)
+            asked.points.extend(found.points)
+            count += len(found.points)
+            if found.settings is not None:
+                status["algorithmSettings"] = found.settings
+            remove_condition(status, ["Succeeded"])
+            if found.ended:
                 text = "there are no points left"
                 self._condition(status, "Succeeded", True, END_REACHED, text)
-            except (ArithmeticError, ImportError, ValueError, RuntimeError) as error:
-                text = f"{suggestion['spec']['algorithm']['algorithmName']}: {error}"
-                self._condition(status, "Failed", True, "SuggestionFailed", text)
-                await self._recorder.warning(suggestion, "SuggestionFailed", text)
-                return status
-        status["suggestionCount"] = len(points)
+        status["suggestions"] = trimmed(asked.points, asked.trials)
+        status["suggestionCount"] = count
         running = not is_condition_true({"status": status}, "Succeeded")
         self._condition(status, "Running", running, "SuggestionRunning", "Suggestion is running")
-        return status
+
+    def _proposer(self, suggestion: Obj, experiment: Obj) -> Proposer:
+        found = self._proposers.get(uid(suggestion))
+        if found is None:
+            address = annotations_of(experiment).get(SUGGESTION_SERVICE)
+            found = _remote(address) if address else InProcess(self._store)
+            self._proposers[uid(suggestion)] = found
+        return found
+
+    def _earlier(self, experiment: Obj) -> list[tuple[Obj, list[Obj]]]:
+        """The experiments to learn from, with their trials."""
+        found = []
+        for named in earlier_experiments(experiment):
+            earlier = self._experiments.get(namespace(experiment), named)
+            if earlier is None:
+                text = f"there is no Experiment {named} in {namespace(experiment)} to learn from"
+                raise ValueError(text)
+            found.append((earlier, self._trials.owned_by(uid(earlier))))
+        return found
 
     def _conclude(self, suggestion: Obj, status: Obj) -> None:
         """At the experiment's end the algorithm rests, unless it is to stay for more."""
+        self._proposers.pop(uid(suggestion), None)
         if suggestion["spec"].get("resumePolicy") == "LongRunning":
             return
         text = "Suggestion is succeeded, the experiment has ended"
@@ -120,26 +159,6 @@ class SuggestionReconciler:
         if not is_condition_true({"status": status}, "Succeeded"):
             self._condition(status, "Succeeded", True, "SuggestionSucceeded", text)
             status["completionTime"] = format_time(self._clock.now())
-
-    async def _propose(
-        self, suggestion: Obj, experiment: Obj, points: list[Obj], missing: int
-    ) -> None:
-        """Appends the missing points, each known to the next as under way."""
-        history = self._history(experiment, points)
-        algorithm = await _algorithm(suggestion, experiment)
-        for _ in range(missing):
-            if algorithm.heavy:
-                assignments = await asyncio.to_thread(algorithm.suggest, list(history))
-            else:
-                assignments = algorithm.suggest(history)
-            history.append(PastTrial(assignments, TrialState.RUNNING))
-            points.append(_point(experiment, assignments, points))
-
-    def _history(self, experiment: Obj, points: Sequence[Obj]) -> list[PastTrial]:
-        """Every proposed point with what became of it."""
-        trials = {name(trial): trial for trial in self._trials.owned_by(uid(experiment))}
-        objective = experiment["spec"]["objective"]
-        return [_past(point, trials.get(point["name"]), objective) for point in points]
 
     def _condition(self, status: Obj, type_: str, value: bool, reason: str, message: str) -> None:
         set_condition(
@@ -154,45 +173,7 @@ class SuggestionReconciler:
         )
 
 
-async def _algorithm(suggestion: Obj, experiment: Obj) -> Algorithm:
-    """The experiment's algorithm; what it imports is loaded off the event loop."""
-    spec = msgspec.convert(suggestion["spec"]["algorithm"], AlgorithmSpec, strict=False)
-    settings = spec.settings()
-    search = Search(
-        space=tuple(dimensions(experiment["spec"]["parameters"])),
-        minimize=experiment["spec"]["objective"]["type"] == "minimize",
-        settings=settings,
-        seed=settings.get("random_state") or uid(experiment),
-    )
-    return await asyncio.to_thread(create, spec.algorithm_name, search)
+def _remote(address: str) -> Proposer:
+    from kubeling.tuning.remote import Remote
 
-
-def _past(point: Obj, trial: Obj | None, objective: Obj) -> PastTrial:
-    assignments: Assignments = {
-        entry["name"]: entry["value"] for entry in point.get("parameterAssignments") or ()
-    }
-    if trial is None:
-        return PastTrial(assignments, TrialState.RUNNING)
-    match phase_of(trial):
-        case TrialPhase.PENDING | TrialPhase.RUNNING:
-            return PastTrial(assignments, TrialState.RUNNING)
-        case TrialPhase.SUCCEEDED | TrialPhase.EARLY_STOPPED:
-            value = strategy_value(objective, (trial.get("status") or {}).get("observation"))
-            if value is not None:
-                return PastTrial(assignments, TrialState.COMPLETE, value)
-    return PastTrial(assignments, TrialState.FAILED)
-
-
-def _point(experiment: Obj, assignments: Assignments, points: Sequence[Obj]) -> Obj:
-    taken = {point["name"] for point in points}
-    while True:
-        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
-        chosen = f"{name(experiment)}-{suffix}"
-        if chosen not in taken:
-            break
-    return {
-        "name": chosen,
-        "parameterAssignments": [
-            {"name": key, "value": value} for key, value in assignments.items()
-        ],
-    }
+    return Remote(address)

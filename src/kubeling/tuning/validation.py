@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from kubeling.kube.errors import UNSET, FieldError
 from kubeling.kube.objects import Obj, is_condition_true
-from kubeling.tuning.algorithms.catalogue import ALGORITHMS, check_settings
-from kubeling.tuning.algorithms.grid import combinations
+from kubeling.tuning.algorithm_rules import algorithm_errors
 from kubeling.tuning.collector_rules import collector_errors
-from kubeling.tuning.space import SpaceError, dimension, dimensions
+from kubeling.tuning.space import SpaceError, dimension
 from kubeling.tuning.template_rules import template_errors
 
 __all__ = ["experiment_errors"]
@@ -38,7 +37,7 @@ def experiment_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     yield from _name(obj.get("metadata", {}).get("name", ""))
     yield from _counts(spec)
     yield from _objective(spec.get("objective"))
-    yield from _algorithm(spec)
+    yield from algorithm_errors(obj)
     yield from _parameters(spec)
     yield from template_errors(spec)
     yield from collector_errors(spec)
@@ -100,51 +99,13 @@ def _objective(objective: Any) -> Iterator[FieldError]:
             yield _unsupported(path, strategy.get("value"), ("latest", "max", "min"))
 
 
-def _algorithm(spec: Obj) -> Iterator[FieldError]:
-    if spec.get("earlyStopping"):
-        message = "early stopping is not supported; remove it"
-        yield FieldError("spec.earlyStopping", "Forbidden", message)
-    algorithm = spec.get("algorithm") or {}
-    name = algorithm.get("algorithmName")
-    if not name:
-        path = "spec.algorithm.algorithmName"
-        yield FieldError(path, "Required value", f"name one of {', '.join(sorted(ALGORITHMS))}")
-    elif name not in ALGORITHMS:
-        yield _unsupported("spec.algorithm.algorithmName", name, sorted(ALGORITHMS))
-    else:
-        stated = algorithm.get("algorithmSettings") or ()
-        settings = {str(s.get("name")): str(s.get("value")) for s in stated}
-        for setting, message in check_settings(name, settings):
-            path = f"spec.algorithm.algorithmSettings[{setting}]"
-            yield FieldError(path, "Invalid value", message, settings[setting])
-        if name == "grid":
-            yield from _grid(spec)
-
-
-def _grid(spec: Obj) -> Iterator[FieldError]:
-    parameters = spec.get("parameters") or ()
-    for index, parameter in enumerate(parameters):
-        space = parameter.get("feasibleSpace") or {}
-        if parameter.get("parameterType") == "double" and not space.get("step"):
-            path = f"spec.parameters[{index}].feasibleSpace.step"
-            yield FieldError(path, "Required value", "grid search needs a step for a double")
-            return
-    try:
-        size = combinations(dimensions(parameters))
-    except (SpaceError, KeyError):
-        return
-    most = spec.get("maxTrialCount")
-    if size is not None and most is not None and most > size:
-        message = f"must not exceed the {size} combinations of the grid"
-        yield FieldError("spec.maxTrialCount", "Invalid value", message, most)
-
-
 def _parameters(spec: Obj) -> Iterator[FieldError]:
-    if spec.get("nasConfig"):
-        message = "neural architecture search is not supported; search over parameters"
-        yield FieldError("spec.nasConfig", "Forbidden", message)
-        return
     parameters = spec.get("parameters")
+    if spec.get("nasConfig"):
+        if parameters:
+            message = "give either parameters or nasConfig"
+            yield FieldError("spec.parameters", "Forbidden", message)
+        return
     if not parameters:
         message = "list at least one parameter to search over"
         yield FieldError("spec.parameters", "Required value", message)

@@ -4,7 +4,15 @@
 for, so an idle platform carries none of it.
 """
 
-from kubeling.tuning.algorithms.base import Algorithm, Exhausted, PastTrial, TrialState
+from kubeling.tuning.algorithms.base import (
+    Algorithm,
+    Exhausted,
+    PastTrial,
+    Proposal,
+    Search,
+    TrialState,
+    Waiting,
+)
 from kubeling.tuning.algorithms.catalogue import ALGORITHMS, check_settings, create
 
 __all__ = [
@@ -12,7 +20,10 @@ __all__ = [
     "Algorithm",
     "Exhausted",
     "PastTrial",
+    "Proposal",
+    "Search",
     "TrialState",
+    "Waiting",
     "check_settings",
     "create",
 ]

@@ -6,26 +6,17 @@ read from the history, so points of deleted trials come again and a restart skip
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 
-from kubeling.tuning.algorithms.base import Exhausted, PastTrial, Search
-from kubeling.tuning.space import Assignments, Dimension
+from kubeling.tuning.algorithms.base import Exhausted, PastTrial, Proposal, Search
+from kubeling.tuning.algorithms.distinct import combinations, nth
+from kubeling.tuning.space import Assignments
 
-__all__ = ["GridSearch", "combinations"]
-
-
-def combinations(space: Sequence[Dimension]) -> int | None:
-    """The size of the grid; ``None`` where a parameter has no steps."""
-    counts = [dimension.count for dimension in space]
-    return math.prod(count for count in counts if count is not None) if None not in counts else None
+__all__ = ["GridSearch"]
 
 
 class GridSearch:
     """All combinations, the last parameter changing fastest."""
-
-    heavy = False
 
     def __init__(self, search: Search) -> None:
         self._space = search.space
@@ -33,31 +24,29 @@ class GridSearch:
         if size is None:
             raise ValueError("grid search needs a step for every double parameter")
         self._size = size
+        self._keys: list[tuple[str | None, ...]] = []
 
-    def suggest(self, history: Sequence[PastTrial]) -> Assignments:
+    def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The first combination that was not proposed yet."""
-        tried = {self._key(past.assignments) for past in history}
-        for index in itertools.count(self._skip(history)):
-            if index >= self._size:
-                break
-            point = self._nth(index)
+        start = self._skip(history)
+        tried = {self._key(past.assignments) for past in history[start:]}
+        for index in range(start, self._size):
+            point = nth(self._space, index)
             if self._key(point) not in tried:
-                return point
+                return Proposal(point)
         raise Exhausted
 
     def _skip(self, history: Sequence[PastTrial]) -> int:
         """How many combinations at the start were proposed in order, which is the rule."""
         for index, past in enumerate(history):
-            if index >= self._size or self._key(past.assignments) != self._key(self._nth(index)):
+            if index >= self._size or self._key(past.assignments) != self._expected(index):
                 return index
         return len(history)
 
-    def _nth(self, index: int) -> Assignments:
-        digits: list[tuple[str, str]] = []
-        for dimension in reversed(self._space):
-            index, digit = divmod(index, dimension.count or 1)
-            digits.append((dimension.name, dimension.nth(digit)))
-        return dict(reversed(digits))
+    def _expected(self, index: int) -> tuple[str | None, ...]:
+        while len(self._keys) <= index:
+            self._keys.append(self._key(nth(self._space, len(self._keys))))
+        return self._keys[index]
 
     def _key(self, assignments: Assignments) -> tuple[str | None, ...]:
         return tuple(assignments.get(dimension.name) for dimension in self._space)

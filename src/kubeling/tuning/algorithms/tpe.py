@@ -1,15 +1,16 @@
 """The tree-structured Parzen estimator, through Optuna.
 
-The study is rebuilt from the history for every point, so there is nothing to lose in a restart.
 Trials under way count as bad ones meanwhile (the constant liar), so a batch is spread out instead
 of repeating one point; failed trials count as worse than every complete one, so their
-neighbourhood is left.
+neighbourhood is left. The study follows the history from ask to ask and is built anew where it
+cannot, so there is nothing to lose in a restart.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -23,8 +24,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from kubeling.tuning.algorithms.base import PastTrial, Search, TrialState
-from kubeling.tuning.space import Assignments, Categories, Dimension
+from kubeling.tuning.algorithms.base import PastTrial, Proposal, Search, TrialState
+from kubeling.tuning.space import Categories, Dimension, Interval
 
 __all__ = ["TPE", "MultivariateTPE"]
 
@@ -41,22 +42,52 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class TPE:
     """Every parameter is modelled on its own."""
 
-    heavy = True
     multivariate = False
 
     def __init__(self, search: Search) -> None:
         self._search = search
         self._distributions = {d.name: _distribution(d) for d in search.space}
+        self._study = self._new_study()
+        self._known: list[PastTrial] = []
+        self._numbers: list[int | None] = []
 
-    def suggest(self, history: Sequence[PastTrial]) -> Assignments:
+    def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The next point."""
-        study = optuna.create_study(
-            direction="minimize" if self._search.minimize else "maximize",
-            sampler=self._sampler(len(history)),
-        )
-        study.add_trials([t for past in history if (t := self._trial(past)) is not None])
-        asked = study.ask(self._distributions)
-        return {d.name: _text(d, asked.params[d.name]) for d in self._search.space}
+        self._follow(history)
+        self._study.sampler = self._sampler(len(history))
+        asked = self._study.ask(self._distributions)
+        # The history will tell of this point; a trial that failed is none to Optuna's TPE.
+        self._study.tell(asked, state=OptunaState.FAIL)
+        return Proposal({d.name: _text(d, asked.params[d.name]) for d in self._search.space})
+
+    def _follow(self, history: Sequence[PastTrial]) -> None:
+        """Brings the study to where the history is."""
+        for place, (known, now) in enumerate(zip(self._known, history, strict=False)):
+            if known == now:
+                continue
+            if known.state is not TrialState.RUNNING or known.assignments != now.assignments:
+                self._study, self._known, self._numbers = self._new_study(), [], []
+                break
+            self._tell(place, now)
+        if len(history) < len(self._known):
+            self._study, self._known, self._numbers = self._new_study(), [], []
+        for past in history[len(self._known) :]:
+            trial = self._trial(past)
+            self._known.append(past)
+            self._numbers.append(None if trial is None else len(self._study.get_trials(False)))
+            if trial is not None:
+                self._study.add_trial(trial)
+
+    def _tell(self, place: int, now: PastTrial) -> None:
+        """A trial that was under way has ended."""
+        number, state = self._numbers[place], _state(now)
+        self._known[place] = now
+        if number is not None:
+            value = now.value if state is TrialState.COMPLETE else None
+            self._study.tell(number, value, state=_STATES[state])
+
+    def _new_study(self) -> optuna.Study:
+        return optuna.create_study(direction="minimize" if self._search.minimize else "maximize")
 
     def _sampler(self, index: int) -> optuna.samplers.TPESampler:
         settings = self._search.settings
@@ -65,17 +96,20 @@ class TPE:
             chosen["n_startup_trials"] = int(settings["n_startup_trials"])
         candidates = settings.get("n_EI_candidates") or settings.get("n_ei_candidates")
         if candidates:
-            chosen["n_ei_candidates"] = int(candidates)
+            chosen["n_ei_candidates"] = max(int(candidates), 1)
         if "gamma" in settings:
             chosen["gamma"] = _gamma(float(settings["gamma"]))
         if "prior_weight" in settings:
             chosen["prior_weight"] = float(settings["prior_weight"])
-        return optuna.samplers.TPESampler(
-            seed=_seed(self._search.seed, index),
-            constant_liar=True,
-            multivariate=self.multivariate,
-            **chosen,
-        )
+        with warnings.catch_warnings():
+            # Hyperopt's settings are upstream's to give, however Optuna feels about them.
+            warnings.simplefilter("ignore", FutureWarning)
+            return optuna.samplers.TPESampler(
+                seed=_seed(self._search.seed, index),
+                constant_liar=True,
+                multivariate=self.multivariate,
+                **chosen,
+            )
 
     def _trial(self, past: PastTrial) -> FrozenTrial | None:
         """The trial as Optuna keeps it; ``None`` where it lies outside the space."""
@@ -87,9 +121,7 @@ class TPE:
             ):
                 return None
             params[dimension.name] = value
-        state = past.state
-        if state is TrialState.COMPLETE and (past.value is None or math.isnan(past.value)):
-            state = TrialState.FAILED
+        state = _state(past)
         return optuna.trial.create_trial(
             params=params,
             distributions=self._distributions,
@@ -104,18 +136,32 @@ class MultivariateTPE(TPE):
     multivariate = True
 
 
+def _state(past: PastTrial) -> TrialState:
+    if past.state is TrialState.COMPLETE and (past.value is None or math.isnan(past.value)):
+        return TrialState.FAILED
+    return past.state
+
+
+def _by_share(dimension: Interval) -> bool:
+    """Whether Optuna has no such distribution, so that shares of it are searched instead."""
+    if dimension.distribution in ("normal", "logNormal"):
+        return True
+    steps = 1 if dimension.integer else None
+    return dimension.logarithmic and dimension.step is not None and dimension.step != steps
+
+
 def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, Categories):
         if dimension.ordered:
             return IntDistribution(0, dimension.count - 1)
         return CategoricalDistribution(dimension.values)
-    low, high = dimension.low, dimension.high
+    if _by_share(dimension):
+        return FloatDistribution(0.0, 1.0)
+    low, high, log = dimension.low, dimension.high, dimension.logarithmic
     if dimension.integer:
-        # Optuna's logarithmic integers have no step.
-        step = 1 if dimension.logarithmic else int(dimension.step or 1)
-        return IntDistribution(int(low), int(high), log=dimension.logarithmic, step=step)
-    step_size = None if dimension.step is None or dimension.logarithmic else float(dimension.step)
-    return FloatDistribution(float(low), float(high), log=dimension.logarithmic, step=step_size)
+        return IntDistribution(int(low), int(high), log=log, step=int(dimension.step or 1))
+    step_size = None if dimension.step is None else float(dimension.step)
+    return FloatDistribution(float(low), float(high), log=log, step=step_size)
 
 
 def _value(dimension: Dimension, text: str | None) -> Any:
@@ -125,14 +171,19 @@ def _value(dimension: Dimension, text: str | None) -> Any:
     if isinstance(dimension, Categories):
         if text not in dimension.values:
             return None
-        return dimension.sorted_values.index(text) if dimension.ordered else text
-    return int(text) if dimension.integer else float(text)
+        return dimension.places[text] if dimension.ordered else text
+    try:
+        if _by_share(dimension):
+            return dimension.share(float(text))
+        return int(text) if dimension.integer else float(text)
+    except ValueError:
+        return None
 
 
 def _text(dimension: Dimension, value: Any) -> str:
     if isinstance(dimension, Categories):
         return dimension.sorted_values[value] if dimension.ordered else str(value)
-    return dimension.nearest(value)
+    return dimension.at(value) if _by_share(dimension) else dimension.nearest(value)
 
 
 def _gamma(gamma: float) -> Callable[[int], int]:
