@@ -75,6 +75,9 @@ def _trial_parameters(spec: Obj, template: Obj) -> Iterator[FieldError]:
         yield FieldError(path, "Required value", message)
         return
     searched = {parameter.get("name") for parameter in spec.get("parameters") or ()}
+    if spec.get("nasConfig"):
+        # Architectures have no parameters; what an algorithm tells its trials has names of its own.
+        searched = {str(parameter.get("reference")) for parameter in declared}
     names: set[str] = set()
     for index, parameter in enumerate(declared):
         yield from _trial_parameter(f"{path}[{index}]", parameter, names, searched)
