@@ -36,8 +36,11 @@ def ranks(
 
     Where ``enough`` points have a rank, all the others share the next one.
     """
-    found = [-1] * len(points)
     amounts = excess or [0.0] * len(points)
+    if points and len(points[0]) == 1 and not any(amount > 0 for amount in amounts):
+        places = {value: rank for rank, value in enumerate(sorted({p[0] for p in points}))}
+        return [places[point[0]] for point in points]
+    found = [-1] * len(points)
     left = [place for place, amount in enumerate(amounts) if amount <= 0]
     rank = given = 0
     while left and (enough is None or given < enough):

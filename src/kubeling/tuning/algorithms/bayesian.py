@@ -7,7 +7,6 @@ Pareto front; constraints multiply the improvement by the probability that they 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,8 +17,9 @@ from kubeling.tuning.algorithms.acquisition import (
     expected_improvement,
     probability,
 )
-from kubeling.tuning.algorithms.base import PastTrial, Proposal, Search, numbers
+from kubeling.tuning.algorithms.base import PastTrial, Proposal, Search
 from kubeling.tuning.algorithms.cube import Cube, Matrix, Vector
+from kubeling.tuning.algorithms.distinct import Taken
 from kubeling.tuning.algorithms.evidence import History, generator
 from kubeling.tuning.algorithms.sobol import sobol_point
 from kubeling.tuning.algorithms.surrogate import Choice, Evidence, Surrogate
@@ -44,37 +44,33 @@ class GaussianSearch:
         self._cube = Cube(search.space)
         self._history = History(search, self._cube)
         self._surrogate = Surrogate(self._cube)
+        self._taken = Taken(search.space)
         default = min(max(self._cube.size + 2, _FEWEST_FIRST), _MOST_FIRST)
         self._first = int(search.settings.get("n_initial_points", default))
 
     def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The next point."""
-        taken = {_key(past.assignments) for past in history}
+        taken = self._taken.of(history)
         for point in self._points(history):
             assignments = self._cube.assignments(point)
-            if _key(assignments) not in taken:
+            if self._taken.key(assignments) not in taken:
                 break
         return Proposal(assignments)
 
     def _points(self, history: Sequence[PastTrial]) -> Matrix:
         """Points to try, the most promising first."""
         index = len(history)
-        if index < self._first or self._measured(history) < min(self._first, 3):
+        known = self._history.read(history)
+        if index < self._first or known.measured < min(self._first, 3):
             point = np.array(sobol_point(self._cube.size, index, self._search.seed))
             return self._cube.snapped(point[None, :])
-        points, values, violations, pending = self._history.read(history)
         random = generator(self._search.seed, index)
-        figure = _scalarised(values, random)
-        evidence = Evidence(points, figure, pending, tuple(violations.T))
+        figure = _scalarised(known.values, random)
+        evidence = Evidence(known.points, figure, known.pending, tuple(known.violations.T))
         # Along a front there is no one best point to stay near.
-        alone = values.shape[1] == 1
+        alone = known.values.shape[1] == 1
         region = trust_region(figure, self._cube.size, self._first) if alone else None
         return self._surrogate.best(evidence, random, self._acquisition(random), region)
-
-    def _measured(self, history: Sequence[PastTrial]) -> int:
-        """How many trials there is something to learn from."""
-        found = (numbers(self._search, past) for past in history)
-        return sum(1 for values in found if values and all(map(math.isfinite, values)))
 
     def _acquisition(self, random: np.random.Generator) -> Choice:
         return expected_improvement
@@ -129,7 +125,3 @@ def _scalarised(values: Matrix, random: np.random.Generator) -> Vector:
     scaled = (values - low) / np.where(high > low, high - low, 1.0)
     weights = random.dirichlet(np.ones(values.shape[1]))
     return np.asarray((weights * scaled).max(axis=1) + 0.05 * (weights * scaled).sum(axis=1))
-
-
-def _key(assignments: dict[str, str]) -> tuple[str, ...]:
-    return tuple(assignments.values())

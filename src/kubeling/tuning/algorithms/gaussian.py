@@ -9,6 +9,7 @@ dozen points in ten dimensions a wide one finds all but two of them irrelevant.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -74,27 +75,39 @@ class Process:
     """A process that has seen some points; ``values`` are standardised."""
 
     def __init__(self, cube: Cube, features: Matrix, values: Vector, theta: Vector) -> None:
-        self._cube = cube
-        self._theta = theta
         self.scales = np.exp(theta[:-1])
         self._scales = self.scales[cube.groups]
-        self._noise = float(np.exp(theta[-1]))
-        self.features = features
-        self.values = values
+        self._noise = float(np.exp(theta[-1])) + _JITTER
+        self.features, self.values = features, values
         self._scaled = features / self._scales
-        correlation = _matern(_squares(self._scaled, self._scaled))
-        correlation[np.diag_indices_from(correlation)] += self._noise + _JITTER
-        self._inverse_root = _inverse_of_lower(np.linalg.cholesky(correlation))
+        root = np.linalg.cholesky(self._correlation(self._scaled))
+        self._inverse_root = _inverse_of_lower(root)
         half = self._inverse_root @ values
         self._weights = self._inverse_root.T @ half
         self.variance = max(float(half @ half) / max(len(values), 1), 1e-12)
 
     def with_points(self, features: Matrix, values: Vector) -> Process:
         """The process having seen more; what it is like stays."""
-        joined = np.concatenate([self.features, features])
-        seen = Process(self._cube, joined, np.concatenate([self.values, values]), self._theta)
-        seen.variance = self.variance
+        seen = copy.copy(self)
+        fresh = features / self._scales
+        beside = self._inverse_root @ _matern(_squares(self._scaled, fresh))
+        corner = _inverse_of_lower(np.linalg.cholesky(self._correlation(fresh) - beside.T @ beside))
+        count, more = len(self.values), len(values)
+        root = np.zeros((count + more, count + more))
+        root[:count, :count] = self._inverse_root
+        root[count:, :count] = -corner @ beside.T @ self._inverse_root
+        root[count:, count:] = corner
+        seen.features = np.concatenate([self.features, features])
+        seen.values = np.concatenate([self.values, values])
+        seen._scaled = np.concatenate([self._scaled, fresh])
+        seen._inverse_root = root
+        seen._weights = root.T @ (root @ seen.values)
         return seen
+
+    def _correlation(self, scaled: Matrix) -> Matrix:
+        correlation = _matern(_squares(scaled, scaled))
+        correlation[np.diag_indices_from(correlation)] += self._noise
+        return correlation
 
     def predict(self, features: Matrix) -> tuple[Vector, Vector]:
         """Means and standard deviations."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Surrogate:
     cube: Cube
     refine: bool = True
     _fits: dict[bytes, Vector] = field(default_factory=dict)
+    _processes: dict[bytes, Process] = field(default_factory=dict)
 
     def best(
         self,
@@ -103,14 +104,18 @@ class Surrogate:
 
     def _process(self, points: Matrix, values: Vector, chosen: Places) -> Process:
         theta = self._theta(points, values)
-        return Process(self.cube, self.cube.features(points[chosen]), warped(values[chosen]), theta)
+        key = points.tobytes() + values.tobytes()
+        if key not in self._processes:
+            _make_room(self._processes)
+            features = self.cube.features(points[chosen])
+            self._processes[key] = Process(self.cube, features, warped(values[chosen]), theta)
+        return self._processes[key]
 
     def _theta(self, points: Matrix, values: Vector) -> Vector:
         count = _scheduled(len(values))
         key = points[:count].tobytes() + values[:count].tobytes()
         if key not in self._fits:
-            while len(self._fits) >= _REMEMBERED:
-                self._fits.pop(next(iter(self._fits)))
+            _make_room(self._fits)
             features = self.cube.features(points[:count])
             self._fits[key] = fit(self.cube, features, warped(values[:count]), _STEPS)
         return self._fits[key]
@@ -200,6 +205,12 @@ class _Worth:
             push = -(steepness / deviation)[:, None]
             slope = slope + push * (by_mean + z[:, None] * by_deviation)
         return total, slope
+
+
+def _make_room(remembered: dict[bytes, Any]) -> None:
+    """Forgets the oldest where there are as many as may be."""
+    while len(remembered) >= _REMEMBERED:
+        remembered.pop(next(iter(remembered)))
 
 
 def _believed(process: Process, evidence: Evidence, chosen: Places) -> float:

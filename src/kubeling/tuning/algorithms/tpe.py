@@ -24,7 +24,13 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from kubeling.tuning.algorithms.base import PastTrial, Proposal, Search, TrialState
+from kubeling.tuning.algorithms.base import (
+    PastTrial,
+    Proposal,
+    Search,
+    TrialState,
+    numbers,
+)
 from kubeling.tuning.space import Categories, Dimension, Interval
 
 __all__ = ["TPE", "MultivariateTPE"]
@@ -35,6 +41,9 @@ _STATES: Final = {
     TrialState.FAILED: OptunaState.PRUNED,
 }
 _MOST_GOOD_TRIALS: Final = 25
+_LATEST: Final = 150
+_STEP: Final = 50
+_BEST: Final = 50
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -53,7 +62,7 @@ class TPE:
 
     def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The next point."""
-        self._follow(history)
+        self._follow(_relevant(self._search, history))
         self._study.sampler = self._sampler(len(history))
         asked = self._study.ask(self._distributions)
         # The history will tell of this point; a trial that failed is none to Optuna's TPE.
@@ -89,7 +98,7 @@ class TPE:
     def _new_study(self) -> optuna.Study:
         return optuna.create_study(direction="minimize" if self._search.minimize else "maximize")
 
-    def _sampler(self, index: int) -> optuna.samplers.TPESampler:
+    def _sampler(self, index: int) -> _Sampler:
         settings = self._search.settings
         chosen: dict[str, Any] = {}
         if "n_startup_trials" in settings:
@@ -104,7 +113,8 @@ class TPE:
         with warnings.catch_warnings():
             # Hyperopt's settings are upstream's to give, however Optuna feels about them.
             warnings.simplefilter("ignore", FutureWarning)
-            return optuna.samplers.TPESampler(
+            return _Sampler(
+                self._distributions,
                 seed=_seed(self._search.seed, index),
                 constant_liar=True,
                 multivariate=self.multivariate,
@@ -134,6 +144,38 @@ class MultivariateTPE(TPE):
     """Parameters are modelled together, so their interplay is learnt."""
 
     multivariate = True
+
+
+def _relevant(search: Search, history: Sequence[PastTrial]) -> list[PastTrial]:
+    """Of a long history the latest trials and the best before them.
+
+    TPE gives old trials little weight, and its good ones are 25 at most; all of a thousand would
+    take ten times as long. What counts as the latest moves on in steps, and the study with it.
+    """
+    cut = (len(history) - _LATEST) // _STEP * _STEP
+    if cut <= 0:
+        return list(history)
+    rated = [
+        (found[0], place)
+        for place, past in enumerate(history[:cut])
+        if (found := numbers(search, past)) is not None and math.isfinite(found[0])
+    ]
+    best = sorted(place for _, place in sorted(rated)[:_BEST])
+    return [*(history[place] for place in best), *history[cut:]]
+
+
+class _Sampler(optuna.samplers.TPESampler):
+    """Knows the space, which Optuna's would read out of all trials again for every point."""
+
+    def __init__(self, space: dict[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(**options)
+        together = options["multivariate"]
+        self._together = {n: d for n, d in space.items() if not d.single()} if together else {}
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._together)
 
 
 def _state(past: PastTrial) -> TrialState:
