@@ -19,7 +19,7 @@ from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.errors import NotFound
 from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Obj, key_of, name, new_object
+from kubeling.kube.objects import Obj, key_of, name, namespace, new_object
 from kubeling.kube.resources import JOBS, PODS, Resource
 from kubeling.kube.transport import Request, Transport, WatchEvent
 from kubeling.tuning.component import COMPONENT
@@ -86,7 +86,7 @@ class Cluster:
     async def play(self) -> None:
         """Runs every Job that comes, each in its own task."""
         async with asyncio.TaskGroup() as group:
-            async for event in self.client.watch(JOBS, "team"):
+            async for event in self.client.watch(JOBS):
                 if event.type == "ADDED":
                     group.create_task(self._run(event.object))
 
@@ -96,13 +96,14 @@ class Cluster:
         self.most_together = max(self.most_together, self.together)
         text, code = self.work(job)
         template = job["spec"]["template"]
-        pod = new_object(PODS, f"{name(job)}-x", "team", owner=job, spec=template["spec"])
+        where = namespace(job)
+        pod = new_object(PODS, f"{name(job)}-x", where, owner=job, spec=template["spec"])
         pod["metadata"]["labels"] = template["metadata"].get("labels") or {}
         self.transport.logs[name(pod)] = text
         if code is None:
             self.transport.endless.add(name(pod))
         await self.client.create(PODS, pod)
-        await self.client.patch_status(PODS, name(pod), _state(pod, code), "team")
+        await self.client.patch_status(PODS, name(pod), _state(pod, code), where)
         if code is None:
             return
         self.together -= 1
@@ -123,7 +124,7 @@ class Cluster:
         if code == 0:
             status |= {"completionTime": now, "succeeded": 1}
         with contextlib.suppress(NotFound):
-            await self.client.patch_status(JOBS, name(job), status, "team")
+            await self.client.patch_status(JOBS, name(job), status, where)
 
 
 def _state(pod: Obj, code: int | None) -> Obj:
@@ -150,9 +151,10 @@ async def running_cluster(
     async with running_server(COMPONENT, data_dir=_folder(tmp_path)) as running:
         transport = WithLogs(running.client.transport)
         client = Client(transport)
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
-        with contextlib.suppress(Exception):
-            await client.raw("POST", "/api/v1/namespaces", body=namespace)
+        for where in ("team", "other"):
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": where}}
+            with contextlib.suppress(Exception):
+                await client.raw("POST", "/api/v1/namespaces", body=body)
         async with Informers(client) as informers:
             context = Context(client, informers, Settings(tmp_path, tmp_path))
             cluster = Cluster(client, informers, context, work, transport)

@@ -154,6 +154,29 @@ async def test_a_restart_creates_no_trial_twice(tmp_path: Path) -> None:
         assert len(set(cluster.jobs)) == len(cluster.jobs) == 4
 
 
+async def test_namesakes_of_two_namespaces_never_touch(tmp_path: Path) -> None:
+    def worse_elsewhere(job: Obj) -> tuple[str, int]:
+        return ("loss=1" if job["metadata"]["namespace"] == "team" else "loss=2"), 0
+
+    async with running_cluster(tmp_path, worse_elsewhere) as cluster:
+        other = search()
+        other["metadata"]["namespace"] = "other"
+        await cluster.client.create(EXPERIMENTS, other)
+        await finished(cluster, search())
+        await cluster.until(
+            EXPERIMENTS,
+            "search",
+            lambda e: e["metadata"]["namespace"] == "other" and condition("Succeeded")(e),
+        )
+        for namespace, loss in (("team", 1.0), ("other", 2.0)):
+            found = await cluster.client.get(EXPERIMENTS, "search", namespace)
+            assert found["status"]["trialsSucceeded"] == 4
+            assert _loss(found["status"]["currentOptimalTrial"]["observation"]) == loss
+            suggestion = await cluster.client.get(SUGGESTIONS, "search", namespace)
+            own = {name(t) for t in (await cluster.client.list(TRIALS, namespace)).items}
+            assert {point["name"] for point in suggestion["status"]["suggestions"]} == own
+
+
 async def test_deleting_an_experiment_forgets_what_it_measured(tmp_path: Path) -> None:
     async with running_cluster(tmp_path, measure) as cluster:
         await finished(cluster, search(maxTrialCount=1, parallelTrialCount=1))

@@ -22,11 +22,11 @@ NAMESPACES = ("team", "other")
 
 @contextlib.asynccontextmanager
 async def serving(tmp_path: Path) -> AsyncIterator[tuple[Cluster, str]]:
-    async with running_cluster(tmp_path, lambda job: ("", 0), controllers=False) as cluster:
-        other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
-        await cluster.client.raw("POST", "/api/v1/namespaces", body=other)
-        async with db_manager(cluster.context).serving("127.0.0.1", 0) as port:
-            yield cluster, f"127.0.0.1:{port}"
+    async with (
+        running_cluster(tmp_path, lambda job: ("", 0), controllers=False) as cluster,
+        db_manager(cluster.context).serving("127.0.0.1", 0) as port,
+    ):
+        yield cluster, f"127.0.0.1:{port}"
 
 
 async def trial(cluster: Cluster, name: str, namespace: str = "team") -> Obj:
