@@ -123,3 +123,13 @@ async def deletion_event(cluster: Cluster) -> str:
         if event.object["reason"] == "JobDeleted":
             return name(event.object)
     raise AssertionError("the watch ended")
+
+
+async def test_a_job_with_a_field_that_no_job_has_is_told(tmp_path: Path) -> None:
+    misspelt = trial()
+    misspelt["spec"]["runSpec"]["spec"]["backofLimit"] = 0
+    async with running_cluster(tmp_path, lambda job: ("loss=1", 0)) as cluster:
+        found = await ended(cluster, misspelt, "Failed")
+        told = found["status"]["conditions"][-1]["message"]
+        assert "the Job was refused" in told
+        assert 'unknown field "spec.backofLimit"' in told
