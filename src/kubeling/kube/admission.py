@@ -50,8 +50,13 @@ Warn = Callable[[Obj, AdmissionRequest], Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The admission of one resource. None of the functions may do I/O or keep state."""
+    """The admission of one resource. None of the functions may do I/O or keep state.
+
+    With ``labelled`` a cluster asks about objects with that label only; elsewhere it is up to the
+    functions to pass over all others.
+    """
 
     default: Default | None = None
     validate: Validate | None = None
     warn: Warn | None = None
+    labelled: str = ""

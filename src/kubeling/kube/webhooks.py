@@ -116,10 +116,26 @@ def webhook_configurations(
 ) -> list[tuple[Resource, Obj]]:
     """What makes a cluster ask at ``url``, trusting the ``authority``'s certificate (PEM)."""
     bundle = base64.b64encode(authority.encode()).decode()
-    defaults = [resource for resource, rules in admission.items() if rules.default]
-    checks = [resource for resource, rules in admission.items() if rules.validate]
+    defaults = {resource: rules.labelled for resource, rules in admission.items() if rules.default}
+    checks = {resource: rules.labelled for resource, rules in admission.items() if rules.validate}
     return [
-        (kind, new_object(kind, "kubeling", webhooks=[_webhook(purpose, resources, url, bundle)]))
+        (
+            kind,
+            new_object(
+                kind,
+                "kubeling",
+                webhooks=[
+                    _webhook(
+                        purpose,
+                        [r for r, of in resources.items() if of == label],
+                        label,
+                        url,
+                        bundle,
+                    )
+                    for label in sorted(set(resources.values()))
+                ],
+            ),
+        )
         for kind, purpose, resources in (
             (MUTATING_WEBHOOKS, "default", defaults),
             (VALIDATING_WEBHOOKS, "validate", checks),
@@ -127,9 +143,12 @@ def webhook_configurations(
     ]
 
 
-def _webhook(purpose: str, resources: list[Resource], url: str, bundle: str) -> Obj:
+def _webhook(purpose: str, resources: list[Resource], label: str, url: str, bundle: str) -> Obj:
+    """One webhook; with a label it is about objects that have it."""
+    having = {"matchExpressions": [{"key": label, "operator": "Exists"}]}
     return {
-        "name": f"{purpose}.kubeling.io",
+        "name": f"{purpose}.kubeling.io" if not label else f"labelled.{purpose}.kubeling.io",
+        **({"objectSelector": having} if label else {}),
         "clientConfig": {"url": f"{url}/{purpose}", "caBundle": bundle},
         "rules": [
             {

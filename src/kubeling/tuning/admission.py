@@ -1,12 +1,14 @@
-"""The admission of Experiments; Suggestions and Trials are written by controllers."""
+"""The admission of Experiments, and of the pods of trials; all else is written by controllers."""
 
 from __future__ import annotations
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
-from kubeling.kube.resources import Resource
+from kubeling.kube.resources import PODS, Resource
 from kubeling.tuning.defaults import set_defaults
+from kubeling.tuning.injection import inject
+from kubeling.tuning.instrumentation import TRIAL_LABEL
 from kubeling.tuning.resources import EXPERIMENTS
 from kubeling.tuning.validation import experiment_errors
 
@@ -14,8 +16,11 @@ __all__ = ["admissions"]
 
 
 def admissions() -> dict[Resource, Admission]:
-    """Defaults and rules."""
-    return {EXPERIMENTS: Admission(_default, _validate)}
+    """Defaults and rules, and what pods of trials are given."""
+    return {
+        EXPERIMENTS: Admission(_default, _validate),
+        PODS: Admission(inject, labelled=TRIAL_LABEL),
+    }
 
 
 def _default(obj: Obj, _: AdmissionRequest) -> None:

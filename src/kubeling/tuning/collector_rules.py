@@ -13,7 +13,6 @@ __all__ = ["collector_errors"]
 _PATH: Final = "spec.metricsCollectorSpec"
 _FILES: Final = f"{_PATH}.source.fileSystemPath"
 _KINDS: Final = ("Custom", "File", "PrometheusMetric", "Push", "StdOut", "TensorFlowEvent")
-_NEEDS_A_SIDECAR: Final = ("Custom", "File", "TensorFlowEvent")
 _LARGEST_PORT: Final = 65535
 
 
@@ -38,12 +37,6 @@ def collector_errors(spec: Obj) -> Iterator[FieldError]:
         case "Custom":
             yield from _custom(collector.get("customCollector"), where)
     yield from _filter(source)
-    if kind in _NEEDS_A_SIDECAR and _is_workflow(spec):
-        message = (
-            f"{kind} needs a container beside the trial's own, which pods of a Workflow are not "
-            "given; use StdOut or Push"
-        )
-        yield FieldError(f"{_PATH}.collector.kind", "Forbidden", message)
 
 
 def _file(where: Obj, source: Obj) -> Iterator[FieldError]:
@@ -116,10 +109,3 @@ def _filter(source: Obj) -> Iterator[FieldError]:
         if groups < 2:
             message = "needs two groups: the metric's name and its value"
             yield FieldError(path, "Invalid value", message, pattern)
-
-
-def _is_workflow(spec: Obj) -> bool:
-    trial_spec = (spec.get("trialTemplate") or {}).get("trialSpec")
-    return isinstance(trial_spec, dict) and str(trial_spec.get("apiVersion", "")).startswith(
-        "argoproj.io/"
-    )

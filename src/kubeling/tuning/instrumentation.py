@@ -2,19 +2,20 @@
 
 Upstream rewrites pods in a webhook; here everything is stated in the object the trial creates, in
 whatever pod templates it holds: labels on the pods, the trial's name in the primary container's
-environment, and where the log does not hold the metrics a sidecar that collects them. StdOut needs
-none, because the log is there to be read; an annotation tells under which other container name
-clients look for it.
+environment, and where the log does not hold the metrics a sidecar that collects them. Pods whose
+templates are elsewhere get theirs at admission (:mod:`.injection`). StdOut needs none, because the
+log is there to be read; an annotation tells under which other container name clients look for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, deep_copy, name
 from kubeling.tuning.collectors import COLLECTOR, collector_kind
+from kubeling.tuning.injection import ANNOTATION, attach, primary_container, request_for
 from kubeling.tuning.sidecars import Sidecar, sidecar_of
 
 __all__ = ["TRIAL_LABEL", "instrumented", "pod_templates"]
@@ -33,6 +34,15 @@ class Addition:
     variable: Obj
     container: str
     sidecar: Sidecar | None
+    wanted: dict[str, str]
+    """The labels of the pods that count."""
+
+    def asking(self) -> Addition:
+        """The same for pods that are not made from a template here: an annotation asks for it."""
+        if self.sidecar is None:
+            return self
+        asked = request_for(self.sidecar, self.container, self.wanted)
+        return replace(self, annotations={**self.annotations, ANNOTATION: asked})
 
 
 def instrumented(trial: Obj) -> Obj:
@@ -59,6 +69,7 @@ def _addition(trial: Obj) -> Addition:
         variable={"name": "KATIB_TRIAL_NAME", "value": name(trial)},
         container=container,
         sidecar=sidecar_of(trial),
+        wanted=dict(trial["spec"].get("primaryPodLabels") or {}),
     )
 
 
@@ -87,29 +98,12 @@ def _add_to_template(template: Obj, addition: Addition) -> None:
     for container in spec["containers"]:
         # A failed trial is then told with the end of its log.
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
-    primary = _primary(spec["containers"], addition.container)
+    primary = primary_container(spec["containers"], addition.container)
     if primary is None:
         return
     primary["env"] = [*(primary.get("env") or []), addition.variable]
-    sidecar = addition.sidecar
-    if sidecar is None:
-        return
-    mounts = sidecar.mounts()
-    shared = [
-        m
-        for m in primary.get("volumeMounts") or []
-        if sidecar.directory is not None and m.get("mountPath") == str(sidecar.directory)
-    ]
-    if mounts and not shared:
-        primary["volumeMounts"] = [*(primary.get("volumeMounts") or []), *mounts]
-        spec["volumes"] = [*(spec.get("volumes") or []), *sidecar.volumes()]
-    # Where the user keeps the file on a volume of their own, the sidecar reads it from there.
-    container = sidecar.with_mounts(shared or mounts)
-    if sidecar.ends_itself:
-        spec["containers"] = [*spec["containers"], container]
-        spec["shareProcessNamespace"] = True
-    else:
-        spec["initContainers"] = [*(spec.get("initContainers") or []), container]
+    if addition.sidecar is not None:
+        attach(spec, addition.container, addition.sidecar)
 
 
 def _add_to_metadata(metadata: Obj, addition: Addition) -> None:
@@ -121,20 +115,11 @@ def _add_to_metadata(metadata: Obj, addition: Addition) -> None:
 def _add_to_workflow(run: Obj, addition: Addition) -> None:
     """A Workflow says once what all its pods have; its containers stand in templates of its own."""
     spec = run.setdefault("spec", {})
-    _add_to_metadata(spec.setdefault("podMetadata", {}), addition)
+    _add_to_metadata(spec.setdefault("podMetadata", {}), addition.asking())
     for template in spec.get("templates") or ():
         for kind in ("container", "script"):
             if isinstance(container := template.get(kind), dict):
                 container["env"] = [*(container.get("env") or []), addition.variable]
-
-
-def _primary(containers: list[Obj], wanted: str) -> Obj | None:
-    """The primary container; a lone one without a name is meant, whatever it is called later."""
-    for container in containers:
-        if container.get("name") == wanted:
-            return container
-    unnamed = [container for container in containers if not container.get("name")]
-    return unnamed[0] if unnamed else None
 
 
 def _patch_train_job(run: Obj, addition: Addition) -> None:
@@ -142,16 +127,9 @@ def _patch_train_job(run: Obj, addition: Addition) -> None:
     spec = run.setdefault("spec", {})
     trainer = spec.setdefault("trainer", {})
     trainer["env"] = [*(trainer.get("env") or []), addition.variable]
-    pod: Obj = {
-        "metadata": {"labels": addition.labels, "annotations": addition.annotations},
-    }
-    sidecar = addition.sidecar
-    if sidecar is not None:
-        pod["spec"] = {
-            "volumes": sidecar.volumes(),
-            "initContainers": [sidecar.with_mounts(sidecar.mounts()) | {"restartPolicy": "Always"}],
-            "containers": [{"name": addition.container, "volumeMounts": sidecar.mounts()}],
-        }
+    metadata: Obj = {}
+    _add_to_metadata(metadata, addition.asking())
+    pod: Obj = {"metadata": metadata}
     replicated = {"name": "node", "template": {"spec": {"template": pod}}}
     patch = {
         "manager": _MANAGER,
