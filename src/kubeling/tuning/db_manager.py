@@ -8,6 +8,7 @@ alone; here a name leads to the one trial that has it, and where trials of sever
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
@@ -32,10 +33,17 @@ _LONGEST_NAME: Final = 255
 def db_manager(context: Context) -> Listener:
     """Where upstream's SDKs look for it: ``katib-db-manager.kubeflow:6789``."""
 
-    def serving(host: str, port: int) -> AbstractAsyncContextManager[int]:
+    manager = DbManager(context)
+
+    def serve(listening: socket.socket) -> AbstractAsyncContextManager[int]:
         from kubeling.tuning.grpc.server import serving
 
-        return serving(DbManager(context).handlers(), host, port)
+        return serving(manager.handlers(), listening=listening)
+
+    def serving(host: str, port: int) -> AbstractAsyncContextManager[int]:
+        from kubeling.tuning.grpc.idle import serving_when_called
+
+        return serving_when_called(serve, host, port)
 
     return Listener("katib-db-manager", PORT, serving)
 

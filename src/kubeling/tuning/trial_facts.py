@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubeling.kube.objects import Obj, resource_version, uid
+from kubeling.kube.objects import Obj
 from kubeling.tuning.metrics import strategy_value
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
@@ -24,18 +24,22 @@ class TrialFacts:
 
     def phase(self, trial: Obj) -> TrialPhase:
         """Where a trial stands."""
-        version, known = resource_version(trial), self._phases.get(uid(trial))
+        metadata = trial["metadata"]
+        version, uid = metadata.get("resourceVersion", ""), metadata.get("uid", "")
+        known = self._phases.get(uid)
         if known is not None and version and known[0] == version:
             return known[1]
         found = phase_of(trial)
-        self._phases[uid(trial)] = version, found
+        self._phases[uid] = version, found
         return found
 
     def value(self, objective: Mapping[str, Any], trial: Obj) -> float | None:
         """What a trial measured of the objective."""
-        version, known = resource_version(trial), self._values.get(uid(trial))
+        metadata = trial["metadata"]
+        version, uid = metadata.get("resourceVersion", ""), metadata.get("uid", "")
+        known = self._values.get(uid)
         if known is not None and version and known[0] == version:
             return known[1]
         found = strategy_value(objective, trial["status"].get("observation"))
-        self._values[uid(trial)] = version, found
+        self._values[uid] = version, found
         return found

@@ -38,11 +38,18 @@ class _HealthReply(Message):
 
 @contextlib.asynccontextmanager
 async def serving(
-    handlers: Mapping[Method[Any, Any], Handler], host: str = "127.0.0.1", port: int = 0
+    handlers: Mapping[Method[Any, Any], Handler],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    listening: socket.socket | None = None,
 ) -> AsyncIterator[int]:
-    """Serves until the block is left; gives the port. Calls under way end with it."""
+    """Serves until the block is left; gives the port. Calls under way end with it.
+
+    ``listening`` is a socket that listens already.
+    """
     server = Server([_Routes(handlers)], codec=Codec())
-    listening = socket.create_server((host, port))
+    listening = listening or socket.create_server((host, port))
     await server.start(sock=listening)
     try:
         yield int(listening.getsockname()[1])
