@@ -152,6 +152,7 @@ def test_torch_nodes_meet_at_node_0(trainer: Obj | None) -> None:
         ({"limits": {"cpu": "500m"}}, "1"),
         ({"limits": {"cpu": "1500m"}}, "2"),
         ({"limits": {"cpu": "4", "nvidia.com/gpu": 2}}, "auto"),
+        ({"limits": {"nvidia.com/gpu": 1.0}}, "auto"),
     ],
 )
 def test_processes_are_one_per_accelerator_or_cpu(resources: Obj, processes: str) -> None:

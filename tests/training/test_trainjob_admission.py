@@ -96,6 +96,12 @@ def test_variables_of_the_runtime_are_reserved(on: str, variable: str) -> None:
     assert admitted(train_job(other, trainer=obj["spec"]["trainer"])) == []
 
 
+def test_resources_are_quantities() -> None:
+    limits = {"limits": {"nvidia.com/gpu": "many"}}
+    (error,) = admitted(train_job(trainer={"resourcesPerNode": limits}))
+    assert error.startswith("spec.trainer.resourcesPerNode.limits[nvidia.com/gpu]: Invalid value")
+
+
 def test_flux_is_refused_with_the_reason() -> None:
     flux = runtime(mlPolicy={"flux": {}})
     flux["metadata"]["name"] = "flux"

@@ -118,7 +118,7 @@ def accelerators(resources: Obj) -> int:
         **(resources.get("requests") or {}),
         **(resources.get("limits") or {}),
     }
-    return sum(int(str(value)) for key, value in asked.items() if _ACCELERATOR.search(key))
+    return sum(int(parse_quantity(v)) for key, v in asked.items() if _ACCELERATOR.search(key))
 
 
 def _cpus(resources: Obj) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
+from kubeling.kube.quantities import parse_quantity
 from kubeling.training.trainer import torchtune
 from kubeling.training.trainer.environment import framework_of, reserved_names
 from kubeling.training.trainer.render import nodes_of
@@ -36,6 +37,9 @@ def violations(train_job: Obj, runtime_spec: Obj) -> Iterator[FieldError]:
     policy: Obj = runtime_spec.get("mlPolicy") or {}
     template: Obj = runtime_spec.get("template") or {}
     yield from _unsupported(train_job, policy)
+    if wrong := list(_quantities(train_job["spec"].get("trainer") or {})):
+        yield from wrong
+        return
     yield from _variables(train_job, policy)
     yield from _initializers(train_job, template)
     yield from _patches(train_job, template)
@@ -56,6 +60,17 @@ def _unsupported(train_job: Obj, policy: Obj) -> Iterator[FieldError]:
         )
         name = train_job["spec"]["runtimeRef"]["name"]
         yield FieldError("spec.runtimeRef.name", "Invalid value", message, name)
+
+
+def _quantities(trainer: Obj) -> Iterator[FieldError]:
+    """What is asked for can be counted; a cluster's API does not look into the field."""
+    for kind, asked in (trainer.get("resourcesPerNode") or {}).items():
+        for key, value in asked.items() if kind in ("limits", "requests") else ():
+            try:
+                parse_quantity(value)
+            except ValueError as error:
+                path = f"spec.trainer.resourcesPerNode.{kind}[{key}]"
+                yield FieldError(path, "Invalid value", str(error), value)
 
 
 def _variables(train_job: Obj, policy: Obj) -> Iterator[FieldError]:
