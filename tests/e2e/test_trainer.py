@@ -356,6 +356,49 @@ def test_training_reports_its_own_progress_and_no_others(platform: Platform) -> 
     assert "trainerStatus" not in platform.object("trainjob", "somebody")["status"]
 
 
+TRIAL = """
+import json, os, time, urllib.request
+rate = float(os.environ["KUBEFLOW_TRAINER_OPT_RATE"])
+now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+status = {"metrics": [{"name": "loss", "value": str((rate - 0.5) ** 2)}], "lastUpdatedTime": now}
+token = open(os.environ["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read()
+body = json.dumps({"trainerStatus": status}).encode()
+headers = {"Authorization": f"Bearer {token}"}
+url = os.environ["KUBEFLOW_TRAINER_SERVER_URL"]
+urllib.request.urlopen(urllib.request.Request(url, body, headers))
+"""
+
+
+def test_an_optimization_job_finds_its_best_trial(platform: Platform) -> None:
+    trainer = {"image": "python:3.11", "command": ["python", "-c", TRIAL]}
+    template = {"spec": {"runtimeRef": {"name": "jax-distributed"}, "trainer": trainer}}
+    choices = {"categorical": {"choices": ["0.1", "0.4", "0.9"]}}
+    spec = {
+        "objectives": [{"metric": "loss"}],
+        "searchAlgorithm": {"grid": {}},
+        "parameters": [{"name": "rate", "searchSpace": choices}],
+        "numTrials": 3,
+        "parallelTrials": 2,
+        "trainJobTemplate": template,
+    }
+    apply(
+        platform,
+        {
+            "apiVersion": GROUP,
+            "kind": "OptimizationJob",
+            "metadata": {"name": "best-rate"},
+            "spec": spec,
+        },
+    )
+    done = platform.until(
+        lambda job: has("Complete")(job) or has("Failed")(job), "optimizationjob", "best-rate"
+    )
+    assert done["status"]["result"]["parameters"] == [{"name": "rate", "value": "0.4"}]
+    selector = "trainer.kubeflow.org/optimization-job=best-rate"
+    trials = platform.kubectl("get", "trainjobs", "-l", selector, "-o", "name").split()
+    assert len(trials) == 3
+
+
 # --- really distributed ------------------------------------------------------------------------
 
 

@@ -18,15 +18,17 @@ __all__ = ["COMPONENT"]
 
 
 def _crds() -> list[Obj]:
-    from kubeling.tuning.resources import crds
+    from kubeling.tuning import resources
+    from kubeling.tuning.optimization_job import resources as optimization_resources
 
-    return crds()
+    return [*resources.crds(), *optimization_resources.crds()]
 
 
 def _admission() -> Mapping[Resource, Admission]:
-    from kubeling.tuning.admission import admissions
+    from kubeling.tuning import admission
+    from kubeling.tuning.optimization_job import admission as optimization_admission
 
-    return admissions()
+    return {**admission.admissions(), **optimization_admission.admissions()}
 
 
 def _objects() -> Sequence[Obj]:
@@ -37,6 +39,7 @@ def _objects() -> Sequence[Obj]:
 
 def _controllers(context: Context) -> list[Controller]:
     from kubeling.tuning.experiment_controller import experiment_controller
+    from kubeling.tuning.optimization_job.controller import optimization_job_controller
     from kubeling.tuning.suggestion_controller import suggestion_controller
     from kubeling.tuning.trial_controller import trial_controller
 
@@ -44,6 +47,7 @@ def _controllers(context: Context) -> list[Controller]:
         experiment_controller(context),
         suggestion_controller(context),
         trial_controller(context),
+        optimization_job_controller(context),
     ]
 
 

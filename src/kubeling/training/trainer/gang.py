@@ -10,12 +10,11 @@ from typing import Any, Final
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.quantities import Quantity, format_quantity, parse_quantity
 from kubeling.kube.resources import Resource
+from kubeling.training.gangs import POD_GROUPS, VOLCANO_POD_GROUPS
 from kubeling.training.trainer.template import pod_spec
 
-__all__ = ["POD_GROUPS", "VOLCANO_POD_GROUPS", "mark", "pod_group"]
+__all__ = ["mark", "pod_group"]
 
-POD_GROUPS: Final = Resource("scheduling.x-k8s.io", "v1alpha1", "PodGroup", "podgroups")
-VOLCANO_POD_GROUPS: Final = Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups")
 
 _QUEUE: Final = "scheduling.volcano.sh/queue-name"
 _TIMEOUT: Final = 60
