@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -400,6 +401,26 @@ def test_an_optimization_job_finds_its_best_trial(platform: Platform) -> None:
 
 
 # --- really distributed ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="Open MPI is not installed")
+def test_mpirun_starts_processes_on_every_node(platform: Platform) -> None:
+    """The built-in runtime, on an image that brings nothing: what runs is a shell."""
+    script = "mpirun --oversubscribe sh -c 'echo rank $OMPI_COMM_WORLD_RANK at $(hostname)'"
+    trainer = shell(script, numNodes=3, numProcPerNode=2)
+    on = json.loads(
+        platform.kubectl("get", "clustertrainingruntime", "mlx-distributed", "-o", "json")
+    )
+    local_runtime = {"apiVersion": GROUP, "kind": "TrainingRuntime", "spec": on["spec"]}
+    local_runtime["metadata"] = {"name": "mpi"}
+    for part in on["spec"]["template"]["spec"]["replicatedJobs"]:
+        part["template"]["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox"
+    apply(platform, local_runtime, local(train_job("ranks", "mpi", trainer=trainer)))
+    complete(platform, "ranks")
+    said = logs(platform, "ranks")
+    hosts = ["ranks-launcher-0-0", "ranks-node-0-0", "ranks-node-0-1"]
+    for rank in range(6):
+        assert f"rank {rank} at {hosts[rank // 2]}" in said
 
 
 DDP = """

@@ -15,6 +15,7 @@ from tests.training.trainjobs import (
 )
 
 from kubeling.kube.objects import Obj, name
+from kubeling.training.trainer.mpi_agent import companions
 
 
 def initializing(step: str, *, of: str = "torch-distributed") -> Obj:
@@ -221,12 +222,43 @@ def test_mpi_hosts_are_the_launcher_and_one_node_less() -> None:
     assert made.keys
 
 
+def test_nodes_without_sshd_are_reached_through_the_api() -> None:
+    obj = train_job("deepspeed-distributed", trainer={"numNodes": 2})
+    made = rendered(obj)
+    launcher = environment(made.jobset, "launcher")
+    assert launcher["OMPI_MCA_plm_rsh_agent"] == "/etc/mpi/kubexec.sh"
+    assert set(made.companions[0][1]["data"]) == {
+        *("hostfile", "kubexec.sh", "podexec.py", "podof.py"),
+    }
+    spec = group(made.jobset, "launcher")["template"]["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "mnist-launcher"
+    labels = {"jobset.sigs.k8s.io/replicatedjob-name": "node"}
+    pod = {"metadata": {"name": "mnist-node-0-0-x", "labels": labels}}
+    (_, none, _) = companions(obj, made.jobset, [])
+    assert none.content is not None
+    assert len(none.content["rules"]) == 1
+    (_, role, _) = companions(obj, made.jobset, [pod])
+    assert role.content is not None
+    assert role.content["rules"][1]["resourceNames"] == ["mnist-node-0-0-x"]
+
+
+def test_nodes_with_sshd_are_reached_by_ssh() -> None:
+    on = runtime("deepspeed-distributed")
+    node = on["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    node["spec"]["containers"][0]["command"] = ["/usr/sbin/sshd", "-De"]
+    made = rendered(train_job("deepspeed-distributed"), on)
+    assert "OMPI_MCA_plm_rsh_agent" not in environment(made.jobset, "launcher")
+    assert set(made.companions[0][1]["data"]) == {"hostfile"}
+
+
 def test_mpi_keys_and_hostfile_are_where_mpirun_and_sshd_look() -> None:
     made = jobset(train_job("deepspeed-distributed"))
     mounts = {m["name"]: m["mountPath"] for m in container(made, "launcher")["volumeMounts"]}
     assert mounts["mpi-ssh-auth"] == "/home/mpiuser/.ssh"
     assert mounts["mpi-hostfile"] == "/etc/mpi"
-    assert [m["name"] for m in container(made, "node")["volumeMounts"]] == ["mpi-ssh-auth"]
+    spec = group(made)["template"]["spec"]["template"]["spec"]
+    hosts = next(v["configMap"] for v in spec["volumes"] if v["name"] == "mpi-hostfile")
+    assert "hostfile" not in [item["key"] for item in hosts["items"]]
 
 
 def test_one_mpi_node_is_the_launcher_alone() -> None:

@@ -22,11 +22,12 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
 from kubeling.training import observation
+from kubeling.training.companions import keep
 from kubeling.training.jobset.controller import pod_key
 from kubeling.training.jobset.objects import JOBSET_NAME
 from kubeling.training.jobset.resources import JOB_SETS
 from kubeling.training.settings import TrainingSettings
-from kubeling.training.trainer import mpi
+from kubeling.training.trainer import mpi, mpi_agent
 from kubeling.training.trainer.render import Rendered, render
 from kubeling.training.trainer.resources import (
     CLUSTER_TRAINING_RUNTIMES,
@@ -112,7 +113,18 @@ class TrainJobReconciler:
             status = refused_status(train_job, str(error), self._clock.now())
             await self._write_status(train_job, status)
             return None
+        await self._let_launch(train_job, jobset)
         return await self._report(train_job, jobset)
+
+    async def _let_launch(self, train_job: Obj, jobset: Obj | None) -> None:
+        """Keeps the account by which an MPI launcher starts processes in the nodes."""
+        made = (jobset or {"metadata": {}})["metadata"].get("annotations") or {}
+        if jobset is not None and mpi_agent.ANNOTATION in made:
+            pods = self._pods_of(train_job)
+            await keep(self._client, train_job, mpi_agent.companions(train_job, jobset, pods))
+
+    def _pods_of(self, train_job: Obj) -> list[Obj]:
+        return self._pods.by_index("jobset", f"{namespace(train_job)}/{name(train_job)}")
 
     def _check_ours(self, train_job: Obj, jobset: Obj | None) -> None:
         if jobset is not None and not is_owned_by(jobset, train_job):
@@ -192,7 +204,7 @@ class TrainJobReconciler:
 
     async def _report(self, train_job: Obj, jobset: Obj | None) -> Result | None:
         now = self._clock.now()
-        pods = self._pods.by_index("jobset", f"{namespace(train_job)}/{name(train_job)}")
+        pods = self._pods_of(train_job)
         status = status_of(train_job, jobset, pods, now)
         await self._write_status(train_job, status)
         if _exceeded(status):

@@ -12,6 +12,7 @@ from typing import Final
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import CONFIG_MAPS, SECRETS
 from kubeling.training.job import env
+from kubeling.training.trainer import mpi_agent
 from kubeling.training.trainer.environment import accelerators
 from kubeling.training.trainer.merging import replace_by_name, upsert
 from kubeling.training.trainer.template import LAUNCHER, NODE, containers, equip, group, pod_spec
@@ -33,37 +34,52 @@ def spread(policy: Obj, template: Obj, nodes: int | None) -> None:
 
 
 def prepare(train_job: Obj, policy: Obj, template: Obj) -> None:
-    """Gives launcher and nodes their files, and the launcher its variables."""
-    own = name(train_job)
+    """Gives launcher and nodes their files, and the launcher its variables and its account."""
+    own, agent = name(train_job), mpi_agent.is_needed(template)
+    if agent:
+        metadata = template.setdefault("metadata", {})
+        metadata["annotations"] = {
+            **(metadata.get("annotations") or {}),
+            mpi_agent.ANNOTATION: "true",
+        }
     for called in (LAUNCHER, NODE):
         found = group(template, called)
         if found is None:
             continue
-        volumes = [_key_volume(own)] + ([_host_volume(own)] if called == LAUNCHER else [])
+        # Open MPI looks for the agent on the nodes too, though only the launcher uses it.
+        files = _files(called, agent)
+        volumes = [_key_volume(own)] + ([_host_volume(own, files)] if files else [])
         mounts = [{"name": _KEYS, "mountPath": policy.get("sshAuthMountPath") or "/root/.ssh"}]
-        if called == LAUNCHER:
+        if files:
             mounts.append({"name": _HOSTS_VOLUME, "mountPath": _HOSTS})
         if called == NODE and policy.get("runLauncherAsNode"):
             equip(found, train_job["spec"].get("trainer") or {})
         pod = pod_spec(found)
         pod["volumes"] = upsert(pod.get("volumes") or [], volumes, "name")
+        if agent and called == LAUNCHER:
+            pod.setdefault("serviceAccountName", mpi_agent.account(train_job))
         for container in containers(found, NODE):
             before = container.get("volumeMounts") or []
             container["volumeMounts"] = upsert(before, mounts, "mountPath")
             if called == LAUNCHER:
                 variables = _variables(_slots(train_job, policy, container))
+                if agent:
+                    variables += mpi_agent.variables(train_job, _HOSTS)
+                else:
+                    variables += env(OMPI_MCA_plm_rsh_args="-o ConnectionAttempts=10")
                 container["env"] = replace_by_name(container.get("env") or [], variables)
 
 
 def hostfile(train_job: Obj, policy: Obj, template: Obj) -> Obj:
     """The ConfigMap that names every host and how many processes it takes."""
+    agent = mpi_agent.programs(_HOSTS) if mpi_agent.is_needed(template) else {}
     lines = [f"{host} slots={slots}\n" for host, slots in _hosts(train_job, policy, template)]
     return new_object(
         CONFIG_MAPS,
         f"{name(train_job)}-mpi-hostfile",
         namespace(train_job),
         owner=train_job,
-        data={_HOSTFILE: "".join(lines)},
+        data={_HOSTFILE: "".join(lines), **agent},
     )
 
 
@@ -121,12 +137,11 @@ def _slots(train_job: Obj, policy: Obj, container: Obj) -> int:
 
 
 def _variables(slots: int) -> list[Obj]:
-    """Open MPI 4 reads the first four, Open MPI 5 the others."""
+    """Open MPI 4 reads the first three, Open MPI 5 the last."""
     return env(
         OMPI_MCA_orte_default_hostfile=f"{_HOSTS}/{_HOSTFILE}",
         OMPI_MCA_orte_keep_fqdn_hostnames="true",
         OMPI_MCA_orte_set_default_slots=slots,
-        OMPI_MCA_plm_rsh_args="-o ConnectionAttempts=10",
         PRTE_MCA_prte_default_hostfile=f"{_HOSTS}/{_HOSTFILE}",
     )
 
@@ -141,8 +156,14 @@ def _key_volume(own: str) -> Obj:
     return {"name": _KEYS, "secret": source}
 
 
-def _host_volume(own: str) -> Obj:
-    items = [{"key": _HOSTFILE, "path": _HOSTFILE, "mode": 0o444}]
+def _files(called: str, agent: bool) -> dict[str, int]:
+    """What of the ConfigMap a group of Jobs needs, with modes."""
+    hosts = {_HOSTFILE: 0o444} if called == LAUNCHER else {}
+    return {**hosts, **(mpi_agent.modes() if agent else {})}
+
+
+def _host_volume(own: str, modes: dict[str, int]) -> Obj:
+    items = [{"key": key, "path": key, "mode": mode} for key, mode in modes.items()]
     return {
         "name": _HOSTS_VOLUME,
         "configMap": {"name": f"{own}-mpi-hostfile", "items": items},
