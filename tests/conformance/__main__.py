@@ -1,9 +1,9 @@
 """``python -m tests.conformance``: others' material against a real platform, and a table of it.
 
 KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, kubeflow/katib,
-argoproj/argo-workflows and argoproj-labs/hera (``pipelines``, ``katib``, ``argo-workflows``,
-``hera``); nothing of them is kept here. A suite that ran as a whole has its part of
-docs/reference/conformance.md written anew.
+kubeflow/trainer, argoproj/argo-workflows and argoproj-labs/hera (``pipelines``, ``katib``,
+``trainer``, ``argo-workflows``, ``hera``); nothing of them is kept here. A suite that ran as a
+whole has its part of docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
 does not know (or ``images``, a function of upstream's folder) and ``ARGUMENTS`` of ``kubeling
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.conformance import argo, hera, katib, kfp
+from tests.conformance import argo, hera, katib, kfp, trainer
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
@@ -36,6 +36,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "hera": hera,
     "katib": katib,
     "kfp": kfp,
+    "trainer": trainer,
 }
 
 

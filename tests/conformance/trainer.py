@@ -1,0 +1,121 @@
+"""Trainer's examples for kubectl (``examples/yaml``), as upstream's own tests would have them end.
+
+What upstream leaves to its users is made beforehand: the service account and the node's label that
+an example asks for. Where an example waits for Kueue, this suite is Kueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from tests.conformance.rows import Case, Platform, Row
+
+from kubeling.kube.client import Client
+from kubeling.kube.config import load
+from kubeling.kube.errors import AlreadyExists, ApiError
+from kubeling.kube.https import HttpsTransport
+from kubeling.kube.objects import Obj, condition, is_condition_true, new_object
+from kubeling.kube.resources import NODES, SERVICE_ACCOUNTS, Resource
+
+__all__ = ["cases", "run"]
+
+_EXAMPLES: Final = "trainer/examples/yaml"
+_GROUP: Final = "trainer examples"
+_NAMESPACE: Final = "default"
+_WITHIN: Final = 300.0
+_KINDS: Final = {
+    "TrainJob": "trainjobs",
+    "TrainingRuntime": "trainingruntimes",
+    "ClusterTrainingRuntime": "clustertrainingruntimes",
+}
+_NEED_TORCH: Final = ("01-multi-node.yaml", "02-runtime-patches.yaml", "04-volcano")
+_SKIPPED: Final = {"05-multi-step.yaml": "needs the internet: huggingface.co"}
+
+
+def cases(upstream: Path) -> list[Case]:
+    """Every file of the folder."""
+    return [
+        Case(path.name, _GROUP, path, skip=_why_not(path.name))
+        for path in sorted((upstream / _EXAMPLES).glob("*.yaml"))
+    ]
+
+
+def _why_not(name: str) -> str:
+    if name.startswith(_NEED_TORCH) and importlib.util.find_spec("torch") is None:
+        return "needs PyTorch, which is not installed here (pip install torch)"
+    return _SKIPPED.get(name, "")
+
+
+async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
+    """All of them, side by side."""
+    client = Client(HttpsTransport(load(platform.kubeconfig)))
+    try:
+        await _prepare(client)
+        return list(await asyncio.gather(*(_row(case, client) for case in cases)))
+    finally:
+        await client.close()
+
+
+async def _prepare(client: Client) -> None:
+    account = new_object(SERVICE_ACCOUNTS, "training-sa", _NAMESPACE)
+    await client.create(SERVICE_ACCOUNTS, account)
+    for node in (await client.list(NODES)).items:
+        patch = {"metadata": {"labels": {"node-type": "training"}}}
+        await client.patch(NODES, node["metadata"]["name"], patch)
+
+
+async def _row(case: Case, client: Client) -> Row:
+    if case.skip:
+        return Row(case.name, case.group, "not runnable", case.skip)
+    try:
+        reason = await asyncio.wait_for(_carry_out(case, client), _WITHIN)
+    except TimeoutError:
+        reason = f"did not end within {_WITHIN:.0f} s"
+    except ApiError as error:
+        reason = f"refused: {error}"
+    return Row(case.name, case.group, "failed" if reason else "passed", reason)
+
+
+async def _carry_out(case: Case, client: Client) -> str:
+    """Applies a file; says what went wrong with its TrainJob, if anything."""
+    job: Obj = {}
+    for document in yaml.safe_load_all(case.path.read_text()):
+        if not document or document["kind"] not in _KINDS:
+            continue
+        resource = _resource(document)
+        if document["kind"] != "ClusterTrainingRuntime":
+            document["metadata"].setdefault("namespace", _NAMESPACE)
+        try:
+            made = await client.create(resource, document)
+        except AlreadyExists:
+            continue
+        job = made if document["kind"] == "TrainJob" else job
+    if job["spec"].get("suspend"):
+        await client.patch(_resource(job), job["metadata"]["name"], _ADMITTED, _NAMESPACE)
+    return await _ended(client, job)
+
+
+_ADMITTED: Final[dict[str, Any]] = {"spec": {"suspend": False}}
+
+
+def _resource(document: Obj) -> Resource:
+    group, _, version = document["apiVersion"].partition("/")
+    kind = document["kind"]
+    return Resource(group, version, kind, _KINDS[kind], kind != "ClusterTrainingRuntime")
+
+
+async def _ended(client: Client, job: Obj) -> str:
+    name = job["metadata"]["name"]
+    only = f"metadata.name={name}"
+    async for event in client.watch(_resource(job), _NAMESPACE, fields=only):
+        if is_condition_true(event.object, "Complete"):
+            return ""
+        if is_condition_true(event.object, "Failed"):
+            failure = condition(event.object, "Failed")
+            return failure.message if failure else "Failed"
+    return "the watch ended"
