@@ -116,7 +116,7 @@ def _propose(todo: Plan, job: Obj, trials: list[_Trial]) -> bool:
     history = [trial.past for trial in trials]
     for _ in range(wanted):
         try:
-            point = search.suggest(history)
+            point = search.propose(history).assignments
         except Exhausted:
             return True
         todo.create.append(_train_job(job, len(history), point))
