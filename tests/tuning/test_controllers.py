@@ -140,7 +140,7 @@ async def test_a_restart_creates_no_trial_twice(tmp_path: Path) -> None:
         await cluster.client.create(EXPERIMENTS, search())
         from kubeling.tuning.component import COMPONENT
 
-        experiments, suggestions, _ = COMPONENT.controllers(cluster.context)
+        experiments, suggestions, *_ = COMPONENT.controllers(cluster.context)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(c.run(cluster.informers)) for c in (experiments, suggestions)
@@ -159,15 +159,18 @@ async def test_namesakes_of_two_namespaces_never_touch(tmp_path: Path) -> None:
         return ("loss=1" if job["metadata"]["namespace"] == "team" else "loss=2"), 0
 
     async with running_cluster(tmp_path, worse_elsewhere) as cluster:
-        other = search()
-        other["metadata"]["namespace"] = "other"
-        await cluster.client.create(EXPERIMENTS, other)
-        await finished(cluster, search())
-        await cluster.until(
-            EXPERIMENTS,
-            "search",
-            lambda e: e["metadata"]["namespace"] == "other" and condition("Succeeded")(e),
-        )
+        for namespace in ("other", "team"):
+            one = search()
+            one["metadata"]["namespace"] = namespace
+            await cluster.client.create(EXPERIMENTS, one)
+        for namespace in ("other", "team"):
+            await cluster.until(
+                EXPERIMENTS,
+                "search",
+                lambda e, own=namespace: (
+                    e["metadata"]["namespace"] == own and condition("Succeeded")(e)
+                ),
+            )
         for namespace, loss in (("team", 1.0), ("other", 2.0)):
             found = await cluster.client.get(EXPERIMENTS, "search", namespace)
             assert found["status"]["trialsSucceeded"] == 4
