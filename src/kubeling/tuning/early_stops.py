@@ -75,14 +75,15 @@ class EarlyStops:
         return self.collection.live(trial)
 
     async def _others(self, experiment: Obj, trial: Obj) -> list[Curve]:
-        known = self._curves.setdefault(uid(experiment), {})
+        final = self._curves.setdefault(uid(experiment), {})
         found = []
         for other in self._trials.owned_by(uid(experiment)):
             if uid(other) == uid(trial):
                 continue
-            if uid(other) not in known or not trial_has_ended(other):
-                known[uid(other)] = await self._curve(other)
-            found.append(known[uid(other)])
+            known = final.get(uid(other)) or await self._curve(other)
+            if trial_has_ended(other):
+                final[uid(other)] = known
+            found.append(known)
         return found
 
     async def _curve(self, trial: Obj) -> Curve:
