@@ -1,4 +1,4 @@
-"""The tuning examples and the Katib client against a running platform."""
+"""The tuning examples, every collector and trials of several kinds, on a running platform."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.client_python import python_with
 from tests.support.platform import Platform, started
 
 pytestmark = pytest.mark.e2e
@@ -49,15 +48,87 @@ def test_the_smallest_experiment_works(platform: Platform) -> None:
     assert found["status"]["trials"] == 4
 
 
-@pytest.mark.parametrize("form", ["TEXT", "JSON"])
-def test_metrics_may_be_written_to_a_file(platform: Platform, tmp_path: Path, form: str) -> None:
-    line = {"TEXT": "loss=0.5", "JSON": json.dumps({"loss": 0.5})}[form]
-    name = f"file-{form.lower()}"
-    manifest = tmp_path / "experiment.json"
-    manifest.write_text(json.dumps(_file_experiment(name, form, line)))
-    found = finished(platform, manifest, name)
-    metric = found["status"]["currentOptimalTrial"]["observation"]["metrics"][0]
-    assert metric["latest"] == "0.5"
+WRITE = """\
+import sys
+open("/logs/metrics", "a").write(sys.argv[1] + "\\n")
+"""
+EVENTS = """\
+import struct
+value = b"\\x0a\\x04loss\\x15" + struct.pack("<f", 0.5)
+event = b"\\x2a" + bytes([len(value) + 2]) + b"\\x0a" + bytes([len(value)]) + value
+record = struct.pack("<Q4x", len(event)) + event + bytes(4)
+open("/logs/events.out.tfevents.1", "wb").write(record)
+"""
+EXPOSE = """\
+import http.server, threading
+asked = threading.Event()
+class Metrics(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"# TYPE loss gauge\\nloss 0.5\\n")
+        asked.set()
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Metrics)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+asked.wait(60)
+"""
+FILE = {"path": "/logs/metrics", "kind": "File"}
+OWN = "until [ -s /logs/metrics ]; do sleep 0.1; done; cat /logs/metrics"
+COLLECTORS: dict[str, tuple[list[str], dict]] = {
+    "file-text": ([WRITE, "loss=0.5"], {"fileSystemPath": FILE}),
+    "file-json": ([WRITE, '{"loss": 0.5}'], {"fileSystemPath": {**FILE, "format": "JSON"}}),
+    "tensorflowevent": ([EVENTS], {"fileSystemPath": {"path": "/logs", "kind": "Directory"}}),
+    "prometheusmetric": ([EXPOSE], {"httpGet": {"path": "/metrics"}}),
+    "custom": ([WRITE, "loss=0.5"], {"fileSystemPath": FILE}),
+}
+KINDS = {
+    "file": "File",
+    "tensorflowevent": "TensorFlowEvent",
+    "prometheusmetric": "PrometheusMetric",
+    "custom": "Custom",
+}
+
+
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_metrics_are_found_wherever_they_are(platform: Platform, tmp_path: Path, name: str) -> None:
+    (script, *arguments), source = COLLECTORS[name]
+    container = _container("train", f"assert ${{trialParameters.lr}}\n{script}", *arguments)
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": pod}}}
+    experiment = _experiment(name, job, "train")
+    experiment["spec"] |= {"maxTrialCount": 1, "parallelTrialCount": 1}
+    collector: dict = {"kind": KINDS[name.partition("-")[0]]}
+    if collector["kind"] == "Custom":
+        own = {"name": "own", "image": "busybox", "command": ["sh", "-c", OWN]}
+        collector["customCollector"] = own
+    experiment["spec"]["metricsCollectorSpec"] = {"collector": collector, "source": source}
+    assert _latest(finished(platform, _written(tmp_path, experiment), name)) == 0.5
+
+
+@pytest.mark.parametrize("kind", ["TrainJob", "Workflow"])
+def test_pods_of_other_templates_get_the_collector_too(
+    platform: Platform, tmp_path: Path, kind: str
+) -> None:
+    script = f"assert ${{trialParameters.lr}}\n{WRITE}"
+    if kind == "TrainJob":
+        container = _container("node", script, "loss=0.5")
+        trainer = {key: container[key] for key in ("image", "command")}
+        runtime = {"name": "xgboost-distributed"}
+        body = {"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": kind}
+        body["spec"] = {"runtimeRef": runtime, "trainer": trainer}
+    else:
+        container = _container("main", script, "loss=0.5")
+        templates = [{"name": "train", "container": container}]
+        body = {"apiVersion": "argoproj.io/v1alpha1", "kind": kind}
+        body["spec"] = {"entrypoint": "train", "templates": templates}
+    name = f"file-{kind.lower()}"
+    experiment = _experiment(name, body, container["name"])
+    experiment["spec"] |= {"maxTrialCount": 1, "parallelTrialCount": 1}
+    experiment["spec"]["metricsCollectorSpec"] = {
+        "collector": {"kind": "File"},
+        "source": {"fileSystemPath": FILE},
+    }
+    assert _latest(finished(platform, _written(tmp_path, experiment), name)) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -101,41 +172,6 @@ def test_trials_may_be_training_jobs(
     assert finished(platform, manifest, name)["status"]["trialsSucceeded"] == 2
 
 
-KATIB = """
-from kubeflow.katib import KatibClient, search
-from kubeflow import katib
-
-client = KatibClient(namespace="default")
-
-def objective(parameters):
-    import time
-    print(f"result={4 * int(parameters['a']) - float(parameters['b']) ** 2}")
-
-client.tune(
-    name="from-client", objective=objective, base_image="python:3.11",
-    parameters={"a": search.int(min=10, max=20), "b": search.double(min=0.1, max=0.2)},
-    objective_metric_name="result", max_trial_count=4, parallel_trial_count=2,
-)
-client.wait_for_experiment_condition("from-client", polling_interval=2, timeout=120)
-assert client.is_experiment_succeeded("from-client")
-best = client.get_optimal_hyperparameters("from-client")
-print({entry.name for entry in best.parameter_assignments}, best.observation.metrics[0].name)
-print(len(client.list_trials("from-client")), "trials")
-print(len(client.get_success_trial_details("from-client")), "succeeded")
-client.delete_experiment("from-client")
-"""
-
-
-def test_the_katib_client_tunes_a_function(platform: Platform, tmp_path: Path) -> None:
-    script = tmp_path / "client.py"
-    script.write_text(KATIB)
-    python = python_with("kubeflow-katib==0.19.0", "kubernetes<34")
-    said = platform.run(str(python), str(script), timeout=300).stdout
-    assert "result" in said
-    assert "4 trials" in said
-    assert "4 succeeded" in said
-
-
 def _experiment(name: str, trial_spec: dict, container: str) -> dict:
     return {
         "apiVersion": "kubeflow.org/v1beta1",
@@ -162,21 +198,17 @@ def _experiment(name: str, trial_spec: dict, container: str) -> dict:
     }
 
 
-def _file_experiment(name: str, form: str, line: str) -> dict:
-    script = (
-        f"import os; assert ${{trialParameters.lr}}; "
-        f"open('/var/log/katib/metrics.log', 'w').write({line!r} + chr(10))"
-    )
-    pod = {
-        "restartPolicy": "Never",
-        "containers": [
-            {"name": "train", "image": "python:3.11", "command": ["python", "-c", script]}
-        ],
-    }
-    job = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": pod}}}
-    found = _experiment(name, job, "train")
-    found["spec"]["metricsCollectorSpec"] = {
-        "collector": {"kind": "File"},
-        "source": {"fileSystemPath": {"format": form}},
-    }
-    return found
+def _container(name: str, script: str, *arguments: str) -> dict:
+    command = ["python", "-c", script, *arguments]
+    return {"name": name, "image": "python:3.11", "command": command}
+
+
+def _written(folder: Path, experiment: dict) -> Path:
+    manifest = folder / "experiment.json"
+    manifest.write_text(json.dumps(experiment))
+    return manifest
+
+
+def _latest(experiment: dict) -> float:
+    (metric,) = experiment["status"]["currentOptimalTrial"]["observation"]["metrics"]
+    return float(metric["latest"])
