@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -29,8 +30,14 @@ class Digits:
         self._batch = max(batch_size, 1)
         self._source = np.random.default_rng(seed)
         self._network = MLPClassifier(
-            (32,), solver="sgd", learning_rate_init=lr, momentum=momentum, random_state=seed
+            (32,),
+            solver="sgd",
+            learning_rate_init=lr,
+            # PyTorch takes any, and diverges; so does this.
+            momentum=min(momentum, 1.0),
+            random_state=seed,
         )
+        self._diverged = False
 
     def __len__(self) -> int:
         return len(self._train)
@@ -40,11 +47,23 @@ class Digits:
         order = self._source.permutation(len(self))
         for start in range(0, len(order), self._batch):
             chosen = order[start : start + self._batch]
+            yield start, self._learn(chosen)
+
+    def _learn(self, chosen: Any) -> float:
+        if self._diverged:
+            return math.nan
+        try:
             self._network.partial_fit(self._train[chosen], self._labels[chosen], classes=_CLASSES)
-            yield start, float(self._network.loss_)
+        except ValueError:
+            # It refuses to go on with weights that are no numbers.
+            self._diverged = True
+            return math.nan
+        return float(self._network.loss_)
 
     def tested(self) -> tuple[float, float]:
         """Accuracy and loss on what was not learnt."""
+        if self._diverged:
+            return 1 / len(_CLASSES), math.nan
         sure = self._network.predict_proba(self._test)
         accuracy = float((sure.argmax(axis=1) == self._answers).mean())
         return accuracy, float(log_loss(self._answers, sure, labels=_CLASSES))
