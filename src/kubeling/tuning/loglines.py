@@ -21,7 +21,16 @@ _ALL_UP_TO: Final = 10_000
 
 
 async def lines_of(stream: AsyncIterator[bytes]) -> AsyncGenerator[list[str], None]:
-    """Whole lines, in the batches they arrive in."""
+    """Whole lines, in the batches they arrive in; closes the stream."""
+    try:
+        async for lines in _lines_of(stream):
+            yield lines
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+async def _lines_of(stream: AsyncIterator[bytes]) -> AsyncIterator[list[str]]:
     rest, cut = b"", False
     async for chunk in stream:
         *whole, rest = (rest + chunk).split(b"\n")
