@@ -79,6 +79,8 @@ class _Collection:
     lines: int = 0
     count: int = 0
     readings: list[Reading] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is nothing more to scrape."""
     result: Collected | None = None
 
     def clear(self) -> None:
@@ -124,9 +126,11 @@ class MetricsCollection:
             return None
         run, ended = state
         current = self._collections.get(uid(trial))
-        if collector_kind(trial) == "PrometheusMetric" and ended:
-            self.drop(uid(trial))
-            return None
+        if ended and collector_kind(trial) == "PrometheusMetric":
+            if current is None:
+                return Collected({})
+            current.over.set()
+            return current.result
         if current is not None and current.run == run:
             return current.result
         if current is not None and current.task is not None:
@@ -227,7 +231,7 @@ class MetricsCollection:
     async def _scrape(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         store = await self._store()
         wanted = metric_names(trial)
-        async for readings in scrape(trial, pod, wanted, self._clock):
+        async for readings in scrape(trial, pod, wanted, self._clock, collection.over):
             await store.report(namespace(trial), uid(trial), readings)
 
 

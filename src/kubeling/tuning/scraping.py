@@ -5,6 +5,8 @@ A value that has not changed since it was last scraped is not a new reading.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
 import logging
 import re
@@ -29,9 +31,9 @@ _MOST: Final = 1 << 20
 
 
 async def scrape(
-    trial: Obj, pod: Obj, wanted: Collection[str], clock: Clock
+    trial: Obj, pod: Obj, wanted: Collection[str], clock: Clock, over: asyncio.Event
 ) -> AsyncIterator[list[Reading]]:
-    """What changed, twice a second, until cancelled."""
+    """What changed, twice a second, until it is over; what was asked for then is waited for."""
     import aiohttp
 
     http_get = (trial["spec"]["metricsCollector"].get("source") or {}).get("httpGet") or {}
@@ -42,7 +44,7 @@ async def scrape(
     before: dict[str, str] = {}
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        while True:
+        while not over.is_set():
             try:
                 # As a probe does: a certificate of a pod is nobody's to check.
                 async with session.get(url, ssl=False) as response:
@@ -55,7 +57,9 @@ async def scrape(
             if fresh:
                 before |= {r.name: r.value for r in fresh}
                 yield fresh
-            await clock.sleep(_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await over.wait()
 
 
 def samples(text: str, wanted: Collection[str], now: dt.datetime) -> Iterator[Reading]:

@@ -199,8 +199,7 @@ class TrialReconciler:
 
     async def _without_log(self, trial: Obj, pod: Obj | None) -> Collected | None:
         """What is known of a trial whose log was not read to its end; nothing while it may be."""
-        kind = collector_kind(trial)
-        if kind in REPORTED and kind != "Custom":
+        if collector_kind(trial) == "Push":
             return Collected(await self.collection.recorded(trial))
         problem = no_container(trial, pod) if pod is not None else "no pod of the trial was found"
         if pod is None and await self._pod_is_coming(trial):
