@@ -22,6 +22,7 @@ from kubeling.engine.envfolder import COMPLETE
 from kubeling.engine.environments import Environments
 from kubeling.engine.envstore import GRACE_SECONDS, Stored, collect, environments_in_use, unneeded
 from kubeling.engine.images import ImageEntry, PythonEnvironment
+from kubeling.kube.clock import SystemClock
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import PODS
 
@@ -171,6 +172,28 @@ async def test_it_is_made_again_when_its_python_is_gone(
         python.symlink_to(tmp_path / "gone")
     (programs,) = (await environments.prepare(entry("tiny>=1"))).path
     assert (programs / "python").exists()
+
+
+async def test_it_is_made_ahead_of_what_is_in_the_cache_and_nothing_is_asked_for(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "uv.toml").unlink()
+    runner, address = await serve(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_INDEX_URL", address)
+    before = Environments(tmp_path / "before", workspace)
+    await before.make_ready(NoPause())
+    assert not list((tmp_path / "before").glob("*/complete"))
+    await before.prepare(entry("tiny"))
+    await runner.cleanup()
+    ahead = Environments(tmp_path / "ahead", workspace)
+    await ahead.make_ready(NoPause())
+    (seed,) = (tmp_path / "ahead").glob("*/complete")
+    assert (site(seed.parent) / "pip.py").exists()
+
+
+class NoPause(SystemClock):
+    async def sleep(self, seconds: float) -> None:
+        pass
 
 
 async def test_modules_are_compiled_in_the_end(environments: Environments) -> None:

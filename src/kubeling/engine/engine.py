@@ -153,6 +153,7 @@ class Engine:
             group.create_task(
                 keep_tidy(self.config, self._environments, self._clock), name="environments"
             )
+            group.create_task(self._environments.make_ready(self._clock), name="seed")
             self.ready.set()
 
     def _why_no_policies(self) -> str:

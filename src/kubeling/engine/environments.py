@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -24,9 +25,14 @@ from kubeling.engine.building import Building, BuildParts, PullError, compile_by
 from kubeling.engine.envfolder import built_size, mark_used
 from kubeling.engine.images import ImageEntry, PythonEnvironment
 from kubeling.engine.seeds import Seeds
+from kubeling.engine.uvcall import UvCall
+from kubeling.kube.clock import Clock
 
 __all__ = ["Environment", "Environments", "PullError"]
 
+log = logging.getLogger(__name__)
+
+_READY_AFTER: Final = 2.0
 _HOST_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -89,6 +95,19 @@ class Environments:
             building.listen(tell)
             await asyncio.shield(task)
         return found
+
+    async def make_ready(self, clock: Clock) -> None:
+        """A moment after the start, makes what every environment begins with; asks nobody for it.
+
+        What is not in uv's cache is fetched when an environment is wanted.
+        """
+        await clock.sleep(_READY_AFTER)
+        try:
+            call = UvCall.here(self._workspace, lambda news: None)
+        except OSError as error:
+            log.warning("no environments can be built: %s", error)
+            return
+        await self._seeds.make_ahead(sys.executable, call)
 
     def is_building(self, name: str) -> bool:
         return name in self._building or self._seeds.is_making(name)

@@ -33,9 +33,17 @@ class Seeds:
     async def plant(self, interpreter: str, home: Path, call: UvCall) -> None:
         """Makes a fresh environment of a Python at ``home``; raises :class:`PullError`."""
         seed = self._seed(interpreter)
-        if seed.name in self._making or not _is_usable(seed):
+        if (making := self._making.get(seed.name)) is not None:
+            await asyncio.wait([making])  # its failure is not ours: perhaps it was to ask nobody
+        if not _is_usable(seed):
             await asyncio.shield(self._make(interpreter, seed, call))
         await asyncio.to_thread(_copy, seed, home)
+
+    async def make_ahead(self, interpreter: str, call: UvCall) -> None:
+        """Makes the seed of a Python if all of it is at hand; the first to need it need not."""
+        seed = self._seed(interpreter)
+        if not _is_usable(seed):
+            await asyncio.wait([self._make(interpreter, seed, call.offline())])
 
     def is_making(self, name: str) -> bool:
         return name in self._making
@@ -56,8 +64,13 @@ class Seeds:
         if task is None:
             work = _make(interpreter, seed, call)
             task = self._making[seed.name] = asyncio.create_task(work, name=f"seed {seed.name}")
-            task.add_done_callback(lambda _: self._making.pop(seed.name))
+            task.add_done_callback(lambda done: self._made(seed.name, done))
         return task
+
+    def _made(self, name: str, done: asyncio.Task[None]) -> None:
+        del self._making[name]
+        if not done.cancelled():
+            done.exception()  # told to whoever waits, if anybody does
 
 
 async def _make(interpreter: str, seed: Path, call: UvCall) -> None:
