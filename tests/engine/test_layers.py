@@ -55,6 +55,27 @@ async def test_nothing_that_a_container_changed_is_seen_by_the_next(node: Node) 
         assert await said(node, f"after-{number}", show) == before, change
 
 
+async def test_a_few_files_left_in_tmp_are_taken_out_and_the_rest_is_used_again(
+    node: Node, tmp_path: Path
+) -> None:
+    write(f"{tmp_path}/stays", "here\n")
+    before = await said(node, "first", "ls -A /tmp")
+    (layer,) = layers(node)
+    leaving = (
+        "echo x > /tmp/file",
+        "mkdir -p /tmp/in/deep && echo x > /tmp/in/deep/file && chmod 0 /tmp/in/deep",
+        f"ln -s {tmp_path} /tmp/elsewhere",
+        "mkfifo /tmp/pipe",
+    )
+    for number, left in enumerate(leaving):
+        await said(node, f"leave-{number}", left)
+        assert await said(node, f"look-{number}", "ls -A /tmp") == before, left
+    assert layers(node) == {layer}
+    assert (tmp_path / "stays").exists()
+    await said(node, "many", "for n in $(seq 100); do echo > /tmp/$n; done")
+    assert await said(node, "after", "ls -A /tmp") == before
+
+
 async def test_what_changes_on_the_machine_is_seen_by_the_next(node: Node) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         file, replaced = f"{folder}/file", f"{folder}/replaced"
