@@ -46,8 +46,9 @@ class _Node:
     """Answers for the pods; of all that a node does, only logs are asked for."""
 
     async def logs(self, *_: object, **__: object) -> AsyncIterator[bytes]:
-        for nothing in ():
-            yield nothing
+        said: tuple[bytes, ...] = ()
+        for piece in said:
+            yield piece
 
 
 @contextlib.asynccontextmanager

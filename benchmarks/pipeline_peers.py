@@ -27,8 +27,8 @@ LIMIT_SECONDS = 400
 _INPUT = {
     "inputs": {"parameterValues": {"x": 1}},
     "outputs": {
-        "parameters": {"Output": {"outputFile": "output"}},
-        "outputFile": "executor_output.json",
+        "parameters": {"Output": {"outputFile": "out/output"}},
+        "outputFile": "out/executor_output.json",
     },
 }
 

@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,10 +28,10 @@ from pipeline_peers import PEERS, PeerError, bare, measure, own_work
 from pipeline_specs import AT_ONCE, TRUE, chain, loop, timed
 
 from kubeling.kube.client import Client
+from kubeling.kube.objects import Obj
 from kubeling.pipelines.component import COMPONENT
 
-CHAIN, FAN = 20, 100
-SHAPES = {"chain": (CHAIN, chain), "fan": (FAN, loop)}
+Shapes = dict[str, tuple[int, Callable[[int, int], Obj]]]
 
 
 def shown(label: str, seconds: float, steps: int = 1, note: str = "") -> None:
@@ -38,14 +39,14 @@ def shown(label: str, seconds: float, steps: int = 1, note: str = "") -> None:
     print(f"{label:<34} {figure:>12} a step   {note}".rstrip(), flush=True)
 
 
-async def warm(client: Client, rounds: int) -> dict[str, float]:
+async def warm(client: Client, shapes: Shapes, rounds: int) -> dict[str, float]:
     """Seconds by shape; each round has numbers of its own, so that no cache has an answer."""
     await timed(client, "environment", chain(3, -100))
     return {
         shape: min(
             [await timed(client, f"{shape}-{r}", make(n, 1000 * (r + 1))) for r in range(rounds)]
         )
-        for shape, (n, make) in SHAPES.items()
+        for shape, (n, make) in shapes.items()
     }
 
 
@@ -59,12 +60,12 @@ async def cold(rounds: int) -> None:
     shown("cold (environment made)", min(times))
 
 
-async def steps(rounds: int) -> None:
+async def steps(shapes: Shapes, rounds: int) -> None:
     heading("Python components on Kubeling")
     shown("bare interpreter", bare(10, sys.executable, "-I", "-c", "pass"))
     async with real_platform() as client:
-        found = await warm(client, rounds)
-        for shape, (count, make) in SHAPES.items():
+        found = await warm(client, shapes, rounds)
+        for shape, (count, make) in shapes.items():
             shown(f"{shape} of {count}, warm", found[shape], count)
             again = await timed(client, f"{shape}-again", make(count, 1000))
             shown(f"{shape} of {count}, cached", again, count)
@@ -91,23 +92,24 @@ async def growth(sizes: list[int]) -> None:
             print(f"{shape:<8} {count:>6} {took:>8.1f} {used:>14.2f}", flush=True)
 
 
-async def peers(folder: Path, rounds: int, names: list[str]) -> None:
+async def peers(shapes: Shapes, folder: Path, rounds: int, names: list[str]) -> None:
     heading("Side by side")
     shown("bare interpreter", bare(10, sys.executable, "-I", "-c", "pass"))
     shown("bare interpreter, component's work", own_work(10, folder))
     async with real_platform() as client:
-        ours = await warm(client, rounds)
-    for shape, (count, _) in SHAPES.items():
+        ours = await warm(client, shapes, rounds)
+    sizes = [count for count, _ in shapes.values()]
+    for shape, (count, _) in shapes.items():
         shown(f"Kubeling, {shape} of {count}", ours[shape], count)
     for name in names:
         try:
-            found = await asyncio.to_thread(measure, folder, name, CHAIN, FAN, AT_ONCE, rounds)
+            found = await asyncio.to_thread(measure, folder, name, *sizes, AT_ONCE, rounds)
         except PeerError as error:
             print(f"{name}: {error}", flush=True)
             continue
         for shape, seconds in found.items():
-            ratio = f"{seconds / ours[shape]:.1f}x"
-            shown(f"{name}, {shape} of {SHAPES[shape][0]}", seconds, SHAPES[shape][0], ratio)
+            count, ratio = shapes[shape][0], f"{seconds / ours[shape]:.1f}x"
+            shown(f"{name}, {shape} of {count}", seconds, count, ratio)
 
 
 def main() -> None:
@@ -115,19 +117,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
+    parser.add_argument("--chain", type=int, default=20, help="steps in a row")
+    parser.add_argument("--fan", type=int, default=100, help="steps side by side")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--venvs", type=Path, help="where the peers' environments are kept")
     given = parser.parse_args()
+    shapes: Shapes = {"chain": (given.chain, chain), "fan": (given.fan, loop)}
     if "cold" in given.part:
         asyncio.run(cold(given.rounds))
     if "steps" in given.part:
-        asyncio.run(steps(given.rounds))
+        asyncio.run(steps(shapes, given.rounds))
     if "peers" in given.part:
         with TemporaryDirectory() as folder:
             venvs = (given.venvs or Path(folder)).absolute()
-            asyncio.run(peers(venvs, given.rounds, given.peers))
+            asyncio.run(peers(shapes, venvs, given.rounds, given.peers))
     if "loop" in given.part:
         asyncio.run(iterations(given.iterations))
     if "growth" in given.part:
