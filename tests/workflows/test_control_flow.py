@@ -252,3 +252,57 @@ spec:
         it.advance()
         it.end(it.running()[0], Ending(1, "dial tcp: i/o timeout"))
         assert len(it.created) == 2
+
+
+RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned")
+
+
+class TestDepends:
+    """``depends`` tells six results of a task apart (``docs/enhanced-depends-logic.md``)."""
+
+    @pytest.mark.parametrize("result", RESULTS)
+    def test_a_task_follows_a_result(self, result: str) -> None:
+        assert self.followers(result) == [f"after-{result.lower()}"]
+
+    def followers(self, result: str) -> list[str]:
+        """The tasks that run, of one that waits for each result of ``a``."""
+        more = {
+            "Skipped": ', when: "false"',
+            "Omitted": ", depends: first.Failed",
+            "Daemoned": "",
+        }.get(result, "")
+        waiting = "\n".join(
+            f"      - {{name: after-{each.lower()}, template: other, depends: a.{each}}}"
+            for each in RESULTS
+        )
+        it = world(f"""
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    dag:
+      failFast: false
+      tasks:
+      - {{name: first, template: other}}
+      - {{name: a, template: work{more}}}
+{waiting}
+  - name: work
+    daemon: {str(result == "Daemoned").lower()}
+    container: {{image: x, command: [work]}}
+  - name: other
+    container: {{image: x, command: [other]}}
+""")
+        it.advance()
+        for pod in list(it.pods.values()):
+            if argv(pod)[0] == "other":
+                it.end(pod)
+            elif result == "Errored":
+                it.lose(pod)
+            elif result == "Daemoned":
+                ready = {"name": "main", "ready": True, "state": {"running": {}}}
+                it.advance({**pod, "status": {"phase": "Running", "containerStatuses": [ready]}})
+            else:
+                it.end(pod, Ending(int(result == "Failed")))
+        nodes = it.execution.nodes.values()
+        return [n.display_name for n in nodes if n.display_name.startswith("after-")
+                and n.phase not in ("Omitted", "Skipped")]  # fmt: skip

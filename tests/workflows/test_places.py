@@ -194,6 +194,16 @@ async def test_an_output_that_cannot_be_stored_fails_the_step(
         ({"s3": {"bucket": "b", "key": "k"}}, False, r"s3.endpoint: Required value: give it, or"),
         ({"s3": {"key": "k"}, "gcs": {"key": "k"}}, False, "gcs: Forbidden: s3 is given already"),
         (
+            {"oss": {"key": "k", "lifecycleRule": {"markDeletionAfterDays": 3}}},
+            False,
+            "lifecycleRule: Forbidden: rules of a bucket are not set here",
+        ),
+        (
+            {"s3": {"key": "k", "encryptionOptions": {"kmsEncryptionContext": "{}"}}},
+            False,
+            "kmsEncryptionContext: Forbidden: is not handed on",
+        ),
+        (
             {"s3": {"key": "k", "createBucketIfNotPresent": {"objectLocking": True}}},
             False,
             "createBucketIfNotPresent: Forbidden: buckets are not made",

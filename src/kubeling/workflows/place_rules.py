@@ -22,6 +22,10 @@ _COMPLETE: Final = {
     "azure": ("endpoint", "container"),
     "oss": ("endpoint", "bucket"),
 }
+_ENCRYPTION: Final = {
+    "serverSideCustomerKeySecret": "keys of your own are not supported; use kmsKeyId",
+    "kmsEncryptionContext": "is not handed on; leave it out",
+}
 _MAX_TEXT: Final = 100 * 1024
 
 
@@ -56,10 +60,12 @@ def _store_errors(kind: str, content: Obj, path: str) -> Iterator[FieldError]:
     if content.get("createBucketIfNotPresent"):
         message = "buckets are not made; make it first and leave this out"
         yield FieldError(f"{path}.createBucketIfNotPresent", "Forbidden", message)
-    if (content.get("encryptionOptions") or {}).get("serverSideCustomerKeySecret"):
-        message = "keys of your own are not supported; use kmsKeyId"
-        where = f"{path}.encryptionOptions.serverSideCustomerKeySecret"
-        yield FieldError(where, "Forbidden", message)
+    if content.get("lifecycleRule"):
+        message = "rules of a bucket are not set here; set them at the bucket itself"
+        yield FieldError(f"{path}.lifecycleRule", "Forbidden", message)
+    for field, message in _ENCRYPTION.items():
+        if (content.get("encryptionOptions") or {}).get(field):
+            yield FieldError(f"{path}.encryptionOptions.{field}", "Forbidden", message)
     parts = _COMPLETE.get(kind, ())
     lacking = [part for part in parts if not content.get(part)]
     if lacking and len(lacking) < len(parts):
