@@ -94,6 +94,7 @@ _ENDS: Final = {
     "pod-gc-strategy-with-label-selector.yaml": "Failed",
     "resubmit.yaml": "",
     "retry-conditional.yaml": "",
+    "retry-on-error.yaml": "",
     "step-level-timeout.yaml": "Failed",
     "template-defaults.yaml": "",
     "timeouts-step.yaml": "Failed",

@@ -77,12 +77,20 @@ def _over(own: Obj, below: Obj) -> Obj:
 
 
 def _arguments(own: Obj, template: Obj) -> Obj:
+    """The arguments by name; what an entry does not say, the template's entry of its name does."""
     merged: Obj = {}
     for kind in ("parameters", "artifacts"):
-        found = _by_name(template.get(kind) or (), own.get(kind) or ())
-        if found:
+        below = {_name(entry): entry for entry in template.get(kind) or ()}
+        above = [_completed(entry, below.get(_name(entry)) or {}) for entry in own.get(kind) or ()]
+        if found := _by_name(below.values(), above):
             merged[kind] = found
     return merged
+
+
+def _completed(entry: Obj, below: Obj) -> Obj:
+    if any(key in entry for key in ("value", "valueFrom")):
+        below = {key: value for key, value in below.items() if key not in ("value", "valueFrom")}
+    return {**below, **entry}
 
 
 def _by_name(below: Iterable[Obj], above: Iterable[Obj]) -> list[Obj]:
