@@ -14,6 +14,7 @@ from tests.pipelines.test_controller import controllers, ended, pod_of, submit, 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, uid
 from kubeling.kube.resources import NAMESPACES
+from kubeling.pipelines.cache_misses import differences
 from kubeling.pipelines.caching import MAX_AGE, parse_age
 from kubeling.pipelines.nodes import task_id
 from kubeling.pipelines.resources import RUNS
@@ -103,3 +104,49 @@ async def test_a_key_of_ones_own_replaces_everything_else(context: Context) -> N
         await submit(context, keyed(2), "second")
         run = await ended(context, "second", "SUCCEEDED")
     assert "taken: same inputs and code" in await reason(context, run)
+
+
+def lightly_cached(image: str = "busybox", variable: str = "", **inputs: Any) -> Obj:
+    """A cached task of a component whose inputs are any of x (a number), text and y."""
+    made = step(x="NUMBER_INTEGER", text="STRING", outputs={"out": "NUMBER_INTEGER"})
+    made["inputDefinitions"]["parameters"]["text"]["isOptional"] = True
+    container = made["executor"]["container"]
+    container["image"] = image
+    if variable:
+        container["env"] = [{"name": "MODE", "value": variable}]
+    options = {"enableCache": True}
+    return document({"a": task(inputs={"x": 1, **inputs}, cachingOptions=options)}, {"step": made})
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"x": 2}, "parameter x was 1, is 2"),
+        ({"x": 2, "text": "t"}, "parameter x was 1, is 2, parameter text t is new"),
+        ({"text": "long" * 50}, "parameter text is new"),
+        ({"image": "alpine"}, "the image was busybox, is alpine"),
+        ({"variable": "fast"}, "variable MODE fast is new"),
+    ],
+)
+async def test_a_miss_says_what_differs(context: Context, changed: Obj, told: str) -> None:
+    async with controllers(context):
+        first = await run_once(context, "first", lightly_cached())
+        second = await run_once(context, "second", lightly_cached(**changed))
+        said = await reason(context, second)
+    assert said.startswith(f"not cached: {told} (against run {uid(first)} of 20")
+
+
+async def test_a_miss_is_compared_with_the_nearest(context: Context) -> None:
+    async with controllers(context):
+        near = await run_once(context, "near", lightly_cached(x=3))
+        await run_once(context, "far", lightly_cached(x=4, image="alpine"))
+        run = await run_once(context, "third", lightly_cached(x=5))
+        said = await reason(context, run)
+    assert said.startswith(f"not cached: parameter x was 3, is 5 (against run {uid(near)} ")
+
+
+def test_much_that_differs_is_counted() -> None:
+    before = {f"parameter p{n}": "1" for n in range(9)}
+    assert differences({"the image": "a"}, [before])[1] == [
+        "the image a is new", *(f"parameter p{n} is gone" for n in range(3)), "6 more differ",
+    ]  # fmt: skip

@@ -24,7 +24,7 @@ __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
 T = TypeVar("T")
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """The newest revision in ``migrations/versions``."""
 
 METADATA: Final = sa.MetaData()

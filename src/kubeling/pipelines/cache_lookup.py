@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kubeling.artifacts.store import ArtifactError, ArtifactStore
+from kubeling.pipelines.cache_misses import Parts, differences
 from kubeling.pipelines.caching import AgeLimit
 from kubeling.pipelines.nodes import TaskNode
-from kubeling.pipelines.records import CacheEntry
+from kubeling.pipelines.records import CacheEntry, EarlierKey
 from kubeling.pipelines.sightings import CacheSeen
 
 if TYPE_CHECKING:
@@ -31,8 +32,16 @@ async def look_up(
         for node in nodes
     ]
 
+    missed = {node.component for node, entry, _ in questions if entry is None}
+    earlier = await store.earlier_keys(execution.facts.namespace, missed) if missed else {}
+
     def answers() -> list[CacheSeen]:
-        return [_answer(node, entry, limit, now, artifacts) for node, entry, limit in questions]
+        return [
+            _answer(node, entry, limit, now, artifacts)
+            if entry is not None
+            else _missed(node, execution.key_parts.get(node.path), earlier[node.component])
+            for node, entry, limit in questions
+        ]
 
     if any(entry is not None and entry.outputs.artifacts for entry in entries.values()):
         return await asyncio.to_thread(answers)
@@ -45,15 +54,13 @@ def _label(execution: Execution, node: TaskNode) -> str:
 
 def _answer(
     node: TaskNode,
-    entry: CacheEntry | None,
+    entry: CacheEntry,
     limit: AgeLimit | None,
     now: dt.datetime,
     artifacts: ArtifactStore,
 ) -> CacheSeen:
-    if entry is None:
-        return CacheSeen(node.path, "not cached: nothing ran with the same inputs and code")
     created = entry.created_at.replace(tzinfo=dt.UTC)
-    when = created.strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = _shown(created)
     if limit is not None and now - created > limit.age:
         reason = f"not cached: outputs of {when} are too old: {limit.says}"
         return CacheSeen(node.path, reason)
@@ -62,6 +69,25 @@ def _answer(
         return CacheSeen(node.path, f"not cached: artifact {missing} of {entry.task_id} is gone")
     reason = f"outputs of run {entry.run_id} of {when} taken: same inputs and code"
     return CacheSeen(node.path, reason, entry.outputs, entry.task_id)
+
+
+def _missed(node: TaskNode, parts: Parts | None, earlier: Sequence[EarlierKey]) -> CacheSeen:
+    """A miss, and what differs from the nearest earlier task of the component."""
+    nothing = "not cached: nothing ran with the same inputs and code"
+    if parts is None or not earlier:
+        return CacheSeen(node.path, nothing)
+    nearest, told = differences(parts, [key.parts for key in earlier])
+    if not told:
+        return CacheSeen(node.path, nothing)
+    key = earlier[nearest]
+    return CacheSeen(
+        node.path,
+        f"not cached: {', '.join(told)} (against run {key.run_id} of {_shown(key.created_at)})",
+    )
+
+
+def _shown(moment: dt.datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _missing(entry: CacheEntry, artifacts: ArtifactStore) -> str:

@@ -21,6 +21,7 @@ from kubeling.pipelines.bindings import (
     complete,
     platform_value,
 )
+from kubeling.pipelines.cache_misses import Parts, key_parts
 from kubeling.pipelines.caching import fingerprint, why_not_cached
 from kubeling.pipelines.dags import Dags
 from kubeling.pipelines.frontier import Frontier
@@ -74,6 +75,8 @@ class Execution:
         self.terminating = False
         self.overdue = False
         self.changed: set[str] = set()
+        self.key_parts: dict[str, Parts] = {}
+        """By path, what the keys of tasks under way were made from."""
         self.now = dt.datetime.min
         self.frontier = Frontier()
         self.frontier.count(nodes.values())
@@ -298,15 +301,11 @@ class Execution:
             return
         settings = settings_of(self.platform, component.executor_label)
         around = self.around(node)
+        pipeline = self.spec.pipeline_info.name
+        claims = claim_names(settings, lambda source: platform_value(source, around))
         node.stage = "cache"
-        node.fingerprint = fingerprint(
-            self.spec.pipeline_info.name,
-            task,
-            component,
-            container,
-            node.inputs,
-            claim_names(settings, lambda source: platform_value(source, around)),
-        )
+        node.fingerprint = fingerprint(pipeline, task, component, container, node.inputs, claims)
+        self.key_parts[node.path] = key_parts(pipeline, component, container, node.inputs, claims)
 
     def _groups(self, node: TaskNode) -> Iterator[tuple[str, TaskSpec]]:
         """The groups that a task is in, from the inside out."""
@@ -380,6 +379,12 @@ class Execution:
         self.frontier.ended.append(node)
         if node.kind not in ("dag", "loop"):
             self.frontier.leaves_ended += 1
+
+    def forget_keys(self, stored: Iterable[TaskNode]) -> None:
+        """What keys of tasks that have ended were made from is stored now."""
+        for node in stored:
+            if node.final:
+                self.key_parts.pop(node.path, None)
 
     def touch(self, node: TaskNode) -> None:
         self.changed.add(node.path)

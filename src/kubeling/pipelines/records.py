@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kubeling.pipelines.nodes import Outputs
 
-__all__ = ["FINAL_STATES", "CacheEntry", "RunRecord"]
+__all__ = ["FINAL_STATES", "CacheEntry", "EarlierKey", "RunRecord"]
 
 FINAL_STATES: Final = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 """States of a run that has ended."""
@@ -36,3 +36,12 @@ class CacheEntry:
     task_id: str
     created_at: dt.datetime
     outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierKey:
+    """What the key of an earlier task of a component was made from."""
+
+    run_id: str
+    created_at: dt.datetime
+    parts: dict[str, str]

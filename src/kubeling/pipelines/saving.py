@@ -67,8 +67,10 @@ class RunSaving:
     async def _store(self, active: ActiveRun, store: RunStore, record: RunRecord) -> None:
         execution, before = active.execution, active.record
         changed = [execution.nodes[path] for path in sorted(execution.changed)]
-        await store.save(active.run, changed, record, self._clock.now())
+        now = self._clock.now()
+        await store.save(active.run, changed, record, now, execution.key_parts)
         execution.changed.clear()
+        execution.forget_keys(changed)
         active.record = record
         active.saved_at = self._clock.monotonic()
         active.unwritten = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from kubeling.kube.objects import Obj, name, namespace, parse_time, uid
 from kubeling.pipelines.lineage import Lineage, lineage_of
 from kubeling.pipelines.nodes import Outputs, TaskNode, task_id
-from kubeling.pipelines.records import FINAL_STATES, CacheEntry, RunRecord
+from kubeling.pipelines.records import FINAL_STATES, CacheEntry, EarlierKey, RunRecord
 from kubeling.pipelines.resources import decode_run
 from kubeling.pipelines.restarting import restart
 from kubeling.pipelines.spec_store import spec_row
@@ -42,6 +43,7 @@ EXTERNAL: Final = "external"
 """The kind of tasks that clients filed: no nodes of an execution."""
 
 T = TypeVar("T")
+_NEAREST_OF: Final = 10
 _DEFAULT: Final = "Default"
 _DEFAULT_DESCRIPTION: Final = (
     "All runs created without specifying an experiment will be grouped here."
@@ -71,13 +73,25 @@ class RunStore:
         return await self.database.run(work)
 
     async def save(
-        self, run: Obj, nodes: Sequence[TaskNode], record: RunRecord, now: dt.datetime
+        self,
+        run: Obj,
+        nodes: Sequence[TaskNode],
+        record: RunRecord,
+        now: dt.datetime,
+        key_parts: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
-        """Writes changed nodes, what they made, and the run's state."""
+        """Writes changed nodes, what they made, and the run's state.
+
+        ``key_parts`` has, by path, what keys of the cache were made from.
+        """
         run_id, where = uid(run), namespace(run)
         rows = [_task_row(run_id, node) for node in nodes]
         lineage = lineage_of(run_id, where, nodes, now)
-        cached = [_cache_row(run_id, where, node, now) for node in nodes if _is_cacheable(node)]
+        cached = [
+            _cache_row(run_id, where, node, now, key_parts.get(node.path))
+            for node in nodes
+            if _is_cacheable(node)
+        ]
 
         def work(connection: sa.Connection) -> None:
             upsert(connection, TASKS, rows)
@@ -104,6 +118,27 @@ class RunStore:
                 )
                 for row in rows
             }
+
+        return await self.database.run(work)
+
+    async def earlier_keys(
+        self, where: str, components: Iterable[str]
+    ) -> dict[str, list[EarlierKey]]:
+        """By component, what the latest keys of its tasks were made from, latest first."""
+        wanted = sorted(components)
+        columns = CACHE.c
+
+        def work(connection: sa.Connection) -> dict[str, list[EarlierKey]]:
+            found = {}
+            for component in wanted:
+                query = sa.select(columns.run_id, columns.created_at, columns.parts)
+                query = query.where(columns.namespace == where, columns.component == component)
+                query = query.order_by(columns.created_at.desc()).limit(_NEAREST_OF)
+                found[component] = [
+                    EarlierKey(row.run_id, row.created_at, msgspec.json.decode(row.parts))
+                    for row in connection.execute(query)
+                ]
+            return found
 
         return await self.database.run(work)
 
@@ -308,7 +343,9 @@ def _is_cacheable(node: TaskNode) -> bool:
     return bool(node.fingerprint) and node.state == "SUCCEEDED" and not node.cached_from
 
 
-def _cache_row(run_id: str, where: str, node: TaskNode, now: dt.datetime) -> dict[str, Any]:
+def _cache_row(
+    run_id: str, where: str, node: TaskNode, now: dt.datetime, parts: Mapping[str, str] | None
+) -> dict[str, Any]:
     return {
         "namespace": where,
         "fingerprint": node.fingerprint,
@@ -316,6 +353,8 @@ def _cache_row(run_id: str, where: str, node: TaskNode, now: dt.datetime) -> dic
         "task_id": task_id(run_id, node.path),
         "outputs": msgspec.json.encode(node.outputs),
         "created_at": now.replace(tzinfo=None),
+        "component": node.component[:255] if parts else "",
+        "parts": msgspec.json.encode(parts) if parts else None,
     }
 
 

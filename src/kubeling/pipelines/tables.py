@@ -183,6 +183,9 @@ CACHE: Final = sa.Table(
     sa.Column("task_id", _ID, nullable=False),
     sa.Column("outputs", sa.LargeBinary(2**32 - 1), nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),
+    sa.Column("component", sa.String(255), nullable=False, server_default=""),
+    sa.Column("parts", sa.LargeBinary(2**32 - 1), nullable=True),
+    sa.Index("pipeline_cache_by_component", "namespace", "component", "created_at"),
 )
 RECURRING_RUNS: Final = sa.Table(
     "pipeline_recurring_runs",
