@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.pipelines.conftest import Api
-from tests.pipelines.test_api import get, make_runs
+from tests.pipelines.test_api import get, make_runs, post
 
 from kubeling.component import Context
 from kubeling.metadata.database import METADATA
@@ -100,6 +100,18 @@ async def test_a_page_tells_the_total_that_the_first_one_counted(api: Api) -> No
     second = await get(api, "/runs", page_size="10", page_token=first["next_page_token"])
     assert [run["display_name"] for run in second["runs"]] == ["b", "c", "d"]
     assert second["total_size"] == 3
+
+
+async def test_what_is_excluded_is_not_counted(api: Api) -> None:
+    runs = await make_runs(api, "a", "b", "ab", "c")
+    await post(api, f"/runs/{runs[2]['run_id']}:archive")
+    away = {"operation": "NOT_EQUALS", "key": "storage_state", "string_value": "ARCHIVED"}
+    here = {"operation": "NOT_EQUALS", "key": "storage_state", "string_value": "AVAILABLE"}
+    with_a = {"operation": "IS_SUBSTRING", "key": "display_name", "string_value": "A"}
+    assert await names(api, filter={"predicates": [away]}) == ["a", "b", "c"]
+    assert await names(api, filter={"predicates": [away, with_a]}) == ["a"]
+    assert await names(api, filter={"predicates": [with_a, here]}) == ["ab"]
+    assert await names(api, filter={"predicates": [away, here]}) == []
 
 
 def one(**predicate: Any) -> dict[str, Any]:

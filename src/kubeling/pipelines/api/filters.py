@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from kubeling.kube.objects import Obj, parse_time
 from kubeling.pipelines.api.errors import InvalidArgumentError
+from kubeling.pipelines.api.text_search import contains
 
 if TYPE_CHECKING:
     from kubeling.pipelines.api.listing import Listable
 
-__all__ = ["checked_filter", "conditions"]
+__all__ = ["Exclusion", "checked_filter", "conditions"]
 
 _OPERATIONS: Final = {
     1: "EQUALS",
@@ -48,7 +49,15 @@ _MAX_WHOLE: Final = 2**63 - 1
 _FIELDS: Final = _SCALARS | _LISTS | {"operation", "op", "key"}
 
 
-def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool]]:
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A value that a field with few values must not have: the rest is ``allowed``."""
+
+    allowed: sa.ColumnElement[bool]
+    excluded: sa.ColumnElement[bool]
+
+
+def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool] | Exclusion]:
     """What the filter demands of a row; raises :class:`InvalidArgumentError`."""
     return [_condition(kind, predicate) for predicate in _predicates(text)]
 
@@ -112,7 +121,7 @@ def _predicate(given: Any) -> _Predicate:
     return _Predicate(operation, key, kind, value)
 
 
-def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool]:
+def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool] | Exclusion:
     column, value = kind.filtered(predicate.key), predicate.value
     spelled = kind.spellings.get(predicate.key, {})
     match predicate.operation:
@@ -120,13 +129,15 @@ def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool]:
             items = [_value(column, item) for item in value["values"]]
             return column.in_([spelled.get(item, item) for item in items])
         case "IS_SUBSTRING":
-            return sa.cast(column, sa.Text).icontains(str(value), autoescape=True)
+            text = column if isinstance(column.type, sa.String) else sa.cast(column, sa.Text)
+            return contains(text, str(value))
         case operation:
             wanted = _value(column, value)
             wanted = spelled.get(wanted, wanted)
     if operation == "NOT_EQUALS" and (choices := kind.choices.get(predicate.key)):
         # A range of the index, where "not equal" would read all of it.
-        return sa.or_(*(column == choice for choice in choices if choice != wanted))
+        allowed = sa.or_(*(column == choice for choice in choices if choice != wanted))
+        return Exclusion(allowed, column == wanted)
     found: sa.ColumnElement[bool] = _COMPARISONS[operation](column, wanted)
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kubeling.pipelines.api.errors import InvalidArgumentError
-from kubeling.pipelines.api.filters import conditions
+from kubeling.pipelines.api.filters import Exclusion, conditions
 from kubeling.pipelines.api.paging import ListOptions, Token
 
 __all__ = ["Listable", "Page", "Segment", "list_rows"]
@@ -96,9 +96,10 @@ def list_rows(
     *restrictions: sa.ColumnElement[bool],
 ) -> Page:
     """One page of rows that meet the restrictions and the filter."""
-    where = [*restrictions, *conditions(kind, options.filter)]
+    wanted = [*restrictions, *conditions(kind, options.filter)]
+    where = [one.allowed if isinstance(one, Exclusion) else one for one in wanted]
     rows = _read(connection, kind, options, columns, where)
-    total = options.after.total if options.after else _count(connection, kind, where)
+    total = options.after.total if options.after else _count(connection, kind, wanted)
     page = Page(rows[: options.size], total)
     if len(rows) > options.size:
         last = page.rows[-1]
@@ -106,7 +107,17 @@ def list_rows(
     return page
 
 
-def _count(connection: sa.Connection, kind: Listable, where: Sequence[Any]) -> int:
+def _count(
+    connection: sa.Connection, kind: Listable, wanted: Sequence[sa.ColumnElement[bool] | Exclusion]
+) -> int:
+    """How many rows there are. Excluded ones are few and taken from the rest, which is many."""
+    where: list[sa.ColumnElement[bool]] = []
+    for number, one in enumerate(wanted):
+        if isinstance(one, Exclusion):
+            others = [*where, *wanted[number + 1 :]]
+            without = _count(connection, kind, others)
+            return without - _count(connection, kind, [*others, one.excluded])
+        where.append(one)
     query = sa.select(sa.func.count()).select_from(kind.table).where(*where)
     return int(connection.execute(query).scalar_one())
 

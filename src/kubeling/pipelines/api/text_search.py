@@ -1,0 +1,43 @@
+"""Part of a text, in any case, as each database finds it fastest.
+
+SQLite's and MySQL's ``LIKE`` knows no case by itself; putting both sides in lower letters first, as
+SQLAlchemy does for them, takes more than twice as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+__all__ = ["contains"]
+
+
+class _Matches(FunctionElement[bool]):
+    type = sa.Boolean()
+    name = "matches"
+    inherit_cache = True
+
+
+def contains(text: sa.ColumnElement[Any], part: str) -> sa.ColumnElement[bool]:
+    """Whether a text contains another."""
+    escaped = "".join(f"/{c}" if c in "%_/" else c for c in part)
+    return _Matches(text, sa.literal(f"%{escaped}%"))
+
+
+@compiles(_Matches)
+def _like(element: _Matches, compiler: SQLCompiler, **options: Any) -> str:
+    return _written(element, compiler, "LIKE", options)
+
+
+@compiles(_Matches, "postgresql")
+def _ilike(element: _Matches, compiler: SQLCompiler, **options: Any) -> str:
+    return _written(element, compiler, "ILIKE", options)
+
+
+def _written(element: _Matches, compiler: SQLCompiler, operator: str, options: Any) -> str:
+    text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{text} {operator} {pattern} ESCAPE '/'"
