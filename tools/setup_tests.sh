@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the tests need beside Python packages: kubectl, Chromium, podman, jq, Open MPI and, in CI, docker and PyTorch.
+# What the tests need beside Python packages: kubectl, Chromium, podman, jq, Open MPI and, in CI, docker, PyTorch and
+# database servers.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -39,6 +40,13 @@ fi
 if [ -n "${CI:-}" ] && ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+fi
+
+# Only in CI: Debian starts them, and the tests start their own.
+if [ -n "${CI:-}" ] && ! command -v mariadbd >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        mariadb-server postgresql >/dev/null
 fi
 
 if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then

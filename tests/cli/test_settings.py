@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,23 @@ def test_names_of_the_gateway_are_checked(instance: Instance) -> None:
     configure(instance, "gateway: {allowed_hosts: ['http://kf.example']}\n")
     with pytest.raises(CliError, match=r"gateway\.allowed_hosts"):
         effective(instance, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("oracle://me@there/x", '"oracle" is not supported; use sqlite:///FILE, postgresql://'),
+        ("metadata.db", "is not supported; use sqlite:///FILE"),
+    ],
+)
+def test_a_database_that_is_none_of_ours_is_refused(
+    instance: Instance, url: str, message: str
+) -> None:
+    with pytest.raises(CliError, match=re.escape(message)):
+        effective(instance, {"database": url}, {})
+
+
+def test_passwords_of_databases_are_not_shown(instance: Instance) -> None:
+    configure(instance, "database: postgresql://me:secret@db.example/kubeling\n")
+    shown = CliRunner().invoke(cli, ["config", "--data-dir", str(instance.data_dir)]).output
+    assert "postgresql://me:***@db.example/kubeling  (config.yaml)" in shown

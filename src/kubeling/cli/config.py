@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -13,6 +15,8 @@ from kubeling.cli.instance import Instance, data_dir_option
 from kubeling.cli.settings import Setting, effective, start_options
 
 __all__ = ["config"]
+
+_PASSWORD: Final = re.compile(r"(://[^:/@]*:)[^@/]*@")
 
 
 @click.command()
@@ -32,7 +36,7 @@ def config(data_dir: Path, output: str, **flags: Any) -> None:
     where = "flag" if given else _origin()
     settings = [
         Setting("data_dir", str(instance.data_dir), where),
-        *effective(instance, flags, os.environ).values(),
+        *map(_shown, effective(instance, flags, os.environ).values()),
     ]
     if output == "json":
         shown = {s.name: {"value": s.value, "source": s.source} for s in settings}
@@ -42,6 +46,13 @@ def config(data_dir: Path, output: str, **flags: Any) -> None:
     for setting in settings:
         text = setting.value if isinstance(setting.value, str) else _json(setting.value)
         click.echo(f"{setting.name.ljust(width)}  {text}  ({setting.source})")
+
+
+def _shown(setting: Setting) -> Setting:
+    """Without a password in an address."""
+    if not isinstance(setting.value, str):
+        return setting
+    return replace(setting, value=_PASSWORD.sub(r"\1***@", setting.value))
 
 
 def _origin() -> str:

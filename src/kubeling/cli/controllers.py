@@ -72,7 +72,9 @@ def controllers(
 
     Several may run; one leads at a time.
     """
-    from kubeling.cli.settings import rooms_in_environment
+    from kubeling.cli.settings import check_database, rooms_in_environment
+
+    check_database(database)
 
     settings = Settings(
         data_dir=data_dir.absolute(),

@@ -67,6 +67,8 @@ class PlatformOptions:
     api: ApiSettings = field(default_factory=ApiSettings)
     rooms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of components, by component."""
+    database: str = ""
+    """The URL of the metadata database, if it is not the one in the data directory."""
 
 
 class Platform:
@@ -187,6 +189,7 @@ class Platform:
             data_dir=self.instance.data_dir,
             workspace=self.options.workspace,
             gateway_url=endpoints.dashboard,
+            database_url=self.options.database,
             rooms=self.options.rooms,
         )
 

@@ -28,6 +28,8 @@ from kubeling.workflows.settings import WorkflowSettings
 __all__ = [
     "Setting",
     "api_settings",
+    "check_database",
+    "database_of",
     "effective",
     "engine_settings",
     "room_settings",
@@ -61,6 +63,7 @@ _TYPES: Final[dict[str, Any]] = (
         "host": str,
         "port": Annotated[int, msgspec.Meta(ge=0, le=65535)],
         "controllers": bool,
+        "database": str,
     }
     | {f"{_API}{field.name}": field.type for field in msgspec.structs.fields(ApiSettings)}
     | {
@@ -105,12 +108,31 @@ def effective(
             found[name] = Setting(name, _typed(name, value, f"--{_flag(name)}"), "flag")
     for name in _FILES:
         found[name] = _located(found[name], instance)
+    check_database(found["database"].value)
     workspace = Path(found["workspace"].value).expanduser().absolute()
     if not workspace.is_dir():
         source = found["workspace"].source
         raise CliError(f"workspace ({source}): there is no folder {workspace}")
     found["workspace"] = Setting("workspace", str(workspace), found["workspace"].source)
     return found
+
+
+def check_database(url: str) -> None:
+    """Refuses the URL of a metadata database that cannot be used; none is the default."""
+    if not url:
+        return
+    from kubeling.metadata.urls import UnusableUrl, driver_url
+
+    try:
+        driver_url(url)
+    except UnusableUrl as error:
+        raise CliError(str(error)) from None
+
+
+def database_of(instance: Instance, environ: Mapping[str, str]) -> str:
+    """The metadata database's URL for commands beside a platform: no flag of its start is known."""
+    settings = [*_from_file(instance.config_file), *_from_environment(environ)]
+    return next((str(s.value) for s in reversed(settings) if s.name == "database"), "")
 
 
 def start_options(command: F) -> F:
@@ -138,6 +160,12 @@ def start_options(command: F) -> F:
             callback=_amounts,
             help="Devices the node is to have, e.g. nvidia.com/gpu=4.",
             show_default="the GPUs found",
+        ),
+        click.option(
+            "--database",
+            metavar="URL",
+            show_default="a file of SQLite in the data directory",
+            help="The metadata database: postgresql://… or mysql://….",
         ),
         click.option("--host", show_default=_HOST, help="The address to listen on."),
         click.option(
@@ -264,6 +292,7 @@ def _defaults(instance: Instance) -> Iterator[Setting]:
     else:
         yield Setting("port", before.gateway_port, "last start")
     yield Setting("controllers", True, "default")
+    yield Setting("database", "", "default")
     groups: list[tuple[str, type[msgspec.Struct]]] = [(_API, ApiSettings), (_ENGINE, EngineConfig)]
     groups += [(f"{room}.", config) for room, config in _ROOMS.items()]
     for prefix, config in groups:

@@ -86,6 +86,7 @@ def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int |
         engine_settings(settings),
         api_settings(settings),
         room_settings(settings),
+        settings["database"].value,
     )
     try:
         with instance.claim():

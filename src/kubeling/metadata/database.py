@@ -18,7 +18,9 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from kubeling.kube.errors import ServiceUnavailable
+from kubeling.metadata import mysql_types as mysql_types
 from kubeling.metadata.failures import is_deadlock, shown_url, told
+from kubeling.metadata.urls import driver_url
 
 __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
@@ -49,7 +51,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        """Raises :class:`~kubeling.metadata.urls.UnusableUrl`."""
+        self.url = driver_url(url)
         self._lock = threading.Lock()
         threads = 1 if self.is_sqlite else 4
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="metadata")

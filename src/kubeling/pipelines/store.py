@@ -371,12 +371,15 @@ def upsert(
     *,
     keep: bool = False,
 ) -> None:
-    """Inserts rows; those whose key is there are replaced, or kept, without a race."""
+    """Inserts rows; those whose key is there are replaced, or kept, without a race.
+
+    They are written in the order of their keys, so that two writers do not wait for each other.
+    """
     unique = {tuple(row[c.name] for c in table.primary_key): row for row in rows}
     if not unique:
         return
     statement = _UPSERTS[connection.dialect.name](table, keep)
-    connection.execute(statement, list(unique.values()))
+    connection.execute(statement, [unique[key] for key in sorted(unique)])
 
 
 def _on_conflict(insert: Callable[[sa.Table], Any]) -> Callable[[sa.Table, bool], Any]:

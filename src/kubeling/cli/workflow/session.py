@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from kubeling.cli.connection import Connection, connected
 from kubeling.cli.errors import CliError
+from kubeling.cli.instance import Instance
+from kubeling.cli.settings import database_of
 from kubeling.cli.workflow.options import Place
 from kubeling.component import Context, Settings
 from kubeling.kube.informer import Informers
@@ -45,7 +48,8 @@ class Session:
         self.client = connection.client
         self.namespace = connection.namespace
         data_dir = place.data_dir.expanduser().absolute()
-        settings = Settings(data_dir=data_dir, workspace=data_dir)
+        database = database_of(Instance(data_dir), os.environ)
+        settings = Settings(data_dir=data_dir, workspace=data_dir, database_url=database)
         kind = Context if place.kubeconfig is None else _Remote
         self.context = kind(self.client, Informers(self.client), settings)
         self.offload = Offload(self.context)
