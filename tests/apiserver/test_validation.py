@@ -86,6 +86,16 @@ class TestContainers:
                 'resources.limits[memory]: Invalid value: "-1": must be greater than or equal to 0',
             ),
             (
+                {"resources": {"limits": {"gpu": "1"}}},
+                'resources.limits[gpu]: Invalid value: "gpu": must be a standard resource type or '
+                "fully qualified",
+            ),
+            (
+                {"resources": {"requests": {"pods": "1"}}},
+                'resources.requests[pods]: Invalid value: "pods": must be a standard resource for '
+                "containers",
+            ),
+            (
                 {"imagePullPolicy": "Sometimes"},
                 'imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", '
                 '"IfNotPresent", "Never"',

@@ -22,6 +22,7 @@ from kubeling.apiserver.validation.security import container_security
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.quantities import parse_quantity
+from kubeling.kube.quotas import COUNTED
 
 __all__ = ["PROTOCOLS", "container"]
 
@@ -36,6 +37,12 @@ _OWN_FIELDS: Final = frozenset(
 _ONE_LABEL: Final = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]")
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _REAL_TIME: Final = re.compile(r"SIGRT(MIN(\+([1-9]|1[0-5]))?|MAX(-([1-9]|1[0-4]))?)")
+_OF_CONTAINERS: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+_OF_QUOTAS: Final = COUNTED | {
+    "storage", "requests.storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
+    "limits.cpu", "limits.memory", "limits.ephemeral-storage", "services.nodeports",
+    "services.loadbalancers",
+}  # fmt: skip
 _HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 
@@ -210,6 +217,9 @@ def _resources(resources: Obj, path: str) -> Errors:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     yield from quantities(limits, f"{path}.limits")
     yield from quantities(requests, f"{path}.requests")
+    for field, given in (("limits", limits), ("requests", requests)):
+        for name in given:
+            yield from _resource_name(name, f"{path}.{field}[{name}]")
     for name, value in requests.items():
         extended = _is_extended(name)
         if name not in limits:
@@ -224,6 +234,16 @@ def _resources(resources: Obj, path: str) -> Errors:
         elif wanted > most:
             message = f"must be less than or equal to {name} limit of {limits[name]}"
             yield FieldError(f"{path}.requests", "Invalid value", message, value)
+
+
+def _resource_name(name: str, path: str) -> Errors:
+    """Upstream's ``ValidateContainerResourceName``, which says it twice."""
+    if "/" in name or name in _OF_CONTAINERS or name.startswith("hugepages-"):
+        return
+    if name not in _OF_QUOTAS:
+        message = "must be a standard resource type or fully qualified"
+        yield FieldError(path, "Invalid value", message, name)
+    yield FieldError(path, "Invalid value", "must be a standard resource for containers", name)
 
 
 def _is_extended(name: str) -> bool:
