@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "pipelines"
 DRIVER = Path(__file__).parent / "kfp_driver.py"
+WALK = Path(__file__).parent / "kfp_walk.py"
 SDK = "2.17.3"
 
 
@@ -115,6 +116,28 @@ def test_uploading_versions_experiments_and_lists(solo: Platform, kfp: Kfp) -> N
     assert found["archived"] == "ARCHIVED"
     assert found["duplicate"] == 409
     assert found["unknown"] == 404
+
+
+def test_every_command_and_every_method_does_what_it_says(
+    solo: Platform, kfp: Kfp, tmp_path: Path
+) -> None:
+    done = solo.run(str(kfp.python), "-W", "ignore", str(WALK), str(tmp_path), timeout=200)
+    found = json.loads(done.stdout.splitlines()[-1])
+    commands, methods = found["commands"], found["methods"]
+    assert "walk" in commands.pop("experiments")
+    assert "walk" in commands.pop("pipelines")
+    assert all(entry["display_name"] != "walk" for entry in commands.pop("left"))
+    assert commands == {
+        "experiment": "first steps", "pipeline": "walk", "versions": ["second", "walk"],
+        "version": "second", "watched": True, "runs": ["by-file", "by-name", "by-version"],
+        "detail": "by-version", "jobs": ["daily", "nightly"], "disabled": "DISABLED",
+        "enabled": "ENABLED", "archived": "ARCHIVED",
+    }  # fmt: skip
+    assert {"Default", "methods"} <= set(methods.pop("experiments"))
+    assert methods == {
+        "multi_user": False, "namespace": "", "version": "v2", "versions": 3, "found": ["methods"],
+        "runs": ["four", "one", "three", "two"], "job": ["DISABLED", "3", True, "d"], "jobs": 1,
+    }  # fmt: skip
 
 
 def test_terminating_ends_the_wait_and_retrying_goes_on(solo: Platform, kfp: Kfp) -> None:

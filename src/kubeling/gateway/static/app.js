@@ -81,5 +81,9 @@ document.addEventListener("htmx:sseError", () => { line.textContent = "· reconn
 document.addEventListener("htmx:sseOpen", () => { line.textContent = ""; });
 
 // The SDKs print links of upstream's single-page application.
-const upstream = location.hash.match(/^#\/runs\/details\/([\w-]+)/);
-if (upstream) location.replace(`/pipelines/runs/${upstream[1]}`);
+const upstream = location.hash.match(/^#\/(runs|experiments|pipelines|recurringrun)\/details\/([\w-]+)/);
+const pages = {
+  runs: "/pipelines/runs/", experiments: "/pipelines?experiment=", pipelines: "/pipelines/catalogue/",
+  recurringrun: "/pipelines/recurring#",
+};
+if (upstream) location.replace(pages[upstream[1]] + upstream[2]);
