@@ -239,7 +239,7 @@ def test_the_form_shows_the_settings_of_the_chosen_algorithm_only(
     browser.open(f"{platform.url}/experiments/new")
     shown = "[...document.querySelectorAll('[data-for=f-algorithm]')].filter(e => !e.hidden)"
     shown += ".map(e => e.dataset.value)"
-    assert browser.evaluate(shown) == ["tpe"]
+    assert browser.evaluate(shown) == ["auto"]
     choose = "const s = document.getElementById('f-algorithm'); s.value = 'grid';"
     browser.evaluate(choose + "s.dispatchEvent(new Event('change', {bubbles: true}))")
     assert browser.evaluate(shown) == ["grid"]

@@ -53,7 +53,7 @@ _EXAMPLE: Final = (
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), help="At the same time.", show_default="CPUs")
 @click.option("--max-failed", type=click.IntRange(0), help="Give up after so many failures.")
-@click.option("--algorithm", default="tpe", show_default=True)
+@click.option("--algorithm", default="auto", show_default=True)
 @click.option("--setting", "given", multiple=True, metavar="NAME=VALUE", help="Of the algorithm.")
 @click.option("--early-stopping", default="", metavar="NAME", help="As medianstop: end bad trials.")
 @click.option("--stop-setting", multiple=True, metavar="NAME=VALUE", help="Of the early stopping.")

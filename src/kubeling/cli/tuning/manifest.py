@@ -51,7 +51,7 @@ class Wanted:
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Others that are kept, with which of their values counts: min, max or latest."""
     goal: float | None = None
-    algorithm: str = "tpe"
+    algorithm: str = "auto"
     settings: Mapping[str, str] = field(default_factory=dict)
     early_stopping: str = ""
     early_stopping_settings: Mapping[str, str] = field(default_factory=dict)

@@ -25,7 +25,7 @@ __all__ = ["create_experiment", "new_experiment"]
 
 _BEGINNING: Final = {
     "type": "maximize",
-    "algorithm": "tpe",
+    "algorithm": "auto",
     "trials": "20",
     "parallel": "3",
     "retain": "yes",
