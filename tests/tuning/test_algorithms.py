@@ -198,7 +198,7 @@ def test_the_region_where_trials_fail_is_left(name: str) -> None:
 @pytest.mark.parametrize("name", ["auto", "bayesianoptimization", "cmaes"])
 def test_a_search_beats_chance(name: str) -> None:
     def best(algorithm_name: str) -> float:
-        runs = [run(algorithm_name, 40, str(seed)) for seed in range(3)]
+        runs = [run(algorithm_name, 30, str(seed)) for seed in range(2)]
         return sum(min(past.value or 0.0 for past in history) for history in runs)
 
     assert best(name) < best("random")

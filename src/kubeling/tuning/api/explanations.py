@@ -109,4 +109,6 @@ def _must(words: str) -> str:
     """A refusal's words as a rule; those about a wrong value alone are none."""
     if not words or "{value}" in words:
         return ""
-    return words if words.startswith(("must", "should")) else f"must be {words}"
+    if words.startswith("should be"):
+        return words.replace("should", "must", 1)
+    return words if words.startswith("must") else f"must be {words}"
