@@ -28,6 +28,7 @@ __all__ = ["GaussianSearch", "SkoptSearch"]
 
 _FEWEST_FIRST: Final = 6
 _MOST_FIRST: Final = 12
+_NEAR: Final = 0.5
 _WIDEST: Final = 0.8
 _NARROWEST: Final = 0.5**7
 _SUCCESSES: Final = 3
@@ -67,9 +68,10 @@ class GaussianSearch:
         random = generator(self._search.seed, index)
         figure = _scalarised(known.values, random)
         evidence = Evidence(known.points, figure, known.pending, tuple(known.violations.T))
-        # Along a front there is no one best point to stay near.
-        alone = known.values.shape[1] == 1
-        region = trust_region(figure, self._cube.size, self._first) if alone else None
+        # Along a front there is no one best point to stay near; and a rough figure has best
+        # points that are only lucky, so that every other ask looks everywhere.
+        near = known.values.shape[1] == 1 and random.random() < _NEAR
+        region = trust_region(figure, self._cube.size, self._first) if near else None
         return self._surrogate.best(evidence, random, self._acquisition(random), region)
 
     def _acquisition(self, random: np.random.Generator) -> Choice:
