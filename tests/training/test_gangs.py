@@ -64,7 +64,8 @@ def test_what_the_first_pods_ask_for_is_added_up() -> None:
     trained = job(PYTORCH, {"Master": 1, "Worker": 2})
     asking(trained, "Master", requests={"cpu": "500m"}, limits={"cpu": "1", "memory": "1Gi"})
     trained = asking(trained, "Worker", limits={"cpu": "1"})
-    assert spec(trained)["minResources"]["cpu"] == "2500m"
+    assert spec(trained, "scheduler-plugins")["minResources"]["cpu"] == "2500m"
+    assert "minResources" not in spec(trained)
 
 
 def test_volcano_gets_a_group_of_its_own_and_the_pods_by_name() -> None:

@@ -63,10 +63,11 @@ def hand_over(job: TrainingJob, replica: Replica, scheduler: GangScheduler, pod:
 def _spec(job: TrainingJob, scheduler: GangScheduler) -> dict[str, Any]:
     policy = job.run_policy.scheduling_policy or SchedulingPolicy()
     members = _members(job) if policy.min_available is None else policy.min_available
-    found: dict[str, Any] = {
-        "minMember": members,
-        "minResources": policy.min_resources or _resources(job, members),
-    }
+    found: dict[str, Any] = {"minMember": members}
+    # The embedded node looks at the pods themselves.
+    computed = {} if scheduler == "auto" else _resources(job, members)
+    if resources := policy.min_resources or computed:
+        found["minResources"] = resources
     if scheduler == "volcano":
         found["queue"] = policy.queue or "default"
         if policy.priority_class:

@@ -3,8 +3,11 @@
 The launcher of an MPIJob carries this file in its ConfigMap and names it to ``mpirun`` as the agent
 that starts its daemons. It speaks to ``pods/exec`` with the launcher's own account, over a
 websocket, and uses nothing but the standard library, so that any Python an image happens to have
-will do. It waits for a pod that does not run yet, passes on what the command says, and ends as the
-command does.
+will do. It waits for a pod that does not run yet, passes on what the command says at its end, and
+ends as the command does.
+
+The command has a session of its own, which outlives the stream: when the API goes away for a while
+the daemons still speak to ``mpirun``, which therefore is not told of a failure.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import struct
 import sys
 import time
 import urllib.parse
-from http.client import HTTPSConnection
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,22 @@ PROTOCOL = "v4.channel.k8s.io"
 STDOUT, STDERR, STATUS = 1, 2, 3
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 WAIT_SECONDS = 600.0
+STARTED = b"podexec: started\n"
+RUN = """\
+printf 'podexec: started\\n'
+command -v setsid >/dev/null || exec /bin/sh -c "$1"
+said=$(mktemp) || exit 1
+setsid /bin/sh -c "$1" >"$said" 2>&1 </dev/null &
+wait $!
+code=$?
+cat "$said"
+rm -f "$said"
+exit $code
+"""
+
+
+class Lost(Exception):
+    """The API could not be reached, or its stream broke off."""
 
 
 class Api:
@@ -48,18 +67,21 @@ class Api:
         try:
             connection.request("GET", self.path(pod), headers=self.headers)
             answer = connection.getresponse()
-            body = json.loads(answer.read())
+            text = answer.read()
+        except HTTPException as error:
+            raise Lost(f"the API answered with {error!r}") from error
         finally:
             connection.close()
         if answer.status == 404:
             return "Pending"
         if answer.status != 200:
-            raise SystemExit(f"podexec: {body.get('message', answer.reason)}")
+            refuse(answer.status, text)
+        body = json.loads(text)
         return str((body.get("status") or {}).get("phase") or "Pending")
 
     def execute(self, pod: str, container: str, command: str) -> Stream:
         """Starts the command and returns the stream of what it says."""
-        query = [("command", word) for word in ("/bin/sh", "-c", command)]
+        query = [("command", word) for word in ("/bin/sh", "-c", RUN, "podexec", command)]
         query += [("stdout", "true"), ("stderr", "true")]
         if container:
             query.append(("container", container))
@@ -85,19 +107,20 @@ class Stream:
     def __init__(self, stream: ssl.SSLSocket) -> None:
         self.socket = stream
         self.buffer = b""
+        self.started = False
         while b"\r\n\r\n" not in self.buffer:
             self.fill()
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        if b" 101 " not in head.split(b"\r\n")[0]:
-            said = self.buffer.decode(errors="replace") or head.decode(errors="replace")
-            raise SystemExit("podexec: the API refused the command: " + said)
+        status = int(head.split(b" ", 2)[1])
+        if status != 101:
+            refuse(status, self.buffer or head)
         # A command may say nothing for as long as it runs.
         stream.settimeout(None)
 
     def fill(self) -> None:
         data = self.socket.recv(1 << 16)
         if not data:
-            raise SystemExit("podexec: the connection to the API ended before the command did")
+            raise Lost("the connection to the API ended before the command did")
         self.buffer += data
 
     def take(self, count: int) -> bytes:
@@ -129,13 +152,23 @@ class Stream:
             if opcode == PING:
                 self.answer(PONG, payload)
             elif opcode == CLOSE:
-                raise SystemExit("podexec: the API closed the stream before the command ended")
+                raise Lost("the API closed the stream before the command ended")
             elif opcode in (TEXT, BINARY) and payload:
                 channel, data = payload[0], payload[1:]
                 if channel == STATUS:
                     return exit_code(json.loads(data))
+                if not self.started and data.startswith(STARTED):
+                    self.started, data = True, data[len(STARTED) :]
                 outputs[channel].write(data)
                 outputs[channel].flush()
+
+
+def refuse(status: int, said: bytes) -> None:
+    """Ends the program where asking again is of no use; an API that starts may answer with 5xx."""
+    text = said.decode(errors="replace")
+    if status in (400, 401, 403):
+        raise SystemExit("podexec: the API refused: " + text)
+    raise Lost(text)
 
 
 def exit_code(status: dict[str, Any]) -> int:
@@ -149,26 +182,33 @@ def exit_code(status: dict[str, Any]) -> int:
     return 1
 
 
-def wait_for(api: Api, pod: str) -> None:
-    """Returns once the pod runs; ends the program if it never will."""
+def run(api: Api, pod: str, container: str, command: str) -> int:
+    """Waits until the pod runs, starts the command in it and follows it to its end."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.05
-    while True:
-        phase = api.phase(pod)
-        if phase == "Running":
-            return
-        if phase in ("Succeeded", "Failed"):
-            raise SystemExit(f"podexec: pod {pod} has ended ({phase})")
-        if time.monotonic() > deadline:
-            raise SystemExit(f"podexec: pod {pod} did not run within {WAIT_SECONDS:.0f} s")
+    why = ""
+    while time.monotonic() < deadline:
+        stream = None
+        try:
+            phase = api.phase(pod)
+            if phase in ("Succeeded", "Failed"):
+                raise SystemExit(f"podexec: pod {pod} has ended ({phase})")
+            if phase == "Running":
+                stream = api.execute(pod, container, command)
+                return stream.follow()
+            why = f"it is {phase}"
+        except (Lost, OSError) as error:
+            if stream is not None and stream.started:
+                print(f"podexec: {error}; it goes on", file=sys.stderr)
+                return 0
+            why = str(error)
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
+    raise SystemExit(f"podexec: pod {pod} did not run within {WAIT_SECONDS:.0f} s: {why}")
 
 
 def main() -> int:
-    pod, command = sys.argv[1], " ".join(sys.argv[2:])
-    api = Api()
-    wait_for(api, pod)
-    return api.execute(pod, os.environ.get("KUBELING_MPI_CONTAINER", ""), command).follow()
+    container = os.environ.get("KUBELING_MPI_CONTAINER", "")
+    return run(Api(), sys.argv[1], container, " ".join(sys.argv[2:]))
 
 
 if __name__ == "__main__":
