@@ -6,7 +6,7 @@ import json
 
 from tests.training.jobs import environment, job
 
-from kubeling.training.job import Replica
+from kubeling.training.job import Replica, TrainingJob
 from kubeling.training.kinds import JAX, PADDLE, PYTORCH, TENSORFLOW, XGBOOST
 from kubeling.training.pods import pod, service
 
@@ -135,3 +135,24 @@ def test_pods_and_services_carry_the_labels_the_clients_select_by() -> None:
         <= pod(trained, Replica("Worker", 0))["metadata"]["labels"].items()
     )
     assert headless["spec"]["ports"] == [{"name": "pytorchjob-port", "port": 23456}]
+
+
+def test_on_one_network_every_replica_has_a_port_of_its_own() -> None:
+    shared = TrainingJob(TENSORFLOW, job(TENSORFLOW, {"Worker": 3}).obj, shared_network=True)
+    cluster = json.loads(environment(shared, "Worker")["TF_CONFIG"])["cluster"]["worker"]
+    ports = [int(address.rpartition(":")[2]) for address in cluster]
+    assert ports == [ports[0] + i for i in range(3)]
+    replica = Replica("Worker", 2)
+    container = pod(shared, replica)["spec"]["containers"][0]
+    assert container["ports"] == [{"name": "tfjob-port", "containerPort": ports[2]}]
+    assert service(shared, replica)["spec"]["ports"] == [{"name": "tfjob-port", "port": ports[2]}]
+
+
+def test_jobs_that_share_a_network_do_not_meet() -> None:
+    one, other = (job(PYTORCH, {"Master": 1}) for _ in range(2))
+    other.obj["metadata"]["uid"] = "another-uid"
+    first, second = (
+        environment(TrainingJob(PYTORCH, found.obj, shared_network=True), "Master")["MASTER_PORT"]
+        for found in (one, other)
+    )
+    assert first != second

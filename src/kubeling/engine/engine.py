@@ -110,7 +110,9 @@ class Engine:
         """Runs pods until cancelled; their processes live on."""
         gpus = find_gpus() if sys.platform == "linux" else []
         capacity = capacity_of_machine(self.config, len(gpus))
-        node = node_object(self.config, self.host_ip, capacity, self._clock.now())
+        own = self.networks is not None
+        now = self._clock.now()
+        node = node_object(self.config, self.host_ip, capacity, now, own_networks=own)
         events = PodEvents(EventRecorder(client, "kubelet", self._clock), self._clock)
         scheduler = EventRecorder(client, DEFAULT_SCHEDULER, self._clock)
         scheduler_events = PodEvents(scheduler, self._clock)

@@ -52,9 +52,14 @@ def capacity_of_machine(config: EngineConfig, gpus: int = 0) -> dict[str, Quanti
 
 
 def node_object(
-    config: EngineConfig, address: str, capacity: Mapping[str, Quantity], now: dt.datetime
+    config: EngineConfig,
+    address: str,
+    capacity: Mapping[str, Quantity],
+    now: dt.datetime,
+    *,
+    own_networks: bool,
 ) -> Obj:
-    """The Node as it is when the engine runs."""
+    """The Node as it is when the engine runs; it tells whether pods have ports of their own."""
     amounts = {name: _amount(name, value) for name, value in capacity.items()}
     stamp = format_time(now)
     arch = _ARCHITECTURES.get(platform.machine(), platform.machine())
@@ -67,6 +72,7 @@ def node_object(
         "beta.kubernetes.io/os": system,
         "beta.kubernetes.io/arch": arch,
         "node-role.kubernetes.io/control-plane": "",
+        "kubeling.io/pod-network": "own" if own_networks else "shared",
     }
     conditions = [
         {**condition, "lastHeartbeatTime": stamp, "lastTransitionTime": stamp}

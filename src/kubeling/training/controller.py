@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -13,11 +14,12 @@ from kubeling.kube.objects import (
     deletion_requested,
     format_time,
     is_owned_by,
+    labels,
     name,
     namespace,
     uid,
 )
-from kubeling.kube.resources import PODS, SERVICES, Resource
+from kubeling.kube.resources import NODES, PODS, SERVICES, Resource
 from kubeling.training.admission import MANAGED_BY
 from kubeling.training.companions import Companion, InTheWay, keep
 from kubeling.training.gangs import VOLCANO_POD_GROUPS
@@ -28,6 +30,9 @@ from kubeling.training.together import together
 
 __all__ = ["JobReconciler", "controller_of"]
 
+_NETWORK: Final = "kubeling.io/pod-network"
+"""The label of a node that says whether its pods share one network."""
+
 
 def controller_of(kind: JobKind, context: Context) -> Controller:
     """The controller of one kind of training job."""
@@ -37,6 +42,7 @@ def controller_of(kind: JobKind, context: Context) -> Controller:
         resource=kind.resource,
         reconcile=reconciler.reconcile,
         owns=(PODS, SERVICES, *reconciler.groups),
+        watches={NODES: lambda _: ()},
     )
 
 
@@ -51,6 +57,7 @@ class JobReconciler:
         self._jobs = context.informers.of(kind.resource)
         self._pods = context.informers.of(PODS)
         self._services = context.informers.of(SERVICES)
+        self._nodes = context.informers.of(NODES)
         self._gang = TrainingSettings.of(context.settings).gang_scheduler
         # Volcano says in the group's status when its pods may be made.
         self.groups = (VOLCANO_POD_GROUPS,) if self._gang == "volcano" else ()
@@ -65,7 +72,8 @@ class JobReconciler:
         if obj is None or deletion_requested(obj):
             self._deleted.pop(key, None)
             return None
-        job = TrainingJob(self._kind, obj)
+        shared = any(labels(node).get(_NETWORK) == "shared" for node in self._nodes.list())
+        job = TrainingJob(self._kind, obj, shared)
         if job.run_policy.managed_by not in (None, MANAGED_BY):
             return None
         pods = self._owned_pods(key, job)

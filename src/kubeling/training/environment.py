@@ -29,7 +29,7 @@ def tensorflow(job: TrainingJob, replica: Replica) -> Env:
 def _tf_cluster(job: TrainingJob, replica: Replica) -> dict[str, object]:
     def address(member: Replica) -> str:
         host = f"{job.pod_name(member)}.{job.namespace}.svc"
-        return f"{host}:{job.port(member.type)}"
+        return f"{host}:{job.port(member)}"
 
     if job.spec.get("enableDynamicWorker"):
         servers = [address(r) for r in job.replicas() if r.type == "PS"]
@@ -57,7 +57,7 @@ def pytorch(job: TrainingJob, replica: Replica) -> Env:
 def _static(job: TrainingJob, replica: Replica, processes: str) -> Env:
     """A fixed number of processes, each with its rank."""
     leader = job.leader or replica
-    host, port = job.pod_name(leader), job.port(leader.type)
+    host, port = job.pod_name(leader), job.port(leader)
     per_node = int(processes) if processes.isdigit() else 1
     rank = _rank(job, replica)
     return env(
@@ -78,7 +78,7 @@ def _elastic(job: TrainingJob, policy: ElasticPolicy, processes: str) -> Env:
     lowest = workers if policy.min_replicas is None else policy.min_replicas
     highest = workers if policy.max_replicas is None else policy.max_replicas
     host = policy.rdzv_host or job.pod_name(Replica("Worker", 0))
-    port = policy.rdzv_port or job.port("Worker")
+    port = policy.rdzv_port or job.port(Replica("Worker", 0))
     found = env(
         PET_RDZV_ENDPOINT=f"{host}:{port}",
         PET_RDZV_BACKEND=policy.rdzv_backend or "c10d",
@@ -104,7 +104,7 @@ def xgboost(job: TrainingJob, replica: Replica) -> Env:
     """Where the master is and who this process is; with several pods, where the workers are."""
     leader = job.leader or replica
     found = env(
-        MASTER_PORT=job.port(leader.type),
+        MASTER_PORT=job.port(leader),
         MASTER_ADDR=job.pod_name(leader),
         WORLD_SIZE=job.total,
         RANK=_rank(job, replica),
@@ -113,7 +113,7 @@ def xgboost(job: TrainingJob, replica: Replica) -> Env:
     workers = [r for r in job.replicas() if r.type == "Worker"]
     if job.total > 1 and workers:
         addresses = ",".join(job.pod_name(worker) for worker in workers)
-        found += env(WORKER_PORT=job.port("Worker"), WORKER_ADDRS=addresses)
+        found += env(WORKER_PORT=job.port(Replica("Worker", 0)), WORKER_ADDRS=addresses)
     return found
 
 
@@ -125,7 +125,7 @@ def paddle(job: TrainingJob, replica: Replica) -> Env:
         PADDLE_JOB_ID=job.name,
         PADDLE_NNODES=job.total,
     )
-    port = job.port(leader.type)
+    port = job.port(leader)
     if replica == leader:
         # The first process listens on its own address, which only the running pod knows.
         own = {"name": "POD_IP_DUMMY", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
@@ -141,7 +141,7 @@ def jax(job: TrainingJob, replica: Replica) -> Env:
     """What ``jax.distributed.initialize`` needs."""
     return env(
         PYTHONUNBUFFERED=1,
-        COORDINATOR_PORT=job.port("Worker"),
+        COORDINATOR_PORT=job.port(Replica("Worker", 0)),
         COORDINATOR_ADDRESS=job.pod_name(Replica("Worker", 0)),
         NUM_PROCESSES=job.total,
         PROCESS_ID=replica.index,

@@ -6,6 +6,7 @@ else is shared. Adding a kind means adding a row to the table in :mod:`kubeling.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,10 +111,14 @@ class JobKind:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One job, read from its object (with the defaults of admission in it)."""
+    """One job, read from its object (with the defaults of admission in it).
+
+    Where its pods share one network (``shared_network``), each has a port of its own.
+    """
 
     kind: JobKind
     obj: Obj
+    shared_network: bool = False
 
     @property
     def name(self) -> str:
@@ -194,9 +199,13 @@ class TrainingJob:
         named = (c for c in containers if c.get("name") == self.kind.container)
         return next(named, containers[0] if containers else {})
 
-    def port(self, role: str) -> int:
-        """The port on which the replicas of a role meet the others."""
-        for port in self.default_container(role).get("ports") or ():
+    def port(self, replica: Replica) -> int:
+        """The port on which a replica meets the others."""
+        if self.shared_network:
+            # Below the ports that a system gives to clients, and unlike those of other jobs.
+            first = 10_000 + zlib.crc32(self.uid.encode()) % 20_000
+            return first + self.replicas().index(replica)
+        for port in self.default_container(replica.type).get("ports") or ():
             if port.get("name") == self.kind.port_name:
                 return int(port["containerPort"])
         return self.kind.port

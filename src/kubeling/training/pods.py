@@ -33,6 +33,9 @@ def pod(job: TrainingJob, replica: Replica, gang: GangScheduler = "none") -> Obj
         # A failure is then told with the end of the log, in the pod and so in the job.
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     _add_environment(job, content, job.kind.environment(job, replica))
+    for container in content.get("containers") or ():
+        if container.get("ports"):
+            container["ports"] = [_met(job, replica, port) for port in container["ports"]]
     if job.kind.prepare is not None:
         job.kind.prepare(job, replica, content)
     made = new_object(
@@ -56,10 +59,13 @@ def service(job: TrainingJob, replica: Replica) -> Obj:
     """
     ports = [
         {"name": port.get("name") or f"port-{port['containerPort']}", "port": port["containerPort"]}
-        for port in job.default_container(replica.type).get("ports") or ()
+        for port in (
+            _met(job, replica, declared)
+            for declared in job.default_container(replica.type).get("ports") or ()
+        )
     ]
     if not any(port["name"] == job.kind.port_name for port in ports):
-        ports.append({"name": job.kind.port_name, "port": job.kind.port})
+        ports.append({"name": job.kind.port_name, "port": job.port(replica)})
     selector = {**job.labels(replica.type), REPLICA_INDEX: str(replica.index)}
     return new_object(
         SERVICES,
@@ -74,6 +80,13 @@ def service(job: TrainingJob, replica: Replica) -> Obj:
             "ports": ports,
         },
     )
+
+
+def _met(job: TrainingJob, replica: Replica, port: Obj) -> Obj:
+    """A declared port, by the number under which the replica is met."""
+    if port.get("name") != job.kind.port_name:
+        return port
+    return {**port, "containerPort": job.port(replica)}
 
 
 def labels(job: TrainingJob, replica: Replica) -> dict[str, str]:
