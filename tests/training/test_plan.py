@@ -9,7 +9,7 @@ from tests.training.jobs import in_phase, job, running, with_status
 
 from kubeling.kube.objects import Obj, name
 from kubeling.training.job import TrainingJob
-from kubeling.training.kinds import PYTORCH, TENSORFLOW, XGBOOST
+from kubeling.training.kinds import MPI, PYTORCH, TENSORFLOW, XGBOOST
 from kubeling.training.plan import Plan, plan
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -191,3 +191,20 @@ def test_pods_that_cannot_be_scheduled_are_named_with_what_they_wait_for() -> No
     assert found.notes[-1].message == waiting
     again = after(with_status(trained, found.status), pods)
     assert again.notes == []
+
+
+def test_a_restart_policy_in_the_template_is_told_to_have_no_effect() -> None:
+    trained = job(TENSORFLOW, {"Worker": 1})
+    template = trained.obj["spec"]["tfReplicaSpecs"]["Worker"]["template"]
+    template["spec"]["restartPolicy"] = "Always"
+    found = after(TrainingJob(TENSORFLOW, trained.obj), [])
+    assert "SettedPodTemplateRestartPolicy" in [note.reason for note in found.notes]
+    assert found.create_pods[0]["spec"]["restartPolicy"] == "Never"
+
+
+def test_an_evicted_pod_of_an_mpi_job_is_named_as_such() -> None:
+    trained = job(MPI, {"Launcher": 1, "Worker": 1})
+    evicted = in_phase(trained, "Worker", 0, "Failed")
+    evicted["status"]["reason"] = "Evicted"
+    failed = after(trained, [running(trained, "Launcher"), evicted]).status["conditions"][-1]
+    assert (failed["type"], failed["reason"]) == ("Failed", "MPIJobEvicted")
