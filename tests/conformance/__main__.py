@@ -1,9 +1,10 @@
 """``python -m tests.conformance``: others' material against a real platform, and a table of it.
 
 KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, kubeflow/katib,
-kubeflow/trainer, argoproj/argo-workflows and argoproj-labs/hera (``pipelines``, ``katib``,
-``trainer``, ``argo-workflows``, ``hera``); nothing of them is kept here. A suite that ran as a
-whole has its part of docs/reference/conformance.md written anew.
+kubeflow/trainer, its branch release-1.9, argoproj/argo-workflows and argoproj-labs/hera
+(``pipelines``, ``katib``, ``trainer``, ``training-operator``, ``argo-workflows``, ``hera``);
+nothing of them is kept here. A suite that ran as a whole has its part of
+docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
 does not know (or ``images``, a function of upstream's folder) and ``ARGUMENTS`` of ``kubeling
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tests.conformance import argo, hera, katib, kfp, trainer
+from tests.conformance import argo, hera, katib, kfp, trainer, training
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
@@ -37,6 +38,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "katib": katib,
     "kfp": kfp,
     "trainer": trainer,
+    "training": training,
 }
 
 
