@@ -148,6 +148,15 @@ def test_on_one_network_every_replica_has_a_port_of_its_own() -> None:
     assert service(shared, replica)["spec"]["ports"] == [{"name": "tfjob-port", "port": ports[2]}]
 
 
+def test_on_one_network_replicas_know_one_another_by_name() -> None:
+    made = job(PYTORCH, {"Worker": 1}, elasticPolicy={"minReplicas": 1, "maxReplicas": 2})
+    shared = TrainingJob(PYTORCH, made.obj, shared_network=True)
+    (alias,) = pod(shared, Replica("Worker", 0))["spec"]["hostAliases"]
+    assert alias["ip"] == "127.0.0.1"
+    assert {"mnist-worker-0", "mnist-worker-1.team.svc"} <= set(alias["hostnames"])
+    assert "hostAliases" not in pod(made, Replica("Worker", 0))["spec"]
+
+
 def test_jobs_that_share_a_network_do_not_meet() -> None:
     one, other = (job(PYTORCH, {"Master": 1}) for _ in range(2))
     other.obj["metadata"]["uid"] = "another-uid"

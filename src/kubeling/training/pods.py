@@ -38,6 +38,8 @@ def pod(job: TrainingJob, replica: Replica, gang: GangScheduler = "none") -> Obj
             container["ports"] = [_met(job, replica, port) for port in container["ports"]]
     if job.kind.prepare is not None:
         job.kind.prepare(job, replica, content)
+    if job.shared_network and job.kind.services:
+        content["hostAliases"] = [*(content.get("hostAliases") or ()), _neighbours(job)]
     made = new_object(
         PODS,
         job.pod_name(replica),
@@ -80,6 +82,24 @@ def service(job: TrainingJob, replica: Replica) -> Obj:
             "ports": ports,
         },
     )
+
+
+def _neighbours(job: TrainingJob) -> Obj:
+    """The names of all replicas there may be, at the address that their pods share.
+
+    A name server of one's own needs a port that only root may listen on.
+    """
+    elastic = job.elastic_policy
+    workers = max(job.count("Worker"), (elastic.max_replicas or 0) if elastic else 0)
+    replicas = [r for r in job.replicas() if r.type != "Worker"]
+    replicas += [Replica("Worker", index) for index in range(workers)]
+    where = f"{job.namespace}.svc"
+    names = [
+        f"{job.pod_name(replica)}{domain}"
+        for replica in replicas
+        for domain in ("", f".{job.namespace}", f".{where}", f".{where}.cluster.local")
+    ]
+    return {"ip": "127.0.0.1", "hostnames": names}
 
 
 def _met(job: TrainingJob, replica: Replica, port: Obj) -> Obj:
