@@ -7,8 +7,8 @@ nothing of them is kept here. A suite that ran as a whole has its part of
 docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
-does not know (or ``images``, a function of upstream's folder) and ``ARGUMENTS`` of ``kubeling
-up``; it has a platform of its own. A new one is a line in SUITES.
+does not know (or ``images``, a function of upstream's folder), ``ARGUMENTS`` of ``kubeling up`` and
+its ``ENVIRONMENT``; it has a platform of its own. A new one is a line in SUITES.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+from unittest import mock
 
 from tests.conformance import argo, hera, katib, kfp, trainer, training
 from tests.conformance.rows import Case, Platform, Row
@@ -80,7 +81,8 @@ def _run(name: str, cases: Sequence[Case], upstream: Path) -> list[Row]:
         if written := getattr(suite, "images", None):
             (workspace / "images.yaml").write_text(written(upstream))
         arguments = getattr(suite, "ARGUMENTS", ())
-        with started(Path(folder) / "data", workspace, arguments=arguments) as up:
+        settings = mock.patch.dict(os.environ, getattr(suite, "ENVIRONMENT", {}))
+        with settings, started(Path(folder) / "data", workspace, arguments=arguments) as up:
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
             print(f"{name}: {len(cases)} cases", flush=True)
             found = suite.run(cases, platform)
