@@ -67,10 +67,12 @@ def manifest(script: Path, *words: str) -> dict[str, Any]:
 def test_the_experiment_says_what_the_words_say(script: Path) -> None:
     words = ["--param", "lr=1e-4..1e-1:log", "--param", "opt=adam,sgd", "--max", "accuracy"]
     words += ["--metric", "loss:min", "--goal", "0.9", "--trials", "30", "--parallel", "2"]
-    words += ["--algorithm", "random", "--setting", "random_state=7", "--", "--epochs=3"]
+    words += ["--algorithm", "random", "--setting", "random_state=7", "--learn-from", "earlier"]
+    words += ["--", "--epochs=3"]
     # What stands behind -- belongs to the script.
     found = manifest(script, *words[:-2], "--gpus", "1", *words[-2:])
     spec = found["spec"]
+    assert found["metadata"]["annotations"]["kubeling.dev/warm-start-from"] == "earlier"
     assert spec["objective"]["type"] == "maximize"
     assert spec["objective"]["goal"] == 0.9
     assert spec["objective"]["metricStrategies"] == [{"name": "loss", "value": "min"}]

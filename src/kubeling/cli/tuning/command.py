@@ -24,6 +24,7 @@ __all__ = ["tune"]
 
 _INTERRUPTED: Final = 130
 _PARALLEL: Final = 4
+_ALGORITHM: Final = "auto"
 _STRATEGIES: Final = ("min", "max", "latest")
 _EXAMPLE: Final = (
     "kubeling tune train.py --param lr=1e-4..1e-1:log --param opt=adam,sgd --max accuracy"
@@ -53,10 +54,13 @@ _EXAMPLE: Final = (
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--parallel", type=click.IntRange(1), help="At the same time.", show_default="CPUs")
 @click.option("--max-failed", type=click.IntRange(0), help="Give up after so many failures.")
-@click.option("--algorithm", default="auto", show_default=True)
+@click.option("--algorithm", default=_ALGORITHM, show_default=True)
 @click.option("--setting", "given", multiple=True, metavar="NAME=VALUE", help="Of the algorithm.")
 @click.option("--early-stopping", default="", metavar="NAME", help="As medianstop: end bad trials.")
 @click.option("--stop-setting", multiple=True, metavar="NAME=VALUE", help="Of the early stopping.")
+@click.option(
+    "--learn-from", "earlier", multiple=True, metavar="NAME", help="Begin with what these found."
+)
 @click.option("--env", "as_variables", is_flag=True, help="Pass values as variables, LR for lr.")
 @click.option("--image", default="python:3", show_default=True, help="What the trials run in.")
 @click.option("--gpus", type=click.IntRange(1), help="GPUs for each trial.")
@@ -165,6 +169,7 @@ def _wanted(given: dict[str, Any]) -> Wanted:
         given["trials"],
         given["parallel"] or min(os.cpu_count() or 1, _PARALLEL),
         given["max_failed"],
+        given["earlier"],
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kubeling.kube.objects import Obj
+from kubeling.tuning.extensions import WARM_START
 from kubeling.tuning.words import settings
 
 __all__ = ["COMMAND", "Script", "Wanted", "experiment_of", "name_of"]
@@ -58,6 +59,8 @@ class Wanted:
     trials: int = 20
     parallel: int = 2
     failures: int | None = None
+    earlier: Sequence[str] = ()
+    """Experiments to learn from."""
 
 
 def experiment_of(name: str, script: Script, wanted: Wanted) -> Obj:
@@ -85,6 +88,8 @@ def experiment_of(name: str, script: Script, wanted: Wanted) -> Obj:
     if wanted.early_stopping:
         spec["earlyStopping"] = _algorithm(wanted.early_stopping, wanted.early_stopping_settings)
     annotations = {COMMAND: json.dumps(["python", script.path, *script.arguments])}
+    if wanted.earlier:
+        annotations[WARM_START] = ",".join(wanted.earlier)
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",

@@ -40,7 +40,7 @@ metadata:
   namespace: default
 spec:
   objective: {type: maximize, objectiveMetricName: accuracy}
-  algorithm: {algorithmName: tpe}
+  algorithm: {algorithmName: auto}
   maxTrialCount: 20
   parallelTrialCount: 3
   parameters:
