@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -308,6 +309,18 @@ def test_a_grid_returns_to_the_points_of_deleted_trials(gone: set[int]) -> None:
 def test_a_grid_may_be_of_any_size() -> None:
     grid = algorithm("grid", space=dimensions([integer(f"p{i}", 1, 1000) for i in range(10)]))
     assert grid.propose([]).assignments["p9"] == "1"
+
+
+@pytest.mark.parametrize(
+    "name", ["random", "sobol", "tpe", "multivariate-tpe", "bayesianoptimization", "auto", "nsga2"]
+)
+def test_a_point_may_get_the_name_of_its_trial_later(name: str) -> None:
+    search = algorithm(name)
+    history: list[PastTrial] = []
+    for _ in range(3):
+        history.append(PastTrial(search.propose(history).assignments, TrialState.RUNNING))
+    named = [replace(past, name=f"trial-{place}") for place, past in enumerate(history)]
+    assert search.propose(named).assignments not in [past.assignments for past in named]
 
 
 # sobol

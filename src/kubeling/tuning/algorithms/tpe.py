@@ -77,6 +77,9 @@ class TPE:
             if known.state is not TrialState.RUNNING or known.assignments != now.assignments:
                 self._study, self._known, self._numbers = self._new_study(), [], []
                 break
+            if now.state is TrialState.RUNNING:
+                self._known[place] = now  # Only now has it the name of its trial.
+                continue
             self._tell(place, now)
         if len(history) < len(self._known):
             self._study, self._known, self._numbers = self._new_study(), [], []
