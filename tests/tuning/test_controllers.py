@@ -210,3 +210,26 @@ async def _first_point(cluster: Cluster) -> str:
 
 def _loss(observation: Obj) -> float:
     return float(observation["metrics"][0]["min"])
+
+
+async def test_a_trial_is_compared_with_what_others_came_to(tmp_path: Path) -> None:
+    """Those had been looked at while they ran, too."""
+    seen: list[str] = []
+
+    def worse_later(job: Obj) -> tuple[str, int | None]:
+        seen.append(name(job))
+        return ("loss=0.1\n" * 3, 0) if len(seen) <= 3 else ("loss=0.9\n" * 3, None)
+
+    settings = {"percentile": "50", "min_trials_required": "3", "start_step": "1"}
+    stopping = search(
+        maxTrialCount=4,
+        parallelTrialCount=1,
+        earlyStopping={
+            "algorithmName": "percentile",
+            "algorithmSettings": [{"name": n, "value": v} for n, v in settings.items()],
+        },
+    )
+    async with running_cluster(tmp_path, worse_later) as cluster:
+        status = (await finished(cluster, stopping))["status"]
+        assert status["trialsSucceeded"] == 3
+        assert status["earlyStoppedTrialList"] == seen[3:]
