@@ -63,6 +63,21 @@ def test_the_nodes_of_a_train_job_train_one_model(platform: Platform) -> None:
     assert len({found for text in logs for found in re.findall(r"model=(\w+)", text)}) == 1
 
 
+def test_a_train_job_goes_on_from_its_checkpoint(platform: Platform) -> None:
+    run(platform, "trainjob-resuming.yaml", "trainjob", "resuming")
+    assert platform.object("jobset", "resuming")["status"]["restarts"] == 1
+    progress = platform.object("trainjob", "resuming")["status"]["trainerStatus"]
+    assert progress["progressPercentage"] == 100
+    said = platform.kubectl("logs", "-l", "jobset.sigs.k8s.io/jobset-name=resuming")
+    assert "starting after epoch 5" in said
+
+
+def test_an_optimization_job_searches_over_train_jobs(platform: Platform) -> None:
+    run(platform, "optimizationjob.yaml", "optimizationjob", "parabola")
+    (best,) = platform.object("optimizationjob", "parabola")["status"]["result"]["parameters"]
+    assert abs(float(best["value"]) - 0.5) < 1.0
+
+
 def test_tensorflow_workers_find_the_cluster(platform: Platform) -> None:
     run(platform, "tfjob.yaml", "tfjob", "tf-config")
     for index in range(4):
