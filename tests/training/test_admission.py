@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.training.jobs import admitted, manifest
 
+from kubeling.kube.admission import AdmissionRequest
+from kubeling.training.admission import admission_of
 from kubeling.training.kinds import (
     JAX,
     KINDS,
@@ -162,3 +164,12 @@ def test_processes_per_node_are_stated_once() -> None:
     obj = manifest(PYTORCH, {"Worker": 2}, nprocPerNode="2", elasticPolicy={"nProcPerNode": 2})
     (error,) = admitted(PYTORCH, obj)
     assert error.startswith("spec.elasticPolicy.nProcPerNode: Forbidden")
+
+
+def test_the_old_place_of_processes_per_node_is_warned_of() -> None:
+    obj = manifest(PYTORCH, {"Worker": 2}, elasticPolicy={"nProcPerNode": 2})
+    assert admitted(PYTORCH, obj) == []
+    warn = admission_of(PYTORCH).warn
+    assert warn is not None
+    (text,) = warn(obj, AdmissionRequest(PYTORCH.resource, "CREATE"))
+    assert "use spec.nprocPerNode instead" in text

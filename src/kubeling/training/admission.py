@@ -35,7 +35,13 @@ def admission_of(kind: JobKind) -> Admission:
     def validate(obj: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
         return list(violations(kind, obj, old))
 
-    return Admission(default, validate)
+    return Admission(default, validate, _deprecations)
+
+
+def _deprecations(obj: Obj, _: AdmissionRequest) -> Iterator[str]:
+    elastic = (obj.get("spec") or {}).get("elasticPolicy") or {}
+    if elastic.get("nProcPerNode") is not None:
+        yield "spec.elasticPolicy.nProcPerNode is deprecated, use spec.nprocPerNode instead"
 
 
 def set_defaults(kind: JobKind, obj: Obj) -> None:
