@@ -1,5 +1,6 @@
 """A data directory belongs to one platform, and to no older release."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_a_second_platform_is_refused_and_told_who_holds_the_directory(tmp_path:
             second.claim().__enter__()
         assert second.running() == endpoints()
     assert second.running() is None, "the lock ends with its holder"
+
+
+def test_a_platform_that_is_starting_can_be_stopped(tmp_path: Path) -> None:
+    first, second = Instance(tmp_path), Instance(tmp_path)
+    first.write_endpoints(endpoints())  # of an earlier run
+    assert second.holder() is None
+    with first.claim():
+        assert second.holder() == os.getpid()
+    assert second.holder() is None
 
 
 def test_a_newer_releases_data_is_left_alone(tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ class Instance:
             return None
         return self.endpoints()
 
+    def holder(self) -> int | None:
+        """The process of the platform that holds the directory, be it only starting."""
+        if not self._held():
+            return None
+        if written := self._lock.read_text():
+            return int(written)
+        if known := self.endpoints():  # An older release wrote its number nowhere else.
+            return known.pid
+        raise CliError(
+            f"a platform is just starting from {self.data_dir}", "Try again in a moment."
+        )
+
     def require_running(self) -> Endpoints:
         """As :meth:`running`, or an error that says how to start."""
         found = self.running()
@@ -124,6 +136,8 @@ class Instance:
             ) from None
         try:
             self._acquire(lock)
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
             self._check_layout()
             yield
         finally:

@@ -21,11 +21,11 @@ _STOP_SECONDS = 60
 def down(data_dir: Path) -> None:
     """Stop the platform and the processes of its pods. Nothing that is kept is lost."""
     instance = Instance(data_dir)
-    running = instance.running()
-    if running is None:
+    holder = instance.holder()
+    if holder is None:
         click.echo(f"Nothing runs from {instance.data_dir}.")
         return
-    _stop(instance, running)
+    _stop(instance, holder)
     click.echo("Stopped.")
 
 
@@ -103,9 +103,9 @@ def db_manager_address(running: Endpoints) -> str:
 
 def remove(instance: Instance) -> None:
     """Stops a platform if it runs, and deletes all it keeps, in the kernel and on disk."""
-    running = instance.running()
-    if running is not None:
-        _stop(instance, running)
+    holder = instance.holder()
+    if holder is not None:
+        _stop(instance, holder)
     _clean_up(instance.data_dir)
     _delete(instance.data_dir)
 
@@ -123,19 +123,19 @@ def _delete(data_dir: Path) -> None:
         ) from None
 
 
-def _stop(instance: Instance, running: Endpoints) -> None:
+def _stop(instance: Instance, holder: int) -> None:
     import psutil
 
     try:
-        process = psutil.Process(running.pid)
+        process = psutil.Process(holder)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=_STOP_SECONDS)
     except psutil.NoSuchProcess:
         return
     except psutil.TimeoutExpired:
         raise CliError(
-            f"process {running.pid} did not stop within {_STOP_SECONDS} s",
-            f"Look at {instance.log_file}; kill -9 {running.pid} loses nothing.",
+            f"process {holder} did not stop within {_STOP_SECONDS} s",
+            f"Look at {instance.log_file}; kill -9 {holder} loses nothing.",
         ) from None
 
 
