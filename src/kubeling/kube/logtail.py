@@ -6,7 +6,7 @@ from kubeling.kube.client import Client
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj, name, namespace
 
-__all__ = ["log_tail"]
+__all__ = ["last_line", "log_tail"]
 
 
 async def log_tail(client: Client, pod: Obj, container: str, lines: int) -> list[str]:
@@ -19,3 +19,13 @@ async def log_tail(client: Client, pod: Obj, container: str, lines: int) -> list
     except ApiError as error:
         return [f"(no log: {error})"]
     return chunks.decode(errors="replace").splitlines()
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, which for a Python program is the exception.
+
+    Programs such as ``mpirun`` draw boxes around what they say: a line of dashes says nothing.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = (line for line in reversed(lines) if any(map(str.isalnum, line)))
+    return next(telling, lines[-1] if lines else "")

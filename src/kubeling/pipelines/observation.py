@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from kubeling.kube import objects
+from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, name, parse_time
 from kubeling.pipelines.nodes import TaskError
 from kubeling.pipelines.pods import ATTEMPT, EPOCH, MAIN, TASK_PATH
@@ -80,7 +81,7 @@ def _with_log(text: str, said: str) -> str:
     lines = said.splitlines()
     if not lines:
         return text
-    summary = f"{text}: {lines[-1].strip()}"
+    summary = f"{text}: {last_line(said)}"
     return summary if len(lines) == 1 else f"{summary}\n\n{said}"
 
 

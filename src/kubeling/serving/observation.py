@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kubeling.kube import objects
+from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, condition, labels, name
 from kubeling.serving.names import COMPONENT, DIGEST, REVISION, SOURCE_VOLUME
 
@@ -136,14 +137,9 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
 
 def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure:
     code = int(ended["exitCode"])
-    said = _last_line(str(ended.get("message") or ""))
+    said = last_line(str(ended.get("message") or ""))
     if not said:
         said = f"{ended.get('reason') or 'Error'}, exit code {code}; see kubectl logs {name(pod)}"
         said += f" -c {entry['name']}"
     message = said if entry["name"] == _INITIALIZER else f"container {entry['name']}: {said}"
     return Failure("ModelLoadFailed", message, name(pod), str(ended.get("finishedAt") or ""), code)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, deletion_requested, name
 from kubeling.training.job import Progress, Replica, TrainingJob
 
@@ -90,7 +91,9 @@ def failure_of(job: TrainingJob, replica: Replica, pod: Obj) -> Failure | None:
         case _:
             retryable = False
     status = pod.get("status") or {}
-    reason = _last_line(ended) or str(status.get("message") or status.get("reason") or "")
+    reason = last_line(str(ended.get("message") or "")) or str(
+        status.get("message") or status.get("reason") or ""
+    )
     return Failure(pod, replica, code, reason, retryable)
 
 
@@ -100,7 +103,7 @@ def first_failure(pods: Iterable[Obj]) -> str:
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             ended = (status.get("state") or {}).get("terminated") or {}
             if phase(pod) == "Failed" and ended.get("exitCode"):
-                said = _last_line(ended)
+                said = last_line(str(ended.get("message") or ""))
                 text = f"pod {name(pod)} failed with exit code {ended['exitCode']}"
                 return f"{text} ({said})" if said else text
     return ""
@@ -159,9 +162,3 @@ def _ended(pod: Obj, container: str) -> Obj:
             ended: Obj = (status.get("state") or {}).get("terminated") or {}
             return ended
     return {}
-
-
-def _last_line(ended: Obj) -> str:
-    """The last thing a container said, which for a Python program is the exception."""
-    lines = str(ended.get("message") or "").strip().splitlines()
-    return lines[-1].strip() if lines else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, name
 from kubeling.tuning.collectors import collector_kind, log_container, metric_names
 from kubeling.tuning.metrics import UNAVAILABLE, strategy_value
@@ -57,6 +58,6 @@ def containers_ends(pod: Obj | None) -> str:
         ended = (entry.get("state") or {}).get("terminated") or {}
         if ended.get("exitCode"):
             text = f"container {entry['name']} exited with code {ended['exitCode']}"
-            said = str(ended.get("message") or "").strip().splitlines()
-            ends.append(f"{text}: {said[-1].strip()}" if said else text)
+            said = last_line(str(ended.get("message") or ""))
+            ends.append(f"{text}: {said}" if said else text)
     return "; ".join(ends)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj
 from kubeling.workflows.containers import MAIN
 from kubeling.workflows.durations import pod_duration
@@ -156,8 +157,8 @@ def _not_loaded(status: Obj) -> str:
     for container in status.get("initContainerStatuses") or ():
         ended = (container.get("state") or {}).get("terminated") or {}
         if container.get("name") == LOADER and ended.get("exitCode"):
-            lines = str(ended.get("message") or ended.get("reason") or "").strip().splitlines()
-            return lines[-1] if lines else f"{LOADER}: exit code {ended['exitCode']}"
+            said = last_line(str(ended.get("message") or ended.get("reason") or ""))
+            return said or f"{LOADER}: exit code {ended['exitCode']}"
     return ""
 
 
