@@ -83,3 +83,22 @@ def test_files_are_read_on_from_where_they_were_left(tmp_path: Path) -> None:
     with file.open("ab") as opened:
         opened.write(record(event(SIMPLE))[9:])
     assert len(folder.lines()) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"this is certainly not an event file",
+        record(b"\x2a\x05\x0a\x03\x12\x01\x00"),
+        record(b"\x09"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_once_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    folder = EventFolder(tmp_path, ["loss"])
+    (tmp_path / "checkpoint").write_bytes(data)
+    (tmp_path / "events.out.tfevents.1").write_bytes(record(event(SIMPLE)))
+    assert len(folder.lines()) == 1
+    assert folder.lines() == []
+    assert capsys.readouterr().err.count("checkpoint is no event file") == 1

@@ -29,13 +29,14 @@ class EventFolder:
         self._folder = folder
         self._names = names
         self._read: dict[Path, int] = {}
+        self._others: set[Path] = set()
 
     def lines(self) -> list[str]:
         """What was added, as lines of JSON, file after file."""
         files = sorted(
             Path(where) / file for where, _, names in os.walk(self._folder) for file in names
         )
-        return [line for file in files for line in self._added(file)]
+        return [line for file in files if file not in self._others for line in self._added(file)]
 
     def _added(self, file: Path) -> list[str]:
         begin = self._read.get(file, 0)
@@ -45,8 +46,13 @@ class EventFolder:
                 found, length = records(opened.read())
             self._read[file] = begin + length
             return [line for record in found for line in self._lines(record, file)]
-        except (EventFileError, OSError) as error:
-            if begin >= 0:
+        except EventFileError as error:
+            # A checkpoint beside the event files would be read whole again and again.
+            self._others.add(file)
+            print(f"{file} is no event file: {error}", file=sys.stderr, flush=True)
+            return []
+        except OSError as error:
+            if file not in self._read:
                 print(f"{file}: {error}", file=sys.stderr, flush=True)
             self._read[file] = begin
             return []

@@ -55,7 +55,14 @@ def records(data: bytes) -> tuple[list[bytes], int]:
 
 
 def scalars(record: bytes) -> list[Scalar]:
-    """The scalars of one event, most of which have none."""
+    """The scalars of one event, most of which have none; raises :class:`EventFileError`."""
+    try:
+        return _scalars(record)
+    except struct.error as error:
+        raise EventFileError(f"a number of another length: {error}") from error
+
+
+def _scalars(record: bytes) -> list[Scalar]:
     time, found = 0.0, []
     for number, value in _fields(record):
         if number == 1 and isinstance(value, bytes):
