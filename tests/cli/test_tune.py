@@ -199,13 +199,16 @@ def test_what_failed_is_said_and_the_exit_code_says_that_nothing_was_found(
     done = platform.run(
         *(sys.executable, "-m", "kubeling", "tune", str(platform.workspace / "fit.py")),
         *("--param", "kind=bad,worse", "--param", "x=1..2", "--max", "score", "--trials", "2"),
-        *("--max-failed", "1", "--logs", "--", "--epochs=none"),
+        *("--max-failed", "1", "--logs", "--name", "nothing", "--", "--epochs=none"),
         check=False,
     )
     assert "#1: fit.py: error: argument --epochs" in done.stdout
     assert done.returncode == 1
     assert "invalid int value: 'none'" in done.stdout
     assert "kubeling why trial/" in done.stdout
+    why = platform.kubeling("why", "experiment/nothing").stdout
+    assert why.startswith("Experiment/nothing → Trial/nothing-")
+    assert "invalid int value: 'none'" in why
 
 
 @pytest.mark.e2e

@@ -56,6 +56,16 @@ def test_an_attempt_that_failed_is_no_cause_once_the_whole_succeeded() -> None:
     assert first_causes(job, OwnerTree([job, failed_pod("p", job, 1, "")])) == []
 
 
+def test_a_search_that_is_over_and_found_nothing_has_a_cause() -> None:
+    over = [{"type": "Succeeded", "status": "True", "reason": "ExperimentSuggestionEndReached"}]
+    experiment = thing("Experiment", "e", conditions=over, trials=1, trialsFailed=1)
+    pod = failed_pod("e-1", experiment, 1, "")
+    (cause,) = first_causes(experiment, OwnerTree([experiment, pod]))
+    assert cause.object is pod
+    experiment["status"] |= {"trials": 2, "trialsSucceeded": 1}
+    assert first_causes(experiment, OwnerTree([experiment, pod])) == []
+
+
 def test_a_warning_speaks_where_the_status_is_silent() -> None:
     pvc = thing("PersistentVolumeClaim", "data")
     event = {

@@ -178,7 +178,14 @@ def _ended_well(obj: Mapping[str, Any]) -> bool:
         # A failed Workflow is Completed all the same.
         return False
     conditions = status.get("conditions") or ()
-    return any(c.get("type") in _ENDED_WELL and c.get("status") == "True" for c in conditions)
+    ended = any(c.get("type") in _ENDED_WELL and c.get("status") == "True" for c in conditions)
+    return ended and not _found_nothing(status)
+
+
+def _found_nothing(status: Mapping[str, Any]) -> bool:
+    """An Experiment succeeds when its search is over, though none of its trials may have."""
+    ended_well = status.get("trialsSucceeded") or status.get("trialsEarlyStopped")
+    return bool(status.get("trials")) and not ended_well
 
 
 def _is_ready(obj: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ to be looked up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kubeling.kube.client import Client
@@ -32,6 +32,8 @@ class Discovered:
     resource: Resource
     verbs: frozenset[str]
     preferred: bool
+    """Whether this is the version to read it in: its group's preferred one if that has the kind,
+    else the first that has it. Experiments are in v1beta1 only, in a group that prefers v1."""
 
 
 class Discovery:
@@ -45,13 +47,9 @@ class Discovery:
         """Every resource, in the server's order of preference."""
         if self._found is None:
             groups = (await self._client.raw("GET", "/apis")).get("groups") or []
-            versions = [("v1", True)] + [
-                (entry["groupVersion"], entry == group.get("preferredVersion"))
-                for group in groups
-                for entry in group["versions"]
-            ]
-            lists = await asyncio.gather(*(self._version(v, p) for v, p in versions))
-            self._found = [found for listed in lists for found in listed]
+            versions = ["v1", *(v for group in groups for v in _by_preference(group))]
+            lists = await asyncio.gather(*(self._version(version) for version in versions))
+            self._found = _told_preferred(found for listed in lists for found in listed)
         return self._found
 
     async def resolve(self, word: str) -> Resource:
@@ -91,15 +89,33 @@ class Discovery:
             found = next((e.resource for e in await self.all() if wanted(e.resource)), None)
         return found
 
-    async def _version(self, group_version: str, preferred: bool) -> list[Discovered]:
+    async def _version(self, group_version: str) -> list[tuple[Resource, frozenset[str]]]:
         group, _, version = group_version.rpartition("/")
         path = f"/apis/{group_version}" if group else f"/api/{version}"
         listed = await self._client.raw("GET", path)
         return [
-            Discovered(_resource(group, version, entry), frozenset(entry["verbs"]), preferred)
+            (_resource(group, version, entry), frozenset(entry["verbs"]))
             for entry in listed.get("resources") or []
             if "/" not in entry["name"]
         ]
+
+
+def _by_preference(group: Obj) -> list[str]:
+    """The versions of a group, the one it prefers first."""
+    first = (group.get("preferredVersion") or {}).get("groupVersion")
+    versions = [str(entry["groupVersion"]) for entry in group["versions"]]
+    return sorted(versions, key=lambda version: version != first)
+
+
+def _told_preferred(found: Iterable[tuple[Resource, frozenset[str]]]) -> list[Discovered]:
+    """What was found, in which each kind's first version is the preferred one."""
+    seen: set[tuple[str, str]] = set()
+    told = []
+    for resource, verbs in found:
+        kind = (resource.group, resource.plural)
+        told.append(Discovered(resource, verbs, kind not in seen))
+        seen.add(kind)
+    return told
 
 
 def _resource(group: str, version: str, entry: Obj) -> Resource:
