@@ -23,6 +23,37 @@ from kubeling.training.component import COMPONENT
 from kubeling.training.kinds import MPI, TENSORFLOW, XGBOOST
 from kubeling.training.resources import MPI_JOBS, TF_JOBS, XGBOOST_JOBS
 
+_ADMISSION = "admissionregistration.k8s.io"
+VALIDATING_ADMISSION_POLICIES = Resource(
+    _ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
+    _ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False
+)
+KEEPING = new_object(
+    VALIDATING_ADMISSION_POLICIES,
+    "pods-stay",
+    spec={
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["DELETE"],
+                    "resources": ["pods"],
+                }
+            ]
+        },
+        "validations": [{"expression": "false", "message": "pods stay"}],
+    },
+)
+KEEPING_ALL = new_object(
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+    "pods-stay",
+    spec={"policyName": "pods-stay", "validationActions": ["Deny"]},
+)
+
 
 @dataclass
 class Team:
@@ -126,6 +157,26 @@ async def test_a_retryable_failure_replaces_the_pod_once(team: Team) -> None:
     )
     assert again["status"]["phase"] == "Pending"
     restarted = await team.until(TF_JOBS, "mnist", condition("Restarting"))
+    assert restarted["status"]["replicaStatuses"]["Worker"]["restarts"] == 1
+
+
+async def test_a_pod_whose_deletion_the_api_refused_is_deleted_later(team: Team) -> None:
+    await team.client.create(VALIDATING_ADMISSION_POLICIES, KEEPING)
+    await team.client.create(VALIDATING_ADMISSION_POLICY_BINDINGS, KEEPING_ALL)
+    job = manifest(TENSORFLOW, {"Worker": 1})
+    job["spec"]["tfReplicaSpecs"]["Worker"]["restartPolicy"] = "ExitCode"
+    await team.client.create(TF_JOBS, job)
+    first = await team.until(PODS, "mnist-worker-0", bool)
+    await team.phase("mnist-worker-0", "Failed", 137)
+    await team.until(TF_JOBS, "mnist", condition("Restarting"))
+    binding = KEEPING_ALL["metadata"]["name"]
+    await team.client.delete(VALIDATING_ADMISSION_POLICY_BINDINGS, binding)
+    await team.until(
+        PODS,
+        "mnist-worker-0",
+        lambda pod: pod and pod["metadata"]["uid"] != first["metadata"]["uid"],
+    )
+    restarted = await team.client.get(TF_JOBS, "mnist", "team")
     assert restarted["status"]["replicaStatuses"]["Worker"]["restarts"] == 1
 
 

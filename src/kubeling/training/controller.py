@@ -62,9 +62,9 @@ class JobReconciler:
         # Volcano says in the group's status when its pods may be made.
         self.groups = (VOLCANO_POD_GROUPS,) if self._gang == "volcano" else ()
         self._groups = [context.informers.of(resource) for resource in self.groups]
-        # Pods deleted (by job) whose disappearance the cache does not show yet: without it, a
-        # failed pod could be counted as restarted twice.
-        self._deleted: dict[Key, set[str]] = {}
+        # Pods to be deleted (by job) whose disappearance the cache does not show yet, and whether
+        # the API was told: without it, a failed pod could be counted as restarted twice.
+        self._deleted: dict[Key, dict[str, bool]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one job."""
@@ -79,6 +79,8 @@ class JobReconciler:
         pods = self._owned_pods(key, job)
         services = self._services.owned_by(job.uid)
         todo = plan(job, pods, services, self._clock.now(), self._gang, self._held(job, pods))
+        known = self._deleted.get(key, {})
+        todo.delete_pods += [pod for pod in pods if known.get(uid(pod)) is False]
         await self._carry_out(key, job, todo)
         return None if todo.requeue_after is None else Result(todo.requeue_after)
 
@@ -97,7 +99,8 @@ class JobReconciler:
         deleted = self._deleted.get(key)
         if not deleted:
             return pods
-        deleted &= {uid(pod) for pod in pods}
+        for gone in deleted.keys() - {uid(pod) for pod in pods}:
+            del deleted[gone]
         return [_as_deleted(pod) if uid(pod) in deleted else pod for pod in pods]
 
     async def _carry_out(self, key: Key, job: TrainingJob, todo: Plan) -> None:
@@ -108,9 +111,10 @@ class JobReconciler:
             return
         await self._write_status(job, todo)
         if todo.delete_pods:
-            self._deleted.setdefault(key, set()).update(uid(pod) for pod in todo.delete_pods)
+            known = self._deleted.setdefault(key, {})
+            known.update((uid(pod), False) for pod in todo.delete_pods)
         await together(
-            [self._delete(PODS, job, pod) for pod in todo.delete_pods]
+            [self._delete_pod(key, job, pod) for pod in todo.delete_pods]
             + [self._delete(SERVICES, job, service) for service in todo.delete_services]
         )
         await self._see_to(job, todo.companions)
@@ -150,6 +154,10 @@ class JobReconciler:
             message = f"{resource.kind} {name(obj)} exists and is not of this job; delete it"
             await self._recorder.warning(job.obj, f"FailedCreate{resource.kind}", message)
         raise Conflict(f"{resource.kind} {name(obj)} is still there")
+
+    async def _delete_pod(self, key: Key, job: TrainingJob, pod: Obj) -> None:
+        await self._delete(PODS, job, pod)
+        self._deleted[key][uid(pod)] = True
 
     async def _delete(self, resource: Resource, job: TrainingJob, obj: Obj) -> None:
         await self._client.delete(
