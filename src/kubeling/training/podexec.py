@@ -30,6 +30,7 @@ PROTOCOL = "v4.channel.k8s.io"
 STDOUT, STDERR, STATUS = 1, 2, 3
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 WAIT_SECONDS = 600.0
+DENIED_SECONDS = 30.0
 STARTED = b"podexec: started\n"
 RUN = """\
 printf 'podexec: started\\n'
@@ -46,6 +47,10 @@ exit $code
 
 class Lost(Exception):
     """The API could not be reached, or its stream broke off."""
+
+
+class Denied(Lost):
+    """The account may not do it; the right follows the pods that it is about, after a moment."""
 
 
 class Api:
@@ -166,7 +171,9 @@ class Stream:
 def refuse(status: int, said: bytes) -> None:
     """Ends the program where asking again is of no use; an API that starts may answer with 5xx."""
     text = said.decode(errors="replace")
-    if status in (400, 401, 403):
+    if status == 403:
+        raise Denied(text)
+    if status in (400, 401):
         raise SystemExit("podexec: the API refused: " + text)
     raise Lost(text)
 
@@ -184,9 +191,9 @@ def exit_code(status: dict[str, Any]) -> int:
 
 def run(api: Api, pod: str, container: str, command: str) -> int:
     """Waits until the pod runs, starts the command in it and follows it to its end."""
-    deadline, pause = time.monotonic() + WAIT_SECONDS, 0.05
+    began, pause = time.monotonic(), 0.05
     why = ""
-    while time.monotonic() < deadline:
+    while time.monotonic() < began + WAIT_SECONDS:
         stream = None
         try:
             phase = api.phase(pod)
@@ -200,6 +207,8 @@ def run(api: Api, pod: str, container: str, command: str) -> int:
             if stream is not None and stream.started:
                 print(f"podexec: {error}; it goes on", file=sys.stderr)
                 return 0
+            if isinstance(error, Denied) and time.monotonic() > began + DENIED_SECONDS:
+                raise SystemExit(f"podexec: the API refused: {error}") from None
             why = str(error)
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)

@@ -7,11 +7,13 @@ in the launcher, on whatever Python its image has. It waits for the pod to be th
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -41,14 +43,22 @@ def pods() -> dict[str, str]:
 def main() -> int:
     host = sys.argv[1].partition(".")[0]
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.05
+    why = f"there is no pod of host {host}"
     while time.monotonic() < deadline:
-        name = pods().get(host)
-        if name:
-            print(name)
-            return 0
+        try:
+            name = pods().get(host)
+        except urllib.error.HTTPError as error:
+            why = f"the API refused: {error}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            why = f"the API cannot be reached: {error}"
+        else:
+            if name:
+                print(name)
+                return 0
+            why = f"there is no pod of host {host}"
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
-    print(f"podof: there is no pod of host {host}", file=sys.stderr)
+    print(f"podof: {why}", file=sys.stderr)
     return 1
 
 
