@@ -117,7 +117,7 @@ class _Planner:
         return [job for job in self._jobs if labels(job).get(REPLICATED_JOB) == group["name"]]
 
     def _after_the_end(self) -> None:
-        self._plan.delete += [job for job in self._jobs if not _is_over(job)]
+        self._plan.delete += self._unfinished()
         wait = self._spec.get("ttlSecondsAfterFinished")
         if wait is None:
             return
@@ -166,9 +166,10 @@ class _Planner:
     def _end(self, condition: str, reason: str, message: str) -> None:
         self._condition(condition, True, reason, message)
         self._plan.status["terminalState"] = condition
-        self._plan.delete += [
-            job for job in self._jobs if not _is_over(job) and not deletion_requested(job)
-        ]
+        self._plan.delete += self._unfinished()
+
+    def _unfinished(self) -> list[Obj]:
+        return [job for job in self._jobs if not _is_over(job) and not deletion_requested(job)]
 
     def _keep_going(self) -> None:
         suspended = bool(self._spec.get("suspend"))

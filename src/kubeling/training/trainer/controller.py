@@ -193,9 +193,10 @@ class TrainJobReconciler:
         local = reference.get("kind") == TRAINING_RUNTIMES.kind
         resource = TRAINING_RUNTIMES if local else CLUSTER_TRAINING_RUNTIMES
         informer = self._informers.of(resource)
-        found = informer.get(namespace(train_job) if local else "", wanted)
+        where = namespace(train_job) if local else ""
+        found = informer.get(where, wanted)
         if found is None:
-            known = ", ".join(sorted(name(runtime) for runtime in informer.list())) or "none"
+            known = ", ".join(sorted(name(runtime) for runtime in informer.list(where))) or "none"
             raise RefusedError(
                 f'{resource.kind} "{wanted}" does not exist; create it or name one of: {known}'
             )
