@@ -182,7 +182,8 @@ class MetricsCollection:
     async def _collect(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         problem = ""
         read = self._scrape if collector_kind(trial) == "PrometheusMetric" else self._read_log
-        for attempt in range(_ATTEMPTS):
+        attempt, furthest = 0, 0
+        while attempt < _ATTEMPTS:
             try:
                 await read(trial, pod, collection)
                 problem = ""
@@ -198,7 +199,11 @@ class MetricsCollection:
                 # One trial's trouble must not end the collections of all the others.
                 problem = f"the metrics could not be kept: {error}"
                 log.exception("metrics of %s", key_of(trial))
+            if collection.lines > furthest:
+                # A log that is followed for days may break off now and then.
+                attempt, furthest = 0, collection.lines
             await self._clock.sleep(_FIRST_DELAY * 2**attempt)
+            attempt += 1
         collection.result = Collected(collection.summaries, problem)
         self._news(key_of(trial))
 

@@ -62,7 +62,13 @@ async def gathered(
             if left is None or left > 0:
                 await asyncio.wait({following}, timeout=left)
             if following.done():
-                found = following.result()
+                try:
+                    found = following.result()
+                except Exception:
+                    # What came before the log broke off was written all the same.
+                    if waiting:
+                        yield waiting
+                    raise
                 if found is None:
                     break
                 waiting += found
