@@ -63,14 +63,14 @@ class ExperimentReconciler:
         self._experiments = context.informers.of(EXPERIMENTS)
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
-        self._claimed: set[Key] = set()
+        self._claimed: dict[Key, str] = {}
         self._facts: dict[Key, tuple[str, TrialFacts]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one experiment."""
         experiment = self._experiments.get(*key)
         if experiment is None or deletion_requested(experiment):
-            self._claimed.discard(key)
+            self._claimed.pop(key, None)
             self._facts.pop(key, None)
             return None
         suggestion = self._suggestions.get(*key)
@@ -135,13 +135,13 @@ class ExperimentReconciler:
         """Sees to the suggestion's claim, as long as there is a suggestion."""
         if suggestion is None or not needs_claim(experiment):
             return
-        if (key := key_of(experiment)) in self._claimed:
+        if self._claimed.get(key_of(experiment)) == uid(suggestion):
             return
         with contextlib.suppress(AlreadyExists):
             await self._client.create(
                 PERSISTENT_VOLUME_CLAIMS, suggestion_claim(experiment, suggestion)
             )
-        self._claimed.add(key)
+        self._claimed[key_of(experiment)] = uid(suggestion)
 
     async def _create_trials(self, experiment: Obj, todo: Plan) -> None:
         if not todo.births:

@@ -59,14 +59,13 @@ class SuggestionReconciler:
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
         self._store = observation_store(context)
-        self._proposers: dict[str, Proposer] = {}
+        self._proposers: dict[Key, tuple[str, Proposer]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one suggestion."""
         suggestion, experiment = self._suggestions.get(*key), self._experiments.get(*key)
         if suggestion is None or experiment is None or deletion_requested(suggestion):
-            if suggestion is not None:
-                self._proposers.pop(uid(suggestion), None)
+            self._proposers.pop(key, None)
             return None
         if (controller_of(suggestion) or {}).get("uid") != uid(experiment):
             return None
@@ -130,12 +129,13 @@ class SuggestionReconciler:
         self._condition(status, "Running", running, "SuggestionRunning", "Suggestion is running")
 
     def _proposer(self, suggestion: Obj, experiment: Obj) -> Proposer:
-        found = self._proposers.get(uid(suggestion))
-        if found is None:
-            address = annotations_of(experiment).get(SUGGESTION_SERVICE)
-            found = _remote(address) if address else InProcess(self._store)
-            self._proposers[uid(suggestion)] = found
-        return found
+        of, known = self._proposers.get(key_of(suggestion), ("", None))
+        if known is not None and of == uid(suggestion):
+            return known
+        address = annotations_of(experiment).get(SUGGESTION_SERVICE)
+        made = _remote(address) if address else InProcess(self._store)
+        self._proposers[key_of(suggestion)] = uid(suggestion), made
+        return made
 
     def _earlier(self, experiment: Obj) -> list[tuple[Obj, list[Obj]]]:
         """The experiments to learn from, with their trials."""
@@ -150,7 +150,7 @@ class SuggestionReconciler:
 
     def _conclude(self, suggestion: Obj, status: Obj) -> None:
         """At the experiment's end the algorithm rests, unless it is to stay for more."""
-        self._proposers.pop(uid(suggestion), None)
+        self._proposers.pop(key_of(suggestion), None)
         if suggestion["spec"].get("resumePolicy") == "LongRunning":
             return
         text = "Suggestion is succeeded, the experiment has ended"

@@ -273,6 +273,8 @@ class TrialReconciler:
         finalizers = trial["metadata"].get("finalizers") or []
         if FINALIZER not in finalizers:
             return
+        self._early.over(trial)
+        self._waiting.pop(uid(trial), None)
         await self.collection.forget(trial)
         left = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
         patch = {

@@ -42,6 +42,8 @@ async def _serve(serve: Serve, listening: socket.socket) -> None:
     except Exception:
         # It is one of several things that the platform serves, and no reason to end the others.
         log.exception("gRPC at %s is not served", listening.getsockname())
+        # Who calls is then refused, instead of waiting for an answer.
+        listening.close()
 
 
 async def _called(listening: socket.socket) -> None:
