@@ -144,8 +144,13 @@ class _Source:
                 )
                 for pod in found.items:
                     self._begin(group, known, pod, queue)
-        finally:
+        except asyncio.CancelledError:
+            # Whoever read is gone, and nobody makes room in a full queue.
+            raise
+        except BaseException:
             await queue.put(None)
+            raise
+        await queue.put(None)
 
     async def _watch(
         self, group: asyncio.TaskGroup, known: set[str], queue: asyncio.Queue[LogLine | None]
