@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import tarfile
 from collections.abc import AsyncIterator
 
+import aiohttp
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -98,6 +100,21 @@ async def test_an_archive_in_a_bucket_is_unpacked(api: Api, store: ObjectStoreSe
         assert await response.read() == b"no archive"
     async with api.get("/artifacts/s3/private/made.tgz") as response:
         assert await response.read() == packed.getvalue()
+
+
+async def test_an_archive_that_is_cut_off_is_not_followed_by_itself(
+    api: Api, store: ObjectStoreServer
+) -> None:
+    packed, noise = io.BytesIO(), random.Random(1).randbytes(1 << 20)
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("data")
+        member.size = len(noise)
+        archive.addfile(member, io.BytesIO(noise))
+    store.buckets["private"]["cut.tgz"] = packed.getvalue()[: 3 << 18]
+    where = {"source": "s3", "bucket": "private", "key": "cut.tgz"}
+    async with api.get("/artifacts/get", params=where) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
 
 
 async def test_a_store_that_is_away_is_said(

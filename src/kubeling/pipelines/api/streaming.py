@@ -83,15 +83,20 @@ def pieces_of(file: IO[bytes]) -> Iterator[bytes]:
 
 def first_member(pieces: Pieces) -> Iterator[bytes]:
     """The first file in an archive, or the archive itself if it cannot be read as one."""
+    begun = False
     try:
         with tarfile.open(fileobj=_Reader(pieces()), mode="r|gz") as archive:
             for member in archive:
                 found = archive.extractfile(member) if member.isfile() else None
                 if found is not None:
-                    yield from pieces_of(found)
+                    for piece in pieces_of(found):
+                        begun = True
+                        yield piece
                     return
-    except (tarfile.TarError, EOFError, OSError):
-        pass
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if begun:
+            # What was sent already must not be followed by the archive.
+            raise ArtifactError(f"the archive is cut off: {error}") from error
     yield from pieces()
 
 
