@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubeling.gateway.trials.model import Goal, Trial
+from kubeling.tuning import pareto
 
 __all__ = ["front"]
 
@@ -18,15 +19,5 @@ def front(trials: Sequence[Trial], goals: Sequence[Goal]) -> list[Trial]:
         if trial.measured and len(known) == len(goals):
             values = tuple(sign * value for sign, value in zip(signs, known, strict=True))
             rated.append((values, trial))
-    rated.sort(key=lambda entry: entry[0])
-    kept: list[tuple[tuple[float, ...], Trial]] = []
-    for values, trial in rated:
-        # Sorted by the first goal, only what is kept already can be better in all.
-        if not any(_dominates(other, values) for other, _ in kept):
-            kept.append((values, trial))
-    return [trial for _, trial in kept]
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether one is nowhere worse and somewhere better; less is better."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+    best = [rated[place] for place in pareto.front([values for values, _ in rated])]
+    return [trial for _, trial in sorted(best, key=lambda entry: entry[0])]
