@@ -44,16 +44,6 @@ class Summary:
     max: str
     latest: str
 
-    def pick(self, strategy: str) -> str:
-        """The value a strategy chooses."""
-        match strategy:
-            case "min":
-                return self.min
-            case "max":
-                return self.max
-            case _:
-                return self.latest
-
 
 LineParser = Callable[[str], Iterable[Reading]]
 

@@ -20,14 +20,14 @@ from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import NAMESPACES, PODS, Resource
 from kubeling.tuning.api.readings import metrics_of
 from kubeling.tuning.api.templates import TrialTemplates
+from kubeling.tuning.experiment_controller import EXPERIMENT_LABEL
+from kubeling.tuning.instrumentation import TRIAL_LABEL
 from kubeling.tuning.metrics import number
 from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS, TRIALS
 from kubeling.tuning.store import observation_store
 
 __all__ = ["KatibUi"]
 
-_EXPERIMENT: Final = "katib.kubeflow.org/experiment"
-_TRIAL: Final = "katib.kubeflow.org/trial"
 _RUN: Final = "kubeflow-kale.org/kfp-run-uuid"
 
 
@@ -76,7 +76,7 @@ class KatibUi:
     async def fetch_hp_job_info(self, request: web.Request) -> web.Response:
         """A table of trials: status, name, metrics, parameters, and the run that did it."""
         experiment = await self._get(request, EXPERIMENTS, "experimentName")
-        selector = f"{_EXPERIMENT}={name(experiment)}"
+        selector = f"{EXPERIMENT_LABEL}={name(experiment)}"
         trials = (await self._client.list(TRIALS, namespace(experiment), labels=selector)).items
         metrics = metrics_of(experiment)
         parameters = [p["name"] for p in experiment["spec"].get("parameters") or ()]
@@ -138,7 +138,7 @@ class KatibUi:
         trial = await self._get(request, TRIALS, "trialName")
         wanted = trial["spec"].get("primaryPodLabels") or {}
         selector = ",".join(
-            [f"{_TRIAL}={name(trial)}", *(f"{key}={value}" for key, value in wanted.items())]
+            [f"{TRIAL_LABEL}={name(trial)}", *(f"{key}={value}" for key, value in wanted.items())]
         )
         pods = (await self._client.list(PODS, namespace(trial), labels=selector)).items
         if not pods:

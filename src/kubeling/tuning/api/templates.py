@@ -12,10 +12,10 @@ from aiohttp import web
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import CONFIG_MAPS
+from kubeling.tuning.trial_templates import LABEL
 
 __all__ = ["TrialTemplates"]
 
-_LABEL: Final = "katib.kubeflow.org/component"
 _VALUE: Final = "trial-templates"
 
 
@@ -27,7 +27,7 @@ class TrialTemplates:
 
     async def view(self) -> Obj:
         """Upstream's ``TrialTemplatesResponse``: by namespace and ConfigMap, sorted by path."""
-        found = (await self._client.list(CONFIG_MAPS, labels=f"{_LABEL}={_VALUE}")).items
+        found = (await self._client.list(CONFIG_MAPS, labels=f"{LABEL}={_VALUE}")).items
         by_namespace: dict[str, list[Obj]] = {}
         for entry in found:
             templates = [
@@ -61,7 +61,7 @@ class TrialTemplates:
         else:
             data[path] = _text(sent, "updatedTemplateYaml")
         if before is None:
-            made = new_object(CONFIG_MAPS, wanted, where, labels={_LABEL: _VALUE}, data=data)
+            made = new_object(CONFIG_MAPS, wanted, where, labels={LABEL: _VALUE}, data=data)
             await self._client.create(CONFIG_MAPS, made)
         elif data:
             await self._client.replace(CONFIG_MAPS, {**before, "data": data})
