@@ -182,6 +182,11 @@ def test_a_form_that_is_wrong_keeps_what_was_written(platform: Platform) -> None
     with pytest.raises(urllib.error.HTTPError) as refused:
         text_of(platform, "/experiments/new", yaml="kind: Pod")
     assert "should be one Experiment" in refused.value.read().decode()
+    manifest = "apiVersion: kubeflow.org/v1beta1\nkind: Experiment\nmetadata:\nspec: {}"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        text_of(platform, "/experiments/new", yaml=manifest)
+    assert refused.value.code == 422
+    assert "metadata: Invalid value" in refused.value.read().decode()
 
 
 @pytest.mark.e2e

@@ -106,7 +106,8 @@ def _of_yaml(text: str) -> tuple[Obj, dict[str, str]]:
     if kind != (EXPERIMENTS.api_version, EXPERIMENTS.kind):
         said = f"This should be one {EXPERIMENTS.kind} of {EXPERIMENTS.api_version}."
         return {}, {"": said}
-    found.setdefault("metadata", {})
+    if not isinstance(found.setdefault("metadata", {}), dict):
+        return {}, {"": "metadata: Invalid value: it must have a name."}
     return found, {}
 
 
