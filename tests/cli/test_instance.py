@@ -7,6 +7,7 @@ import pytest
 
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import LAYOUT, Endpoints, Instance
+from kubeling.cli.lifecycle import exports
 
 
 def endpoints() -> Endpoints:
@@ -60,3 +61,18 @@ def test_nothing_runs_says_how_to_start(tmp_path: Path) -> None:
     with pytest.raises(CliError) as raised:
         Instance(tmp_path).require_running()
     assert "kubeling up" in raised.value.hint
+
+
+def test_commands_are_named_with_the_directory_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBELING_DATA_DIR", str(tmp_path / "usual"))
+    assert Instance(tmp_path / "usual").option == ""
+    assert Instance(tmp_path / "my data").option == f" --data-dir '{tmp_path}/my data'"
+    with pytest.raises(CliError) as raised:
+        Instance(tmp_path / "other").require_running()
+    assert raised.value.hint.endswith(f"--data-dir {tmp_path}/other")
+
+
+def test_what_is_exported_holds_for_the_commands_too() -> None:
+    assert exports(endpoints())["KUBELING_DATA_DIR"] == str(Path(endpoints().kubeconfig).parent)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -75,6 +76,12 @@ class Instance:
         self._layout = self.data_dir / "layout"
         self._lock = self.data_dir / "lock"
 
+    @property
+    def option(self) -> str:
+        """What a command is given to mean this directory; nothing for the one it means anyway."""
+        usual = Instance(default_data_dir()).data_dir
+        return "" if self.data_dir == usual else f" --data-dir {shlex.quote(str(self.data_dir))}"
+
     def endpoints(self) -> Endpoints | None:
         """What was last written, whether or not that platform still runs."""
         try:
@@ -111,7 +118,7 @@ class Instance:
         if found is None:
             raise CliError(
                 f"no platform is running from {self.data_dir}",
-                "Start one with: kubeling up --detach",
+                f"Start one with: kubeling up --detach{self.option}",
             )
         return found
 

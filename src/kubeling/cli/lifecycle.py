@@ -81,6 +81,8 @@ def exports(running: Endpoints) -> dict[str, str]:
     """The environment that points the unmodified clients at a platform."""
     return {
         "KUBECONFIG": running.kubeconfig,
+        # For kubeling's own commands, which else mean the usual directory.
+        "KUBELING_DATA_DIR": str(Path(running.kubeconfig).parent),
         "KF_PIPELINES_ENDPOINT": running.dashboard,
         "KF_PIPELINES_UI_ENDPOINT": running.dashboard,
         "MODEL_REGISTRY_BASE_URL": running.dashboard,

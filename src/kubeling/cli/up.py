@@ -73,7 +73,7 @@ def _serve(instance: Instance, settings: Mapping[str, Setting], *, report: int |
         gc.set_threshold(10_000, 20)
         gc.enable()
         if report is None:
-            _print_ready(endpoints, time.monotonic() - began)
+            _print_ready(instance, endpoints, time.monotonic() - began)
             click.echo("Stop with ctrl-C.")
         else:
             _send(report, _Report(endpoints=endpoints))
@@ -115,8 +115,8 @@ def _detach(instance: Instance, settings: Mapping[str, Setting]) -> None:
     report = msgspec.json.decode(text, type=_Report)
     if report.endpoints is None:
         raise CliError(report.error, report.hint)
-    _print_ready(report.endpoints, time.monotonic() - began)
-    click.echo("Stop with: kubeling down")
+    _print_ready(instance, report.endpoints, time.monotonic() - began)
+    click.echo(f"Stop with: kubeling down{instance.option}")
 
 
 def _child(instance: Instance, settings: Mapping[str, Setting], writing: int) -> None:
@@ -166,8 +166,8 @@ def _send(pipe: int, report: _Report) -> None:
         return
 
 
-def _print_ready(endpoints: Endpoints, seconds: float) -> None:
+def _print_ready(instance: Instance, endpoints: Endpoints, seconds: float) -> None:
     click.echo(f"Ready in {seconds:.1f} s.")
     click.echo(f"  dashboard   {endpoints.dashboard}")
     click.echo(f"  kubeconfig  {endpoints.kubeconfig}")
-    click.echo('For kubectl and the SDKs: eval "$(kubeling env)"')
+    click.echo(f'For kubectl and the SDKs: eval "$(kubeling env{instance.option})"')
