@@ -14,7 +14,7 @@ from kubeling.kube.advice import advice
         ("Error (exit code 127)", "not in the image"),
         ("exited with code 1: ModuleNotFoundError: No module named 'pandas'", "pandas"),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'", "data.csv"),
-        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "nvidia.com/gpu"),
+        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "enough nvidia.com/gpu: "),
         ("exited with code 1: ValueError: bad", ""),
         ("all is well", ""),
     ],

@@ -35,7 +35,7 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
         "It took longer than allowed: raise the time limit, or find out what it waited for.",
     ),
     (
-        r"Insufficient ([\w./-]+)",
+        r"Insufficient ([\w./-]*\w)",
         "There is not enough {0}: lower what the step asks for, or end something that holds it.",
     ),
     (
