@@ -211,6 +211,18 @@ def test_progress_that_a_trainer_reports_is_shown_and_the_job_acted_on(platform:
     platform.run("kubectl", "wait", "trainjob", "reports", "--for=delete", "--timeout=60s")
 
 
+@pytest.mark.e2e
+def test_a_train_job_that_failed_is_said_once_with_the_cause_below_it(platform: Platform) -> None:
+    trainer = "  trainer: {image: busybox, command: [sh, -c, exit 3]}\n"
+    job = TRAIN_JOB.replace("reports", "fails").replace("true", "false") + trainer
+    platform.kubectl("apply", "-f", "-", stdin=job)
+    platform.kubeling("wait", "trainjob/fails", "--for", "condition=Failed")
+    failed = text_of(platform, "/").partition("Failed")[2]
+    assert "TrainJob/fails" in failed
+    assert "Pod/fails-node-0-0" in failed
+    assert '<span class="kind">Job</span>' not in failed
+
+
 def text_of(platform: Platform, path: str, **form: str) -> str:
     body = urllib.parse.urlencode(form).encode() if form else None
     with urllib.request.urlopen(f"{platform.url}{path}", body, timeout=30) as answer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import PRIMARY, SECTIONS, Section
+from kubeling.gateway.kinds import JOB_SETS, PRIMARY, SECTIONS, Section
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.states import is_active, is_failed, state_of
 from kubeling.kube.diagnosis import Cause, OwnerTree, first_causes
@@ -18,7 +18,7 @@ from kubeling.kube.resources import DEPLOYMENTS, EVENTS, REPLICA_SETS, STATEFUL_
 __all__ = ["home"]
 
 _SHOWN = 8
-_BETWEEN = (REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS)
+_BETWEEN = (REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, JOB_SETS)
 """What stands between what people made and its pods."""
 
 
