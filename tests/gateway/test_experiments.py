@@ -151,6 +151,16 @@ def test_the_best_is_shown_with_the_command_that_repeats_it(platform: Platform) 
 
 
 @pytest.mark.e2e
+def test_a_search_that_found_nothing_says_why(platform: Platform) -> None:
+    (platform.workspace / "silent.py").write_text("print('other=1')")
+    script = str(platform.workspace / "silent.py")
+    words = ("--param", "x=1,2", "--max", "score", "--trials", "2", "--name", "silent")
+    assert platform.kubeling("tune", script, *words, check=False).returncode == 1
+    page = text_of(platform, "/objects/kubeflow.org/v1beta1/Experiment/default/silent")
+    assert "MetricsUnavailable" in page.partition("<h2>Why</h2>")[2].partition("</section>")[0]
+
+
+@pytest.mark.e2e
 def test_trials_are_compared_and_each_has_a_page(platform: Platform) -> None:
     rows = list(csv.DictReader(io.StringIO(text_of(platform, f"{EXPERIMENT}/searched/trials.csv"))))
     chosen = [row["trial"] for row in rows[:2]]

@@ -89,9 +89,10 @@ async def experiment_page(views: Views, request: web.Request) -> web.Response:
 
 
 async def _causes(views: Views, found: Found) -> list[Any]:
-    """Why it failed, or why trials of it do; nothing is looked for where all is well."""
-    bad = found.study.counts.keys() & {"failed", "unavailable", "pending"}
-    if found.study.state == "succeeded" or (not bad and found.study.state != "failed"):
+    """Why it failed or found nothing so far, or why trials do; where all is well, nothing."""
+    study = found.study
+    bad = study.counts.keys() & {"failed", "unavailable", "pending"} and not study.final
+    if study.best is not None and study.state != "failed" and not bad:
         return []
     causes: list[Any] = (await object_values(views, found.experiment))["causes"]
     return causes
