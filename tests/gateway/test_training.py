@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +51,21 @@ spec:
   suspend: true
   runtimeRef: {name: torch-distributed}
 """
+SEARCH = """
+apiVersion: trainer.kubeflow.org/v1alpha1
+kind: OptimizationJob
+metadata: {name: seeks}
+spec:
+  objectives: [{metric: loss, direction: Minimize}]
+  searchAlgorithm: {random: {}}
+  parameters: [{name: x, searchSpace: {uniform: {min: "0", max: "1"}}}]
+  numTrials: 2
+  trainJobTemplate:
+    spec:
+      runtimeRef: {name: xgboost-distributed}
+      trainer: {image: "python:3", command: [python, optimized.py]}
+"""
+EXAMPLES = Path(__file__).parents[2] / "examples" / "training"
 
 
 def pod(role: str, index: int, **status: Any) -> dict[str, Any]:
@@ -221,6 +238,20 @@ def test_a_train_job_that_failed_is_said_once_with_the_cause_below_it(platform: 
     assert "TrainJob/fails" in failed
     assert "Pod/fails-node-0-0" in failed
     assert '<span class="kind">Job</span>' not in failed
+
+
+@pytest.mark.e2e
+def test_a_search_over_train_jobs_is_listed_with_the_best_and_has_a_page(
+    platform: Platform,
+) -> None:
+    shutil.copy(EXAMPLES / "optimized.py", platform.workspace)
+    platform.kubectl("apply", "-f", "-", stdin=SEARCH)
+    platform.kubeling("wait", "optimizationjob/seeks", "--for", "condition=Complete")
+    listed = text_of(platform, "/experiments").partition("Searches over TrainJobs")[2]
+    assert "minimize loss" in listed
+    assert "seeks-trial-" in listed
+    page = text_of(platform, "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/default/seeks")
+    assert "seeks-trial-1" in page.partition("YAML")[0]
 
 
 def text_of(platform: Platform, path: str, **form: str) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "EXPERIMENTS",
     "INFERENCE_SERVICES",
     "NOTEBOOKS",
+    "OPTIMIZATION_JOBS",
     "PROFILES",
     "RECURRING_RUNS",
     "RUNS",
@@ -44,6 +45,9 @@ RECURRING_RUNS: Final = Resource(
 )
 EXPERIMENTS: Final = Resource("kubeflow.org", "v1beta1", "Experiment", "experiments")
 TRIALS: Final = Resource("kubeflow.org", "v1beta1", "Trial", "trials")
+OPTIMIZATION_JOBS: Final = Resource(
+    "trainer.kubeflow.org", "v1alpha1", "OptimizationJob", "optimizationjobs"
+)
 INFERENCE_SERVICES: Final = Resource(
     "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
 )
@@ -64,7 +68,7 @@ BY_KIND: Final = {
     for resource in (
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
         *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
-        RECURRING_RUNS, JOB_SETS,
+        RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS,
     )
 }  # fmt: skip
 
@@ -81,7 +85,7 @@ class Section:
 SECTIONS: Final = (
     Section("/", "Home"),
     Section("/pipelines", "Pipelines", (RUNS, WORKFLOWS)),
-    Section("/experiments", "Experiments", (EXPERIMENTS,)),
+    Section("/experiments", "Experiments", (EXPERIMENTS, OPTIMIZATION_JOBS)),
     Section("/training", "Training", TRAINING_JOBS),
     Section("/models", "Models", (INFERENCE_SERVICES,)),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),

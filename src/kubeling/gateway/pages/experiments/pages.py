@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import EXPERIMENTS, TRIALS
+from kubeling.gateway.kinds import EXPERIMENTS, OPTIMIZATION_JOBS, TRIALS
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.experiments import charts
 from kubeling.gateway.pages.experiments.frame import of_trials, recent, tab_page
@@ -41,15 +41,17 @@ _QUIET_SECONDS: Final = 1.0
 
 
 async def experiment_list(views: Views, request: web.Request) -> web.Response:
-    """All experiments."""
+    """All experiments, and the searches over TrainJobs."""
     found = await views.objects(EXPERIMENTS)
+    searches = await views.objects(OPTIMIZATION_JOBS)
     return views.page(
         request,
         "experiments.html",
         "/experiments",
         "Experiments",
-        (EXPERIMENTS,),
+        (EXPERIMENTS, OPTIMIZATION_JOBS),
         found=found,
+        searches=searches,
         best=_best_value,
     )
 
