@@ -155,7 +155,9 @@ def test_a_search_that_found_nothing_says_why(platform: Platform) -> None:
     (platform.workspace / "silent.py").write_text("print('other=1')")
     script = str(platform.workspace / "silent.py")
     words = ("--param", "x=1,2", "--max", "score", "--trials", "2", "--name", "silent")
-    assert platform.kubeling("tune", script, *words, check=False).returncode == 1
+    done = platform.kubeling("tune", script, *words, check=False)
+    assert done.returncode == 1
+    assert "experiment silent found nothing: 2 unavailable" in done.stdout
     page = text_of(platform, "/objects/kubeflow.org/v1beta1/Experiment/default/silent")
     assert "MetricsUnavailable" in page.partition("<h2>Why</h2>")[2].partition("</section>")[0]
 

@@ -36,7 +36,10 @@ def result(search: Search, study: Study, page: str) -> dict[str, Any]:
 def tell(search: Search, study: Study, say: Callable[..., None]) -> None:
     """The end: what came of it, the best with how to repeat it, and why trials failed."""
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items())
-    say(f"experiment {study.name} {study.state}: {counts}", "red" if study.best is None else "")
+    # Katib's experiments succeed when the search is over, even if it found nothing.
+    state = "found nothing" if study.best is None and study.state == "succeeded" else study.state
+    told = f"experiment {study.name} {state}" + (f": {counts}" if counts else "")
+    say(told, "red" if study.best is None else "")
     if study.state == "failed" and study.message:
         say(study.message, "red")
     bad = [t for t in study.trials if t.state in ("failed", "unavailable")]
