@@ -53,6 +53,7 @@ def test_words_become_katibs_parameters(text: str, kind: str, space: dict[str, A
         ("lr=0..1:log", "must begin above 0"),
         ("lr=1..2:exp", '"exp" is none of log'),
         ("lr=1..2:step=0", '"step=0" is none of'),
+        ("lr=0..1:step=5", "a step of 5 leaves nothing between 0 and 1"),
         ("n=0.5..2:int", "bounds that are whole"),
         ("opt=adam", "nothing to choose from"),
         ("opt=adam,", "one of the values is empty"),

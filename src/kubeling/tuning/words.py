@@ -76,6 +76,10 @@ def _interval(text: str, name: str, space: str) -> Obj:
             )
     if found.get("distribution") in ("logUniform", "logNormal") and Decimal(low) <= 0:
         raise WordsError(f'"{text}": a logarithmic range must begin above 0, not at {low}')
+    if "step" in found and Decimal(found["step"]) > Decimal(high) - Decimal(low):
+        raise WordsError(
+            f'"{text}": a step of {found["step"]} leaves nothing between {low} and {high}'
+        )
     if kind == "int" and not whole:
         raise WordsError(f'"{text}": whole numbers need bounds that are whole')
     return {"name": name, "parameterType": kind, "feasibleSpace": found}

@@ -76,7 +76,8 @@ def tune(script: Path, arguments: tuple[str, ...], data_dir: Path, **given: Any)
 
     The script is called with --NAME=VALUE for each parameter (or, with --env, with variables) and
     prints METRIC=VALUE; its last value counts, or its best if it prints several. A parameter is a
-    range (lr=1e-4..1e-1:log, layers=1..4, rate=0..0.5:step=0.1) or a list (opt=adam,sgd).
+    range (lr=1e-4..1e-1:log, layers=1..4, rate=0..0.5:step=0.1) or a list (opt=adam,sgd). Bounds
+    without a decimal point, as 1..4, give whole numbers: write 0.0..1.0 for all between.
 
     The exit code is 0 if a best trial was found. Ctrl-C asks whether to stop the search or to leave
     it. Without a running platform, one is started for the present folder.
