@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
@@ -29,25 +29,32 @@ def admissions() -> dict[Resource, Admission]:
 
 
 def _default(obj: Obj, _: AdmissionRequest) -> None:
+    """Before the schema is checked: whatever has another type than it should is left alone."""
     spec = obj.setdefault("spec", {})
+    if not isinstance(spec, dict):
+        return
     spec.setdefault("successPolicy", {"operator": "All"})
     spec.setdefault("startupPolicy", {"startupPolicyOrder": "AnyOrder"})
-    network = spec.setdefault("network", {})
+    network = _mapping(spec.setdefault("network", {}))
     network.setdefault("enableDNSHostnames", True)
     network.setdefault("publishNotReadyAddresses", True)
-    for group in spec.get("replicatedJobs") or ():
-        job = (group.get("template") or {}).get("spec")
-        if isinstance(job, dict):
-            job.setdefault("completionMode", "Indexed")
-            pod = (job.get("template") or {}).get("spec")
-            if isinstance(pod, dict):
-                pod.setdefault("restartPolicy", "OnFailure")
-    policy = spec.get("failurePolicy")
-    if isinstance(policy, dict):
+    for group in _mappings(spec.get("replicatedJobs")):
+        job = _mapping(_mapping(group.get("template")).get("spec"))
+        job.setdefault("completionMode", "Indexed")
+        _mapping(_mapping(job.get("template")).get("spec")).setdefault("restartPolicy", "OnFailure")
+    if isinstance(policy := spec.get("failurePolicy"), dict):
         policy.setdefault("restartStrategy", "Recreate")
         policy.setdefault("maxRestarts", 0)
-        for index, rule in enumerate(policy.get("rules") or ()):
+        for index, rule in enumerate(_mappings(policy.get("rules"))):
             rule.setdefault("name", f"failurePolicyRule{index}")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _validate(obj: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
