@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from kubeling.artifacts.errors import ArtifactAway
 
@@ -18,6 +18,8 @@ __all__ = ["Answer", "HttpStatus", "fetch", "get", "post", "put", "save"]
 
 _TIMEOUT: Final = 60.0
 _PIECE: Final = 1 << 20
+_SECRETS: Final = frozenset({"Authorization", "Cookie"})
+"""What Go takes off as well, whose client upstream uses; as urllib spells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,25 @@ class HttpStatus(Exception):
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Keeps credentials from other hosts, as browsers and curl do: stores send one to a CDN."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The next request, with the credentials only where the first host is asked again."""
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and not _is_same(req, following):
+            for secret in _SECRETS & following.headers.keys():
+                following.remove_header(secret)
+        return following
+
+
+def _is_same(one: urllib.request.Request, other: urllib.request.Request) -> bool:
+    """Whether both go to the same host, and the second no less safely."""
+    return one.host == other.host and (other.type == "https" or one.type == "http")
 
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -92,9 +113,9 @@ def _copy(response: HTTPResponse, file: BinaryIO, host: str) -> None:
 def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
     """Opens a request; the caller closes it."""
     try:
-        response: HTTPResponse = urllib.request.urlopen(
-            request, timeout=_TIMEOUT, context=context or ssl.create_default_context()
-        )
+        https = urllib.request.HTTPSHandler(context=context or ssl.create_default_context())
+        opener = urllib.request.build_opener(https, _Redirects)
+        response: HTTPResponse = opener.open(request, timeout=_TIMEOUT)
         return response
     except urllib.error.HTTPError as error:
         raise HttpStatus(error.code, error.read()) from None

@@ -1,0 +1,61 @@
+"""Fetching from web servers that send the client elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from kubeling.artifacts import web
+
+SENT = {"Authorization": "Bearer secret", "X-Note": "kept"}
+
+
+class Server(ThreadingHTTPServer):
+    """Sends whoever asks for a path of ``elsewhere`` there, and answers all others."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.elsewhere: dict[str, str] = {}
+        self.seen: list[tuple[str, str | None, str | None]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.seen.append(
+            (self.path, self.headers.get("Authorization"), self.headers.get("X-Note"))
+        )
+        where = self.server.elsewhere.get(self.path)
+        self.send_response(302 if where else 200)
+        if where:
+            self.send_header("Location", where)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_credentials_stay_with_the_host_they_are_for(tmp_path: Path) -> None:
+    with serving() as store, serving() as cdn:
+        store.elsewhere = {"/old": "/new", "/new": f"{cdn.url}/file"}
+        web.save(f"{store.url}/old", tmp_path / "file", SENT)
+        assert store.seen == [("/old", "Bearer secret", "kept"), ("/new", "Bearer secret", "kept")]
+        assert cdn.seen == [("/file", None, "kept")]
