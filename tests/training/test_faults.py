@@ -104,17 +104,21 @@ def test_jobs_end_as_if_the_platform_had_not_been_killed(platform: Platform) -> 
 def test_mpi_goes_on_while_the_platform_is_away(platform: Platform) -> None:
     parallel = job(MPI, "mpi", {"Launcher": 1, "Worker": 1}, cleanPodPolicy="Running")
     replicas = parallel["spec"]["mpiReplicaSpecs"]
-    program = ["mpirun", "-np", "1", "sh", "-c", "echo began; touch mpi; sleep 3; echo done"]
+    waits = "echo began; touch mpi; until [ -e back ]; do sleep 0.1; done; echo done"
+    program = ["mpirun", "-np", "1", "sh", "-c", waits]
     for role, command in (("Launcher", program), ("Worker", None)):
         container = {"name": "mpi", "image": "debian"}
         replicas[role]["template"]["spec"]["containers"] = [
             {**container, "command": command} if command else container
         ]
     apply(platform, parallel)
+    deadline = time.monotonic() + 120
     while not (platform.workspace / "mpi").exists():
+        assert time.monotonic() < deadline, "mpirun did not start the program"
         time.sleep(0.05)
     platform.kill()
     platform.start()
+    (platform.workspace / "back").touch()
     assert ended(platform, parallel)["type"] == "Succeeded"
     said = platform.kubectl("logs", "mpi-launcher").splitlines()
     assert (said[0], said[-1]) == ("began", "done")
