@@ -7,9 +7,9 @@ from pathlib import Path
 from tests.tuning.cluster import condition, running_cluster
 from tests.tuning.experiments import experiment, manifest, suggestion
 
-from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.objects import Obj, deep_copy, is_owned_by, name
 from kubeling.kube.resources import PERSISTENT_VOLUME_CLAIMS
-from kubeling.tuning.resources import EXPERIMENTS
+from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS
 from kubeling.tuning.suggestion_volume import suggestion_claim, with_checkpoints
 
 
@@ -56,3 +56,19 @@ async def test_the_claim_is_there_when_the_experiment_has_ended(tmp_path: Path) 
         await cluster.until(EXPERIMENTS, "search", condition("Succeeded"))
         claim = await cluster.client.get(PERSISTENT_VOLUME_CLAIMS, "search-random", "team")
         assert claim["metadata"]["ownerReferences"][0]["kind"] == "Suggestion"
+
+
+async def test_a_claim_of_an_earlier_namesake_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """The old claim goes with its Suggestion, a moment after a new Experiment has the name."""
+    async with running_cluster(tmp_path, lambda _: ("loss=1\n", 0)) as cluster:
+        old = suggestion_claim(experiment(), suggestion())
+        await cluster.client.create(PERSISTENT_VOLUME_CLAIMS, old)
+        await cluster.client.create(EXPERIMENTS, manifest(resumePolicy="FromVolume"))
+        found = await cluster.until(SUGGESTIONS, "search")
+        unprotected = {"metadata": {"finalizers": None}}
+        await cluster.client.patch(PERSISTENT_VOLUME_CLAIMS, name(old), unprotected, "team")
+        await cluster.client.delete(PERSISTENT_VOLUME_CLAIMS, name(old), "team")
+        await cluster.until(
+            PERSISTENT_VOLUME_CLAIMS, name(old), lambda claim: is_owned_by(claim, found)
+        )
+        await cluster.until(EXPERIMENTS, "search", condition("Succeeded"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import AlreadyExists
+from kubeling.kube.errors import AlreadyExists, Conflict
 from kubeling.kube.objects import (
     Key,
     Obj,
+    controller_of,
     deletion_requested,
     format_time,
     is_condition_true,
@@ -137,10 +137,17 @@ class ExperimentReconciler:
             return
         if self._claimed.get(key_of(experiment)) == uid(suggestion):
             return
-        with contextlib.suppress(AlreadyExists):
-            await self._client.create(
-                PERSISTENT_VOLUME_CLAIMS, suggestion_claim(experiment, suggestion)
+        wanted = suggestion_claim(experiment, suggestion)
+        try:
+            await self._client.create(PERSISTENT_VOLUME_CLAIMS, wanted)
+        except AlreadyExists as error:
+            there = await self._client.find(
+                PERSISTENT_VOLUME_CLAIMS, name(wanted), namespace(wanted)
             )
+            owner = controller_of(there or {"metadata": {}}) or {}
+            if owner.get("kind") == SUGGESTIONS.kind and owner["uid"] != uid(suggestion):
+                # It goes with the namesake that it was made for, and then ours can be made.
+                raise Conflict(str(error)) from error
         self._claimed[key_of(experiment)] = uid(suggestion)
 
     async def _create_trials(self, experiment: Obj, todo: Plan) -> None:
