@@ -38,7 +38,7 @@ async def _why(
             root = await connection.client.get(resource, wanted, where)
             causes = first_causes(root, tree)
             if not causes:
-                click.echo(f"{_title(root)}: nothing is wrong.")
+                click.echo(f"{_title(root)}: {_all_well(root)}")
             for cause in causes[:_SHOWN]:
                 await _show(connection, cause)
             if len(causes) > _SHOWN:
@@ -60,6 +60,16 @@ async def _show(connection: Connection, cause: Cause) -> None:
     code = f"exited with code {finding.exit_code}" if finding.exit_code else ""
     if hint := advice(finding.reason, message, code, *tail):
         click.echo(f"  Try this: {hint}")
+
+
+def _all_well(obj: Obj) -> str:
+    """What there is to say of an object that nothing is wrong with."""
+    spec = obj.get("spec") or {}
+    if spec.get("suspend") is True:
+        return "it is suspended, until spec.suspend is false."
+    if (spec.get("runPolicy") or {}).get("suspend") is True:
+        return "it is suspended, until spec.runPolicy.suspend is false."
+    return "nothing is wrong."
 
 
 def _title(obj: Obj) -> str:
