@@ -209,6 +209,7 @@ def test_progress_that_a_trainer_reports_is_shown_and_the_job_acted_on(platform:
     platform.kubectl("apply", "-f", "-", stdin=TRAIN_JOB)
     path = "/objects/trainer.kubeflow.org/v1alpha1/TrainJob/default/reports"
     assert "It is suspended" in text_of(platform, path)
+    assert "suspended" in platform.kubeling("why", "trainjob/reports").stdout
     told = {
         "progressPercentage": 42,
         "estimatedRemainingSeconds": 120,
@@ -252,6 +253,8 @@ def test_a_search_over_train_jobs_is_listed_with_the_best_and_has_a_page(
     assert "seeks-trial-" in listed
     page = text_of(platform, "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/default/seeks")
     assert "seeks-trial-1" in page.partition("YAML")[0]
+    page = text_of(platform, "/objects/jobset.x-k8s.io/v1alpha2/JobSet/default/seeks-trial-1")
+    assert "succeeded" in page.partition("</h1>")[0]
 
 
 def text_of(platform: Platform, path: str, **form: str) -> str:

@@ -24,7 +24,9 @@ _WORDS: Final = {
     "bound": "ready",
 }
 _STATELESS: Final = ("Service", "EndpointSlice", "ConfigMap", "Secret")
-_DECISIVE: Final = ("Failed", "Succeeded", "Complete", "Ready", "Suspended", "Running", "Created")
+_DECISIVE: Final = (
+    "Failed", "Succeeded", "Complete", "Completed", "Ready", "Suspended", "Running", "Created"
+)  # fmt: skip
 _READY: Final = ("Ready", "Available")
 
 
