@@ -197,6 +197,19 @@ async def test_an_earlier_experiment_that_is_not_there_is_named(tmp_path: Path) 
         assert "there is no Experiment nobody in team to learn from" in text
 
 
+async def test_an_earlier_experiment_with_another_metric_is_refused(tmp_path: Path) -> None:
+    async with running_cluster(tmp_path, measure) as cluster:
+        await cluster.client.create(EXPERIMENTS, search("random", "earlier", maxTrialCount=2))
+        await cluster.until(EXPERIMENTS, "earlier", condition("Succeeded"))
+        obj = search("auto", objective={"type": "maximize", "objectiveMetricName": "accuracy"})
+        obj["metadata"]["annotations"] = {WARM_START: "earlier"}
+        await cluster.client.create(EXPERIMENTS, obj)
+        found = await cluster.until(EXPERIMENTS, "search", condition("Failed"))
+        text = found["status"]["conditions"][-1]["message"]
+        assert "nothing to learn about accuracy from Experiment earlier" in text
+        assert "measured loss" in text
+
+
 async def test_several_objectives_leave_their_pareto_front(tmp_path: Path) -> None:
     objective = {
         "type": "minimize",

@@ -19,6 +19,7 @@ from kubeling.kube.objects import (
     format_time,
     is_condition_true,
     key_of,
+    name,
     namespace,
     remove_condition,
     set_condition,
@@ -145,6 +146,7 @@ class SuggestionReconciler:
             if earlier is None:
                 text = f"there is no Experiment {named} in {namespace(experiment)} to learn from"
                 raise ValueError(text)
+            _check_metric(experiment, earlier)
             found.append((earlier, self._trials.owned_by(uid(earlier))))
         return found
 
@@ -170,6 +172,18 @@ class SuggestionReconciler:
             now=self._clock.now(),
             to_end=True,
             stamp_update=True,
+        )
+
+
+def _check_metric(experiment: Obj, earlier: Obj) -> None:
+    """Refuses to learn from what never measured the objective: nothing would come of it."""
+    wanted = experiment["spec"]["objective"]["objectiveMetricName"]
+    objective = earlier["spec"]["objective"]
+    measured = [objective["objectiveMetricName"], *(objective.get("additionalMetricNames") or ())]
+    if wanted not in measured:
+        raise ValueError(
+            f"there is nothing to learn about {wanted} from Experiment {name(earlier)}, "
+            f"whose trials measured {', '.join(measured)}"
         )
 
 
