@@ -28,6 +28,8 @@ __all__ = [
     "is_owned_by",
     "key_of",
     "labels",
+    "mapping",
+    "mappings",
     "name",
     "namespace",
     "new_object",
@@ -57,6 +59,16 @@ class Key(NamedTuple):
 def deep_copy(value: Any) -> Any:
     """A copy of a JSON value, dozens of times faster than :func:`copy.deepcopy`."""
     return msgspec.to_builtins(value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value, if it is an object: what is read before a schema is checked may be anything."""
+    return value if isinstance(value, dict) else {}
+
+
+def mappings(value: Any) -> list[dict[str, Any]]:
+    """The objects in the value, if it is a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def name(obj: Mapping[str, Any]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.objects import Obj, deep_copy, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.training.jobset.objects import groups, replicas
 from kubeling.training.jobset.resources import JOB_SETS
@@ -35,26 +35,18 @@ def _default(obj: Obj, _: AdmissionRequest) -> None:
         return
     spec.setdefault("successPolicy", {"operator": "All"})
     spec.setdefault("startupPolicy", {"startupPolicyOrder": "AnyOrder"})
-    network = _mapping(spec.setdefault("network", {}))
+    network = mapping(spec.setdefault("network", {}))
     network.setdefault("enableDNSHostnames", True)
     network.setdefault("publishNotReadyAddresses", True)
-    for group in _mappings(spec.get("replicatedJobs")):
-        job = _mapping(_mapping(group.get("template")).get("spec"))
+    for group in mappings(spec.get("replicatedJobs")):
+        job = mapping(mapping(group.get("template")).get("spec"))
         job.setdefault("completionMode", "Indexed")
-        _mapping(_mapping(job.get("template")).get("spec")).setdefault("restartPolicy", "OnFailure")
+        mapping(mapping(job.get("template")).get("spec")).setdefault("restartPolicy", "OnFailure")
     if isinstance(policy := spec.get("failurePolicy"), dict):
         policy.setdefault("restartStrategy", "Recreate")
         policy.setdefault("maxRestarts", 0)
-        for index, rule in enumerate(_mappings(policy.get("rules"))):
+        for index, rule in enumerate(mappings(policy.get("rules"))):
             rule.setdefault("name", f"failurePolicyRule{index}")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _mappings(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _validate(obj: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:

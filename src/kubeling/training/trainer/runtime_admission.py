@@ -7,7 +7,7 @@ from typing import Final
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj, labels
+from kubeling.kube.objects import Obj, labels, mapping, mappings
 from kubeling.training.trainer.environment import framework_of
 from kubeling.training.trainer.template import INITIALIZERS, NODE, TRAINER, containers, step
 
@@ -67,6 +67,6 @@ def _warn(obj: Obj, _: AdmissionRequest) -> Iterable[str]:
 
 
 def _groups(obj: Obj) -> list[Obj]:
-    template = (obj.get("spec") or {}).get("template") or {}
-    found: list[Obj] = (template.get("spec") or {}).get("replicatedJobs") or []
-    return found
+    """Also of an object whose schema was not checked yet."""
+    template = mapping(mapping(obj.get("spec")).get("template"))
+    return mappings(mapping(template.get("spec")).get("replicatedJobs"))

@@ -8,7 +8,7 @@ from typing import Final
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.tuning.optimization_job.resources import OPTIMIZATION_JOBS
 from kubeling.tuning.optimization_job.search import parameter_dimension, variable
@@ -30,11 +30,11 @@ def _default(obj: Obj, _: AdmissionRequest) -> None:
     if not isinstance(spec, dict):
         return
     spec.setdefault("searchAlgorithm", {"random": {}})
-    for objective in spec.get("objectives") or ():
+    for objective in mappings(spec.get("objectives")):
         objective.setdefault("direction", "Minimize")
-    for parameter in spec.get("parameters") or ():
+    for parameter in mappings(spec.get("parameters")):
         for kind in ("uniform", "logUniform"):
-            space = (parameter.get("searchSpace") or {}).get(kind)
+            space = mapping(parameter.get("searchSpace")).get(kind)
             if isinstance(space, dict):
                 space.setdefault("type", "Float")
 
