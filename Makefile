@@ -14,7 +14,7 @@ demo: setup
 	$(BIN)/kubeling demo
 
 test: setup-test check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 conformance: setup-test
 	$(BIN)/python -m tests.conformance

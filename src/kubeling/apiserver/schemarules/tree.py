@@ -29,7 +29,7 @@ from kubeling.apiserver.schemarules.rule import (
 from kubeling.apiserver.schemarules.typed import Adapt, Typing, adapter
 from kubeling.apiserver.served import Findings
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, mapping, mappings
 
 __all__ = ["RuleTree", "definition_errors"]
 
@@ -174,7 +174,7 @@ def _node_errors(
 ) -> Iterator[FieldError]:
     """``uncorrelated`` is the path of the list above whose items cannot be told apart."""
     found = typing.of(node, root=root) if node.get(RULES) else None
-    for index, source in enumerate(node.get(RULES) or ()):
+    for index, source in enumerate(mappings(node.get(RULES))):
         where = f"{path}.{RULES}[{index}]"
         if found is None:
             text = "rules need a schema that states the type"
@@ -188,8 +188,9 @@ def _node_errors(
                 f"{uncorrelated}"
             )
             yield FieldError(f"{where}.rule", "Invalid value", text, source.get("rule"))
-    for name, child in (node.get("properties") or {}).items():
-        yield from _node_errors(child, typing, f"{path}.properties[{name}]", uncorrelated)
+    for name, child in mapping(node.get("properties")).items():
+        if isinstance(child, dict):
+            yield from _node_errors(child, typing, f"{path}.properties[{name}]", uncorrelated)
     for key in ("items", "additionalProperties"):
         child = node.get(key)
         if isinstance(child, dict):
