@@ -275,7 +275,7 @@ def test_initializers_fetch_what_the_nodes_train_on(platform: Platform) -> None:
 
 
 CHECKPOINTED = """
-at=/work/step
+at=/checkpoints/step
 step=$(cat $at 2>/dev/null || echo 0)
 while [ $step -lt 4 ]; do
   step=$((step + 1)); echo $step > $at; echo "trained step $step"
@@ -286,7 +286,7 @@ echo "done at $step"
 
 
 def test_training_goes_on_from_its_checkpoint_when_all_is_restarted(platform: Platform) -> None:
-    mounts = [{"name": "work", "mountPath": "/work"}]
+    mounts = [{"name": "work", "mountPath": "/checkpoints"}]
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     policies = [{"templates": [{"metadata": {"name": "work"}, "spec": claim}]}]
     node = job("node", "trainer", CHECKPOINTED, volumeMounts=mounts)

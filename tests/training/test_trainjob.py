@@ -56,6 +56,16 @@ def test_the_trainer_replaces_what_the_runtime_runs() -> None:
     assert {key: made[key] for key in wanted} == wanted
 
 
+def test_a_function_is_written_down_where_no_other_file_can_be() -> None:
+    """Neither another node's nor the user's own, both of which have the same name."""
+    sent = ["bash", "-c", 'printf "%s" "$SCRIPT" > "train.py"\ntorchrun "train.py"']
+    node = container(jobset(train_job(trainer={"command": sent})))
+    assert node["workingDir"] in [mount["mountPath"] for mount in node["volumeMounts"]]
+    at_home = [sent[0], sent[1], sent[2].replace("train.py", "/home/mpiuser/train.py")]
+    for command in (at_home, ["python", "train.py"]):
+        assert "workingDir" not in container(jobset(train_job(trainer={"command": command})))
+
+
 def test_variables_and_resources_are_merged_key_by_key() -> None:
     on = runtime()
     node = on["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]

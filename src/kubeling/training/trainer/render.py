@@ -8,7 +8,7 @@ from typing import Final
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import CONFIG_MAPS, Resource
 from kubeling.training.jobset.resources import JOB_SETS
-from kubeling.training.trainer import gang, mpi, progress, torchtune
+from kubeling.training.trainer import functions, gang, mpi, progress, torchtune
 from kubeling.training.trainer.environment import (
     PORT,
     Nodes,
@@ -51,6 +51,7 @@ def render(train_job: Obj, runtime_spec: Obj, progress_url: str) -> Rendered:
     gang.mark(train_job, pod_groups, template)
     if (trainer := trainer_group(template)) is not None:
         progress.inject(train_job, trainer, progress_url)
+        functions.seclude(trainer)
     jobset = _jobset(train_job, template)
     companions: list[tuple[Resource, Obj]] = []
     if framework_of(policy) == "mpi":
