@@ -59,3 +59,10 @@ def test_credentials_stay_with_the_host_they_are_for(tmp_path: Path) -> None:
         web.save(f"{store.url}/old", tmp_path / "file", SENT)
         assert store.seen == [("/old", "Bearer secret", "kept"), ("/new", "Bearer secret", "kept")]
         assert cdn.seen == [("/file", None, "kept")]
+
+
+def test_the_user_in_an_address_signs_in(tmp_path: Path) -> None:
+    with serving() as store:
+        address = store.url.replace("://", "://me:pass%20word@")
+        web.save(f"{address}/file", tmp_path / "file")
+        assert store.seen == [("/file", "Basic bWU6cGFzcyB3b3Jk", None)]

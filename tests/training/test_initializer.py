@@ -12,6 +12,7 @@ import pytest
 from tests.support.objectstore import object_store
 
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.training.initializer.__main__ import main
 from kubeling.training.initializer.sources import Source, fetch
 
 
@@ -112,3 +113,15 @@ def test_what_cannot_be_fetched_says_why(hub: str, tmp_path: Path, uri: str, sai
     kind = "model" if "net" in uri else "dataset"
     with pytest.raises(ArtifactError, match=said):
         fetched(kind, tmp_path, STORAGE_URI=uri, HF_ENDPOINT=hub)
+
+
+def test_passwords_and_signatures_are_not_printed(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = hub.replace("://", "://me:pass-word@") + "/none.csv?signature=pass-word"
+    monkeypatch.setenv("STORAGE_URI", address)
+    monkeypatch.setenv("WORKSPACE_PATH", str(tmp_path))
+    assert main(["dataset"]) == 1
+    said = "".join(capfd.readouterr())
+    assert f"{hub}/none.csv" in said
+    assert "pass-word" not in said

@@ -3,6 +3,7 @@ installed."""
 
 from __future__ import annotations
 
+import base64
 import ssl
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import unquote
 
 from kubeling.artifacts.errors import ArtifactAway
 
@@ -111,7 +113,11 @@ def _copy(response: HTTPResponse, file: BinaryIO, host: str) -> None:
 
 
 def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
-    """Opens a request; the caller closes it."""
+    """Opens a request; the caller closes it. A user in the address signs in, as in Go's client."""
+    user, at, request.host = request.host.rpartition("@")
+    if at and not request.has_header("Authorization"):
+        token = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
     try:
         https = urllib.request.HTTPSHandler(context=context or ssl.create_default_context())
         opener = urllib.request.build_opener(https, _Redirects)

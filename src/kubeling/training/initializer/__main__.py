@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     target = Path(os.environ.get("WORKSPACE_PATH", "/workspace")) / arguments[0]
     try:
         source = Source.of(arguments[0], os.environ)
-        print(f"fetching {source.uri} into {target}", flush=True)
+        print(f"fetching {source.shown} into {target}", flush=True)
         files = fetch(source, target)
     except ArtifactError as error:
         print(f"cannot fetch the {arguments[0]}: {error}", file=sys.stderr)

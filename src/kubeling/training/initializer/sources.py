@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kubeling.artifacts import web
 from kubeling.artifacts.buckets import Bucket
@@ -53,6 +53,12 @@ class Source:
             env=env,
         )
 
+    @property
+    def shown(self) -> str:
+        """The address without passwords and signatures, for logs."""
+        split = urlsplit(self.uri)
+        return urlunsplit((split.scheme, split.netloc.rpartition("@")[2], split.path, "", ""))
+
     def takes(self, path: str) -> bool:
         """Whether a file is wanted."""
         if any(fnmatch(path, pattern) for pattern in self.ignore):
@@ -68,7 +74,7 @@ def fetch(source: Source, target: Path) -> list[Path]:
         case "file":
             _copy(source, Path(unquote(split.path)), target)
         case "http" | "https":
-            _download(source.uri, target / (PurePosixPath(split.path).name or source.kind))
+            _download(source, target / (PurePosixPath(split.path).name or source.kind))
         case "s3" | "gs":
             key = unquote(split.path).strip("/")
             bucket = _s3(split.netloc, source.env) if split.scheme == "s3" else _gcs(split.netloc)
@@ -96,18 +102,19 @@ def _copy(source: Source, path: Path, target: Path) -> None:
             shutil.copy2(found, target / relative)
 
 
-def _download(url: str, target: Path) -> None:
+def _download(source: Source, target: Path) -> None:
     try:
-        web.save(url, target)
+        web.save(source.uri, target)
     except web.HttpStatus as error:
-        raise ArtifactError(f"the server answered HTTP {error.status} to {url}") from None
+        text = f"the server answered HTTP {error.status} to {source.shown}"
+        raise ArtifactError(text) from None
 
 
 def _copy_objects(source: Source, bucket: Bucket, key: str, target: Path) -> None:
     files = bucket.files(key)
     wanted = {name: path for name, path in files.items() if source.takes(path)}
     if not wanted:
-        raise ArtifactError(f"there is nothing to fetch at {source.uri}; check the address")
+        raise ArtifactError(f"there is nothing to fetch at {source.shown}; check the address")
     places = {name: (target / path).resolve() for name, path in wanted.items()}
     for place in places.values():
         if not place.is_relative_to(target.resolve()):
