@@ -304,6 +304,8 @@ async def test_logs_are_merged_filtered_and_followed(api: Api) -> None:
     assert sorted(line["result"]["content"] for line in await read()) == expected
     found = await read(grep="2-2", logOptions__container="main")
     assert [line["result"]["content"] for line in found] == ["line 2-2"]
+    assert await read(grep="(e+)+$") == []
+    assert "missing )" in (await api.get("workflows/default/talk/log", 400, grep="("))["message"]
     pod = found[0]["result"]["podName"]
     assert len(await read(f"talk/{pod}/log")) == 2
     assert [
