@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["remove_tree"]
+
+_ATTEMPTS: Final = 5
 
 
 def remove_tree(folder: Path) -> None:
@@ -17,6 +20,17 @@ def remove_tree(folder: Path) -> None:
 
     Raises :class:`PermissionError` for what belongs to somebody else.
     """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _remove(folder)
+            return
+        except OSError as error:
+            # Somebody who is just ending still puts something there.
+            if error.errno != errno.ENOTEMPTY or attempt == _ATTEMPTS:
+                raise
+
+
+def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder, onerror=_unless_missing)
     except PermissionError:

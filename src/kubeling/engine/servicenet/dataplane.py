@@ -59,7 +59,8 @@ class DataPlane:
         self._zone.put(key, service, slices)
         present = self._open.setdefault(key, {})
         for place in present.keys() - {front.place for front in fronts}:
-            await present.pop(place).stop()
+            if (closed := present.pop(place, None)) is not None:
+                await closed.stop()
         refused = []
         for front in fronts:
             if front.place in present:
