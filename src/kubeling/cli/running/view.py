@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Final
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.text import Text
 from rich.tree import Tree
 
+from kubeling.cli.live import LiveView
 from kubeling.cli.running.submission import Reading
 from kubeling.gateway.steps.model import BAD, BUSY, FINAL, Step, StepTree
 from kubeling.kube.durations import human_duration
@@ -41,39 +40,13 @@ _ROOM: Final = 6
 """Lines of a terminal that are left for what else is there."""
 
 
-class View:
-    """Shows how far a run is; ``quiet`` shows nothing."""
+class View(LiveView):
+    """Shows how far a run is."""
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, highlight=False)
+        super().__init__(title, quiet=quiet)
         self._title = title
         self._told: dict[str, str] = {}
-        self.muted = False
-        self._live: Live | None = None
-        if self.console.is_terminal and not quiet:
-            self._live = Live(Text(title), console=self.console, refresh_per_second=8)
-
-    @property
-    def is_live(self) -> bool:
-        """Whether the tree is redrawn in its place."""
-        return self._live is not None
-
-    def shown(self) -> AbstractContextManager[Any]:
-        """Shows the tree for the length of a block."""
-        return self._live if self._live is not None else nullcontext()
-
-    def say(self, text: str, style: str = "") -> None:
-        """A line of its own, as it is."""
-        self.console.print(Text(text, style), soft_wrap=True)
-
-    def pause(self) -> None:
-        """Makes room for a question."""
-        if self._live is not None:
-            self._live.stop()
-
-    def resume(self) -> None:
-        if self._live is not None:
-            self._live.start(refresh=True)
 
     def update(self, reading: Reading) -> None:
         """The run has come so far."""
@@ -88,12 +61,6 @@ class View:
                 self._told[step.id] = step.state
                 line = _line(step, time.time(), trail=_trail(reading.tree, step))
                 self.console.print(line, soft_wrap=True)
-
-    def log(self, step: str, line: str) -> None:
-        """A line that a step wrote."""
-        if self.muted:
-            return
-        self.console.print(Text.assemble((f"{step}: ", "dim"), line), soft_wrap=True)
 
 
 def draw(reading: Reading, title: str, most: int, now: float) -> Tree:

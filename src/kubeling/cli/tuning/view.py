@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from kubeling.cli.live import LiveView
 from kubeling.gateway.trials.model import Study, Trial
 from kubeling.kube.durations import human_duration
 
@@ -32,43 +31,12 @@ _ROOM: Final = 8
 _BRIEF: Final = 10
 
 
-class View:
-    """Shows how far a search is; ``quiet`` shows nothing."""
+class View(LiveView):
+    """Shows how far a search is."""
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, highlight=False)
+        super().__init__(title, quiet=quiet)
         self._told: set[str] = set()
-        self.muted = False
-        self._live: Live | None = None
-        if self.console.is_terminal and not quiet:
-            self._live = Live(Text(title), console=self.console, refresh_per_second=8)
-
-    @property
-    def is_live(self) -> bool:
-        """Whether the table is redrawn in its place."""
-        return self._live is not None
-
-    def shown(self) -> AbstractContextManager[Any]:
-        """Shows the table for the length of a block."""
-        return self._live if self._live is not None else nullcontext()
-
-    def say(self, text: str, style: str = "") -> None:
-        """A line of its own, as it is."""
-        self.console.print(Text(text, style), soft_wrap=True)
-
-    def pause(self) -> None:
-        """Makes room for a question."""
-        if self._live is not None:
-            self._live.stop()
-
-    def resume(self) -> None:
-        if self._live is not None:
-            self._live.start(refresh=True)
-
-    def log(self, trial: str, line: str) -> None:
-        """A line that a trial wrote."""
-        if not self.muted:
-            self.console.print(Text.assemble((f"{trial}: ", "dim"), line), soft_wrap=True)
 
     def update(self, study: Study) -> None:
         """The search has come so far."""
