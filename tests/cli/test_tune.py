@@ -72,7 +72,7 @@ def test_the_experiment_says_what_the_words_say(script: Path) -> None:
     # What stands behind -- belongs to the script.
     found = manifest(script, *words[:-2], "--gpus", "1", *words[-2:])
     spec = found["spec"]
-    assert found["metadata"]["annotations"]["kubeling.dev/warm-start-from"] == "earlier"
+    assert found["metadata"]["annotations"]["kubeling.io/warm-start-from"] == "earlier"
     assert spec["objective"]["type"] == "maximize"
     assert spec["objective"]["goal"] == 0.9
     assert spec["objective"]["metricStrategies"] == [{"name": "loss", "value": "min"}]

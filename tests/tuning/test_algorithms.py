@@ -381,8 +381,8 @@ def test_hyperband_halves_whatever_may_run_at_once(parallel: int) -> None:
     assert by_rung["2"][0].assignments["lr"] == best[0].assignments["lr"]
 
 
-BRACKET = "halving.suggestion.kubeling.dev/bracket"
-RUNG = "halving.suggestion.kubeling.dev/rung"
+BRACKET = "halving.suggestion.kubeling.io/bracket"
+RUNG = "halving.suggestion.kubeling.io/rung"
 
 
 def test_asha_takes_the_best_third_on_without_waiting() -> None:

@@ -9,13 +9,13 @@ from kubeling.kube.objects import annotations as annotations_of
 
 __all__ = ["EARLY_STOPPING_SERVICE", "SUGGESTION_SERVICE", "WARM_START", "earlier_experiments"]
 
-WARM_START: Final = "kubeling.dev/warm-start-from"
+WARM_START: Final = "kubeling.io/warm-start-from"
 """Names experiments of the namespace, separated by commas, whose trials to learn from."""
 
-SUGGESTION_SERVICE: Final = "kubeling.dev/suggestion-service"
+SUGGESTION_SERVICE: Final = "kubeling.io/suggestion-service"
 """Where a Suggestion service of the user's listens (``host:port``), whatever the algorithm."""
 
-EARLY_STOPPING_SERVICE: Final = "kubeling.dev/early-stopping-service"
+EARLY_STOPPING_SERVICE: Final = "kubeling.io/early-stopping-service"
 """Where an EarlyStopping service of the user's listens."""
 
 

@@ -19,7 +19,7 @@ from kubeling.tuning.trial_status import TrialPhase, phase_of
 
 __all__ = ["INDEX", "WINDOW", "Remembered", "known_count", "next_index", "numbered", "trimmed"]
 
-INDEX: Final = "suggestion.kubeling.dev/index"
+INDEX: Final = "suggestion.kubeling.io/index"
 WINDOW: Final = 200
 """How many points a Suggestion keeps for people to look at."""
 

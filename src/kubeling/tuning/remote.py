@@ -1,7 +1,7 @@
 """Points from a Suggestion service of the user's, over upstream's gRPC API.
 
-The annotation ``kubeling.dev/suggestion-service`` of an Experiment gives its address
-(``host:port``); any algorithm name may then be asked for. ``kubeling.dev/early-stopping-service``
+The annotation ``kubeling.io/suggestion-service`` of an Experiment gives its address
+(``host:port``); any algorithm name may then be asked for. ``kubeling.io/early-stopping-service``
 does the same for the rules of early stopping. Source of what is sent: Katib's
 ``pkg/controller.v1beta1/suggestion/suggestionclient/suggestionclient.go``.
 """

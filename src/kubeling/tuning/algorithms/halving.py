@@ -32,9 +32,9 @@ from kubeling.tuning.space import Assignments
 
 __all__ = ["AshaSearch", "HyperbandSearch", "brackets"]
 
-_BRACKET: Final = "halving.suggestion.kubeling.dev/bracket"
-_RUNG: Final = "halving.suggestion.kubeling.dev/rung"
-_CONFIGURATION: Final = "halving.suggestion.kubeling.dev/configuration"
+_BRACKET: Final = "halving.suggestion.kubeling.io/bracket"
+_RUNG: Final = "halving.suggestion.kubeling.io/rung"
+_CONFIGURATION: Final = "halving.suggestion.kubeling.io/configuration"
 _ETA: Final = "3"
 
 
