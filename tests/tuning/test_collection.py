@@ -1,17 +1,21 @@
-"""Collecting metrics from logs that break off."""
+"""Collecting metrics from logs that break off, into a store that is away."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from kubeling.kube.client import Client
 from kubeling.kube.clock import SystemClock
 from kubeling.kube.objects import Key, Obj
 from kubeling.kube.transport import Request, WatchEvent
 from kubeling.metadata.database import Database
-from kubeling.tuning.collection import MetricsCollection
+from kubeling.tuning.collection import Collected, MetricsCollection
 from kubeling.tuning.observations import ObservationStore
 
 TRIAL: Obj = {
@@ -58,21 +62,46 @@ class Hasty(SystemClock):
         await asyncio.sleep(0)
 
 
-async def test_a_log_that_gets_on_may_break_off_as_often_as_it_likes(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'metadata.db'}")
-    database.open()
-    store = ObservationStore(lambda: database)
-
+async def collected(log: Breaking, store: ObservationStore) -> Collected:
     async def opened() -> ObservationStore:
         return store
 
     news: asyncio.Queue[Key] = asyncio.Queue()
-    collection = MetricsCollection(Client(Breaking(20)), Hasty(), opened, news.put_nowait)
+    collection = MetricsCollection(Client(log), Hasty(), opened, news.put_nowait)
     async with asyncio.TaskGroup() as group:
         collection.within(group)
         assert collection.follow(TRIAL, POD) is None
         await asyncio.wait_for(news.get(), 60)
-        collected = collection.follow(TRIAL, POD)
-    assert collected is not None
-    assert (collected.problem, collected.summaries["loss"].min) == ("", "0.05")
+        found = collection.follow(TRIAL, POD)
+    assert found is not None
+    return found
+
+
+def store_in(folder: Path) -> ObservationStore:
+    database = Database(f"sqlite:///{folder / 'metadata.db'}")
+    database.open()
+    return ObservationStore(lambda: database)
+
+
+async def test_a_log_that_gets_on_may_break_off_as_often_as_it_likes(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    found = await collected(Breaking(20), store)
+    assert (found.problem, found.summaries["loss"].min) == ("", "0.05")
     assert len(await store.read("team", "trial")) == 20
+
+
+async def test_a_disk_that_is_full_for_some_minutes_costs_no_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, refusals = store_in(tmp_path), iter(range(30))
+    record = store.record
+
+    async def full(*args: Any) -> None:
+        if next(refusals, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await record(*args)
+
+    monkeypatch.setattr(store, "record", full)
+    found = await collected(Breaking(1), store)
+    assert (found.problem, found.summaries["loss"].min) == ("", "1.0")
+    assert len(await store.read("team", "trial")) == 1

@@ -28,7 +28,10 @@ __all__ = ["Collected", "MetricsCollection", "Observations"]
 log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 8
+_PATIENT_ATTEMPTS: Final = 60
+"""Where it is the platform's trouble, as on a full disk: about ten minutes."""
 _FIRST_DELAY: Final = 0.1
+_LONGEST_DELAY: Final = 12.8
 _PAUSE: Final = 0.05
 """Seconds between two transactions of one trial: a talkative one leaves room for others."""
 _WATCHED: Final = 10_000
@@ -182,8 +185,8 @@ class MetricsCollection:
     async def _collect(self, trial: Obj, pod: Obj, collection: _Collection) -> None:
         problem = ""
         read = self._scrape if collector_kind(trial) == "PrometheusMetric" else self._read_log
-        attempt, furthest = 0, 0
-        while attempt < _ATTEMPTS:
+        attempt, furthest, patience = 0, 0, _PATIENT_ATTEMPTS
+        while attempt < patience:
             try:
                 await read(trial, pod, collection)
                 problem = ""
@@ -195,14 +198,17 @@ class MetricsCollection:
             except (ApiError, ConnectionError) as error:
                 problem = f"the log of pod {name(pod)} could not be read: {error}"
                 log.info("metrics of %s: %s", key_of(trial), error)
+                refused = isinstance(error, ApiError) and error.status_code < 500
+                patience = _ATTEMPTS if refused else _PATIENT_ATTEMPTS
             except Exception as error:
                 # One trial's trouble must not end the collections of all the others.
-                problem = f"the metrics could not be kept: {error}"
-                log.exception("metrics of %s", key_of(trial))
+                first, problem = not problem, f"the metrics could not be kept: {error}"
+                log.warning("metrics of %s: %s", key_of(trial), error, exc_info=first)
+                patience = _PATIENT_ATTEMPTS
             if collection.lines > furthest:
                 # A log that is followed for days may break off now and then.
                 attempt, furthest = 0, collection.lines
-            await self._clock.sleep(_FIRST_DELAY * 2**attempt)
+            await self._clock.sleep(min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY))
             attempt += 1
         collection.result = Collected(collection.summaries, problem)
         self._news(key_of(trial))
