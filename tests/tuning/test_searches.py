@@ -310,6 +310,26 @@ async def test_what_a_service_refuses_fails_the_experiment_in_its_words(tmp_path
         assert "mine: depth should be greater than zero" in text
 
 
+@pytest.mark.parametrize("named", ["No Name", "twice"])
+async def test_a_name_that_no_trial_can_have_is_said(tmp_path: Path, named: str) -> None:
+    async def suggest(_: m.GetSuggestionsRequest) -> m.GetSuggestionsReply:
+        given = [m.ParameterAssignment("lr", "0.1"), m.ParameterAssignment("layers", "2")]
+        return m.GetSuggestionsReply([m.SuggestedPoint(given, named)] * 2)
+
+    async def accept(_: Any) -> m.ValidateAlgorithmSettingsReply:
+        return m.ValidateAlgorithmSettingsReply()
+
+    async with (
+        serving({GET_SUGGESTIONS: suggest, VALIDATE_ALGORITHM_SETTINGS: accept}) as port,
+        running_cluster(tmp_path, measure) as cluster,
+    ):
+        obj = search("mine", maxTrialCount=2, parallelTrialCount=2)
+        obj["metadata"]["annotations"] = {SUGGESTION_SERVICE: f"127.0.0.1:{port}"}
+        await cluster.client.create(EXPERIMENTS, obj)
+        found = await cluster.until(EXPERIMENTS, "search", condition("Failed"))
+        assert f"{named!r}" in found["status"]["conditions"][-1]["message"]
+
+
 async def test_a_service_that_is_away_is_waited_for(tmp_path: Path) -> None:
     async with serving({}) as port:
         address = f"127.0.0.1:{port}"

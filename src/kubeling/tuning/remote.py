@@ -8,7 +8,8 @@ does the same for the rules of early stopping. Source of what is sent: Katib's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, labels, name
@@ -54,6 +55,7 @@ _DISTRIBUTIONS: Final = {
     "normal": m.Distribution.NORMAL,
     "logNormal": m.Distribution.LOG_NORMAL,
 }
+_TRIAL_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 _UNAVAILABLE: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 
 
@@ -85,6 +87,7 @@ class Remote:
         index = next_index(asked.points, asked.trials)
         for place, proposed in enumerate(reply.parameter_assignments[:missing]):
             chosen = proposed.trial_name or trial_name(asked.experiment, taken)
+            _check_name(chosen, taken)
             taken.add(chosen)
             point: Obj = {
                 "name": chosen,
@@ -239,6 +242,17 @@ def _trial(
             observation=m.Observation(metrics),
         ),
     )
+
+
+def _check_name(proposed: str, taken: Container[str]) -> None:
+    """Trials, their jobs and the labels of their pods get it."""
+    if not _TRIAL_NAME.match(proposed):
+        raise ValueError(
+            f"the suggestion service named a trial {proposed!r}; a name has at most 63 lowercase "
+            "letters, digits and dashes, a letter first and no dash last"
+        )
+    if proposed in taken:
+        raise ValueError(f"the suggestion service named two trials {proposed!r}")
 
 
 def _rule(rule: m.EarlyStoppingRule) -> Obj:
