@@ -23,7 +23,7 @@ from kubeling.tuning.loglines import gathered, is_filed, lines_of, readings_of
 from kubeling.tuning.metrics import Reading, Summary, parser, summarise
 from kubeling.tuning.scraping import scrape
 
-__all__ = ["Collected", "MetricsCollection", "Observations"]
+__all__ = ["WATCHED", "Collected", "MetricsCollection", "Observations"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 12.8
 _PAUSE: Final = 0.05
 """Seconds between two transactions of one trial: a talkative one leaves room for others."""
-_WATCHED: Final = 10_000
+WATCHED: Final = 10_000
 """Readings that early stopping looks at; a trial that got as far is let go on."""
 
 
@@ -55,8 +55,10 @@ class Observations(Protocol):
         """Files readings after those that were reported before."""
         ...
 
-    async def read(self, namespace: str, trial_uid: str) -> list[Reading]:
-        """All readings of a trial, in order."""
+    async def read(
+        self, namespace: str, trial_uid: str, *, most: int | None = None
+    ) -> list[Reading]:
+        """The readings of a trial, in order: all of them or the first so many."""
         ...
 
     async def forget(self, namespace: str, trial_uid: str) -> None:
@@ -155,10 +157,10 @@ class MetricsCollection:
         found = self._collections.get(uid(trial))
         return found.lines if found is not None else 0
 
-    async def readings(self, trial: Obj) -> list[Reading]:
-        """What was filed of a trial."""
+    async def readings(self, trial: Obj, most: int | None = None) -> list[Reading]:
+        """What was filed of a trial: all of it or the first so many readings."""
         store = await self._store()
-        return await store.read(namespace(trial), uid(trial))
+        return await store.read(namespace(trial), uid(trial), most=most)
 
     async def recorded(self, trial: Obj) -> dict[str, Summary]:
         """The summary of what was filed, where there is no log to read (any more)."""
@@ -235,7 +237,7 @@ class MetricsCollection:
                 await store.record(namespace(trial), uid(trial), collection.run, filed)
                 collection.count += len(readings)
                 collection.summaries = summarise(readings, collection.summaries)
-                if watched and len(collection.readings) < _WATCHED:
+                if watched and len(collection.readings) < WATCHED:
                     collection.readings += readings
                     self._news(key_of(trial))
 

@@ -8,10 +8,10 @@ experiment goes on, and read from the store once after a restart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, controller_of, namespace, uid
+from kubeling.tuning.collection import WATCHED, MetricsCollection
 from kubeling.tuning.collectors import REPORTED, collector_kind, metric_names
 from kubeling.tuning.early_stopping import Curve, compares_trials, stop_reason
 from kubeling.tuning.early_stopping.curves import curve
@@ -20,9 +20,6 @@ from kubeling.tuning.metrics import Reading, Summary, summarise
 from kubeling.tuning.resources import EXPERIMENTS, TRIALS
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 from kubeling.tuning.trial_status import has_ended as trial_has_ended
-
-if TYPE_CHECKING:
-    from kubeling.tuning.collection import MetricsCollection
 
 __all__ = ["EarlyStops"]
 
@@ -46,10 +43,12 @@ class EarlyStops:
     async def judge(self, trial: Obj) -> tuple[str, dict[str, Summary]]:
         """Why a trial should stop, empty if it may go on; and what it measured so far."""
         experiment = self._experiment(trial)
+        asked = self._asked.get(uid(trial), 0)
+        if asked >= WATCHED:
+            return "", {}
         # A trial that somebody made by hand has rules at most.
         spec = experiment["spec"] if experiment else {"objective": trial["spec"]["objective"]}
         readings, summaries = await self._so_far(trial)
-        asked = self._asked.get(uid(trial), 0)
         if len(readings) <= asked:
             return "", {}
         others: Sequence[Curve] = ()
@@ -70,7 +69,8 @@ class EarlyStops:
     async def _so_far(self, trial: Obj) -> tuple[Sequence[Reading], dict[str, Summary]]:
         if collector_kind(trial) in REPORTED:
             wanted = set(metric_names(trial))
-            found = [r for r in await self.collection.readings(trial) if r.name in wanted]
+            reported = await self.collection.readings(trial, WATCHED)
+            found = [r for r in reported if r.name in wanted]
             return found, summarise(found)
         return self.collection.live(trial)
 
@@ -89,7 +89,7 @@ class EarlyStops:
     async def _curve(self, trial: Obj) -> Curve:
         metric, ended = metric_names(trial)[0], trial_has_ended(trial)
         if ended or collector_kind(trial) in REPORTED:
-            readings: Sequence[Reading] = await self.collection.readings(trial)
+            readings: Sequence[Reading] = await self.collection.readings(trial, WATCHED)
         else:
             readings, _ = self.collection.live(trial)
         return curve(readings, metric, complete=phase_of(trial) is TrialPhase.SUCCEEDED)

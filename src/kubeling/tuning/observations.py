@@ -109,12 +109,14 @@ class ObservationStore:
         metric: str = "",
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
+        most: int | None = None,
     ) -> list[Reading]:
         """The readings of a trial in order: of all metrics or one, within a span of time."""
         query = (
             sa.select(_TABLE.metric, _TABLE.value, _TABLE.time)
             .where(_of(namespace, trial_uid))
             .order_by(_TABLE.run, _TABLE.sequence)
+            .limit(most)
         )
         if metric:
             query = query.where(_TABLE.metric == metric)
