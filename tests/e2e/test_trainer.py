@@ -224,6 +224,8 @@ def test_a_running_job_is_stopped_and_goes_on(platform: Platform) -> None:
     script = f"test -e {platform.workspace}/go && exit 0; sleep 600"
     apply(platform, train_job("stopped", trainer=shell(script)))
     platform.until(lambda t: t["status"].get("phase") == "Running", "trainjob", "stopped")
+    platform.kubectl("delete", "service", "stopped")
+    platform.kubectl("wait", "--for=create", "service/stopped", "--timeout=60s")
     stop = json.dumps({"spec": {"suspend": True}})
     platform.kubectl("patch", "trainjob", "stopped", "--type=merge", "-p", stop)
     platform.until(has("Suspended"), "jobset", "stopped")

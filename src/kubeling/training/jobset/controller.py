@@ -80,22 +80,22 @@ class JobSetReconciler:
         for note in todo.notes:
             await self._recorder.event(jobset, note.type, note.reason, note.message)
         await together(self._delete(job) for job in todo.delete)
+        if not has_ended({**jobset, "status": todo.status}):
+            await self._introduce(jobset)
         if first:
-            await self._prepare(jobset)
+            for claim in claims(jobset):
+                await self._create(PERSISTENT_VOLUME_CLAIMS, jobset, claim, "PVCCreationFailed")
         await together(self._create(JOBS, jobset, job, "JobCreationFailed") for job in todo.create)
         for job in todo.suspend:
             await self._client.patch(JOBS, name(job), {"spec": {"suspend": True}}, namespace(job))
         for job, patch in todo.resume:
             await self._resume(job, patch)
 
-    async def _prepare(self, jobset: Obj) -> None:
-        """Creates what the pods find each other by, and what they share."""
+    async def _introduce(self, jobset: Obj) -> None:
+        """Sees to it that there is what the pods find each other by."""
         headless = service(jobset)
-        if headless is not None:
-            reason = "HeadlessServiceCreationFailed"
-            await self._create(SERVICES, jobset, headless, reason)
-        for claim in claims(jobset):
-            await self._create(PERSISTENT_VOLUME_CLAIMS, jobset, claim, "PVCCreationFailed")
+        if headless and self._services.get(namespace(headless), name(headless)) is None:
+            await self._create(SERVICES, jobset, headless, "HeadlessServiceCreationFailed")
 
     async def _create(self, resource: Resource, jobset: Obj, obj: Obj, reason: str) -> None:
         """Creates an object unless it is there: names are ours and the same in every pass."""
