@@ -38,12 +38,12 @@ def test_a_full_name_that_is_too_long_is_refused() -> None:
         called(subdomain="x" * 62, setHostnameAsFQDN=True)
 
 
-def test_the_hosts_file_is_the_kubelet_s() -> None:
+def test_the_hosts_file_is_the_kubelet_s_and_knows_the_pod_in_its_subdomain() -> None:
     aliases = [{"ip": "10.1.2.3", "hostnames": ["db", "db.example"]}]
     lines = hosts_file(pod("p", subdomain="s", hostAliases=aliases), "10.0.0.2", DOMAIN, "")
     assert lines.splitlines()[0] == "# Kubernetes-managed hosts file."
     assert lines.splitlines()[-4:] == [
-        "10.0.0.2\tp.s.default.svc.cluster.local\tp",
+        "10.0.0.2\tp.s.default.svc.cluster.local\tp.s\tp",
         "",
         "# Entries added by HostAliases.",
         "10.1.2.3\tdb\tdb.example",

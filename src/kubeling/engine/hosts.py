@@ -52,8 +52,11 @@ def hosts_file(pod: Obj, address: str, domain: str, machine: str) -> str:
     if spec(pod).get("hostNetwork"):
         lines = [f"{_HEAD} (host network).", *machine.splitlines()]
     else:
-        full = _full_name(pod, domain)
-        names = [full, _short_name(pod)] if full else [_short_name(pod)]
+        names = [_short_name(pod)]
+        if full := _full_name(pod, domain):
+            # The middle one is not the kubelet's. A pod may ask for it before the Service has the
+            # pod, which starts faster here than there: mpirun then takes itself for another host.
+            names = [full, f"{_short_name(pod)}.{spec(pod)['subdomain']}", _short_name(pod)]
         lines = [f"{_HEAD}.", *_LOCAL]
         if address:
             lines.append("\t".join([address, *names]))
