@@ -49,6 +49,17 @@ async def test_output_and_outcome_come_on_channels(wire: StreamWire, protocol: s
     assert outcome["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
 
 
+async def test_output_waits_until_a_client_of_v5_can_take_it(wire: StreamWire) -> None:
+    """Those before Kubernetes 1.34 throw away what comes before they have made their streams."""
+    socket = await wire.socket("exec", running("echo", "out"), "v5.channel.k8s.io", autoping=False)
+    async with asyncio.timeout(10):
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.receive(), 0.2)
+        await socket.pong()
+    assert (await said(socket))[1] == b"out\n"
+
+
 async def test_closing_the_input_channel_ends_the_input(wire: StreamWire) -> None:
     socket = await wire.socket("exec", running("cat", stdin=True), "v5.channel.k8s.io")
     await socket.send_bytes(b"\x00typed")

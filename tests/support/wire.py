@@ -30,10 +30,11 @@ class StreamWire:
         return f"{self.running.server.url}{PODS.path('default', pod, subresource)}?{query}"
 
     async def socket(
-        self, subresource: str, query: str, *protocols: str
+        self, subresource: str, query: str, *protocols: str, autoping: bool = True
     ) -> aiohttp.ClientWebSocketResponse:
         """A websocket to a pod's subresource."""
-        return await self.session.ws_connect(self.url(subresource, query), protocols=protocols)
+        url = self.url(subresource, query)
+        return await self.session.ws_connect(url, protocols=protocols, autoping=autoping)
 
     async def pod(self, name: str = "p") -> None:
         """A pod with one container; the node takes any command for it."""

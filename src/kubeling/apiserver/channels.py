@@ -14,7 +14,7 @@ import socket as sockets
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from kubeling.kube.errors import BadRequest
 
@@ -26,11 +26,13 @@ __all__ = [
     "is_websocket",
     "keep_alive",
     "open_socket",
+    "received",
     "until_one_ends",
 ]
 
 CLOSE: Final = 255
-EXEC_PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
+_V5: Final = "v5.channel.k8s.io"
+EXEC_PROTOCOLS: Final = (_V5, "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 PORT_PROTOCOLS: Final = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 
 _LARGEST_MESSAGE: Final = 32 << 20
@@ -56,7 +58,7 @@ async def open_socket(request: web.BaseRequest, protocols: Sequence[str]) -> web
             f"{', '.join(protocols)}"
         )
     opened = web.WebSocketResponse(
-        protocols=protocols, compress=False, max_msg_size=_LARGEST_MESSAGE
+        protocols=protocols, compress=False, max_msg_size=_LARGEST_MESSAGE, autoping=False
     )
     await opened.prepare(request)
     connection = request.transport.get_extra_info("socket") if request.transport else None
@@ -64,6 +66,14 @@ async def open_socket(request: web.BaseRequest, protocols: Sequence[str]) -> web
         if connection is not None and hasattr(sockets, option):
             connection.setsockopt(sockets.IPPROTO_TCP, getattr(sockets, option), value)
     return opened
+
+
+async def received(opened: web.WebSocketResponse) -> AsyncIterator[WSMessage]:
+    """What a client sends, with its pongs, until it is gone; its pings are answered."""
+    async for message in opened:
+        if message.type is WSMsgType.PING:
+            await opened.pong(message.data)
+        yield message
 
 
 async def until_one_ends(*work: Coroutine[Any, Any, object]) -> None:
@@ -98,6 +108,19 @@ class ChannelSocket:
     def __init__(self, opened: web.WebSocketResponse) -> None:
         self._socket = opened
         self._is_text = "base64" in (opened.ws_protocol or "")
+        self._heard = asyncio.Event()
+
+    async def begin(self, channel: int) -> None:
+        """Tells the client that what it asked for has begun; returns when it can be sent to.
+
+        Clients of v5 before Kubernetes 1.34 throw away what arrives before they have made their
+        streams (kubernetes#131189), so a pong is awaited; those of v4 expect an empty message.
+        """
+        if self._socket.ws_protocol == _V5:
+            await self._socket.ping()
+            await self._heard.wait()
+        else:
+            await self.send(channel, b"")
 
     async def send(self, channel: int, data: bytes) -> None:
         """Sends on a channel; returns when the client keeps up."""
@@ -108,7 +131,8 @@ class ChannelSocket:
 
     async def messages(self) -> AsyncIterator[tuple[int, bytes]]:
         """What the client sends, as ``(channel, data)``, until it is gone."""
-        async for message in self._socket:
+        async for message in received(self._socket):
+            self._heard.set()
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 continue
             # The Python client sends text as text, whatever the protocol.

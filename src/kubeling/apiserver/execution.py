@@ -112,7 +112,7 @@ def _connection(start: Callable[[], Awaitable[ExecSession]], wanted: set[int]) -
 async def _show(session: ExecSession, client: ChannelSocket, wanted: set[int]) -> None:
     """Passes on what the command says, until it has ended, and how."""
     for channel in sorted(wanted - {_STDIN})[:1]:
-        await client.send(channel, b"")  # as upstream says that the command has begun
+        await client.begin(channel)
     async for channel, data in session.output():
         if channel in wanted:
             await client.send(channel, data)

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from kubeling.apiserver.channels import received
 from kubeling.apiserver.inbox import Inbox, carry
 from kubeling.apiserver.node import PortConnection
 from kubeling.apiserver.spdy import (
@@ -83,7 +84,7 @@ class Tunnel:
 
     async def _read(self) -> None:
         decoder = SpdyDecoder()
-        async for message in self._socket:
+        async for message in received(self._socket):
             if message.type is WSMsgType.BINARY:
                 for frame in decoder.feed(message.data):
                     await self._receive(frame)
