@@ -308,15 +308,17 @@ def test_the_python_clients_stream_module(pods: Platform) -> None:
 
 
 def test_nothing_is_left_of_any_stream(pods: Platform) -> None:
-    """The platform's own descriptors, and the processes in the pod, are as many as before."""
+    """The platform's own descriptors do not grow with the streams, nor the pod's processes."""
 
-    def state() -> tuple[int, list[str]]:
-        files = len(os.listdir(f"/proc/{pods.endpoints['pid']}/fd"))
+    def state() -> tuple[list[str], str]:
+        folder = f"/proc/{pods.endpoints['pid']}/fd"
+        files = sorted(target for name in os.listdir(folder) if (target := _target(folder, name)))
         count = "ls /proc | grep -c '^[0-9]'"
         return files, pods.kubectl("exec", "streams", "-c", "talker", "--", "sh", "-c", count)
 
-    before = state()
-    for _ in range(3):
+    rounds = 3
+    before, processes = state()
+    for _ in range(rounds):
         terminal = Terminal(pods, "exec", "-it", "streams", "-c", "talker", "--", "sh")
         terminal.type("sleep 1000 & echo on-$((40+2))\n")
         terminal.shows("on-42")
@@ -330,6 +332,14 @@ def test_nothing_is_left_of_any_stream(pods: Platform) -> None:
             following.stdout.readline()
             following.kill()
     for _ in range(100):
-        if (after := state()) == before:
+        after, left = state()
+        # Other connections and files of the platform come and go meanwhile.
+        if len(after) < len(before) + rounds and left == processes:
             return
-    raise AssertionError(f"{before} became {after}")
+    raise AssertionError(f"{processes} became {left}; {before} became {after}")
+
+
+def _target(folder: str, name: str) -> str:
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        return os.readlink(f"{folder}/{name}")
+    return ""

@@ -265,7 +265,9 @@ async def test_a_terminal_inside(node: Node, runtime: Runtime) -> None:
     session = await node.engine.node_api.exec("default", "p", "", ["sh"], stdin=True, tty=True)
     output = session.output()
     await session.resize(77, 22)
-    await session.write(b"stty size; test -t 0 && echo ter''minal; exit 5\n")
+    # The engines' clients pass the size on when the command runs already.
+    await session.write(b"until stty size | grep '22 7''7'; do :; done\n")
+    await session.write(b"test -t 0 && echo ter''minal; exit 5\n")
     seen = b""
     async with asyncio.timeout(TIMEOUT):
         async for _, data in output:
