@@ -46,7 +46,23 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     LAST: {"sort_by": "created_at desc"},
     "of one experiment": {"experiment_id": "experiment-7", "sort_by": "created_at desc"},
     "by name": {"filter": ("display_name", "EQUALS", "run 4711")},
-    "by part of a name": {"filter": ("display_name", "IS_SUBSTRING", "47")},
+    "by a short part of the name": {"filter": ("display_name", "IS_SUBSTRING", "47")},
+    "by a part that few names have": {"filter": ("display_name", "IS_SUBSTRING", "4711")},
+    "by a part that all names have": {"filter": ("display_name", "IS_SUBSTRING", "run")},
+    "by the same, not archived": {
+        "filter": [
+            ("display_name", "IS_SUBSTRING", "4711"),
+            ("storage_state", "EQUALS", "AVAILABLE"),
+        ],
+        "sort_by": "created_at desc",
+    },
+    "by a short part, not archived": {
+        "filter": [
+            ("display_name", "IS_SUBSTRING", "47"),
+            ("storage_state", "EQUALS", "AVAILABLE"),
+        ],
+        "sort_by": "created_at desc",
+    },
     "that failed": {"filter": ("state", "EQUALS", "FAILED"), "sort_by": "created_at desc"},
     "not archived": {"filter": ("storage_state", "NOT_EQUALS", "ARCHIVED")},
     "sorted by name": {"sort_by": "display_name"},
@@ -123,9 +139,12 @@ def file_specs(connection: sa.Connection) -> list[str]:
 def query_of(question: dict[str, Any]) -> dict[str, str]:
     query = {"page_size": "100", **question}
     if "filter" in question:
-        key, operation, value = question["filter"]
-        predicate = {"key": key, "operation": operation, "string_value": value}
-        query["filter"] = json.dumps({"predicates": [predicate]})
+        given = question["filter"]
+        predicates = [
+            {"key": key, "operation": operation, "string_value": value}
+            for key, operation, value in ([given] if isinstance(given, tuple) else given)
+        ]
+        query["filter"] = json.dumps({"predicates": predicates})
     return query
 
 

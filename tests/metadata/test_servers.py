@@ -72,6 +72,15 @@ async def test_runs_are_carried_out_and_listed(url: str, tmp_path: Path) -> None
         context.database.close()
 
 
+def test_parts_of_names_have_an_index_where_there_is_one(url: str, database: Database) -> None:
+    def indices(connection: sa.Connection) -> set[str | None]:
+        return {index["name"] for index in sa.inspect(connection).get_indexes("pipeline_runs")}
+
+    found = database.run_sync(indices)
+    assert "pipeline_runs_by_storage_and_name" in found
+    assert ("pipeline_run_names" in found) == url.startswith("postgresql")
+
+
 async def named(api: Any, key: str, part: str) -> list[str]:
     predicate = {"operation": "IS_SUBSTRING", "key": key, "string_value": part}
     found = await get(api, "/runs", filter={"predicates": [predicate]})

@@ -106,6 +106,7 @@ RUNS: Final = sa.Table(
     sa.Index("pipeline_runs_by_state", "state", "created_at", "run_id"),
     sa.Index("pipeline_runs_by_storage", "storage_state", "created_at", "run_id"),
     sa.Index("pipeline_runs_by_name", "display_name", "run_id"),
+    sa.Index("pipeline_runs_by_storage_and_name", "storage_state", "display_name"),
     sa.Index("pipeline_runs_by_end", "finished_at", "run_id"),
     sa.Index("pipeline_runs_by_schedule", "scheduled_at", "run_id"),
     sa.Index("pipeline_runs_by_job", "recurring_run_id", "created_at", "run_id"),

@@ -51,10 +51,13 @@ _FIELDS: Final = _SCALARS | _LISTS | {"operation", "op", "key"}
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A value that a field with few values must not have: the rest is ``allowed``."""
+    """What most rows meet: of a field with few values the ``allowed`` ones, and the others."""
 
     allowed: sa.ColumnElement[bool]
     excluded: sa.ColumnElement[bool]
+
+    def __clause_element__(self) -> sa.ColumnElement[bool]:
+        return self.allowed
 
 
 def conditions(kind: Listable, text: str) -> list[sa.ColumnElement[bool] | Exclusion]:
@@ -134,10 +137,14 @@ def _condition(kind: Listable, predicate: _Predicate) -> sa.ColumnElement[bool] 
         case operation:
             wanted = _value(column, value)
             wanted = spelled.get(wanted, wanted)
-    if operation == "NOT_EQUALS" and (choices := kind.choices.get(predicate.key)):
-        # A range of the index, where "not equal" would read all of it.
-        allowed = sa.or_(*(column == choice for choice in choices if choice != wanted))
-        return Exclusion(allowed, column == wanted)
+    if choices := kind.choices.get(predicate.key):
+        same = column == wanted
+        others = sa.or_(*(column == choice for choice in choices if choice != wanted))
+        if operation == "NOT_EQUALS":
+            # A range of the index, where "not equal" would read all of it.
+            return Exclusion(others, same)
+        if operation == "EQUALS" and wanted == choices[0]:
+            return Exclusion(same, others)
     found: sa.ColumnElement[bool] = _COMPARISONS[operation](column, wanted)
     return found
 

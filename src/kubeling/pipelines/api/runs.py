@@ -18,6 +18,7 @@ from aiohttp import web
 
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Obj, name, namespace, uid
+from kubeling.metadata.text_parts import TextParts
 from kubeling.pipelines.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -99,6 +100,7 @@ RUN_LISTS: Final = Listable(
     _R.created_at,
     extra_orders=_by_metric,
     choices={"storage_state": ("AVAILABLE", "ARCHIVED")},
+    parts=[TextParts(_R.display_name, "pipeline_run_names")],
 )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["contains"]
+__all__ = ["PartOf", "contains"]
 
 
 class _Matches(FunctionElement[bool]):
@@ -22,10 +22,20 @@ class _Matches(FunctionElement[bool]):
     inherit_cache = True
 
 
-def contains(text: sa.ColumnElement[Any], part: str) -> sa.ColumnElement[bool]:
+class PartOf(_Matches):
+    """Whether ``text`` contains ``part``; who knows an index of the text may ask that."""
+
+    inherit_cache = True
+
+    def __init__(self, text: sa.ColumnElement[Any], part: str) -> None:
+        escaped = "".join(f"/{c}" if c in "%_/" else c for c in part)
+        super().__init__(text, sa.literal(f"%{escaped}%"))
+        self.text, self.part = text, part
+
+
+def contains(text: sa.ColumnElement[Any], part: str) -> PartOf:
     """Whether a text contains another."""
-    escaped = "".join(f"/{c}" if c in "%_/" else c for c in part)
-    return _Matches(text, sa.literal(f"%{escaped}%"))
+    return PartOf(text, part)
 
 
 @compiles(_Matches)
