@@ -8,12 +8,13 @@ from tests.tuning.experiments import experiment, suggestion, trial
 
 from kubeling.kube.objects import Obj, name
 from kubeling.tuning.experiment_plan import Plan, plan
+from kubeling.tuning.tally import Tally
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def after(of: Obj, trials: list[Obj], proposed: Obj | None = None) -> Plan:
-    return plan(of, trials, proposed, NOW)
+    return plan(of, Tally.of(trials, of["spec"]), proposed, NOW)
 
 
 def last(found: Plan) -> tuple[str, str]:
@@ -131,7 +132,8 @@ def test_a_finished_experiment_with_a_larger_budget_goes_on() -> None:
 def test_the_same_facts_change_nothing() -> None:
     trials = [trial("search-a", "Succeeded", 0.5), trial("search-b")]
     first = after(experiment(), trials).status
-    later = plan({**experiment(), "status": first}, trials, None, NOW + dt.timedelta(hours=1))
+    tally = Tally.of(trials, experiment()["spec"])
+    later = plan({**experiment(), "status": first}, tally, None, NOW + dt.timedelta(hours=1))
     assert later.status == first
 
 

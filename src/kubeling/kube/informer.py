@@ -98,6 +98,10 @@ class Informer:
         """The objects an index files under ``value``."""
         return list(self._indices[index].get(value, {}).values())
 
+    def count(self, index: str, value: str) -> int:
+        """How many objects an index files under ``value``."""
+        return len(self._indices[index].get(value, ()))
+
     def owned_by(self, uid: str) -> builtins.list[Obj]:
         """The objects whose controlling owner has that uid."""
         return self.by_index("controller", uid)

@@ -33,9 +33,10 @@ from kubeling.tuning.suggestion_volume import (
     suggestion_claim,
     with_checkpoints,
 )
+from kubeling.tuning.tally import Tally
 from kubeling.tuning.templates import TemplateError, render, values_of
+from kubeling.tuning.trial_changes import TrialChanges
 from kubeling.tuning.trial_controller import FINALIZER
-from kubeling.tuning.trial_facts import TrialFacts
 
 __all__ = ["EXPERIMENT_LABEL", "ExperimentReconciler", "experiment_controller"]
 
@@ -64,20 +65,20 @@ class ExperimentReconciler:
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
         self._claimed: dict[Key, str] = {}
-        self._facts: dict[Key, tuple[str, TrialFacts]] = {}
+        self._changes = TrialChanges(self._trials)
+        self._tallies: dict[Key, tuple[str, Tally]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one experiment."""
         experiment = self._experiments.get(*key)
         if experiment is None or deletion_requested(experiment):
             self._claimed.pop(key, None)
-            self._facts.pop(key, None)
+            self._forget(key)
             return None
         suggestion = self._suggestions.get(*key)
         if suggestion is not None and not is_owned_by(suggestion, experiment):
             suggestion = None
-        trials = self._trials.owned_by(uid(experiment))
-        todo = plan(experiment, trials, suggestion, self._clock.now(), self._known(experiment))
+        todo = plan(experiment, self._tally(experiment), suggestion, self._clock.now())
         await self._claim(experiment, suggestion)
         try:
             await self._create_trials(experiment, todo)
@@ -89,16 +90,26 @@ class ExperimentReconciler:
         await self._write(experiment, todo.status)
         return None
 
-    def _known(self, experiment: Obj) -> TrialFacts:
-        """What is remembered of an experiment's trials; of one that has ended, nothing."""
+    def _tally(self, experiment: Obj) -> Tally:
+        """The experiment's trials; of one that has ended, nothing is remembered."""
         key = key_of(experiment)
-        of, facts = self._facts.get(key, ("", TrialFacts()))
-        if of != uid(experiment):
-            facts = TrialFacts()
-        self._facts[key] = uid(experiment), facts
+        of, tally = self._tallies.get(key, ("", None))
+        if tally is None or of != uid(experiment):
+            self._forget(key)
+            tally = Tally(experiment["spec"])
+            self._tallies[key] = uid(experiment), tally
+        for trial_name, trial in self._changes.take(uid(experiment)).items():
+            if trial is None:
+                tally.remove(trial_name)
+            else:
+                tally.put(trial)
         if has_ended(experiment):
-            self._facts.pop(key)
-        return facts
+            self._forget(key)
+        return tally
+
+    def _forget(self, key: Key) -> None:
+        of, _ = self._tallies.pop(key, ("", None))
+        self._changes.forget(of)
 
     async def _request(self, experiment: Obj, suggestion: Obj | None, todo: Plan) -> None:
         """Asks for as many points as the plan says."""

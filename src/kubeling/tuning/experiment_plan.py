@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubeling.kube.objects import Obj, deletion_requested, name
+from kubeling.kube.objects import Obj
 from kubeling.tuning.defaults import PARALLEL_TRIALS
-from kubeling.tuning.experiment_status import Tally, has_ended, status_of
-from kubeling.tuning.trial_facts import TrialFacts
+from kubeling.tuning.experiment_status import has_ended, status_of
+from kubeling.tuning.tally import Tally
 
 __all__ = ["Plan", "plan"]
 
@@ -29,26 +28,19 @@ class Plan:
     surplus: list[Obj] = field(default_factory=list)
 
 
-def plan(
-    experiment: Obj,
-    trials: Sequence[Obj],
-    suggestion: Obj | None,
-    now: dt.datetime,
-    facts: TrialFacts | None = None,
-) -> Plan:
-    """What to do next; ``facts`` remembers of earlier questions what has not changed."""
-    living = [trial for trial in trials if not deletion_requested(trial)]
-    tally = Tally.of(living, facts)
-    found = Plan(status_of(experiment, tally, suggestion, now, facts))
+def plan(experiment: Obj, tally: Tally, suggestion: Obj | None, now: dt.datetime) -> Plan:
+    """What to do next."""
+    found = Plan(status_of(experiment, tally, suggestion, now))
     if has_ended({"status": found.status}):
         return found
-    wanted = _wanted(experiment, tally) - len(tally.active)
+    active = tally.active
+    wanted = _wanted(experiment, tally) - len(active)
     if wanted < 0:
-        found.surplus = list(reversed(tally.active))[:-wanted]
+        found.surplus = active[: wanted - 1 : -1]
         found.requests = tally.total + wanted
     elif wanted > 0:
         found.requests = tally.total + wanted
-        found.births = _unborn(suggestion, trials)[:wanted]
+        found.births = _unborn(suggestion, tally)[:wanted]
     return found
 
 
@@ -60,8 +52,7 @@ def _wanted(experiment: Obj, tally: Tally) -> int:
     return parallel if most is None else min(int(most) - tally.ended, parallel)
 
 
-def _unborn(suggestion: Obj | None, trials: Sequence[Obj]) -> list[Obj]:
+def _unborn(suggestion: Obj | None, tally: Tally) -> list[Obj]:
     """The proposed points without a trial, in order."""
-    born = {name(trial) for trial in trials}
     proposed = ((suggestion or {}).get("status") or {}).get("suggestions") or ()
-    return [point for point in proposed if point["name"] not in born]
+    return [point for point in proposed if point["name"] not in tally.known]

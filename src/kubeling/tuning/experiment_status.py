@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kubeling.kube.objects import (
@@ -18,11 +17,10 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.tuning.metrics import strategy_value
-from kubeling.tuning.objectives import pareto_front
-from kubeling.tuning.trial_facts import TrialFacts
+from kubeling.tuning.tally import Tally
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
-__all__ = ["END_REACHED", "GOAL_REACHED", "MAX_TRIALS_REACHED", "Tally", "has_ended", "status_of"]
+__all__ = ["END_REACHED", "GOAL_REACHED", "MAX_TRIALS_REACHED", "has_ended", "status_of"]
 
 GOAL_REACHED: Final = "ExperimentGoalReached"
 MAX_TRIALS_REACHED: Final = "ExperimentMaxTrialsReached"
@@ -40,72 +38,24 @@ _LISTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """The trials by phase, oldest first."""
-
-    by_phase: Mapping[TrialPhase, tuple[Obj, ...]]
-
-    @classmethod
-    def of(cls, trials: Sequence[Obj], facts: TrialFacts | None = None) -> Tally:
-        ordered = sorted(
-            trials, key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t))
-        )
-        phase = facts.phase if facts is not None else phase_of
-        found: dict[TrialPhase, list[Obj]] = {known: [] for known in TrialPhase}
-        for trial in ordered:
-            found[phase(trial)].append(trial)
-        return cls({known: tuple(those) for known, those in found.items()})
-
-    def count(self, *phases: TrialPhase) -> int:
-        return sum(len(self.by_phase[phase]) for phase in phases)
-
-    @property
-    def active(self) -> tuple[Obj, ...]:
-        """The trials that have not ended."""
-        return self.by_phase[TrialPhase.PENDING] + self.by_phase[TrialPhase.RUNNING]
-
-    @property
-    def measured(self) -> tuple[Obj, ...]:
-        """The trials that may have measured something."""
-        return self.by_phase[TrialPhase.SUCCEEDED] + self.by_phase[TrialPhase.EARLY_STOPPED]
-
-    @property
-    def total(self) -> int:
-        return self.count(*TrialPhase)
-
-    @property
-    def ended(self) -> int:
-        return self.total - len(self.active)
-
-    @property
-    def without_value(self) -> int:
-        """The trials that count as failed."""
-        return self.count(TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE)
-
-
 def has_ended(experiment: Obj) -> bool:
     """Whether the experiment succeeded or failed."""
     return is_condition_true(experiment, "Succeeded") or is_condition_true(experiment, "Failed")
 
 
-def status_of(
-    experiment: Obj,
-    tally: Tally,
-    suggestion: Obj | None,
-    now: dt.datetime,
-    facts: TrialFacts | None = None,
-) -> Obj:
+def status_of(experiment: Obj, tally: Tally, suggestion: Obj | None, now: dt.datetime) -> Obj:
     """The status, with the conditions that follow from it."""
     status: Obj = deep_copy(experiment.get("status") or {})
     status.setdefault("startTime", format_time(now))
     _set(status, "Created", True, "ExperimentCreated", "Experiment is created", now)
     _count(status, tally)
-    best = _best(experiment["spec"]["objective"], tally, facts or TrialFacts())
-    if best is not None:
-        status["currentOptimalTrial"] = best
-        several = pareto_front(experiment["spec"], tally.measured)
-        if several:
+    if (best := tally.best) is not None:
+        status["currentOptimalTrial"] = {
+            "bestTrialName": name(best),
+            "parameterAssignments": best["spec"].get("parameterAssignments") or [],
+            "observation": best["status"]["observation"],
+        }
+        if several := tally.front():
             status["paretoFront"] = several
     _conclude(experiment, status, tally, suggestion, now)
     return status
@@ -113,31 +63,13 @@ def status_of(
 
 def _count(status: Obj, tally: Tally) -> None:
     for phase, (listed, counted) in _LISTS.items():
-        names = [name(trial) for trial in tally.by_phase[phase]]
+        names = tally.names(phase)
         for field, value in ((listed, names), (counted, len(names))):
             if value:
                 status[field] = value
             else:
                 status.pop(field, None)
     status["trials"] = tally.total
-
-
-def _best(objective: Mapping[str, Any], tally: Tally, facts: TrialFacts) -> Obj | None:
-    """The best of the trials that measured something; the earlier of equal ones."""
-    sign = 1 if objective.get("type") == "minimize" else -1
-    rated = [
-        (sign * value, place, trial)
-        for place, trial in enumerate(tally.measured)
-        if (value := facts.value(objective, trial)) is not None
-    ]
-    if not rated:
-        return None
-    _, _, trial = min(rated, key=lambda entry: entry[:2])
-    return {
-        "bestTrialName": name(trial),
-        "parameterAssignments": trial["spec"].get("parameterAssignments") or [],
-        "observation": trial["status"]["observation"],
-    }
 
 
 def _conclude(
@@ -217,8 +149,7 @@ def _goal_reached(objective: Mapping[str, Any], status: Obj) -> bool:
 
 def _too_many_failures(tally: Tally) -> str:
     """Upstream's sentence, and what the first failed trial said."""
-    failed = (*tally.by_phase[TrialPhase.FAILED], *tally.by_phase[TrialPhase.METRICS_UNAVAILABLE])
-    first = failed[0]
+    first = tally.trials(TrialPhase.FAILED, TrialPhase.METRICS_UNAVAILABLE)[0]
     said = next(
         (
             c.get("message", "")

@@ -7,7 +7,8 @@ however many there are, and nothing else is needed to go on after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, labels, name
@@ -17,7 +18,16 @@ from kubeling.tuning.objectives import Goals, goals_of
 from kubeling.tuning.space import Assignments
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
-__all__ = ["INDEX", "WINDOW", "Remembered", "known_count", "next_index", "numbered", "trimmed"]
+__all__ = [
+    "INDEX",
+    "WINDOW",
+    "History",
+    "Remembered",
+    "known_count",
+    "next_index",
+    "numbered",
+    "trimmed",
+]
 
 INDEX: Final = "suggestion.kubeling.io/index"
 WINDOW: Final = 200
@@ -58,6 +68,55 @@ class Remembered:
         return past
 
 
+class History:
+    """The past trials of one experiment in order; one that changed is put into its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[int, str]] = {}
+        self._order: list[tuple[int, str]] = []
+        self._past: list[PastTrial] = []
+
+    @property
+    def names(self) -> Collection[str]:
+        """The trials that are known."""
+        return self._places.keys()
+
+    def update(self, spec: Mapping[str, Any], changes: Mapping[str, Obj | None]) -> None:
+        """Takes in trials by name; nothing for one that is gone."""
+        goals = goals_of(spec)
+        for trial_name, trial in changes.items():
+            self._remove(trial_name)
+            if trial is not None:
+                place = _place(labels(trial)), trial_name
+                at = bisect_left(self._order, place)
+                self._places[trial_name] = place
+                self._order.insert(at, place)
+                self._past.insert(at, _past(spec["objective"], goals, trial))
+
+    def past(self, points: Sequence[Obj]) -> list[PastTrial]:
+        """All points ever proposed that are known of, in order."""
+        order, past = self._order, list(self._past)
+        without = [(at, p) for at, p in enumerate(points) if p["name"] not in self._places]
+        if without:
+            order = list(order)
+        for at, point in without:
+            place = _place(point.get("labels") or {}, at), point["name"]
+            past.insert(bisect_left(order, place), _running(point))
+            insort(order, place)
+        return past
+
+    def next_index(self, points: Sequence[Obj]) -> int:
+        """The place in the order that comes after all others."""
+        last = self._order[-1][0] if self._order else -1
+        return max(last, next_index(points, ()) - 1) + 1
+
+    def _remove(self, trial_name: str) -> None:
+        place = self._places.pop(trial_name, None)
+        if place is not None:
+            at = bisect_left(self._order, place)
+            del self._order[at], self._past[at]
+
+
 def known_count(points: Sequence[Obj], trials: Iterable[Obj]) -> int:
     """How many points were proposed that are known of."""
     return len({name(trial) for trial in trials} | {point["name"] for point in points})
@@ -75,13 +134,10 @@ def numbered(point: Obj, index: int) -> Obj:
     return {**point, "labels": {**(point.get("labels") or {}), INDEX: str(index)}}
 
 
-def trimmed(points: Sequence[Obj], trials: Iterable[Obj]) -> list[Obj]:
+def trimmed(points: Sequence[Obj], has_trial: Callable[[str], bool]) -> list[Obj]:
     """The points a Suggestion has to keep: those without a trial, and the latest."""
     excess = len(points) - WINDOW
-    if excess <= 0:
-        return list(points)
-    born = {name(trial) for trial in trials}
-    return [p for place, p in enumerate(points) if place >= excess or p["name"] not in born]
+    return [p for place, p in enumerate(points) if place >= excess or not has_trial(p["name"])]
 
 
 def _past(objective: Mapping[str, Any], goals: Goals, trial: Obj) -> PastTrial:

@@ -11,8 +11,9 @@ from typing import Final
 
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, name, namespace, uid
-from kubeling.tuning.experiment_status import Tally, has_ended
+from kubeling.tuning.experiment_status import has_ended
 from kubeling.tuning.resources import EXPERIMENTS, TRIALS
+from kubeling.tuning.tally import Tally
 
 __all__ = ["BUDGET", "stop"]
 
@@ -24,7 +25,7 @@ async def stop(client: Client, experiment: Obj, trials: Sequence[Obj]) -> None:
     """Ends an experiment with what it has; one without an ended trial has nothing and goes."""
     if has_ended(experiment):
         return
-    tally = Tally.of(trials)
+    tally = Tally.of(trials, experiment["spec"])
     if not tally.ended:
         await client.delete(
             EXPERIMENTS, name(experiment), namespace(experiment), uid=uid(experiment)

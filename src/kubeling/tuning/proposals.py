@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -30,7 +31,7 @@ from kubeling.tuning.algorithms import (
 from kubeling.tuning.collection import Observations
 from kubeling.tuning.early_stopping import Curve, rules_for
 from kubeling.tuning.early_stopping.curves import curve
-from kubeling.tuning.history import Remembered, next_index, numbered
+from kubeling.tuning.history import History, Remembered, numbered
 from kubeling.tuning.objectives import goals_of
 from kubeling.tuning.resources import Algorithm as AlgorithmSpec
 from kubeling.tuning.space import dimensions
@@ -44,13 +45,23 @@ _THREADS: Final = "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class Asked:
-    """What a proposer is asked about; ``points`` are those of the Suggestion's status."""
+    """What a proposer is asked about; ``points`` are those of the Suggestion's status.
+
+    ``changes`` gives the trials that changed since it was called before, by name, and nothing for
+    those that are gone; the first time all of them.
+    """
 
     experiment: Obj
     suggestion: Obj
-    trials: Sequence[Obj]
+    read_trials: Callable[[], Sequence[Obj]]
     points: list[Obj]
+    changes: Callable[[], Mapping[str, Obj | None]]
     earlier: Sequence[tuple[Obj, Sequence[Obj]]] = ()
+
+    @cached_property
+    def trials(self) -> Sequence[Obj]:
+        """All of the experiment's trials."""
+        return self.read_trials()
 
 
 @dataclass
@@ -87,7 +98,7 @@ class InProcess:
     def __init__(self, store: Callable[[], Awaitable[Observations]]) -> None:
         self._store = store
         self._algorithm: Algorithm | None = None
-        self._remembered = Remembered()
+        self._known = History()
         self._earlier: dict[str, Remembered] = {}
         self._curves: dict[str, Curve] = {}
 
@@ -103,11 +114,11 @@ class InProcess:
         first = len(history)
         rules = await self._rules(asked)
         found = await asyncio.to_thread(self._ask, asked, history, missing)
-        taken = {past.name for past in history}
-        index = next_index(asked.points, asked.trials)
+        taken = {point["name"] for point in asked.points}
+        index = self._known.next_index(asked.points)
         for place, past in enumerate(history[first:]):
             point: Obj = {
-                "name": trial_name(asked.experiment, taken),
+                "name": trial_name(asked.experiment, taken, self._known.names),
                 "parameterAssignments": [
                     {"name": key, "value": value} for key, value in past.assignments.items()
                 ],
@@ -145,7 +156,8 @@ class InProcess:
             known = self._earlier.setdefault(uid(experiment), Remembered())
             past = known.past(spec, (), trials)
             history += [p for p in past if p.state is TrialState.COMPLETE]
-        return history + self._remembered.past(spec, asked.points, asked.trials)
+        self._known.update(spec, asked.changes())
+        return history + self._known.past(asked.points)
 
     async def _rules(self, asked: Asked) -> list[Obj]:
         """The early stopping rules of the trials suggested now."""

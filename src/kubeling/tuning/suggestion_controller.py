@@ -18,6 +18,7 @@ from kubeling.kube.objects import (
     deletion_requested,
     format_time,
     is_condition_true,
+    is_owned_by,
     key_of,
     name,
     namespace,
@@ -28,10 +29,11 @@ from kubeling.kube.objects import (
 from kubeling.kube.objects import annotations as annotations_of
 from kubeling.tuning.experiment_status import END_REACHED, has_ended
 from kubeling.tuning.extensions import SUGGESTION_SERVICE, earlier_experiments
-from kubeling.tuning.history import known_count, trimmed
+from kubeling.tuning.history import trimmed
 from kubeling.tuning.proposals import Asked, InProcess, Proposer, ServiceUnavailable
 from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS, TRIALS
 from kubeling.tuning.store import observation_store
+from kubeling.tuning.trial_changes import TrialChanges
 
 __all__ = ["SuggestionReconciler", "suggestion_controller"]
 
@@ -60,13 +62,14 @@ class SuggestionReconciler:
         self._suggestions = context.informers.of(SUGGESTIONS)
         self._trials = context.informers.of(TRIALS)
         self._store = observation_store(context)
-        self._proposers: dict[Key, tuple[str, Proposer]] = {}
+        self._changes = TrialChanges(self._trials)
+        self._proposers: dict[Key, tuple[str, str, Proposer]] = {}
 
     async def reconcile(self, key: Key) -> Result | None:
         """One pass over one suggestion."""
         suggestion, experiment = self._suggestions.get(*key), self._experiments.get(*key)
         if suggestion is None or experiment is None or deletion_requested(suggestion):
-            self._proposers.pop(key, None)
+            self._dismiss(key)
             return None
         if (controller_of(suggestion) or {}).get("uid") != uid(experiment):
             return None
@@ -102,12 +105,19 @@ class SuggestionReconciler:
         asked = Asked(
             experiment,
             {**suggestion, "status": status},
-            self._trials.owned_by(uid(experiment)),
+            lambda: self._trials.owned_by(uid(experiment)),
             status.setdefault("suggestions", []),
+            lambda: self._changes.take(uid(experiment)),
             self._earlier(experiment),
         )
         proposer = self._proposer(suggestion, experiment)
-        count = known_count(asked.points, asked.trials)
+
+        def has_trial(point: str) -> bool:
+            trial = self._trials.get(namespace(experiment), point)
+            return trial is not None and is_owned_by(trial, experiment)
+
+        count = self._trials.count("controller", uid(experiment))
+        count += sum(not has_trial(point["name"]) for point in asked.points)
         if not is_condition_true({"status": status}, "DeploymentReady"):
             await proposer.check(asked)
             local = isinstance(proposer, InProcess)
@@ -124,19 +134,25 @@ class SuggestionReconciler:
             if found.ended:
                 text = "there are no points left"
                 self._condition(status, "Succeeded", True, END_REACHED, text)
-        status["suggestions"] = trimmed(asked.points, asked.trials)
+        status["suggestions"] = trimmed(asked.points, has_trial)
         status["suggestionCount"] = count
         running = not is_condition_true({"status": status}, "Succeeded")
         self._condition(status, "Running", running, "SuggestionRunning", "Suggestion is running")
 
     def _proposer(self, suggestion: Obj, experiment: Obj) -> Proposer:
-        of, known = self._proposers.get(key_of(suggestion), ("", None))
-        if known is not None and of == uid(suggestion):
-            return known
+        key, of = key_of(suggestion), (uid(suggestion), uid(experiment))
+        if (known := self._proposers.get(key)) is not None and known[:2] == of:
+            return known[2]
+        self._dismiss(key)
         address = annotations_of(experiment).get(SUGGESTION_SERVICE)
         made = _remote(address) if address else InProcess(self._store)
-        self._proposers[key_of(suggestion)] = uid(suggestion), made
+        self._proposers[key] = (*of, made)
         return made
+
+    def _dismiss(self, key: Key) -> None:
+        """Lets go of what proposed a suggestion's points."""
+        if (known := self._proposers.pop(key, None)) is not None:
+            self._changes.forget(known[1])
 
     def _earlier(self, experiment: Obj) -> list[tuple[Obj, list[Obj]]]:
         """The experiments to learn from, with their trials."""
@@ -152,7 +168,7 @@ class SuggestionReconciler:
 
     def _conclude(self, suggestion: Obj, status: Obj) -> None:
         """At the experiment's end the algorithm rests, unless it is to stay for more."""
-        self._proposers.pop(key_of(suggestion), None)
+        self._dismiss(key_of(suggestion))
         if suggestion["spec"].get("resumePolicy") == "LongRunning":
             return
         text = "Suggestion is succeeded, the experiment has ended"

@@ -15,10 +15,10 @@ _ALPHABET: Final = string.ascii_lowercase + string.digits
 _SUFFIX: Final = 8
 
 
-def trial_name(experiment: Obj, taken: Container[str]) -> str:
+def trial_name(experiment: Obj, *taken: Container[str]) -> str:
     """A name that is not taken."""
     while True:
         suffix = "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
         chosen = f"{name(experiment)}-{suffix}"
-        if chosen not in taken:
+        if not any(chosen in names for names in taken):
             return chosen

@@ -25,6 +25,7 @@ class GridSearch:
             raise ValueError("grid search needs a step for every double parameter")
         self._size = size
         self._keys: list[tuple[str | None, ...]] = []
+        self._seen: list[Assignments] = []
 
     def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The first combination that was not proposed yet."""
@@ -39,8 +40,12 @@ class GridSearch:
     def _skip(self, history: Sequence[PastTrial]) -> int:
         """How many combinations at the start were proposed in order, which is the rule."""
         for index, past in enumerate(history):
+            if index < len(self._seen) and past.assignments is self._seen[index]:
+                continue
+            del self._seen[index:]
             if index >= self._size or self._key(past.assignments) != self._expected(index):
                 return index
+            self._seen.append(past.assignments)
         return len(history)
 
     def _expected(self, index: int) -> tuple[str | None, ...]:
