@@ -17,12 +17,19 @@ from kubeling.kube import yaml
 from kubeling.kube.clock import FakeClock
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, new_object
-from kubeling.kube.resources import CONFIG_MAPS, ROLE_BINDINGS, SECRETS
+from kubeling.kube.resources import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICES,
+)
 from kubeling.workflows.errandlog import ErrandLog, errand_lines
 from kubeling.workflows.errands import ErrandFailed
 from kubeling.workflows.kubectlflags import UnknownFlag, parse_flags
 from kubeling.workflows.logs import LogQuery, workflow_logs
 from kubeling.workflows.nodes import pod_name
+from kubeling.workflows.outbound import ServiceNames
 from kubeling.workflows.resourceconditions import parse_condition, verdict
 from kubeling.workflows.resourceoutputs import json_path, resource_outputs
 from kubeling.workflows.resources import WORKFLOWS
@@ -262,7 +269,12 @@ async def site() -> AsyncIterator[str]:
     """A web server that answers with what it was asked."""
 
     async def answer(request: web.Request) -> web.Response:
-        said = {"body": await request.text(), "token": request.headers.get("X-Token", "")}
+        said = {
+            "body": await request.text(),
+            "host": request.host,
+            "proxy": request.headers.get("Proxy-Authorization", ""),
+            "token": request.headers.get("X-Token", ""),
+        }
         headers = {"x-mood": "good"}
         return web.json_response(said, status=int(request.query["status"]), headers=headers)
 
@@ -317,6 +329,67 @@ class TestRequests:
         http = {"url": "http://127.0.0.1:1/", "timeoutSeconds": 5}
         done = await cluster.run(workflow({"name": "main", "http": http}))
         assert done["status"]["message"].startswith("http://127.0.0.1:1/: Cannot connect")
+
+    async def test_a_proxy_is_asked_for_what_is_far_away(
+        self, cluster: Cluster, site: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("http_proxy", site.replace("//", "//me:secret@"))
+        http = {
+            "url": "http://far.example/?status=200",
+            "successCondition": "response.body contains 'far.example' && "
+            "response.body contains 'Basic bWU6c2VjcmV0'",
+        }
+        done = await cluster.run(workflow({"name": "main", "http": http}))
+        assert done["status"]["phase"] == "Succeeded", done["status"]["message"]
+        near = {"url": f"{site}?status=200", "successCondition": "response.body contains '127'"}
+        done = await cluster.run(workflow({"name": "main", "http": near}))
+        assert done["status"]["phase"] == "Succeeded", done["status"]["message"]
+
+
+class TestNames:
+    @pytest.fixture
+    async def services(self, cluster: Cluster) -> AsyncIterator[ServiceNames]:
+        ports = [{"port": 80}]
+        for name, where, more in (
+            ("web", "default", {}),
+            ("web", "kube-system", {}),
+            ("each", "default", {"clusterIP": "None"}),
+        ):
+            service = new_object(SERVICES, name, where, spec={"ports": ports, **more})
+            await cluster.client.create(SERVICES, service)
+        endpoints = new_object(
+            ENDPOINT_SLICES,
+            "each-1",
+            "default",
+            labels={"kubernetes.io/service-name": "each"},
+            addressType="IPv4",
+            endpoints=[
+                {"addresses": ["10.1.1.1"]},
+                {"addresses": ["10.1.1.2"], "conditions": {"ready": False}},
+            ],
+        )
+        await cluster.client.create(ENDPOINT_SLICES, endpoints)
+        names = ServiceNames(cluster.client, "default")
+        yield names
+        await names.close()
+
+    async def test_a_services_name_means_what_it_does_in_a_pod(
+        self, cluster: Cluster, services: ServiceNames
+    ) -> None:
+        own = (await cluster.client.get(SERVICES, "web", "default"))["spec"]["clusterIP"]
+        other = (await cluster.client.get(SERVICES, "web", "kube-system"))["spec"]["clusterIP"]
+        for name in ("web", "web.default", "web.default.svc", "web.default.svc.cluster.local."):
+            [found] = await services.resolve(name, 80)
+            assert (found["hostname"], found["host"], found["port"]) == (name, own, 80)
+        [found] = await services.resolve("web.kube-system", 80)
+        assert found["host"] == other
+
+    async def test_a_headless_service_is_its_ready_pods(self, services: ServiceNames) -> None:
+        assert [found["host"] for found in await services.resolve("each")] == ["10.1.1.1"]
+
+    async def test_all_other_names_are_the_machines(self, services: ServiceNames) -> None:
+        assert await services.addresses("web.default.example") is None
+        assert (await services.resolve("localhost"))[0]["host"] == "127.0.0.1"
 
 
 def test_of_many_lines_the_first_and_the_last_stay() -> None:

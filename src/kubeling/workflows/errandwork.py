@@ -31,8 +31,10 @@ class ErrandWork:
         client = self._client.acting_as(errand.account)
         if "http" in errand.raw:
             from kubeling.workflows.httptemplate import do_http
+            from kubeling.workflows.outbound import ServiceNames
 
-            return await do_http(client, where, errand, gate, log)
+            names = ServiceNames(self._client, where)
+            return await do_http(client, where, names, errand, gate, log)
         inputs = ErrandInputs(self._client, self._store, where, errand)
         if "resource" in errand.raw:
             from kubeling.workflows.resourcetemplate import ResourceErrand

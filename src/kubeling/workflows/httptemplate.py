@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import aiohttp
 
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj
@@ -13,10 +15,8 @@ from kubeling.kube.resources import SECRETS
 from kubeling.workflows.errandlog import ErrandLog
 from kubeling.workflows.errands import Errand, ErrandFailed
 from kubeling.workflows.expressions import ExpressionError, exprlang
+from kubeling.workflows.outbound import ServiceNames, proxy_for
 from kubeling.workflows.resources import Outputs
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["do_http"]
 
@@ -25,23 +25,30 @@ _MAX_BODY: Final = 1 << 20
 
 
 async def do_http(
-    client: Client, namespace: str, errand: Errand, gate: asyncio.Semaphore, log: ErrandLog
+    client: Client,
+    namespace: str,
+    names: ServiceNames,
+    errand: Errand,
+    gate: asyncio.Semaphore,
+    log: ErrandLog,
 ) -> Outputs:
     """Sends the request; ``client`` acts for the Workflow, whose secrets the headers may name."""
-    import aiohttp
-
     wanted: Obj = errand.raw["http"]
     headers = await _headers(client, namespace, wanted)
     seconds = wanted.get("timeoutSeconds") or _TIMEOUT
     timeout = aiohttp.ClientTimeout(total=seconds)
     log.say(f"{wanted.get('method') or 'GET'} {wanted['url']}")
-    connector = aiohttp.TCPConnector(ssl=not wanted.get("insecureSkipVerify"))
+    connector = aiohttp.TCPConnector(ssl=not wanted.get("insecureSkipVerify"), resolver=names)
     try:
         async with (
             gate,
             aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
             session.request(
-                wanted.get("method") or "GET", wanted["url"], headers=headers, data=_body(wanted)
+                wanted.get("method") or "GET",
+                wanted["url"],
+                headers=headers,
+                data=_body(wanted),
+                proxy=await proxy_for(wanted["url"], names),
             ) as response,
         ):
             body = await _read(response)
