@@ -28,6 +28,19 @@ async def test_the_platform_s_data_is_hidden(node: Node) -> None:
     assert await said(node, f"ls -A {data} | grep -c secret") == ["0"]
 
 
+async def test_an_images_own_program_is_where_the_image_has_it(node: Node) -> None:
+    (node.engine.config.data_dir / "images.yaml").write_text(
+        "mine:\n  host: true\n  programs:\n    /opt/mine/say: |\n"
+        '      #!/bin/sh\n      echo "says $*"\n'
+    )
+    main = container(image="mine", command=["/opt/mine/say", "a"])
+    await node.run(pod("p", main, securityContext={"runAsUser": 1000}))
+    assert await node.logs("p") == "says a\n"
+    await node.run(pod("q", container("q", image="mine", script="say b; ls /opt/mine")))
+    assert await node.logs("q", "q") == "says b\nsay\n"
+    assert "mine" not in os.listdir("/opt")
+
+
 async def test_only_the_pod_s_processes_are_seen(node: Node) -> None:
     count = await said(node, "ls /proc | grep -c '^[0-9]'")
     assert int(count[0]) < 8

@@ -43,6 +43,8 @@ class Environment:
     path: tuple[Path, ...]
     digest: str
     size: int = 0
+    links: tuple[tuple[str, str], ...] = ()
+    """Programs that an image has at a place of its own: where they are, and that place."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -69,8 +71,11 @@ class Environments:
         """The environment, if nothing has to be installed for it; counts as its use."""
         folders = []
         size = 0
+        links: list[tuple[str, str]] = []
         if entry.programs:
-            folders.append(self._programs(entry.programs))
+            folders.append(programs := self._programs(entry.programs))
+            placed = (name for name in entry.programs if name.startswith("/"))
+            links = [(str(programs / _file_name(name)), name) for name in placed]
         if entry.python is not None:
             if _is_platform(entry.python):
                 folders.append(Path(sys.executable).parent)
@@ -80,7 +85,7 @@ class Environments:
                     return None
                 folders.append(home / "bin")
                 size = built_size(home)
-        return Environment(tuple(folders), _digest(entry), size)
+        return Environment(tuple(folders), _digest(entry), size, tuple(links))
 
     async def prepare(
         self, entry: ImageEntry, tell: Callable[[str], None] = lambda _: None
@@ -154,10 +159,15 @@ class Environments:
             fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
             fresh.mkdir(parents=True, exist_ok=True)
             for name, script in programs.items():
-                (fresh / name).write_text(script)
-                (fresh / name).chmod(0o755)
+                file = fresh / _file_name(name)
+                file.write_text(script)
+                file.chmod(0o755)
             fresh.rename(folder)
         return folder
+
+
+def _file_name(program: str) -> str:
+    return program.rpartition("/")[2]
 
 
 def _is_platform(python: PythonEnvironment) -> bool:

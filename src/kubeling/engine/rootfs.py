@@ -81,6 +81,7 @@ def mounts_for(
     termination_path: str,
     volumes: Iterable[VolumeMount],
     programs: Iterable[Path],
+    links: Iterable[tuple[str, str]],
     devices: Iterable[str],
     privileged: bool,
     unmasked: bool,
@@ -90,7 +91,8 @@ def mounts_for(
     """All mounts of a container, in the order to make them.
 
     ``programs`` are the folders of the interpreter and the environment; where something covers
-    them they are put back, as views that the container may change (``pip install``).
+    them they are put back, as views that the container may change (``pip install``). ``links`` lead
+    to programs from where the image has them.
     """
     proc = _mount("proc", "", "/proc") if new_proc else bind(Path("/proc"), "/proc")
     mounts = [proc, *_devices((*host.devices, *devices), privileged), _shared_memory(host_ipc)]
@@ -107,6 +109,7 @@ def mounts_for(
         for folder in programs
         if any(folder.is_relative_to(cover) for cover in covers)
     ]
+    mounts += [_mount("symlink", source, target) for source, target in links]
     mounts += [_mount("file", "", f"/etc/{name}", text) for name, text in etc.items()]
     mounts += [
         bind(volume.source, volume.target, volume.read_only)

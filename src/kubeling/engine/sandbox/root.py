@@ -160,6 +160,7 @@ def _mount(entry: Mount, source: int) -> None:
             _device(source, target)
         case "symlink":
             if not os.path.lexists(target):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.symlink(entry["source"], target)
         case "mask":
             _mask(target)
