@@ -20,7 +20,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -53,11 +54,12 @@ def main() -> int:
     failed = False
     for name in options.suites or SUITES:
         cases = [case for case in SUITES[name].cases(Path(upstream)) if options.only in case.name]
-        rows = _run(name, cases, Path(upstream))
-        print(summary(rows), flush=True)
-        failed |= any(row.outcome == "failed" for row in rows)
-        if not options.only:
-            TABLE.write_text(rewritten(TABLE.read_text() if TABLE.exists() else "", name, rows))
+        with _ran(name, cases, Path(upstream)) as rows:
+            # While the platform is still up: to clear it away may take long, and go wrong.
+            print(summary(rows), flush=True)
+            failed |= any(row.outcome == "failed" for row in rows)
+            if not options.only:
+                TABLE.write_text(rewritten(TABLE.read_text() if TABLE.exists() else "", name, rows))
     return 1 if failed else 0
 
 
@@ -71,7 +73,8 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(name: str, cases: Sequence[Case], upstream: Path) -> list[Row]:
+@contextmanager
+def _ran(name: str, cases: Sequence[Case], upstream: Path) -> Iterator[list[Row]]:
     suite = SUITES[name]
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         workspace = Path(folder) / "workspace"
@@ -86,7 +89,7 @@ def _run(name: str, cases: Sequence[Case], upstream: Path) -> list[Row]:
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
             print(f"{name}: {len(cases)} cases", flush=True)
             found = suite.run(cases, platform)
-            return _told(asyncio.run(found) if inspect.iscoroutine(found) else found)
+            yield _told(asyncio.run(found) if inspect.iscoroutine(found) else found)
 
 
 def _told(rows: Iterable[Row]) -> list[Row]:

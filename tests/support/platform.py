@@ -23,6 +23,8 @@ __all__ = ["Mode", "Platform", "started"]
 Mode = Literal["in-process", "separate"]
 
 _BIN = Path(sys.executable).parent
+_RESET_SECONDS = 600
+"""Hundreds of pods' files and an environment with PyTorch take minutes on a busy machine."""
 
 
 @dataclass
@@ -147,7 +149,8 @@ class Platform:
     def stop(self) -> None:
         """Stops it and deletes what it keeps, processes included."""
         self._stop_controllers(signal.SIGTERM)
-        self.kubeling("reset", "--yes", "--data-dir", str(self.data_dir), check=False)
+        command = ("reset", "--yes", "--data-dir", str(self.data_dir))
+        self.kubeling(*command, check=False, timeout=_RESET_SECONDS)
 
     def _start_controllers(self) -> None:
         log = (self.data_dir / "controllers.log").open("ab")
