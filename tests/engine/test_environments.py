@@ -153,6 +153,22 @@ async def test_scripts_name_the_environment_that_they_are_in(
     assert f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}," in line
 
 
+async def test_nobody_is_given_one_that_is_still_being_built(
+    environments: Environments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, link, given = entry("tiny"), os.link, []
+
+    def linked(source: str, target: str) -> None:
+        link(source, target)
+        given.append(environments.ready(wanted))
+
+    monkeypatch.setattr(os, "link", linked)
+    await environments.prepare(wanted)
+    assert given
+    assert not any(given)
+    assert environments.ready(wanted) is not None
+
+
 async def test_what_is_changed_in_one_is_not_changed_in_others(
     environments: Environments,
 ) -> None:

@@ -91,9 +91,9 @@ def _is_usable(seed: Path) -> bool:
 
 
 def _copy(seed: Path, home: Path) -> None:
+    """All but the mark of being whole, which a pod that looks just then would believe."""
     start_over(home)
-    _link(str(seed), str(home))
-    (home / COMPLETE).unlink()
+    _link(str(seed), str(home), but=COMPLETE)
     for script in (seed / "bin").iterdir():
         if not script.is_symlink() and os.fsencode(seed) in (data := script.read_bytes()):
             data = data.replace(os.fsencode(seed), os.fsencode(home))
@@ -102,11 +102,13 @@ def _copy(seed: Path, home: Path) -> None:
         _replace(record, _corrected(record), record.stat().st_mode)
 
 
-def _link(source: str, target: str) -> None:
+def _link(source: str, target: str, but: str = "") -> None:
     os.mkdir(target)
     with os.scandir(source) as entries:
         for entry in entries:
             place = f"{target}/{entry.name}"
+            if entry.name == but:
+                continue
             if entry.is_symlink():
                 os.symlink(os.readlink(entry.path), place)
             elif entry.is_dir():
