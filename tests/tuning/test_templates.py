@@ -122,6 +122,18 @@ def test_the_pods_of_a_trial_can_be_found_by_its_name() -> None:
     assert "initContainers" not in template["spec"]
 
 
+def test_options_in_quotes_are_what_upstreams_shell_makes_of_them() -> None:
+    job = render(JOB, {"lr": "1"}, "search-a", "team")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    quoted = "--space=\"{'a': 1}\""
+    container["command"] = ["python3", quoted, '--said={"a": "b"}', '--left="$HOME"']
+    container["args"] = ['-x="1 2"', 'a="b"', '"c"', '--both="d" "e"']
+    spec = instrumented(trial(job))["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["command"][1:] == ["--space={'a': 1}", '--said={"a": "b"}', '--left="$HOME"']
+    assert container["args"] == ["-x=1 2", 'a="b"', '"c"', '--both="d" "e"']
+
+
 def test_file_metrics_come_from_a_sidecar_that_shares_the_folder() -> None:
     run = instrumented(trial(render(JOB, {"lr": "1"}, "search-a", "team"), FILE))
     spec = run["spec"]["template"]["spec"]

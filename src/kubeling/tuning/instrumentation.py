@@ -9,6 +9,7 @@ log is there to be read; an annotation tells under which other container name cl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,6 +24,8 @@ __all__ = ["TRIAL_LABEL", "instrumented", "pod_templates"]
 TRIAL_LABEL: Final = "katib.kubeflow.org/trial"
 LOG_ALIAS: Final = "kubeling.io/log-container-alias"
 _MANAGER: Final = "katib.kubeling.io/trial"
+_QUOTED: Final = re.compile(r'\A(--?[\w.-]+=)"([^"$`\\]*)"\Z')
+"""An option whose value stands in quotes, with nothing in them that a shell would do more about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,22 @@ def _add_to_template(template: Obj, addition: Addition) -> None:
     if primary is None:
         return
     primary["env"] = [*(primary.get("env") or []), addition.variable]
+    _take_quotes_off(primary)
     if addition.sidecar is not None:
         attach(spec, addition.container, addition.sidecar)
+
+
+def _take_quotes_off(container: Obj) -> None:
+    """Makes ``--space={…}`` of ``--space="{…}"``.
+
+    Upstream has a shell run a trial's command, so that what templates put into quotes, as those of
+    its architecture searches do, reaches the program without.
+    """
+    for part in ("command", "args"):
+        if words := container.get(part):
+            container[part] = [
+                _QUOTED.sub(r"\1\2", word) if isinstance(word, str) else word for word in words
+            ]
 
 
 def _add_to_metadata(metadata: Obj, addition: Addition) -> None:
