@@ -1,4 +1,4 @@
-"""The reference names the tests that hold its promises: they exist."""
+"""What the documents promise: tests they name exist, and kubectl reads the examples as we do."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+SWITCHES = {"y", "n", "yes", "no", "on", "off"}
+"""What YAML 1.1, which kubectl reads, takes for true and false and YAML 1.2 for text."""
 
 
 def named(page: Path) -> list[tuple[str, list[str]]]:
@@ -42,3 +46,10 @@ def test_every_test_that_is_named_exists(page: Path) -> None:
     assert page.name != "kubernetes-api.md" or len(tests) > 60
     assert [f"{file}::{'::'.join(names)}" for file, names in tests if not exists(file, names)] == []
     assert "::{" not in page.read_text()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_kubectl_reads_an_example_as_we_do(example: Path) -> None:
+    tokens = yaml.scan(example.read_text())
+    plain = [t.value for t in tokens if isinstance(t, yaml.ScalarToken) and t.plain]
+    assert not [word for word in plain if word.lower() in SWITCHES]
