@@ -110,6 +110,28 @@ async def test_what_is_not_there_is_said_in_the_components_own_words(tmp_path: P
     assert "Run none not found.</p>" in page
 
 
+async def test_an_address_that_leads_nowhere_has_a_page_for_people_only(tmp_path: Path) -> None:
+    async with dashboard(tmp_path) as (client, _):
+        async with client.get("/pipelines/nothing/here", headers={"Accept": "text/html"}) as answer:
+            page = await answer.text()
+            assert answer.status == 404
+        assert "There is no page at /pipelines/nothing/here." in page
+        assert '<a class="button" href="/pipelines">Pipelines</a>' in page
+        assert await shown(client, "/pipelines/nothing/here") == (404, "404: Not Found")
+
+
+async def test_a_misspelt_name_leads_to_what_is_spelled_much_the_same(tmp_path: Path) -> None:
+    async with dashboard(tmp_path, NOTEBOOK_ROOM) as (client, context):
+        await context.client.create(NOTEBOOKS, notebook("analysis"))
+        await context.client.create(NOTEBOOKS, notebook("other"))
+        await reloaded(client, "/notebooks", says="analysis")
+        status, page = await shown(client, "/objects/kubeflow.org/v1/Notebook/default/analisys")
+    assert status == 404
+    assert "There is no Notebook analisys in namespace default." in page
+    assert '/Notebook/default/analysis">Notebook analysis in default</a>' in page
+    assert "Notebook other" not in page
+
+
 async def test_a_mistake_of_a_page_is_told_on_a_page(tmp_path: Path) -> None:
     async def broken(_: web.Request) -> web.StreamResponse:
         raise KeyError("secret detail")

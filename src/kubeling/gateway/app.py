@@ -19,6 +19,8 @@ from kubeling.component import Component, Context, HostHandler
 from kubeling.gateway.dashboard import dashboard_routes
 from kubeling.gateway.hosts import AllowedHosts, known_hosts
 from kubeling.gateway.origin import same_origin
+from kubeling.gateway.pages.errors import lost
+from kubeling.gateway.pages.view import Views
 from kubeling.gateway.settings import GatewaySettings
 from kubeling.kube.errors import ApiError
 from kubeling.monitoring.registry import CONTENT_TYPE
@@ -37,7 +39,13 @@ def create_app(context: Context, components: Sequence[Component]) -> web.Applica
     names = (*GatewaySettings.of(settings).allowed_hosts, urlsplit(settings.gateway_url).hostname)
     allowed = AllowedHosts([name for name in names if name], settings.cluster_domain)
     app = web.Application(
-        middlewares=[_errors, _by_host(hosts), known_hosts(allowed), same_origin],
+        middlewares=[
+            _errors,
+            _by_host(hosts),
+            known_hosts(allowed),
+            same_origin,
+            lost(Views(context)),
+        ],
         client_max_size=_MAX_BODY,
     )
     for component in components:

@@ -20,6 +20,7 @@ __all__ = [
     "RUNS",
     "SECTIONS",
     "TRAINING_JOBS",
+    "TRAINING_RUNTIMES",
     "TRIALS",
     "WORKFLOWS",
     "WORKFLOW_TEMPLATES",
@@ -62,31 +63,47 @@ TRAINING_JOBS: Final = (
     Resource("kubeflow.org", "v1", "PaddleJob", "paddlejobs"),
     Resource("kubeflow.org", "v1", "JAXJob", "jaxjobs"),
 )
+TRAINING_RUNTIMES: Final = (
+    Resource(
+        "trainer.kubeflow.org",
+        "v1alpha1",
+        "ClusterTrainingRuntime",
+        "clustertrainingruntimes",
+        namespaced=False,
+    ),
+    Resource("trainer.kubeflow.org", "v1alpha1", "TrainingRuntime", "trainingruntimes"),
+)
 JOB_SETS: Final = Resource("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
 BY_KIND: Final = {
     (resource.api_version, resource.kind): resource
     for resource in (
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
         *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
-        RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS,
+        RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS, *TRAINING_RUNTIMES,
     )
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """An entry of the menu; ``kinds`` are counted and watched for it."""
+    """An entry of the menu; ``kinds`` are counted and watched for it, ``others`` only shown."""
 
     path: str
     title: str
     kinds: tuple[Resource, ...] = ()
+    others: tuple[Resource, ...] = ()
 
 
 SECTIONS: Final = (
     Section("/", "Home"),
-    Section("/pipelines", "Pipelines", (RUNS, WORKFLOWS)),
-    Section("/experiments", "Experiments", (EXPERIMENTS, OPTIMIZATION_JOBS)),
-    Section("/training", "Training", TRAINING_JOBS),
+    Section(
+        "/pipelines",
+        "Pipelines",
+        (RUNS, WORKFLOWS),
+        (WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS, RECURRING_RUNS),
+    ),
+    Section("/experiments", "Experiments", (EXPERIMENTS, OPTIMIZATION_JOBS), (TRIALS,)),
+    Section("/training", "Training", TRAINING_JOBS, (*TRAINING_RUNTIMES, JOB_SETS)),
     Section("/models", "Models", (INFERENCE_SERVICES,)),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
     Section("/registry", "Registry"),

@@ -6,15 +6,17 @@ Programs that ask the same gateway get Kubernetes' own Status; a person gets a p
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
+from kubeling.gateway.pages.missing import Way, section_at, ways_on
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused
 from kubeling.kube.errors import ApiError
 
-__all__ = ["explained"]
+__all__ = ["explained", "lost"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,9 @@ def explained(views: Views, page: Page) -> Page:
         try:
             return await page(request)
         except web.HTTPNotFound as error:
-            return _say(views, request, 404, "Not found", error.text or "There is no such page.")
+            said = error.text or "There is no such page."
+            ways = await ways_on(views, request)
+            return _say(views, request, 404, "Not found", said, ways)
         except web.HTTPBadRequest as error:
             return _say(views, request, 400, "That cannot be done", error.text or "")
         except web.HTTPException:
@@ -54,5 +58,41 @@ def explained(views: Views, page: Page) -> Page:
     return handler
 
 
-def _say(views: Views, request: web.Request, status: int, title: str, reason: str) -> web.Response:
-    return views.page(request, "error.html", "", title, status=status, reason=reason)
+def lost(views: Views) -> Middleware:
+    """Answers a browser with a page where no route leads; programs get the bare answer."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nowhere = request.match_info.http_exception
+        if nowhere is None or not _wants_a_page(request):
+            return await handler(request)
+        reason = f"There is no page at {request.path}."
+        return _say(views, request, nowhere.status, "Not found", reason)
+
+    return middleware
+
+
+def _wants_a_page(request: web.Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+
+
+def _say(
+    views: Views,
+    request: web.Request,
+    status: int,
+    title: str,
+    reason: str,
+    ways: Sequence[Way] = (),
+) -> web.Response:
+    section = section_at(request.path)
+    return views.page(
+        request,
+        "error.html",
+        section or "",
+        title,
+        status=status,
+        code=status,
+        reason=reason,
+        ways=ways,
+        around=section,
+    )

@@ -75,8 +75,18 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("htmx:afterSettle", () => prepare(document));
 prepare(document);
 
-// The stream reconnects by itself, and opens with the word that fetches the page again.
 const line = document.getElementById("line");
+
+// What was deleted while it was looked at says so; other errors leave what is there, and are told.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, xhr } = event.detail;
+  if (target.id !== "live" || xhr.status < 400) return;
+  if (xhr.status === 404) event.detail.shouldSwap = true;
+  else line.textContent = `· not up to date: the platform answered ${xhr.status}`;
+});
+document.addEventListener("htmx:afterSwap", () => { line.textContent = ""; });
+
+// The stream reconnects by itself, and opens with the word that fetches the page again.
 document.addEventListener("htmx:sseError", () => { line.textContent = "· reconnecting…"; });
 document.addEventListener("htmx:sseOpen", () => { line.textContent = ""; });
 
