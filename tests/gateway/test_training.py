@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
 import json
 import shutil
 import urllib.parse
@@ -251,10 +254,44 @@ def test_a_search_over_train_jobs_is_listed_with_the_best_and_has_a_page(
     listed = text_of(platform, "/experiments").partition("Searches over TrainJobs")[2]
     assert "minimize loss" in listed
     assert "seeks-trial-" in listed
-    page = text_of(platform, "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/default/seeks")
-    assert "seeks-trial-1" in page.partition("YAML")[0]
+    path = "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/default/seeks"
+    page = text_of(platform, path)
+    assert "Best: loss = " in page
+    assert "KUBEFLOW_TRAINER_OPT_X=" in page
+    assert "loss by trial" in page
+    assert "Trials side by side" in page
+    assert "/TrainJob/default/seeks-trial-1" in page
+    table = list(csv.DictReader(io.StringIO(text_of(platform, f"{path}/trials.csv"))))
+    assert [row["state"] for row in table] == ["succeeded", "succeeded"]
+    assert float(table[0]["loss"]) == pytest.approx((float(table[0]["x"]) - 0.5) ** 2, abs=1e-6)
+    compared = f"{path}/compared?trial=seeks-trial-0&trial=seeks-trial-1"
+    assert "2 trials" in text_of(platform, compared)
+    assert "loss by each parameter" in text_of(platform, f"{path}/insight")
+    assert "MaxTrialsReached" in text_of(platform, f"{path}/details")
+    trial = text_of(platform, path.replace("OptimizationJob", "TrainJob") + "-trial-1")
+    assert f'a trial of <a href="{path}">seeks</a>' in trial
     page = text_of(platform, "/objects/jobset.x-k8s.io/v1alpha2/JobSet/default/seeks-trial-1")
     assert "succeeded" in page.partition("</h1>")[0]
+
+
+@pytest.mark.e2e
+def test_runtimes_are_listed_and_each_has_a_train_job_to_begin_with(platform: Platform) -> None:
+    listed = text_of(platform, "/training/runtimes")
+    assert "/ClusterTrainingRuntime/-/torchtune-llama3.2-1b" in listed
+    path = "/objects/trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime/-/torch-distributed"
+    page = text_of(platform, path)
+    assert "1 node, started by torch" in page
+    assert "None yet." in page
+    example = html.unescape(page.partition('<pre class="command">')[2].partition("</pre>")[0])
+    example = example.replace("spec:\n", "spec:\n  suspend: true\n", 1)
+    made = platform.kubectl("create", "-f", "-", "-o", "name", stdin=example).strip()
+    job = made.rpartition("/")[2]
+    # The controllers see what the pages see.
+    platform.run("kubectl", "wait", f"jobset/{job}", "--for=create", "--timeout=60s")
+    assert job in text_of(platform, path)
+    own = text_of(platform, f"/objects/trainer.kubeflow.org/v1alpha1/TrainJob/default/{job}")
+    assert f'href="{path}"' in own
+    platform.kubectl("delete", made)
 
 
 def text_of(platform: Platform, path: str, **form: str) -> str:

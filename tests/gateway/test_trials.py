@@ -15,6 +15,7 @@ from kubeling.gateway.drawing.contour import BANDS
 from kubeling.gateway.trials.importance import LEAST, importance_of
 from kubeling.gateway.trials.model import Goal, Study, Trial, study_of
 from kubeling.gateway.trials.pareto import front
+from kubeling.gateway.trials.searches import study_of_search
 from kubeling.gateway.trials.surface import bands, surface
 from kubeling.gateway.trials.table import table_of
 
@@ -158,3 +159,51 @@ def test_the_table_is_csv_that_no_spreadsheet_takes_for_formulas() -> None:
     header, row = table_of(study([failed])).splitlines()
     assert header == "number,trial,state,seconds,accuracy,latency,lr,layers,opt,message"
     assert row == """1,t,failed,2.5,0.5,,-0.5,3,'=cmd(),"'-x, and more\""""
+
+
+def test_a_search_over_train_jobs_is_a_study_of_what_they_report() -> None:
+    def ended(number: int, kind: str, **reported: str) -> dict[str, Any]:
+        own = "trainer.kubeflow.org/optimization-"
+        metrics = [{"name": key, "value": value} for key, value in reported.items()]
+        done = {"type": kind, "status": "True", "message": "so it was"}
+        return {
+            "metadata": {
+                "name": f"s-trial-{number}",
+                "annotations": {f"{own}trial": str(number), f"{own}parameters": '{"lr": "0.1"}'},
+            },
+            "status": {"conditions": [done], "trainerStatus": {"metrics": metrics}},
+        }
+
+    space = {"logUniform": {"min": "1e-3", "max": "1", "type": "Float"}}
+    job: dict[str, Any] = {
+        "metadata": {"name": "s", "namespace": "n"},
+        "spec": {
+            "objectives": [{"metric": "loss", "direction": "Minimize"}],
+            "searchAlgorithm": {"random": {}},
+            "parameters": [
+                {"name": "lr", "searchSpace": space},
+                {"name": "opt", "searchSpace": {"categorical": {"choices": ["adam", "sgd"]}}},
+            ],
+            "numTrials": 10,
+        },
+        "status": {"result": {"trainJobName": "s-trial-2"}},
+    }
+    jobs = [
+        ended(10, "Complete"),
+        ended(2, "Complete", loss="0.5", other="7"),
+        ended(1, "Failed", loss="NaN"),
+        {"metadata": {"name": "s-trial-3"}, "status": {"jobsStatus": [{"active": 1}]}},
+    ]
+    study = study_of_search(job, jobs)
+    assert [(t.number, t.state) for t in study.trials] == [
+        (1, "running"),
+        (2, "failed"),
+        (3, "succeeded"),
+        (11, "unavailable"),
+    ]
+    assert study.best is not None
+    assert study.best.metrics == {"loss": 0.5}
+    assert study.scale("lr").log
+    assert study.algorithm == "random"
+    assert study.state == "running"
+    assert "reported no loss" in study.trials[-1].message

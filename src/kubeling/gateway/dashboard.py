@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from kubeling.component import Context
-from kubeling.gateway.kinds import BY_KIND, TRAINING_JOBS
+from kubeling.gateway.kinds import BY_KIND, TRAINING_JOBS, TRAINING_RUNTIMES
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.view import Views
@@ -32,11 +32,17 @@ _RUN: Final = "/pipelines/runs/{run}"
 _ARCHIVED: Final = "/pipelines/archived/{uid}"
 _WORKFLOW: Final = "/objects/argoproj.io/v1alpha1/Workflow/{namespace}/{name}"
 _EXPERIMENT: Final = "/objects/kubeflow.org/v1beta1/Experiment/{namespace}/{name}"
+_SEARCH: Final = "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/{namespace}/{name}"
+_STUDIES: Final = (_EXPERIMENT, _SEARCH)
 _TRIAL: Final = "/objects/kubeflow.org/v1beta1/Trial/{namespace}/{name}"
 _MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
 _TRAINING: Final = tuple(
     f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
     for resource in TRAINING_JOBS
+)
+_RUNTIMES: Final = tuple(
+    f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
+    for resource in TRAINING_RUNTIMES
 )
 
 # By address: a module of ``kubeling.gateway.pages`` and its function.
@@ -46,12 +52,15 @@ _OF_RESOURCES: Final = {
     "/pipelines/next": "schedules:next_times",
     f"{_WORKFLOW}/details": "objects:object_page",
     "/experiments": "experiments.pages:experiment_list",
-    _EXPERIMENT: "experiments.pages:experiment_page",
-    f"{_EXPERIMENT}/insight": "experiments.insight:insight_page",
-    f"{_EXPERIMENT}/importance": "experiments.insight:importance_part",
-    f"{_EXPERIMENT}/details": "experiments.pages:details_page",
-    f"{_EXPERIMENT}/trials.csv": "experiments.pages:csv_of_trials",
+    **dict.fromkeys(_STUDIES, "experiments.pages:experiment_page"),
+    **{f"{path}/insight": "experiments.insight:insight_page" for path in _STUDIES},
+    **{f"{path}/importance": "experiments.insight:importance_part" for path in _STUDIES},
+    **{f"{path}/details": "experiments.pages:details_page" for path in _STUDIES},
+    **{f"{path}/trials.csv": "experiments.pages:csv_of_trials" for path in _STUDIES},
+    f"{_SEARCH}/live": "experiments.pages:search_stream",
     "/training": "training.pages:training_list",
+    "/training/runtimes": "training.runtimes:runtime_list",
+    **dict.fromkeys(_RUNTIMES, "training.runtimes:runtime_page"),
     **dict.fromkeys(_TRAINING, "training.pages:training_page"),
     **{f"{path}/live": "training.pages:training_stream" for path in _TRAINING},
     "/models": "models:models",
@@ -83,7 +92,7 @@ _OF_COMPONENTS: Final = {
     f"{_ARCHIVED}/steps": "runs.progress:archived_stream",
     f"{_ARCHIVED}/steps/{{step}}": "runs.step:archived_step",
     f"{_EXPERIMENT}/curves": "experiments.insight:curves_page",
-    f"{_EXPERIMENT}/compared": "experiments.pages:compared_page",
+    **{f"{path}/compared": "experiments.pages:compared_page" for path in _STUDIES},
     f"{_EXPERIMENT}/live": "experiments.pages:experiment_stream",
     _TRIAL: "experiments.trial:trial_page",
     f"{_TRIAL}/live": "experiments.trial:trial_stream",
@@ -101,7 +110,7 @@ _FORMS: Final = {
     f"{_WORKFLOW}/act": "runs.actions:act_on_workflow",
     f"{_ARCHIVED}/act": "runs.actions:act_on_archived",
     "/experiments/new": "experiments.creation:create_experiment",
-    f"{_EXPERIMENT}/act": "experiments.actions:act_on_experiment",
+    **{f"{path}/act": "experiments.actions:act_on_experiment" for path in _STUDIES},
     f"{_TRIAL}/act": "experiments.actions:act_on_trial",
     **{f"{path}/act": "training.pages:act_on_training_job" for path in _TRAINING},
 }

@@ -21,6 +21,7 @@ __all__ = [
     "SECTIONS",
     "TRAINING_JOBS",
     "TRAINING_RUNTIMES",
+    "TRAIN_JOBS",
     "TRIALS",
     "WORKFLOWS",
     "WORKFLOW_TEMPLATES",
@@ -54,8 +55,9 @@ INFERENCE_SERVICES: Final = Resource(
 )
 NOTEBOOKS: Final = Resource("kubeflow.org", "v1", "Notebook", "notebooks")
 PROFILES: Final = Resource("kubeflow.org", "v1", "Profile", "profiles", namespaced=False)
+TRAIN_JOBS: Final = Resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs")
 TRAINING_JOBS: Final = (
-    Resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs"),
+    TRAIN_JOBS,
     Resource("kubeflow.org", "v1", "PyTorchJob", "pytorchjobs"),
     Resource("kubeflow.org", "v1", "TFJob", "tfjobs"),
     Resource("kubeflow.org", "v1", "XGBoostJob", "xgboostjobs"),

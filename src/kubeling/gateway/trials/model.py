@@ -6,15 +6,18 @@ which of their values is best.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
 from kubeling.gateway.drawing.plane import Scale, number
+from kubeling.gateway.kinds import TRIALS
 from kubeling.kube.objects import Obj, deletion_requested, name, parse_time, uid
+from kubeling.kube.resources import Resource
 
-__all__ = ["Goal", "Study", "Trial", "study_of"]
+__all__ = ["Direction", "Goal", "Study", "Trial", "count_states", "study_of"]
 
 Direction = Literal["minimize", "maximize"]
 _STATES: Final = {
@@ -84,6 +87,7 @@ class Study:
     state: str = ""
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    trial_kind: Resource = TRIALS
 
     @property
     def goal(self) -> Goal:
@@ -133,9 +137,6 @@ def study_of(experiment: Obj, trials: Iterable[Obj]) -> Study:
     living.sort(key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t)))
     found = [_trial(place, trial, goals) for place, trial in enumerate(living, 1)]
     state, message = _state(experiment)
-    counts: dict[str, int] = {}
-    for trial in found:
-        counts[trial.state] = counts.get(trial.state, 0) + 1
     return Study(
         name(experiment),
         experiment["metadata"].get("namespace", ""),
@@ -147,8 +148,13 @@ def study_of(experiment: Obj, trials: Iterable[Obj]) -> Study:
         str((status.get("currentOptimalTrial") or {}).get("bestTrialName") or ""),
         state,
         message,
-        counts,
+        count_states(found),
     )
+
+
+def count_states(trials: Iterable[Trial]) -> dict[str, int]:
+    """How many trials are in each state, in the order in which the states are met."""
+    return dict(Counter(trial.state for trial in trials))
 
 
 def _goals(objective: Mapping[str, Any]) -> list[Goal]:

@@ -24,6 +24,11 @@ async def act_on_experiment(views: Views, _: RestClient, request: web.Request) -
     sent = await request.post()
     client, where = views.context.client, namespace(found.experiment)
     match str(sent.get("action", "")):
+        case "delete":
+            await client.delete(found.resource, name(found.experiment), where)
+            raise web.HTTPSeeOther("/experiments")
+        case other if not found.is_katib:
+            raise web.HTTPBadRequest(text=f"action: Unsupported value: {other!r}: delete")
         case "budget":
             fields = {key: str(sent.get(key, "")) for key in BUDGET}
             patch = {"spec": _budget(fields)}
@@ -32,9 +37,6 @@ async def act_on_experiment(views: Views, _: RestClient, request: web.Request) -
             await stop(client, found.experiment, found.trials)
             if not any(trial.final for trial in found.study.trials):
                 raise web.HTTPSeeOther("/experiments")
-        case "delete":
-            await client.delete(EXPERIMENTS, name(found.experiment), where)
-            raise web.HTTPSeeOther("/experiments")
         case other:
             known = ", ".join(_ACTIONS)
             raise web.HTTPBadRequest(text=f"action: Unsupported value: {other!r}: one of {known}")

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import EXPERIMENTS, TRIALS
 from kubeling.gateway.pages.experiments.source import Found, trial_link
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.trials.model import Goal, Study, Trial
@@ -17,6 +16,12 @@ __all__ = ["goal_of", "of_trials", "recent", "tab_page"]
 
 _DRAWN: Final = 1000
 """Trials in a chart of lines; of more the latest are drawn."""
+_TABS: Final[tuple[tuple[str, str], ...]] = (
+    ("", "Trials"),
+    ("curves", "Curves"),
+    ("insight", "Insight"),
+    ("details", "Events and YAML"),
+)
 
 
 def tab_page(
@@ -35,14 +40,16 @@ def tab_page(
         f"experiment{'_' + tab if tab else ''}.html",
         "/experiments",
         study.name,
-        (EXPERIMENTS, TRIALS) if live else (),
+        (found.resource, study.trial_kind) if live else (),
         stream=f"{found.base}/live" if live and not study.final else "",
         obj=experiment,
         study=study,
         base=found.base,
         tab=tab,
+        tabs=[entry for entry in _TABS if found.is_katib or entry[0] != "curves"],
+        is_katib=found.is_katib,
         trial_link=lambda trial: trial_link(study, trial),
-        may_grow=not study.final or _may_restart(found),
+        may_grow=found.is_katib and (not study.final or _may_restart(found)),
         **values,
     )
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import EXPERIMENTS, OPTIMIZATION_JOBS, TRIALS
+from kubeling.gateway.kinds import EXPERIMENTS, OPTIMIZATION_JOBS, TRAIN_JOBS, TRIALS
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.experiments import charts
 from kubeling.gateway.pages.experiments.frame import of_trials, recent, tab_page
@@ -22,7 +22,7 @@ from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
 from kubeling.gateway.trials.model import Study, Trial, study_of
-from kubeling.gateway.trials.repeat import command_of
+from kubeling.gateway.trials.searches import SEARCH_LABEL
 from kubeling.gateway.trials.table import table_of
 from kubeling.kube.objects import Obj
 
@@ -33,6 +33,7 @@ __all__ = [
     "experiment_list",
     "experiment_page",
     "experiment_stream",
+    "search_stream",
 ]
 
 _PAGE: Final = 100
@@ -85,7 +86,7 @@ async def experiment_page(views: Views, request: web.Request) -> web.Response:
         rows=rows[start : start + _PAGE],
         start=start,
         sort=sort,
-        command=command_of(found.object(best), found.experiment) if best else "",
+        command=found.command(best) if best else "",
         causes=await _causes(views, found),
     )
 
@@ -110,14 +111,15 @@ async def compared_page(views: Views, rest: RestClient, request: web.Request) ->
         text = f"Choose 2 to {_MOST_COMPARED} trials to compare; {len(trials)} were chosen."
         raise web.HTTPBadRequest(text=text)
     chosen = of_trials(study, trials)
+    goals = study.goals if found.is_katib else ()  # TrainJobs report their latest value only.
     readings = await asyncio.gather(
-        *(curves_of(rest, study, goal.metric, *wanted) for goal in study.goals)
+        *(curves_of(rest, study, goal.metric, *wanted) for goal in goals)
     )
     drawn = [
         (goal.metric, charts.curves(chosen, goal.metric, found_curves, log=False))
-        for goal, found_curves in zip(study.goals, readings, strict=True)
+        for goal, found_curves in zip(goals, readings, strict=True)
     ]
-    commands = {t.name: command_of(found.object(t), found.experiment) for t in trials}
+    commands = {t.name: found.command(t) for t in trials}
     return tab_page(
         views,
         request,
@@ -164,6 +166,18 @@ async def experiment_stream(
         (EXPERIMENTS, TRIALS),
         concerns=is_about(where, wanted),
         poll=revision,
+        quiet=_QUIET_SECONDS,
+    )
+
+
+async def search_stream(views: Views, request: web.Request) -> web.StreamResponse:
+    """The word that there is more to see of a search over TrainJobs."""
+    where, wanted = request.match_info["namespace"], request.match_info["name"]
+    return await stream_changes(
+        request,
+        views.context,
+        (OPTIMIZATION_JOBS, TRAIN_JOBS),
+        concerns=is_about(where, wanted, SEARCH_LABEL),
         quiet=_QUIET_SECONDS,
     )
 

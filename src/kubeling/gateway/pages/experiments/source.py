@@ -8,11 +8,20 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import EXPERIMENTS, TRIALS, link_to
+from kubeling.gateway.kinds import (
+    EXPERIMENTS,
+    OPTIMIZATION_JOBS,
+    TRAIN_JOBS,
+    TRIALS,
+    link_to,
+)
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
 from kubeling.gateway.trials.model import Study, Trial, study_of
+from kubeling.gateway.trials.repeat import command_of
+from kubeling.gateway.trials.searches import command_of_train_job, study_of_search
 from kubeling.kube.objects import Obj, is_owned_by, name, namespace
+from kubeling.kube.resources import Resource
 
 __all__ = ["Found", "base_of", "curves_of", "experiment_of", "is_about", "trial_link"]
 
@@ -21,22 +30,35 @@ EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path means."""
+    """What a path means: an Experiment, or an OptimizationJob, which searches over TrainJobs."""
 
     experiment: Obj
     trials: list[Obj]
     study: Study
+    resource: Resource = EXPERIMENTS
 
     @property
     def base(self) -> str:
-        return base_of(self.experiment)
+        return base_of(self.experiment, self.resource)
+
+    @property
+    def is_katib(self) -> bool:
+        return self.resource == EXPERIMENTS
 
     def object(self, trial: Trial) -> Obj:
         return next(obj for obj in self.trials if name(obj) == trial.name)
 
+    def command(self, trial: Trial) -> str:
+        """What repeats a trial by hand."""
+        if self.is_katib:
+            return command_of(self.object(trial), self.experiment)
+        return command_of_train_job(self.object(trial))
+
 
 async def experiment_of(views: Views, request: web.Request) -> Found:
     """The experiment that a path names; 404 if there is none."""
+    if request.path.startswith(f"/objects/{OPTIMIZATION_JOBS.api_version}/"):
+        return await _search_of(views, request)
     experiment = await views.object(EXPERIMENTS, request)
     await views.objects(TRIALS)
     informer = views.context.informers.of(TRIALS)
@@ -48,27 +70,37 @@ async def experiment_of(views: Views, request: web.Request) -> Found:
     return Found(experiment, trials, study_of(experiment, trials))
 
 
-def _experiment(trial: Obj) -> str:
-    return str((trial["metadata"].get("labels") or {}).get(EXPERIMENT_LABEL) or "")
+async def _search_of(views: Views, request: web.Request) -> Found:
+    job = await views.object(OPTIMIZATION_JOBS, request)
+    await views.objects(TRAIN_JOBS)
+    found = views.context.informers.of(TRAIN_JOBS).list(namespace(job))
+    trials = [trial for trial in found if is_owned_by(trial, job)]
+    return Found(job, trials, study_of_search(job, trials), OPTIMIZATION_JOBS)
 
 
-def is_about(where: str, wanted: str) -> Any:
+def _experiment(trial: Obj, label: str = EXPERIMENT_LABEL) -> str:
+    return str((trial["metadata"].get("labels") or {}).get(label) or "")
+
+
+def is_about(where: str, wanted: str, label: str = EXPERIMENT_LABEL) -> Any:
     """Whether a change of an object is one of the experiment or of its trials."""
 
     def concerns(obj: Obj) -> bool:
-        return namespace(obj) == where and wanted in (name(obj), _experiment(obj))
+        return namespace(obj) == where and wanted in (name(obj), _experiment(obj, label))
 
     return concerns
 
 
-def base_of(experiment: Obj) -> str:
+def base_of(experiment: Obj, resource: Resource = EXPERIMENTS) -> str:
     """The experiment's page."""
-    return link_to(EXPERIMENTS.api_version, "Experiment", namespace(experiment), name(experiment))
+    where, called = namespace(experiment), name(experiment)
+    return link_to(resource.api_version, resource.kind, where, called)
 
 
 def trial_link(study: Study, trial: str) -> str:
     """A trial's page."""
-    return link_to(TRIALS.api_version, "Trial", study.namespace, trial)
+    kind = study.trial_kind
+    return link_to(kind.api_version, kind.kind, study.namespace, trial)
 
 
 async def curves_of(

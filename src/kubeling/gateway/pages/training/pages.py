@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from kubeling.gateway.drawing.curves import Curve, draw_curves
-from kubeling.gateway.kinds import TRAINING_JOBS
+from kubeling.gateway.kinds import OPTIMIZATION_JOBS, TRAINING_JOBS, link_to
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.training.printed import printed_metrics
@@ -20,10 +20,11 @@ from kubeling.gateway.pages.training.replicas import (
     replicas_of,
     waits_for,
 )
+from kubeling.gateway.pages.training.runtimes import runtime_link
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.kube.logtail import log_tail
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.objects import Obj, controller_of, name, namespace
 from kubeling.kube.resources import PODS, Resource
 
 __all__ = ["act_on_training_job", "training_list", "training_page", "training_stream"]
@@ -63,6 +64,8 @@ async def training_page(views: Views, request: web.Request) -> web.Response:
         reported=reported,
         charts=await _charts(views, replicas),
         base=views.link(job),
+        runtime_link=runtime_link(job),
+        search=_search_link(job),
         suspended=bool(_suspension(job)[1]),
         ended=_has_ended(job),
         events=events,
@@ -125,6 +128,14 @@ def _suspension(job: Obj) -> tuple[str, bool]:
     if job["kind"] == "TrainJob":
         return "", bool(job["spec"].get("suspend"))
     return "runPolicy", bool((job["spec"].get("runPolicy") or {}).get("suspend"))
+
+
+def _search_link(job: Obj) -> str:
+    """The page of the OptimizationJob that a TrainJob is a trial of."""
+    owner = controller_of(job)
+    if owner is None or owner["kind"] != OPTIMIZATION_JOBS.kind:
+        return ""
+    return link_to(owner["apiVersion"], owner["kind"], namespace(job), owner["name"])
 
 
 def _has_ended(job: Obj) -> bool:
