@@ -166,6 +166,27 @@ def test_a_tree_is_no_longer_than_the_terminal_and_shows_failures_first() -> Non
     assert "each(1500)" in text
 
 
+def test_a_tree_says_why_a_step_was_taken_from_the_cache_or_ran_again() -> None:
+    steps = [
+        Step(
+            "a", "load", "cached", cache="same inputs and code as in run 1: its outputs are taken"
+        ),
+        Step("b", "fit", "succeeded", cache="not cached: parameter depth was 3, is 4"),
+        Step(
+            "c", "new", "succeeded", cache="not cached: nothing ran with the same inputs and code"
+        ),
+    ]
+    console = Console(width=60)
+    with console.capture() as captured:
+        console.print(draw(Reading("succeeded", "", StepTree(steps)), "r", 20, 0.0))
+    root, load, fit, new = captured.get().splitlines()
+    assert "load  cached: same inputs and code as in run 1" in load
+    assert load.endswith("…")
+    assert "fit  not cached: parameter depth was 3, is 4" in fit
+    assert new.strip().endswith("new")
+    assert root
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("run")

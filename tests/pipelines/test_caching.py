@@ -103,7 +103,7 @@ async def test_a_key_of_ones_own_replaces_everything_else(context: Context) -> N
         await run_once(context, "first", keyed(1))
         await submit(context, keyed(2), "second")
         run = await ended(context, "second", "SUCCEEDED")
-    assert "taken: same inputs and code" in await reason(context, run)
+    assert "same inputs and code as in run" in await reason(context, run)
 
 
 def lightly_cached(image: str = "busybox", variable: str = "", **inputs: Any) -> Obj:

@@ -67,7 +67,7 @@ def _answer(
     missing = _missing(entry, artifacts)
     if missing:
         return CacheSeen(node.path, f"not cached: artifact {missing} of {entry.task_id} is gone")
-    reason = f"outputs of run {entry.run_id} of {when} taken: same inputs and code"
+    reason = f"same inputs and code as in run {entry.run_id} of {when}: its outputs are taken"
     return CacheSeen(node.path, reason, entry.outputs, entry.task_id)
 
 

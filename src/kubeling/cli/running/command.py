@@ -256,6 +256,7 @@ def _result(submission: Submission, reading: Reading) -> Obj:
                 "seconds": round(step.finished - step.started, 3)
                 if step.finished is not None and step.started is not None
                 else None,
+                **({"cache": step.cache} if step.cache else {}),
             }
             for step in reading.tree.leaves()
         ],

@@ -122,7 +122,7 @@ class PipelineRun:
         self.page = f"{pipelines.url}/pipelines/runs/{self.id}"
 
     async def read(self) -> Reading:
-        body = await self._pipelines.read("GET", f"/runs/{self.id}/steps")
+        body = await self._pipelines.read("GET", f"/runs/{self.id}/steps", cache="true")
         found = msgspec.json.decode(body, type=RunSteps)
         error: Any = found.run.get("error") or {}
         state = str(found.run.get("state") or "pending").lower()

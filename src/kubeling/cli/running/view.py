@@ -36,6 +36,8 @@ _MARKS: Final[dict[str, tuple[str, str]]] = {
 }
 _KEYS: Final = "l: what the steps write, on and off; ctrl-C: stop or leave the run"
 _BRIEF: Final = 10
+_EVIDENT: Final = ("not cached: nothing ran", "not cached: caching is off for this task")
+"""What a tree does not say of every step: that it is new, and what its author wrote."""
 _ROOM: Final = 6
 """Lines of a terminal that are left for what else is there."""
 
@@ -66,7 +68,7 @@ class View(LiveView):
 def draw(reading: Reading, title: str, most: int, now: float) -> Tree:
     """The tree, of at most so many lines."""
     mark, style = _MARKS.get(reading.state, ("○", "yellow"))
-    tree = Tree(Text.assemble((mark, style), " ", (title, "bold")))
+    tree = Tree(_cut(Text.assemble((mark, style), " ", (title, "bold"))))
     _grow(tree, reading.tree, "", most, now)
     return tree
 
@@ -85,7 +87,7 @@ def _grow(branch: Tree, tree: StepTree, group: str, room: int, now: float) -> in
             tally = tree.tally(step.id)
             done = sum(count for state, count in tally.items() if state in FINAL)
             line.append(f"  {done}/{tally.total()}", "dim")
-        added = branch.add(line)
+        added = branch.add(_cut(line))
         if step in unfolded and left > 1:
             left -= _grow(added, tree, step.id, left, now)
     if len(shown) < len(children):
@@ -104,11 +106,17 @@ def _most_wanted(steps: Sequence[Step], room: int) -> set[str]:
     return {step.id for step in sorted(steps, key=rank)[: max(room - 1, 1)]}
 
 
+def _cut(line: Text) -> Text:
+    """One line of the terminal, whatever there is to say."""
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
 def _line(step: Step, now: float, trail: str = "") -> Text:
     mark, style = _MARKS.get(step.state, ("○", "yellow"))
     text = Text.assemble((mark, style), f" {trail}{step.label}")
     if step.state == "cached":
-        text.append("  cached", "dim")
+        text.append(f"  cached: {step.cache}" if step.cache else "  cached", "dim")
     elif step.state not in ("succeeded", "running", "waiting"):
         text.append(f"  {step.state}", style)
     if step.attempts > 1:
@@ -117,6 +125,8 @@ def _line(step: Step, now: float, trail: str = "") -> Text:
         took = max((step.finished or now) - step.started, 0.0)
         shown = f"{took:.1f}s" if took < _BRIEF else human_duration(took)
         text.append("" if shown == "0.0s" else f"  {shown}", "dim")
+    if step.state != "cached" and step.cache and not step.cache.startswith(_EVIDENT):
+        text.append(f"  {step.cache}", "dim")
     return text
 
 

@@ -31,7 +31,10 @@ FINAL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step or group. Times are seconds since 1970; ``after`` are siblings it waits for."""
+    """One step or group. Times are seconds since 1970; ``after`` are siblings it waits for.
+
+    ``cache`` says in words what the cache answered, where that is known.
+    """
 
     id: str
     label: str
@@ -43,6 +46,7 @@ class Step:
     started: float | None = None
     finished: float | None = None
     attempts: int = 1
+    cache: str = ""
 
     @property
     def is_group(self) -> bool:

@@ -16,7 +16,10 @@ _KINDS: dict[str, Kind] = {"dag": "dag", "loop": "loop", "iteration": "iteration
 
 
 class RunStep(msgspec.Struct):
-    """A step as ``/apis/v2beta1/runs/RUN/steps`` has it; ``after`` names paths."""
+    """A step as ``/apis/v2beta1/runs/RUN/steps`` has it; ``after`` names paths.
+
+    ``cache`` is there only if it was asked for.
+    """
 
     path: str
     task_id: str
@@ -24,6 +27,7 @@ class RunStep(msgspec.Struct):
     state: str = ""
     kind: str = ""
     cached: bool = False
+    cache: str = ""
     attempts: int = 1
     after: list[str] = []
     create_time: str = ""
@@ -54,6 +58,7 @@ def steps_of_run(rows: Iterable[RunStep]) -> list[Step]:
             seconds(row.start_time),
             seconds(row.end_time),
             row.attempts,
+            row.cache,
         )
         for row in rows
     ]
