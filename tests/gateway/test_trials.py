@@ -6,12 +6,15 @@ import math
 import random
 from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeling.gateway.drawing.contour import BANDS
+from kubeling.gateway.drawing.network import draw_network
+from kubeling.gateway.trials.architecture import networks_in, networks_of
 from kubeling.gateway.trials.importance import LEAST, importance_of
 from kubeling.gateway.trials.model import Goal, Study, Trial, study_of
 from kubeling.gateway.trials.pareto import front
@@ -207,3 +210,52 @@ def test_a_search_over_train_jobs_is_a_study_of_what_they_report() -> None:
     assert study.algorithm == "random"
     assert study.state == "running"
     assert "reported no loss" in study.trials[-1].message
+
+
+def test_an_architecture_is_a_network_with_its_skips() -> None:
+    embedding = {
+        "3": {"opt_type": "convolution", "opt_params": {"filter_size": "5", "stride": "2"}},
+        "7": {"opt_type": "reduction", "opt_params": {"pool_size": 2}},
+    }
+    config = {"input_sizes": [32, 32, 3], "output_sizes": [10], "embedding": embedding}
+    rows = "[[3], [7, 1], [3, 1, 0], [3, 0, 1, 1]]"
+    (network,) = networks_of({"architecture": rows, "nn_config": str(config)})
+    titles = [layer.title for layer in network.layers]
+    assert titles == [
+        "input",
+        "1  convolution",
+        "2  reduction",
+        "3  convolution",
+        "4  convolution",
+        "output",
+    ]
+    # The layer before is always taken; flags are of the input and the layers before that.
+    takes = [layer.takes for layer in network.layers]
+    assert takes == [(), (0,), (0, 1), (0, 2), (1, 2, 3), (4,)]
+    assert network.layers[1].lines == ("filter size 5, stride 2",)
+    assert network.layers[0].lines == ("32 by 32 by 3",)
+    drawn = draw_network(network)
+    assert drawn.count("<rect") == 6
+    assert "takes 1  convolution, 2  reduction, 3  convolution" in drawn
+
+
+def test_the_cells_that_a_trial_found_are_networks() -> None:
+    line = (
+        "Best-Genotype=Genotype(normal=[[('max_pooling_3x3', 0), ('max_pooling_3x3', 1)],"
+        " [('skip_connection', 2), ('max_pooling_3x3', 0)]], normal_concat=range(2, 4),"
+        " reduce=[[('max_pooling_3x3', 1), ('skip_connection', 0)]], reduce_concat=range(2, 3))"
+    )
+    normal, reduction = networks_in(["Genotype(normal=[[]])", line, "Best-Genotype printed"])
+    assert normal.title == "Normal cell"
+    assert [layer.takes for layer in normal.layers] == [(), (), (0, 1), (2, 0), (2, 3)]
+    assert normal.layers[3].lines[0] == "skip connection of node 0"
+    assert len(reduction.layers) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "[1, 2]", "[[0], 5]", "[" * 5000, "__import__('os')", "[[0, {}]]"]
+)
+def test_what_is_no_network_is_not_drawn(text: str) -> None:
+    assert networks_of({"architecture": text, "nn_config": "{'embedding': {}}"}) in ([], [ANY])
+    assert networks_of({"architecture": "[[0]]", "nn_config": text}) == []
+    assert networks_in([f"Genotype(normal={text}, reduce={text})"]) == []

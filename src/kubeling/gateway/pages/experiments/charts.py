@@ -8,15 +8,17 @@ from markupsafe import Markup
 
 from kubeling.gateway.drawing.contour import BANDS, draw_contour
 from kubeling.gateway.drawing.curves import Curve, draw_curves
+from kubeling.gateway.drawing.network import draw_network
 from kubeling.gateway.drawing.parallel import Axis, Line, draw_parallel
 from kubeling.gateway.drawing.plane import Plane, Scale
 from kubeling.gateway.drawing.scatter import Dot, draw_scatter
 from kubeling.gateway.pages.experiments.source import trial_link
+from kubeling.gateway.trials.architecture import Network
 from kubeling.gateway.trials.model import Goal, Study, Trial
 from kubeling.gateway.trials.pareto import front
 from kubeling.gateway.trials.surface import bands, surface
 
-__all__ = ["contour", "curves", "history", "parallel", "pareto", "slices"]
+__all__ = ["contour", "curves", "drawn_networks", "history", "parallel", "pareto", "slices"]
 
 _CELLS = 40
 
@@ -43,7 +45,7 @@ def history(study: Study) -> Markup:
 def parallel(study: Study) -> Markup:
     """Parallel coordinates of the trials that were measured."""
     goal, measured = study.goal, study.measured
-    if not measured:
+    if not measured or not study.names:
         return Markup("")
     ranks = _ranks(measured, goal)
     lines = [
@@ -66,6 +68,11 @@ def _ranks(trials: Sequence[Trial], goal: Goal) -> dict[str, int]:
     sign = 1 if goal.direction == "minimize" else -1
     order = sorted(trials, key=lambda trial: sign * trial.metrics[goal.metric])
     return {trial.name: place * 5 // len(order) for place, trial in enumerate(order)}
+
+
+def drawn_networks(networks: Sequence[Network]) -> list[tuple[str, Markup]]:
+    """Networks of an architecture search with their titles."""
+    return [(network.title, draw_network(network)) for network in networks]
 
 
 def curves(

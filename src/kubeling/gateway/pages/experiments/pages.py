@@ -21,6 +21,7 @@ from kubeling.gateway.pages.experiments.source import (
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
+from kubeling.gateway.trials.architecture import networks_of
 from kubeling.gateway.trials.model import Study, Trial, study_of
 from kubeling.gateway.trials.searches import SEARCH_LABEL
 from kubeling.gateway.trials.table import table_of
@@ -87,6 +88,7 @@ async def experiment_page(views: Views, request: web.Request) -> web.Response:
         start=start,
         sort=sort,
         command=found.command(best) if best else "",
+        networks=charts.drawn_networks(networks_of(best.parameters)) if best else [],
         causes=await _causes(views, found),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from kubeling.gateway.drawing.curves import Curve, draw_curves
 from kubeling.gateway.kinds import EXPERIMENTS, TRIALS
 from kubeling.gateway.live import stream_changes
+from kubeling.gateway.pages.experiments.charts import drawn_networks
 from kubeling.gateway.pages.experiments.source import (
     EXPERIMENT_LABEL,
     base_of,
@@ -20,14 +22,17 @@ from kubeling.gateway.pages.experiments.source import (
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
-from kubeling.gateway.trials.model import study_of
+from kubeling.gateway.trials.architecture import Network, networks_in, networks_of
+from kubeling.gateway.trials.model import Study, study_of
 from kubeling.gateway.trials.repeat import command_of
+from kubeling.kube.logtail import log_tail
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import EVENTS, PODS
 
 __all__ = ["trial_page", "trial_stream"]
 
 _QUIET_SECONDS: Final = 0.5
+_LINES: Final = 3000
 
 
 async def trial_page(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -47,6 +52,7 @@ async def trial_page(views: Views, rest: RestClient, request: web.Request) -> we
             if len(points) > 1:
                 charts.append((goal.metric, draw_curves([curve], "reading", goal.metric)))
     values = await object_values(views, trial)
+    parameters = shown.parameters if shown else {}
     pods = [child for _, child in values["owned"] if child["kind"] == "Pod"]
     return views.page(
         request,
@@ -60,6 +66,7 @@ async def trial_page(views: Views, rest: RestClient, request: web.Request) -> we
         of=base_of(experiment) if experiment else "",
         command=command_of(trial, experiment),
         charts=charts,
+        networks=drawn_networks(networks_of(parameters) or await _printed(views, study, pods)),
         pods=pods,
         observed=((trial.get("status") or {}).get("observation") or {}).get("metrics") or [],
         base=trial_link(study, name(trial)),
@@ -91,6 +98,14 @@ async def trial_stream(views: Views, rest: RestClient, request: web.Request) -> 
         poll=revision,
         quiet=_QUIET_SECONDS,
     )
+
+
+async def _printed(views: Views, study: Study, pods: Sequence[Obj]) -> list[Network]:
+    """The cells that a trial of ``darts`` says it found, in the log of its only or first pod."""
+    if study.algorithm != "darts" or not pods:
+        return []
+    container = pods[0]["spec"]["containers"][0]["name"]
+    return networks_in(await log_tail(views.context.client, pods[0], container, _LINES))
 
 
 async def _experiment(views: Views, trial: Obj) -> Obj | None:
