@@ -48,13 +48,19 @@
       other?.querySelector("a")?.focus({ preventScroll: true });
     }
     mark();
-    // What was looked for comes into sight; later changes leave the picture where it is.
-    if (whole && (query.get("q") || query.get("state"))) {
-      const [x, y] = [canvas.scrollLeft, canvas.scrollTop];
-      svg().querySelector(".node:not(.faint), .bar-row:not(.faint)")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-      if (canvas.scrollLeft === x && canvas.scrollTop === y) return;
-      canvas.scrollBy(40, 40);
-    }
+    if (whole) reveal();
+  }
+
+  // What was looked for comes into sight; later changes leave the picture where it is.
+  function reveal() {
+    if (!svg() || !query.get("q") && !query.get("state")) return;
+    const found = svg().querySelector(".node:not(.faint), .bar-row:not(.faint)")?.getBoundingClientRect();
+    if (!found) return;
+    const sight = canvas.getBoundingClientRect();
+    canvas.scrollBy(
+      Math.min(0, found.left - sight.left - 40) + Math.max(0, found.right - sight.right + 40),
+      Math.min(0, found.top - sight.top - 40) + Math.max(0, found.bottom - sight.bottom + 40),
+    );
   }
 
   // The stream.
@@ -263,6 +269,7 @@
     if (way === "graph" && svg().viewBox.baseVal.width < canvas.clientWidth * 1.6 || way === "timeline") fit();
   }
 
+  reveal();
   connect();
   const named = location.hash.match(/^#step=(.+)/);
   if (named) show(decodeURIComponent(named[1]), false);

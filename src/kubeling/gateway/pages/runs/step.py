@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,6 +34,8 @@ _LOG: Final = "main-logs"
 """The artifact in which Argo keeps a step's log (``archiveLogs``)."""
 _SHOWN_EVENTS: Final = 20
 _TAIL: Final = 20
+_GROUP: Final = re.compile(r"(\[\d+\])?")
+"""A group of steps at the top, which says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.
     pods.sort(key=lambda pod: int((pod["metadata"].get("annotations") or {}).get(_ATTEMPT, "0")))
     status = task.get("status_metadata") or {}
     facts = [
+        ("In", str(task.get("path") or "").rpartition("/")[0].replace("/", " / ")),
         ("Iteration", str(task["iteration"].get("index", 0)) if "iteration" in task else ""),
         ("Attempts", str(max(len(pods), int(task.get("attempt", 0)) + 1)) if pods else ""),
         ("Cache", str(status.get("cache") or "")),
@@ -163,6 +167,7 @@ async def _node_facts(
     cached = node.get("memoizationStatus") or {}
     inputs, outputs = (f"{path}/{quote(str(last['id']), safe='')}" for path in files)
     facts = [
+        ("In", _around(node, str(workflow["metadata"]["name"]))),
         ("Template", str(last.get("templateName") or "")),
         ("Attempts", str(len(tries)) if len(tries) > 1 else ""),
         ("Cache", f"hit, key {cached.get('key')}" if cached.get("hit") else ""),
@@ -187,6 +192,13 @@ async def _node_facts(
         any("raw" in log for log in logs),
         waits_for=_supplied(node),
     )
+
+
+def _around(node: Obj, workflow: str) -> str:
+    """What a node lies in, from its name: ``workflow.sweep(3:3).load`` in ``sweep(3:3)``."""
+    path = str(node.get("name") or "").removeprefix(workflow).removeprefix(".")
+    around = path.removesuffix(str(node.get("displayName") or "")).removesuffix(".")
+    return "" if _GROUP.fullmatch(around) else around
 
 
 def _supplied(node: Obj) -> list[Input] | None:
