@@ -1,11 +1,15 @@
-"""Asking the cache, and saying in words what it answered."""
+"""Asking the cache, and saying in words what it answered.
+
+A task that has to run starts at once; what its key differs in from earlier ones is said when its
+row is stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kubeling.artifacts.store import ArtifactError, ArtifactStore
 from kubeling.pipelines.cache_misses import Parts, differences
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
     from kubeling.pipelines.execution import Execution
     from kubeling.pipelines.store import RunStore
 
-__all__ = ["look_up"]
+__all__ = ["explain", "look_up"]
+
+_UNKNOWN: Final = "not cached: nothing ran with the same inputs and code"
 
 
 async def look_up(
@@ -32,20 +38,31 @@ async def look_up(
         for node in nodes
     ]
 
-    missed = {node.component for node, entry, _ in questions if entry is None}
-    earlier = await store.earlier_keys(execution.facts.namespace, missed) if missed else {}
-
     def answers() -> list[CacheSeen]:
         return [
             _answer(node, entry, limit, now, artifacts)
             if entry is not None
-            else _missed(node, execution.key_parts.get(node.path), earlier[node.component])
+            else CacheSeen(node.path, _UNKNOWN, unknown=True)
             for node, entry, limit in questions
         ]
 
     if any(entry is not None and entry.outputs.artifacts for entry in entries.values()):
         return await asyncio.to_thread(answers)
     return answers()  # there are no files to look for
+
+
+async def explain(store: RunStore, execution: Execution) -> None:
+    """Says of tasks whose keys the cache did not know what differs from the nearest earlier one."""
+    nodes = [execution.nodes[path] for path in sorted(execution.unexplained)]
+    execution.unexplained.clear()
+    if not nodes:
+        return
+    components = {node.component for node in nodes}
+    earlier = await store.earlier_keys(execution.facts.namespace, components)
+    for node in nodes:
+        parts = execution.key_parts.get(node.path)
+        if parts is not None and (told := _told(parts, earlier[node.component])):
+            node.cache = f"not cached: {told}"
 
 
 def _label(execution: Execution, node: TaskNode) -> str:
@@ -71,19 +88,14 @@ def _answer(
     return CacheSeen(node.path, reason, entry.outputs, entry.task_id)
 
 
-def _missed(node: TaskNode, parts: Parts | None, earlier: Sequence[EarlierKey]) -> CacheSeen:
-    """A miss, and what differs from the nearest earlier task of the component."""
-    nothing = "not cached: nothing ran with the same inputs and code"
-    if parts is None or not earlier:
-        return CacheSeen(node.path, nothing)
+def _told(parts: Parts, earlier: Sequence[EarlierKey]) -> str:
+    """What differs from the nearest earlier task of the component, if anything can be said."""
+    if not earlier:
+        return ""
     nearest, told = differences(parts, [key.parts for key in earlier])
-    if not told:
-        return CacheSeen(node.path, nothing)
     key = earlier[nearest]
-    return CacheSeen(
-        node.path,
-        f"not cached: {', '.join(told)} (against run {key.run_id} of {_shown(key.created_at)})",
-    )
+    against = f"(against run {key.run_id} of {_shown(key.created_at)})"
+    return f"{', '.join(told)} {against}" if told else ""
 
 
 def _shown(moment: dt.datetime) -> str:

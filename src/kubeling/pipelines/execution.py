@@ -77,6 +77,8 @@ class Execution:
         self.changed: set[str] = set()
         self.key_parts: dict[str, Parts] = {}
         """By path, what the keys of tasks under way were made from."""
+        self.unexplained: set[str] = set()
+        """Tasks whose keys the cache does not know, and nobody has said yet why."""
         self.now = dt.datetime.min
         self.frontier = Frontier()
         self.frontier.count(nodes.values())
@@ -155,6 +157,8 @@ class Execution:
         node.cache = seen.reason
         if seen.outputs is None:
             node.stage = "launch"
+            if seen.unknown:
+                self.unexplained.add(node.path)
             self.touch(node)
             return
         node.cached_from = seen.task_id

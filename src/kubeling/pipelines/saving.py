@@ -16,6 +16,7 @@ from kubeling.kube.clock import Clock
 from kubeling.kube.events import EventRecorder
 from kubeling.kube.objects import name, namespace, uid
 from kubeling.pipelines.active import ActiveRun
+from kubeling.pipelines.cache_lookup import explain
 from kubeling.pipelines.nodes import TaskNode
 from kubeling.pipelines.records import RunRecord
 from kubeling.pipelines.resources import RUNS
@@ -66,6 +67,7 @@ class RunSaving:
 
     async def _store(self, active: ActiveRun, store: RunStore, record: RunRecord) -> None:
         execution, before = active.execution, active.record
+        await explain(store, execution)
         changed = [execution.nodes[path] for path in sorted(execution.changed)]
         now = self._clock.now()
         await store.save(active.run, changed, record, now, execution.key_parts)

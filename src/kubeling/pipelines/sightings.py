@@ -15,12 +15,16 @@ PodPhase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
 @dataclass(frozen=True, slots=True)
 class CacheSeen:
-    """The cache's answer; without outputs the task has to run. ``reason`` is for people."""
+    """The cache's answer; without outputs the task has to run. ``reason`` is for people.
+
+    ``unknown`` says that nothing is kept for its key; why will be looked for when it is stored.
+    """
 
     path: str
     reason: str
     outputs: Outputs | None = None
     task_id: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

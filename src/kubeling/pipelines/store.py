@@ -50,6 +50,15 @@ _DEFAULT_DESCRIPTION: Final = (
 )
 
 
+_CACHED: Final = sa.select(
+    CACHE.c.fingerprint, CACHE.c.run_id, CACHE.c.task_id, CACHE.c.created_at, CACHE.c.outputs
+).where(
+    CACHE.c.namespace == sa.bindparam("where"),
+    CACHE.c.fingerprint.in_(sa.bindparam("wanted", expanding=True)),
+)
+"""Asked before every step: making a statement takes longer than the answer."""
+
+
 class RunStore:
     """The runs' side of the metadata database; safe to use from many tasks at once."""
 
@@ -103,12 +112,10 @@ class RunStore:
 
     async def cached(self, where: str, fingerprints: Iterable[str]) -> dict[str, CacheEntry]:
         """Earlier tasks with the given keys."""
-        wanted = list(fingerprints)
+        wanted = {"where": where, "wanted": list(fingerprints)}
 
         def work(connection: sa.Connection) -> dict[str, CacheEntry]:
-            rows = connection.execute(
-                sa.select(CACHE).where(CACHE.c.namespace == where, CACHE.c.fingerprint.in_(wanted))
-            )
+            rows = connection.execute(_CACHED, wanted)
             return {
                 row.fingerprint: CacheEntry(
                     row.run_id,
