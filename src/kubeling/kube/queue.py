@@ -65,7 +65,8 @@ class WorkQueue(Generic[K]):
             self.add(key)
             return
         loop = asyncio.get_running_loop()
-        when = loop.time() + seconds
+        # Loops may round to milliseconds: who is called early would ask again, and again.
+        when = loop.time() + math.ceil(seconds * 1000) / 1000
         if timer := self._timers.get(key):
             if timer.when() <= when:
                 return
