@@ -430,6 +430,19 @@ class PodWorker:
     async def _report(
         self, state: PodState, decision: Decision, now: float, *, urgent: bool
     ) -> None:
+        """Says what the pod has become: at once, or with what else comes in a moment."""
+        if not urgent:
+            if self._publish_at is None:
+                self._publish_at = now + self._settle_seconds()
+            if now < self._publish_at:
+                return
+        status = self._status(state, decision)
+        if self._gone or status == self._published:
+            self._publish_at = None
+        else:
+            await self._publish(status)
+
+    def _status(self, state: PodState, decision: Decision) -> Obj:
         record = self._facts_record
         placement = PodPlacement(
             self._node.host_ip,
@@ -443,14 +456,7 @@ class PodWorker:
             self._evicted,
             self._resizing,
         )
-        status = pod_status(self._pod, state, decision, placement, extra, self._node.utc())
-        if self._gone or status == self._published:
-            self._publish_at = None
-            return
-        if not urgent and self._publish_at is None:
-            self._publish_at = now + self._settle_seconds()
-        if urgent or (self._publish_at is not None and now >= self._publish_at):
-            await self._publish(status)
+        return pod_status(self._pod, state, decision, placement, extra, self._node.utc())
 
     def _settle_seconds(self) -> float:
         if restart_policy(self._pod) == "Always":
