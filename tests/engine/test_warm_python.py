@@ -281,6 +281,65 @@ async def test_containers_start_when_their_template_is_stuck(node: Node) -> None
     assert (node.engine.config.workspace / "ran").read_text() == "x"
 
 
+async def stand_by(node: Node) -> int:
+    """Has a fork wait for the next command; returns the process above it."""
+    await warm(node, "python", "-c", "1")
+    async with asyncio.timeout(TIMEOUT):
+        for _ in itertools.count():
+            await ran(node, python("before", "python", "-c", "1"))
+            while templates(node).standing_by:
+                if pid := spare_pid(node):
+                    return pid
+                await asyncio.sleep(0.01)
+    raise AssertionError("nobody stands by")
+
+
+def spare_pid(node: Node) -> int:
+    zygote = node.engine.launcher.pid
+    for child in Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split():
+        try:
+            if Path(f"/proc/{child}/comm").read_text() == "kubeling-spare\n":
+                return int(child)
+        except OSError:
+            continue
+    return 0
+
+
+async def test_a_command_whose_fork_stood_by_sees_what_was_mounted_since(node: Node) -> None:
+    await stand_by(node)
+    show = "print(open('/v/file').read())"
+    obj = python("p", "python", "-c", show)
+    memory = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    obj["spec"] |= {
+        "volumes": memory,
+        "initContainers": [container("write", "echo -n there > /v/file", volumeMounts=mounts)],
+    }
+    obj["spec"]["containers"][0]["volumeMounts"] = mounts
+    assert (await ran(node, obj))[3] == ["there"]
+    assert templates(node).forked >= 2
+
+
+async def test_who_stands_by_ends_when_nobody_wants_it(node: Node) -> None:
+    pid = await stand_by(node)
+    await ended(pid)
+    assert not templates(node).standing_by
+    assert templates(node).running
+
+
+async def test_a_container_starts_when_who_stood_by_for_it_was_killed(node: Node) -> None:
+    os.kill(await stand_by(node), signal.SIGKILL)
+    say = "import os; open('ran', 'a').write('x'); print(1)"
+    assert (await ran(node, python("p", "python", "-c", say)))[3] == ["1"]
+    assert (node.engine.config.workspace / "ran").read_text() == "x"
+
+
+async def test_the_agents_end_is_the_end_of_who_stands_by(tmp_path: Path, api: MemoryApi) -> None:
+    async with running_node(tmp_path / "data", api) as node:
+        pid = await stand_by(node)
+    await ended(pid)
+
+
 async def test_the_agents_end_is_the_templates_but_no_containers(
     tmp_path: Path, api: MemoryApi
 ) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -170,17 +171,24 @@ class Supervisors:
         """Where containers get layers from, if not each makes its own."""
         self._in_layers: dict[Path, RunningContainer] = {}
 
-    async def start(self, plan: LaunchPlan, template: Sequence[int] = ()) -> RunningContainer:
+    async def start(
+        self,
+        plan: LaunchPlan,
+        template: Sequence[int] = (),
+        waiting: socket.socket | None = None,
+    ) -> RunningContainer:
         """Starts a container; its folder must exist and be empty but for what the plan mounts.
 
-        If the plan has ``warm``, ``template`` is the way there.
+        If the plan has ``warm``, ``template`` is the way there. ``waiting`` is the way to a
+        supervisor that stands by.
         Raises :class:`~kubeling.engine.launcher.LaunchError` if no supervisor could be had. All
         later trouble is in the container's exit record.
         """
         paths = ContainerPaths(Path(plan["directory"]))
         layer = await self._furnish(plan, paths)
         try:
-            running = await self._launch(plan, paths, (*template, *(layer.files if layer else ())))
+            files = (*template, *(layer.files if layer else ()))
+            running = await self._launch(plan, paths, files, waiting)
         except BaseException:
             self._give_back(paths, reuse=False)
             raise
@@ -212,14 +220,34 @@ class Supervisors:
             await asyncio.to_thread(_drop_changes, paths)
 
     async def _launch(
-        self, plan: LaunchPlan, paths: ContainerPaths, files: Sequence[int]
+        self,
+        plan: LaunchPlan,
+        paths: ContainerPaths,
+        files: Sequence[int],
+        waiting: socket.socket | None,
     ) -> RunningContainer:
         os.mkfifo(paths.alive, 0o600)
         if plan["stdin"] or plan["tty"]:
             os.mkfifo(paths.input, 0o600)
+        if waiting is not None:
+            try:
+                return await self._begin(plan, paths, files, waiting)
+            except LaunchError:
+                if self.find(paths) is not None:
+                    raise
+            # It had ended before it heard of the container.
+        return await self._begin(plan, paths, files)
+
+    async def _begin(
+        self,
+        plan: LaunchPlan,
+        paths: ContainerPaths,
+        files: Sequence[int],
+        waiting: socket.socket | None = None,
+    ) -> RunningContainer:
         alive = os.open(paths.alive, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            pid = await self.launcher.launch(plan, files)
+            pid = await self.launcher.launch(plan, files, waiting)
         except LaunchError:
             # The answer may have been lost, not the container.
             os.close(alive)

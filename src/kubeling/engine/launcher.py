@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import ExecPlan, LaunchPlan, TemplatePlan
 from kubeling.engine.sandbox.zygote import NAMESPACES
 
@@ -49,22 +50,42 @@ class Launcher:
         """The zygote's process id, while there is one."""
         return self._process.pid if self._process else None
 
-    async def launch(self, plan: LaunchPlan, files: Sequence[int] = ()) -> int:
+    async def launch(
+        self, plan: LaunchPlan, files: Sequence[int] = (), waiting: socket.socket | None = None
+    ) -> int:
         """Starts a container's supervisor; returns its process id.
 
         ``files`` are the way to a template, if the plan has ``warm``, and a layer, if one was lent.
+        ``waiting`` is the way to a supervisor that stands by, which is closed.
         """
         argument = (plan, msgspec.json.encode(plan))
         # Own namespaces that lie in those joined can only be made after these were entered.
         at_once = 0 if plan["joined"] else plan["namespaces"]
-        connection = await self._ask("launch", argument, files, at_once)
+        connection = waiting or self._begin(at_once)
         try:
+            await _tell(connection, "launch", argument, files)
             answer = await _receive(connection)
+        except ConnectionError as error:
+            raise LaunchError(str(error)) from error
         finally:
             connection.close()
         if "error" in answer:
             raise LaunchError(str(answer["error"]))
         return int(answer["pid"])
+
+    def stand_by(self, namespaces: int, template: int) -> socket.socket:
+        """Starts a supervisor in such namespaces that waits for its container, and for whose
+        command a template forks now; returns the way to it. Closing that ends both.
+
+        It sees the machine's mounts as they are when it gets its container.
+        """
+        connection = self._begin(namespaces & ~linux.CLONE_NEWNS)
+        try:
+            socket.send_fds(connection, [_message("stand by", None)], [template])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     async def execute(self, plan: ExecPlan, files: Sequence[int]) -> Execution:
         """Runs a command inside a container; ``files`` become its three standard files.
@@ -115,18 +136,20 @@ class Launcher:
     async def _ask(
         self, kind: str, argument: Any, files: Sequence[int] = (), namespaces: int = 0
     ) -> socket.socket:
+        connection = self._begin(namespaces)
+        try:
+            await _tell(connection, kind, argument, files)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _begin(self, namespaces: int) -> socket.socket:
+        """Has the zygote fork; returns the way to the fork, which waits to be told what for."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
             self._pass_on(theirs, namespaces)
-        message: Any = (kind, argument)
-        data = marshal.dumps(message)
-        try:
-            socket.send_fds(ours, [len(data).to_bytes(_HEADER, "little")], files)
-            await asyncio.get_running_loop().sock_sendall(ours, data)
-        except BaseException:
-            ours.close()
-            raise
         return ours
 
     def _pass_on(self, connection: socket.socket, namespaces: int) -> None:
@@ -192,6 +215,18 @@ class Execution:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _message(kind: str, argument: Any) -> bytes:
+    message: Any = (kind, argument)
+    data = marshal.dumps(message)
+    return len(data).to_bytes(_HEADER, "little") + data
+
+
+async def _tell(connection: socket.socket, kind: str, argument: Any, files: Sequence[int]) -> None:
+    data = _message(kind, argument)
+    socket.send_fds(connection, [data[:_HEADER]], files)
+    await asyncio.get_running_loop().sock_sendall(connection, data[_HEADER:])
 
 
 async def _receive(connection: socket.socket, begun: bytes = b"") -> dict[str, Any]:

@@ -51,9 +51,9 @@ class ProcessRuntime:
         """Starts it, with the way to what its command may be forked from, if there is that."""
         if self._templates is None or not self._templates.are_for(plan):
             return await self._supervisors.start(plan)
-        with self._templates.offer(parts, plan) as way:
-            running = await self._supervisors.start(plan, way)
-        running.on_begin(self._templates.count)
+        with self._templates.offer(parts, plan) as offer:
+            running = await self._supervisors.start(plan, offer.way, offer.waiting)
+        running.on_begin(offer.begun)
         return running
 
     def find(self, paths: ContainerPaths) -> RunningContainer | Exit | None:

@@ -28,11 +28,12 @@ from kubeling.engine.rootfs import HostView
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import LaunchPlan, Mount, Root, TemplatePlan
 from kubeling.engine.shellcommand import warm_command
+from kubeling.engine.standby import Standby
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import Walls
 from kubeling.kube import objects
 
-__all__ = ["ANNOTATION", "Templates"]
+__all__ = ["ANNOTATION", "Offer", "Templates"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,19 @@ class _Template:
     places: tuple[str, ...]
     seen: Mapping[str, int]
     used_at: float
+    standby: Standby
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a container's command may be forked from, if anything."""
+
+    begun: Callable[[bool], None]
+    """To be called when the command runs, with whether it was forked."""
+    way: tuple[int, ...] = ()
+    """The way to a template."""
+    waiting: socket.socket | None = None
+    """The way to a supervisor that stands by, with a fork of the template."""
 
 
 @dataclass(slots=True)
@@ -102,29 +116,42 @@ class Templates:
         """How many are ready."""
         return len(self._ready)
 
+    @property
+    def standing_by(self) -> int:
+        """How many of them have a fork wait for the next container."""
+        return sum(template.standby.waits for template in self._ready.values())
+
     def are_for(self, plan: LaunchPlan) -> bool:
         """Whether a command is a Python interpreter's."""
         return warm_command(plan["argv"], plan["env"]) is not None
 
-    def count(self, forked: bool) -> None:
-        """A Python command runs."""
+    def _count(self, forked: bool) -> None:
         if forked:
             self.forked += 1
         else:
             self.executed += 1
 
     @contextlib.contextmanager
-    def offer(self, parts: ContainerParts, plan: LaunchPlan) -> Iterator[tuple[int, ...]]:
+    def offer(self, parts: ContainerParts, plan: LaunchPlan) -> Iterator[Offer]:
         """The way to a template for a container about to be started, noted in its plan."""
         template = self._find(parts, plan)
         if template is None:
-            yield ()
+            yield Offer(self._count)
             return
+        namespaces = plan["namespaces"]
+
+        def begun(forked: bool) -> None:
+            self._count(forked)
+            template.standby.prepare(namespaces)
+
         way = os.dup(template.way.fileno())
+        waiting = template.standby.take(namespaces)
         try:
-            yield (way,)
+            yield Offer(begun, (way,), waiting)
         finally:
             os.close(way)
+            if waiting is not None:
+                waiting.close()
 
     def _find(self, parts: ContainerParts, plan: LaunchPlan) -> _Template | None:
         command = warm_command(plan["argv"], plan["env"])
@@ -200,7 +227,8 @@ class Templates:
             if isinstance(error, (OSError, TimeoutError)):
                 raise LaunchError(str(error) or "it is not ready in time") from error
             raise
-        return _Template(way, folder, *_places(answer), self.now())
+        standby = Standby(self.launcher, way)
+        return _Template(way, folder, *_places(answer), self.now(), standby)
 
     def _wait(self) -> None:
         if self._timer is None and self._ready:
@@ -220,6 +248,7 @@ class Templates:
         """A template is not wanted any more, or has ended."""
         template = self._ready.pop(key)
         asyncio.get_running_loop().remove_reader(template.way)
+        template.standby.close()
         template.way.close()
         self._remove(template.folder)
 

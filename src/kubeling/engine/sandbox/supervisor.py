@@ -19,7 +19,7 @@ from kubeling.engine.sandbox import command, keyboard, linux, records, root, ter
 from kubeling.engine.sandbox.keyboard import Keyboard
 from kubeling.engine.sandbox.limits import WATCH_SECONDS, Guard
 from kubeling.engine.sandbox.pump import Log, Pump
-from kubeling.engine.sandbox.warm.asking import fork_command, knock
+from kubeling.engine.sandbox.warm.asking import fork_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,17 +43,20 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def launch(
-    plan: LaunchPlan, record: bytes, files: list[int], launched: Callable[[int], None]
+    plan: LaunchPlan,
+    record: bytes,
+    files: list[int],
+    waiting: socket.socket | None,
+    launched: Callable[[int], None],
 ) -> None:
     """Becomes the supervisor of a container, in the namespaces that this process begins in.
 
     One that joins namespaces of others has none of its own yet. ``record`` is the plan as it is
-    kept, ``files`` are the way to a template (:mod:`.warm`), if the plan names a command for one,
-    and what :mod:`.layers` lent. ``launched`` is told the process id outside; what was launched can
-    be found from then on. Raises :class:`OSError` before that, where the container cannot be
-    started; all later trouble is in the exit record.
+    kept, ``files`` are what :mod:`.layers` lent, at the other end of ``waiting`` is the fork of a
+    template (:mod:`.warm`), if the plan names a command for one. ``launched`` is told the process
+    id outside; what was launched can be found from then on. Raises :class:`OSError` before that,
+    where the container cannot be started; all later trouble is in the exit record.
     """
-    template = files.pop(0) if "warm" in plan else -1
     # The first process of a namespace never gets a signal it does not handle: hold them back.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = _outer_pid(plan["namespaces"])
@@ -82,7 +85,7 @@ def launch(
         launched(pid)
     if not pid or not plan["joined"]:
         os.setsid()
-        ended = _supervise(plan, alive, log, typed, files[1:], template)
+        ended = _supervise(plan, alive, log, typed, files[1:], waiting)
         records.write_surely(folder, records.EXIT, ended)
 
 
@@ -108,12 +111,16 @@ def _write(path: str, text: str) -> None:
 
 
 def _supervise(
-    plan: LaunchPlan, alive: int, log: int, typed: int, views: list[int], template: int
+    plan: LaunchPlan,
+    alive: int,
+    log: int,
+    typed: int,
+    views: list[int],
+    waiting: socket.socket | None,
 ) -> Mapping[str, int | float | str]:
     started = time.time()
     try:
         container = _Container(log, typed, Guard(plan["limits"]))
-        waiting = knock(template, plan) if template >= 0 else None
         _enter(plan, views)
         container.start(plan, waiting)
         os.write(alive, FORKED if container.is_forked else EXECUTED)

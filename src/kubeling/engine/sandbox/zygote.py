@@ -3,8 +3,9 @@
 The agent keeps a socket to it and sends, for each request, a descriptor and the namespaces that the
 request wants new; the zygote forks into those and the child serves the request over the descriptor,
 so the zygote itself never blocks, decides or fails. The child that launches a container goes on as
-its supervisor: each further fork would cost a third of a start. The zygote ends when the agent
-does; the containers it started do not.
+its supervisor: each further fork would cost a third of a start. A child can be asked for before it
+is known for what: it stands by with a fork of a template (:mod:`.warm`), and ends when nobody is
+left who could say. The zygote ends when the agent does; the containers it started do not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 
 from kubeling.engine.sandbox import command, layers, linux, supervisor, terminal
 from kubeling.engine.sandbox.warm import starting
+from kubeling.engine.sandbox.warm.asking import knock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,9 +68,18 @@ def _serve(connection: socket.socket) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         kind, argument, files = _receive(connection)
+        waiting = None
+        if kind == "stand by":
+            linux.set_process_name("kubeling-spare")
+            waiting = knock(files[0])
+            kind, argument, files = _receive(connection)
+            linux.unshare(linux.CLONE_NEWNS)
         if kind == "launch":
             plan, record = argument
-            supervisor.launch(plan, record, files, lambda pid: _launched(connection, pid))
+            if "warm" in plan:
+                template = files.pop(0)
+                waiting = waiting or knock(template)
+            supervisor.launch(plan, record, files, waiting, lambda pid: _launched(connection, pid))
         elif kind == "exec":
             _execute(connection, argument, files)
         elif kind == "template":

@@ -135,6 +135,8 @@ class Entrance:
 
     def _enter(self) -> dict[str, Any]:
         """Waits for the request, and takes on all that a process can before it is the command."""
+        # Nothing of the template is held while it waits: whoever looks sees when that has ended.
+        _close_all_but(self._channel, self._last_id, self._supervisor)
         request, files = _receive(self._channel)
         for group in files[3:]:
             os.write(group, b"0")
