@@ -49,6 +49,8 @@ _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _AT_FDCWD = -100
 
+_MADV_POPULATE_WRITE = 23
+
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_CAPBSET_READ = 23
@@ -171,6 +173,12 @@ def set_hostname(name: str) -> None:
     """sethostname(2)."""
     data = name.encode()
     _check(_libc.sethostname(data, len(data)), "sethostname")
+
+
+def populate(address: int, size: int) -> bool:
+    """madvise(2): copies pages that are shared with other processes until one writes to them."""
+    start, length = ctypes.c_void_p(address), ctypes.c_size_t(size)
+    return bool(_libc.madvise(start, length, _MADV_POPULATE_WRITE) == 0)
 
 
 def become_subreaper() -> None:

@@ -18,6 +18,7 @@ import operator
 import os
 import posix
 import resource
+import select
 import sys
 import time
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from kubeling.engine.sandbox.plan import Credentials
     from kubeling.engine.sandbox.warm.interpreter import Interpreter
+    from kubeling.engine.sandbox.warm.memory import SharedMemory
     from kubeling.engine.sandbox.warm.shelf import Shelf
 
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
@@ -52,10 +54,12 @@ class Entrance:
         interpreter: Interpreter,
         shelf: Shelf,
         pristine: dict[str, Any],
+        memory: SharedMemory,
     ) -> None:
         self._interpreter = interpreter
         self._shelf = shelf
         self._pristine = pristine
+        self._memory = memory
         self._forking = False
         self._helper = 0
         self._channel = self._supervisor = self._last_id = -1
@@ -137,6 +141,7 @@ class Entrance:
         """Waits for the request, and takes on all that a process can before it is the command."""
         # Nothing of the template is held while it waits: whoever looks sees when that has ended.
         _close_all_but(self._channel, self._last_id, self._supervisor)
+        self._memory.copy_while(lambda: not _has_news(self._channel))
         request, files = _receive(self._channel)
         for group in files[3:]:
             os.write(group, b"0")
@@ -168,6 +173,11 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _has_news(channel: int) -> bool:
+    """Whether something can be read, or the other end is gone."""
+    return bool(select.select([channel], [], [], 0)[0])
 
 
 def _receive(channel: int) -> tuple[dict[str, Any], list[int]]:

@@ -14,6 +14,7 @@ import termios
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.warm.entering import LAST_ID, Entrance
 from kubeling.engine.sandbox.warm.interpreter import Interpreter, Unsupported
+from kubeling.engine.sandbox.warm.memory import SharedMemory
 from kubeling.engine.sandbox.warm.wire import CLOSE_ON_EXEC, FORMAT, KNOCK, MOST_FILES
 
 TYPE_CHECKING = False
@@ -78,6 +79,7 @@ class Server:
             self._interpreter.keep(thing)
         gc.collect()
         gc.freeze()
+        self._memory = SharedMemory()
 
     def try_out(self) -> str:
         """Forks for a program that does next to nothing; says what is wrong."""
@@ -85,7 +87,7 @@ class Server:
         helper = os.fork()
         if helper == 0:
             try:
-                Entrance(self._interpreter, self._shelf, self._pristine).try_out(_TRIAL)
+                self._entrance().try_out(_TRIAL)
             finally:
                 os._exit(1)
         os.waitpid(helper, 0)
@@ -94,6 +96,9 @@ class Server:
         except ChildProcessError:
             return "a trial could not be forked"
         return "" if code == _TRIAL else f"a trial has ended with {code}"
+
+    def _entrance(self) -> Entrance:
+        return Entrance(self._interpreter, self._shelf, self._pristine, self._memory)
 
     def tell_ready(self) -> None:
         """Says what was imported from where, so that it is seen when that changes."""
@@ -140,7 +145,6 @@ class Server:
             os.waitpid(pid, 0)
             return
         try:
-            entrance = Entrance(self._interpreter, self._shelf, self._pristine)
-            entrance.go_in(files, self._far_away)
+            self._entrance().go_in(files, self._far_away)
         finally:
             os._exit(1)
