@@ -13,7 +13,7 @@ import asyncio
 import builtins
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from kubeling.kube.client import Client
@@ -98,9 +98,9 @@ class Informer:
         """The objects an index files under ``value``."""
         return list(self._indices[index].get(value, {}).values())
 
-    def count(self, index: str, value: str) -> int:
-        """How many objects an index files under ``value``."""
-        return len(self._indices[index].get(value, ()))
+    def keys(self, index: str, value: str) -> Collection[Key]:
+        """The keys of what an index files under ``value``."""
+        return self._indices[index].get(value, {}).keys()
 
     def owned_by(self, uid: str) -> builtins.list[Obj]:
         """The objects whose controlling owner has that uid."""

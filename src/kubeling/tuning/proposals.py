@@ -8,12 +8,13 @@ have ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -178,7 +179,6 @@ def _algorithm_spec(asked: Asked) -> AlgorithmSpec:
 
 def _created(asked: Asked) -> Algorithm:
     """The experiment's algorithm, with what it imports."""
-    _import_numpy()
     spec, algorithm = asked.experiment["spec"], _algorithm_spec(asked)
     settings = algorithm.settings()
     goals = goals_of(spec)
@@ -190,20 +190,22 @@ def _created(asked: Asked) -> Algorithm:
         also_minimize=tuple(low for _, low in goals.objectives[1:]),
         nas=spec.get("nasConfig") or {},
     )
-    return create(algorithm.algorithm_name, search)
+    with _one_thread():
+        return create(algorithm.algorithm_name, search)
 
 
-def _import_numpy() -> None:
-    """Loads numpy with one thread: its matrices are small here, and the cores are the trials'.
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Has numpy load with one thread: its matrices are small here, and the cores are the trials'.
 
-    The variable is read when the library is loaded and must not reach the processes of trials.
+    Only algorithms that compute load it. The variable is read when the library is loaded and must
+    not reach the processes of trials.
     """
     if "numpy" in sys.modules or _THREADS in os.environ:
+        yield
         return
     os.environ[_THREADS] = "1"
     try:
-        import numpy as np
-
-        _loaded: Any = np.__version__
+        yield
     finally:
         del os.environ[_THREADS]

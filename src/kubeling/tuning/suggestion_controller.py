@@ -18,7 +18,6 @@ from kubeling.kube.objects import (
     deletion_requested,
     format_time,
     is_condition_true,
-    is_owned_by,
     key_of,
     name,
     namespace,
@@ -112,12 +111,12 @@ class SuggestionReconciler:
         )
         proposer = self._proposer(suggestion, experiment)
 
-        def has_trial(point: str) -> bool:
-            trial = self._trials.get(namespace(experiment), point)
-            return trial is not None and is_owned_by(trial, experiment)
+        trials, where = self._trials.keys("controller", uid(experiment)), namespace(experiment)
 
-        count = self._trials.count("controller", uid(experiment))
-        count += sum(not has_trial(point["name"]) for point in asked.points)
+        def has_trial(point: str) -> bool:
+            return Key(where, point) in trials
+
+        count = len(trials) + sum(not has_trial(point["name"]) for point in asked.points)
         if not is_condition_true({"status": status}, "DeploymentReady"):
             await proposer.check(asked)
             local = isinstance(proposer, InProcess)
