@@ -406,6 +406,20 @@ def test_of_many_lines_the_first_and_the_last_stay() -> None:
     assert len(shown[0]) < 10_000
 
 
+async def test_a_data_template_without_a_key_lists_all_there_is(cluster: Cluster) -> None:
+    for name in ("a/main.log", "b/c/main.log"):
+        path = cluster.artifacts / "default" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(name)
+    data = {
+        "source": {"artifactPaths": {"name": "logs", "s3": {"bucket": "my-bucket"}}},
+        "transformation": [{"expression": "filter(data, {# endsWith 'main.log'})"}],
+    }
+    done = await cluster.run(workflow({"name": "main", "data": data}))
+    [node] = done["status"]["nodes"].values()
+    assert node["outputs"]["result"] == '["a/main.log","b/c/main.log"]', done["status"]
+
+
 async def test_a_data_template_lists_artifacts_and_transforms_the_list(cluster: Cluster) -> None:
     folder = cluster.artifacts / "default" / "logs"
     folder.mkdir(parents=True)

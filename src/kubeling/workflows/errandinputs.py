@@ -55,17 +55,20 @@ class ErrandInputs:
         return await asyncio.to_thread(self._loaded, described, env)
 
     async def keys(self, source: Obj) -> list[str]:
-        """The keys of all files at or below an artifact's, in order."""
+        """The keys of all files at or below an artifact's, in order.
+
+        Without a key all that the repository holds is listed, as upstream lists the whole bucket.
+        """
         artifact = msgspec.convert({"name": "source", **source}, Artifact)
-        place = self._place(artifact)
+        place = self._place(artifact, self._errand.repository.keyed(""))
         if not is_elsewhere(place):
             return await asyncio.to_thread(self._files, store_key(place) or "")
         described, env = await self._described(artifact, place)
         return await asyncio.to_thread(_listed, described, env)
 
-    def _place(self, artifact: Artifact) -> Obj:
+    def _place(self, artifact: Artifact, otherwise: Obj | None = None) -> Obj:
         try:
-            place = self._errand.repository.located(msgspec.to_builtins(artifact))
+            place = self._errand.repository.located(msgspec.to_builtins(artifact)) or otherwise
             if place is not None:
                 store_key(place)
                 return place
