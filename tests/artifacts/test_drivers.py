@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -149,10 +150,15 @@ def web_server(files: dict[str, bytes], seen: list[dict[str, str]]) -> Iterator[
 
         def do_POST(self) -> None:
             form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self._answer(200, json.dumps({"access_token": f"token for {form}"}).encode())
+            token = {"access_token": f"token for {form}"}
+            if self.path == "/form":
+                self._answer(200, urlencode(token).encode(), "text/plain; charset=utf-8")
+            else:
+                self._answer(200, json.dumps(token).encode())
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
             self.send_response(status)
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -189,7 +195,8 @@ def test_files_of_web_servers(tmp_path: Path) -> None:
     )
 
 
-def test_a_web_server_may_ask_for_a_token(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answering", ["token", "form"])
+def test_a_web_server_may_ask_for_a_token(tmp_path: Path, answering: str) -> None:
     seen: list[dict[str, str]] = []
     with web_server({"/in": b"data"}, seen) as url:
         auth = {
@@ -200,7 +207,7 @@ def test_a_web_server_may_ask_for_a_token(tmp_path: Path) -> None:
             "endpointParams": [{"key": "audience", "value": "us"}],
         }
         http = place({"kind": "http", "url": f"{url}/in", "auth": {"oauth2": auth}})
-        driver_of(http, {**ENV, "TOKEN_URL": f"{url}/token"}).load(tmp_path / "in")
+        driver_of(http, {**ENV, "TOKEN_URL": f"{url}/{answering}"}).load(tmp_path / "in")
     asked = "grant_type=client_credentials&scope=read+write&audience=us"
     assert seen[0]["authorization"] == f"Bearer token for {asked}"
 

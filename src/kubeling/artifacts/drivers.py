@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from kubeling.artifacts import web
 from kubeling.artifacts.buckets import Bucket
@@ -195,12 +195,19 @@ def _token(auth: OAuth2, env: Mapping[str, str]) -> str:
     }
     url = secret_value(auth.token_url_secret, env)
     try:
-        answer = web.post(url, urlencode(form).encode(), headers)
-        return str(json.loads(answer.body)["access_token"])
+        return _told_token(web.post(url, urlencode(form).encode(), headers))
     except web.HttpStatus as error:
         raise ArtifactError(f"{url} gave no token: {error}") from None
     except (ValueError, KeyError):
         raise ArtifactError(f"{url} gave no access_token") from None
+
+
+def _told_token(answer: web.Answer) -> str:
+    """Some servers answer with a form, which Go's client reads as well (``oauth2/internal``)."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in ("application/x-www-form-urlencoded", "text/plain"):
+        return parse_qs(answer.body.decode())["access_token"][0]
+    return str(json.loads(answer.body)["access_token"])
 
 
 def _with_certificate(auth: ClientCert, env: Mapping[str, str]) -> ssl.SSLContext:
