@@ -481,7 +481,12 @@ async def test_data_and_manifests_come_from_any_store(allowed: Cluster) -> None:
         body = workflow(
             {"name": "main", "steps": [[
                 {"name": "list", "template": "list"}, {"name": "make", "template": "make"},
+                {"name": "all", "template": "all"},
             ]]},
+            {"name": "all", "data": {
+                "source": {"artifactPaths": {"name": "files", "s3": place}},
+                "transformation": [{"expression": "data"}],
+            }},
             {"name": "list", "data": {
                 "source": {"artifactPaths": keyed},
                 "transformation": [{"expression": "map(data, {# + '!'})"}],
@@ -494,4 +499,5 @@ async def test_data_and_manifests_come_from_any_store(allowed: Cluster) -> None:
         done = await allowed.run(body)
     assert done["status"]["phase"] == "Succeeded", done["status"]
     assert nodes(done)["list"]["outputs"]["result"] == '["in/a.yaml!","in/b.yaml!"]'
+    assert nodes(done)["all"]["outputs"]["result"] == '["in/a.yaml","in/b.yaml","other"]'
     assert len((await allowed.client.list(CONFIG_MAPS, "default", labels="by=s3")).items) == 1

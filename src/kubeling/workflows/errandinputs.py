@@ -23,7 +23,7 @@ from kubeling.kube.resources import SECRETS
 from kubeling.workflows.errands import Errand, ErrandFailed
 from kubeling.workflows.exchange import transfer
 from kubeling.workflows.handover import Store
-from kubeling.workflows.places import InvalidPlace, is_elsewhere, store_key, with_place
+from kubeling.workflows.places import KEYS, InvalidPlace, is_elsewhere, store_key, with_place
 from kubeling.workflows.resources import Artifact
 
 __all__ = ["ErrandInputs"]
@@ -63,7 +63,8 @@ class ErrandInputs:
         place = self._place(artifact, self._errand.repository.keyed(""))
         if not is_elsewhere(place):
             return await asyncio.to_thread(self._files, store_key(place) or "")
-        described, env = await self._described(artifact, place)
+        [(kind, content)] = place.items()
+        described, env = await self._described(artifact, {kind: {KEYS[kind]: "", **content}})
         return await asyncio.to_thread(_listed, described, env)
 
     def _place(self, artifact: Artifact, otherwise: Obj | None = None) -> Obj:
