@@ -14,8 +14,8 @@ __all__ = ["EngineConfig"]
 
 _PASSED_ON = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_*", "UV_*", "LANG", "LC_ALL",
-    "TZ",
+    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_*", "UV_*",
+    "LANG", "LC_ALL", "TZ",
 )  # fmt: skip
 
 
