@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
 from kubeling.gateway.drawing.picture import Picture, differences
 from kubeling.gateway.drawing.plane import Scale
 from kubeling.gateway.drawing.timeline import draw_timeline
+from kubeling.gateway.pages.view import short
 from kubeling.gateway.steps.model import Step, StepTree
 from kubeling.gateway.steps.visible import View, shown
 
@@ -86,6 +88,13 @@ def test_numbers_and_categories_get_the_axes_they_need() -> None:
     assert draw_parallel(lines, [lr, opt]).count("<polyline") == 2
 
 
+def test_many_axes_scroll_instead_of_running_into_each_other() -> None:
+    names = [f"parameter_number_{i}" for i in range(40)]
+    drawn = draw_parallel([Line("t", dict.fromkeys(names, "1"))], axes_of([], names))
+    assert 'style="min-width: 3552px"' in drawn
+    assert "<title>parameter_number_39</title>param…ber_39" in drawn
+
+
 def test_a_curve_names_its_run_and_leads_to_it() -> None:
     drawn = draw_curves(
         [Curve("one", [(0, 1.0), (1, 0.5)], link="/runs/1"), Curve("<two>", [(0, 2.0)])],
@@ -135,3 +144,17 @@ def test_a_scale_of_categories_and_what_has_no_place() -> None:
     assert scale.place("rmsprop") is None
     assert Scale(1, 10, log=True).place(0) is None
     assert Scale(0, 1).place("nan") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (0.0, "0.0"),
+        (None, ""),
+        ("0.123456789", "0.123457"),
+        ("a long word", "a long word"),
+    ],
+)
+def test_numbers_are_shown_short_and_zero_is_one(value: object, shown: str) -> None:
+    assert short(value) == shown

@@ -1,4 +1,7 @@
-"""Parallel coordinates: one line per trial across its parameters and its metric."""
+"""Parallel coordinates: one line per trial across its parameters and its metric.
+
+Many axes make the picture wider than a page, which scrolls, not its names run into each other.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ __all__ = ["Axis", "Line", "axes_of", "draw_parallel"]
 
 _WIDTH, _HEIGHT, _TOP, _BOTTOM, _SIDE = 860, 280, 34, 28, 60
 _MOST_CATEGORIES: Final = 8
+_LEAST_STEP: Final = 88
+_LETTER: Final = 7.2
+_FEWEST_LETTERS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +62,22 @@ def draw_parallel(lines: Sequence[Line], axes: Sequence[Axis]) -> Markup:
     """The plot as an SVG element, empty without at least two axes and a line."""
     if len(axes) < 2 or not lines:
         return Markup("")
-    step = (_WIDTH - 2 * _SIDE) / (len(axes) - 1)
+    step = max((_WIDTH - 2 * _SIDE) / (len(axes) - 1), _LEAST_STEP)
+    width = 2 * _SIDE + step * (len(axes) - 1)
     places = [_SIDE + i * step for i in range(len(axes))]
     # The good ones lie over the others.
     order = sorted(
         lines, key=lambda line: (line.best, -(line.rank if line.rank is not None else 9))
     )
     drawn = [_line(line, axes, places) for line in order]
-    scales = [_axis(axis, x) for axis, x in zip(axes, places, strict=True)]
+    scales = [_axis(axis, x, step) for axis, x in zip(axes, places, strict=True)]
     return element(
         "svg",
         *drawn,
         *scales,
         class_="parallel",
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        viewBox=f"0 0 {width:g} {_HEIGHT}",
+        style=f"min-width: {width:g}px" if width > _WIDTH else None,
         role="img",
         aria_label=f"parallel coordinates of {len(lines)} trials",
     )
@@ -94,7 +102,7 @@ def _line(line: Line, axes: Sequence[Axis], places: Sequence[float]) -> Markup:
     return element("a", drawn, href=line.link, tabindex="-1") if line.link else drawn
 
 
-def _axis(axis: Axis, x: float) -> Markup:
+def _axis(axis: Axis, x: float, step: float) -> Markup:
     scale = axis.scale
     if scale.categories:
         shown = scale.marks()[:_MOST_CATEGORIES]
@@ -109,10 +117,25 @@ def _axis(axis: Axis, x: float) -> Markup:
     return element(
         "g",
         element("line", x1=f"{x:g}", x2=f"{x:g}", y1=_TOP, y2=_HEIGHT - _BOTTOM),
-        element("text", axis.name, x=f"{x:g}", y=12, class_="name"),
+        element(
+            "text",
+            element("title", axis.name),
+            _cut(axis.name, max(int(step / _LETTER), _FEWEST_LETTERS)),
+            x=f"{x:g}",
+            y=12,
+            class_="name",
+        ),
         *marks,
         class_="axis",
     )
+
+
+def _cut(name: str, letters: int) -> str:
+    """A name without its middle: parameters are often told apart by their ends."""
+    if len(name) <= letters:
+        return name
+    end = letters // 2
+    return f"{name[: letters - end - 1]}…{name[-end:]}"
 
 
 def _y(place: float) -> float:

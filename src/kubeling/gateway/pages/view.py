@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-__all__ = ["Views"]
+__all__ = ["Views", "short"]
 
 _PATIENCE_SECONDS = 2.0
 _LONG_NUMBER = 8
@@ -71,7 +71,7 @@ class Views:
         environment.globals.update(
             lines=_lines, advice=advice, clock=_clock, moment=_moment, took=self._took, ended=_ended
         )
-        environment.filters["short"] = _short
+        environment.filters["short"] = short
         return environment
 
     def _took(self, started: float | None, finished: float | None) -> str:
@@ -196,9 +196,9 @@ def _ended(run: Mapping[str, Any]) -> bool:
     return str(run.get("finished_at") or "1970") > "1971"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A number as a person reads it, to six digits; other text as it is."""
-    text = str(value or "")
+    text = "" if value is None else str(value)
     try:
         return f"{float(text):.6g}" if len(text) > _LONG_NUMBER else text
     except ValueError:

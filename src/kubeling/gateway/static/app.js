@@ -74,6 +74,9 @@ document.addEventListener("submit", (event) => {
 });
 document.addEventListener("htmx:afterSettle", () => prepare(document));
 prepare(document);
+// On a narrow screen the menu is a line that scrolls.
+const menu = document.querySelector("header nav"), here = menu?.querySelector("[aria-current]");
+if (here) menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.clientWidth) / 2;
 
 const line = document.getElementById("line");
 
