@@ -51,6 +51,22 @@ def test_what_a_pod_waits_for_is_a_cause() -> None:
     assert "images.yaml" in finding.message
 
 
+def test_a_container_that_was_ended_with_its_node_and_is_ready_again_has_no_trouble() -> None:
+    def restarted(**before: Any) -> Obj:
+        entry = {
+            "name": "c",
+            "ready": True,
+            "state": {"running": {}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "Error", **before}},
+        }
+        return thing("Pod", "p", containerStatuses=[entry])
+
+    assert trouble(restarted()) == []
+    assert trouble(restarted(exitCode=143)) == []
+    assert [f.reason for f in trouble(restarted(reason="OOMKilled"))] == ["OOMKilled"]
+    assert [f.exit_code for f in trouble(restarted(exitCode=1))] == [1]
+
+
 def test_an_attempt_that_failed_is_no_cause_once_the_whole_succeeded() -> None:
     job = thing("Job", "j", conditions=[{"type": "Complete", "status": "True"}])
     assert first_causes(job, OwnerTree([job, failed_pod("p", job, 1, "")])) == []

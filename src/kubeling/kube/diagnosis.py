@@ -21,6 +21,8 @@ _GOOD_WHEN_FALSE: Final = frozenset(
 )  # fmt: skip
 _ENDED_WELL: Final = frozenset({"Succeeded", "Complete", "Completed", "SuccessCriteriaMet"})
 _BAD_PHASES: Final = frozenset({"Failed", "Error", "Lost", "Unknown"})
+_SIGNALS: Final = (137, 143)
+"""Exit codes of SIGKILL and SIGTERM."""
 _NORMAL_WAITING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
@@ -121,10 +123,17 @@ def _containers(status: Mapping[str, Any]) -> list[Finding]:
     return [found for entry in statuses if (found := _container(entry)) is not None]
 
 
+def _was_ended(end: Mapping[str, Any]) -> bool:
+    """Whether a container was ended from outside, as with its node, and not for its memory."""
+    return end.get("exitCode") in _SIGNALS and end.get("reason") != "OOMKilled"
+
+
 def _container(entry: Mapping[str, Any]) -> Finding | None:
     state = entry.get("state") or {}
     ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated")
     waiting = state.get("waiting") or {}
+    if entry.get("ready") and "running" in state and _was_ended(ended or {}):
+        return None
     if ended and ended.get("exitCode", 0) != 0:
         code = int(ended["exitCode"])
         message = ended.get("message") or f"the container exited with code {code}"
