@@ -53,6 +53,12 @@ def test_an_error_is_one_line_and_a_hint_without_a_traceback(tmp_path: Path) -> 
     assert len(lines) == 2
 
 
+def test_a_misspelt_command_is_answered_with_the_one_that_was_meant() -> None:
+    assert "Did you mean 'run'?" in CliRunner().invoke(cli, ["runn"]).output
+    assert "Did you mean 'submit'?" in CliRunner().invoke(cli, ["workflow", "submitt"]).output
+    assert "Did you mean" not in CliRunner().invoke(cli, ["xyzzy"]).output
+
+
 @pytest.mark.parametrize("timeout", ["20", "20s", "1m30s"])
 def test_a_timeout_may_have_kubectls_units(tmp_path: Path, timeout: str) -> None:
     words = ["wait", "pod/a", "--for", "delete", "--data-dir", str(tmp_path)]

@@ -71,7 +71,7 @@ def test_what_a_file_describes_is_told_by_its_content() -> None:
     assert package is not None
     assert pipeline_parameters(package, {}) == {}, "the manifest's value is the default"
     pod = read_documents("kind: Pod", "pod.yaml").unknown("pod.yaml")
-    assert "a Pod is not something to run" in pod.message
+    assert ": Pod is not something to run" in pod.message
     assert "kubeling apply -f pod.yaml" in pod.hint
 
 

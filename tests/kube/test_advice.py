@@ -10,6 +10,7 @@ from kubeling.kube.advice import advice
 @pytest.mark.parametrize(
     ("said", "tries"),
     [
+        ("python: can't open file '/w/train.py': [Errno 2] No such file", "no /w/train.py: pods"),
         ("OOMKilled: ", "memory limit"),
         ("Error (exit code 127)", "not in the image"),
         ("exited with code 1: ModuleNotFoundError: No module named 'pandas'", "pandas"),

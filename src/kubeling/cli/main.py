@@ -138,11 +138,13 @@ def _misused(error: click.ClickException) -> int:
 
 def _explain(error: Exception) -> int:
     from kubeling.kube.config import ConfigError
-    from kubeling.kube.errors import ApiError
+    from kubeling.kube.errors import ApiError, NotFound
 
     hint, code = "", 1
     if isinstance(error, CliError):
         text, hint, code = error.message, error.hint, error.code
+    elif isinstance(error, NotFound) and (kind := error.details.get("kind")):
+        text, hint = str(error), f"List what there is with: kubeling get {kind} -A"
     elif isinstance(error, ApiError | ConfigError | ConnectionError):
         text = str(error)
     else:

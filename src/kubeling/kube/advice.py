@@ -22,6 +22,12 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
         "the image.",
     ),
     (
+        r"can't open file '([^'\n]+)'",
+        "There is no {0}: pods start in the workspace, the folder in which the platform was "
+        "started (kubeling status names it). Move the script there, or start the platform in "
+        "the script's folder.",
+    ),
+    (
         r"cannot import name '(\w+)'",
         "A package is there in another version than the code expects: pin its version.",
     ),

@@ -7,6 +7,7 @@ to be looked up.
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -64,9 +65,13 @@ class Discovery:
             )
         )
         if found is None:
+            known = {name for entry in await self.all() for name in _spellings(entry.resource)}
+            close = difflib.get_close_matches(wanted, known, 1)
             raise UnknownKind(
                 f'the server has no resource type "{word}"',
-                "List what there is with: kubectl api-resources",
+                f"Did you mean {close[0]}?"
+                if close
+                else "List what there is with: kubectl api-resources",
             )
         return found
 

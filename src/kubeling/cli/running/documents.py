@@ -77,7 +77,7 @@ class Documents:
         kind = first.get("kind") if isinstance(first, Mapping) else None
         if kind:
             return CliError(
-                f"{file}: a {kind} is not something to run", f"Apply it: kubeling apply -f {file}"
+                f"{file}: {kind} is not something to run", f"Apply it: kubeling apply -f {file}"
             )
         return CliError(
             f"{file}: neither a compiled pipeline, a Workflow nor a file of stages",
