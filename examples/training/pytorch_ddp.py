@@ -7,6 +7,10 @@ import os
 
 import torch
 import torch.distributed as dist
+
+# Before there is a group: imported later, as the first optimizer does, its functions keep that
+# group as their arguments' default, and threads that outlive the interpreter may abort the process.
+import torch.distributed.nn
 from sklearn.datasets import load_digits
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,7 +22,12 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    rank, world = dist.get_rank(), dist.get_world_size()
+    train(dist.get_rank(), dist.get_world_size())
+    dist.destroy_process_group()
+
+
+def train(rank: int, world: int) -> None:
+    """Prints the loss of each epoch; the model and all that it holds are gone at the end."""
     digits = load_digits()
     images = torch.tensor(digits.data, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
@@ -38,7 +47,6 @@ def main() -> None:
         dist.all_reduce(total)
         if rank == 0:
             print(f"epoch={epoch} loss={total.item() / world:.5f} processes={world}", flush=True)
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

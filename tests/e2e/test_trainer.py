@@ -426,20 +426,23 @@ def test_mpirun_starts_processes_on_every_node(platform: Platform) -> None:
 
 
 DDP = """
-import os, torch, torch.distributed as dist
+import torch, torch.distributed as dist, torch.distributed.nn
+
+def train(rank, world):
+    torch.manual_seed(0)
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 1))
+    data, target = torch.randn(8, 4), torch.randn(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(data[rank::world]), target[rank::world])
+        loss.backward()
+        optimizer.step()
+    loss = torch.nn.functional.mse_loss(model(data), target)
+    print(f"rank {rank} of {world}: loss={loss.item():.5f}", flush=True)
+
 dist.init_process_group("gloo")
-torch.manual_seed(0)
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 1))
-data, target = torch.randn(8, 4), torch.randn(8, 1)
-rank, world = dist.get_rank(), dist.get_world_size()
-optimizer = torch.optim.SGD(model.parameters(), 0.1)
-for _ in range(5):
-    optimizer.zero_grad()
-    loss = torch.nn.functional.mse_loss(model(data[rank::world]), target[rank::world])
-    loss.backward()
-    optimizer.step()
-loss = torch.nn.functional.mse_loss(model(data), target)
-print(f"rank {rank} of {world}: loss={loss.item():.5f}", flush=True)
+train(dist.get_rank(), dist.get_world_size())
 dist.destroy_process_group()
 """
 
