@@ -7,18 +7,29 @@ logged and dropped, as upstream's recorder does.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from kubeling.kube.client import Client
 from kubeling.kube.clock import Clock, SystemClock
 from kubeling.kube.errors import AlreadyExists, ApiError, NotFound
-from kubeling.kube.objects import Obj, format_time, name, namespace, resource_version, uid
+from kubeling.kube.objects import (
+    Obj,
+    format_time,
+    name,
+    namespace,
+    resource_version,
+    set_condition,
+    uid,
+)
 from kubeling.kube.resources import EVENTS
 
-__all__ = ["EventRecorder", "EventType"]
+__all__ = ["EventRecorder", "EventType", "Note", "conclude"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +37,24 @@ EventType = Literal["Normal", "Warning"]
 
 _MAX_MESSAGE = 1024
 _REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An event that a plan has decided on; whoever carries the plan out records it."""
+
+    type: EventType
+    reason: str
+    message: str
+
+
+def conclude(
+    status: Obj, type: str, value: bool, *, reason: str, message: str, now: dt.datetime
+) -> list[Note]:
+    """Sets a condition in a status; what changed is to be told in an event of the same words."""
+    if not set_condition(status, type, value, reason=reason, message=message, now=now):
+        return []
+    return [Note("Warning" if type == "Failed" else "Normal", reason, message)]
 
 
 class EventRecorder:
@@ -44,6 +73,11 @@ class EventRecorder:
     async def warning(self, about: Obj, reason: str, message: str) -> None:
         """Records something the user should look at."""
         await self.event(about, "Warning", reason, message)
+
+    async def record(self, about: Obj, notes: Iterable[Note]) -> None:
+        """Records what a plan has decided on, in its order."""
+        for note in notes:
+            await self.event(about, note.type, note.reason, note.message)
 
     async def event(self, about: Obj, type: EventType, reason: str, message: str) -> None:
         """Records an event about an object; a repeated one raises ``count`` instead."""

@@ -24,7 +24,7 @@ from kubeling.training.admission import MANAGED_BY
 from kubeling.training.companions import Companion, InTheWay, keep
 from kubeling.training.gangs import VOLCANO_POD_GROUPS
 from kubeling.training.job import JobKind, TrainingJob
-from kubeling.training.plan import Note, Plan, plan
+from kubeling.training.plan import Plan, plan
 from kubeling.training.settings import TrainingSettings
 from kubeling.training.together import together
 
@@ -120,8 +120,7 @@ class JobReconciler:
         await self._see_to(job, todo.companions)
         await together(self._create(SERVICES, job, service) for service in todo.create_services)
         await together(self._create(PODS, job, pod) for pod in todo.create_pods)
-        for note in todo.notes:
-            await self._record(job, note)
+        await self._recorder.record(job.obj, todo.notes)
 
     async def _see_to(self, job: TrainingJob, companions: Iterable[Companion]) -> None:
         try:
@@ -165,9 +164,6 @@ class JobReconciler:
         )
         message = f"Deleted {resource.kind.lower()}: {name(obj)}"
         await self._recorder.normal(job.obj, f"SuccessfulDelete{resource.kind}", message)
-
-    async def _record(self, job: TrainingJob, note: Note) -> None:
-        await self._recorder.event(job.obj, note.type, note.reason, note.message)
 
 
 def _as_deleted(pod: Obj) -> Obj:

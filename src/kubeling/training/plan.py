@@ -10,8 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from kubeling.kube.events import EventType, Note
 from kubeling.kube.objects import (
     Obj,
     deep_copy,
@@ -32,16 +32,7 @@ from kubeling.training.pods import pod, service
 from kubeling.training.scaling import autoscaler
 from kubeling.training.settings import GangScheduler
 
-__all__ = ["Note", "Plan", "has_ended", "plan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """An Event to record about the job."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
+__all__ = ["Plan", "has_ended", "plan"]
 
 
 @dataclass
@@ -256,9 +247,7 @@ class _Planner:
     def _fail(self, why: str, reason: str = "") -> None:
         self._end("Failed", "Warning", why, reason)
 
-    def _end(
-        self, condition: str, event: Literal["Normal", "Warning"], message: str, reason: str = ""
-    ) -> None:
+    def _end(self, condition: str, event: EventType, message: str, reason: str = "") -> None:
         reason = reason or f"{self._job.kind.name}{condition}"
         self._created()
         remove_condition(self._status, ["Restarting"])
@@ -352,5 +341,5 @@ class _Planner:
             stamp_update=True,
         )
 
-    def _note(self, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+    def _note(self, type: EventType, reason: str, message: str) -> None:
         self._plan.notes.append(Note(type, reason, message))

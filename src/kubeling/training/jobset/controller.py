@@ -77,8 +77,7 @@ class JobSetReconciler:
             return
         if todo.status != (jobset.get("status") or {}):
             await self._client.replace_status(JOB_SETS, {**jobset, "status": todo.status})
-        for note in todo.notes:
-            await self._recorder.event(jobset, note.type, note.reason, note.message)
+        await self._recorder.record(jobset, todo.notes)
         await together(self._delete(job) for job in todo.delete)
         if not has_ended({**jobset, "status": todo.status}):
             await self._introduce(jobset)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from kubeling.kube.events import Note, conclude
 from kubeling.kube.objects import (
     Obj,
     deep_copy,
@@ -20,7 +21,6 @@ from kubeling.kube.objects import (
     labels,
     name,
     parse_time,
-    set_condition,
 )
 from kubeling.training.jobset.failure import judge
 from kubeling.training.jobset.objects import (
@@ -31,18 +31,9 @@ from kubeling.training.jobset.objects import (
     replicas,
 )
 
-__all__ = ["Note", "Plan", "has_ended", "plan"]
+__all__ = ["Plan", "has_ended", "plan"]
 
 _SCHEDULING: Final = ("nodeSelector", "tolerations", "schedulingGates", "affinity")
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """An Event to record about the JobSet."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 @dataclass
@@ -145,7 +136,7 @@ class _Planner:
         status["restarts"] = int(status.get("restarts") or 0) + 1
         if verdict.counts:
             status["restartsCountTowardsMax"] = counted + 1
-        self._note("Warning", verdict.reason, message)
+        self._plan.notes.append(Note("Warning", verdict.reason, message))
 
     def _has_succeeded(self) -> bool:
         policy = self._spec.get("successPolicy") or {}
@@ -219,14 +210,9 @@ class _Planner:
         self._condition("StartupPolicyCompleted", True, reason, text)
 
     def _condition(self, type: str, value: bool, reason: str, message: str) -> None:
-        changed = set_condition(
+        self._plan.notes += conclude(
             self._plan.status, type, value, reason=reason, message=message, now=self._now
         )
-        if changed:
-            self._note("Warning" if type == "Failed" else "Normal", reason, message)
-
-    def _note(self, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        self._plan.notes.append(Note(type, reason, message))
 
 
 def _attempt(job: Obj) -> int:

@@ -47,8 +47,7 @@ class OptimizationJobReconciler:
             await self._create(job, trial)
         if todo.status != (job.get("status") or {}):
             await self._client.replace_status(OPTIMIZATION_JOBS, {**job, "status": todo.status})
-        for note in todo.notes:
-            await self._recorder.event(job, note.type, note.reason, note.message)
+        await self._recorder.record(job, todo.notes)
         return None
 
     async def _create(self, job: Obj, trial: Obj) -> None:

@@ -11,8 +11,9 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from kubeling.kube.events import Note, conclude
 from kubeling.kube.objects import (
     Obj,
     condition,
@@ -21,27 +22,17 @@ from kubeling.kube.objects import (
     name,
     namespace,
     new_object,
-    set_condition,
 )
 from kubeling.tuning.algorithms.base import Exhausted, PastTrial, TrialState
 from kubeling.tuning.optimization_job.resources import TRAIN_JOBS
 from kubeling.tuning.optimization_job.search import algorithm, variable
 from kubeling.tuning.space import Assignments
 
-__all__ = ["JOB_LABEL", "Note", "Plan", "has_ended", "plan"]
+__all__ = ["JOB_LABEL", "Plan", "has_ended", "plan"]
 
 JOB_LABEL: Final = "trainer.kubeflow.org/optimization-job"
 _TRIAL: Final = "trainer.kubeflow.org/optimization-trial"
 _PARAMETERS: Final = "trainer.kubeflow.org/optimization-parameters"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """An Event to record about the job."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 @dataclass
@@ -194,6 +185,4 @@ def _reason(trials: Sequence[_Trial]) -> str:
 
 
 def _conclude(todo: Plan, type: str, reason: str, message: str, now: dt.datetime) -> None:
-    if set_condition(todo.status, type, True, reason=reason, message=message, now=now):
-        kind: Literal["Normal", "Warning"] = "Warning" if type == "Failed" else "Normal"
-        todo.notes.append(Note(kind, reason, message))
+    todo.notes += conclude(todo.status, type, True, reason=reason, message=message, now=now)
