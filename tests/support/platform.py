@@ -56,6 +56,12 @@ class Platform:
         return {**os.environ, **paths}
 
     @property
+    def listen_host(self) -> str:
+        """Where separate controllers serve beside the API: an address of this process' own."""
+        pid = os.getpid()
+        return f"127.{96 + (pid >> 16) % 32}.{(pid >> 8) % 256}.{pid % 256}"
+
+    @property
     def url(self) -> str:
         """The dashboard's address."""
         return str(self.endpoints["dashboard"])
@@ -159,7 +165,7 @@ class Platform:
                 *(sys.executable, "-m", "kubeling", "controllers"),
                 *("--kubeconfig", self.endpoints["kubeconfig"]),
                 *("--data-dir", str(self.data_dir), "--workspace", str(self.workspace)),
-                *("--gateway", self.endpoints["dashboard"]),
+                *("--gateway", self.endpoints["dashboard"], "--listen-host", self.listen_host),
             ],
             env=self.environment,
             stdout=log,

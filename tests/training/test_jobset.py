@@ -11,6 +11,7 @@ import pytest
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj, deep_copy, name
 from kubeling.training.jobset.admission import admissions
+from kubeling.training.jobset.neighbours import acquaint
 from kubeling.training.jobset.objects import claims, jobs_of_group, service
 from kubeling.training.jobset.plan import Plan, has_ended, plan
 from kubeling.training.jobset.resources import JOB_SETS
@@ -63,6 +64,16 @@ def ended(job: Obj, how: str, reason: str = "BackoffLimitExceeded", at: str = ST
 
 def conditions(obj: Obj) -> list[tuple[str, str]]:
     return [(c["type"], c["status"]) for c in obj["status"].get("conditions") or ()]
+
+
+def test_on_one_network_pods_know_one_another_by_name() -> None:
+    obj = jobset(group("data"), group("worker", pods=2))
+    job = look(obj).create[0]
+    acquaint(obj, job)
+    (alias,) = job["spec"]["template"]["spec"]["hostAliases"]
+    assert alias["ip"] == "127.0.0.1"
+    for host in ("demo-data-0-0.demo", "demo-worker-0-1.demo", "demo-worker-0-1.demo.team.svc"):
+        assert host in alias["hostnames"]
 
 
 def test_names_labels_and_the_service_are_what_people_select_by() -> None:

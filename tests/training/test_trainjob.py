@@ -15,6 +15,7 @@ from tests.training.trainjobs import (
 )
 
 from kubeling.kube.objects import Obj, name
+from kubeling.training.trainer import progress
 from kubeling.training.trainer.mpi_agent import companions
 
 
@@ -294,6 +295,20 @@ def test_initializers_are_told_what_to_fetch_and_with_which_credentials() -> Non
     assert group(made)["dependsOn"] == [{"name": "dataset-initializer", "status": "Complete"}]
 
 
+def test_jobs_that_share_a_network_do_not_meet() -> None:
+    def met_at(uid: str) -> str:
+        obj = train_job("jax-distributed")
+        obj["metadata"]["uid"] = uid
+        made = rendered(obj, shared_network=True).jobset
+        host, _, port = environment(made)["JAX_COORDINATOR_ADDRESS"].partition(":")
+        assert host == "mnist-node-0-0.mnist"
+        assert container(made)["ports"] == [{"containerPort": int(port)}]
+        return str(port)
+
+    assert met_at("one") != met_at("other")
+    assert met_at("one") == met_at("one")
+
+
 # --- progress, gangs ---------------------------------------------------------------------------
 
 
@@ -310,6 +325,13 @@ def test_training_may_report_progress_with_a_token_for_this_job_alone() -> None:
     assert token["serviceAccountToken"]["audience"] == (
         "trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs/mnist/status"
     )
+
+
+def test_nodes_that_know_no_services_report_where_the_service_leads() -> None:
+    address, port = {"ip": "127.0.0.1"}, {"port": 4711}
+    leads = {"subsets": [{"addresses": [address], "ports": [port]}]}
+    assert progress.behind(leads) == "http://127.0.0.1:4711"
+    assert progress.behind({}) == progress.URL == "http://trainer-progress.kubeflow.svc:10080"
 
 
 def test_gangs_are_as_large_as_the_job() -> None:

@@ -88,10 +88,10 @@ def _request(kind: Resource, old: Obj | None, others: dict[str, Obj]) -> Admissi
     return AdmissionRequest(kind, "UPDATE" if old else "CREATE", old=old, find=find)
 
 
-def rendered(obj: Obj, on: Obj | None = None) -> Rendered:
+def rendered(obj: Obj, on: Obj | None = None, *, shared_network: bool = False) -> Rendered:
     """The objects a TrainJob becomes on its runtime."""
     found = on or RUNTIMES[obj["spec"]["runtimeRef"]["name"]]
-    return render(obj, found["spec"], URL)
+    return render(obj, found["spec"], URL, shared_network=shared_network)
 
 
 def jobset(obj: Obj, on: Obj | None = None) -> Obj:

@@ -53,7 +53,8 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 @click.option(
     "--listen-host",
     default="",
-    help="Address at which components serve beside the API (Katib's DB manager, port 6789); "
+    help="Address at which components serve beside the API (Katib's DB manager, port 6789, and "
+    "TrainJobs' progress, port 10080); "
     "without it, they do not.",
 )
 def controllers(

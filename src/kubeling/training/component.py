@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from kubeling.component import Component, Context
+from kubeling.component import Component, Context, Listener
 from kubeling.kube.admission import Admission
 from kubeling.kube.controller import Controller
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 __all__ = ["COMPONENT"]
 
@@ -56,10 +53,10 @@ def _controllers(context: Context) -> list[Controller]:
     return found
 
 
-def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
-    from kubeling.training.trainer.progress_api import routes
+def _listeners(context: Context) -> Sequence[Listener]:
+    from kubeling.training.trainer.progress_api import progress_server
 
-    return routes(context)
+    return [progress_server(context)]
 
 
 COMPONENT: Final = Component(
@@ -68,5 +65,5 @@ COMPONENT: Final = Component(
     admission=_admission,
     objects=_objects,
     controllers=_controllers,
-    routes=_routes,
+    listeners=_listeners,
 )

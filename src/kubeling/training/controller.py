@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
@@ -14,7 +13,6 @@ from kubeling.kube.objects import (
     deletion_requested,
     format_time,
     is_owned_by,
-    labels,
     name,
     namespace,
     uid,
@@ -24,14 +22,12 @@ from kubeling.training.admission import MANAGED_BY
 from kubeling.training.companions import Companion, InTheWay, keep
 from kubeling.training.gangs import VOLCANO_POD_GROUPS
 from kubeling.training.job import JobKind, TrainingJob
+from kubeling.training.network import is_shared
 from kubeling.training.plan import Plan, plan
 from kubeling.training.settings import TrainingSettings
 from kubeling.training.together import together
 
 __all__ = ["JobReconciler", "controller_of"]
-
-_NETWORK: Final = "kubeling.io/pod-network"
-"""The label of a node that says whether its pods share one network."""
 
 
 def controller_of(kind: JobKind, context: Context) -> Controller:
@@ -72,8 +68,7 @@ class JobReconciler:
         if obj is None or deletion_requested(obj):
             self._deleted.pop(key, None)
             return None
-        shared = any(labels(node).get(_NETWORK) == "shared" for node in self._nodes.list())
-        job = TrainingJob(self._kind, obj, shared)
+        job = TrainingJob(self._kind, obj, is_shared(self._nodes.list()))
         if job.run_policy.managed_by not in (None, MANAGED_BY):
             return None
         pods = self._owned_pods(key, job)

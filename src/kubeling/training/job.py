@@ -6,7 +6,6 @@ else is shared. Adding a kind means adding a row to the table in :mod:`kubeling.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import msgspec
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import Resource
 from kubeling.training.companions import Companion
+from kubeling.training.network import first_port
 from kubeling.training.resources import ElasticPolicy, ReplicaSpec, RunPolicy
 
 __all__ = [
@@ -202,9 +202,7 @@ class TrainingJob:
     def port(self, replica: Replica) -> int:
         """The port on which a replica meets the others."""
         if self.shared_network:
-            # Below the ports that a system gives to clients, and unlike those of other jobs.
-            first = 10_000 + zlib.crc32(self.uid.encode()) % 20_000
-            return first + self.replicas().index(replica)
+            return first_port(self.uid) + self.replicas().index(replica)
         for port in self.default_container(replica.type).get("ports") or ():
             if port.get("name") == self.kind.port_name:
                 return int(port["containerPort"])

@@ -12,6 +12,7 @@ from kubeling.training.job import (
     Replica,
     TrainingJob,
 )
+from kubeling.training.network import alias
 from kubeling.training.settings import GangScheduler
 
 __all__ = ["pod", "service"]
@@ -85,21 +86,12 @@ def service(job: TrainingJob, replica: Replica) -> Obj:
 
 
 def _neighbours(job: TrainingJob) -> Obj:
-    """The names of all replicas there may be, at the address that their pods share.
-
-    A name server of one's own needs a port that only root may listen on.
-    """
+    """The names of all replicas there may be, at the address that their pods share."""
     elastic = job.elastic_policy
     workers = max(job.count("Worker"), (elastic.max_replicas or 0) if elastic else 0)
     replicas = [r for r in job.replicas() if r.type != "Worker"]
     replicas += [Replica("Worker", index) for index in range(workers)]
-    where = f"{job.namespace}.svc"
-    names = [
-        f"{job.pod_name(replica)}{domain}"
-        for replica in replicas
-        for domain in ("", f".{job.namespace}", f".{where}", f".{where}.cluster.local")
-    ]
-    return {"ip": "127.0.0.1", "hostnames": names}
+    return alias(map(job.pod_name, replicas), job.namespace)
 
 
 def _met(job: TrainingJob, replica: Replica, port: Obj) -> Obj:

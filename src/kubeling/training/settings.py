@@ -23,8 +23,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     jobsets: bool = True
     """Whether this platform runs JobSets; off where JobSet itself is installed."""
-    progress_url: str = "http://kubeling.kubeflow.svc"
-    """Where the pods of TrainJobs post their progress."""
+    progress_url: str = ""
+    """Where the pods of TrainJobs post their progress; empty: ``trainer-progress.kubeflow``, as
+    the platform has it."""
 
     @classmethod
     def of(cls, settings: Settings) -> TrainingSettings:

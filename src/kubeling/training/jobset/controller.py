@@ -16,11 +16,20 @@ from kubeling.kube.objects import (
     namespace,
     uid,
 )
-from kubeling.kube.resources import JOBS, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, Resource
+from kubeling.kube.resources import (
+    JOBS,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SERVICES,
+    Resource,
+)
 from kubeling.training import observation
+from kubeling.training.jobset.neighbours import acquaint
 from kubeling.training.jobset.objects import JOBSET_NAME, RESTART_ATTEMPT, claims, service
 from kubeling.training.jobset.plan import Plan, has_ended, plan
 from kubeling.training.jobset.resources import JOB_SETS
+from kubeling.training.network import is_shared
 from kubeling.training.together import together
 
 __all__ = ["MANAGED_BY", "JobSetReconciler", "jobset_controller", "pod_key"]
@@ -33,7 +42,11 @@ def jobset_controller(context: Context) -> Controller:
     """The controller of JobSets."""
     reconciler = JobSetReconciler(context)
     return Controller(
-        name=_COMPONENT, resource=JOB_SETS, reconcile=reconciler.reconcile, owns=(JOBS, SERVICES)
+        name=_COMPONENT,
+        resource=JOB_SETS,
+        reconcile=reconciler.reconcile,
+        owns=(JOBS, SERVICES),
+        watches={NODES: lambda _: ()},
     )
 
 
@@ -48,6 +61,7 @@ class JobSetReconciler:
         self._jobs = context.informers.of(JOBS)
         self._services = context.informers.of(SERVICES)
         self._pods = context.informers.of(PODS)
+        self._nodes = context.informers.of(NODES)
         self._pods.add_index("jobset", lambda pod: (pod_key(pod),))
 
     async def reconcile(self, key: Key) -> Result | None:
@@ -84,6 +98,9 @@ class JobSetReconciler:
         if first:
             for claim in claims(jobset):
                 await self._create(PERSISTENT_VOLUME_CLAIMS, jobset, claim, "PVCCreationFailed")
+        if is_shared(self._nodes.list()):
+            for job in todo.create:
+                acquaint(jobset, job)
         await together(self._create(JOBS, jobset, job, "JobCreationFailed") for job in todo.create)
         for job in todo.suspend:
             await self._client.patch(JOBS, name(job), {"spec": {"suspend": True}}, namespace(job))

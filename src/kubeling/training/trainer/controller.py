@@ -20,14 +20,15 @@ from kubeling.kube.objects import (
     namespace,
     new_object,
 )
-from kubeling.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
+from kubeling.kube.resources import CONFIG_MAPS, ENDPOINTS, NODES, PODS, SECRETS, Resource
 from kubeling.training import observation
 from kubeling.training.companions import keep
 from kubeling.training.jobset.controller import pod_key
 from kubeling.training.jobset.objects import JOBSET_NAME
 from kubeling.training.jobset.resources import JOB_SETS
+from kubeling.training.network import REMOTE, is_shared
 from kubeling.training.settings import TrainingSettings
-from kubeling.training.trainer import mpi, mpi_agent
+from kubeling.training.trainer import mpi, mpi_agent, progress
 from kubeling.training.trainer.render import Rendered, render
 from kubeling.training.trainer.resources import (
     CLUSTER_TRAINING_RUNTIMES,
@@ -64,6 +65,7 @@ def train_job_controller(context: Context) -> Controller:
             PODS: reconciler.keys_of_pod,
             TRAINING_RUNTIMES: reconciler.keys_of_runtime,
             CLUSTER_TRAINING_RUNTIMES: reconciler.keys_of_runtime,
+            NODES: lambda _: (),
         },
     )
 
@@ -82,6 +84,7 @@ class TrainJobReconciler:
         self._pods = context.informers.of(PODS)
         # What each job was last said to wait for: said again only when it changes.
         self._waiting: dict[Key, str] = {}
+        self._nodes = context.informers.of(NODES)
         self._pods.add_index("jobset", lambda pod: (pod_key(pod),))
 
     def keys_of_pod(self, pod: Obj) -> list[Key]:
@@ -119,7 +122,7 @@ class TrainJobReconciler:
     async def _let_launch(self, train_job: Obj, jobset: Obj | None) -> None:
         """Keeps the account by which an MPI launcher starts processes in the nodes."""
         made = (jobset or {"metadata": {}})["metadata"].get("annotations") or {}
-        if jobset is not None and mpi_agent.ANNOTATION in made:
+        if jobset is not None and REMOTE in made:
             pods = self._pods_of(train_job)
             await keep(self._client, train_job, mpi_agent.companions(train_job, jobset, pods))
 
@@ -136,11 +139,20 @@ class TrainJobReconciler:
         wanted = bool(spec.get("suspend"))
         if jobset is not None and not wanted and not jobset["spec"].get("suspend"):
             return
-        rendered = render(train_job, await self._runtime_spec(train_job), self._progress_url)
+        runtime, shared = await self._runtime_spec(train_job), is_shared(self._nodes.list())
+        url = self._progress_url or await self._progress_server(shared)
+        rendered = render(train_job, runtime, url, shared_network=shared)
         if jobset is None:
             await self._create(train_job, rendered)
         else:
             await self._update(train_job, rendered.jobset)
+
+    async def _progress_server(self, shared: bool) -> str:
+        """Where nodes report; those that know no Services by name, where the Service leads to."""
+        if not shared:
+            return progress.URL
+        found = await self._client.find(ENDPOINTS, progress.SERVICE, progress.NAMESPACE)
+        return progress.behind(found or {})
 
     async def _update(self, train_job: Obj, jobset: Obj) -> None:
         """Brings a suspended JobSet up to date, or makes it anew where it may not be changed so."""

@@ -15,7 +15,7 @@ from kubeling.training.job import Env, env
 __all__ = ["PORT", "Nodes", "accelerators", "environment", "framework_of", "reserved_names"]
 
 PORT: Final = 29500
-"""Where the nodes meet."""
+"""Where the nodes meet, where each has a network of its own."""
 
 _FRAMEWORKS: Final = ("torch", "jax", "xgboost", "mpi", "flux")
 _INDEX_FIELD: Final = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -49,6 +49,7 @@ class Nodes:
     host: str
     count: int
     processes: int | None = None
+    port: int = PORT
     resources: Obj = field(default_factory=dict)
 
 
@@ -71,12 +72,12 @@ def environment(ml_policy: Obj, nodes: Nodes) -> Env:
             return [
                 *env(JAX_NUM_PROCESSES=nodes.count),
                 _index("JAX_PROCESS_ID"),
-                *env(JAX_COORDINATOR_ADDRESS=f"{nodes.host}:{PORT}"),
+                *env(JAX_COORDINATOR_ADDRESS=f"{nodes.host}:{nodes.port}"),
             ]
         case "xgboost":
             workers = nodes.count * max(1, accelerators(nodes.resources))
             return [
-                *env(DMLC_TRACKER_URI=nodes.host, DMLC_TRACKER_PORT=PORT),
+                *env(DMLC_TRACKER_URI=nodes.host, DMLC_TRACKER_PORT=nodes.port),
                 _index("DMLC_TASK_ID"),
                 *env(DMLC_NUM_WORKER=workers),
             ]
@@ -91,14 +92,14 @@ def _torch(policy: Obj, nodes: Nodes) -> Env:
         return [
             *env(PET_NNODES=nodes.count, PET_NPROC_PER_NODE=processes),
             _index("PET_NODE_RANK"),
-            *env(PET_MASTER_ADDR=nodes.host, PET_MASTER_PORT=PORT),
+            *env(PET_MASTER_ADDR=nodes.host, PET_MASTER_PORT=nodes.port),
         ]
     least = min(int(elastic.get("minNodes") or 1), nodes.count)
     return env(
         PET_NNODES=f"{least}:{nodes.count}",
         PET_NPROC_PER_NODE=processes,
         PET_RDZV_BACKEND="c10d",
-        PET_RDZV_ENDPOINT=f"{nodes.host}:{PORT}",
+        PET_RDZV_ENDPOINT=f"{nodes.host}:{nodes.port}",
         PET_MAX_RESTARTS=int(elastic.get("maxRestarts") or 0),
     )
 

@@ -12,6 +12,7 @@ from typing import Final
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import CONFIG_MAPS, SECRETS
 from kubeling.training.job import env
+from kubeling.training.network import REMOTE
 from kubeling.training.trainer import mpi_agent
 from kubeling.training.trainer.environment import accelerators
 from kubeling.training.trainer.merging import replace_by_name, upsert
@@ -40,7 +41,7 @@ def prepare(train_job: Obj, policy: Obj, template: Obj) -> None:
         metadata = template.setdefault("metadata", {})
         metadata["annotations"] = {
             **(metadata.get("annotations") or {}),
-            mpi_agent.ANNOTATION: "true",
+            REMOTE: "true",
         }
     for called in (LAUNCHER, NODE):
         found = group(template, called)

@@ -17,10 +17,7 @@ from kubeling.training.job import Env, env
 from kubeling.training.jobset.objects import JOBSET_NAME, REPLICATED_JOB
 from kubeling.training.trainer.template import LAUNCHER, NODE, containers, group, pod_spec
 
-__all__ = ["ANNOTATION", "account", "companions", "is_needed", "modes", "programs", "variables"]
-
-ANNOTATION: Final = "trainer.kubeling.io/mpi-agent"
-"""On JobSets whose launcher needs the account."""
+__all__ = ["account", "companions", "is_needed", "modes", "programs", "variables"]
 
 _SCRIPT, _DATA = 0o555, 0o444
 _KUBEXEC: Final = """\

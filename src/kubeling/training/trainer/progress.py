@@ -14,7 +14,13 @@ from kubeling.training.trainer.merging import replace_by_name, upsert
 from kubeling.training.trainer.resources import TRAIN_JOBS
 from kubeling.training.trainer.template import containers, pod_spec
 
-__all__ = ["audience", "inject", "path"]
+__all__ = ["NAMESPACE", "PORT", "SERVICE", "URL", "audience", "behind", "inject", "path"]
+
+SERVICE: Final = "trainer-progress"
+NAMESPACE: Final = "kubeflow"
+PORT: Final = 10080
+URL: Final = f"http://{SERVICE}.{NAMESPACE}.svc:{PORT}"
+"""Where progress is taken, unless somebody says otherwise."""
 
 _MOUNT: Final = "/var/run/secrets/kubeflow/trainer"
 _VOLUME: Final = "kubeflow-trainer-token"
@@ -29,6 +35,15 @@ def path(where: str, job: str) -> str:
 def audience(where: str, job: str) -> str:
     """What the token of the job's pods is for."""
     return path(where, job).removeprefix("/apis/")
+
+
+def behind(endpoints: Obj) -> str:
+    """The address that the Service leads to."""
+    for subset in endpoints.get("subsets") or ():
+        for address in subset.get("addresses") or ():
+            for port in subset.get("ports") or ():
+                return f"http://{address['ip']}:{port['port']}"
+    return URL
 
 
 def inject(train_job: Obj, trainer: Obj, url: str) -> None:

@@ -6,21 +6,23 @@ here the pod that the token is bound to must be one of the job's.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-from kubeling.component import Context
+from kubeling.component import Context, Listener
 from kubeling.kube.client import Client
 from kubeling.kube.errors import ApiError, Forbidden, Invalid
 from kubeling.kube.objects import Obj, labels
 from kubeling.kube.resources import PODS, TOKEN_REVIEWS
 from kubeling.training.jobset.objects import JOBSET_NAME
-from kubeling.training.trainer.progress import audience, path
+from kubeling.training.trainer.progress import PORT, SERVICE, audience, path
 from kubeling.training.trainer.resources import TRAIN_JOBS, TrainerStatus
 
-__all__ = ["routes"]
+__all__ = ["progress_server"]
 
 _MOST_BYTES: Final = 64 * 1024
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
@@ -32,9 +34,22 @@ class _Update(msgspec.Struct, rename="camel"):
     trainer_status: TrainerStatus | None = None
 
 
-def routes(context: Context) -> list[web.AbstractRouteDef]:
-    """The route, at upstream's path."""
-    return [web.post(path("{namespace}", "{name}"), _Reports(context.client).post)]
+def progress_server(context: Context) -> Listener:
+    """Takes reports at upstream's path, with the controllers wherever they run."""
+
+    @contextlib.asynccontextmanager
+    async def serving(host: str, port: int) -> AsyncIterator[int]:
+        app = web.Application()
+        app.router.add_post(path("{namespace}", "{name}"), _Reports(context.client).post)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+            yield int(runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+
+    return Listener(SERVICE, PORT, serving)
 
 
 class _Reports:

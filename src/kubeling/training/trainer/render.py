@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kubeling.kube.objects import Obj, name, namespace, new_object
+from kubeling.kube.objects import Obj, name, namespace, new_object, uid
 from kubeling.kube.resources import CONFIG_MAPS, Resource
 from kubeling.training.jobset.resources import JOB_SETS
+from kubeling.training.network import first_port
 from kubeling.training.trainer import functions, gang, mpi, progress, torchtune
 from kubeling.training.trainer.environment import (
     PORT,
@@ -38,8 +39,10 @@ class Rendered:
     keys: bool = False
 
 
-def render(train_job: Obj, runtime_spec: Obj, progress_url: str) -> Rendered:
-    """The objects of a TrainJob."""
+def render(
+    train_job: Obj, runtime_spec: Obj, progress_url: str, *, shared_network: bool = False
+) -> Rendered:
+    """The objects of a TrainJob, whose nodes may share a network with those of others."""
     policy: Obj = runtime_spec.get("mlPolicy") or {}
     pod_groups: Obj = runtime_spec.get("podGroupPolicy") or {}
     template = merged(train_job, runtime_spec)
@@ -47,7 +50,8 @@ def render(train_job: Obj, runtime_spec: Obj, progress_url: str) -> Rendered:
     if framework_of(policy) == "mpi":
         mpi.prepare(train_job, policy["mpi"], template)
     else:
-        _introduce(train_job, policy, template, _own_command(runtime_spec))
+        port = first_port(uid(train_job)) if shared_network else PORT
+        _introduce(train_job, policy, template, _own_command(runtime_spec), port)
     gang.mark(train_job, pod_groups, template)
     if (trainer := trainer_group(template)) is not None:
         progress.inject(train_job, trainer, progress_url)
@@ -92,9 +96,9 @@ def _spread(train_job: Obj, policy: Obj, template: Obj) -> None:
         job["completions"] = job["parallelism"] = nodes_of(train_job, policy, template).count
 
 
-def _introduce(train_job: Obj, policy: Obj, template: Obj, command: list[str]) -> None:
+def _introduce(train_job: Obj, policy: Obj, template: Obj, command: list[str], port: int) -> None:
     """Tells the nodes of one another, whether or not the TrainJob says anything of its trainer."""
-    nodes = nodes_of(train_job, policy, template)
+    nodes = replace(nodes_of(train_job, policy, template), port=port)
     variables = environment(policy, nodes)
     trainer = trainer_group(template)
     for container in containers(trainer, NODE) if trainer else ():
@@ -108,8 +112,8 @@ def _introduce(train_job: Obj, policy: Obj, template: Obj, command: list[str]) -
         _tell(container, policy, told)
         if framework_of(policy) in _PORTED:
             ports = container.setdefault("ports", [])
-            if not any(port.get("containerPort") == PORT for port in ports):
-                ports.append({"containerPort": PORT})
+            if not any(declared.get("containerPort") == port for declared in ports):
+                ports.append({"containerPort": port})
     injection = (policy.get("torch") or {}).get("envInjection") or {}
     for target in injection.get("targets") or ():
         found = group(template, target["jobName"])

@@ -12,7 +12,7 @@ from typing import Final
 
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
-from kubeling.training.trainer.environment import PORT, Nodes, accelerators
+from kubeling.training.trainer.environment import Nodes, accelerators
 
 __all__ = ["ENTRYPOINT", "command", "violations"]
 
@@ -37,7 +37,7 @@ def command(
     """The whole command; ``template`` is the runtime's own, which says where files lie."""
     recipe, config = _recipe(runtime_name, args, nodes)
     many = nodes.count > 1 or (nodes.processes or accelerators(nodes.resources)) > 1
-    meeting = [f"--rdzv_endpoint={nodes.host}:{PORT}"] if many else []
+    meeting = [f"--rdzv_endpoint={nodes.host}:{nodes.port}"] if many else []
     files = [word for word in template if word.split("=")[0] in _OWN]
     return [*ENTRYPOINT, *meeting, recipe, "--config", config, *files]
 
