@@ -142,6 +142,27 @@ def test_patience_ends_when_no_report_is_better() -> None:
     assert stop_reason(patient, [], reports(5, 3, 3.5, 2.5)) is None
 
 
+@given(
+    st.sampled_from(["asha", "percentile", "patient"]),
+    st.sampled_from(["minimize", "maximize"]),
+    st.lists(st.integers(0, 6), max_size=12),
+    st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=6),
+)
+def test_a_restart_judges_the_steps_it_missed_as_they_would_have_been(
+    name: str, direction: str, values: list[int], others: list[list[int]]
+) -> None:
+    judged = spec(name, direction)
+    if name == "patient":
+        judged = spec(name, direction, patience=2, min_delta=1)
+    curves = [Curve(tuple(map(float, v)), complete=i % 2 == 0) for i, v in enumerate(others)]
+    said = (
+        stop_reason(judged, [], reports(*values[:step]), curves, asked=step - 1)
+        for step in range(1, len(values) + 1)
+    )
+    first = next((reason for reason in said if reason), None)
+    assert stop_reason(judged, [], reports(*values), curves) == first
+
+
 def test_only_those_that_compare_need_the_others() -> None:
     assert [name for name in EARLY_STOPPING if compares_trials(spec(name))] == [
         "asha",

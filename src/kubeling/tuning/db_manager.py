@@ -7,9 +7,10 @@ alone; here a name leads to the one trial that has it, and where trials of sever
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,10 +85,8 @@ class DbManager:
             raise RpcError(Code.RESOURCE_EXHAUSTED, str(error)) from error
         return m.ReportObservationLogReply()
 
-    async def get(self, request: m.GetObservationLogRequest) -> m.GetObservationLogReply:
+    async def get(self, request: m.GetObservationLogRequest) -> bytes:
         """A trial's readings, of one metric and within a span of time if the caller says so."""
-        from kubeling.tuning.grpc import messages as m
-
         trial = await self._trial(request.trial_name)
         readings = await self._store().read(
             namespace(trial),
@@ -96,11 +95,8 @@ class DbManager:
             _time(request.start_time),
             _time(request.end_time),
         )
-        logs = [
-            m.MetricLog(_stamp(reading.time), m.Metric(reading.name, reading.value))
-            for reading in readings
-        ]
-        return m.GetObservationLogReply(m.ObservationLog(logs))
+        # There may be a million of them.
+        return await asyncio.to_thread(_encoded, readings)
 
     async def delete(self, request: m.DeleteObservationLogRequest) -> m.DeleteObservationLogReply:
         """Forgets a trial's readings."""
@@ -133,6 +129,13 @@ class DbManager:
         from kubeling.tuning.observations import ObservationStore
 
         return ObservationStore(lambda: self._context.database)
+
+
+def _encoded(readings: Iterable[Reading]) -> bytes:
+    from kubeling.tuning.grpc import messages as m
+
+    logs = [m.MetricLog(_stamp(r.time), m.Metric(r.name, r.value)) for r in readings]
+    return m.GetObservationLogReply(m.ObservationLog(logs)).to_bytes()
 
 
 def _reading(log: m.MetricLog) -> Reading:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from kubeling.component import Context
 from kubeling.kube.errors import NotFound
-from kubeling.kube.objects import Obj, name, uid
+from kubeling.kube.objects import Obj, controller_of, name, uid
 from kubeling.tuning.algorithms.catalogue import ALGORITHMS
 from kubeling.tuning.api.explanations import ABOUT_ALGORITHMS, about_setting
 from kubeling.tuning.api.readings import TrialReadings, metrics_of
@@ -19,6 +19,8 @@ from kubeling.tuning.resources import EXPERIMENTS, TRIALS
 from kubeling.tuning.trial_status import has_ended
 
 __all__ = ["ExperimentApi"]
+
+_UNDER_WAY: Final = "experiment under way"
 
 
 class ExperimentApi:
@@ -44,12 +46,15 @@ class ExperimentApi:
 
     async def revision(self, request: web.Request) -> web.Response:
         """``{"revision": …}``: another word when there is more to draw."""
-        _, trials = await self._found(request)
+        experiment = await self._experiment(request)
+        trials = self._context.informers.of(TRIALS)
+        trials.add_index(_UNDER_WAY, _experiment_under_way)
         # Trials that have ended say no more; one that ends is no longer among the others.
-        active = [uid(trial) for trial in trials if not has_ended(trial)]
+        active = [uid(trial) for trial in trials.by_index(_UNDER_WAY, uid(experiment))]
         readings = await self._readings()
-        found = await readings.revision(request.match_info["namespace"], active)
-        return web.json_response({"revision": f"{len(trials)}-{len(active)}-{found}"})
+        found = await readings.revision(request.match_info["namespace"], sorted(active))
+        number = len(trials.keys("controller", uid(experiment)))
+        return web.json_response({"revision": f"{number}-{len(active)}-{found}"})
 
     async def algorithms(self, _: web.Request) -> web.Response:
         """Algorithms of both kinds with what each does and takes."""
@@ -60,21 +65,31 @@ class ExperimentApi:
 
     async def _found(self, request: web.Request) -> tuple[Obj, list[Obj]]:
         """The experiment and its trials, the oldest first."""
+        experiment = await self._experiment(request)
+        owned = self._context.informers.of(TRIALS).owned_by(uid(experiment))
+        owned.sort(key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t)))
+        return experiment, owned
+
+    async def _experiment(self, request: web.Request) -> Obj:
         where, wanted = request.match_info["namespace"], request.match_info["experiment"]
         informers = self._context.informers
         await informers.synced(EXPERIMENTS, TRIALS)
         experiment = informers.of(EXPERIMENTS).get(where, wanted)
         if experiment is None:
             raise NotFound(f'experiments.kubeflow.org "{wanted}" not found')
-        owned = informers.of(TRIALS).owned_by(uid(experiment))
-        owned.sort(key=lambda t: (str(t["metadata"].get("creationTimestamp")), name(t)))
-        return experiment, owned
+        return experiment
 
     async def _readings(self) -> TrialReadings:
         if self._opened is None:
             await self._context.open_database()
             self._opened = await asyncio.to_thread(TrialReadings, lambda: self._context.database)
         return self._opened
+
+
+def _experiment_under_way(trial: Obj) -> tuple[str, ...]:
+    """The experiment that a trial keeps going."""
+    owner = controller_of(trial)
+    return (owner["uid"],) if owner and not has_ended(trial) else ()
 
 
 def _chosen(trials: list[Obj], request: web.Request) -> list[Obj]:

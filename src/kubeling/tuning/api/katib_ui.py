@@ -6,6 +6,7 @@ store in one query instead of one for each trial. Graphs of architecture search 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import io
@@ -18,6 +19,7 @@ from aiohttp import web
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import NAMESPACES, PODS, Resource
+from kubeling.tuning.api.json_string import json_string
 from kubeling.tuning.api.readings import metrics_of
 from kubeling.tuning.api.templates import TrialTemplates
 from kubeling.tuning.experiment_controller import EXPERIMENT_LABEL
@@ -133,8 +135,8 @@ class KatibUi:
         found = (await self._client.list(NAMESPACES)).items
         return web.json_response([name(entry) for entry in found])
 
-    async def fetch_trial_logs(self, request: web.Request) -> web.Response:
-        """What a trial's primary container has written, as one text."""
+    async def fetch_trial_logs(self, request: web.Request) -> web.StreamResponse:
+        """What a trial's primary container has written, as one text, passed on as it is read."""
         trial = await self._get(request, TRIALS, "trialName")
         wanted = trial["spec"].get("primaryPodLabels") or {}
         selector = ",".join(
@@ -147,10 +149,17 @@ class KatibUi:
                 "keeps those of trials that succeed"
             )
         container = trial["spec"].get("primaryContainerName") or ""
-        text = bytearray()
-        async for chunk in self._client.logs(name(pods[0]), namespace(trial), container=container):
-            text += chunk
-        return web.json_response(text.decode(errors="replace"))
+        log = self._client.logs(name(pods[0]), namespace(trial), container=container)
+        async with contextlib.aclosing(json_string(log)) as pieces:
+            # What is refused is refused before the answer begins.
+            first = await anext(pieces)
+            answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+            await answer.prepare(request)
+            await answer.write(first)
+            async for piece in pieces:
+                await answer.write(piece)
+        await answer.write_eof()
+        return answer
 
     async def _get(self, request: web.Request, resource: Resource, field: str) -> Obj:
         return await self._client.get(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +52,7 @@ class TrialReadings:
 
         def select(connection: sa.Connection) -> Curves:
             found: Curves = {name: {} for name in trials.values()}
-            stride = _stride(_count(connection, namespace, list(trials))[0], len(metrics))
+            stride = _stride(_count(connection, namespace, list(trials)), len(metrics))
             for uids in _chunks(list(trials)):
                 query = (
                     sa.select(_TABLE.trial_uid, _TABLE.metric, _TABLE.value, _TABLE.time)
@@ -70,22 +71,32 @@ class TrialReadings:
         return await self._database().run(select)
 
     async def revision(self, namespace: str, uids: Sequence[str]) -> str:
-        """A word that changes whenever there are more readings."""
+        """A word that changes whenever there are more readings, however many there are."""
 
         def select(connection: sa.Connection) -> str:
-            count, latest = _count(connection, namespace, uids)
-            return f"{count}-{latest}"
+            places = [place for uid in uids for place in _ends(connection, namespace, uid)]
+            return f"{zlib.crc32(repr(places).encode()):08x}"
 
         return await self._database().run(select)
 
 
-def _count(connection: sa.Connection, namespace: str, uids: Sequence[str]) -> tuple[int, str]:
-    count, latest = 0, ""
-    for chunk in _chunks(uids):
-        query = sa.select(sa.func.count(), sa.func.max(_TABLE.time)).where(*_of(namespace, chunk))
-        some, last = connection.execute(query).one()
-        count, latest = count + int(some or 0), max(latest, str(last or ""))
-    return count, latest
+def _ends(connection: sa.Connection, namespace: str, uid: str) -> list[tuple[str, int] | int]:
+    """The last places of a trial's log and of what it reported: two look-ups in the key."""
+    mine = _of(namespace, [uid])
+    order = (_TABLE.run.desc(), _TABLE.sequence.desc())
+    printed = sa.select(_TABLE.run, _TABLE.sequence).where(*mine).order_by(*order).limit(1)
+    reported = sa.select(sa.func.max(_TABLE.sequence)).where(*mine, _TABLE.run == "")
+    places = [(str(run), int(sequence)) for run, sequence in connection.execute(printed)]
+    last = connection.execute(reported).scalar()
+    return [*places, -1 if last is None else int(last)]
+
+
+def _count(connection: sa.Connection, namespace: str, uids: Sequence[str]) -> int:
+    counts = [
+        connection.execute(sa.select(sa.func.count()).where(*_of(namespace, chunk))).scalar_one()
+        for chunk in _chunks(uids)
+    ]
+    return sum(map(int, counts))
 
 
 def _stride(count: int, metrics: int) -> int:

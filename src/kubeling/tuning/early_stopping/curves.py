@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from kubeling.tuning.metrics import Reading, number
 
 __all__ = ["Curve", "best", "curve"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Curve:
     """The objective's reports of one trial; the n-th is its n-th step.
 
@@ -20,6 +22,18 @@ class Curve:
 
     values: tuple[float, ...]
     complete: bool = False
+
+    def best(self, step: int, minimize: bool) -> float:
+        """The best of the first so many reports, of which there is one at least."""
+        return (self._lowest if minimize else self._highest)[step - 1]
+
+    @cached_property
+    def _lowest(self) -> tuple[float, ...]:
+        return tuple(accumulate(self.values, min))
+
+    @cached_property
+    def _highest(self) -> tuple[float, ...]:
+        return tuple(accumulate(self.values, max))
 
 
 def curve(readings: Iterable[Reading], metric: str, *, complete: bool = False) -> Curve:

@@ -58,24 +58,23 @@ def stop_reason(
     if _algorithm(spec)[0] not in _LIVE:
         return fulfilled(rules, objective, readings) or None
     metric = objective["objectiveMetricName"]
-    values = curve(readings, metric).values
-    for step in range(len(curve(readings[:asked], metric).values) + 1, len(values) + 1):
-        reason = _judged(spec, Curve(values[:step]), others)
-        if reason:
+    own = curve(readings, metric)
+    for step in range(len(curve(readings[:asked], metric).values) + 1, len(own.values) + 1):
+        if reason := _judged(spec, own, step, others):
             return reason
     return None
 
 
-def _judged(spec: Spec, own: Curve, others: Sequence[Curve]) -> str | None:
+def _judged(spec: Spec, own: Curve, step: int, others: Sequence[Curve]) -> str | None:
     name, settings = _algorithm(spec)
     minimize = _minimizes(spec["objective"])
     match name:
         case "asha":
-            return stoppers.asha(own, others, settings, minimize)
+            return stoppers.asha(own, step, others, settings, minimize)
         case "percentile":
-            return stoppers.percentile(own, others, settings, minimize)
+            return stoppers.percentile(own, step, others, settings, minimize)
         case _:
-            return stoppers.patient(own, settings, minimize)
+            return stoppers.patient(own, step, settings, minimize)
 
 
 def _minimizes(objective: Mapping[str, Any]) -> bool:

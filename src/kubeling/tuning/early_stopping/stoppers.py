@@ -1,6 +1,7 @@
 """Stopping by comparison with the other trials' curves, and by a curve that has gone flat.
 
-Each function returns why a trial should stop, or nothing.
+Each function returns why a trial should stop at a step of its curve, or nothing. It may be asked of
+thousands of steps in a row, as after a restart, so none looks at all steps before.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from kubeling.tuning.early_stopping.catalogue import number_of
-from kubeling.tuning.early_stopping.curves import Curve, best
+from kubeling.tuning.early_stopping.curves import Curve
 
 __all__ = ["asha", "median", "patient", "percentile"]
 
@@ -28,7 +29,7 @@ def median(curves: Sequence[Curve], settings: Mapping[str, str]) -> tuple[float,
 
 
 def asha(
-    own: Curve, others: Sequence[Curve], settings: Mapping[str, str], minimize: bool
+    own: Curve, reached: int, others: Sequence[Curve], settings: Mapping[str, str], minimize: bool
 ) -> str | None:
     """Asynchronous successive halving: of the trials that got as far, one in ``eta`` goes on.
 
@@ -38,13 +39,12 @@ def asha(
     factor = int(number_of("asha", "reduction_factor", settings))
     rate = int(number_of("asha", "min_early_stopping_rate", settings))
     rung = int(number_of("asha", "min_resource", settings)) * factor**rate
-    reached = len(own.values)
     while rung < reached:
         rung *= factor
     if rung != reached:
         return None
-    mine = best(own.values, minimize)
-    rivals = [best(o.values[:reached], minimize) for o in others if len(o.values) >= reached]
+    mine = own.best(reached, minimize)
+    rivals = [o.best(reached, minimize) for o in others if len(o.values) >= reached]
     better = sum(1 for value in rivals if (value < mine if minimize else value > mine))
     places = max((len(rivals) + 1) // factor, 1)
     if better < places:
@@ -53,32 +53,29 @@ def asha(
 
 
 def percentile(
-    own: Curve, others: Sequence[Curve], settings: Mapping[str, str], minimize: bool
+    own: Curve, step: int, others: Sequence[Curve], settings: Mapping[str, str], minimize: bool
 ) -> str | None:
     """Only the best ``percentile`` percent go on, as the completed trials stood at this step."""
-    step = len(own.values)
-    complete = [
-        best(o.values[:step], minimize) for o in others if o.complete and len(o.values) >= step
-    ]
+    complete = [o.best(step, minimize) for o in others if o.complete and len(o.values) >= step]
     if step < number_of("percentile", "start_step", settings):
         return None
     if not complete or len(complete) < number_of("percentile", "min_trials_required", settings):
         return None
     share = number_of("percentile", "percentile", settings)
     limit = _quantile(complete, share if minimize else 100 - share)
-    mine = best(own.values, minimize)
+    mine = own.best(step, minimize)
     if mine <= limit if minimize else mine >= limit:
         return None
     return f"the best {share:g}% stood at {limit:g} after {step} reports, this trial at {mine:g}"
 
 
-def patient(own: Curve, settings: Mapping[str, str], minimize: bool) -> str | None:
+def patient(own: Curve, step: int, settings: Mapping[str, str], minimize: bool) -> str | None:
     """No progress for ``patience`` reports."""
     patience = int(number_of("patient", "patience", settings))
-    if len(own.values) < max(patience + 1, number_of("patient", "start_step", settings)):
+    if step < max(patience + 1, number_of("patient", "start_step", settings)):
         return None
-    before, since = best(own.values[:-patience], minimize), best(own.values[-patience:], minimize)
-    gain = before - since if minimize else since - before
+    before, now = own.best(step - patience, minimize), own.best(step, minimize)
+    gain = before - now if minimize else now - before
     if gain > number_of("patient", "min_delta", settings):
         return None
     return f"no report of the last {patience} was better than {before:g}"

@@ -21,8 +21,8 @@ __all__ = ["Handler", "serving"]
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Any], Awaitable[Message]]
-"""Answers a request; raises :class:`RpcError` to refuse it."""
+Handler = Callable[[Any], Awaitable[Message | bytes]]
+"""Answers a request, a long answer as bytes; raises :class:`RpcError` to refuse it."""
 
 _SERVING: Final = 1
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
@@ -77,7 +77,7 @@ async def _healthy(_: _HealthRequest) -> _HealthReply:
 
 
 def _route(handler: Handler, request: type[Message], reply: type[Message]) -> Route:
-    async def answer(stream: Stream[Message, Message]) -> None:
+    async def answer(stream: Stream[Message, Message | bytes]) -> None:
         try:
             asked = await stream.recv_message()
             assert asked is not None
