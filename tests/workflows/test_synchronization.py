@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from tests.workflows.conftest import Cluster, cluster_in
 from tests.workflows.test_running import nodes, workflow
 
-from kubeling.kube.errors import Invalid
+from kubeling.kube.errors import Invalid, ServiceUnavailable
 from kubeling.kube.objects import Key, Obj
 from kubeling.kube.resources import CONFIG_MAPS
 from kubeling.workflows.locks import Lock, LockTable
+from kubeling.workflows.outage import Outage
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.sync_limits import SyncLimits
 
@@ -181,6 +183,20 @@ async def test_locks_in_a_database_have_their_limits_there(cluster: Cluster) -> 
     (cluster.workspace / "go").touch()
     for name in ("a", "b"):
         assert (await cluster.ended(name))["status"]["phase"] == "Succeeded"
+
+
+def test_a_database_that_is_away_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage(logging.getLogger("kubeling.test"), "limits of semaphores")
+    away = ServiceUnavailable("the metadata database cannot be reached; it is tried again")
+    for _ in range(5):
+        outage.goes_on(away)
+    outage.is_over()
+    outage.is_over()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"limits of semaphores: {away}",
+        "limits of semaphores: read again",
+    ]
+    assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_a_mutex_in_the_database_is_one_of_its_own(cluster: Cluster) -> None:

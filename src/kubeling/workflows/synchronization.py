@@ -21,6 +21,7 @@ from kubeling.kube.resources import CONFIG_MAPS
 from kubeling.workflows.execution import Execution
 from kubeling.workflows.gates import Gates
 from kubeling.workflows.locks import Lock, LockTable, Refusal, holder_key
+from kubeling.workflows.outage import Outage
 from kubeling.workflows.resources import WORKFLOWS
 from kubeling.workflows.sync_limits import SyncLimits
 
@@ -72,6 +73,7 @@ class LockKeeper:
 
     async def ask(self) -> None:
         """Keeps asking the database while somebody waits for a semaphore of its own."""
+        outage = Outage(log, "limits of semaphores")
         while True:
             await self._asking.wait()
             await self._clock.sleep(_POLL)
@@ -81,11 +83,12 @@ class LockKeeper:
                 continue
             try:
                 found = await self._limits.of(ours)
-            except Exception:
+            except Exception as error:
                 # A database that is away for a while must not end the controller; until it is
                 # back, limits are what they were.
-                log.exception("limits of semaphores")
+                outage.goes_on(error)
                 continue
+            outage.is_over()
             for lock, limit in found.items():
                 self._table.set_limit(lock, limit)
 
