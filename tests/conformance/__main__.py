@@ -7,8 +7,9 @@ nothing of them is kept here. A suite that ran as a whole has its part of
 docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue
-does not know (or ``images``, a function of upstream's folder), ``ARGUMENTS`` of ``kubeling up`` and
-its ``ENVIRONMENT``; it has a platform of its own. A new one is a line in SUITES.
+does not know (or ``images``, a function of upstream's folder), ``ARGUMENTS`` of ``kubeling up``,
+its ``ENVIRONMENT`` and ``outside``, what stands in for the internet; it has a platform of its own.
+A new one is a line in SUITES.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -84,8 +85,13 @@ def _ran(name: str, cases: Sequence[Case], upstream: Path) -> Iterator[list[Row]
         if written := getattr(suite, "images", None):
             (workspace / "images.yaml").write_text(written(upstream))
         arguments = getattr(suite, "ARGUMENTS", ())
-        settings = mock.patch.dict(os.environ, getattr(suite, "ENVIRONMENT", {}))
-        with settings, started(Path(folder) / "data", workspace, arguments=arguments) as up:
+        settings = dict(getattr(suite, "ENVIRONMENT", {}))
+        with ExitStack() as stack:
+            if outside := getattr(suite, "outside", None):
+                settings |= stack.enter_context(outside(workspace))
+            stack.enter_context(mock.patch.dict(os.environ, settings))
+            data = Path(folder) / "data"
+            up = stack.enter_context(started(data, workspace, arguments=arguments))
             platform = Platform(up.url, Path(up.endpoints["kubeconfig"]), up.data_dir)
             print(f"{name}: {len(cases)} cases", flush=True)
             found = suite.run(cases, platform)

@@ -26,9 +26,13 @@ class ObjectStoreServer:
     """``buckets`` has the objects' bytes by bucket and key; it keeps them when it goes away."""
 
     def __init__(
-        self, handler: type[BaseHTTPRequestHandler], buckets: dict[str, dict[str, bytes]]
+        self,
+        handler: type[BaseHTTPRequestHandler],
+        buckets: dict[str, dict[str, bytes]],
+        address: str,
     ) -> None:
         self.buckets = buckets
+        self._address = address
         self._handler = handler
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
@@ -36,11 +40,11 @@ class ObjectStoreServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._address}:{self._port}"
 
     def start(self) -> None:
         """Serves, again on the port it had."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler)
+        self._server = ThreadingHTTPServer((self._address, self._port), self._handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -58,7 +62,9 @@ class ObjectStoreServer:
 
 
 @contextmanager
-def object_store(**buckets: dict[str, bytes]) -> Iterator[ObjectStoreServer]:
+def object_store(
+    address: str = "127.0.0.1", /, **buckets: dict[str, bytes]
+) -> Iterator[ObjectStoreServer]:
     """Serves the buckets given on a free port."""
     uploads: dict[str, dict[int | str, bytes]] = {}
 
@@ -66,7 +72,7 @@ def object_store(**buckets: dict[str, bytes]) -> Iterator[ObjectStoreServer]:
         stored = buckets
         parts = uploads
 
-    server = ObjectStoreServer(Handler, buckets)
+    server = ObjectStoreServer(Handler, buckets, address)
     try:
         yield server
     finally:
