@@ -31,7 +31,10 @@ from kubeling.kube.https import HttpsTransport
 from kubeling.kube.objects import new_object
 from kubeling.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
 
-__all__ = ["IMAGES", "cases", "run"]
+__all__ = ["ENVIRONMENT", "IMAGES", "cases", "run"]
+
+ENVIRONMENT: Final = {"KUBELING_ENGINE_CAPACITY": "{cpu: '8'}"}
+"""What one of the examples asks for and a small machine has not; none of it is used."""
 
 _TESTS: Final = "hera/tests/submissions"
 _EXAMPLES: Final = "hera/examples/workflows"
@@ -48,14 +51,6 @@ _NAMESPACE: Final = "argo"
 _AT_ONCE: Final = 12
 _WITHIN: Final = 1800.0
 _GROUPS: Final = {"test_lint": "hera lint", "test_submission": "hera submission"}
-_WHALE: Final = "needs the image docker/whalesay"
-_NOT_RUNNABLE: Final = {
-    "container": _WHALE,
-    "passing_parameters_between_tasks": _WHALE,
-    "steps_with_callable_container": _WHALE,
-}
-_CPUS: Final = {"dynamic_resources": 3}
-"""What examples ask for that a small machine has not."""
 
 
 def cases(upstream: Path) -> list[Case]:
@@ -63,31 +58,19 @@ def cases(upstream: Path) -> list[Case]:
     examples = upstream / _EXAMPLES
     files = sorted(p for p in examples.rglob("*.py") if p.stem != "__init__")
     own = [path for path in files if "upstream" not in path.relative_to(examples).parts]
-    found = [
-        Case(path.stem, group, path, skip=_why_not(path.stem) if test != "test_lint" else "")
-        for test, group in _GROUPS.items()
-        for path in own
-    ]
+    found = [Case(path.stem, group, path) for group in _GROUPS.values() for path in own]
     for path in sorted((upstream / _TESTS).glob("test_*.py")):
         names = re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
         found += [Case(name, "hera tests", path) for name in names if name not in _GROUPS]
     return found
 
 
-def _why_not(example: str) -> str:
-    wanted = _CPUS.get(example, 1)
-    if wanted > (os.cpu_count() or 1):
-        return f"needs {wanted} CPUs"
-    return _NOT_RUNNABLE.get(example, "")
-
-
 async def run(chosen: Sequence[Case], platform: Platform) -> list[Row]:
     """Runs hera's tests of the cases, all in one go."""
     await _prepare(platform)
-    runnable = [case for case in chosen if not case.skip]
     with tempfile.TemporaryDirectory(prefix="hera-") as folder:
         async with _secured(platform, Path(folder)):
-            outcomes = await _tested(runnable, Path(folder)) if runnable else {}
+            outcomes = await _tested(chosen, Path(folder)) if chosen else {}
     return [_row(case, outcomes) for case in chosen]
 
 
@@ -180,8 +163,6 @@ def _outcomes(report: ET.Element) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _row(case: Case, outcomes: dict[str, tuple[str, str]]) -> Row:
-    if case.skip:
-        return Row(case.name, case.group, "not runnable", case.skip)
     name = _test_id(case).rpartition("::")[2]
     kind, why = outcomes.get(name, ("error", "it did not run"))
     if kind == "skipped":

@@ -20,10 +20,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tests.conformance.outside import outside
 from tests.conformance.rows import Case, Platform, Row
 from tests.support.kfp_environment import environment
 
-__all__ = ["ARGUMENTS", "cases", "run"]
+__all__ = ["ARGUMENTS", "IMAGES", "cases", "outside", "run"]
 
 ARGUMENTS: Final = ("--extended-resources", "nvidia.com/gpu=1")
 """A GPU that is none, as upstream's suite has one."""
@@ -40,7 +41,6 @@ NOT_RUNNABLE: Final = {
     "component_with_task_final_status_GH-12033": (
         "a final status without a task to have it of; upstream skips it, too"
     ),
-    "components_with_optional_artifacts": "reads a bucket of Google's",
     "container_with_artifact_output": "its image does not exist",
     "containerized_python_component": "its image does not exist",
     "critical/modelcar": "needs an image that upstream's suite builds",
@@ -49,15 +49,12 @@ NOT_RUNNABLE: Final = {
     "integration/ray_integration_compiled": "needs a Ray operator",
     "pipeline_with_condition_dynamic_task_output_custom_training_job": "needs Vertex AI",
     "pipeline_with_dynamic_task_output_custom_training_job": "needs Vertex AI",
-    "pipeline_with_google_artifact_type": "its image does not exist",
-    "pipeline_with_importer": "reads a bucket of Google's",
+    "pipeline_with_google_artifact_type": "imports classes that no package of PyPI has",
     "pipeline_with_importer_and_gcpc_types": "its image does not exist",
     "pipeline_with_metadata_fields": "its root takes an artifact, which no run can be given",
     "pipeline_with_various_io_types": "its root takes an artifact, which no run can be given",
-    "pythonic_artifact_with_single_return": "reads a bucket of Google's",
-    "sequential_v2": "reads a bucket of Google's",
-    "two_step_pipeline": "reads a bucket of Google's",
-    "upload_download_compiled": "needs the MinIO server of upstream's manifests",
+    "two_step_pipeline": "writes to the address of its artifact by Google's own program",
+    "upload_download_compiled": "reads the MinIO server of upstream's manifests past the API",
     "xgboost_sample_pipeline": "reads a data set from the web",
 }
 
@@ -86,6 +83,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "take_nap_pipeline_root_compiled": {"naptime_secs": 1},
     "local_execution/local_execution_pipeline_with_retry": {"counter_path": "COUNTER"},
     "pvc_mount": {"pvc_name": "conformance"},
+    "sequential_v2": {"url": "gs://ml-pipeline-playground/shakespeare1.txt"},
     "pipeline_with_string_machine_fields_pipeline_input": {
         "cpu_limit": "500m",
         "memory_limit": "512Mi",
