@@ -187,6 +187,23 @@ def test_a_tree_says_why_a_step_was_taken_from_the_cache_or_ran_again() -> None:
     assert root
 
 
+def test_a_tree_is_in_the_order_in_which_steps_run() -> None:
+    steps = [
+        Step("1", "approve", "waiting", after=("2",)),
+        Step("2", "fit", "waiting", after=("3",)),
+        Step("3", "load", "running"),
+    ]
+    console = Console(width=60)
+    with console.capture() as captured:
+        console.print(draw(Reading("running", "", StepTree(steps)), "r", 20, 0.0))
+    assert [line.split()[-1] for line in captured.get().splitlines()] == [
+        "r",
+        "load",
+        "fit",
+        "approve",
+    ]
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -17,6 +18,8 @@ from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS
 
 __all__ = ["logs"]
+
+_AT_ONCE: Final = 32
 
 
 @click.command()
@@ -55,10 +58,14 @@ async def _logs(
         sources = await _sources(connection, target, container)
         labelled = len(sources) > 1
 
+        # Followed logs are open all at once; of others no more than the server answers promptly.
+        room = asyncio.Semaphore(len(sources) if follow else _AT_ONCE)
+
         async def show(pod: Obj, source: str) -> ApiError | None:
             label = f"{name(pod)}/{source}: ".encode() if labelled else b""
             try:
-                await _print(connection, pod, source, label, follow, previous, tail)
+                async with room:
+                    await _print(connection, pod, source, label, follow, previous, tail)
             except ApiError as error:
                 return error
             return None

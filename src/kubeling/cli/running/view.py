@@ -17,6 +17,7 @@ from rich.tree import Tree
 from kubeling.cli.live import LiveView
 from kubeling.cli.running.submission import Reading
 from kubeling.gateway.steps.model import BAD, BUSY, FINAL, Step, StepTree
+from kubeling.gateway.steps.visible import layers
 from kubeling.kube.durations import human_duration
 
 __all__ = ["View"]
@@ -75,7 +76,7 @@ def draw(reading: Reading, title: str, most: int, now: float) -> Tree:
 
 def _grow(branch: Tree, tree: StepTree, group: str, room: int, now: float) -> int:
     """Adds what is in a group in at most so many lines; returns how many it took."""
-    children = tree.children(group)
+    children = [step for layer in layers(tree.children(group)) for step in layer]
     unfolded = [s for s in children if tree.children(s.id) and s.state in BUSY | BAD]
     shown = _most_wanted(children, max(room // 2, 1) if unfolded else room)
     left = room - len(shown) - (len(shown) < len(children))
