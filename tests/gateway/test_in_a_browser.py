@@ -431,6 +431,14 @@ def test_a_page_of_another_site_cannot_change_anything(platform: Platform) -> No
         assert refused.value.code == 403
 
 
+def test_what_is_deleted_while_it_is_looked_at_says_so(platform: Platform, page: Browser) -> None:
+    template = workflow("short-lived", "true").replace("kind: Workflow", "kind: WorkflowTemplate")
+    platform.kubectl("apply", "-f", "-", stdin=template)
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/WorkflowTemplate/default/short-lived")
+    platform.kubectl("delete", "workflowtemplate", "short-lived")
+    page.until(on_page("There is no WorkflowTemplate short-lived in namespace default."))
+
+
 def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page: Browser) -> None:
     page.open(f"{platform.url}/pipelines")
     page.evaluate("window.opened = true")

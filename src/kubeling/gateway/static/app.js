@@ -87,6 +87,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (xhr.status === 404) event.detail.shouldSwap = true;
   else line.textContent = `· not up to date: the platform answered ${xhr.status}`;
 });
+document.addEventListener("htmx:responseError", (event) => {
+  const { target, xhr } = event.detail;
+  if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
+});
+document.addEventListener("htmx:sendError", () => { line.textContent = "· not up to date: the platform does not answer"; });
 document.addEventListener("htmx:afterSwap", () => { line.textContent = ""; });
 
 // The stream reconnects by itself, and opens with the word that fetches the page again.
