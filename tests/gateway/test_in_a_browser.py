@@ -437,6 +437,12 @@ def test_what_is_deleted_while_it_is_looked_at_says_so(platform: Platform, page:
     page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/WorkflowTemplate/default/short-lived")
     platform.kubectl("delete", "workflowtemplate", "short-lived")
     page.until(on_page("There is no WorkflowTemplate short-lived in namespace default."))
+    platform.kubectl("apply", "-f", "-", stdin=workflow("short-lived", "sleep 1000"))
+    platform.until(lambda o: o.get("status", {}).get("phase"), "workflow", "short-lived")
+    page.open(f"{platform.url}/objects/argoproj.io/v1alpha1/Workflow/default/short-lived")
+    page.until(on_page("Stop …"))
+    page.leave(lambda: platform.kubectl("delete", "workflow", "short-lived"))
+    assert page.evaluate(on_page("There is no Workflow short-lived in namespace default."))
 
 
 def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page: Browser) -> None:

@@ -93,6 +93,8 @@
         if (![...form.state.options].some((o) => o.value === state)) form.state.add(new Option(`${state} (${tally[state]})`, state));
       }
     });
+    // Its address says what has become of it: filed in the archive, or nowhere.
+    source.addEventListener("gone", () => { source.close(); location.reload(); });
     const line = document.getElementById("line");
     source.onerror = () => { line.textContent = "· reconnecting…"; whole = true; };
     source.onopen = () => { line.textContent = ""; };

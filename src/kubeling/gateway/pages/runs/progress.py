@@ -30,7 +30,7 @@ from kubeling.gateway.pages.runs.subject import (
     find_archived,
 )
 from kubeling.gateway.pages.view import Views
-from kubeling.gateway.rest import RestClient
+from kubeling.gateway.rest import Refused, RestClient
 from kubeling.gateway.steps.model import BAD, STATES
 from kubeling.kube.objects import Obj, uid
 from kubeling.kube.resources import Resource
@@ -111,7 +111,7 @@ async def _page(views: Views, source: Source, request: web.Request) -> web.Respo
 
 
 async def _stream(views: Views, source: Source, request: web.Request) -> web.StreamResponse:
-    """``drawing``, ``rows`` and ``head`` whenever they are not what was sent last."""
+    """``drawing``, ``rows`` and ``head`` when they are not what was sent last; then ``gone``."""
     subject = await source.read()
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
@@ -130,7 +130,13 @@ async def _stream(views: Views, source: Source, request: web.Request) -> web.Str
                     continue
                 await asyncio.sleep(max(_QUIET_SECONDS, took * _SHARE))
                 began = time.perf_counter()
-                subject = await source.read()
+                try:
+                    subject = await source.read()
+                except (web.HTTPNotFound, Refused) as error:
+                    if isinstance(error, Refused) and error.status != web.HTTPNotFound.status_code:
+                        raise
+                    await response.write(b"event: gone\ndata: deleted\n\n")
+                    break
                 await sender.send(subject)
     return response
 
