@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from kubeling.gateway.drawing.parallel import Line, axes_of, draw_parallel
 from kubeling.gateway.drawing.picture import Picture, differences
 from kubeling.gateway.drawing.plane import Scale
 from kubeling.gateway.drawing.timeline import draw_timeline
+from kubeling.gateway.pages.artifacts.lineage import Lineage
 from kubeling.gateway.pages.view import short
 from kubeling.gateway.steps.model import Step, StepTree
 from kubeling.gateway.steps.visible import View, shown
@@ -144,6 +147,31 @@ def test_a_scale_of_categories_and_what_has_no_place() -> None:
     assert scale.place("rmsprop") is None
     assert Scale(1, 10, log=True).place(0) is None
     assert Scale(0, 1).place("nan") is None
+
+
+def test_a_lineage_has_one_box_for_a_step_and_its_repeats_from_the_cache() -> None:
+    def task(run: str, name: str, state: str = "SUCCEEDED") -> dict[str, Any]:
+        return {"run_id": run, "name": name, "state": state}
+
+    def link(task: str, artifact: str, direction: str) -> dict[str, Any]:
+        return {"task_id": task, "artifact_id": artifact, "type": direction}
+
+    lineage = Lineage(
+        [link(t, "m", "OUTPUT") for t in ("c2", "made", "c1")] + [link("used", "m", "INPUT")],
+        {
+            "c2": task("r3", "fit", "CACHED"),
+            "made": task("r1", "fit"),
+            "c1": task("r2", "fit", "CACHED"),
+            "used": task("r1", "test"),
+        },
+        {"m": {"name": "model", "schema_title": "system.Model"}},
+    )
+    assert lineage.of("m", "OUTPUT")[0]["run_id"] == "r1"
+    drawn = lineage.draw("m", {"r1": "the first run"})
+    assert drawn.count('data-key="b') == 3
+    assert "in 3 runs" in drawn
+    assert "the first run" in drawn
+    assert "/pipelines/runs/r1#step=made" in drawn
 
 
 @pytest.mark.parametrize(

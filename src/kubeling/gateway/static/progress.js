@@ -54,7 +54,11 @@
   // What was looked for comes into sight; later changes leave the picture where it is.
   function reveal() {
     if (!svg() || !query.get("q") && !query.get("state")) return;
-    const found = svg().querySelector(".node:not(.faint), .bar-row:not(.faint)")?.getBoundingClientRect();
+    bring(svg().querySelector(".node:not(.faint), .bar-row:not(.faint)"));
+  }
+
+  function bring(element) {
+    const found = element?.getBoundingClientRect();
     if (!found) return;
     const sight = canvas.getBoundingClientRect();
     canvas.scrollBy(
@@ -153,6 +157,7 @@
     history.replaceState(null, "", `#step=${encodeURIComponent(id)}`);
     document.querySelector(".halves").classList.add("with-panel");
     await fill();
+    if (svg()) bring(canvas.querySelector(".chosen"));
     if (reveal) panel.scrollIntoView({ block: "nearest" });
     panel.querySelector("h2")?.focus({ preventScroll: true });
   }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from kubeling.gateway.drawing.graph import draw_graph
+from kubeling.gateway.drawing.graph import cut, draw_graph
 from kubeling.gateway.rest import RestClient
 from kubeling.gateway.steps.model import Step, StepTree
 from kubeling.gateway.steps.visible import View, shown
@@ -15,6 +16,7 @@ __all__ = ["Lineage", "kind_of", "lineage_of"]
 
 _LEVELS: Final = 2
 _MOST: Final = 40
+_MAX_RUN: Final = 28
 
 
 @dataclass(slots=True)
@@ -26,48 +28,69 @@ class Lineage:
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, artifact: str, direction: str) -> list[dict[str, Any]]:
-        """The tasks that made (``OUTPUT``) or used (``INPUT``) an artifact."""
+        """The tasks that made (``OUTPUT``) or used (``INPUT``) an artifact; cached ones last."""
         found = [
             link["task_id"]
             for link in self.links
             if link["artifact_id"] == artifact and link["type"] == direction
         ]
-        return [self.tasks[key] for key in dict.fromkeys(found) if key in self.tasks]
+        tasks = [self.tasks[key] for key in dict.fromkeys(found) if key in self.tasks]
+        return sorted(tasks, key=_is_cached)
 
-    def draw(self, middle: str) -> str:
-        """The graph: artifacts lead to the tasks that used them, tasks to what they made."""
+    def alike(self) -> list[list[str]]:
+        """Tasks of one name that took and made the same, as those do that were cached.
+
+        The one that ran comes first in each group.
+        """
+        touched: dict[str, set[tuple[str, str]]] = {}
+        for link in self.links:
+            touched.setdefault(link["task_id"], set()).add((link["artifact_id"], link["type"]))
+        groups: dict[tuple[str, frozenset[tuple[str, str]]], list[str]] = {}
+        for key, task in self.tasks.items():
+            groups.setdefault((_title(task), frozenset(touched.get(key, ()))), []).append(key)
+        return [
+            sorted(keys, key=lambda key: _is_cached(self.tasks[key])) for keys in groups.values()
+        ]
+
+    def draw(self, middle: str, runs: Mapping[str, str]) -> str:
+        """The graph: artifacts lead to the tasks that used them, tasks to what they made.
+
+        ``runs`` are the runs' names. Tasks that are alike are one box.
+        """
+        groups = self.alike()
+        first = {key: keys[0] for keys in groups for key in keys}
         after: dict[str, list[str]] = {}
         for link in self.links:
-            artifact, task = f"a{link['artifact_id']}", f"t{link['task_id']}"
+            task = f"t{first.get(link['task_id'], link['task_id'])}"
+            artifact = f"a{link['artifact_id']}"
             before, then = (task, artifact) if link["type"] == "OUTPUT" else (artifact, task)
             after.setdefault(then, []).append(before)
-        links = {
-            f"t{key}": f"/pipelines/runs/{task['run_id']}#step={quote(key, safe='')}"
-            for key, task in self.tasks.items()
+        links = {f"a{key}": f"/artifacts/{key}" for key in self.artifacts}
+        details = {
+            f"a{key}": kind_of(artifact).removeprefix("system.")
+            for key, artifact in self.artifacts.items()
         }
-        links |= {f"a{key}": f"/artifacts/{key}" for key in self.artifacts}
-        steps = [
-            Step(
-                f"t{key}",
-                str(task.get("display_name") or task.get("name")),
-                str(task.get("state") or "waiting").lower(),
-                after=tuple(after.get(f"t{key}", ())),
+        steps = []
+        for key, *others in groups:
+            made = self.tasks[key]
+            links[f"t{key}"] = f"/pipelines/runs/{made['run_id']}#step={quote(key, safe='')}"
+            details[f"t{key}"] = (
+                f"in {len(others) + 1} runs"
+                if others
+                else cut(runs.get(made["run_id"], ""), _MAX_RUN)
             )
-            for key, task in self.tasks.items()
-        ]
+            state = str(made.get("state") or "waiting").lower()
+            known = tuple(dict.fromkeys(after.get(f"t{key}", ())))
+            steps.append(Step(f"t{key}", _title(made), state, after=known))
         steps += [
             Step(
                 f"a{key}",
                 str(artifact.get("name")),
                 "artifact",
-                after=tuple(after.get(f"a{key}", ())),
+                after=tuple(dict.fromkeys(after.get(f"a{key}", ()))),
             )
             for key, artifact in self.artifacts.items()
         ]
-        details = {
-            f"a{key}": kind_of(artifact).removeprefix("system.")
-            for key, artifact in self.artifacts.items()
-        }
         picture = draw_graph(
             shown(StepTree(steps), View()),
             frozenset({f"a{middle}"}),
@@ -75,8 +98,16 @@ class Lineage:
             lambda key: "#",
             details,
         )
-        label = f"{len(self.tasks)} steps and {len(self.artifacts)} artifacts"
+        label = f"{len(groups)} steps and {len(self.artifacts)} artifacts"
         return picture.draw("picture graph lineage", label)
+
+
+def _title(task: Mapping[str, Any]) -> str:
+    return str(task.get("display_name") or task.get("name"))
+
+
+def _is_cached(task: Mapping[str, Any]) -> bool:
+    return task.get("state") == "CACHED"
 
 
 def kind_of(artifact: dict[str, Any]) -> str:

@@ -21,6 +21,8 @@ from kubeling.kube.objects import name, uid
 
 __all__ = ["artifact_list", "artifact_page", "confusion_of", "run_titles"]
 
+_GONE: Final = "9999"
+"""Later than the beginning of any run that is still there."""
 _API: Final = "/apis/v2beta1/artifacts"
 _TYPES: Final = (
     "system.Dataset", "system.Model", "system.Metrics", "system.ClassificationMetrics",
@@ -45,7 +47,7 @@ async def artifact_list(views: Views, rest: RestClient, request: web.Request) ->
         filter=json.dumps({"predicates": predicates}) if predicates else "",
     )
     found = listed.get("artifacts") or []
-    makers = await _makers(rest, [str(artifact["artifact_id"]) for artifact in found])
+    makers = await _makers(views, rest, [str(artifact["artifact_id"]) for artifact in found])
     return views.page(
         request,
         "artifacts.html",
@@ -61,17 +63,19 @@ async def artifact_list(views: Views, rest: RestClient, request: web.Request) ->
     )
 
 
-async def _makers(rest: RestClient, artifacts: list[str]) -> dict[str, dict[str, Any]]:
-    """By artifact, the link that says which step of which run made it."""
+async def _makers(
+    views: Views, rest: RestClient, artifacts: list[str]
+) -> dict[str, dict[str, Any]]:
+    """By artifact, the link that says which step of which run made it: the oldest."""
     if not artifacts:
         return {}
     asked = "&".join(f"artifact_ids={quote(key, safe='')}" for key in artifacts)
     answer = await rest.get(f"/apis/v2beta1/artifact_tasks?{asked}&page_size=200")
-    return {
-        str(link["artifact_id"]): link
-        for link in answer.get("artifact_tasks") or ()
-        if link.get("type") == "OUTPUT"
-    }
+    # Runs that took it from the cache name it as theirs, too.
+    born = {uid(r): str(r["metadata"].get("creationTimestamp")) for r in await views.objects(RUNS)}
+    links = [link for link in answer.get("artifact_tasks") or () if link.get("type") == "OUTPUT"]
+    links.sort(key=lambda link: born.get(str(link.get("run_id")), _GONE), reverse=True)
+    return {str(link["artifact_id"]): link for link in links}
 
 
 async def run_titles(views: Views) -> dict[str, str]:
@@ -90,6 +94,7 @@ async def artifact_page(views: Views, rest: RestClient, request: web.Request) ->
     preview, trouble = await _preview(rest, artifact, path)
     lineage = await lineage_of(rest, key)
     points = points_of(metadata)
+    runs = await run_titles(views)
     made, used = lineage.of(key, "OUTPUT"), lineage.of(key, "INPUT")
     return views.page(
         request,
@@ -107,12 +112,12 @@ async def artifact_page(views: Views, rest: RestClient, request: web.Request) ->
         confusion=confusion_of(metadata),
         made=made,
         used=used,
-        runs=await run_titles(views),
+        runs=runs,
         histories=[
             (metric, draw_curves([Curve(metric, found)], "step", metric))
             for metric, found in histories_of([metadata]).items()
         ],
-        graph=lineage.draw(key),
+        graph=lineage.draw(key, runs),
     )
 
 

@@ -134,7 +134,7 @@ async def workflow_step(views: Views, rest: RestClient, request: web.Request) ->
         f"/artifacts/{meta['namespace']}/{meta['name']}",
     )
     step = await _node_facts(views, request, workflow, nodes, files)
-    return await _page(views, request, step, base)
+    return await _page(views, request, step, base, meta["name"])
 
 
 async def archived_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -144,7 +144,8 @@ async def archived_step(views: Views, rest: RestClient, request: web.Request) ->
     files = (f"/input-artifacts-by-uid/{key}", f"/artifacts-by-uid/{key}")
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     step = await _node_facts(views, request, workflow, nodes, files)
-    return await _page(views, request, step, f"/pipelines/archived/{key}")
+    of = str(workflow["metadata"]["name"])
+    return await _page(views, request, step, f"/pipelines/archived/{key}", of)
 
 
 async def _node_facts(
@@ -214,7 +215,9 @@ def _supplied(node: Obj) -> list[Input] | None:
     return inputs_of_template({"arguments": {"parameters": asked}})
 
 
-async def _page(views: Views, request: web.Request, step: StepFacts, base: str) -> web.Response:
+async def _page(
+    views: Views, request: web.Request, step: StepFacts, base: str, of: str = ""
+) -> web.Response:
     events = await views.objects(EVENTS)
     about = {uid(pod) for pod in step.pods}
     told = [e for e in events if (e.get("involvedObject") or {}).get("uid") in about]
@@ -235,6 +238,7 @@ async def _page(views: Views, request: web.Request, step: StepFacts, base: str) 
         step.label,
         step=step,
         base=base,
+        of=of,
         message=message,
         advice=_advice(bad, message, *reasons) if bad or causes else "",
         events=told[:_SHOWN_EVENTS],
