@@ -9,8 +9,9 @@ from tests.serving.services import admit, errors, service
 
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj
-from kubeling.serving.admission import default_service
-from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.admission import default_service, validate_service
+from kubeling.serving.resources import INFERENCE_SERVICES, SERVING_RUNTIMES
+from kubeling.serving.runtime_rules import validate_runtime
 
 
 def isvc(predictor: Any, name: str = "iris", **spec: Any) -> Obj:
@@ -25,9 +26,15 @@ def isvc(predictor: Any, name: str = "iris", **spec: Any) -> Obj:
 def test_a_framework_field_is_read_back_as_model() -> None:
     found = service(predictor={"sklearn": {"storageUri": "gs://b/m", "env": []}})
     assert found["spec"]["predictor"] == {
-        "model": {"modelFormat": {"name": "sklearn"}, "storageUri": "gs://b/m", "env": []},
+        "model": {
+            "modelFormat": {"name": "sklearn"},
+            "protocolVersion": "v1",
+            "storageUri": "gs://b/m",
+            "env": [],
+        },
         "minReplicas": 1,
     }
+    assert found["metadata"]["annotations"] == {"modelFormat": "sklearn"}
 
 
 def test_onnx_speaks_v2_unless_told_otherwise() -> None:
@@ -43,6 +50,7 @@ def test_applying_a_changed_framework_field_replaces_the_model_it_became() -> No
     default_service(obj, AdmissionRequest(INFERENCE_SERVICES, "UPDATE"))
     assert obj["spec"]["predictor"]["model"] == {
         "modelFormat": {"name": "sklearn"},
+        "protocolVersion": "v1",
         "storageUri": "gs://bucket/v2",
     }
 
@@ -99,6 +107,106 @@ def test_what_is_wrong_is_named_by_its_path(predictor: Any, expected: str) -> No
     found = errors(isvc(predictor))
     assert len(found) == 1
     assert found[0].startswith(expected)
+
+
+SKLEARN = {"sklearn": {"storageUri": "gs://b/m"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "annotations", "expected"),
+    [
+        (
+            {"scaleMetric": "rps"},
+            {"autoscalerClass": "hpa"},
+            'spec.predictor.scaleMetric: Unsupported value: "rps": the autoscaler class hpa knows',
+        ),
+        (
+            {"scaleMetric": "memory"},
+            {"deploymentMode": "Knative"},
+            'spec.predictor.scaleMetric: Unsupported value: "memory": the deployment mode Knative',
+        ),
+        (
+            {"scaleMetric": "cpu", "scaleTarget": 101},
+            {},
+            "spec.predictor.scaleTarget: Invalid value: 101: is a percentage of the CPU requested",
+        ),
+        (
+            {"scaleMetric": "rps", "scaleTarget": 0},
+            {},
+            "spec.predictor.scaleTarget: Invalid value: 0: must be at least 1",
+        ),
+        (
+            {"deploymentStrategy": {"type": "Recreate"}},
+            {"deploymentMode": "Serverless"},
+            "spec.predictor.deploymentStrategy: Forbidden: is for the deployment mode Standard",
+        ),
+        (
+            {"autoScaling": {"metrics": [{"type": "External"}]}},
+            {},
+            "spec.predictor.autoScaling.metrics[0].type: Unsupported value",
+        ),
+        (
+            {},
+            {"autoscalerClass": "keda"},
+            "metadata.annotations[serving.kserve.io/autoscalerClass]: Unsupported value",
+        ),
+        (
+            {},
+            {"deploymentMode": "ModelMesh"},
+            "metadata.annotations[serving.kserve.io/deploymentMode]: Unsupported value",
+        ),
+        ({"workerSpec": {}}, {}, "spec.predictor.workerSpec: Forbidden"),
+    ],
+)
+def test_what_cannot_scale_is_refused(fields: Obj, annotations: Obj, expected: str) -> None:
+    obj = isvc({**SKLEARN, **fields})
+    found = {f"serving.kserve.io/{key}": value for key, value in annotations.items()}
+    obj["metadata"]["annotations"] = found
+    assert [error[: len(expected)] for error in errors(obj)] == [expected]
+
+
+def test_modes_are_called_by_their_present_names_and_kept() -> None:
+    obj = isvc(SKLEARN)
+    obj["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "RawDeployment"}
+    assert not errors(obj)
+    assert obj["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    old = {**obj, "status": {"deploymentMode": "Knative"}}
+    found = list(validate_service(obj, old, AdmissionRequest(INFERENCE_SERVICES, "UPDATE")))
+    assert [error.reason for error in found] == ["Forbidden"]
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        (["/mnt/a", "/mnt/b"], []),
+        (["/a", "/b"], ["spec.predictor.storageUris: Invalid value"]),
+        (["mnt"], ["spec.predictor.storageUris[0].mountPath: Invalid value"]),
+        (["/mnt/../x"], ["spec.predictor.storageUris[0].mountPath: Invalid value"]),
+        (["/mnt/a", "/mnt/a"], ["spec.predictor.storageUris[1].mountPath: Duplicate value"]),
+    ],
+)
+def test_models_have_places_of_their_own(places: list[str], expected: list[str]) -> None:
+    uris = [{"uri": f"gs://b/{index}", "mountPath": p} for index, p in enumerate(places)]
+    found = errors(isvc({"model": {"modelFormat": {"name": "f"}}, "storageUris": uris}))
+    assert [": ".join(error.split(": ")[:2]) for error in found] == expected
+
+
+def test_an_explainer_is_a_container_or_art() -> None:
+    assert not errors(isvc(SKLEARN, explainer={"containers": [{"image": "mine"}]}))
+    assert not errors(isvc(SKLEARN, explainer={"art": {"type": "SquareAttack"}}))
+    found = errors(isvc(SKLEARN, explainer={"minReplicas": 1}))
+    assert found[0].startswith("spec.explainer.containers: Required value: an explainer is")
+
+
+def test_a_runtime_gives_a_format_one_priority() -> None:
+    formats = [
+        {"name": "f", "version": version, "autoSelect": True, "priority": priority}
+        for version, priority in (("1", 1), ("2", 2))
+    ]
+    runtime = {"spec": {"containers": [{"name": "x"}], "supportedModelFormats": formats}}
+    request = AdmissionRequest(SERVING_RUNTIMES, "CREATE")
+    found = [error.path for error in validate_runtime(runtime, None, request)]
+    assert found == ["spec.supportedModelFormats[1].priority"]
 
 
 def test_maximum_zero_means_no_limit() -> None:

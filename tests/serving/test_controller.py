@@ -202,6 +202,20 @@ async def test_a_transformer_belongs_to_its_revision(serving: Serving) -> None:
     assert entry["spec"]["selector"]["component"] == "transformer"
 
 
+async def test_an_explainer_belongs_to_its_revision_too(serving: Serving) -> None:
+    explainer = {"containers": [{"image": "mine"}]}
+    await serving.service("iris", predictor=SKLEARN, explainer=explainer)
+    deployment = await serving.exists(DEPLOYMENTS, "iris-explainer-00001")
+    args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[args.index("--predictor_host") + 1] == "iris-predictor-00001.default"
+    await serving.start("iris-predictor-00001")
+    await serving.start("iris-explainer-00001")
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", is_ready)
+    assert condition(isvc, "ExplainerReady") is not None
+    entry = await serving.exists(SERVICES, "iris")
+    assert entry["spec"]["selector"]["component"] == "predictor"
+
+
 async def test_a_transformer_that_is_taken_away_leaves_no_service_behind(serving: Serving) -> None:
     transformer = {"containers": [{"image": "model-monitor:latest"}]}
     await serving.service("iris", predictor=SKLEARN, transformer=transformer)

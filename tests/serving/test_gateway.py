@@ -59,6 +59,10 @@ async def echo(request: web.Request) -> web.Response:
     return web.json_response({**seen, "forwarded": request.headers.get("X-Forwarded-Host")})
 
 
+async def explain(_: web.Request) -> web.Response:
+    return web.json_response({"explanations": []})
+
+
 async def test_a_path_leads_to_the_pod_with_the_rest_of_it(
     serving: Serving, gateway: Client
 ) -> None:
@@ -85,6 +89,25 @@ async def test_a_host_leads_to_the_pod(serving: Serving, gateway: Client, host: 
     other = await gateway.get("/healthz", headers={"Host": "127.0.0.1"})
     assert await other.text() == "ok"
     await server.close()
+
+
+async def test_an_explanation_is_asked_of_the_explainer(serving: Serving, gateway: Client) -> None:
+    server = await pod(echo)
+    other = await pod(explain)
+    container = {"image": "mine", "ports": [{"containerPort": server.port}]}
+    explainer = {"image": "mine", "ports": [{"containerPort": other.port}]}
+    await serving.service(
+        "m", predictor={"containers": [container]}, explainer={"containers": [explainer]}
+    )
+    await serving.start("m-predictor-00001")
+    await serving.start("m-explainer-00001")
+    await serving.until(INFERENCE_SERVICES, "m", is_ready)
+    answer = await gateway.post("/serving/default/m/v1/models/m:explain", json={})
+    assert await answer.json() == {"explanations": []}
+    answer = await gateway.post("/serving/default/m/v1/models/m:predict", json={})
+    assert (await answer.json())["path"] == "/v1/models/m:predict"
+    await server.close()
+    await other.close()
 
 
 async def test_a_canary_gets_its_share_and_is_counted(serving: Serving, gateway: Client) -> None:

@@ -148,6 +148,8 @@ class InferenceServiceController:
         }
         if spec.get("transformer"):
             made["transformer"] = templates.transformer(isvc)
+        if spec.get("explainer"):
+            made["explainer"] = templates.explainer(isvc)
         return Desired(made, templates.digest(*made.values()), runtime)
 
     async def _access(self, isvc: Obj) -> credentials.Access:

@@ -36,7 +36,7 @@ from kubeling.serving.observation import is_pod_ready, revision_of
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.splitting import Endpoint, Splitter
 from kubeling.serving.traffic import TrafficRecord
-from kubeling.serving.workloads import serving_port
+from kubeling.serving.workloads import entry_component, serving_port
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
@@ -145,7 +145,8 @@ class InferenceGateway:
             return _error(404, f'there is no InferenceService "{key.name}" in "{key.namespace}"')
         splitter = self._splitters.setdefault(key, Splitter())
         session = await self._client()
-        for revision, endpoint in splitter.order(_weights(isvc), self._endpoints(isvc)):
+        entry = "explainer" if _is_explanation(isvc, target) else ""
+        for revision, endpoint in splitter.order(_weights(isvc), self._endpoints(isvc, entry)):
             splitter.started(endpoint)
             try:
                 return await self._send(request, session, isvc, revision, endpoint, target)
@@ -191,17 +192,17 @@ class InferenceGateway:
             if status:
                 record.add(revision, status, time.perf_counter() - started)
 
-    def _endpoints(self, isvc: Obj) -> dict[str, list[Endpoint]]:
-        """The ready pods requests enter by, filed under the predictor's revision."""
+    def _endpoints(self, isvc: Obj, entry: str = "") -> dict[str, list[Endpoint]]:
+        """The ready pods of the component asked, filed under the predictor's revision."""
         pods: dict[int, dict[str, list[Obj]]] = {}
         for pod in self._pods.by_index("service", f"{namespace(isvc)}/{name(isvc)}"):
             of_revision = pods.setdefault(revision_of(pod), {})
             of_revision.setdefault(labels(pod).get(names.COMPONENT, ""), []).append(pod)
         found: dict[str, list[Endpoint]] = {}
         for number, components in pods.items():
-            entry = components.get("transformer") or components.get("predictor") or []
+            asked = components.get(entry or entry_component(components), ())
             revision = names.deployment_name(name(isvc), "predictor", number)
-            found[revision] = [endpoint for pod in entry if (endpoint := _endpoint(pod))]
+            found[revision] = [endpoint for pod in asked if (endpoint := _endpoint(pod))]
         return found
 
     async def _client(self) -> aiohttp.ClientSession:
@@ -240,6 +241,11 @@ def _endpoint(pod: Obj) -> Endpoint | None:
     if not address or not is_pod_ready(pod) or deletion_requested(pod):
         return None
     return Endpoint(f"{address}:{serving_port(pod)}", name(pod))
+
+
+def _is_explanation(isvc: Obj, target: str) -> bool:
+    """Upstream sends the verb ``explain`` to the explainer, where there is one."""
+    return bool(isvc["spec"].get("explainer")) and target.partition("?")[0].endswith(":explain")
 
 
 def _weights(isvc: Obj) -> dict[str, int]:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from kubeling.kube.objects import Obj, name
 
 __all__ = [
+    "AUTOSCALER_CLASS",
     "COMPONENT",
     "COMPONENTS",
+    "DEPLOYMENT_MODE",
     "DIGEST",
+    "KNATIVE",
     "PORT",
     "REVISION",
     "SERVICE",
     "SOURCE_VOLUME",
+    "STANDARD",
     "STOP",
     "ComponentName",
     "component_selector",
     "deployment_name",
     "host_names",
+    "is_knative",
     "revision_labels",
 ]
 
-ComponentName = Literal["predictor", "transformer"]
+ComponentName = Literal["predictor", "transformer", "explainer"]
 
 SERVICE: Final = "serving.kserve.io/inferenceservice"
 COMPONENT: Final = "component"
-COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer")
+COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer", "explainer")
 REVISION: Final = "serving.kubeling.io/revision"
 DIGEST: Final = "serving.kubeling.io/template-digest"
 STOP: Final = "serving.kserve.io/stop"
+AUTOSCALER_CLASS: Final = "serving.kserve.io/autoscalerClass"
+DEPLOYMENT_MODE: Final = "serving.kserve.io/deploymentMode"
+STANDARD: Final = "Standard"
+KNATIVE: Final = "Knative"
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080
@@ -48,6 +58,11 @@ def revision_labels(isvc: str, component: ComponentName, number: int) -> dict[st
 def component_selector(isvc: str, component: ComponentName) -> str:
     """A label selector for the pods of a component, all revisions together."""
     return f"{SERVICE}={isvc},{COMPONENT}={component}"
+
+
+def is_knative(annotations: Mapping[str, Any]) -> bool:
+    """Whether a service is to behave as those of the mode that upstream runs by Knative."""
+    return annotations.get(DEPLOYMENT_MODE) == KNATIVE
 
 
 def host_names(isvc: Obj, ingress_domain: str) -> tuple[str, ...]:

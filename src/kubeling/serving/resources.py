@@ -117,13 +117,13 @@ class Batcher(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class ServedComponent(InlinePodSpec):
-    """A predictor or transformer: a PodSpec with the fields of serving."""
+    """A predictor, transformer or explainer: a PodSpec with the fields of serving."""
 
     min_replicas: Count | None = None
     max_replicas: Count | None = None
     scale_target: int | None = None
     scale_metric: Literal["cpu", "memory", "concurrency", "rps"] | None = None
-    scale_metric_type: str | None = None
+    scale_metric_type: Literal["Utilization", "AverageValue"] | None = None
     auto_scaling: AnyObject | None = None
     container_concurrency: Count | None = None
     timeout: int | None = None
@@ -133,6 +133,21 @@ class ServedComponent(InlinePodSpec):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     deployment_strategy: AnyObject | None = None
+
+
+class ArtExplainer(InlineContainer):
+    """An explainer of the Adversarial Robustness Toolbox; it searches adversarial examples."""
+
+    type: str = ""
+    storage_uri: str | None = None
+    runtime_version: str | None = None
+    config: dict[str, str] | None = None
+
+
+class Explainer(ServedComponent):
+    """What answers ``:explain``: containers of one's own, or ART."""
+
+    art: ArtExplainer | None = None
 
 
 class Predictor(ServedComponent):
@@ -155,10 +170,11 @@ class Predictor(ServedComponent):
 
 
 class InferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A model served over HTTP, with an optional transformer in front of it."""
+    """A model served over HTTP, with a transformer in front of it and an explainer beside it."""
 
     predictor: Predictor
     transformer: ServedComponent | None = None
+    explainer: Explainer | None = None
 
 
 class Custom(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -179,11 +195,18 @@ class LegacyTransformer(ServedComponent):
     custom: Custom | None = None
 
 
+class LegacyExplainer(Explainer):
+    """An explainer of the old group."""
+
+    custom: Custom | None = None
+
+
 class LegacyInferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     """A model served over HTTP, in the form KFServing 0.6 took."""
 
     predictor: LegacyPredictor
     transformer: LegacyTransformer | None = None
+    explainer: LegacyExplainer | None = None
 
 
 class Address(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -10,8 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, generation, name, namespace, set_condition
-from kubeling.serving.names import ComponentName, component_selector, deployment_name
+from kubeling.serving.names import (
+    KNATIVE,
+    STANDARD,
+    ComponentName,
+    component_selector,
+    deployment_name,
+    is_knative,
+)
 from kubeling.serving.observation import Failure, ObservedRevision, pod_failure
 from kubeling.serving.revisions import Rollout
 from kubeling.serving.runtimes import Runtime
@@ -21,6 +29,7 @@ __all__ = ["Addresses", "Facts", "invalid_status", "running_status", "stopped_st
 _CONDITIONS: Final[Mapping[str, str]] = {
     "predictor": "PredictorReady",
     "transformer": "TransformerReady",
+    "explainer": "ExplainerReady",
 }
 
 
@@ -57,7 +66,8 @@ class Facts:
 def running_status(facts: Facts, now: dt.datetime) -> Obj:
     """The status of a service that can be run."""
     status = _carried_over(facts.isvc)
-    status["deploymentMode"] = "Standard"
+    knative = is_knative(objects.annotations(facts.isvc))
+    status["deploymentMode"] = KNATIVE if knative else STANDARD
     status["components"] = {
         component: _component(facts, component) for component in facts.components
     }
@@ -217,12 +227,9 @@ def _replicas(facts: Facts) -> int:
 
 
 def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
-    status["conditions"] = [
-        c
-        for c in status.get("conditions") or ()
-        if c["type"] != "Stopped"
-        and (c["type"] != "TransformerReady" or "transformer" in facts.components)
-    ]
+    outdated = {kind for part, kind in _CONDITIONS.items() if part not in facts.components}
+    outdated.add("Stopped")
+    status["conditions"] = [c for c in status.get("conditions") or () if c["type"] not in outdated]
     worst: tuple[str, str, str] | None = None
     for component in facts.components:
         value, reason, message = _component_condition(facts, component)

@@ -34,7 +34,7 @@ from kubeling.serving.names import (
 )
 from kubeling.serving.runtimes import Runtime
 
-__all__ = ["PodTemplate", "at_revision", "digest", "predictor", "transformer"]
+__all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
 
 _TEMPLATE: Final = re.compile(
     r"\{\{\s*\.(Name|Namespace|Labels\.([^}\s]+)|Annotations\.([^}\s]+))\s*\}\}"
@@ -64,7 +64,13 @@ def transformer(isvc: Obj) -> PodTemplate:
     component = isvc["spec"]["transformer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     _prepare_containers(isvc, pod, "transformer")
-    main = main_container(pod)
+    _add_flags(isvc, main_container(pod))
+    add_request_log(isvc, component, pod)
+    return _template(isvc, "transformer", component, pod, {}, {})
+
+
+def _add_flags(isvc: Obj, main: Obj) -> None:
+    """What a transformer or an explainer is told, unless it is told so already."""
     arguments = main.setdefault("args", [])
     given = " ".join(map(str, [*(main.get("command") or ()), *arguments]))
     model = isvc["spec"]["predictor"].get("model") or {}
@@ -76,8 +82,27 @@ def transformer(isvc: Obj) -> PodTemplate:
     ):
         if flag not in given:
             arguments += [flag, value]
+
+
+def explainer(isvc: Obj) -> PodTemplate:
+    """The explainer's pods, told where the predictor is."""
+    component = isvc["spec"]["explainer"]
+    pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
+    if art := component.get("art"):
+        pod["containers"] = [_art_container(art)]
+    _prepare_containers(isvc, pod, "explainer")
+    _add_flags(isvc, main_container(pod))
     add_request_log(isvc, component, pod)
-    return _template(isvc, "transformer", component, pod, {}, {})
+    return _template(isvc, "explainer", component, pod, {}, {})
+
+
+def _art_container(art: Obj) -> Obj:
+    """The container that upstream runs for ``art``."""
+    own = {key: deep_copy(v) for key, v in art.items() if key in CONTAINER_FIELDS}
+    image = own.pop("image", f"kserve/art-explainer:{art.get('runtimeVersion') or 'latest'}")
+    settings = [f"--{key}={value}" for key, value in sorted((art.get("config") or {}).items())]
+    args = ["--adversary_type", art["type"], *settings, *(own.pop("args", None) or ())]
+    return {**own, "name": MAIN_CONTAINER, "image": image, "args": args}
 
 
 def at_revision(

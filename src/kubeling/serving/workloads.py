@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from kubeling.serving.names import (
+    AUTOSCALER_CLASS,
     COMPONENT,
     COMPONENTS,
     DIGEST,
@@ -20,9 +21,15 @@ from kubeling.serving.names import (
 )
 from kubeling.serving.templates import PodTemplate, at_revision
 
-__all__ = ["autoscaler", "deployment", "replica_limits", "services", "serving_port"]
+__all__ = [
+    "autoscaler",
+    "deployment",
+    "entry_component",
+    "replica_limits",
+    "services",
+    "serving_port",
+]
 
-_AUTOSCALER_CLASS: Final = "serving.kserve.io/autoscalerClass"
 _DEFAULT_TARGET: Final = 80
 
 
@@ -66,9 +73,13 @@ def services(
         selector = revision_labels(name(isvc), component, primary)
         port = ports[component, primary]
         yield _service(isvc, f"{name(isvc)}-{component}", selector, port)
-        if component == present[-1]:
-            # Where there is a transformer, requests enter through it.
+        if component == entry_component(present):
             yield _service(isvc, name(isvc), selector, port)
+
+
+def entry_component(present: Collection[str]) -> str:
+    """Where there is a transformer, requests enter through it."""
+    return "transformer" if "transformer" in present else "predictor"
 
 
 def _service(isvc: Obj, title: str, selector: Mapping[str, str], port: int) -> Obj:
@@ -104,7 +115,7 @@ def autoscaler(isvc: Obj, component: ComponentName, number: int, low: int) -> Ob
     """The autoscaler of a revision whose component may grow, else ``None``."""
     content = isvc["spec"][component]
     _, high = replica_limits(content)
-    chosen = objects.annotations(isvc).get(_AUTOSCALER_CLASS, "hpa")
+    chosen = objects.annotations(isvc).get(AUTOSCALER_CLASS, "hpa")
     if chosen != "hpa" or high <= low:
         return None
     title = deployment_name(name(isvc), component, number)
