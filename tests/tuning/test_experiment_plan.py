@@ -53,6 +53,17 @@ def test_the_best_trial_is_the_one_with_the_smallest_loss() -> None:
     assert best["parameterAssignments"] == [{"name": "lr", "value": "0.02"}]
 
 
+def test_of_trials_that_measure_a_text_the_latest_is_the_best() -> None:
+    trials = [trial("search-a", "Succeeded", 0), trial("search-b", "Succeeded", 0)]
+    for number, one in enumerate(trials):
+        one["status"]["completionTime"] = f"2026-01-01T00:00:0{9 - number}Z"
+        for metric in one["status"]["observation"]["metrics"]:
+            metric |= {"min": "unavailable", "max": "unavailable", "latest": f"Shape({number})"}
+    best = after(experiment(), trials).status["currentOptimalTrial"]
+    assert best["bestTrialName"] == "search-a"
+    assert best["observation"]["metrics"][0]["latest"] == "Shape(0)"
+
+
 def test_trials_are_counted_and_listed() -> None:
     trials = [
         trial("search-a", "Succeeded", 0.5),

@@ -46,6 +46,25 @@ def test_a_filter_replaces_the_usual_form() -> None:
     assert read(line, collector) == [("accuracy", "0.9"), ("loss", "0.1")]
 
 
+def test_a_filter_that_means_no_number_finds_texts() -> None:
+    def found(pattern: str, line: str) -> list[tuple[str, str]]:
+        return read(line, {"source": {"filter": {"metricsFormat": [pattern]}}})
+
+    assert found(r"([\w-]+)=(Shape.*)", "loss=Shape(a=[1])") == [("loss", "Shape(a=[1])")]
+    assert found(r"([\w-]+)=(Shape.*)", "loss=0.5") == []
+    assert found(r"([\w-]+)=(Shape.*)", "loss=Shape" + "x" * 10_000) == []
+    assert found(r"([\w-]+)\s*=\s*(.*)", "loss=none") == []
+    assert found(r"([\w-]+)\s*=\s*(.*)", "loss=0.5") == [("loss", "0.5")]
+
+
+def test_a_text_has_no_smallest_and_no_largest_value_and_numbers_come_first() -> None:
+    first, last = Reading("loss", "Shape(a)"), Reading("loss", "Shape(b)")
+    assert summarise([first, last]) == {"loss": Summary("unavailable", "unavailable", "Shape(b)")}
+    assert summarise([first, Reading("loss", "0.5"), last]) == {
+        "loss": Summary("0.5", "0.5", "0.5")
+    }
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [

@@ -67,6 +67,21 @@ async def test_it_says_how_it_went(
         assert types == ["Created", "Running", how]
 
 
+async def test_an_objective_may_be_a_text(tmp_path: Path) -> None:
+    formats = {"filter": {"metricsFormat": [r"([\w-]+)=(Shape.*)"]}}
+    collector = {"collector": {"kind": "StdOut"}, "source": formats}
+    log = "loss=Shape(a)\n" + "x" * 100 + f"\nloss=Shape({'b' * 500})"
+    async with running_cluster(tmp_path, lambda job: (log, 0)) as cluster:
+        found = await ended(cluster, trial(metricsCollector=collector), "Succeeded")
+        (metric,) = found["status"]["observation"]["metrics"]
+        assert metric == {
+            "name": "loss",
+            "min": "unavailable",
+            "max": "unavailable",
+            "latest": f"Shape({'b' * 500})",
+        }
+
+
 async def test_very_many_lines_are_summed_up_all_the_same(tmp_path: Path) -> None:
     text = "\n".join(f"step {n} loss={20_000 - n}" for n in range(20_000))
     async with running_cluster(tmp_path, lambda job: (text, 0)) as cluster:

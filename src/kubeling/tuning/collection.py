@@ -20,7 +20,7 @@ from kubeling.kube.errors import ApiError, NotFound
 from kubeling.kube.objects import Key, Obj, key_of, name, namespace, uid
 from kubeling.tuning.collectors import collector_kind, log_container, metric_names
 from kubeling.tuning.loglines import gathered, is_filed, lines_of, readings_of
-from kubeling.tuning.metrics import Reading, Summary, parser, summarise
+from kubeling.tuning.metrics import Reading, Summary, number, parser, summarise
 from kubeling.tuning.scraping import scrape
 
 __all__ = ["WATCHED", "Collected", "MetricsCollection", "Observations"]
@@ -233,12 +233,17 @@ class MetricsCollection:
                 readings = list(readings_of(lines, parse))
                 if not readings:
                     continue
-                filed = [(p, r) for p, r in enumerate(readings, collection.count) if is_filed(p)]
+                # The last text is in the trial's status, where it is wanted; there are no curves.
+                filed = [
+                    (place, reading)
+                    for place, reading in enumerate(readings, collection.count)
+                    if is_filed(place) and number(reading.value) is not None
+                ]
                 await store.record(namespace(trial), uid(trial), collection.run, filed)
                 collection.count += len(readings)
                 collection.summaries = summarise(readings, collection.summaries)
                 if watched and len(collection.readings) < WATCHED:
-                    collection.readings += readings
+                    collection.readings += [r for r in readings if number(r.value) is not None]
                     self._news(key_of(trial))
 
     async def _scrape(self, trial: Obj, pod: Obj, collection: _Collection) -> None:

@@ -2,7 +2,8 @@
 
 TEXT lines hold ``name=value`` pairs, or whatever the user's filters match; JSON lines are objects.
 Unlike upstream's collector, numbers in JSON count as well as strings, and a line that is not JSON
-is passed over.
+is passed over. A filter that cannot mean numbers may find a text, as DARTS' genotype: it has no
+smallest and no largest value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, parse_time
 
-__all__ = ["UNAVAILABLE", "Reading", "Summary", "number", "parser", "strategy_value", "summarise"]
+__all__ = [
+    "UNAVAILABLE",
+    "Reading",
+    "Summary",
+    "number",
+    "parser",
+    "strategy_value",
+    "summarise",
+    "text_value",
+]
 
 UNAVAILABLE: Final = "unavailable"
 _NUMBER: Final = (
@@ -25,6 +35,9 @@ _NUMBER: Final = (
 )
 _LONGEST_VALUE: Final = 64
 """Characters of a value; a longer number is kept as the float it reads as."""
+_LONGEST_TEXT: Final = 8192
+"""Characters of a value that is no number; it is kept in the trial's status."""
+_BETWEEN: Final = ("=", ":", " = ", ": ", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +74,10 @@ def parser(collector: Obj, names: Sequence[str]) -> LineParser:
     if formats:
         import re2
 
-        patterns: list[Any] = [re2.compile(text) for text in formats]
+        compiled = [re2.compile(text) for text in formats]
+        patterns = [(pattern, not _takes_numbers(pattern, wanted)) for pattern in compiled]
     else:
-        patterns = [_pair(wanted)]
+        patterns = [(_pair(wanted), False)]
 
     def read(line: str) -> Iterable[Reading]:
         return _text(line, patterns, wanted) if any(name in line for name in wanted) else ()
@@ -85,11 +99,21 @@ def _pair(wanted: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w|-])({names})\s*=\s*({_NUMBER})", re.IGNORECASE)
 
 
-def _text(line: str, patterns: Iterable[Any], wanted: frozenset[str]) -> list[Reading]:
+def _takes_numbers(pattern: Any, wanted: Iterable[str]) -> bool:
+    """Whether a user's filter finds a number after a metric's name, as one usually is written."""
+    return any(
+        pattern.search(f"{name}{between}0.5") is not None for name in wanted for between in _BETWEEN
+    )
+
+
+def _text(line: str, patterns: Iterable[tuple[Any, bool]], wanted: frozenset[str]) -> list[Reading]:
     found: list[Reading] = []
-    for pattern in patterns:
+    for pattern, is_text in patterns:
         for match in pattern.finditer(line):
             name, value = (match[1] or "").strip(), _value(match[2])
+            if value is None and is_text:
+                value = (match[2] or "").strip()[: _LONGEST_TEXT + 1]
+                value = value if 0 < len(value) <= _LONGEST_TEXT else None
             if name in wanted and value is not None:
                 found.append(Reading(name, value, _leading_time(line)))
     return found
@@ -157,12 +181,15 @@ def summarise(
     """Each metric's smallest, largest and last value, in the words they were written in.
 
     NaN and infinity are nobody's smallest or largest value where there is a number, but can be
-    the last.
+    the last. A text counts where there is no number.
     """
     found = dict(before or {})
     for reading in readings:
         known = found.get(reading.name)
-        if known is None:
+        if number(reading.value) is None:
+            if known is None or known.min == UNAVAILABLE:
+                found[reading.name] = Summary(UNAVAILABLE, UNAVAILABLE, reading.value)
+        elif known is None or known.min == UNAVAILABLE:
             found[reading.name] = Summary(reading.value, reading.value, reading.value)
         else:
             found[reading.name] = Summary(
@@ -196,3 +223,12 @@ def strategy_value(
             value = number(found.get(strategy))
             return value if value is not None and math.isfinite(value) else None
     return None
+
+
+def text_value(objective: Mapping[str, Any], observation: Obj | None) -> str:
+    """The objective's value where it is a text; else an empty one."""
+    for found in (observation or {}).get("metrics") or ():
+        if found.get("name") == objective.get("objectiveMetricName"):
+            latest = str(found.get("latest") or "")
+            return "" if latest == UNAVAILABLE or number(latest) is not None else latest
+    return ""

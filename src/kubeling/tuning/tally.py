@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, deletion_requested, name
-from kubeling.tuning.metrics import strategy_value
+from kubeling.tuning.metrics import strategy_value, text_value
 from kubeling.tuning.objectives import pareto_front
 from kubeling.tuning.trial_status import TrialPhase, phase_of
 
@@ -107,14 +107,23 @@ class Tally:
 
     @property
     def best(self) -> Obj | None:
-        """The best of the trials that measured something; the earlier of equal ones."""
-        return self._trials[self._ratings[0][3]] if self._ratings else None
+        """The best of the trials that measured something; the earlier of equal ones.
+
+        Of trials whose objective is a text the latest is the best, as upstream has it.
+        """
+        if self._ratings:
+            return self._trials[self._ratings[0][3]]
+        told = (t for t in self.trials(*_MEASURED) if self._text(t))
+        return max(told, key=lambda t: str(t["status"].get("completionTime") or ""), default=None)
 
     def front(self) -> list[Obj]:
         """The trials that none other beats, where there are several objectives."""
         if self._front is None:
             self._front = pareto_front(self._spec, self.trials(*_MEASURED))
         return self._front
+
+    def _text(self, trial: Obj) -> str:
+        return text_value(self._objective, trial["status"].get("observation"))
 
     def _rating(self, trial: Obj, phase: TrialPhase) -> _Rating | None:
         value = strategy_value(self._objective, trial["status"].get("observation"))

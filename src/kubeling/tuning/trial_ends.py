@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, name
 from kubeling.tuning.collectors import collector_kind, log_container, metric_names
-from kubeling.tuning.metrics import UNAVAILABLE, strategy_value
+from kubeling.tuning.metrics import UNAVAILABLE, strategy_value, text_value
 
 __all__ = ["containers_ends", "missing_metric", "no_container"]
 
@@ -13,7 +13,7 @@ __all__ = ["containers_ends", "missing_metric", "no_container"]
 def missing_metric(trial: Obj, observation: Obj, problem: str) -> str:
     """Why an observation has no value of the objective; empty if it has one."""
     objective = trial["spec"]["objective"]
-    if strategy_value(objective, observation) is not None:
+    if strategy_value(objective, observation) is not None or text_value(objective, observation):
         return ""
     metric = metric_names(trial)[0]
     found = next(m for m in observation["metrics"] if m["name"] == metric)
