@@ -29,7 +29,7 @@ from kubeling.workflows.errands import ErrandFailed
 from kubeling.workflows.kubectlflags import UnknownFlag, parse_flags
 from kubeling.workflows.logs import LogQuery, workflow_logs
 from kubeling.workflows.nodes import pod_name
-from kubeling.workflows.outbound import ServiceNames
+from kubeling.workflows.outbound import ServiceNames, near_address
 from kubeling.workflows.resourceconditions import parse_condition, verdict
 from kubeling.workflows.resourceoutputs import json_path, resource_outputs
 from kubeling.workflows.resources import WORKFLOWS
@@ -386,6 +386,17 @@ class TestNames:
 
     async def test_a_headless_service_is_its_ready_pods(self, services: ServiceNames) -> None:
         assert [found["host"] for found in await services.resolve("each")] == ["10.1.1.1"]
+
+    async def test_a_store_is_asked_at_its_services_address(
+        self, cluster: Cluster, services: ServiceNames
+    ) -> None:
+        own = (await cluster.client.get(SERVICES, "web", "default"))["spec"]["clusterIP"]
+        for given, near in (
+            ("http://web:9000", f"http://{own}:9000"),
+            ("http://each/account", "http://10.1.1.1/account"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ):
+            assert await near_address(given, services) == near
 
     async def test_all_other_names_are_the_machines(self, services: ServiceNames) -> None:
         assert await services.addresses("web.default.example") is None

@@ -12,10 +12,12 @@ import base64
 import tempfile
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.locations import AZURE, GCS, S3, Location
 from kubeling.artifacts.plan import Transfer
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj
@@ -92,7 +94,22 @@ class ErrandInputs:
             described = transfer(with_place(artifact, place), env, outgoing=False)
         except InvalidPlace as error:
             raise ErrandFailed(str(error)) from None
-        return described, {entry["name"]: await self._secret(entry) for entry in env}
+        found = {entry["name"]: await self._secret(entry) for entry in env}
+        return await self._reachable(described), found
+
+    async def _reachable(self, described: Transfer) -> Transfer:
+        """With the address of a store that is a Service: its name means nothing to this machine.
+
+        Where there is TLS, the certificate is for the name, and the machine has to know it.
+        """
+        address = _plain_address(described.location)
+        if not address:
+            return described
+        from kubeling.workflows.outbound import ServiceNames, near_address
+
+        near = await near_address(address, ServiceNames(self._client, self._namespace))
+        location = msgspec.structs.replace(described.location, endpoint=near)
+        return msgspec.structs.replace(described, location=location)
 
     async def _secret(self, entry: Obj) -> str:
         reference = entry["valueFrom"]["secretKeyRef"]
@@ -125,6 +142,20 @@ class ErrandInputs:
         root = folder / key
         found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
         return [str(path.relative_to(folder)) for path in found]
+
+
+def _plain_address(location: Location) -> str:
+    """Where a store answers without TLS, and without its name's being part of what is asked."""
+    match location:
+        case S3(insecure=True, endpoint=endpoint) if location.addressing_style != "virtual-hosted":
+            return f"http://{endpoint}" if endpoint and "://" not in endpoint else endpoint
+        case GCS(endpoint=endpoint) if endpoint.startswith("http://"):
+            return endpoint
+        case AZURE(endpoint=endpoint) if endpoint.startswith("http://") and urlsplit(
+            endpoint
+        ).path.strip("/"):
+            return endpoint
+    return ""
 
 
 def _listed(described: Transfer, env: dict[str, str]) -> list[str]:

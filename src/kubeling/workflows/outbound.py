@@ -21,7 +21,7 @@ from yarl import URL
 from kubeling.kube.client import Client
 from kubeling.kube.resources import ENDPOINT_SLICES, SERVICES
 
-__all__ = ["ServiceNames", "proxy_for"]
+__all__ = ["ServiceNames", "near_address", "proxy_for"]
 
 _OF_SERVICE: Final = "kubernetes.io/service-name"
 
@@ -85,6 +85,13 @@ async def proxy_for(url: str, names: ServiceNames) -> URL | None:
     if await names.addresses(host) is not None:
         return None
     return URL(proxy if "://" in proxy else f"http://{proxy}")
+
+
+async def near_address(url: str, names: ServiceNames) -> str:
+    """An address with that of a Service in place of its name; others as they are."""
+    wanted = URL(url)
+    found = await names.addresses(wanted.host or "")
+    return str(wanted.with_host(found[0])) if found else url
 
 
 def _is_this_machine(host: str) -> bool:
