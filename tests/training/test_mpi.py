@@ -84,6 +84,7 @@ def test_the_launcher_is_one_pod_without_a_number() -> None:
     made = pod(hello(), Replica("Launcher", 0))
     assert made["metadata"]["name"] == "mnist-launcher"
     assert made["metadata"]["labels"]["training.kubeflow.org/job-role"] == "master"
+    assert made["metadata"]["labels"]["mpi-job-role"] == "launcher"
     assert made["spec"]["serviceAccountName"] == "mnist-launcher"
 
 

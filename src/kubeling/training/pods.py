@@ -106,6 +106,9 @@ def labels(job: TrainingJob, replica: Replica) -> dict[str, str]:
     found = {**job.labels(replica.type), REPLICA_INDEX: str(replica.index)}
     if replica == job.leader:
         found[JOB_ROLE] = "master"
+    if job.kind.name == "MPIJob":
+        # The MPI operator's own label, by which Katib's example tells the pod that counts.
+        found["mpi-job-role"] = replica.type.lower()
     return found
 
 
