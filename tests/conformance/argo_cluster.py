@@ -168,7 +168,7 @@ def _httpbin() -> web.Application:
         return web.Response(status=int(request.match_info["code"]))
 
     async def decoded(request: web.Request) -> web.Response:
-        return web.Response(body=base64.b64decode(request.match_info["text"]))
+        return web.Response(text=base64.b64decode(request.match_info["text"]).decode())
 
     async def basic(request: web.Request) -> web.Response:
         wanted = aiohttp.encode_basic_auth(request.match_info["user"], request.match_info["pass"])
