@@ -86,6 +86,11 @@ def test_architectures_are_searched_without_parameters() -> None:
         trialTemplate=template,
     )
     assert admitted(obj) == []
+    obj["spec"]["nasConfig"] = {**nas, "operations": [{"operationType": "skip_connection"}]}
+    assert "Missing ParameterConfigs" in " ".join(admitted(obj))
+    obj["spec"]["algorithm"] = {"algorithmName": "darts"}
+    assert "Missing ParameterConfigs" not in " ".join(admitted(obj))
+    obj["spec"]["algorithm"] = {"algorithmName": "enas"}
     obj["spec"]["nasConfig"] = {**nas, "graphConfig": {}}
     assert "Missing NumLayers in GraphConfig" in " ".join(admitted(obj))
     obj["spec"]["algorithm"] = {"algorithmName": "random"}

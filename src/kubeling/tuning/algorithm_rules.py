@@ -149,15 +149,17 @@ def _architectures(spec: Obj) -> Iterator[FieldError]:
     if not operations:
         text = "list at least one operation"
         yield FieldError("spec.nasConfig.operations", "Required value", text)
+    # Upstream reads skip_connection without parameters, but refuses it before, in its own example.
+    bare = "skip_connection" if spec["algorithm"]["algorithmName"] == "darts" else ""
     for index, operation in enumerate(operations):
-        yield from _operation(f"spec.nasConfig.operations[{index}]", operation)
+        yield from _operation(f"spec.nasConfig.operations[{index}]", operation, bare)
 
 
-def _operation(path: str, operation: Mapping[str, Any]) -> Iterator[FieldError]:
+def _operation(path: str, operation: Mapping[str, Any], bare: str) -> Iterator[FieldError]:
     if not operation.get("operationType"):
         yield FieldError(f"{path}.operationType", "Required value", "Missing operationType")
     parameters = operation.get("parameters") or ()
-    if not parameters:
+    if not parameters and (not bare or operation.get("operationType") != bare):
         yield FieldError(f"{path}.parameters", "Required value", "Missing ParameterConfigs")
     for index, parameter in enumerate(parameters):
         where = f"{path}.parameters[{index}]"
