@@ -114,10 +114,10 @@ def remove(instance: Instance) -> None:
 
 def _delete(data_dir: Path) -> None:
     """Deletes a data directory, folders included that containers have shut."""
-    from kubeling.engine.trees import remove_tree
+    from kubeling.engine.trees import remove_forest
 
     try:
-        remove_tree(data_dir)
+        remove_forest(data_dir)
     except OSError as error:
         raise CliError(
             f"cannot delete {error.filename}: {error.strerror}",

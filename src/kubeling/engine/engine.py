@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -37,7 +38,7 @@ from kubeling.engine.node_api import NodeApi
 from kubeling.engine.oci.discovery import EngineFinder
 from kubeling.engine.oci.images import Images
 from kubeling.engine.oci.runtime import EngineRuntime
-from kubeling.engine.paths import EnginePaths
+from kubeling.engine.paths import EnginePaths, PodPaths
 from kubeling.engine.processes import ProcessRuntime
 from kubeling.engine.rootfs import HostView, machine_disks
 from kubeling.engine.runtime import PodRuntime, Runtimes
@@ -45,7 +46,7 @@ from kubeling.engine.scheduler import DEFAULT_SCHEDULER
 from kubeling.engine.security import has_root
 from kubeling.engine.services import NodeServices, PodEvents, passed_env
 from kubeling.engine.templates import Templates
-from kubeling.engine.trees import remove_tree
+from kubeling.engine.trees import remove_forest
 from kubeling.engine.walls import NO_WALLS, Walls, find_walls
 from kubeling.engine.worker import read_record
 from kubeling.kube.client import Client
@@ -56,6 +57,8 @@ from kubeling.kube.informer import Informers
 __all__ = ["Engine", "end_all_pods", "open_engine", "prepare_engine", "remove_engine_state"]
 
 log = logging.getLogger(__name__)
+
+_ENDED_TOGETHER: Final = 50
 
 
 class _NodeFile(msgspec.Struct):
@@ -183,7 +186,7 @@ class Engine:
         await end_all_pods(self.config, self._runtime)
         self._supervisors.close()
         if self.config.paths.layers.exists():
-            await asyncio.to_thread(remove_tree, self.config.paths.layers)
+            await asyncio.to_thread(remove_forest, self.config.paths.layers)
         self.cgroups.close()
         if self.networks is not None:
             await self.networks.stop(remove=True)
@@ -213,7 +216,7 @@ async def prepare_engine(
     launcher = Launcher()
     launcher.start()
     if paths.templates.exists():  # of a platform that was killed
-        await asyncio.to_thread(remove_tree, paths.templates)
+        await asyncio.to_thread(remove_forest, paths.templates)
     supervisors = Supervisors(launcher)
     walls = await find_walls(supervisors, paths.root) if config.isolation else NO_WALLS
     if walls.files:
@@ -234,11 +237,16 @@ async def end_all_pods(config: EngineConfig, runtime: PodRuntime | None = None) 
     """Kills whatever runs for a data directory; works without a platform running."""
     paths = config.paths
     runtime = runtime or _runtime(config, Supervisors(Launcher()), NO_WALLS, NO_CGROUPS)
-    for pod in _entries(paths.pods):
-        folder = paths.pod(pod.name)
-        for attempt in folder.all_attempts():
-            await runtime.end(attempt)
-        detach_all(folder.volumes)
+    # One after the other, a hundred pods would take as long as each of them a hundred times.
+    together = asyncio.Semaphore(_ENDED_TOGETHER)
+
+    async def end(folder: PodPaths) -> None:
+        async with together:
+            for attempt in folder.all_attempts():
+                await runtime.end(attempt)
+            detach_all(folder.volumes)
+
+    await asyncio.gather(*(end(paths.pod(pod.name)) for pod in _entries(paths.pods)))
     detach_all(paths.memory)
 
 
@@ -251,7 +259,7 @@ async def remove_engine_state(config: EngineConfig) -> None:
         pool = NetworkPool(paths.networks, subnet)
         await pool.stop(remove=True)
     if paths.root.exists():
-        await asyncio.to_thread(remove_tree, paths.root)
+        await asyncio.to_thread(remove_forest, paths.root)
 
 
 def _templates(
