@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -167,6 +168,40 @@ async def test_nobody_is_given_one_that_is_still_being_built(
     assert given
     assert not any(given)
     assert environments.ready(wanted) is not None
+
+
+async def test_programs_of_packages_run_in_the_environment_that_they_are_in(
+    tmp_path: Path, environments: Environments
+) -> None:
+    make_wheel(tmp_path / "wheels", "teller", script="tell")
+    await environments.make_ready(NoPause())
+    for requirement in ("teller", "teller>=1"):  # the first begins as the copy made ahead
+        (programs,) = (await environments.prepare(entry(requirement))).path
+        assert await said(programs / "tell") == f"{programs.parent}\n"
+        record = (site(programs.parent) / "teller-1.dist-info" / "RECORD").read_text()
+        (line,) = (n for n in record.splitlines() if "bin/tell" in n)
+        digest = hashlib.sha256((programs / "tell").read_bytes()).digest()
+        assert f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}," in line
+        assert not [
+            file
+            for file in programs.iterdir()
+            if file.is_file()
+            and not file.is_symlink()
+            and set(re.findall(rb"envs/([.\w]+)", file.read_bytes()))
+            - {programs.parent.name.encode()}
+        ]
+
+
+async def test_another_version_of_what_all_begin_with_can_be_asked_for(
+    tmp_path: Path, environments: Environments
+) -> None:
+    plain = await environments.prepare(entry("tiny"))
+    make_wheel(tmp_path / "wheels", "pip", version="2")
+    (programs,) = (await environments.prepare(entry("pip==2"))).path
+    (before,) = plain.path
+    for home, version in ((programs.parent, "2"), (before.parent, "1")):
+        assert f"version = '{version}'" in (site(home) / "pip.py").read_text()
+        assert (site(home) / f"pip-{version}.dist-info").exists()
 
 
 async def test_what_is_changed_in_one_is_not_changed_in_others(

@@ -21,7 +21,7 @@ from typing import Final
 
 from kubeling.engine.envfolder import mark_whole
 from kubeling.engine.images import PythonEnvironment
-from kubeling.engine.seeds import Seeds
+from kubeling.engine.seeds import Seeds, settle
 from kubeling.engine.uvcall import NoNetwork, PullError, UvCall
 
 __all__ = ["BuildParts", "Building", "PullError", "compile_bytecode"]
@@ -79,31 +79,31 @@ class Building:
 
     async def _build(self, call: UvCall) -> None:
         python = self._python
-        await self._seeds.plant(python.version or sys.executable, self._home, call)
+        seed = await self._seeds.plant(python.version or sys.executable, self._home, call)
+        into = ("--python", str(seed / "bin" / "python"), "--prefix", str(self._home))
         if self._parts.requirements:
-            await self._install(call, *self._parts.requirements)
+            await self._install(call, *into, *self._parts.requirements)
         if python.bare:
-            await self._install_bare(call)
+            await self._install_bare(call, *into)
         if self._parts.sees_platform:
             _show_platform(self._home)
-        size = await asyncio.to_thread(_survey, self._home)
+        size = await asyncio.to_thread(settle, seed, self._home)
         mark_whole(self._home, size, (*python.requirements, *python.bare))
 
-    async def _install_bare(self, call: UvCall) -> None:
+    async def _install_bare(self, call: UvCall, *into: str) -> None:
         """Where the versions are given and nothing else comes with them, the cache cannot lag."""
         bare = self._python.bare
         if all(_EXACT.fullmatch(requirement) for requirement in bare):
             try:
-                await self._install(call.offline(), "--no-deps", *bare)
+                await self._install(call.offline(), *into, "--no-deps", *bare)
             except PullError:
                 pass  # not there yet, or not found: that is told by the next attempt
             else:
                 return
-        await self._install(call, "--no-deps", *bare)
+        await self._install(call, *into, "--no-deps", *bare)
 
     async def _install(self, call: UvCall, *arguments: str) -> None:
-        python = str(self._home / "bin" / "python")
-        await call.run("pip", "install", "--python", python, *call.install_options, *arguments)
+        await call.run("pip", "install", *call.install_options, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,29 +136,6 @@ async def compile_bytecode(home: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
-
-
-def _survey(home: Path) -> int:
-    """What an environment takes, in bytes; makes the folders for byte code.
-
-    With them no folder of modules changes any more when those are compiled: templates that have
-    imported from one would be taken for out of date.
-    """
-    total, pending = 0, [str(home)]
-    while pending:
-        folder = pending.pop()
-        has_modules = has_cache = False
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    has_cache |= entry.name == "__pycache__"
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    has_modules |= entry.name.endswith(".py")
-        if has_modules and not has_cache:
-            os.mkdir(f"{folder}/__pycache__")
-    return total
 
 
 def _show_platform(home: Path) -> None:

@@ -134,9 +134,13 @@ class Environments:
         del self._building[home.name]
         self.changed.set()
         if not done.cancelled() and done.exception() is None:
-            compiling = asyncio.create_task(compile_bytecode(home), name=f"compile {home.name}")
-            self._compiling.add(compiling)
-            compiling.add_done_callback(self._compiling.discard)
+            following = asyncio.create_task(self._follow_up(home), name=f"compile {home.name}")
+            self._compiling.add(following)
+            following.add_done_callback(self._compiling.discard)
+
+    async def _follow_up(self, home: Path) -> None:
+        await compile_bytecode(home)
+        await self._seeds.copy_ahead(sys.executable)
 
     async def stop(self) -> None:
         """Gives up what is being prepared."""

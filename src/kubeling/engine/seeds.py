@@ -2,8 +2,10 @@
 
 uv takes some 300 ms to make one, most of it for asking which pip is the latest. Here that is done
 once; all environments are copies, which share its files (hard links) as far as those do not name
-the folder that they are in. A seed is an environment like others: it goes when nobody has used it
-for long, and is made again where one is needed.
+the folder that they are in. uv installs into a copy with the seed's interpreter, of which it knows
+all it wants to; a new one it would have to start and ask. What names the seed is corrected
+afterwards (:func:`settle`). A seed is an environment like others: it goes when nobody has used it
+for long, and is made again where one is needed. One copy is made ahead.
 """
 
 from __future__ import annotations
@@ -16,11 +18,22 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
-from kubeling.engine.envfolder import COMPLETE, mark_used, mark_whole, size_of, start_over
+from kubeling.engine.envfolder import (
+    COMPLETE,
+    built_size,
+    mark_used,
+    mark_whole,
+    start_over,
+    survey,
+)
 from kubeling.engine.uvcall import PullError, UvCall
 
-__all__ = ["Seeds"]
+__all__ = ["Seeds", "settle"]
+
+
+_PACKAGES: Final = "lib/*/site-packages/*"
 
 
 class Seeds:
@@ -29,21 +42,38 @@ class Seeds:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._making: dict[str, asyncio.Task[None]] = {}
+        self._copying = asyncio.Lock()
 
-    async def plant(self, interpreter: str, home: Path, call: UvCall) -> None:
-        """Makes a fresh environment of a Python at ``home``; raises :class:`PullError`."""
+    async def plant(self, interpreter: str, home: Path, call: UvCall) -> Path:
+        """Makes a fresh environment of a Python at ``home``, which is to be settled.
+
+        Returns the seed, whose interpreter packages are to be installed with. Raises
+        :class:`PullError`.
+        """
         seed = self._seed(interpreter)
         if (making := self._making.get(seed.name)) is not None:
             await asyncio.wait([making])  # its failure is not ours: perhaps it was to ask nobody
         if not _is_usable(seed):
             await asyncio.shield(self._make(interpreter, seed, call))
         await asyncio.to_thread(_copy, seed, home)
+        return seed
 
     async def make_ahead(self, interpreter: str, call: UvCall) -> None:
         """Makes the seed of a Python if all of it is at hand; the first to need it need not."""
         seed = self._seed(interpreter)
         if not _is_usable(seed):
             await asyncio.wait([self._make(interpreter, seed, call.offline())])
+        with contextlib.suppress(PullError, OSError):  # whoever needs it is told
+            await call.offline().run("pip", "list", "--python", str(seed / "bin" / "python"))
+        await self.copy_ahead(interpreter)
+
+    async def copy_ahead(self, interpreter: str) -> None:
+        """Makes the copy that the next environment of a Python begins as, if there is a seed."""
+        seed = self._seed(interpreter)
+        if (seed / COMPLETE).exists():
+            async with self._copying:
+                with contextlib.suppress(OSError):  # no room, say: it is made when it is needed
+                    await asyncio.to_thread(_copy_ahead, seed)
 
     def is_making(self, name: str) -> bool:
         return name in self._making
@@ -75,6 +105,7 @@ class Seeds:
 
 async def _make(interpreter: str, seed: Path, call: UvCall) -> None:
     arguments = ("venv", "--seed", "--python", interpreter, str(seed))
+    await asyncio.to_thread(shutil.rmtree, _spare(seed), ignore_errors=True)
     await asyncio.to_thread(start_over, seed)
     try:
         # Nobody has asked for a version of pip: the one at hand will do.
@@ -82,7 +113,12 @@ async def _make(interpreter: str, seed: Path, call: UvCall) -> None:
     except PullError:
         await asyncio.to_thread(start_over, seed)
         await call.run(*arguments)
-    mark_whole(seed, await asyncio.to_thread(size_of, seed))
+    mark_whole(seed, await asyncio.to_thread(_size_of_packages, seed))
+
+
+def _size_of_packages(seed: Path) -> int:
+    packages = list(seed.glob(_PACKAGES))
+    return survey(seed) - survey(seed, packages)
 
 
 def _is_usable(seed: Path) -> bool:
@@ -91,15 +127,46 @@ def _is_usable(seed: Path) -> bool:
 
 
 def _copy(seed: Path, home: Path) -> None:
-    """All but the mark of being whole, which a pod that looks just then would believe."""
     start_over(home)
-    _link(str(seed), str(home), but=COMPLETE)
-    for script in (seed / "bin").iterdir():
-        if not script.is_symlink() and os.fsencode(seed) in (data := script.read_bytes()):
+    try:
+        _spare(seed).rename(home)
+    except OSError:  # there is none, or it was made a moment ago
+        _link_all(seed, home)
+
+
+def _copy_ahead(seed: Path) -> None:
+    spare = _spare(seed)
+    if not spare.exists():
+        fresh = spare.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _link_all(seed, fresh)
+        fresh.rename(spare)
+
+
+def _spare(seed: Path) -> Path:
+    return seed.with_name(f".{seed.name}.copy")
+
+
+def _link_all(seed: Path, target: Path) -> None:
+    """All but the mark of being whole, which a pod that looks just then would believe."""
+    _link(str(seed), str(target), but=COMPLETE)
+
+
+def settle(seed: Path, home: Path) -> int:
+    """Has nothing in a copy name the seed any more, and finds out its size (blocking)."""
+    for script in (home / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        if os.fsencode(seed) in (data := script.read_bytes()):
             data = data.replace(os.fsencode(seed), os.fsencode(home))
-            _replace(home / "bin" / script.name, data, script.stat().st_mode)
+            _replace(script, data, script.stat().st_mode)
     for record in home.glob("lib/*/site-packages/*.dist-info/RECORD"):
-        _replace(record, _corrected(record), record.stat().st_mode)
+        if (data := _corrected(record)) != record.read_bytes():
+            _replace(record, data, record.stat().st_mode)
+    packages = [path.relative_to(seed) for path in seed.glob(_PACKAGES)]
+    if not all((home / path).exists() for path in packages):
+        return survey(home)  # another version of one was asked for
+    return built_size(seed) + survey(home, [home / path for path in packages])
 
 
 def _link(source: str, target: str, but: str = "") -> None:
@@ -122,8 +189,7 @@ def _link(source: str, target: str, but: str = "") -> None:
 
 def _replace(file: Path, data: bytes, mode: int) -> None:
     """Writes a file anew, so that the one it was linked to stays as it is."""
-    with contextlib.suppress(FileNotFoundError):
-        file.unlink()
+    file.unlink()
     file.write_bytes(data)
     file.chmod(mode & 0o7777)
 
