@@ -142,7 +142,8 @@ class Templates:
 
         def begun(forked: bool) -> None:
             self._count(forked)
-            template.standby.prepare(namespaces)
+            if forked:
+                template.standby.prepare(namespaces)
 
         way = os.dup(template.way.fileno())
         waiting = template.standby.take(namespaces)
