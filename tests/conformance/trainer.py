@@ -7,7 +7,6 @@ an example asks for. Where an example waits for Kueue, this suite is Kueue.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,28 +29,24 @@ ENVIRONMENT: Final = {"KUBELING_ENGINE_CAPACITY": "{cpu: '32', memory: 128Gi}"}
 _EXAMPLES: Final = "trainer/examples/yaml"
 _GROUP: Final = "trainer examples"
 _NAMESPACE: Final = "default"
-_WITHIN: Final = 200.0
+_WITHIN: Final = 500.0
+"""Seconds; most of them for an environment with PyTorch, which the first of them builds."""
+
 _KINDS: Final = {
     "TrainJob": "trainjobs",
     "TrainingRuntime": "trainingruntimes",
     "ClusterTrainingRuntime": "clustertrainingruntimes",
 }
-_NEED_TORCH: Final = ("01-multi-node.yaml", "02-runtime-patches.yaml", "04-volcano")
-_SKIPPED: Final = {"05-multi-step.yaml": "needs the internet: huggingface.co"}
+_REFUSED: Final = {"05-multi-step.yaml": "must have volumeMount with name - initializer"}
+"""What upstream's own admission says of them (``plugins/jobset/jobset.go``)."""
 
 
 def cases(upstream: Path) -> list[Case]:
     """Every file of the folder."""
     return [
-        Case(path.name, _GROUP, path, skip=_why_not(path.name))
+        Case(path.name, _GROUP, path, message=_REFUSED.get(path.name, ""))
         for path in sorted((upstream / _EXAMPLES).glob("*.yaml"))
     ]
-
-
-def _why_not(name: str) -> str:
-    if name.startswith(_NEED_TORCH) and importlib.util.find_spec("torch") is None:
-        return "needs PyTorch, which is not installed here (pip install torch)"
-    return _SKIPPED.get(name, "")
 
 
 async def run(cases: Sequence[Case], platform: Platform) -> list[Row]:
@@ -73,14 +68,14 @@ async def _prepare(client: Client) -> None:
 
 
 async def _row(case: Case, client: Client) -> Row:
-    if case.skip:
-        return Row(case.name, case.group, "not runnable", case.skip)
     try:
         reason = await asyncio.wait_for(_carry_out(case, client), _WITHIN)
     except TimeoutError:
         reason = f"did not end within {_WITHIN:.0f} s"
     except ApiError as error:
         reason = f"refused: {error}"
+        if case.message and case.message in reason:
+            return Row(case.name, case.group, "passed", f"refused as at upstream: {case.message}")
     return Row(case.name, case.group, "failed" if reason else "passed", reason)
 
 
