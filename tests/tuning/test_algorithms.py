@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from kubeling.tuning.algorithms import (
     Waiting,
     create,
 )
+from kubeling.tuning.algorithms.cube import Cube
+from kubeling.tuning.algorithms.variation import varied
 from kubeling.tuning.space import Assignments, Dimension, Interval, dimensions
 
 
@@ -203,6 +206,32 @@ def test_a_search_beats_chance(name: str) -> None:
         return sum(min(past.value or 0.0 for past in history) for history in runs)
 
     assert best(name) < best("random")
+
+
+def trap(point: Assignments) -> float:
+    """Good at once with one optimizer; better with the other, with a learning rate of its own."""
+    rate = math.log10(float(point["lr"]))
+    if point["optimizer"] == "sgd":
+        return 0.3 + 0.1 * (rate + 0.5) ** 2
+    return 2 * (rate + 2.6) ** 2 + 0.05 * abs(int(point["layers"]) - 8)
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_a_search_leaves_the_category_that_is_only_second_best(seed: str) -> None:
+    history = run("auto", 60, seed, trap)
+    assert min(past.value or 0.0 for past in history) < 0.1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_a_variation_keeps_something_of_a_good_point(count: int, seed: int) -> None:
+    wide = dimensions([double(f"x{place}", "0", "1") for place in range(12)])
+    cube, random = Cube(wide), np.random.default_rng(seed)
+    points = cube.snapped(random.random((count, cube.size)))
+    values = random.random(count)
+    for point in varied(cube, points, values, random):
+        assert ((point >= 0) & (point <= 1)).all()
+        assert 0 < (point == points).sum(axis=1).max() < cube.size
 
 
 PARAMETERS = st.one_of(

@@ -32,6 +32,10 @@ _NEAR: Final = 0.5
 _WIDEST: Final = 0.8
 _NARROWEST: Final = 0.5**7
 _SUCCESSES: Final = 3
+_WORTHWHILE: Final = 0.02
+"""What a point far from the best must improve on it, in deviations of all figures: polishing the
+best point further is left to the asks that keep near it.
+"""
 # scikit-optimize's defaults of what an improvement must exceed, and of a bound's width.
 _XI: Final = 0.01
 _KAPPA: Final = 1.96
@@ -44,7 +48,7 @@ class GaussianSearch:
         self._search = search
         self._cube = Cube(search.space)
         self._history = History(search, self._cube)
-        self._surrogate = Surrogate(self._cube)
+        self._surrogate = Surrogate(self._cube, doubts=True)
         self._taken = Taken(search.space)
         default = min(max(self._cube.size + 2, _FEWEST_FIRST), _MOST_FIRST)
         self._first = int(search.settings.get("n_initial_points", default))
@@ -70,12 +74,14 @@ class GaussianSearch:
         evidence = Evidence(known.points, figure, known.pending, tuple(known.violations.T))
         # Along a front there is no one best point to stay near; and a rough figure has best
         # points that are only lucky, so that every other ask looks everywhere.
-        near = known.values.shape[1] == 1 and random.random() < _NEAR
+        single = known.values.shape[1] == 1
+        near = single and random.random() < _NEAR
         region = trust_region(figure, self._cube.size, self._first) if near else None
-        return self._surrogate.best(evidence, random, self._acquisition(random), region)
+        margin = _WORTHWHILE if single and not near else 0.0
+        return self._surrogate.best(evidence, random, self._acquisition(random, margin), region)
 
-    def _acquisition(self, random: np.random.Generator) -> Choice:
-        return expected_improvement
+    def _acquisition(self, random: np.random.Generator, margin: float) -> Choice:
+        return lambda best: expected_improvement(best - margin)
 
 
 class SkoptSearch(GaussianSearch):
@@ -84,9 +90,10 @@ class SkoptSearch(GaussianSearch):
     def __init__(self, search: Search) -> None:
         super().__init__(search)
         self._first = int(search.settings.get("n_initial_points", 10))
+        self._surrogate.doubts = False
         self._surrogate.refine = search.settings.get("acq_optimizer") != "sampling"
 
-    def _acquisition(self, random: np.random.Generator) -> Choice:
+    def _acquisition(self, random: np.random.Generator, margin: float) -> Choice:
         name = self._search.settings.get("acq_func", "gp_hedge")
         if name == "gp_hedge":
             name = str(random.choice(["EI", "LCB", "PI"]))

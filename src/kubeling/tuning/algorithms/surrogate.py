@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kubeling.tuning.algorithms.acquisition import Acquisition, log_below
 from kubeling.tuning.algorithms.cube import Cube, Matrix, Vector
 from kubeling.tuning.algorithms.gaussian import Process, fit, warped
+from kubeling.tuning.algorithms.variation import varied
 
 __all__ = ["Choice", "Evidence", "Surrogate"]
 
@@ -30,6 +31,8 @@ _MOST_SEEN: Final = 200
 _LONG_HISTORY: Final = 400
 _STEPS: Final = 40
 _REMEMBERED: Final = 4
+_HOPELESS: Final = 2.0
+"""So many deviations above the best figure a point is not expected to be an improvement."""
 
 Places = NDArray[np.intp]
 Choice = Callable[[float], Acquisition]
@@ -54,6 +57,7 @@ class Surrogate:
 
     cube: Cube
     refine: bool = True
+    doubts: bool = False
     _fits: dict[bytes, Vector] = field(default_factory=dict)
     _processes: dict[bytes, Process] = field(default_factory=dict)
 
@@ -67,7 +71,8 @@ class Surrogate:
         """Points to try, the most promising first.
 
         ``acquire`` makes an acquisition of the best figure that the process believes in;
-        ``region`` keeps to a box around the best point, of about that width.
+        ``region`` keeps to a box around the best point, of about that width. One that ``doubts``
+        and sees nothing promising anywhere gives variations of the best points instead.
         """
         chosen = self._seen(evidence)
         process = self._process(evidence.points, evidence.values, chosen)
@@ -76,7 +81,8 @@ class Surrogate:
         if len(evidence.pending):
             pending = self.cube.features(evidence.pending)
             process = process.with_points(pending, process.predict(pending)[0])
-        worth = _Worth(process, acquire(_believed(process, evidence, chosen)), limits, bounds)
+        believed = _believed(process, evidence, chosen)
+        worth = _Worth(process, acquire(believed), limits, bounds)
         centres = evidence.points[np.argsort(evidence.values, kind="stable")[:5]]
         many = len(evidence.points) + len(evidence.pending) <= _LONG_HISTORY
         box = self._box(centres[0], process, region)
@@ -89,6 +95,11 @@ class Surrogate:
             candidates = np.concatenate([candidates, refined])
             scores = np.concatenate([scores, worth.of(self.cube.features(refined))])
             order = np.argsort(-scores, kind="stable")
+        if self.doubts and region is None:
+            mean, deviation = process.predict(self.cube.features(candidates[order[:1]]))
+            if mean[0] - believed > _HOPELESS * deviation[0]:
+                candidates = varied(self.cube, evidence.points, evidence.values, random)
+                order = np.argsort(-worth.of(self.cube.features(candidates)), kind="stable")
         return np.asarray(candidates[order])
 
     def _seen(self, evidence: Evidence) -> Places:
