@@ -508,6 +508,35 @@ def test_enas_learns_which_operation_pays() -> None:
     assert sum(chosen[-20:]) > sum(chosen[:20]) + 10
 
 
+@pytest.mark.parametrize("parallel", [1, 5])
+def test_enas_believes_the_same_after_a_restart(parallel: int) -> None:
+    """Whatever it remembers of the trials before, and in whichever order they end."""
+    search, history = searching("enas"), list[PastTrial]()
+    for index in range(70):
+        point = search.propose(history).assignments
+        history.append(PastTrial(point, TrialState.RUNNING))
+        if index % parallel == 0:
+            for place in reversed(range(len(history))):
+                ended = PastTrial(history[place].assignments, TrialState.COMPLETE, place % 7 / 7)
+                history[place] = ended
+    assert search.propose(history) == searching("enas").propose(history)
+    shorter = history[:40]
+    assert search.propose(shorter) == searching("enas").propose(shorter)
+
+
+def test_enas_is_not_upset_by_a_training_run_that_diverged() -> None:
+    def shares(worst: float) -> str:
+        search, history = searching("enas"), list[PastTrial]()
+        for index in range(40):
+            point = search.propose([]).assignments
+            value = worst if index == 20 else index % 5 / 5
+            history.append(PastTrial(point, TrialState.COMPLETE, value))
+        return search.propose(history).assignments["architecture"]
+
+    assert shares(-1e9) == shares(-1e12)
+    assert shares(math.nan) == shares(math.inf)
+
+
 def test_darts_hands_the_space_and_the_settings_on() -> None:
     proposal = searching("darts", num_epochs="2", batch_size="None").propose([]).assignments
     settings = json.loads(proposal["algorithm-settings"].replace("'", '"'))
