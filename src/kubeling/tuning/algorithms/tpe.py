@@ -9,6 +9,7 @@ cannot, so there is nothing to lose in a restart.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,7 +30,6 @@ from kubeling.tuning.algorithms.base import (
     Proposal,
     Search,
     TrialState,
-    numbers,
 )
 from kubeling.tuning.space import Categories, Dimension, Interval
 
@@ -41,9 +41,9 @@ _STATES: Final = {
     TrialState.FAILED: OptunaState.PRUNED,
 }
 _MOST_GOOD_TRIALS: Final = 25
-_LATEST: Final = 150
-_STEP: Final = 50
-_BEST: Final = 50
+_LATEST: Final = 75
+_STEP: Final = 25
+_MOST_WEIGHED: Final = 64
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -62,8 +62,9 @@ class TPE:
 
     def propose(self, history: Sequence[PastTrial]) -> Proposal:
         """The next point."""
-        self._follow(_relevant(self._search, history))
-        self._study.sampler = self._sampler(len(history))
+        relevant = _relevant(self._search, history)
+        self._follow(relevant)
+        self._study.sampler = self._sampler(len(history), len(relevant) < len(history))
         asked = self._study.ask(self._distributions)
         # The history will tell of this point; a trial that failed is none to Optuna's TPE.
         self._study.tell(asked, state=OptunaState.FAIL)
@@ -101,7 +102,7 @@ class TPE:
     def _new_study(self) -> optuna.Study:
         return optuna.create_study(direction="minimize" if self._search.minimize else "maximize")
 
-    def _sampler(self, index: int) -> _Sampler:
+    def _sampler(self, index: int, shortened: bool) -> _Sampler:
         settings = self._search.settings
         chosen: dict[str, Any] = {}
         if "n_startup_trials" in settings:
@@ -109,8 +110,13 @@ class TPE:
         candidates = settings.get("n_EI_candidates") or settings.get("n_ei_candidates")
         if candidates:
             chosen["n_ei_candidates"] = max(int(candidates), 1)
+        good: Callable[[int], int] = _good_trials
         if "gamma" in settings:
-            chosen["gamma"] = _gamma(float(settings["gamma"]))
+            good = _gamma(float(settings["gamma"]))
+        if shortened:
+            # As many are good as if the study held every trial.
+            good = _always(good(index))
+        chosen["gamma"] = good
         if "prior_weight" in settings:
             chosen["prior_weight"] = float(settings["prior_weight"])
         with warnings.catch_warnings():
@@ -158,12 +164,15 @@ def _relevant(search: Search, history: Sequence[PastTrial]) -> list[PastTrial]:
     cut = (len(history) - _LATEST) // _STEP * _STEP
     if cut <= 0:
         return list(history)
+    sign = search.signs[0]
     rated = [
-        (found[0], place)
+        (sign * past.value, place)
         for place, past in enumerate(history[:cut])
-        if (found := numbers(search, past)) is not None and math.isfinite(found[0])
+        if past.state is TrialState.COMPLETE
+        and past.value is not None
+        and math.isfinite(past.value)
     ]
-    best = sorted(place for _, place in sorted(rated)[:_BEST])
+    best = sorted(place for _, place in heapq.nsmallest(_MOST_GOOD_TRIALS, rated))
     return [*(history[place] for place in best), *history[cut:]]
 
 
@@ -188,8 +197,13 @@ def _state(past: PastTrial) -> TrialState:
 
 
 def _by_share(dimension: Interval) -> bool:
-    """Whether Optuna has no such distribution, so that shares of it are searched instead."""
+    """Whether shares of a distribution are searched instead of its values.
+
+    Optuna has no such distribution, or weighs each of its many whole numbers one by one in Python.
+    """
     if dimension.distribution in ("normal", "logNormal"):
+        return True
+    if (dimension.count or 0) > _MOST_WEIGHED:
         return True
     steps = 1 if dimension.integer else None
     return dimension.logarithmic and dimension.step is not None and dimension.step != steps
@@ -229,6 +243,15 @@ def _text(dimension: Dimension, value: Any) -> str:
     if isinstance(dimension, Categories):
         return dimension.sorted_values[value] if dimension.ordered else str(value)
     return dimension.at(value) if _by_share(dimension) else dimension.nearest(value)
+
+
+def _good_trials(count: int) -> int:
+    """How many of so many trials are good; Optuna's default."""
+    return min(math.ceil(0.1 * count), _MOST_GOOD_TRIALS)
+
+
+def _always(good: int) -> Callable[[int], int]:
+    return lambda _: good
 
 
 def _gamma(gamma: float) -> Callable[[int], int]:
