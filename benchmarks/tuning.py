@@ -13,18 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import statistics
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from search.problems import PROBLEMS, Problem
-from search.searchers import PEERS, searcher
+from search.searchers import PEERS, Point, searcher
+from search.tables import standings, table
 
 BUDGETS = (30, 60, 120)
-SEARCHERS = ("auto", "tpe", "random", *PEERS)
+USUAL = ("auto", "tpe", "random", *PEERS)
+OURS = ("multivariate-tpe", "bayesianoptimization", "cmaes", "sobol", "nsga2")
+SEARCHERS = ("auto", "tpe", *OURS, "random", *PEERS)
 BATCHES = (1, 4, 16)
 Key = tuple[str, int, str, int]
 
@@ -38,7 +38,7 @@ def run(problem: Problem, batch: int, name: str, seed: int) -> dict[str, Any]:
         began = time.process_time()
         points = search.ask(count)
         cpu += time.process_time() - began
-        losses = [problem.loss(point) for point in points]
+        losses = [loss_of(problem, point) for point in points]
         began = time.process_time()
         search.tell(points, losses)
         cpu += time.process_time() - began
@@ -50,55 +50,23 @@ def run(problem: Problem, batch: int, name: str, seed: int) -> dict[str, Any]:
     return {**key, "best": bests, "ask_ms": 1000 * cpu / BUDGETS[-1]}
 
 
+_losses: dict[tuple[Any, ...], float] = {}
+
+
+def loss_of(problem: Problem, point: Point) -> float:
+    """The loss, computed once: some points are the same in batches of any size."""
+    key = (problem.name, *sorted(point.items()))
+    if key not in _losses:
+        _losses[key] = problem.loss(point)
+    return _losses[key]
+
+
 def key_of(record: dict[str, Any]) -> Key:
     return record["problem"], record["batch"], record["searcher"], record["seed"]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median, and the middle 95% of the medians of resamples."""
-    source = random.Random(0)
-    medians = sorted(statistics.median(source.choices(values, k=len(values))) for _ in range(500))
-    return statistics.median(values), medians[12], medians[487]
-
-
-def table(records: Iterable[dict[str, Any]]) -> list[str]:
-    """A line for each problem, batch and searcher; the best and those tied with it are marked."""
-    groups: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
-    for record in records:
-        group = groups.setdefault((record["problem"], record["batch"]), {})
-        group.setdefault(record["searcher"], []).append(record)
-    lines = [
-        "| problem | batch | searcher | seeds | after 30 | after 60 | after 120 | ms a point |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    order = {name: place for place, name in enumerate(PROBLEMS)}
-    for (problem, batch), group in sorted(groups.items(), key=lambda g: (order[g[0][0]], g[0][1])):
-        columns = {
-            name: [interval([r["best"][place] for r in found]) for place in range(len(BUDGETS))]
-            for name, found in group.items()
-        }
-        for name in sorted(group, key=SEARCHERS.index):
-            cells = [
-                _cell(columns[name][place], [other[place] for other in columns.values()])
-                for place in range(len(BUDGETS))
-            ]
-            cpu = statistics.median(r["ask_ms"] for r in group[name])
-            count = len(group[name])
-            lines.append(
-                f"| {problem} | {batch} | {name} | {count} | {' | '.join(cells)} | {cpu:.1f} |"
-            )
-    return lines
-
-
-def _cell(own: tuple[float, float, float], others: Sequence[tuple[float, float, float]]) -> str:
-    """Tied with the best: its interval reaches to the best one's."""
-    best = min(others)
-    text = f"{own[0]:.3g} ({own[1]:.3g} to {own[2]:.3g})"
-    return f"**{text}**" if own[1] <= best[2] else text
 
 
 def main() -> None:
@@ -119,7 +87,7 @@ def main() -> None:
     for seed in range(0 if chosen.table else chosen.seeds):
         for problem in chosen.problem or PROBLEMS:
             for batch in chosen.batch or BATCHES:
-                for name in chosen.searcher or SEARCHERS:
+                for name in chosen.searcher or USUAL:
                     if name in missing or (problem, batch, name, seed) in known:
                         continue
                     try:
@@ -131,7 +99,8 @@ def main() -> None:
                     records.append(record)
                     with chosen.results.open("a") as out:
                         out.write(json.dumps(record) + "\n")
-    print("\n".join(table(records)))
+    names = tuple(PROBLEMS)
+    print("\n".join([*table(records, names, SEARCHERS), "", *standings(records, names, SEARCHERS)]))
 
 
 if __name__ == "__main__":
