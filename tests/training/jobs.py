@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from kubeling.kube.admission import AdmissionRequest
@@ -34,6 +35,9 @@ def admitted(kind: JobKind, obj: Obj, old: Obj | None = None) -> list[str]:
     return [str(error) for error in admission.validate(obj, old, request)]
 
 
+_NUMBERS = itertools.count()
+
+
 def job(kind: JobKind, replicas: dict[str, int], **spec: Any) -> TrainingJob:
     """A job as stored."""
     obj = manifest(kind, replicas, **spec)
@@ -57,7 +61,7 @@ def in_phase(
     """The pod of a replica in a phase."""
     made = pod(of, Replica(role, index))
     made["metadata"] |= {
-        "uid": f"{role}-{index}-uid",
+        "uid": f"{role}-{index}-{next(_NUMBERS)}",
         "creationTimestamp": "2026-01-01T00:00:00Z",
     }
     made["status"] = {"phase": phase}

@@ -124,6 +124,19 @@ def test_too_many_restarts_fail_the_job() -> None:
     assert "backoff limit" in second.status["conditions"][-1]["message"]
 
 
+def test_a_restart_is_counted_once_however_often_somebody_looks() -> None:
+    trained = job(PYTORCH, {"Master": 1}, runPolicy={"backoffLimit": 1})
+    failed = in_phase(trained, "Master", 0, "Failed", 1)
+    found = after(trained, [failed])
+    for _ in range(2):
+        found = after(with_status(trained, found.status), [failed])
+        assert conditions(found) == {"Created": "True", "Restarting": "True"}
+        assert found.delete_pods == [failed]
+        assert found.status["replicaStatuses"]["Master"]["restarts"] == 1
+    found = after(with_status(trained, found.status), [running(trained, "Master")])
+    assert "restarting" not in found.status["replicaStatuses"]["Master"]
+
+
 def test_a_deadline_fails_the_job_when_it_passes() -> None:
     trained = job(TENSORFLOW, {"Worker": 1}, runPolicy={"activeDeadlineSeconds": 60})
     first = after(trained, [])

@@ -22,6 +22,7 @@ from kubeling.kube.objects import (
     parse_time,
     remove_condition,
     set_condition,
+    uid,
 )
 from kubeling.training import observation
 from kubeling.training.companions import Companion
@@ -191,17 +192,21 @@ class _Planner:
             self._status["startTime"] = format_time(self._now)
 
     def _count(self, states: dict[str, Progress], failures: Sequence[Failure]) -> None:
+        """Counts pods, and restarts once, whoever looks again before the failed pod is gone."""
         before = self._status.get("replicaStatuses") or {}
         counted: Obj = {}
         for role, state in states.items():
-            restarts = int((before.get(role) or {}).get("restarts") or 0)
-            restarts += sum(f.retryable for f in failures if f.replica.type == role)
+            known: Obj = before.get(role) or {}
+            counted_before = known.get("restarting") or ()
+            again = [uid(f.pod) for f in failures if f.retryable and f.replica.type == role]
+            new = sum(pod not in counted_before for pod in again)
             labels = self._job.labels(role)
             entry: Obj = {
                 "active": state.running,
                 "succeeded": state.succeeded,
                 "failed": state.failed,
-                "restarts": restarts,
+                "restarts": int(known.get("restarts") or 0) + new,
+                "restarting": again,
                 "selector": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
             }
             counted[role] = {key: value for key, value in entry.items() if value}
@@ -250,6 +255,8 @@ class _Planner:
     def _end(self, condition: str, event: EventType, message: str, reason: str = "") -> None:
         reason = reason or f"{self._job.kind.name}{condition}"
         self._created()
+        for entry in self._status["replicaStatuses"].values():
+            entry.pop("restarting", None)
         remove_condition(self._status, ["Restarting"])
         if self._has("Running"):
             self._condition("Running", False, reason, message)

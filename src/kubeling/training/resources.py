@@ -168,6 +168,8 @@ class ReplicaStatus(_Struct, frozen=True):
     succeeded: int | None = None
     failed: int | None = None
     restarts: int | None = None
+    restarting: list[str] | None = None
+    """The uids of failed pods whose restart is counted and that are not gone yet."""
     selector: str | None = None
 
 
