@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from kubeling.cli.running.submission import Reading, Submission
-from kubeling.cli.running.view import View
+from kubeling.cli.running.view import View, trail_of
 from kubeling.cli.running.watching import Watch
 from kubeling.cli.running.writers import Writers
 from kubeling.gateway.steps.model import BAD
@@ -47,7 +47,7 @@ async def tell_failures(submission: Submission, reading: Reading, view: View) ->
     for step in bad[:_SHOWN]:
         said = await submission.error_of(step.id)
         first, _, rest = said.partition("\n")
-        view.say(f"✗ {step.label}: {first}", "red")
+        view.say(f"✗ {trail_of(reading.tree, step)}{step.label}: {first}", "red")
         for line in rest.strip().splitlines()[-_TAIL:]:
             view.say(f"  | {line}")
         if hint := advice(said):

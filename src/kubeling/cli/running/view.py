@@ -20,7 +20,7 @@ from kubeling.gateway.steps.model import BAD, BUSY, FINAL, Step, StepTree
 from kubeling.gateway.steps.visible import layers
 from kubeling.kube.durations import human_duration
 
-__all__ = ["View"]
+__all__ = ["View", "trail_of"]
 
 _MARKS: Final[dict[str, tuple[str, str]]] = {
     "waiting": ("·", "dim"),
@@ -62,7 +62,7 @@ class View(LiveView):
         for step in sorted(reading.tree.leaves(), key=lambda s: s.finished or 0.0):
             if step.state in FINAL and self._told.get(step.id) != step.state:
                 self._told[step.id] = step.state
-                line = _line(step, time.time(), trail=_trail(reading.tree, step))
+                line = _line(step, time.time(), trail=trail_of(reading.tree, step))
                 self.console.print(line, soft_wrap=True)
 
 
@@ -131,5 +131,6 @@ def _line(step: Step, now: float, trail: str = "") -> Text:
     return text
 
 
-def _trail(tree: StepTree, step: Step) -> str:
+def trail_of(tree: StepTree, step: Step) -> str:
+    """The groups that a step lies in, each with a slash."""
     return "".join(f"{group.label}/" for group in reversed(list(tree.above(step))))

@@ -9,7 +9,7 @@
   const way = canvas.dataset.way;
   const query = new URLSearchParams(location.search);
   const svg = () => canvas.querySelector("svg");
-  let source = null, chosen = null, final = false, zoom = 1, pending = null;
+  let source = null, chosen = null, final = false, zoom = 1, pending = null, own = false;
 
   // The picture.
 
@@ -155,8 +155,10 @@
     chosen = id;
     mark();
     history.replaceState(null, "", `#step=${encodeURIComponent(id)}`);
-    document.querySelector(".halves").classList.add("with-panel");
+    const halves = document.querySelector(".halves"), opens = !halves.classList.contains("with-panel");
+    halves.classList.add("with-panel");
     await fill();
+    if (opens) fitAnew();
     if (svg()) bring(canvas.querySelector(".chosen"));
     if (reveal) panel.scrollIntoView({ block: "nearest" });
     panel.querySelector("h2")?.focus({ preventScroll: true });
@@ -190,6 +192,7 @@
     mark();
     panel.replaceChildren();
     document.querySelector(".halves").classList.remove("with-panel");
+    fitAnew();
     history.replaceState(null, "", location.pathname + location.search);
     back?.focus();
   }
@@ -253,13 +256,20 @@
   }
 
   const fit = () => zoomTo(Math.min(1, (canvas.clientWidth - 4) / svg().viewBox.baseVal.width));
+  // Until somebody zooms, all is in sight as long as it can be read.
+  function fitAnew() {
+    if (own || !svg()) return;
+    if (way === "timeline" || svg().viewBox.baseVal.width < canvas.clientWidth * 1.9) fit(); else zoomTo(1);
+  }
   document.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => {
-    if (button.dataset.zoom === "fit") fit(); else zoomTo(zoom * (button.dataset.zoom === "in" ? 1.25 : 0.8));
+    own = button.dataset.zoom !== "fit";
+    if (!own) fit(); else zoomTo(zoom * (button.dataset.zoom === "in" ? 1.25 : 0.8));
   }));
   if (svg()) {
     canvas.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
+      own = true;
       const at = canvas.getBoundingClientRect();
       zoomTo(zoom * Math.exp(-event.deltaY / 400), event.clientX - at.x, event.clientY - at.y);
     }, { passive: false });
@@ -273,7 +283,7 @@
       canvas.addEventListener("pointerup", end, { once: true });
       canvas.addEventListener("pointercancel", end, { once: true });
     });
-    if (way === "graph" && svg().viewBox.baseVal.width < canvas.clientWidth * 1.6 || way === "timeline") fit();
+    fitAnew();
   }
 
   reveal();

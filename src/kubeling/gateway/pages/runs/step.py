@@ -99,7 +99,7 @@ async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.
     pods.sort(key=lambda pod: int((pod["metadata"].get("annotations") or {}).get(_ATTEMPT, "0")))
     status = task.get("status_metadata") or {}
     facts = [
-        ("In", str(task.get("path") or "").rpartition("/")[0].replace("/", " / ")),
+        ("In", " / ".join(await _groups(rest, task))),
         ("Iteration", str(task["iteration"].get("index", 0)) if "iteration" in task else ""),
         ("Attempts", str(max(len(pods), int(task.get("attempt", 0)) + 1)) if pods else ""),
         ("Cache", str(status.get("cache") or "")),
@@ -121,6 +121,15 @@ async def run_step(views: Views, rest: RestClient, request: web.Request) -> web.
         f"/apis/v2beta1/runs/{run}/nodes/{task_id}/log" if task.get("pods") else "",
     )
     return await _page(views, request, step, f"/pipelines/runs/{run}")
+
+
+async def _groups(rest: RestClient, task: Obj) -> list[str]:
+    """The names of what a task lies in, from the outermost."""
+    found: list[str] = []
+    while "/" in str(task.get("path") or "") and task.get("parent_task_id"):
+        task = await rest.get(f"/apis/v2beta1/tasks/{task['parent_task_id']}")
+        found.insert(0, str(task.get("display_name") or task.get("name") or ""))
+    return found
 
 
 async def workflow_step(views: Views, rest: RestClient, request: web.Request) -> web.Response:
