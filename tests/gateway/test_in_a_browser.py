@@ -103,6 +103,8 @@ PAGES = (
     "/pipelines/experiments",
     "/experiments",
     "/training",
+    "/training/runtimes",
+    "/objects/trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime/-/torchtune-llama3.2-1b",
     "/models",
     "/notebooks",
     "/registry",

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from tests.support.apiserver import running_server
+from tests.support.dashboard import dashboard, reloaded, shown
 
-from kubeling.component import Component, Context, Settings
-from kubeling.gateway.app import create_app
 from kubeling.gateway.kinds import NOTEBOOKS
 from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.view import Views
-from kubeling.kube.informer import Informers
 from kubeling.kube.objects import Obj, name, new_object
 from kubeling.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 from kubeling.notebooks.component import COMPONENT as NOTEBOOK_ROOM
 from kubeling.pipelines.component import COMPONENT as PIPELINE_ROOM
-
-Dashboard = TestClient[web.Request, web.Application]
-
-NOWHERE = "http://127.0.0.1:1"
-
-
-@contextlib.asynccontextmanager
-async def dashboard(
-    folder: Path, *components: Component, rest_url: str = NOWHERE
-) -> AsyncIterator[tuple[Dashboard, Context]]:
-    """The dashboard of a platform that has only some components."""
-    async with (
-        running_server(*components, data_dir=folder) as running,
-        Informers(running.client) as informers,
-    ):
-        settings = Settings(folder, folder, gateway_url=rest_url)
-        context = Context(running.client, informers, settings)
-        async with TestClient(TestServer(create_app(context, components))) as client:
-            yield client, context
-            if "database" in context.__dict__:
-                context.database.close()
-
-
-async def shown(client: Dashboard, path: str) -> tuple[int, str]:
-    async with client.get(path) as answer:
-        return answer.status, await answer.text()
-
-
-async def reloaded(client: Dashboard, path: str, *, says: str) -> str:
-    """The page as it is once it says so."""
-    async with asyncio.timeout(30):
-        while says not in (page := (await shown(client, path))[1]):
-            pass
-    return page
 
 
 def notebook(called: str) -> Obj:

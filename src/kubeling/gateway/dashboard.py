@@ -16,7 +16,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from kubeling.component import Context
-from kubeling.gateway.kinds import BY_KIND, TRAINING_JOBS, TRAINING_RUNTIMES
+from kubeling.gateway.kinds import (
+    BY_KIND,
+    CLUSTER_WORKFLOW_TEMPLATES,
+    CRON_WORKFLOWS,
+    TRAINING_JOBS,
+    TRAINING_RUNTIMES,
+    WORKFLOW_TEMPLATES,
+)
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.pages.errors import explained
 from kubeling.gateway.pages.view import Views
@@ -40,6 +47,10 @@ _TRAINING: Final = tuple(
     f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
     for resource in TRAINING_JOBS
 )
+_DEFINITIONS: Final = tuple(
+    f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
+    for resource in (WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS)
+)
 _RUNTIMES: Final = tuple(
     f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
     for resource in TRAINING_RUNTIMES
@@ -49,6 +60,7 @@ _RUNTIMES: Final = tuple(
 _OF_RESOURCES: Final = {
     "/": "home:home",
     "/pipelines/templates": "catalogue:template_list",
+    **dict.fromkeys(_DEFINITIONS, "definitions:definition_page"),
     "/pipelines/next": "schedules:next_times",
     f"{_WORKFLOW}/details": "objects:object_page",
     "/experiments": "experiments.pages:experiment_list",
