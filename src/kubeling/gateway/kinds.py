@@ -109,7 +109,7 @@ SECTIONS: Final = (
     Section("/models", "Models", (INFERENCE_SERVICES,)),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
     Section("/registry", "Registry"),
-    Section("/namespaces", "Namespaces", (NAMESPACES,)),
+    Section("/namespaces", "Namespaces", (NAMESPACES,), (PROFILES,)),
 )
 PRIMARY: Final = (*(kind for section in SECTIONS for kind in section.kinds), JOBS, PODS)
 

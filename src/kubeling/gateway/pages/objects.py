@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from kubeling.gateway.kinds import BY_KIND, WORKFLOWS
+from kubeling.gateway.pages.missing import section_at
 from kubeling.gateway.pages.view import Views
 from kubeling.kube import yaml
 from kubeling.kube.diagnosis import OwnerTree, first_causes
@@ -44,7 +45,8 @@ async def object_page(views: Views, request: web.Request) -> web.Response:
     values = await object_values(views, obj)
     title = obj["metadata"]["name"]
     watching = (resource, *_MAY_BE_OWNED, EVENTS)
-    return views.page(request, "object.html", "", title, watching, **values)
+    section = section_at(request.path) or ""
+    return views.page(request, "object.html", section, title, watching, **values)
 
 
 async def object_values(views: Views, obj: Obj) -> dict[str, Any]:

@@ -131,6 +131,11 @@ async def compared_page(views: Views, rest: RestClient, request: web.Request) ->
         commands=commands,
         drawn=[(metric, drawing) for metric, drawing in drawn if drawing],
         plot=charts.parallel(chosen),
+        networks=[
+            (trial.name, drawing)
+            for trial in trials
+            for _, drawing in charts.drawn_networks(networks_of(trial.parameters))
+        ],
     )
 
 
