@@ -1,4 +1,4 @@
-"""Architecture searches in the dashboard: the network of the best trial."""
+"""Architecture searches in the dashboard: the network of the best trial, and of each."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ASSIGNMENTS = [
 ]
 
 
-async def test_the_best_network_of_a_search_is_drawn(tmp_path: Path) -> None:
+async def test_the_best_network_of_a_search_is_drawn_and_each_trials_own(tmp_path: Path) -> None:
     async with dashboard(tmp_path, TUNING_ROOM) as (client, context):
         api = context.client
         made = await api.create(
@@ -104,3 +104,6 @@ async def test_the_best_network_of_a_search_is_drawn(tmp_path: Path) -> None:
         assert "Network of 4 layers" in page
         assert "filter size 5" in page
         assert "takes input, 1  convolution" in page
+        # A trial's own page has no curves while the store of readings is away, but all else.
+        page = await reloaded(client, f"{PAGE}/Trial/default/nas-1", says="Network of 4 layers")
+        assert "there are no curves now" in page

@@ -41,16 +41,13 @@ async def trial_page(views: Views, rest: RestClient, request: web.Request) -> we
     experiment = await _experiment(views, trial)
     study = study_of(experiment or _alone(trial), [trial])
     shown = study.trials[0] if study.trials else None
-    charts = []
+    charts: list[tuple[str, str]] = []
+    without_curves = False
     if experiment is not None:
-        found = await asyncio.gather(
-            *(curves_of(rest, study, goal.metric, name(trial)) for goal in study.goals)
-        )
-        for goal, readings in zip(study.goals, found, strict=True):
-            points = readings.get(name(trial)) or []
-            curve = Curve(goal.metric, [(place, v) for place, (_, v) in enumerate(points, 1)])
-            if len(points) > 1:
-                charts.append((goal.metric, draw_curves([curve], "reading", goal.metric)))
+        try:
+            charts = await _charts(rest, study, name(trial))
+        except ConnectionError:
+            without_curves = True  # All else is known without the store of readings.
     values = await object_values(views, trial)
     parameters = shown.parameters if shown else {}
     pods = [child for _, child in values["owned"] if child["kind"] == "Pod"]
@@ -66,6 +63,7 @@ async def trial_page(views: Views, rest: RestClient, request: web.Request) -> we
         of=base_of(experiment) if experiment else "",
         command=command_of(trial, experiment),
         charts=charts,
+        without_curves=without_curves,
         networks=drawn_networks(networks_of(parameters) or await _printed(views, study, pods)),
         pods=pods,
         observed=((trial.get("status") or {}).get("observation") or {}).get("metrics") or [],
@@ -98,6 +96,20 @@ async def trial_stream(views: Views, rest: RestClient, request: web.Request) -> 
         poll=revision,
         quiet=_QUIET_SECONDS,
     )
+
+
+async def _charts(rest: RestClient, study: Study, trial: str) -> list[tuple[str, str]]:
+    """A curve for each metric that was read more than once."""
+    found = await asyncio.gather(
+        *(curves_of(rest, study, goal.metric, trial) for goal in study.goals)
+    )
+    charts: list[tuple[str, str]] = []
+    for goal, readings in zip(study.goals, found, strict=True):
+        points = readings.get(trial) or []
+        curve = Curve(goal.metric, [(place, v) for place, (_, v) in enumerate(points, 1)])
+        if len(points) > 1:
+            charts.append((goal.metric, draw_curves([curve], "reading", goal.metric)))
+    return charts
 
 
 async def _printed(views: Views, study: Study, pods: Sequence[Obj]) -> list[Network]:
