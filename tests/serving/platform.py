@@ -19,8 +19,9 @@ from kubeling.component import Context, Settings
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
-from kubeling.kube.objects import Obj, labels, name
-from kubeling.kube.resources import DEPLOYMENTS, EVENTS, PODS, Resource
+from kubeling.kube.objects import Obj, labels, name, new_object
+from kubeling.kube.resources import DEPLOYMENTS, EVENTS, NAMESPACES, PODS, SERVICES, Resource
+from kubeling.serving import names
 from kubeling.serving.component import COMPONENT
 from kubeling.serving.resources import INFERENCE_SERVICES
 
@@ -85,6 +86,22 @@ class Serving:
                 if change.object.get("message") == message:
                     return change.object
         raise AssertionError(f"the watch of events ended before: {message}")
+
+    async def gateway(self) -> None:
+        """The Service by which pods reach the inference gateway."""
+        where, title = names.GATEWAY
+        for space in (where, NAMESPACE):
+            if await self.client.find(NAMESPACES, space) is None:
+                await self.client.create(NAMESPACES, new_object(NAMESPACES, space))
+        spec = {"ports": [{"port": 80}]}
+        await self.client.apply(SERVICES, new_object(SERVICES, title, where, spec=spec))
+
+    async def begin(self, title: str, address: str = "127.0.0.1") -> None:
+        """The node starts a Deployment's pod, and does not know yet whether it is ready."""
+        deployment = await self.until(DEPLOYMENTS, title, _wants_pods)
+        pod = await self._pod(deployment)
+        status = {"phase": "Running", "podIP": address}
+        await self.client.patch_status(PODS, name(pod), status, NAMESPACE)
 
     async def start(self, title: str, address: str = "127.0.0.1") -> None:
         """The node runs a Deployment: one ready pod at ``address``."""

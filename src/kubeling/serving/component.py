@@ -36,12 +36,14 @@ def _objects() -> Sequence[Obj]:
 
 
 def _controllers(context: Context) -> Sequence[Controller]:
+    from kubeling.serving.autoscaler import RequestAutoscaler
     from kubeling.serving.controller import InferenceServiceController
     from kubeling.serving.legacy_controller import LegacyController
 
     return [
         InferenceServiceController(context).controller(),
         LegacyController(context).controller(),
+        RequestAutoscaler(context).controller(),
     ]
 
 

@@ -24,11 +24,17 @@ from kubeling.kube.resources import (
     SERVICES,
     Resource,
 )
-from kubeling.serving import credentials, names, status, templates, workloads
+from kubeling.serving import credentials, names, scaling, status, templates, workloads
 from kubeling.serving.announcements import announcements
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.names import ComponentName, deployment_name
-from kubeling.serving.observation import ObservedRevision, observe, revision_of
+from kubeling.serving.observation import (
+    ObservedRevision,
+    is_at_rest,
+    is_waking,
+    observe,
+    revision_of,
+)
 from kubeling.serving.registered import ModelNotRegistered, RegisteredModels
 from kubeling.serving.resources import (
     CLUSTER_SERVING_RUNTIMES,
@@ -45,6 +51,7 @@ _LOOK_AGAIN_SECONDS: Final = 5.0
 
 
 Replicas = dict[tuple[ComponentName, int], int]
+Policies = Mapping[ComponentName, scaling.ScalingPolicy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class InferenceServiceController:
                 PODS: _service_of,
                 SERVING_RUNTIMES: self._all_services,
                 CLUSTER_SERVING_RUNTIMES: self._all_services,
+                SERVICES: self._when_gateway_changes,
             },
         )
 
@@ -115,10 +123,12 @@ class InferenceServiceController:
         if latest is None:
             latest, revisions = await self._new_revision(isvc, desired)
         rollout = _plan(isvc, desired, latest, revisions)
-        wanted = _replicas(isvc, desired, latest, revisions, rollout)
-        await self._create_missing(isvc, desired, latest, revisions, wanted)
-        await self._scale(isvc, revisions, wanted, grow=True)
-        await self._apply_services(isvc, latest, revisions, rollout)
+        policies = {part: self._policy(isvc, part) for part in desired.components}
+        wanted = _replicas(isvc, policies, latest, revisions, rollout)
+        await self._create_missing(isvc, desired, latest, revisions, wanted, policies)
+        await self._scale(isvc, revisions, wanted, policies, grow=True)
+        through = any(policy.needs_gateway for policy in policies.values())
+        await self._apply_services(isvc, latest, revisions, rollout, through=through)
         facts = status.Facts(
             isvc,
             desired.components,
@@ -130,7 +140,7 @@ class InferenceServiceController:
         )
         await self._write_status(isvc, status.running_status(facts, self._clock.now()))
         # Only when the status has taken requests away from a revision are its pods.
-        await self._scale(isvc, revisions, wanted, grow=False)
+        await self._scale(isvc, revisions, wanted, policies, grow=False)
         await self._remove_old(isvc, revisions, rollout)
 
     async def _desired(self, isvc: Obj) -> Desired:
@@ -198,6 +208,7 @@ class InferenceServiceController:
         latest: int,
         revisions: Mapping[int, ObservedRevision],
         wanted: Replicas,
+        policies: Policies,
     ) -> None:
         observed = revisions.get(latest)
         for component, template in desired.templates.items():
@@ -207,13 +218,14 @@ class InferenceServiceController:
                     isvc, component, latest, template, desired.digest, replicas
                 )
                 await self._dependents.create(DEPLOYMENTS, made)
-            await self._apply_autoscaler(isvc, component, latest, replicas)
+            await self._apply_autoscaler(isvc, component, latest, replicas, policies[component])
 
     async def _scale(
         self,
         isvc: Obj,
         revisions: Mapping[int, ObservedRevision],
         wanted: Replicas,
+        policies: Policies,
         *,
         grow: bool,
     ) -> None:
@@ -221,18 +233,48 @@ class InferenceServiceController:
             revision = revisions.get(number)
             if revision is None or component not in revision.deployments:
                 continue
-            title = deployment_name(name(isvc), component, number)
-            now = int(revision.deployments[component]["spec"].get("replicas", 1))
-            scaler = self._informers.of(HORIZONTAL_POD_AUTOSCALERS).get(namespace(isvc), title)
-            autoscaled = scaler is not None and 0 < replicas <= now
-            if now != replicas and (now < replicas) == grow and not autoscaled:
-                patch = {"spec": {"replicas": replicas}}
-                await self._client.patch(DEPLOYMENTS, title, patch, namespace(isvc))
+            deployment = revision.deployments[component]
+            await self._note_that_awake(deployment)
+            now = int(deployment["spec"].get("replicas", 1))
+            if now == replicas or (now < replicas) != grow:
+                continue
+            if self._is_scaled_by_others(deployment, replicas, policies[component]):
+                continue
+            patch = {
+                "metadata": {"annotations": {names.AT_REST: None}},
+                "spec": {"replicas": replicas},
+            }
+            await self._client.patch(DEPLOYMENTS, name(deployment), patch, namespace(isvc))
+
+    async def _note_that_awake(self, deployment: Obj) -> None:
+        if is_waking(deployment) and (deployment.get("status") or {}).get("readyReplicas"):
+            patch = {"metadata": {"annotations": {names.AT_REST: None}}}
+            await self._client.patch(DEPLOYMENTS, name(deployment), patch, namespace(deployment))
+
+    def _is_scaled_by_others(
+        self, deployment: Obj, replicas: int, policy: scaling.ScalingPolicy
+    ) -> bool:
+        """Whether an autoscaler set the number that is there, and may."""
+        if replicas == 0:
+            return False
+        now = int(deployment["spec"].get("replicas", 1))
+        if policy.rests and is_at_rest(deployment):
+            return True
+        if policy.by == "others":
+            return now > 0
+        scalers = self._informers.of(HORIZONTAL_POD_AUTOSCALERS)
+        found = scalers.get(namespace(deployment), name(deployment))
+        return now >= replicas and (policy.by == "gateway" or found is not None)
 
     async def _apply_autoscaler(
-        self, isvc: Obj, component: ComponentName, number: int, low: int
+        self,
+        isvc: Obj,
+        component: ComponentName,
+        number: int,
+        low: int,
+        policy: scaling.ScalingPolicy,
     ) -> None:
-        wanted = workloads.autoscaler(isvc, component, number, low)
+        wanted = workloads.autoscaler(isvc, component, number, low, policy)
         for scaler in self._owned(isvc, HORIZONTAL_POD_AUTOSCALERS):
             if labels(scaler).get(names.COMPONENT) == component and (
                 wanted is None or name(scaler) != name(wanted)
@@ -255,6 +297,8 @@ class InferenceServiceController:
         latest: int,
         revisions: Mapping[int, ObservedRevision],
         rollout: Rollout,
+        *,
+        through: bool,
     ) -> None:
         kept = {_number(title) for title in rollout.kept | rollout.running}
         ports = {
@@ -266,7 +310,10 @@ class InferenceServiceController:
             for component in names.COMPONENTS
             if component in revision.deployments
         }
-        wanted = {name(s): s for s in workloads.services(isvc, ports, _number(rollout.primary))}
+        where, title = names.GATEWAY
+        gateway = f"{title}.{where}.svc.{self._settings.cluster_domain}" if through else ""
+        made = workloads.services(isvc, ports, _number(rollout.primary), gateway)
+        wanted = {name(service): service for service in made}
         for service in wanted.values():
             await self._dependents.ensure(SERVICES, isvc, service)
         for service in self._owned(isvc, SERVICES):
@@ -316,6 +363,15 @@ class InferenceServiceController:
         service = f"{name(isvc)}.{namespace(isvc)}.svc.{self._settings.cluster_domain}"
         return status.Addresses(f"http://{host}", f"http://{service}")
 
+    def _policy(self, isvc: Obj, component: ComponentName) -> scaling.ScalingPolicy:
+        policy = scaling.policy_of(isvc, component)
+        gateway = self._informers.of(SERVICES).get(*names.GATEWAY)
+        return policy if gateway is not None else policy.without_gateway()
+
+    def _when_gateway_changes(self, service: Obj) -> Iterable[Key]:
+        is_gateway = (namespace(service), name(service)) == names.GATEWAY
+        return self._all_services(service) if is_gateway else ()
+
     def _on_change(self, old: Obj | None, new: Obj | None) -> None:
         if new is None and old is not None:
             self._models.forget(old)
@@ -342,7 +398,7 @@ def _plan(
 
 def _replicas(
     isvc: Obj,
-    desired: Desired,
+    policies: Policies,
     latest: int,
     revisions: Mapping[int, ObservedRevision],
     rollout: Rollout,
@@ -350,9 +406,8 @@ def _replicas(
     """How many pods each component of each revision gets; revisions only kept get none."""
     newest = deployment_name(name(isvc), "predictor", latest)
     found: Replicas = {}
-    for component in desired.components:
-        low, _ = workloads.replica_limits(isvc["spec"][component])
-        planned = plan_replicas(rollout, newest, low)
+    for component, policy in policies.items():
+        planned = plan_replicas(rollout, newest, policy.awake)
         for number in {latest, *revisions}:
             title = deployment_name(name(isvc), "predictor", number)
             found[component, number] = planned.get(title, 0)

@@ -32,6 +32,9 @@ class Dependents:
                 "NameTaken",
                 f"{resource.kind} {name(wanted)} exists and is not this service's; rename one",
             )
+        elif found["spec"].get("type") != wanted["spec"].get("type"):
+            # A Service's address cannot be taken from it; the next look makes it anew.
+            await self.delete(resource, found)
         elif not _covers(found["spec"], wanted["spec"]):
             patch = {"spec": wanted["spec"]}
             await self._client.patch(resource, name(wanted), patch, namespace(wanted))

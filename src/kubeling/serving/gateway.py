@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -30,37 +30,25 @@ from kubeling.kube.objects import (
     name,
     namespace,
 )
-from kubeling.kube.resources import PODS
-from kubeling.serving import names
+from kubeling.kube.resources import DEPLOYMENTS, PODS
+from kubeling.serving import names, proxying
+from kubeling.serving.activator import Activator
+from kubeling.serving.demand import Demand
+from kubeling.serving.names import COMPONENTS, ComponentName
 from kubeling.serving.observation import is_pod_ready, revision_of
+from kubeling.serving.proxying import error
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.scaling import policy_of
 from kubeling.serving.splitting import Endpoint, Splitter
 from kubeling.serving.traffic import TrafficRecord
 from kubeling.serving.workloads import entry_component, serving_port
 
-if TYPE_CHECKING:
-    from multidict import CIMultiDict
-
 __all__ = ["InferenceGateway", "gateway_of", "host_handler", "routes"]
 
-REVISION_HEADER: Final = "x-kubeling-revision"
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 _CONNECT_SECONDS: Final = 5.0
 _DEFAULT_SECONDS: Final = 600.0
-_KEPT_ALIVE_SECONDS: Final = 4.0
-_WHOLE: Final = 1 << 20
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_RECONNECT_SECONDS: Final = 0.05
 
 _gateways: WeakKeyDictionary[Informers, InferenceGateway] = WeakKeyDictionary()
 
@@ -75,6 +63,7 @@ def gateway_of(context: Context) -> InferenceGateway:
 def routes(context: Context) -> list[web.AbstractRouteDef]:
     """The gateway's paths."""
     gateway = gateway_of(context)
+    gateway.serves = True
     return [
         web.route("*", "/serving/{namespace}/{name}", gateway.by_path),
         web.route("*", "/serving/{namespace}/{name}/{tail:.*}", gateway.by_path),
@@ -95,9 +84,14 @@ class InferenceGateway:
         self._domain = context.settings.ingress_domain
         self._splitters: dict[Key, Splitter] = {}
         self._records: dict[Key, TrafficRecord] = {}
+        self._demands: dict[Key, dict[int, Demand]] = {}
+        self._clock = context.clock
+        self.activator = Activator(context.client, context.informers)
+        self.serves = False
+        """Whether requests come through this gateway, and are counted by it."""
         self._session: asyncio.Future[aiohttp.ClientSession] | None = None
         self._lifespan: asyncio.Task[None] | None = None
-        self._services.add_index("host", lambda isvc: names.host_names(isvc, self._domain))
+        self._services.add_index("host", self._hosts)
         self._pods.add_index("service", _service_index)
         self._services.add_handler(self._forget)
 
@@ -116,20 +110,38 @@ class InferenceGateway:
         return await self.forward(request, key, tail or "/")
 
     def by_host(self, request: web.Request) -> RequestHandler | None:
-        """What answers for the request's ``Host``, if it is a service's."""
-        key = self.resolve_host(request.host)
-        if key is None:
+        """What answers for the request's ``Host``, if it is a service's or its component's."""
+        host = request.host.partition(":")[0].lower()
+        found = self._services.by_index("host", host)
+        if not found:
             return None
+        isvc = next((s for s in found if host in names.host_names(s, self._domain)), found[0])
+        key, component = key_of(isvc), self._component_of(isvc, host)
 
         async def handler(request: web.Request) -> web.StreamResponse:
-            return await self.forward(request, key, request.raw_path)
+            return await self.forward(request, key, request.raw_path, component)
 
         return handler
 
-    def resolve_host(self, host: str) -> Key | None:
-        """The service a host name (with or without port) belongs to."""
-        found = self._services.by_index("host", host.partition(":")[0].lower())
-        return key_of(found[0]) if found else None
+    def demand(self, isvc: Obj, number: int) -> Demand:
+        """What is asked of a revision."""
+        revisions = self._demands.setdefault(key_of(isvc), {})
+        if number not in revisions:
+            revisions[number] = Demand(self._clock.monotonic())
+        return revisions[number]
+
+    def _hosts(self, isvc: Obj) -> Iterator[str]:
+        yield from names.host_names(isvc, self._domain)
+        for component in COMPONENTS:
+            if isvc["spec"].get(component):
+                yield from names.host_names(isvc, self._domain, component)
+
+    def _component_of(self, isvc: Obj, host: str) -> ComponentName | None:
+        if host in names.host_names(isvc, self._domain):
+            return None
+        return next(
+            (c for c in COMPONENTS if host in names.host_names(isvc, self._domain, c)), None
+        )
 
     async def traffic(self, request: web.Request) -> web.Response:
         """How requests were split and answered since the gateway started."""
@@ -137,24 +149,94 @@ class InferenceGateway:
         record = self._records.get(key) or TrafficRecord()
         return web.json_response({"revisions": record.to_json()})
 
-    async def forward(self, request: web.Request, key: Key, target: str) -> web.StreamResponse:
-        """Answers a request from a pod of the service, or says why none can."""
-        await self._informers.synced(INFERENCE_SERVICES, PODS)
+    async def forward(
+        self,
+        request: web.Request,
+        key: Key,
+        target: str,
+        component: ComponentName | None = None,
+    ) -> web.StreamResponse:
+        """Answers a request from a pod of the service, or says why none can.
+
+        It waits where waiting helps: for a revision that is woken, and for a pod with room. What
+        was sent to a pod is never sent again, so waiting costs nothing but time.
+        """
+        await self._informers.synced(INFERENCE_SERVICES, PODS, DEPLOYMENTS)
         isvc = self._services.get(*key)
         if isvc is None:
-            return _error(404, f'there is no InferenceService "{key.name}" in "{key.namespace}"')
+            return _unknown(key)
+        if component is None and _is_explanation(isvc, target):
+            component = "explainer"
+        end = self._clock.monotonic() + float(_timeout(isvc).total or _DEFAULT_SECONDS)
+        counted: set[int] = set()
+        with contextlib.ExitStack() as waiting:
+            while isvc is not None:
+                starting = await self._wake(isvc)
+                if not starting:
+                    answer = await self._try(request, isvc, target, component)
+                    if answer is not None:
+                        return answer
+                left = end - self._clock.monotonic()
+                if left <= 0 or not (starting or self._may_be_answered(isvc)):
+                    return error(503, _why_not_ready(isvc))
+                for number in set(starting) - counted:
+                    waiting.enter_context(self._counted(isvc, number))
+                    counted.add(number)
+                pause = _LOOK_AGAIN_SECONDS if starting else _RECONNECT_SECONDS
+                await self.activator.change(key, min(left, pause))
+                isvc = self._services.get(*key)
+        return _unknown(key)
+
+    async def _try(
+        self, request: web.Request, isvc: Obj, target: str, component: ComponentName | None
+    ) -> web.StreamResponse | None:
+        """The answer of the first pod that takes the request; ``None`` if there is none."""
+        key = key_of(isvc)
         splitter = self._splitters.setdefault(key, Splitter())
+        limit = int(isvc["spec"]["predictor"].get("containerConcurrency") or 0)
         session = await self._client()
-        entry = "explainer" if _is_explanation(isvc, target) else ""
-        for revision, endpoint in splitter.order(_weights(isvc), self._endpoints(isvc, entry)):
+        for revision, endpoint in splitter.order(_weights(isvc), self._endpoints(isvc, component)):
+            if limit and splitter.load(endpoint) >= limit:
+                continue
             splitter.started(endpoint)
             try:
-                return await self._send(request, session, isvc, revision, endpoint, target)
+                with self._counted(isvc, _number(revision)):
+                    return await self._send(request, session, isvc, revision, endpoint, target)
             except aiohttp.ClientConnectorError:
                 continue
             finally:
                 splitter.finished(endpoint)
-        return _error(503, _why_not_ready(isvc))
+                if limit:
+                    self.activator.notify(key)
+        return None
+
+    async def _wake(self, isvc: Obj) -> list[int]:
+        """Wakes what is at rest; the revisions that have to be waited for."""
+        if not _rests(isvc):
+            return []
+        numbers = [_number(revision) for revision, percent in _weights(isvc).items() if percent]
+        for number in self.activator.resting(isvc, numbers):
+            await self.activator.wake(isvc, number)
+        starting = [number for number in numbers if self.activator.is_starting(isvc, number)]
+        model = (isvc.get("status") or {}).get("modelStatus") or {}
+        failed = model.get("transitionStatus") == "BlockedByFailedLoad"
+        return [] if failed else starting
+
+    def _may_be_answered(self, isvc: Obj) -> bool:
+        """Whether a request that no pod took may be taken by one soon."""
+        if int(isvc["spec"]["predictor"].get("containerConcurrency") or 0):
+            return any(self._endpoints(isvc).values())
+        model = (isvc.get("status") or {}).get("modelStatus") or {}
+        return _rests(isvc) and model.get("transitionStatus") == "UpToDate"
+
+    @contextlib.contextmanager
+    def _counted(self, isvc: Obj, number: int) -> Iterator[None]:
+        demand = self.demand(isvc, number)
+        demand.started(self._clock.monotonic())
+        try:
+            yield
+        finally:
+            demand.finished(self._clock.monotonic())
 
     async def _send(
         self,
@@ -173,26 +255,29 @@ class InferenceGateway:
                 request.method,
                 f"http://{endpoint.address}{target}",
                 data=request.content if request.can_read_body else None,
-                headers=_request_headers(request),
+                headers=proxying.request_headers(request),
                 timeout=_timeout(isvc),
                 allow_redirects=False,
             ) as answer:
                 status = answer.status
-                return await _passed_on(request, answer, revision)
+                return await proxying.passed_on(request, answer, revision)
         except aiohttp.ClientConnectorError:
             status = 0
             raise
         except TimeoutError:
             status = 504
             seconds = _timeout(isvc).total
-            return _error(504, f"{revision} did not answer within {seconds:g} s", revision)
-        except aiohttp.ClientError as error:
-            return _error(502, f"{revision} broke off: {error or type(error).__name__}", revision)
+            return error(504, f"{revision} did not answer within {seconds:g} s", revision)
+        except aiohttp.ClientError as broken:
+            said = broken or type(broken).__name__
+            return error(502, f"{revision} broke off: {said}", revision)
         finally:
             if status:
                 record.add(revision, status, time.perf_counter() - started)
 
-    def _endpoints(self, isvc: Obj, entry: str = "") -> dict[str, list[Endpoint]]:
+    def _endpoints(
+        self, isvc: Obj, entry: ComponentName | None = None
+    ) -> dict[str, list[Endpoint]]:
         """The ready pods of the component asked, filed under the predictor's revision."""
         pods: dict[int, dict[str, list[Obj]]] = {}
         for pod in self._pods.by_index("service", f"{namespace(isvc)}/{name(isvc)}"):
@@ -202,8 +287,16 @@ class InferenceGateway:
         for number, components in pods.items():
             asked = components.get(entry or entry_component(components), ())
             revision = names.deployment_name(name(isvc), "predictor", number)
-            found[revision] = [endpoint for pod in asked if (endpoint := _endpoint(pod))]
+            found[revision] = [endpoint for pod in asked if (endpoint := self._endpoint(pod))]
         return found
+
+    def _endpoint(self, pod: Obj) -> Endpoint | None:
+        address = (pod.get("status") or {}).get("podIP")
+        if not address or deletion_requested(pod):
+            return None
+        if not is_pod_ready(pod) and not self.activator.has_answered(pod):
+            return None
+        return Endpoint(f"{address}:{serving_port(pod)}", name(pod))
 
     async def _client(self) -> aiohttp.ClientSession:
         """The shared session; it lives in a task, so that the loop's end closes it."""
@@ -214,7 +307,7 @@ class InferenceGateway:
 
     async def _live(self) -> None:
         assert self._session is not None
-        async with _session() as session:
+        async with proxying.session() as session:
             self._session.set_result(session)
             await asyncio.get_running_loop().create_future()
 
@@ -222,13 +315,7 @@ class InferenceGateway:
         if new is None and old is not None:
             self._splitters.pop(key_of(old), None)
             self._records.pop(key_of(old), None)
-
-
-@contextlib.asynccontextmanager
-async def _session() -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE_SECONDS)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield session
+            self._demands.pop(key_of(old), None)
 
 
 def _service_index(pod: Obj) -> tuple[str, ...]:
@@ -236,16 +323,21 @@ def _service_index(pod: Obj) -> tuple[str, ...]:
     return (f"{namespace(pod)}/{isvc}",) if isvc else ()
 
 
-def _endpoint(pod: Obj) -> Endpoint | None:
-    address = (pod.get("status") or {}).get("podIP")
-    if not address or not is_pod_ready(pod) or deletion_requested(pod):
-        return None
-    return Endpoint(f"{address}:{serving_port(pod)}", name(pod))
-
-
 def _is_explanation(isvc: Obj, target: str) -> bool:
     """Upstream sends the verb ``explain`` to the explainer, where there is one."""
     return bool(isvc["spec"].get("explainer")) and target.partition("?")[0].endswith(":explain")
+
+
+def _unknown(key: Key) -> web.Response:
+    return error(404, f'there is no InferenceService "{key.name}" in "{key.namespace}"')
+
+
+def _rests(isvc: Obj) -> bool:
+    return any(c in isvc["spec"] and policy_of(isvc, c).rests for c in COMPONENTS)
+
+
+def _number(revision: str) -> int:
+    return int(revision.rpartition("-")[2])
 
 
 def _weights(isvc: Obj) -> dict[str, int]:
@@ -259,52 +351,7 @@ def _timeout(isvc: Obj) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=float(seconds), sock_connect=_CONNECT_SECONDS)
 
 
-def _request_headers(request: web.Request) -> CIMultiDict[str]:
-    headers = request.headers.copy()
-    for header in _HOP_BY_HOP:
-        headers.popall(header, None)
-    headers.setdefault("X-Forwarded-Host", request.host)
-    headers.setdefault("X-Forwarded-Proto", request.scheme)
-    if request.remote:
-        before = headers.get("X-Forwarded-For")
-        headers["X-Forwarded-For"] = f"{before}, {request.remote}" if before else request.remote
-    return headers
-
-
-async def _passed_on(
-    request: web.Request, answer: aiohttp.ClientResponse, revision: str
-) -> web.StreamResponse:
-    """The pod's answer: whole if it is small, else as it comes."""
-    headers = _answer_headers(answer.headers, revision)
-    length = answer.content_length
-    if length is not None and length <= _WHOLE:
-        return web.Response(body=await answer.read(), status=answer.status, headers=headers)
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
-    async for chunk in answer.content.iter_any():
-        await response.write(chunk)
-    await response.write_eof()
-    return response
-
-
-def _answer_headers(found: Mapping[str, str], revision: str) -> dict[str, str]:
-    headers = {
-        key: value
-        for key, value in found.items()
-        if key.lower() not in _HOP_BY_HOP and key.lower() != "content-length"
-    }
-    return {**headers, REVISION_HEADER: revision}
-
-
 def _why_not_ready(isvc: Obj) -> str:
     ready = condition(isvc, "Ready")
     said = f": {ready.message}" if ready is not None and ready.message else ""
     return f"{name(isvc)} is not ready{said}"
-
-
-def _error(status: int, message: str, revision: str = "") -> web.Response:
-    body: dict[str, Any] = {"error": message}
-    headers = {REVISION_HEADER: revision} if revision else {}
-    if status == 503:
-        headers["Retry-After"] = "1"
-    return web.json_response(body, status=status, headers=headers)

@@ -8,11 +8,13 @@ from typing import Any, Final, Literal
 from kubeling.kube.objects import Obj, name
 
 __all__ = [
+    "AT_REST",
     "AUTOSCALER_CLASS",
     "COMPONENT",
     "COMPONENTS",
     "DEPLOYMENT_MODE",
     "DIGEST",
+    "GATEWAY",
     "KNATIVE",
     "PORT",
     "REVISION",
@@ -34,6 +36,10 @@ SERVICE: Final = "serving.kserve.io/inferenceservice"
 COMPONENT: Final = "component"
 COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer", "explainer")
 REVISION: Final = "serving.kubeling.io/revision"
+AT_REST: Final = "serving.kubeling.io/at-rest"
+"""On a Deployment: ``true`` if it has no pods because nobody asks, then ``waking`` until ready."""
+GATEWAY: Final = ("kubeflow", "kubeling")
+"""The Service of the inference gateway, where there is one."""
 DIGEST: Final = "serving.kubeling.io/template-digest"
 STOP: Final = "serving.kserve.io/stop"
 AUTOSCALER_CLASS: Final = "serving.kserve.io/autoscalerClass"
@@ -65,11 +71,14 @@ def is_knative(annotations: Mapping[str, Any]) -> bool:
     return annotations.get(DEPLOYMENT_MODE) == KNATIVE
 
 
-def host_names(isvc: Obj, ingress_domain: str) -> tuple[str, ...]:
-    """The host names a service answers to, the one in its status first."""
+def host_names(
+    isvc: Obj, ingress_domain: str, component: ComponentName | None = None
+) -> tuple[str, ...]:
+    """The host names a service, or a component of it, answers to; that in the status first."""
     namespace = isvc["metadata"].get("namespace", "")
+    title = f"{name(isvc)}-{component}" if component else name(isvc)
     return tuple(
-        f"{name(isvc)}{separator}{namespace}{ending}"
+        f"{title}{separator}{namespace}{ending}"
         for separator, ending in (
             ("-", f".{ingress_domain}"),
             (".", f".{ingress_domain}"),

@@ -9,9 +9,18 @@ from typing import Any, Final
 from kubeling.kube import objects
 from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, condition, labels, name
-from kubeling.serving.names import COMPONENT, DIGEST, REVISION, SOURCE_VOLUME
+from kubeling.serving.names import AT_REST, COMPONENT, DIGEST, REVISION, SOURCE_VOLUME
 
-__all__ = ["Failure", "ObservedRevision", "is_pod_ready", "observe", "pod_failure", "revision_of"]
+__all__ = [
+    "Failure",
+    "ObservedRevision",
+    "is_at_rest",
+    "is_pod_ready",
+    "is_waking",
+    "observe",
+    "pod_failure",
+    "revision_of",
+]
 
 _NORMAL_WAITING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _INITIALIZER: Final = "storage-initializer"
@@ -46,13 +55,16 @@ class ObservedRevision:
         return all(self.component_ready(component) for component in components)
 
     def component_ready(self, component: str) -> bool:
-        """Whether the component's Deployment is available (has pods, and enough are ready)."""
+        """Whether its Deployment is available, or only at rest (or on its way back from there)."""
         deployment = self.deployments.get(component)
-        if deployment is None or not deployment["spec"].get("replicas", 1):
+        if deployment is None:
             return False
+        if not deployment["spec"].get("replicas", 1):
+            return is_at_rest(deployment)
         status = deployment.get("status") or {}
         if not status.get("readyReplicas"):
-            return False
+            failure = self.failure(component) if is_waking(deployment) else None
+            return is_waking(deployment) and (failure is None or failure.waiting)
         available = condition(deployment, "Available")
         return available is None or available.status == "True"
 
@@ -95,6 +107,17 @@ def revision_of(obj: Obj) -> int:
     """The number of the revision an object belongs to, or 0."""
     text = labels(obj).get(REVISION, "")
     return int(text) if text.isdigit() else 0
+
+
+def is_at_rest(deployment: Obj) -> bool:
+    """Whether a component has no pods only because nobody asks."""
+    resting = objects.annotations(deployment).get(AT_REST) == "true"
+    return resting and deployment["spec"].get("replicas", 1) == 0
+
+
+def is_waking(deployment: Obj) -> bool:
+    """Whether a component that was at rest is getting its pods back."""
+    return objects.annotations(deployment).get(AT_REST) == "waking"
 
 
 def is_pod_ready(pod: Obj) -> bool:

@@ -48,6 +48,10 @@ class Splitter:
         """A request was sent to the endpoint."""
         self._in_flight[endpoint.address] += 1
 
+    def load(self, endpoint: Endpoint) -> int:
+        """The requests that the endpoint has now."""
+        return self._in_flight[endpoint.address]
+
     def finished(self, endpoint: Endpoint) -> None:
         """A request to the endpoint ended."""
         self._in_flight[endpoint.address] -= 1

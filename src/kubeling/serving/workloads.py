@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
 
-from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from kubeling.serving.names import (
-    AUTOSCALER_CLASS,
     COMPONENT,
     COMPONENTS,
     DIGEST,
@@ -19,18 +16,16 @@ from kubeling.serving.names import (
     deployment_name,
     revision_labels,
 )
+from kubeling.serving.scaling import ScalingPolicy, resource_metrics
 from kubeling.serving.templates import PodTemplate, at_revision
 
 __all__ = [
     "autoscaler",
     "deployment",
     "entry_component",
-    "replica_limits",
     "services",
     "serving_port",
 ]
-
-_DEFAULT_TARGET: Final = 80
 
 
 def deployment(
@@ -62,9 +57,12 @@ def deployment(
 
 
 def services(
-    isvc: Obj, ports: Mapping[tuple[ComponentName, int], int], primary: int
+    isvc: Obj, ports: Mapping[tuple[ComponentName, int], int], primary: int, gateway: str = ""
 ) -> Iterator[Obj]:
-    """A Service per component and revision, and the names without one, led to ``primary``."""
+    """A Service per component and revision, and the names without one, led to ``primary``.
+
+    With a ``gateway`` those without one lead there instead: it wakes what is at rest.
+    """
     for (component, number), port in ports.items():
         title = deployment_name(name(isvc), component, number)
         yield _service(isvc, title, revision_labels(name(isvc), component, number), port)
@@ -72,9 +70,9 @@ def services(
     for component in present:
         selector = revision_labels(name(isvc), component, primary)
         port = ports[component, primary]
-        yield _service(isvc, f"{name(isvc)}-{component}", selector, port)
+        yield _service(isvc, f"{name(isvc)}-{component}", selector, port, gateway)
         if component == entry_component(present):
-            yield _service(isvc, name(isvc), selector, port)
+            yield _service(isvc, name(isvc), selector, port, gateway)
 
 
 def entry_component(present: Collection[str]) -> str:
@@ -82,18 +80,23 @@ def entry_component(present: Collection[str]) -> str:
     return "transformer" if "transformer" in present else "predictor"
 
 
-def _service(isvc: Obj, title: str, selector: Mapping[str, str], port: int) -> Obj:
+def _service(
+    isvc: Obj, title: str, selector: Mapping[str, str], port: int, gateway: str = ""
+) -> Obj:
+    spec: Obj = {
+        "type": "ClusterIP",
+        "selector": dict(selector),
+        "ports": [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP"}],
+    }
+    if gateway:
+        spec = {"type": "ExternalName", "externalName": gateway}
     return new_object(
         SERVICES,
         title,
         namespace(isvc),
         labels={SERVICE: name(isvc), COMPONENT: selector[COMPONENT]},
         owner=isvc,
-        spec={
-            "type": "ClusterIP",
-            "selector": dict(selector),
-            "ports": [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP"}],
-        },
+        spec=spec,
     )
 
 
@@ -105,40 +108,27 @@ def serving_port(template: PodTemplate) -> int:
     return int(ports[0]["containerPort"])
 
 
-def replica_limits(component: Mapping[str, Any]) -> tuple[int, int]:
-    """The fewest and the most pods; without a way to wake a service there is always one."""
-    low = max(1, int(component.get("minReplicas") or 1))
-    return low, max(low, int(component.get("maxReplicas") or 0))
-
-
-def autoscaler(isvc: Obj, component: ComponentName, number: int, low: int) -> Obj | None:
+def autoscaler(
+    isvc: Obj, component: ComponentName, number: int, low: int, policy: ScalingPolicy
+) -> Obj | None:
     """The autoscaler of a revision whose component may grow, else ``None``."""
-    content = isvc["spec"][component]
-    _, high = replica_limits(content)
-    chosen = objects.annotations(isvc).get(AUTOSCALER_CLASS, "hpa")
-    if chosen != "hpa" or high <= low:
+    if policy.by != "hpa" or policy.high <= low:
         return None
     title = deployment_name(name(isvc), component, number)
-    metric = "memory" if content.get("scaleMetric") == "memory" else "cpu"
-    target = int(content.get("scaleTarget") or _DEFAULT_TARGET)
+    content = isvc["spec"][component]
+    spec: Obj = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": title},
+        "minReplicas": low,
+        "maxReplicas": policy.high,
+        "metrics": resource_metrics(content, policy),
+    }
+    if behavior := (content.get("autoScaling") or {}).get("behavior"):
+        spec["behavior"] = behavior
     return new_object(
         HORIZONTAL_POD_AUTOSCALERS,
         title,
         namespace(isvc),
         labels=revision_labels(name(isvc), component, number),
         owner=isvc,
-        spec={
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": title},
-            "minReplicas": low,
-            "maxReplicas": high,
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {
-                        "name": metric,
-                        "target": {"type": "Utilization", "averageUtilization": target},
-                    },
-                }
-            ],
-        },
+        spec=spec,
     )

@@ -1,0 +1,87 @@
+"""What of a request and its answer goes through the inference gateway."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+__all__ = ["REVISION_HEADER", "error", "passed_on", "request_headers", "session"]
+
+REVISION_HEADER: Final = "x-kubeling-revision"
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_KEPT_ALIVE_SECONDS: Final = 4.0
+_WHOLE: Final = 1 << 20
+
+
+@contextlib.asynccontextmanager
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Connections to pods."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as found:
+        yield found
+
+
+def request_headers(request: web.Request) -> CIMultiDict[str]:
+    """The headers that a pod is to see."""
+    headers = request.headers.copy()
+    for header in _HOP_BY_HOP:
+        headers.popall(header, None)
+    headers.setdefault("X-Forwarded-Host", request.host)
+    headers.setdefault("X-Forwarded-Proto", request.scheme)
+    if request.remote:
+        before = headers.get("X-Forwarded-For")
+        headers["X-Forwarded-For"] = f"{before}, {request.remote}" if before else request.remote
+    return headers
+
+
+async def passed_on(
+    request: web.Request, answer: aiohttp.ClientResponse, revision: str
+) -> web.StreamResponse:
+    """The pod's answer: whole if it is small, else as it comes."""
+    headers = _answer_headers(answer.headers, revision)
+    length = answer.content_length
+    if length is not None and length <= _WHOLE:
+        return web.Response(body=await answer.read(), status=answer.status, headers=headers)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    async for chunk in answer.content.iter_any():
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+def _answer_headers(found: Mapping[str, str], revision: str) -> dict[str, str]:
+    headers = {
+        key: value
+        for key, value in found.items()
+        if key.lower() not in _HOP_BY_HOP and key.lower() != "content-length"
+    }
+    return {**headers, REVISION_HEADER: revision}
+
+
+def error(status: int, message: str, revision: str = "") -> web.Response:
+    """An answer of the gateway itself."""
+    body: dict[str, Any] = {"error": message}
+    headers = {REVISION_HEADER: revision} if revision else {}
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return web.json_response(body, status=status, headers=headers)
