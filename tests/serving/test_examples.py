@@ -13,6 +13,7 @@ from tests.serving.platform import NAMESPACE, Serving, running_serving
 
 from kubeling.kube import yaml
 from kubeling.kube.resources import JOBS
+from kubeling.serving.graph.resources import INFERENCE_GRAPHS
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server.app import ModelApp, create_app
 
@@ -26,10 +27,18 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 
 
 def test_every_manifest_is_tried() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {*SERVICES, "drift-check"}
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {*SERVICES, "drift-check", "graph"}
 
 
-SERVICES = ["autoscaled", "canary", "custom-model", "monitored", "sklearn", "sklearn-bucket"]
+SERVICES = [
+    "autoscaled",
+    "canary",
+    "custom-model",
+    "monitored",
+    "resting",
+    "sklearn",
+    "sklearn-bucket",
+]
 
 
 @pytest.mark.parametrize("title", SERVICES)
@@ -44,6 +53,11 @@ async def test_an_example_is_accepted_and_makes_a_revision(serving: Serving, tit
     )
     created = isvc["status"]["components"]["predictor"]["latestCreatedRevision"]
     assert created == f"{obj['metadata']['name']}-predictor-00001"
+
+
+async def test_a_graph_is_accepted(serving: Serving) -> None:
+    obj = yaml.load((EXAMPLES / "graph.yaml").read_text())
+    await serving.client.create(INFERENCE_GRAPHS, obj, NAMESPACE, dry_run=True)
 
 
 async def test_the_drift_check_is_a_valid_job(serving: Serving) -> None:

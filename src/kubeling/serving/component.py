@@ -18,15 +18,18 @@ __all__ = ["COMPONENT"]
 
 
 def _crds() -> Sequence[Obj]:
+    from kubeling.serving.graph.resources import graph_definition
     from kubeling.serving.resources import crds
 
-    return crds()
+    return [*crds(), graph_definition()]
 
 
 def _admission() -> Mapping[Resource, Admission]:
     from kubeling.serving.admission import ADMISSION
+    from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+    from kubeling.serving.graph.rules import validate_graph
 
-    return ADMISSION
+    return {**ADMISSION, INFERENCE_GRAPHS: Admission(validate=validate_graph)}
 
 
 def _objects() -> Sequence[Obj]:
@@ -38,12 +41,14 @@ def _objects() -> Sequence[Obj]:
 def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.autoscaler import RequestAutoscaler
     from kubeling.serving.controller import InferenceServiceController
+    from kubeling.serving.graph.controller import InferenceGraphController
     from kubeling.serving.legacy_controller import LegacyController
 
     return [
         InferenceServiceController(context).controller(),
         LegacyController(context).controller(),
         RequestAutoscaler(context).controller(),
+        InferenceGraphController(context).controller(),
     ]
 
 

@@ -34,6 +34,7 @@ from kubeling.kube.resources import DEPLOYMENTS, PODS
 from kubeling.serving import names, proxying
 from kubeling.serving.activator import Activator
 from kubeling.serving.demand import Demand
+from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.names import COMPONENTS, ComponentName
 from kubeling.serving.observation import is_pod_ready, revision_of
 from kubeling.serving.proxying import error
@@ -86,6 +87,9 @@ class InferenceGateway:
         self._records: dict[Key, TrafficRecord] = {}
         self._demands: dict[Key, dict[int, Demand]] = {}
         self._clock = context.clock
+        self._graphs = GraphRouter(
+            context, lambda host: bool(self._services.by_index("host", host))
+        )
         self.activator = Activator(context.client, context.informers)
         self.serves = False
         """Whether requests come through this gateway, and are counted by it."""
@@ -107,14 +111,16 @@ class InferenceGateway:
         """``/serving/{namespace}/{name}/…``."""
         key = Key(request.match_info["namespace"], request.match_info["name"])
         tail = request.raw_path.partition(f"/serving/{key.namespace}/{key.name}")[2]
+        if self._services.get(*key) is None and self._graphs.find(key) is not None:
+            return await self._graphs.answer(request, key)
         return await self.forward(request, key, tail or "/")
 
     def by_host(self, request: web.Request) -> RequestHandler | None:
-        """What answers for the request's ``Host``, if it is a service's or its component's."""
+        """What answers for the request's ``Host``, if it is a service's, a part's or a graph's."""
         host = request.host.partition(":")[0].lower()
         found = self._services.by_index("host", host)
         if not found:
-            return None
+            return self._graphs.by_host(host)
         isvc = next((s for s in found if host in names.host_names(s, self._domain)), found[0])
         key, component = key_of(isvc), self._component_of(isvc, host)
 

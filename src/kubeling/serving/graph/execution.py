@@ -1,0 +1,131 @@
+"""Runs a graph: which steps are asked, with what, and what becomes of their answers.
+
+Pure but for ``call``, which asks a service. The rules are those of upstream's router
+(``cmd/router/main.go``); one is stricter: what an ensemble cannot merge names the step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubeling.kube.objects import Obj
+from kubeling.serving.graph.conditions import exists
+from kubeling.serving.graph.resources import ROOT
+
+__all__ = ["Answer", "Call", "GraphFailure", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a step answered."""
+
+    status: int
+    body: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class GraphFailure(Exception):
+    """The graph has no answer; ``status`` is to be told."""
+
+    def __init__(self, status: int, cause: str) -> None:
+        super().__init__(cause)
+        self.status = status
+
+
+Call = Callable[[Obj, bytes], Awaitable[Answer]]
+"""Asks the service of a step; raises :class:`GraphFailure` if it cannot be reached."""
+Choose = Callable[[Sequence[int]], int]
+"""Draws an index by weights."""
+
+
+def _draw(weights: Sequence[int]) -> int:
+    return random.choices(range(len(weights)), weights)[0]
+
+
+async def run(
+    nodes: Mapping[str, Obj], body: bytes, call: Call, choose: Choose = _draw, at: str = ROOT
+) -> Answer:
+    """The answer of a node; raises :class:`GraphFailure`."""
+    node = nodes[at]
+    steps: list[Obj] = node.get("steps") or []
+
+    async def ask(step: Obj, content: bytes) -> Answer:
+        if step.get("nodeName"):
+            return await run(nodes, content, call, choose, step["nodeName"])
+        return await call(step, content)
+
+    match node["routerType"]:
+        case "Sequence":
+            return await _sequence(steps, body, ask)
+        case "Ensemble":
+            return await _ensemble(steps, body, ask)
+        case "Switch":
+            return await ask(_switched(steps, body), body)
+        case _:
+            return await ask(steps[choose([int(step["weight"]) for step in steps])], body)
+
+
+async def _sequence(steps: Sequence[Obj], body: bytes, ask: Call) -> Answer:
+    answer = Answer(200, body)
+    for index, step in enumerate(steps):
+        condition = step.get("condition") if index else None
+        if condition and not exists(_document(answer.body, 500), condition):
+            return Answer(200, answer.body)
+        content = body
+        if index and step.get("data") == "$response":
+            content = answer.body
+            if step.get("mapPredictionsToInstances"):
+                content = _as_instances(content)
+        answer = await ask(step, content)
+        if step.get("dependency") == "Hard" and not answer.succeeded:
+            return answer
+    return answer
+
+
+def _switched(steps: Sequence[Obj], body: bytes) -> Obj:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    for step in steps:
+        if document is not None and exists(document, step.get("condition") or ""):
+            return step
+    raise GraphFailure(404, "None of the routes matched with the switch condition")
+
+
+async def _ensemble(steps: Sequence[Obj], body: bytes, ask: Call) -> Answer:
+    """All at once, merged by name; the first hard step that fails decides alone."""
+    answers = await asyncio.gather(*(ask(step, body) for step in steps))
+    merged: dict[str, Any] = {}
+    for index, (step, answer) in enumerate(zip(steps, answers, strict=True)):
+        title = step.get("name") or str(index)
+        if step.get("dependency") == "Hard" and not answer.succeeded:
+            return answer
+        document = _document(answer.body, 500, f"step {title}: ")
+        if not isinstance(document, dict):
+            raise GraphFailure(500, f"step {title}: the answer is not a JSON object")
+        merged[title] = document
+    return Answer(200, json.dumps(merged).encode())
+
+
+def _document(body: bytes, status: int, prefix: str = "") -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise GraphFailure(status, f"{prefix}the answer is not JSON: {error}") from None
+
+
+def _as_instances(body: bytes) -> bytes:
+    document = _document(body, 500)
+    if not isinstance(document, dict) or "predictions" not in document:
+        raise GraphFailure(500, "mapPredictionsToInstances: the answer has no predictions")
+    document["instances"] = document.pop("predictions")
+    return json.dumps(document).encode()

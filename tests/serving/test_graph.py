@@ -1,0 +1,229 @@
+"""InferenceGraphs: what steps are asked, what is refused, and how they answer at the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
+
+from kubeling.gateway.app import create_app
+from kubeling.kube.admission import AdmissionRequest
+from kubeling.kube.objects import Obj, condition
+from kubeling.kube.resources import SERVICES
+from kubeling.serving.component import COMPONENT
+from kubeling.serving.graph.conditions import ConditionError, check, exists
+from kubeling.serving.graph.execution import Answer, GraphFailure, run
+from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+from kubeling.serving.graph.rules import validate_graph
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+Client = TestClient[Any, Any]
+
+
+def step(service: str, **fields: Any) -> Obj:
+    return {"serviceName": service, **fields}
+
+
+def node(router: str, *steps: Obj) -> Obj:
+    return {"routerType": router, "steps": list(steps)}
+
+
+def graph(**nodes: Obj) -> Obj:
+    return {
+        "apiVersion": INFERENCE_GRAPHS.api_version,
+        "kind": INFERENCE_GRAPHS.kind,
+        "metadata": {"name": "g", "namespace": NAMESPACE},
+        "spec": {"nodes": nodes},
+    }
+
+
+def asked(nodes: Obj, body: Any, failing: Sequence[str] = ()) -> tuple[int, Any]:
+    """The graph's answer where each service says its name and what it was asked."""
+
+    async def call(one: Obj, content: bytes) -> Answer:
+        title = one["serviceName"]
+        said = {"by": title, "asked": json.loads(content)}
+        return Answer(500 if title in failing else 200, json.dumps(said).encode())
+
+    answer = asyncio.run(run(nodes, json.dumps(body).encode(), call))
+    return answer.status, json.loads(answer.body)
+
+
+def test_a_sequence_hands_on_what_it_is_told_to() -> None:
+    nodes = {"root": node("Sequence", step("a"), step("b", data="$response"), step("c"))}
+    assert asked(nodes, 1) == (200, {"by": "c", "asked": 1})
+    nodes = {"root": node("Sequence", step("a"), step("b", data="$response"))}
+    assert asked(nodes, 1) == (200, {"by": "b", "asked": {"by": "a", "asked": 1}})
+
+
+def test_a_sequence_ends_where_a_condition_does_not_hold() -> None:
+    nodes = {"root": node("Sequence", step("a"), step("b", condition="nothing"))}
+    assert asked(nodes, 1) == (200, {"by": "a", "asked": 1})
+    nodes = {"root": node("Sequence", step("a"), step("b", condition='[@this].#(by=="a")'))}
+    assert asked(nodes, 1) == (200, {"by": "b", "asked": 1})
+
+
+def test_a_hard_step_that_fails_is_the_answer_and_a_soft_one_is_not() -> None:
+    steps = (step("a", dependency="Hard"), step("b"))
+    assert asked({"root": node("Sequence", *steps)}, 1, ["a"])[0] == 500
+    steps = (step("a", dependency="Soft"), step("b"))
+    assert asked({"root": node("Sequence", *steps)}, 1, ["a"]) == (200, {"by": "b", "asked": 1})
+
+
+def test_a_switch_asks_the_first_that_fits_the_request() -> None:
+    nodes = {"root": node("Switch", step("a", condition="x"), step("b", condition="y.0"))}
+    assert asked(nodes, {"y": [1]}) == (200, {"by": "b", "asked": {"y": [1]}})
+    with pytest.raises(GraphFailure) as failure:
+        asked(nodes, {"z": 1})
+    assert failure.value.status == 404
+
+
+def test_an_ensemble_merges_what_all_say() -> None:
+    nodes = {
+        "root": node("Ensemble", step("a", name="first"), {"nodeName": "rest"}),
+        "rest": node("Sequence", step("b")),
+    }
+    assert asked(nodes, 1) == (
+        200,
+        {"first": {"by": "a", "asked": 1}, "1": {"by": "b", "asked": 1}},
+    )
+    hard = {"root": node("Ensemble", step("a"), step("b", dependency="Hard"))}
+    assert asked(hard, 1, ["b"]) == (500, {"by": "b", "asked": 1})
+    assert asked(hard, 1, ["a"])[0] == 200
+
+
+def test_a_splitter_draws_by_weights() -> None:
+    nodes = {"root": node("Splitter", step("a", weight=0), step("b", weight=100))}
+    assert {asked(nodes, 1)[1]["by"] for _ in range(20)} == {"b"}
+
+
+def test_predictions_become_instances_where_asked() -> None:
+    async def call(one: Obj, content: bytes) -> Answer:
+        return Answer(200, b'{"predictions": [3]}' if one["serviceName"] == "a" else content)
+
+    second = step("b", data="$response", mapPredictionsToInstances=True)
+    answer = asyncio.run(run({"root": node("Sequence", step("a"), second)}, b"1", call))
+    assert json.loads(answer.body) == {"instances": [3]}
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "expected"),
+    [
+        ("a", {"a": None}, True),
+        ("a.b", {"a": {"c": 1}}, False),
+        ("a.1", {"a": [1, 2]}, True),
+        ("a.2", {"a": [1, 2]}, False),
+        ("a.#", {"a": []}, True),
+        ("a*.b?", {"abc": {"bd": 1}}, True),
+        (r"a\.b", {"a.b": 1}, True),
+        ("#(x>1).y", [{"x": 1}, {"x": 2, "y": 3}], True),
+        ("#(x>2)", [{"x": 1}, {"x": 2}], False),
+        ('#(name=="Ann (B)")', [{"name": "Ann (B)"}], True),
+        ("[@this].#(picker==ENSEMBLE)", {"picker": "ENSEMBLE"}, True),
+        ("[@this].#(picker==ENSEMBLE)", {"picker": "OTHER"}, False),
+        ("predictions.#(==1)", {"predictions": [0, 1]}, True),
+        ('#(name%"a*")#', [{"name": "b"}], True),
+        ("#(ok==true)", [{"ok": False}], False),
+        ("@this.a", {"a": 1}, True),
+    ],
+)
+def test_conditions_are_gjsons(path: str, document: Any, expected: bool) -> None:
+    check(path)
+    assert exists(document, path) is expected
+
+
+@pytest.mark.parametrize("path", ["@reverse", "{a,b}", "#(a==1", "a.#(b==~true)"])
+def test_a_condition_that_is_not_understood_is_refused(path: str) -> None:
+    with pytest.raises(ConditionError):
+        check(path)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ({"other": node("Sequence", step("a"))}, "spec.nodes.root: Required value"),
+        ({"root": node("Sequence")}, "spec.nodes.root.steps: Required value"),
+        ({"root": node("Sequence", {})}, "spec.nodes.root.steps[0]: Required value"),
+        (
+            {"root": node("Sequence", step("a", serviceUrl="http://b"))},
+            "spec.nodes.root.steps[0]: Invalid value",
+        ),
+        (
+            {"root": node("Sequence", {"nodeName": "x"})},
+            "spec.nodes.root.steps[0].nodeName: Not found",
+        ),
+        (
+            {"root": node("Sequence", step("a", name="n"), step("b", name="n"))},
+            "spec.nodes.root.steps[1].name: Duplicate value",
+        ),
+        ({"root": node("Splitter", step("a"))}, "spec.nodes.root.steps[0].weight: Required value"),
+        ({"root": node("Splitter", step("a", weight=9))}, "spec.nodes.root.steps: Invalid value"),
+        ({"root": node("Switch", step("a"))}, "spec.nodes.root.steps[0].condition: Required"),
+        (
+            {"root": node("Switch", step("a", condition="@x"))},
+            "spec.nodes.root.steps[0].condition: Invalid value",
+        ),
+        (
+            {
+                "root": node("Sequence", {"nodeName": "a"}),
+                "a": node("Sequence", {"nodeName": "root"}),
+            },
+            'spec.nodes: Invalid value: "root -> a -> root"',
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_graph_is_named(nodes: Obj, expected: str) -> None:
+    request = AdmissionRequest(INFERENCE_GRAPHS, "CREATE")
+    found = [str(error) for error in validate_graph(graph(**nodes), None, request)]
+    assert [error[: len(expected)] for error in found] == [expected]
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with running_serving(tmp_path) as found:
+        await found.gateway()
+        yield found
+
+
+async def test_a_graph_answers_by_path_and_by_host(serving: Serving) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        seen = {"path": request.path, "asked": await request.json()}
+        return web.json_response({**seen, "token": request.headers.get("Authorization")})
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", answer)
+    async with (
+        TestServer(app) as pod,
+        TestClient(TestServer(create_app(serving.context, [COMPONENT]))) as gateway,
+    ):
+        container = {"image": "mine", "ports": [{"containerPort": pod.port}]}
+        second = {"serviceUrl": "http://m.default.svc.cluster.local/more", "data": "$response"}
+        nodes = {"root": node("Sequence", step("m"), second)}
+        await serving.apply(INFERENCE_GRAPHS, graph(**nodes))
+        waiting = await serving.until(INFERENCE_GRAPHS, "g", lambda o: "status" in o)
+        ready = condition(waiting, "Ready")
+        assert ready is not None
+        assert ready.message == 'spec.nodes.root.steps[0].serviceName: no InferenceService "m"'
+
+        await serving.service("m", predictor={"containers": [container]})
+        await serving.start("m-predictor-00001")
+        found = await serving.until(INFERENCE_GRAPHS, "g", is_ready)
+        assert found["status"]["url"] == "http://g-default.example.com"
+        await serving.until(INFERENCE_SERVICES, "m", is_ready)
+        service = await serving.exists(SERVICES, "g")
+        assert service["spec"]["externalName"] == "kubeling.kubeflow.svc.cluster.local"
+        first = {"path": "/v1/models/m:predict", "asked": {"x": 1}, "token": None}
+        expected = {"path": "/more", "asked": first, "token": None}
+        headers = {"Authorization": "Bearer secret"}
+        by_path = await gateway.post("/serving/default/g", json={"x": 1}, headers=headers)
+        assert await by_path.json() == expected
+        host = {"Host": "g-default.example.com"}
+        by_host = await gateway.post("/", json={"x": 1}, headers=host)
+        assert await by_host.json() == expected
