@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.serving.model_server import serving as serving_models
 from tests.serving.platform import NAMESPACE, Serving, running_serving
 
 from kubeling.kube import yaml
 from kubeling.kube.resources import JOBS
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
 from kubeling.serving.resources import INFERENCE_SERVICES
-from kubeling.serving.server.app import ModelApp, create_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "serving"
 
@@ -75,7 +74,7 @@ async def test_a_model_of_ones_own_answers() -> None:
     model = module.Shout("shout")
     model.load()
     model.ready = True
-    async with TestClient(TestServer(create_app(ModelApp([model])))) as client:
+    async with serving_models(model) as client:
         answer = await client.post("/v1/models/shout:predict", json={"text": "hello"})
         assert await answer.json() == {"predictions": ["HELLO!"]}
         answer = await client.post("/v1/models/shout:predict", json={})

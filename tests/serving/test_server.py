@@ -10,41 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.serving.model_server import Doubler, serving
 
-from kubeling.serving.server.app import ModelApp, create_app
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.requestlog import FileLog, new_record, read_folder
-from kubeling.serving.server.tabular import TabularModel
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
 
 
-class Doubler(TabularModel):
-    """Twice the sum of a row's two features; refuses negative ones."""
-
-    def __init__(self) -> None:
-        super().__init__("double", Path("/"))
-        self.width = 2
-        self.columns = ["a", "b"]
-        self.calls: list[int] = []
-        self.ready = True
-
-    def predict_rows(self, rows: Any) -> Any:
-        self.calls.append(len(rows))
-        if (rows < 0).any():
-            raise ValueError("negative values are not allowed")
-        return 2 * rows.sum(axis=1)
-
-
-def client_of(*models: Model, **options: Any) -> TestClient[Any, Any]:
-    return TestClient(TestServer(create_app(ModelApp(models, **options))))
-
-
 async def test_v1_predicts_rows_by_position_and_by_name() -> None:
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
         assert (answer.status, await answer.json()) == (200, {"predictions": [6]})
         named = {"instances": [{"b": 2, "a": 1}]}
@@ -53,7 +30,7 @@ async def test_v1_predicts_rows_by_position_and_by_name() -> None:
 
 
 async def test_v1_takes_any_content_type_as_curl_sends_it() -> None:
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         for kind in ("application/x-www-form-urlencoded", "application/json; charset=utf-8"):
             answer = await client.post(
                 "/v1/models/double:predict",
@@ -65,7 +42,7 @@ async def test_v1_takes_any_content_type_as_curl_sends_it() -> None:
 
 async def test_v2_answers_tensors_and_echoes_the_id() -> None:
     tensor = {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         answer = await client.post("/v2/models/double/infer", json={"id": "7", "inputs": [tensor]})
         assert await answer.json() == {
             "model_name": "double",
@@ -81,7 +58,7 @@ async def test_v2_takes_a_tensor_for_each_feature() -> None:
         {"name": "b", "shape": [2], "datatype": "INT64", "data": [2, 4]},
         {"name": "a", "shape": [2, 1], "datatype": "INT64", "data": [1, 3]},
     ]
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         answer = await client.post("/v2/models/double/infer", json={"inputs": tensors})
         assert (await answer.json())["outputs"][0]["data"] == [6, 14]
 
@@ -98,6 +75,12 @@ async def test_v2_takes_a_tensor_for_each_feature() -> None:
         ("v2/models/double/infer", b"{}", 400, 'expected {"inputs"'),
         (
             "v2/models/double/infer",
+            b'{"inputs": 3}',
+            400,
+            "Expected `array`, got `int`",
+        ),
+        (
+            "v2/models/double/infer",
             b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP99","data":[1,2]}]}',
             400,
             'input "x": unknown datatype FP99',
@@ -110,11 +93,11 @@ async def test_v2_takes_a_tensor_for_each_feature() -> None:
         ),
         ("v1/models/nope:predict", b"{}", 404, "Model with name nope does not exist."),
         ("v1/models/double:explain", b"{}", 501, "does not implement explain"),
-        ("v2/models/double/versions/1/infer", b"{}", 501, "model versions are not supported"),
+        ("v2/models/double/versions/1/infer", b"{}", 404, "Model double has no version 1"),
     ],
 )
 async def test_errors_say_what_is_wrong(path: str, body: bytes, status: int, message: str) -> None:
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         answer = await client.post(f"/{path}", data=body)
         found = await answer.json()
         assert answer.status == status
@@ -125,7 +108,7 @@ async def test_errors_say_what_is_wrong(path: str, body: bytes, status: int, mes
 async def test_a_model_that_is_not_ready_is_503_everywhere() -> None:
     model = Doubler()
     model.ready = False
-    async with client_of(model) as client:
+    async with serving(model) as client:
         for path in ("/v1/models/double", "/v2/health/ready", "/v2/models/double/ready"):
             assert (await client.get(path)).status == 503
         answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
@@ -135,7 +118,7 @@ async def test_a_model_that_is_not_ready_is_503_everywhere() -> None:
 
 async def test_requests_that_arrive_together_are_predicted_together() -> None:
     model = Doubler()
-    async with client_of(model) as client:
+    async with serving(model) as client:
         del client
         bodies = [{"instances": [[i, 1]]} for i in range(8)]
         found = await asyncio.gather(*(model.predict(body, {}) for body in bodies))
@@ -170,7 +153,7 @@ async def test_a_model_of_ones_own_may_change_requests_and_answers() -> None:
         def postprocess(self, answer: Any, headers: Mapping[str, str]) -> Any:
             return {"said": answer}
 
-    async with client_of(Shouting()) as client:
+    async with serving(Shouting()) as client:
         answer = await client.post("/v1/models/shout:predict", json={"text": "hello"})
         assert await answer.json() == {"said": "HELLO"}
         answer = await client.post("/v1/models/shout:predict", json={"txt": "hello"})
@@ -178,7 +161,7 @@ async def test_a_model_of_ones_own_may_change_requests_and_answers() -> None:
 
 
 async def test_metrics_count_answers_by_status() -> None:
-    async with client_of(Doubler()) as client:
+    async with serving(Doubler()) as client:
         await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
         await client.post("/v1/models/double:predict", json={})
         text = await (await client.get("/metrics")).text()
@@ -190,7 +173,7 @@ async def test_metrics_count_answers_by_status() -> None:
 async def test_requests_are_recorded_in_a_folder_of_bounded_size(tmp_path: Path) -> None:
     dropped: list[None] = []
     log = FileLog(tmp_path, "all", lambda: dropped.append(None), max_bytes=2000)
-    async with client_of(Doubler(), request_log=log, log_folder=tmp_path) as client:
+    async with serving(Doubler(), request_log=log, log_folder=tmp_path) as client:
         for number in range(40):
             await client.post("/v1/models/double:predict", json={"instances": [[number, 2]]})
         log.flush()
@@ -254,7 +237,7 @@ async def test_every_format_answers_both_protocols(format_name: str, tmp_path: P
     model.load()
     model.ready = True
     tensor = {"name": "x", "shape": [2, 4], "datatype": "FP32", "data": ROWS}
-    async with client_of(model) as client:
+    async with serving(model) as client:
         answer = await client.post("/v1/models/iris:predict", json={"instances": ROWS})
         first = (await answer.json())["predictions"]
         answer = await client.post("/v2/models/iris/infer", json={"inputs": [tensor]})

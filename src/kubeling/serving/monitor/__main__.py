@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from aiohttp import web
 
 from kubeling.serving.drift.profile import Profile
 from kubeling.serving.monitor.app import Monitor, create_app
 from kubeling.serving.monitor.window import Window
 from kubeling.serving.server.requestlog import open_log
-from kubeling.serving.server.run import listen
+from kubeling.serving.server.run import stopped
 
 __all__ = ["main"]
 
@@ -40,7 +41,13 @@ async def _run(options: argparse.Namespace, reference: Profile | None) -> None:
     predictor = host if "://" in host else f"http://{host}"
     async with open_log(options.request_log, "all", lambda: None) as request_log:
         monitor = Monitor(predictor, Window(reference, options.window), request_log)
-        await listen(create_app(monitor), options.host, options.http_port)
+        runner = web.AppRunner(create_app(monitor), access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, options.host, options.http_port).start()
+            await stopped()
+        finally:
+            await runner.cleanup()
 
 
 def _reference(path: str) -> Profile | None:

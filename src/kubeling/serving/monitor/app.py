@@ -12,6 +12,7 @@ from aiohttp import web
 
 from kubeling.serving.monitor.window import Window
 from kubeling.serving.server.requestlog import RequestLog, new_record
+from kubeling.serving.server.rest_v2 import HEADER
 
 __all__ = ["Monitor", "create_app"]
 
@@ -60,6 +61,7 @@ class Monitor:
             ) as answer:
                 content = await answer.read()
                 status, kind = answer.status, answer.content_type
+                kept = {name: answer.headers[name] for name in (HEADER,) if name in answer.headers}
         except aiohttp.ClientConnectorError as error:
             why = error.os_error.strerror or error.os_error
             where = f"{error.host}:{error.port}"
@@ -68,7 +70,7 @@ class Monitor:
             return _json({"error": f"the predictor cannot be reached: {error}"}, 503)
         if request.path.endswith(_PREDICTIONS):
             self._record(request, status, body, content)
-        return web.Response(body=content, status=status, content_type=kind)
+        return web.Response(body=content, status=status, content_type=kind, headers=kept)
 
     def _record(self, request: web.Request, status: int, body: bytes, content: bytes) -> None:
         if status == 200:

@@ -10,31 +10,34 @@ from pathlib import Path
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import FORMATS, create_model
-from kubeling.serving.server.run import ServerSettings, run
+from kubeling.serving.server.repository import FolderRepository
+from kubeling.serving.server.run import ServerSettings, folder, run
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves one model; a model that cannot be loaded ends in one line and exit code 1."""
+    """Serves a model; one that cannot be loaded ends in one line and exit code 1."""
     options, ignored = _parser().parse_known_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if ignored:
         logging.warning("not supported, ignored: %s", " ".join(ignored))
     settings = ServerSettings(
-        options.host, options.http_port, options.request_log, options.log_mode
+        options.host,
+        options.http_port,
+        options.request_log,
+        options.log_mode,
+        options.timeout_keep_alive,
+    )
+    repository = FolderRepository(
+        options.model_name,
+        options.model_dir,
+        lambda name, place: create_model(options.format, name, place),
     )
     try:
-        run([create_model(options.format, options.model_name, options.model_dir)], settings)
+        run(lambda: folder(repository), settings)
     except ModelLoadError as error:
         print(f"cannot load model {options.model_name}: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        print(
-            f"cannot load model {options.model_name}: the Python package {error.name} is not "
-            f"installed; format {options.format} needs {FORMATS.get(options.format, error.name)}",
-            file=sys.stderr,
-        )
         return 1
     except OSError as error:
         print(f"cannot listen on port {options.http_port}: {error}", file=sys.stderr)
@@ -51,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--request_log", default="", help="folder, or URL that takes CloudEvents")
     parser.add_argument("--log_mode", choices=("all", "request", "response"), default="all")
+    parser.add_argument(
+        "--timeout-keep-alive",
+        dest="timeout_keep_alive",
+        type=float,
+        default=65.0,
+        help="seconds a connection is kept without requests",
+    )
     return parser
 
 

@@ -1,219 +1,236 @@
-"""The V1 and V2 REST protocols over a set of models."""
+"""The V1 and V2 REST protocols over a repository of models."""
 
 from __future__ import annotations
 
-import inspect
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
-from aiohttp import web
 
-from kubeling.serving.server.errors import (
-    InferenceError,
-    InvalidInput,
-    ModelNotFound,
-    ModelNotReady,
-    NotSupported,
-)
-from kubeling.serving.server.metrics import Metrics
-from kubeling.serving.server.model import Model
-from kubeling.serving.server.requestlog import RequestLog, new_record, read_folder
+from kubeling.serving.server import cloudevents
+from kubeling.serving.server.dataplane import DataPlane, Verb
+from kubeling.serving.server.errors import InvalidInput, ModelNotFound, ModelNotReady
+from kubeling.serving.server.http import Request, Response, json_response
+from kubeling.serving.server.repository import IndexEntry
+from kubeling.serving.server.requestlog import read_folder
+from kubeling.serving.server.rest_v2 import HEADER, decode_request
 
-__all__ = ["ModelApp", "create_app"]
+__all__ = ["EXTENSIONS", "ModelApp"]
 
-log = logging.getLogger(__name__)
+EXTENSIONS: Final = ["model_repository", "model_repository_extension", "binary_tensor_data"]
+"""What the server does beyond the protocol, as its metadata says."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OCTETS: Final = "application/octet-stream"
 
-_MAX_BODY: Final = 256 * 1024 * 1024
-_V1_VERBS: Final = {"predict": "predict", "explain": "explain"}
+Page = Callable[[Request], Awaitable[Response]]
 
 
 class ModelApp:
-    """Answers for its models. Everything it keeps about a request ends with the request."""
+    """Finds the handler of a request. Everything it keeps of a request ends with the request."""
 
-    def __init__(
-        self,
-        models: Sequence[Model],
-        metrics: Metrics | None = None,
-        request_log: RequestLog | None = None,
-        log_folder: Path | None = None,
-    ) -> None:
-        self._models = {model.name: model for model in models}
-        self.metrics = metrics or Metrics()
-        self.request_log = request_log
+    def __init__(self, dataplane: DataPlane, log_folder: Path | None = None) -> None:
+        self._plane = dataplane
+        self._repository = dataplane.repository
         self._log_folder = log_folder
+        self._pages: dict[str, tuple[str, Page]] = {
+            "": ("GET", self._alive),
+            "metrics": ("GET", self._metrics),
+            "v1/models": ("GET", self._models),
+            "v2": ("GET", self._server),
+            "v2/health/live": ("GET", self._live),
+            "v2/health/ready": ("GET", self._ready),
+            "v2/models": ("GET", self._models),
+            "v2/repository/index": ("POST", self._index),
+        }
 
-    async def alive(self, _: web.Request) -> web.Response:
-        return _json({"status": "alive"})
+    async def __call__(self, request: Request) -> Response:
+        """Answers a request; raises :class:`~.errors.ServingError`."""
+        path = request.path.strip("/")
+        if path.startswith("v1/models/"):
+            return await self._v1(request, path[10:])
+        if path.startswith("v2/models/"):
+            return await self._v2(request, path[10:].split("/"))
+        if path.startswith("v2/repository/models/"):
+            return await self._repository_call(request, path[21:].split("/"))
+        if path not in self._pages:
+            raise _no_page(request)
+        method, page = self._pages[path]
+        return await page(request) if _allows(request, method) else _not_allowed(request, method)
 
-    async def server_metadata(self, _: web.Request) -> web.Response:
+    async def _alive(self, _: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    async def _server(self, _: Request) -> Response:
         from kubeling import __version__
 
-        return _json({"name": "kubeling", "version": __version__, "extensions": []})
+        return json_response({"name": "kubeling", "version": __version__, "extensions": EXTENSIONS})
 
-    async def live(self, _: web.Request) -> web.Response:
-        return _json({"live": True})
+    async def _live(self, _: Request) -> Response:
+        return json_response({"live": True})
 
-    async def ready(self, _: web.Request) -> web.Response:
-        ready = all(model.ready for model in self._models.values())
-        return _json({"ready": ready}, 200 if ready else 503)
+    async def _ready(self, _: Request) -> Response:
+        return _readiness({}, await self._plane.ready())
 
-    async def v1_models(self, _: web.Request) -> web.Response:
-        return _json({"models": list(self._models)})
+    async def _models(self, _: Request) -> Response:
+        return json_response({"models": list(self._repository.get_models())})
 
-    async def v1_model(self, request: web.Request) -> web.Response:
-        model = self._model(request)
-        return _json({"name": model.name, "ready": model.ready}, 200 if model.ready else 503)
+    async def _metrics(self, _: Request) -> Response:
+        text = self._plane.metrics.text()
+        return Response(text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def v1_call(self, request: web.Request) -> web.Response:
-        verb = request.match_info["verb"]
-        if verb not in _V1_VERBS:
-            raise ModelNotFound(f'unknown verb "{verb}"; known: {", ".join(_V1_VERBS)}')
-        return await self._answer(request, verb, _whole)
+    async def _index(self, request: Request) -> Response:
+        asked = _decoded(request.body) if request.body else {}
+        ready_only = isinstance(asked, dict) and asked.get("ready") is True
+        entries = self._repository.index()
+        return json_response([_entry(e) for e in entries if not ready_only or e.state == "READY"])
 
-    async def v2_model(self, request: web.Request) -> web.Response:
-        model = self._model(request)
-        inputs, outputs = model.metadata() if model.ready else ([], [])
-        return _json(
-            {"name": model.name, "platform": model.platform, "inputs": inputs, "outputs": outputs}
-        )
+    async def _v1(self, request: Request, rest: str) -> Response:
+        name, colon, verb = rest.rpartition(":")
+        if colon:
+            if verb not in ("predict", "explain"):
+                raise ModelNotFound(f'unknown verb "{verb}"; known: predict, explain')
+            if not _allows(request, "POST"):
+                return _not_allowed(request, "POST")
+            return await self._v1_call(request, name, cast(Verb, verb))
+        if not _allows(request, "GET"):
+            return _not_allowed(request, "GET")
+        name, slash, page = rest.partition("/")
+        if slash and page != "requests":
+            raise _no_page(request)
+        model = self._repository.model(name)
+        if page == "requests":
+            return self._requests()
+        return _readiness({"name": name}, await model.healthy())
 
-    async def v2_ready(self, request: web.Request) -> web.Response:
-        model = self._model(request)
-        return _json({"name": model.name, "ready": model.ready}, 200 if model.ready else 503)
+    async def _v1_call(self, request: Request, name: str, verb: Verb) -> Response:
+        event: cloudevents.Event | None = None
 
-    async def v2_infer(self, request: web.Request) -> web.Response:
-        return await self._answer(request, "infer", _check_v2)
+        def decode() -> Any:
+            nonlocal event
+            body = _decoded(request.body)
+            event = cloudevents.event_of(body, request.headers)
+            return body if event is None else event.data
 
-    async def versions(self, _: web.Request) -> web.Response:
-        raise NotSupported("model versions are not supported; leave /versions/… out")
+        answer, given = await self._plane.v1(name, verb, decode, request.headers)
+        if event is None:
+            return json_response(answer, headers=given)
+        body, content_type, headers = event.answer(name, answer)
+        return Response(msgspec.json.encode(body), 200, content_type, {**given, **headers})
 
-    async def metrics_text(self, _: web.Request) -> web.Response:
-        return web.Response(text=self.metrics.text(), content_type="text/plain")
-
-    async def requests(self, request: web.Request) -> web.Response:
+    def _requests(self) -> Response:
         """What this pod recorded, as JSON lines."""
-        self._model(request)
         if self._log_folder is None:
             raise ModelNotFound("requests are not recorded; set spec.predictor.logger")
-        body = b"".join(read_folder(self._log_folder))
-        return web.Response(body=body, content_type="application/x-ndjson")
+        return Response(b"".join(read_folder(self._log_folder)), 200, "application/x-ndjson")
 
-    def _model(self, request: web.Request) -> Model:
-        name = request.match_info["model"]
-        model = self._models.get(name)
-        if model is None:
-            raise ModelNotFound(f"Model with name {name} does not exist.")
-        return model
+    async def _v2(self, request: Request, parts: list[str]) -> Response:
+        name, version, action = _address(request, parts)
+        method = "POST" if action == "infer" else "GET"
+        if not _allows(request, method):
+            return _not_allowed(request, method)
+        match action:
+            case "":
+                return self._metadata(name, version)
+            case "ready":
+                model = self._repository.model(name, version)
+                return _readiness({"name": name}, await model.healthy())
+            case "infer":
+                return await self._infer(request, name, version)
+            case _:
+                raise _no_page(request)
 
-    async def _answer(
-        self, request: web.Request, verb: str, check: Callable[[Any], Any]
-    ) -> web.Response:
-        model = self._model(request)
-        started = time.perf_counter()
-        body: Any = None
-        status, answer = 200, None
-        try:
-            if not model.ready:
-                raise ModelNotReady(f"Model with name {model.name} is not ready.")
-            body = check(_decode(await request.read()))
-            answer = await _call(model, verb, body, request.headers)
-        except InferenceError as error:
-            status, answer = error.status, {"error": str(error)}
-        except Exception as error:
-            # A model of one's own may raise anything; the server has to outlive it.
-            log.exception("%s of model %s failed", verb, model.name)
-            status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
-        self.metrics.request(model.name, status, time.perf_counter() - started)
-        if verb == "infer" and status == 200:
-            answer = _v2_answer(model, body, answer)
-        if self.request_log is not None:
-            headers = request.headers
-            given = headers.get("ce-id") or headers.get("x-request-id") or ""
-            self.request_log.add(new_record(model.name, status, body, answer, given))
-        return _json(answer, status)
+    def _metadata(self, name: str, version: str) -> Response:
+        model = self._repository.model(name, version)
+        found: dict[str, Any] = {
+            "name": name,
+            "versions": self._repository.versions(name),
+            "platform": model.platform,
+            "inputs": model.get_input_types() if model.ready else [],
+            "outputs": model.get_output_types() if model.ready else [],
+        }
+        if parameters := model.get_parameters() if model.ready else None:
+            found["parameters"] = parameters
+        return json_response(found)
+
+    async def _infer(self, request: Request, name: str, version: str) -> Response:
+        length = _json_length(request)
+        answer, given = await self._plane.v2(
+            name, version, lambda: decode_request(request.body, length, name), request.headers
+        )
+        body, json_length = answer.to_rest()
+        if json_length is None:
+            return json_response(body, headers=given)
+        headers = {**given, HEADER: str(json_length)}
+        return Response(cast(bytes, body), 200, _OCTETS, headers)
+
+    async def _repository_call(self, request: Request, parts: list[str]) -> Response:
+        if len(parts) != 2 or parts[1] not in ("load", "unload"):
+            raise _no_page(request)
+        if not _allows(request, "POST"):
+            return _not_allowed(request, "POST")
+        name, action = parts
+        if action == "load":
+            await self._repository.load(name)
+            if not await self._repository.is_model_ready(name):
+                raise ModelNotReady(f"Model with name {name} is not ready.")
+        else:
+            await self._repository.unload(name)
+        return json_response({"name": name, action: True})
 
 
-async def _call(model: Model, verb: str, body: Any, headers: Mapping[str, str]) -> Any:
-    prepared = await _value(model.preprocess(body, headers))
-    call = model.explain if verb == "explain" else model.predict
-    return await _value(model.postprocess(await _value(call(prepared, headers)), headers))
+def _allows(request: Request, method: str) -> bool:
+    return request.method == method or (request.method == "HEAD" and method == "GET")
 
 
-async def _value(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
+def _not_allowed(request: Request, method: str) -> Response:
+    text = f"{request.path} takes {method}, not {request.method}"
+    return json_response({"error": text}, 405, {"allow": method})
 
 
-def _decode(raw: bytes) -> Any:
+def _no_page(request: Request) -> ModelNotFound:
+    return ModelNotFound(f"there is nothing at {request.path}")
+
+
+def _address(request: Request, parts: list[str]) -> tuple[str, str, str]:
+    """Model, version and what is wanted of it."""
+    match parts:
+        case [name]:
+            return name, "", ""
+        case [name, "versions", version]:
+            return name, version, ""
+        case [name, "versions", version, action] if action:
+            return name, version, action
+        case [name, action] if action != "versions":
+            return name, "", action
+        case _:
+            raise _no_page(request)
+
+
+def _json_length(request: Request) -> int | None:
+    text = request.headers.get(HEADER.lower())
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise InvalidInput(f"{HEADER} must be a number of bytes, not {text[:40]!r}")
+    return int(text)
+
+
+def _decoded(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"the body is not valid JSON: {error}") from None
 
 
-def _whole(body: Any) -> Any:
-    return body
+def _readiness(about: dict[str, Any], ready: bool) -> Response:
+    return json_response({**about, "ready": ready}, 200 if ready else 503)
 
 
-def _check_v2(body: Any) -> Any:
-    if not isinstance(body, dict) or not isinstance(body.get("inputs"), list) or not body["inputs"]:
-        raise InvalidInput(
-            'expected {"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'
-        )
-    return body
-
-
-def _v2_answer(model: Model, body: Any, answer: Any) -> Any:
-    if not isinstance(answer, dict) or "outputs" not in answer:
-        return answer
-    head = {"model_name": model.name}
-    if body.get("id"):
-        head["id"] = body["id"]
-    return {**head, **answer}
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except InferenceError as error:
-        return _json({"error": str(error)}, error.status)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return _json({"error": error.text or error.reason}, error.status)
-
-
-def create_app(app: ModelApp) -> web.Application:
-    """The routes of both protocols."""
-    found = web.Application(middlewares=[_errors], client_max_size=_MAX_BODY)
-    found.add_routes(
-        [
-            web.get("/", app.alive),
-            web.get("/metrics", app.metrics_text),
-            web.get("/v1/models", app.v1_models),
-            web.get("/v1/models/{model}", app.v1_model),
-            web.get("/v1/models/{model}/requests", app.requests),
-            web.post("/v1/models/{model}:{verb}", app.v1_call),
-            web.get("/v2", app.server_metadata),
-            web.get("/v2/health/live", app.live),
-            web.get("/v2/health/ready", app.ready),
-            web.get("/v2/models", app.v1_models),
-            web.get("/v2/models/{model}", app.v2_model),
-            web.get("/v2/models/{model}/ready", app.v2_ready),
-            web.post("/v2/models/{model}/infer", app.v2_infer),
-            web.route("*", "/v2/models/{model}/versions/{version:.*}", app.versions),
-        ]
-    )
-    return found
+def _entry(entry: IndexEntry) -> dict[str, str]:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "state": entry.state,
+        "reason": entry.reason,
+    }

@@ -1,4 +1,4 @@
-"""What a request can be refused for; the edge turns each into ``{"error": …}`` and a status."""
+"""What a request can be refused for; the edges turn each into a status and ``{"error": …}``."""
 
 from __future__ import annotations
 
@@ -11,37 +11,53 @@ __all__ = [
     "ModelNotFound",
     "ModelNotReady",
     "NotSupported",
+    "ServingError",
+    "TooLarge",
 ]
 
 
-class InferenceError(Exception):
-    """The model failed on this request."""
+class ServingError(Exception):
+    """The base of all; ``http_status`` is what REST answers."""
 
-    status: ClassVar[int] = 500
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
-class InvalidInput(InferenceError):
+class InferenceError(ServingError, RuntimeError):
+    """The model failed on this request, and not for the request's sake."""
+
+
+class InvalidInput(ServingError, ValueError):
     """The request cannot be understood, or does not fit the model."""
 
-    status = 400
+    http_status = 400
 
 
-class ModelNotFound(InferenceError):
-    """This server does not have that model."""
+class ModelNotFound(ServingError):
+    """This server does not have that model, version or page."""
 
-    status = 404
+    http_status = 404
 
 
-class NotSupported(InferenceError):
+class TooLarge(ServingError):
+    """The request is larger than the server takes."""
+
+    http_status = 413
+
+
+class NotSupported(ServingError):
     """The model cannot do what is asked."""
 
-    status = 501
+    http_status = 501
 
 
-class ModelNotReady(InferenceError):
-    """The model is not loaded yet."""
+class ModelNotReady(ServingError):
+    """The model is not loaded yet, or could not be."""
 
-    status = 503
+    http_status = 503
 
 
 class ModelLoadError(Exception):

@@ -9,6 +9,12 @@ from typing import Final
 __all__ = ["Metrics"]
 
 _BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_STAGES: Final = {
+    "preprocess": "Time spent preparing a request",
+    "predict": "Time spent answering a request",
+    "postprocess": "Time spent preparing an answer",
+    "explain": "Time spent explaining a prediction",
+}
 
 
 class Histogram:
@@ -29,24 +35,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
-        self._seconds: dict[str, Histogram] = {}
+        self._seconds: dict[str, dict[str, Histogram]] = {stage: {} for stage in _STAGES}
         self.log_dropped = 0
 
     def request(self, model: str, code: int, seconds: float) -> None:
         """Counts one answered request."""
         self._requests[model, code] += 1
-        if model not in self._seconds:
-            self._seconds[model] = Histogram()
-        self._seconds[model].observe(seconds)
+        self.stage(model, "predict", seconds)
+
+    def stage(self, model: str, stage: str, seconds: float) -> None:
+        """Counts one step of a request: ``preprocess``, ``postprocess`` or ``explain``."""
+        found = self._seconds[stage]
+        if model not in found:
+            found[model] = Histogram()
+        found[model].observe(seconds)
 
     def text(self) -> str:
         """The exposition format."""
-        lines = [
-            "# HELP request_predict_seconds Time spent answering a prediction",
-            "# TYPE request_predict_seconds histogram",
-        ]
-        for model, histogram in self._seconds.items():
-            lines += _histogram(model, histogram)
+        lines = []
+        for stage, found in self._seconds.items():
+            name = f"request_{stage}_seconds"
+            lines += [f"# HELP {name} {_STAGES[stage]}", f"# TYPE {name} histogram"]
+            for model, histogram in found.items():
+                lines += _histogram(name, model, histogram)
         lines += [
             "# HELP kubeling_requests_total Predictions answered, by HTTP status",
             "# TYPE kubeling_requests_total counter",
@@ -61,11 +72,11 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-def _histogram(model: str, histogram: Histogram) -> list[str]:
+def _histogram(name: str, model: str, histogram: Histogram) -> list[str]:
     lines, total = [], 0
     for bound, count in zip([*map(str, _BOUNDS), "+Inf"], histogram.counts, strict=True):
         total += count
-        lines.append(f'request_predict_seconds_bucket{{model_name="{model}",le="{bound}"}} {total}')
-    lines.append(f'request_predict_seconds_sum{{model_name="{model}"}} {histogram.sum:.6f}')
-    lines.append(f'request_predict_seconds_count{{model_name="{model}"}} {total}')
+        lines.append(f'{name}_bucket{{model_name="{model}",le="{bound}"}} {total}')
+    lines.append(f'{name}_sum{{model_name="{model}"}} {histogram.sum:.6f}')
+    lines.append(f'{name}_count{{model_name="{model}"}} {total}')
     return lines

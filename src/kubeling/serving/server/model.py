@@ -1,49 +1,111 @@
-"""What a model is to the server, and the base class for models of one's own."""
+"""What a model is to the server, and the base class for models of one's own.
+
+It is source-compatible with ``kserve.Model`` (python/kserve, model.py): the same methods, arguments
+and attributes, so that a model written for it runs here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Any
 
 from kubeling.serving.server.errors import NotSupported
+from kubeling.serving.server.predictor import PredictorConfig, current_predictor
 
 __all__ = ["Model"]
+
+Headers = dict[str, str]
 
 
 class Model:
     """A model by name. Override :meth:`load` and :meth:`predict`; the rest has defaults.
 
-    ``predict`` (and ``preprocess``/``postprocess``) take and return the JSON body of the request:
-    ``{"instances": …}`` to ``{"predictions": …}`` in V1, ``{"inputs": …}`` to ``{"outputs": …}``
-    in V2. Each may be a coroutine. The server calls :meth:`load` once, before it is ready, and
-    never two at once; the other methods run on the event loop, so long work belongs in a thread.
+    ``preprocess``, ``predict``, ``postprocess`` and ``explain`` take the body of a V1 request (the
+    JSON, as plain values) or an :class:`~.infer_types.InferRequest` of V2 and gRPC, and the
+    request's headers, by their names in lower case. They answer with plain values, or with an
+    :class:`~.infer_types.InferResponse`. Each may be a coroutine. With ``return_response_headers``
+    ``predict`` and ``postprocess`` are given a further dict, whose entries become headers of the
+    answer. The server calls :meth:`load` before it is ready, in a thread, and never two at once;
+    the other methods run on the event loop, so long work belongs in a thread.
+
+    A model that does not override ``predict`` is a transformer: what ``preprocess`` made is sent to
+    the predictor at ``--predictor_host``.
     """
 
     platform = ""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, return_response_headers: bool = False) -> None:
         self.name = name
         self.ready = False
+        self.engine = False
+        self.explainer_host: str | None = None
+        self.enable_latency_logging = False
+        self.required_response_headers = return_response_headers
 
-    def load(self) -> None:
+    @property
+    def predictor_config(self) -> PredictorConfig | None:
+        """Where the predictor is, if this server has one to call."""
+        return current_predictor()
+
+    def load(self) -> bool | None:
         """Reads the model's files; raise ``ModelLoadError`` to say what is wrong with them."""
+        self.ready = True
+        return self.ready
 
-    def metadata(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-        """The tensors the model takes and gives, as V2 metadata; empty where unknown."""
-        return [], []
+    def start(self) -> None:
+        """Called once before the server listens."""
 
-    def preprocess(self, body: Any, headers: Mapping[str, str]) -> Any | Awaitable[Any]:
+    def stop(self) -> None:
+        """Called when the model is unloaded and when the server ends."""
+        self.ready = False
+
+    async def start_engine(self) -> None:
+        """Called on the event loop before the server listens, if ``engine`` is set."""
+
+    def stop_engine(self) -> None:
+        """Called when the server ends, if ``engine`` is set."""
+
+    async def healthy(self) -> bool:
+        """Whether it can answer now."""
+        return self.ready
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The tensors it takes: name, datatype and shape of each; empty where unknown."""
+        return []
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The tensors it gives: name, datatype and shape of each; empty where unknown."""
+        return []
+
+    def get_parameters(self) -> dict[str, Any]:
+        """What else there is to say of it in its metadata."""
+        return {}
+
+    def preprocess(self, payload: Any, headers: Headers) -> Any | Awaitable[Any]:
         """Changes a request before it is predicted."""
-        return body
+        return payload
 
-    def predict(self, body: Any, headers: Mapping[str, str]) -> Any | Awaitable[Any]:
+    def predict(
+        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any | Awaitable[Any]:
         """Answers a request."""
-        raise NotSupported(f"model {self.name} does not implement predict")
+        from kubeling.serving.server.predictor import predict_remotely
 
-    def postprocess(self, answer: Any, headers: Mapping[str, str]) -> Any | Awaitable[Any]:
+        config = self.predictor_config
+        if config is None or not config.predictor_host:
+            raise NotSupported(f"model {self.name} does not implement predict")
+        return predict_remotely(config, self.name, payload, headers, response_headers)
+
+    def postprocess(
+        self, result: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any | Awaitable[Any]:
         """Changes an answer before it is sent."""
-        return answer
+        return result
 
-    def explain(self, body: Any, headers: Mapping[str, str]) -> Any | Awaitable[Any]:
+    def explain(self, payload: Any, headers: Headers) -> Any | Awaitable[Any]:
         """Explains a prediction."""
-        raise NotSupported(f"model {self.name} does not implement explain")
+        from kubeling.serving.server.predictor import explain_remotely
+
+        if not self.explainer_host:
+            raise NotSupported(f"model {self.name} does not implement explain")
+        return explain_remotely(self.explainer_host, self.name, payload, headers)

@@ -1,24 +1,26 @@
-"""Runs a server for models: load, listen, stop on a signal."""
+"""Runs a server for models: load, listen over REST and gRPC, stop on a signal."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from aiohttp import web
-
-from kubeling.serving.server.app import ModelApp, create_app
+from kubeling.serving.server import http
+from kubeling.serving.server.app import ModelApp
+from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 from kubeling.serving.server.requestlog import Mode, open_log
 
-__all__ = ["ServerSettings", "listen", "run", "serve"]
+__all__ = ["ServerSettings", "run", "serve", "stopped"]
 
 log = logging.getLogger(__name__)
 
@@ -31,54 +33,65 @@ class ServerSettings:
     port: int = 8080
     request_log: str = ""
     log_mode: str = "all"
+    keep_alive: float = 65.0
 
 
 def serve(models: Sequence[Model], settings: ServerSettings | None = None) -> None:
     """Loads the models and answers until SIGTERM or SIGINT; for a ``main`` of one's own."""
-    run(models, settings or ServerSettings(port=int(os.environ.get("PORT", "8080"))))
+    found = settings or ServerSettings(port=int(os.environ.get("PORT", "8080")))
+    run(lambda: _loaded(models), found)
 
 
-def run(models: Sequence[Model], settings: ServerSettings) -> None:
-    """Like :func:`serve`, with all settings."""
+async def _loaded(models: Sequence[Model]) -> ModelRepository:
     for model in models:
-        model.load()
-        model.ready = True
+        await load_model(model)
+        model.start()
+    return ModelRepository(models)
+
+
+def run(
+    prepare: Callable[[], Coroutine[Any, Any, ModelRepository]], settings: ServerSettings
+) -> None:
+    """Serves what ``prepare`` loads; raises :class:`~.errors.ModelLoadError`."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_listen(models, settings))
+        asyncio.run(_serve(prepare, settings))
         return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_listen(models, settings))
+        runner.run(_serve(prepare, settings))
 
 
-async def _listen(models: Sequence[Model], settings: ServerSettings) -> None:
+async def folder(repository: FolderRepository) -> ModelRepository:
+    """Loads the model of a folder."""
+    await repository.load_all()
+    return repository
+
+
+async def _serve(
+    prepare: Callable[[], Coroutine[Any, Any, ModelRepository]], settings: ServerSettings
+) -> None:
     metrics = Metrics()
 
     def dropped() -> None:
         metrics.log_dropped += 1
 
+    repository = await prepare()
     mode = cast(Mode, settings.log_mode)
-    async with open_log(settings.request_log, mode, dropped) as request_log:
-        folder = None if "://" in settings.request_log else settings.request_log
-        app = ModelApp(models, metrics, request_log, Path(folder) if folder else None)
-        names = ", ".join(model.name for model in models)
-        log.info("serving %s on port %d", names, settings.port)
-        await listen(create_app(app), settings.host, settings.port)
+    place = None if "://" in settings.request_log else settings.request_log
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(repository.close)
+        request_log = await stack.enter_async_context(open_log(settings.request_log, mode, dropped))
+        app = ModelApp(DataPlane(repository, metrics, request_log), Path(place) if place else None)
+        port = await stack.enter_async_context(
+            http.listening(app, settings.host, settings.port, keep_alive=settings.keep_alive)
+        )
+        log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
+        await stopped()
 
 
-async def listen(app: web.Application, host: str, port: int) -> None:
-    """Answers until SIGTERM or SIGINT, then finishes what was asked."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        await _stopped()
-    finally:
-        await runner.cleanup()
-
-
-async def _stopped() -> None:
+async def stopped() -> None:
+    """Returns at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

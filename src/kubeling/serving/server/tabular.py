@@ -10,15 +10,22 @@ import numpy as np
 
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
-from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
-from kubeling.serving.server.model import Model
+from kubeling.serving.server.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelLoadError,
+    ServingError,
+)
+from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
+from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.rows import array_of_rows, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-__all__ = ["TabularModel", "single_file"]
+__all__ = ["TabularModel", "first_line", "single_file"]
 
 
 def single_file(directory: Path, suffixes: Sequence[str], format_name: str) -> Path:
@@ -36,20 +43,29 @@ def single_file(directory: Path, suffixes: Sequence[str], format_name: str) -> P
 
 
 class TabularModel(Model):
-    """Subclasses load a file and predict an array; both protocols and batching come from here."""
+    """Subclasses load a file and predict an array; both protocols and batching come from here.
+
+    What is known of the tensors besides their shape is asked of the model at load: it predicts a
+    row of zeros, and what comes back has the type and width of its answers.
+    """
 
     suffixes: Sequence[str] = ()
     format_name = ""
+    datatype = "FP64"
+    output_name = "output-0"
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name)
         self.directory = directory
         self.columns: list[str] | None = None
         self.width: int | None = None
+        self.probed: Array | None = None
         self._batcher = Batcher(self._checked)
 
-    def load(self) -> None:
+    def load(self) -> bool:
         self.load_file(single_file(self.directory, self.suffixes, self.format_name))
+        self.probed = self._probe()
+        return True
 
     def load_file(self, file: Path) -> None:
         """Reads the model; sets ``columns`` and ``width`` where the file tells."""
@@ -59,23 +75,41 @@ class TabularModel(Model):
         """Predicts rows; one result per row."""
         raise NotImplementedError
 
-    async def predict(self, body: Any, headers: Mapping[str, str]) -> Any:
-        if isinstance(body, dict) and _is_v2(body):
-            return await self._infer(body)
-        rows = tensors.instances_to_array(tensors.rows_of(body), self.columns)
+    def get_input_types(self) -> list[dict[str, Any]]:
+        width = -1 if self.width is None else self.width
+        return [{"name": "input-0", "datatype": self.datatype, "shape": [-1, width]}]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        if self.probed is None:
+            return []
+        datatype = tensors.datatype_of(self.probed)
+        shape = [-1, *self.probed.shape[1:]]
+        return [{"name": self.output_name, "datatype": datatype, "shape": shape}]
+
+    def get_parameters(self) -> dict[str, Any]:
+        return {"features": list(self.columns)} if self.columns else {}
+
+    async def predict(
+        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any:
+        if isinstance(payload, InferRequest):
+            arrays = {tensor.name: _values(tensor.as_numpy()) for tensor in payload.inputs}
+            found = await self._batched(self._rows(arrays))
+            outputs = [InferOutput.of(self.output_name, found)]
+            return InferResponse(payload.id, self.name, outputs)
+        rows = array_of_rows(rows_of(payload), self.columns)
         return {"predictions": tensors.to_json(await self._batched(rows))}
 
-    def metadata(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-        width = -1 if self.width is None else self.width
-        taken: list[Mapping[str, Any]] = [
-            {"name": "input-0", "datatype": "FP64", "shape": [-1, width]}
-        ]
-        return taken, []
-
-    async def _infer(self, body: Any) -> Any:
-        arrays = {i.get("name", ""): tensors.tensor_to_array(i) for i in body["inputs"]}
-        found = await self._batched(self._rows(arrays))
-        return {"outputs": [tensors.to_tensor("output-0", found)]}
+    def _probe(self) -> Array | None:
+        """What a row of zeros is answered with; none if the model wants other things."""
+        if self.width is None:
+            return None
+        try:
+            found = np.asarray(self.predict_rows(np.zeros((1, self.width))))
+        except Exception:
+            # A pipeline may want text, or anything; then nothing is said of its answers.
+            return None
+        return found if found.ndim and len(found) == 1 else None
 
     def _rows(self, arrays: Mapping[str, Array]) -> Array:
         if len(arrays) == 1:
@@ -83,13 +117,20 @@ class TabularModel(Model):
         named = list(arrays)
         if self.columns and set(self.columns) == set(named):
             named = self.columns
+        if any(not arrays[column].size or not arrays[column].ndim for column in named):
+            raise InvalidInput("every input needs rows, and a shape that begins with their number")
         columns = [arrays[column].reshape(len(arrays[column]), -1) for column in named]
-        try:
-            return np.concatenate(columns, axis=1)
-        except ValueError:
-            raise InvalidInput("the inputs differ in their number of rows") from None
+        if len({len(column) for column in columns}) > 1:
+            raise InvalidInput("the inputs differ in their number of rows")
+        if any(column.dtype == object for column in columns):
+            columns = [column.astype(object) for column in columns]
+        return np.concatenate(columns, axis=1)
 
     async def _batched(self, rows: Array) -> Array:
+        if rows.ndim == 0:
+            raise InvalidInput("the input is a single number; send rows of features")
+        if rows.size == 0:
+            raise InvalidInput("there are no rows")
         if rows.ndim == 1:
             rows = rows.reshape(1, -1) if self.width == len(rows) else rows.reshape(-1, 1)
         if self.width is not None and rows.ndim == 2 and rows.shape[1] != self.width:
@@ -100,25 +141,33 @@ class TabularModel(Model):
 
     def _checked(self, rows: Array) -> Array:
         try:
-            return np.asarray(self.predict_rows(rows))
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(_first_line(error)) from error
-        except InferenceError:
+            found = np.asarray(self.predict_rows(rows))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InvalidInput(first_line(error)) from error
+        except ServingError:
             raise
         except Exception as error:
-            raise InferenceError(f"{type(error).__name__}: {_first_line(error)}") from error
+            raise InferenceError(f"{type(error).__name__}: {first_line(error)}") from error
+        if found.ndim == 0 or len(found) != len(rows):
+            raise InferenceError(
+                f"the model answered {len(rows)} rows with an array of shape {list(found.shape)}"
+            )
+        return found
 
 
-def _is_v2(body: Mapping[str, Any]) -> bool:
-    inputs = body.get("inputs")
-    return (
-        isinstance(inputs, list)
-        and bool(inputs)
-        and isinstance(inputs[0], dict)
-        and "datatype" in inputs[0]
-    )
+def _values(array: Array) -> Array:
+    """An array whose elements of BYTES are text, as models know it."""
+    if array.dtype != object:
+        return array
+    found = np.empty(array.size, dtype=object)
+    try:
+        found[:] = [e.decode() if isinstance(e, bytes) else e for e in array.ravel()]
+    except UnicodeDecodeError:
+        raise InvalidInput("the model takes text, but these bytes are no UTF-8") from None
+    return found.reshape(array.shape)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the rest of what a library adds."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

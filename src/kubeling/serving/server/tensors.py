@@ -1,7 +1,15 @@
-"""Requests to arrays and back, in both protocols' JSON."""
+"""Tensors of the Open Inference Protocol as arrays, and back, in JSON and in bytes.
+
+A request is taken at its word: data that would have to be bent to fit the datatype it names (a
+fraction for an integer, text for a number, 300 for a byte) is refused, where numpy would truncate,
+parse or wrap it. In bytes, tensors are little-endian and in row-major order; an element of BYTES
+follows its length, as 4 bytes.
+"""
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,15 +23,16 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 __all__ = [
+    "DATATYPES",
+    "array_of_bytes",
+    "array_of_json",
+    "bytes_of_array",
     "datatype_of",
-    "instances_to_array",
-    "rows_of",
-    "tensor_to_array",
+    "json_of_array",
     "to_json",
-    "to_tensor",
 ]
 
-_DTYPES: Final[Mapping[str, str]] = {
+DATATYPES: Final[Mapping[str, str]] = {
     "BOOL": "bool",
     "UINT8": "uint8",
     "UINT16": "uint16",
@@ -38,89 +47,168 @@ _DTYPES: Final[Mapping[str, str]] = {
     "FP64": "float64",
     "BYTES": "object",
 }
-_DATATYPES: Final = {dtype: datatype for datatype, dtype in _DTYPES.items()}
+"""The protocol's datatypes, and numpy's names for them."""
 
-
-def rows_of(body: Any) -> list[Any]:
-    """The rows of a V1 request."""
-    if not isinstance(body, dict):
-        raise InvalidInput('expected a JSON object such as {"instances": [[1.0, 2.0]]}')
-    rows = body.get("instances", body.get("inputs"))
-    if rows is None:
-        raise InvalidInput('expected the key "instances" (or "inputs") with a list of rows')
-    if not isinstance(rows, list):
-        raise InvalidInput(f'"instances" must be a list of rows, not {type(rows).__name__}')
-    return rows
-
-
-def instances_to_array(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Array:
-    """Rows as an array; rows that are objects are ordered by the model's column names."""
-    if rows and isinstance(rows[0], dict):
-        rows = _ordered(rows, columns)
-    try:
-        array = np.asarray(rows)
-    except ValueError:
-        raise InvalidInput("the rows differ in length; every row needs the same features") from None
-    if array.dtype == object:
-        raise InvalidInput("the rows hold values that are neither numbers nor text, or none at all")
-    return array
-
-
-def _ordered(rows: Sequence[Any], columns: Sequence[str] | None) -> list[list[Any]]:
-    if not columns:
-        raise InvalidInput(
-            "rows are objects, but the model names no features: send lists of values"
-        )
-    try:
-        return [[row[column] for column in columns] for row in rows]
-    except (KeyError, TypeError):
-        raise InvalidInput(
-            f"every row needs exactly these features: {', '.join(columns)}"
-        ) from None
-
-
-def tensor_to_array(tensor: Any) -> Array:
-    """One V2 input as an array of its shape and type."""
-    if not isinstance(tensor, dict) or not {"name", "shape", "datatype"} <= tensor.keys():
-        raise InvalidInput("every input needs name, shape, datatype and data")
-    name, shape = tensor["name"], tensor["shape"]
-    dtype = _DTYPES.get(tensor["datatype"])
-    if dtype is None:
-        raise InvalidInput(
-            f'input "{name}": unknown datatype {tensor["datatype"]}; known: {", ".join(_DTYPES)}'
-        )
-    if "data" not in tensor:
-        raise InvalidInput(f'input "{name}" has no data (binary tensors are not supported)')
-    try:
-        array = np.asarray(tensor["data"], dtype=dtype)
-        return array.reshape(shape)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidInput(
-            f'input "{name}": data does not fit shape {shape} and datatype {tensor["datatype"]}'
-        ) from None
+_NAMES: Final = {dtype: datatype for datatype, dtype in DATATYPES.items()}
+_LENGTH: Final = struct.Struct("<I")
 
 
 def datatype_of(array: Array) -> str:
-    """The V2 name of an array's type."""
-    return _DATATYPES.get(array.dtype.name, "BYTES")
+    """The protocol's name for an array's type."""
+    return _NAMES.get(array.dtype.name, "BYTES")
+
+
+def array_of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Array:
+    """``data`` of a request, nested or flat; raises :class:`InvalidInput`."""
+    dtype = _dtype(name, datatype)
+    _check_shape(name, shape)
+    if isinstance(data, np.ndarray):
+        array = data
+    elif datatype == "BYTES":
+        array = _texts(name, data)
+    else:
+        array = _numbers(name, datatype, dtype, data)
+    return _shaped(name, datatype, shape, array)
+
+
+def array_of_bytes(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
+    """A tensor's bytes; raises :class:`InvalidInput`."""
+    dtype = _dtype(name, datatype)
+    _check_shape(name, shape)
+    if datatype == "BYTES":
+        return _shaped(name, datatype, shape, _elements(name, raw))
+    wanted = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(raw) != wanted:
+        raise InvalidInput(
+            f'input "{name}": shape {list(shape)} of {datatype} is {wanted} bytes, '
+            f"but {len(raw)} were sent"
+        )
+    return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def bytes_of_array(array: Array) -> bytes:
+    """An array as the protocol's bytes."""
+    if datatype_of(array) != "BYTES":
+        return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()
+    parts = []
+    for element in array.ravel().tolist():
+        encoded = element if isinstance(element, bytes) else str(element).encode()
+        parts += [_LENGTH.pack(len(encoded)), encoded]
+    return b"".join(parts)
+
+
+def json_of_array(array: Array) -> list[Any]:
+    """An array's elements, flat, as JSON values; raises :class:`InvalidInput`."""
+    found: list[Any] = array.ravel().tolist()
+    if datatype_of(array) != "BYTES":
+        return found
+    try:
+        return [e.decode() if isinstance(e, bytes) else to_json(e) for e in found]
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "the model answers with bytes that are no UTF-8 text, which JSON cannot hold; "
+            'ask for binary output: {"parameters": {"binary_data_output": true}}'
+        ) from None
 
 
 def to_json(value: Any) -> Any:
     """A prediction as JSON values."""
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        return to_json(value.tolist()) if value.dtype == object else value.tolist()
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
-    return value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def to_tensor(name: str, array: Array) -> dict[str, Any]:
-    """An array as a V2 output."""
-    return {
-        "name": name,
-        "shape": list(array.shape),
-        "datatype": datatype_of(array),
-        "data": to_json(array.ravel()),
-    }
+def _dtype(name: str, datatype: str) -> str:
+    dtype = DATATYPES.get(datatype)
+    if dtype is None:
+        raise InvalidInput(
+            f'input "{name}": unknown datatype {datatype}; known: {", ".join(DATATYPES)}'
+        )
+    return dtype
+
+
+def _check_shape(name: str, shape: Sequence[int]) -> None:
+    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
+        raise InvalidInput(f'input "{name}": shape {list(shape)} is not a list of sizes')
+
+
+def _shaped(name: str, datatype: str, shape: Sequence[int], array: Array) -> Array:
+    wanted = math.prod(shape)
+    if array.size != wanted:
+        raise InvalidInput(
+            f'input "{name}": data does not fit shape {list(shape)} and datatype {datatype}: '
+            f"{array.size} elements were sent, {wanted} are needed"
+        )
+    return array.reshape(shape)
+
+
+def _numbers(name: str, datatype: str, dtype: str, data: Any) -> Array:
+    try:
+        found = np.asarray(data)
+        if found.size == 0:
+            return found.astype(dtype)
+        if _holds(dtype, found):
+            with np.errstate(over="ignore"):
+                return found.astype(dtype)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInput(
+        f'input "{name}": data does not fit datatype {datatype}, or is nested unevenly'
+    )
+
+
+def _holds(dtype: str, found: Array) -> bool:
+    """Whether these numbers are numbers of that type."""
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return found.dtype.kind in "iufb"
+    if kind == "b":
+        return found.dtype.kind == "b" or (found.dtype.kind in "iu" and _within(found, 0, 1))
+    if found.dtype.kind == "f" and not bool(np.all(found == np.trunc(found))):
+        return False
+    limits = np.iinfo(dtype)
+    return found.dtype.kind in "iufb" and _within(found, limits.min, limits.max)
+
+
+def _within(found: Array, least: int, most: int) -> bool:
+    return bool(least <= found.min() and found.max() <= most)
+
+
+def _texts(name: str, data: Any) -> Array:
+    flat: list[Any] = []
+    _flatten(data, flat)
+    if any(not isinstance(element, str | bytes) for element in flat):
+        raise InvalidInput(f'input "{name}": data of datatype BYTES is a list of strings')
+    array = np.empty(len(flat), dtype=object)
+    array[:] = flat
+    return array
+
+
+def _flatten(data: Any, into: list[Any]) -> None:
+    if isinstance(data, list | tuple):
+        for element in data:
+            _flatten(element, into)
+    else:
+        into.append(data)
+
+
+def _elements(name: str, raw: bytes) -> Array:
+    found, place = [], 0
+    while place < len(raw):
+        end = place + _LENGTH.size
+        if end <= len(raw):
+            end += _LENGTH.unpack_from(raw, place)[0]
+        if end > len(raw) or place + _LENGTH.size > len(raw):
+            raise InvalidInput(
+                f'input "{name}": the bytes end within an element; each follows its length, '
+                "4 bytes little-endian"
+            )
+        found.append(raw[place + _LENGTH.size : end])
+        place = end
+    array = np.empty(len(found), dtype=object)
+    array[:] = found
+    return array

@@ -20,6 +20,9 @@ FORMATS: Final = {
 }
 """The formats served, with the package each needs."""
 
+_MODULES: Final = {"sklearn": "joblib"}
+"""Modules that come with the package under another name."""
+
 
 def create_model(format_name: str, name: str, directory: Path) -> Model:
     """The model of a folder, not loaded yet; raises :class:`ModelLoadError`."""
@@ -34,4 +37,11 @@ def create_model(format_name: str, name: str, directory: Path) -> Model:
 
 def library(name: str) -> Any:
     """A format's own package: optional, imported when it is needed, and mostly untyped."""
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        package = next((p for f, p in FORMATS.items() if name in (f, p, _MODULES.get(f))), name)
+        raise ModelLoadError(
+            f"the Python package {error.name} is not installed, which this format needs; "
+            f"add {package} to the runtime's image"
+        ) from error

@@ -13,8 +13,10 @@ from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import library
-from kubeling.serving.server.model import Model
-from kubeling.serving.server.tabular import single_file
+from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
+from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.rows import array_of_rows, rows_of
+from kubeling.serving.server.tabular import first_line, single_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +54,7 @@ class OnnxModel(Model):
         self.directory = directory
         self._batcher = Batcher(self._first)
 
-    def load(self) -> None:
+    def load(self) -> bool:
         onnxruntime = library("onnxruntime")
         file = single_file(self.directory, (".onnx",), "onnx")
         options = onnxruntime.SessionOptions()
@@ -66,48 +68,56 @@ class OnnxModel(Model):
             raise ModelLoadError(f"{file.name} is not an ONNX model: {error}") from error
         self._inputs = {i.name: i for i in self._session.get_inputs()}
         self._outputs = [o for o in self._session.get_outputs() if o.type in _TYPES]
+        return True
 
-    def metadata(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-        taken = [_describe(tensor) for tensor in self._inputs.values()]
-        given = [_describe(tensor) for tensor in self._outputs]
-        return taken, given
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [_describe(tensor) for tensor in self._inputs.values()]
 
-    async def predict(self, body: Any, headers: Mapping[str, str]) -> Any:
-        inputs = body.get("inputs") if isinstance(body, dict) else None
-        if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
-            return self._infer(body)
-        rows = tensors.instances_to_array(tensors.rows_of(body))
+    def get_output_types(self) -> list[dict[str, Any]]:
+        return [_describe(tensor) for tensor in self._outputs]
+
+    async def predict(
+        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any:
+        if isinstance(payload, InferRequest):
+            return self._infer(payload)
+        rows = array_of_rows(rows_of(payload))
+        if rows.size == 0:
+            raise InvalidInput("there are no rows")
         first = next(iter(self._inputs.values()))
         found = await self._batcher.predict(self._cast(first, rows))
         return {"predictions": tensors.to_json(found)}
 
-    def _infer(self, body: Mapping[str, Any]) -> Any:
-        arrays = {i.get("name", ""): tensors.tensor_to_array(i) for i in body["inputs"]}
+    def _infer(self, request: InferRequest) -> InferResponse:
+        arrays = {tensor.name: tensor.as_numpy() for tensor in request.inputs}
         if len(arrays) == len(self._inputs) == 1:
             arrays = {next(iter(self._inputs)): next(iter(arrays.values()))}
         if missing := self._inputs.keys() - arrays.keys():
             raise InvalidInput(f"the model needs the inputs {', '.join(sorted(missing))}")
         if unknown := arrays.keys() - self._inputs.keys():
             raise InvalidInput(f"the model has no inputs {', '.join(sorted(unknown))}")
-        wanted = self._wanted(body)
+        wanted = self._wanted(request)
         feed = {name: self._cast(self._inputs[name], array) for name, array in arrays.items()}
         found = self._run(wanted, feed)
-        named = zip(wanted, found, strict=True)
-        return {"outputs": [tensors.to_tensor(name, np.asarray(array)) for name, array in named]}
+        outputs = [
+            InferOutput.of(name, np.asarray(array))
+            for name, array in zip(wanted, found, strict=True)
+        ]
+        return InferResponse(request.id, self.name, outputs)
 
-    def _wanted(self, body: Mapping[str, Any]) -> list[str]:
+    def _wanted(self, request: InferRequest) -> list[str]:
         known = [output.name for output in self._outputs]
-        asked = [output.get("name", "") for output in body.get("outputs") or ()]
+        asked = [output.name for output in request.request_outputs or ()]
         if unknown := set(asked) - set(known):
             raise InvalidInput(f"the model has no outputs {', '.join(sorted(unknown))}")
-        return asked or known
+        return list(dict.fromkeys(asked)) or known
 
     def _cast(self, tensor: Any, array: Array) -> Array:
         if tensor.type not in _TYPES:
             raise InvalidInput(f'input "{tensor.name}" is a {tensor.type}, which cannot be sent')
         try:
             return array.astype(_TYPES[tensor.type][1], copy=False)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             kind = _TYPES[tensor.type][0]
             raise InvalidInput(f'input "{tensor.name}" takes {kind}, which these are not') from None
 
@@ -120,11 +130,11 @@ class OnnxModel(Model):
             found: list[Array] = self._session.run(wanted, dict(feed))
         except Exception as error:
             # ONNX Runtime's errors share no public base class; the input is what can be wrong.
-            raise InvalidInput(str(error).strip().splitlines()[0]) from error
+            raise InvalidInput(first_line(error)) from error
         return found
 
 
-def _describe(tensor: Any) -> Mapping[str, Any]:
+def _describe(tensor: Any) -> dict[str, Any]:
     shape = [size if isinstance(size, int) else -1 for size in tensor.shape]
     datatype = _TYPES.get(tensor.type, ("BYTES", "object"))[0]
     return {"name": tensor.name, "datatype": datatype, "shape": shape}

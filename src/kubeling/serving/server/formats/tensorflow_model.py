@@ -11,7 +11,10 @@ import numpy as np
 from kubeling.serving.server import tensors
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import library
-from kubeling.serving.server.model import Model
+from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
+from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.rows import array_of_rows, rows_of
+from kubeling.serving.server.tabular import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +48,7 @@ class TensorFlowModel(Model):
         super().__init__(name)
         self.directory = directory
 
-    def load(self) -> None:
+    def load(self) -> bool:
         tf = library("tensorflow")
         folder = newest_version(self.directory)
         self._tf = tf
@@ -58,20 +61,23 @@ class TensorFlowModel(Model):
             )
         self._signature = signatures["serving_default"]
         self._specs = dict(self._signature.structured_input_signature[1])
+        return True
 
-    def metadata(self) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [_describe(name, spec) for name, spec in self._specs.items()]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
         outputs = self._signature.structured_outputs
-        return [_describe(n, s) for n, s in self._specs.items()], [
-            _describe(n, s) for n, s in outputs.items()
-        ]
+        return [_describe(name, spec) for name, spec in outputs.items()]
 
-    def predict(self, body: Any, headers: Mapping[str, str]) -> Any:
-        inputs = body.get("inputs") if isinstance(body, dict) else None
-        if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
-            given = {i.get("name", ""): tensors.tensor_to_array(i) for i in inputs}
-            found = self._run(given)
-            return {"outputs": [tensors.to_tensor(n, array) for n, array in found.items()]}
-        found = self._run(self._from_rows(tensors.rows_of(body)))
+    def predict(
+        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any:
+        if isinstance(payload, InferRequest):
+            given = {tensor.name: tensor.as_numpy() for tensor in payload.inputs}
+            outputs = [InferOutput.of(n, array) for n, array in self._run(given).items()]
+            return InferResponse(payload.id, self.name, outputs)
+        found = self._run(self._from_rows(rows_of(payload)))
         if len(found) == 1:
             return {"predictions": tensors.to_json(next(iter(found.values())))}
         rows = zip(*found.values(), strict=True)
@@ -81,8 +87,8 @@ class TensorFlowModel(Model):
 
     def _from_rows(self, rows: list[Any]) -> dict[str, NDArray[Any]]:
         if rows and isinstance(rows[0], dict) and rows[0].keys() == self._specs.keys():
-            return {n: tensors.instances_to_array([row[n] for row in rows]) for n in self._specs}
-        return {"": tensors.instances_to_array(rows)}
+            return {n: array_of_rows([row[n] for row in rows]) for n in self._specs}
+        return {"": array_of_rows(rows)}
 
     def _run(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if len(given) == len(self._specs) == 1:
@@ -102,11 +108,11 @@ class TensorFlowModel(Model):
             }
             found = self._signature(**feed)
         except (ValueError, TypeError, self._tf.errors.InvalidArgumentError) as error:
-            raise InvalidInput(str(error).strip().splitlines()[0]) from error
+            raise InvalidInput(first_line(error)) from error
         return {name: np.asarray(tensor) for name, tensor in found.items()}
 
 
-def _describe(name: str, spec: Any) -> Mapping[str, Any]:
+def _describe(name: str, spec: Any) -> dict[str, Any]:
     shape = [-1 if size is None else int(size) for size in spec.shape]
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
     return {"name": name, "datatype": tensors.datatype_of(np.empty(0, dtype)), "shape": shape}

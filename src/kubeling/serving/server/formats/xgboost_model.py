@@ -27,6 +27,7 @@ class XGBoostModel(TabularModel):
     suffixes = (".json", ".ubj", ".bst", ".model")
     format_name = "xgboost"
     platform = "xgboost"
+    datatype = "FP32"
 
     def load_file(self, file: Path) -> None:
         xgboost = library("xgboost")

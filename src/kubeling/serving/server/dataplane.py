@@ -1,0 +1,210 @@
+"""What a request does between an edge (REST or gRPC) and a model, the same for all of them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from kubeling.serving.server import tensors
+from kubeling.serving.server.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelNotReady,
+    NotSupported,
+    ServingError,
+)
+from kubeling.serving.server.infer_types import (
+    InferOutput,
+    InferRequest,
+    InferResponse,
+)
+from kubeling.serving.server.metrics import Metrics
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.repository import ModelRepository
+from kubeling.serving.server.requestlog import RequestLog, new_record
+from kubeling.serving.server.rest_v2 import decode_response
+
+__all__ = ["DataPlane", "Verb"]
+
+log = logging.getLogger(__name__)
+
+Verb = Literal["predict", "explain"]
+
+Answer = tuple[Any, dict[str, str]]
+
+
+class DataPlane:
+    """Calls models; counts, and records if there is a log. Raises :class:`ServingError` only."""
+
+    def __init__(
+        self,
+        repository: ModelRepository,
+        metrics: Metrics | None = None,
+        request_log: RequestLog | None = None,
+    ) -> None:
+        self.repository = repository
+        self.metrics = metrics or Metrics()
+        self.request_log = request_log
+
+    async def ready(self) -> bool:
+        """Whether all models can answer."""
+        models = self.repository.get_models().values()
+        return all([await model.healthy() for model in models])
+
+    async def v1(
+        self, name: str, verb: Verb, decode: Callable[[], Any], headers: Mapping[str, str]
+    ) -> Answer:
+        """Answers V1; ``decode`` gives the body, or says what is wrong with it."""
+        model = self.repository.model(name)
+        started = time.perf_counter()
+        body: Any = None
+        try:
+            await _check_ready(model)
+            body = decode()
+            found, given = await self._call(model, verb, body, headers)
+            answer = found.to_dict() if isinstance(found, InferResponse) else found
+        except ServingError as error:
+            self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
+            raise
+        answer = tensors.to_json(answer)
+        self._done(model, 200, started, body, answer, headers)
+        return answer, given
+
+    async def v2(
+        self,
+        name: str,
+        version: str,
+        decode: Callable[[], InferRequest],
+        headers: Mapping[str, str],
+    ) -> tuple[InferResponse, dict[str, str]]:
+        """Answers V2; ``decode`` gives the request, or says what is wrong with it."""
+        model = self.repository.model(name, version)
+        started = time.perf_counter()
+        request: InferRequest | None = None
+        try:
+            await _check_ready(model)
+            request = decode()
+            request.model_version = self.repository.version_of(name, version) or None
+            found, given = await self._call(model, "predict", request, headers)
+            answer = _response_of(model, request, found)
+        except ServingError as error:
+            body = request.to_dict() if request is not None and self.request_log else None
+            self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
+            raise
+        if self.request_log is not None:
+            self._done(model, 200, started, request.to_dict(), answer.to_dict(), headers)
+        else:
+            self.metrics.request(model.name, 200, time.perf_counter() - started)
+        return answer, given
+
+    async def _call(
+        self, model: Model, verb: Verb, payload: Any, headers: Mapping[str, str]
+    ) -> Answer:
+        given: dict[str, str] = {}
+        sent = dict(headers)
+        extra = (given,) if model.required_response_headers else ()
+        try:
+            prepared = await self._stage(model, "preprocess", payload, sent)
+            if verb == "explain":
+                found = await self._stage(model, "explain", prepared, sent)
+            else:
+                found = await _value(model.predict(prepared, sent, *extra))
+            return await self._stage(model, "postprocess", found, sent, *extra), given
+        except ServingError:
+            raise
+        except NotImplementedError as error:
+            text = str(error) or f"model {model.name} does not implement {verb}"
+            raise NotSupported(text) from error
+        except Exception as error:
+            # A model of one's own may raise anything; the server has to outlive it.
+            log.exception("%s of model %s failed", verb, model.name)
+            raise InferenceError(f"{type(error).__name__}: {error}") from error
+
+    async def _stage(self, model: Model, stage: str, *arguments: Any) -> Any:
+        """Runs a step, and times it where the model has one of its own."""
+        step = getattr(model, stage)
+        if getattr(type(model), stage) is getattr(Model, stage):
+            return await _value(step(*arguments))
+        started = time.perf_counter()
+        try:
+            return await _value(step(*arguments))
+        finally:
+            self.metrics.stage(model.name, stage, time.perf_counter() - started)
+
+    def _done(
+        self,
+        model: Model,
+        status: int,
+        started: float,
+        body: Any,
+        answer: Any,
+        headers: Mapping[str, str],
+    ) -> None:
+        self.metrics.request(model.name, status, time.perf_counter() - started)
+        if self.request_log is not None:
+            given = headers.get("ce-id") or headers.get("x-request-id") or ""
+            self.request_log.add(new_record(model.name, status, body, answer, given))
+
+
+async def _check_ready(model: Model) -> None:
+    if not await model.healthy():
+        raise ModelNotReady(f"Model with name {model.name} is not ready.")
+
+
+async def _value(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
+
+
+def _response_of(model: Model, request: InferRequest, found: Any) -> InferResponse:
+    """What a model answered to V2, in the form of V2, as the request wanted it."""
+    answer = found if isinstance(found, InferResponse) else _converted(model, found)
+    answer.id = request.id or answer.id
+    answer.model_name = model.name
+    answer.model_version = answer.model_version or request.model_version
+    answer.requested_outputs = answer.requested_outputs or request.request_outputs
+    answer.use_binary_outputs = answer.use_binary_outputs or request.use_binary_outputs
+    return answer
+
+
+def _converted(model: Model, found: Any) -> InferResponse:
+    """Answers as plain values: V2's own, gRPC's with ``contents``, or V1's predictions."""
+    if isinstance(found, dict) and isinstance(found.get("outputs"), list):
+        outputs = [_flat(output) for output in found["outputs"]]
+        import msgspec
+
+        try:
+            return decode_response(msgspec.json.encode({**found, "outputs": outputs}), None)
+        except (InvalidInput, TypeError) as error:
+            raise InferenceError(f"model {model.name} answered with no tensors: {error}") from error
+    values = found.get("predictions") if isinstance(found, dict) else found
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.ndim == 0 or (array.dtype == object and not _texts(array)):
+        raise InferenceError(
+            f"model {model.name} answered a V2 request with {type(found).__name__}, "
+            "not with an InferResponse"
+        )
+    return InferResponse(None, model.name, [InferOutput.of("output-0", array)])
+
+
+def _texts(array: Any) -> bool:
+    return array.size > 0 and all(isinstance(element, str | bytes) for element in array.ravel())
+
+
+def _flat(output: Any) -> Any:
+    """An output of gRPC's form has its data in ``contents``, under a name for its type."""
+    if not isinstance(output, dict):
+        return output
+    contents = output.get("contents")
+    if "data" in output or not isinstance(contents, dict):
+        return {**output, "data": tensors.to_json(output.get("data"))}
+    data: Any = next(iter(contents.values()), [])
+    kept = {key: value for key, value in output.items() if key != "contents"}
+    return {**kept, "data": tensors.to_json(data)}

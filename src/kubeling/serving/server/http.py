@@ -1,0 +1,340 @@
+"""HTTP/1.1 for the model server: httptools parses, and nothing lies between it and the handlers.
+
+A web framework costs several times what predicting a row of a small model does (measured in
+docs/decisions/0049-below-the-framework.md). What a model server needs of HTTP is little: whole
+bodies in, whole bodies out, connections that are kept, pipelined requests answered in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+
+from kubeling.serving.server.errors import InvalidInput, ServingError, TooLarge
+
+__all__ = ["Handler", "Request", "Response", "json_response", "listening"]
+
+log = logging.getLogger(__name__)
+
+_MAX_BODY: Final = 256 * 1024 * 1024
+_MAX_HEAD: Final = 64 * 1024
+_WAITING: Final = 32
+_GRACE: Final = 30.0
+_LINGER: Final = 2.0
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """A request with its whole body; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""Answers a request. What it raises is answered with its ``http_status``, or 500."""
+
+
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Plain values as JSON."""
+    return Response(msgspec.json.encode(value), status, headers=headers or {})
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    keep_alive: float = 65.0,
+    reuse_port: bool = False,
+) -> AsyncIterator[int]:
+    """Answers until the block is left, then finishes what was asked; gives the port."""
+    connections: set[_Connection] = set()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: _Connection(handler, connections, keep_alive),
+        host,
+        port,
+        backlog=1024,
+        reuse_port=reuse_port or None,
+    )
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await asyncio.gather(*(connection.closed.wait() for connection in connections))
+        for connection in list(connections):
+            connection.abort()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. Requests that arrive while one is answered wait, and reading with them."""
+
+    def __init__(self, handler: Handler, connections: set[_Connection], keep_alive: float) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._keep_alive = keep_alive
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[Request | ServingError, bool]] = deque()
+        self._answering: asyncio.Task[None] | None = None
+        self._ending = False
+        self._refused = False
+        self._idle: asyncio.TimerHandle | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.closed = asyncio.Event()
+        self._clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.add(self)
+        self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self.closed.set()
+        self._writable.set()
+        self._transport = None
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        in_head = self._in_head
+        try:
+            self._parser.feed_data(data)
+            if in_head and self._in_head:
+                # The parser shows a header only once it has all of it.
+                self._count_head(len(data))
+        except httptools.HttpParserUpgrade:
+            self._refuse(InvalidInput("this server speaks HTTP/1.1 only"))
+        except _Refused as refused:
+            self._refuse(refused.error)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            found = cause.error if isinstance(cause, _Refused) else None
+            self._refuse(found or InvalidInput(f"not an HTTP request: {error}"))
+
+    # What httptools calls, in this order.
+
+    def on_message_begin(self) -> None:
+        self._clear()
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if int(self._headers.get("content-length", 0)) > _MAX_BODY:
+            raise _Refused(TooLarge(f"the body is larger than {_MAX_BODY} bytes"))
+        if self._headers.get("expect", "").lower() == "100-continue" and self._transport:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > _MAX_BODY:
+            raise _Refused(TooLarge(f"the body is larger than {_MAX_BODY} bytes"))
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        keep = self._parser.should_keep_alive()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        found: Request | ServingError
+        try:
+            found = Request(
+                self._parser.get_method().decode(),
+                _path_of(self._url),
+                self._headers,
+                _decompressed(body, self._headers.get("content-encoding", "")),
+            )
+        except ServingError as error:
+            found = error
+        self._take(found, keep)
+
+    def finish(self) -> None:
+        """Closes once what was asked is answered."""
+        self._ending = True
+        if self._answering is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _clear(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._head = 0
+        self._in_head = False
+
+    def _count_head(self, size: int) -> None:
+        self._head += size
+        if self._head > _MAX_HEAD:
+            raise _Refused(TooLarge(f"the headers are larger than {_MAX_HEAD} bytes"))
+
+    def _refuse(self, error: ServingError) -> None:
+        """Answers what cannot be read, after what came before it; what follows is passed over."""
+        self._refused = True
+        self._take(error, keep=False)
+
+    def _take(self, found: Request | ServingError, keep: bool) -> None:
+        self._waiting.append((found, keep))
+        if self._answering is None:
+            self._answering = asyncio.get_running_loop().create_task(self._answer())
+        elif len(self._waiting) == _WAITING and self._transport is not None:
+            self._transport.pause_reading()
+
+    async def _answer(self) -> None:
+        keep = True
+        while self._waiting and keep:
+            found, keep = self._waiting.popleft()
+            keep = keep and not self._ending
+            response = await self._response(found)
+            if self._transport is None:
+                return
+            head_only = isinstance(found, Request) and found.method == "HEAD"
+            self._transport.write(_encoded(response, keep, head_only))
+            if not self._writable.is_set():
+                await self._writable.wait()
+        self._answering = None
+        if self._transport is None:
+            return
+        if keep and not self._ending:
+            self._transport.resume_reading()
+            self._rest()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Closes; a client that is still sending is heard out, or it would not see the answer."""
+        assert self._transport is not None
+        if self._refused and self._transport.can_write_eof():
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(_LINGER, self.abort)
+        else:
+            self._transport.close()
+
+    async def _response(self, found: Request | ServingError) -> Response:
+        try:
+            if isinstance(found, ServingError):
+                raise found
+            return await self._handler(found)
+        except ServingError as error:
+            return json_response({"error": str(error)}, error.http_status)
+        except Exception as error:
+            # One request's trouble is that caller's to know, and no reason to end the server.
+            log.exception("answering a request")
+            return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
+
+    def _rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(self._keep_alive, self.finish)
+
+
+class _Refused(Exception):
+    """Ends parsing."""
+
+    def __init__(self, error: ServingError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _path_of(url: bytes) -> str:
+    try:
+        path = httptools.parse_url(url).path or b"/"
+    except httptools.HttpParserInvalidURLError:
+        raise InvalidInput("the address cannot be read") from None
+    text = path.decode("latin-1")
+    return unquote(text) if "%" in text else text
+
+
+def _decompressed(body: bytes, encoding: str) -> bytes:
+    if not encoding or encoding == "identity":
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise InvalidInput(f"content-encoding {encoding} is not taken; send gzip, deflate or none")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        found = unpack.decompress(body, _MAX_BODY)
+    except zlib.error as error:
+        raise InvalidInput(f"the body is not valid {encoding}: {error}") from None
+    if unpack.unconsumed_tail:
+        raise TooLarge(f"the body is larger than {_MAX_BODY} bytes")
+    return found
+
+
+def _encoded(response: Response, keep: bool, head_only: bool) -> bytes:
+    lines = [
+        _STATUS_LINES[response.status],
+        b"content-type: ",
+        response.content_type.encode(),
+        b"\r\ncontent-length: %d\r\n" % len(response.body),
+    ]
+    for name, value in response.headers.items():
+        clean = f"{name}: {value}".replace("\r", " ").replace("\n", " ")
+        lines.append(clean.encode("latin-1", "replace") + b"\r\n")
+    lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
+    if not head_only:
+        lines.append(response.body)
+    return b"".join(lines)

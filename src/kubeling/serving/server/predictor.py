@@ -1,0 +1,164 @@
+"""The predictor behind a transformer: where it is, and calls to it over each protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from kubeling.serving.server.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelNotReady,
+    NotSupported,
+    ServingError,
+)
+from kubeling.serving.server.infer_types import InferRequest, InferResponse
+from kubeling.serving.server.rest_v2 import HEADER
+
+__all__ = [
+    "PredictorConfig",
+    "PredictorProtocol",
+    "current_predictor",
+    "explain_remotely",
+    "predict_remotely",
+    "set_predictor",
+]
+
+_FORWARDED: Final = ("x-request-id", "x-b3-traceid", "authorization")
+
+
+class PredictorProtocol(Enum):
+    """How a predictor is called."""
+
+    REST_V1 = "v1"
+    REST_V2 = "v2"
+    GRPC_V2 = "grpc-v2"
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """The arguments and properties of kserve's class of this name."""
+
+    predictor_host: str | None
+    predictor_protocol: str = PredictorProtocol.REST_V1.value
+    predictor_use_ssl: bool = False
+    predictor_request_timeout_seconds: int = 600
+    predictor_request_retries: int = 0
+    predictor_health_check: bool = False
+
+    @property
+    def predictor_base_url(self) -> str:
+        return f"{'https' if self.predictor_use_ssl else 'http'}://{self.predictor_host}"
+
+    @property
+    def protocol(self) -> str:
+        return self.predictor_protocol
+
+    @property
+    def timeout(self) -> int:
+        return self.predictor_request_timeout_seconds
+
+    @property
+    def retries(self) -> int:
+        return self.predictor_request_retries
+
+    @property
+    def use_ssl(self) -> bool:
+        return self.predictor_use_ssl
+
+
+_current: list[PredictorConfig] = []
+
+
+def current_predictor() -> PredictorConfig | None:
+    """The predictor of this process, as its command line named it."""
+    return _current[-1] if _current else None
+
+
+def set_predictor(config: PredictorConfig | None) -> None:
+    """Sets what :func:`current_predictor` answers."""
+    _current[:] = [] if config is None else [config]
+
+
+async def predict_remotely(
+    config: PredictorConfig,
+    model: str,
+    payload: Any,
+    headers: Mapping[str, str],
+    response_headers: dict[str, str] | None = None,
+) -> Any:
+    """Asks the predictor; its refusals are passed on as they are."""
+    if config.protocol == PredictorProtocol.GRPC_V2.value:
+        raise NotSupported("a predictor cannot be called over gRPC; use v1 or v2")
+    if isinstance(payload, InferRequest) and config.protocol == PredictorProtocol.REST_V1.value:
+        raise InvalidInput(
+            "the predictor speaks v1, but preprocess returned an InferRequest; return "
+            '{"instances": …}, or set --predictor_protocol=v2'
+        )
+    version = "v1" if config.protocol == PredictorProtocol.REST_V1.value else "v2"
+    path = f"v1/models/{model}:predict" if version == "v1" else f"v2/models/{model}/infer"
+    url = f"{config.predictor_base_url}/{path}"
+    body, given = await _post(url, payload, headers, config)
+    if response_headers is not None:
+        response_headers.update(given)
+    if version == "v1":
+        return msgspec.json.decode(body)
+    length = given.get(HEADER.lower())
+    return InferResponse.from_bytes(body, int(length) if length else None)
+
+
+async def explain_remotely(host: str, model: str, payload: Any, headers: Mapping[str, str]) -> Any:
+    """Asks the explainer, which speaks V1 only."""
+    config = PredictorConfig(host)
+    url = f"{config.predictor_base_url}/v1/models/{model}:explain"
+    body, _ = await _post(url, payload, headers, config)
+    return msgspec.json.decode(body)
+
+
+def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name] for name in _FORWARDED if name in headers}
+
+
+async def _post(
+    url: str, payload: Any, headers: Mapping[str, str], config: PredictorConfig
+) -> tuple[bytes, dict[str, str]]:
+    import aiohttp
+
+    sent = _passed_on(headers)
+    body: Any = payload
+    if isinstance(payload, InferRequest):
+        body, length = payload.to_rest()
+        if length is not None:
+            sent |= {HEADER: str(length), "Content-Type": "application/octet-stream"}
+    if not isinstance(body, bytes):
+        body = msgspec.json.encode(body)
+        sent["Content-Type"] = "application/json"
+    timeout = aiohttp.ClientTimeout(total=config.timeout)
+    for attempt in range(config.retries + 1):
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(url, data=body, headers=sent) as answer,
+            ):
+                content = await answer.read()
+                if answer.status >= 400:
+                    raise _refusal(url, answer.status, content)
+                return content, {name.lower(): value for name, value in answer.headers.items()}
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            if attempt == config.retries:
+                why = str(error) or f"no answer within {config.timeout} s"
+                raise ModelNotReady(f"the predictor at {url} cannot be reached: {why}") from None
+    raise AssertionError("unreachable")
+
+
+def _refusal(url: str, status: int, content: bytes) -> ServingError:
+    try:
+        text = msgspec.json.decode(content)["error"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        text = content[:500].decode(errors="replace") or f"status {status}"
+    kind = InvalidInput if status < 500 else ModelNotReady if status == 503 else InferenceError
+    return kind(f"{text} (answered by {url} with {status})")

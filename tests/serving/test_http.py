@@ -1,0 +1,132 @@
+"""What the model server takes and answers as HTTP, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kubeling.serving.server.errors import InvalidInput
+from kubeling.serving.server.http import Request, Response, listening
+
+
+async def echo(request: Request) -> Response:
+    """Answers with what it was asked."""
+    if request.path == "/slow":
+        await asyncio.sleep(0.05)
+    if request.path == "/bad":
+        raise InvalidInput("this cannot be")
+    if request.path == "/broken":
+        raise KeyError("x")
+    return Response(f"{request.method} {request.path} ".encode() + request.body, 200, "text/plain")
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with listening(echo) as found:
+        yield found
+
+
+async def talk(port: int, sent: bytes) -> bytes:
+    """What a server answers until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
+
+
+async def test_requests_sent_at_once_are_answered_in_order(port: int) -> None:
+    several = b"".join(
+        b"POST /%s HTTP/1.1\r\nContent-Length: 1\r\n\r\n%d" % (path, number)
+        for number, path in enumerate([b"slow", b"a%20b", b"slow?x=1", b"c"])
+    )
+    found = await talk(port, several + LAST)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in found.split(b"HTTP/1.1 200 OK")[1:]]
+    wanted = [b"POST /slow 0", b"POST /a b 1", b"POST /slow 2", b"POST /c 3", b"GET /last "]
+    assert bodies == wanted
+
+
+async def test_bodies_come_in_pieces_or_compressed(port: int) -> None:
+    pieces = (
+        b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    packed = gzip.compress(b"squeezed")
+    head = b"POST /b HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    found = await talk(port, pieces + head % len(packed) + packed + LAST)
+    assert b"POST /a abcde" in found
+    assert b"POST /b squeezed" in found
+
+
+async def test_who_asks_first_whether_a_body_is_welcome_is_told(port: int) -> None:
+    head = b"POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n"
+    found = await talk(port, head + b"\r\nhi")
+    assert found.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def test_head_is_answered_without_a_body(port: int) -> None:
+    found = await talk(port, b"HEAD /a HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert b"content-length: 8" in found
+    assert found.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "message"),
+    [
+        (b"nonsense\r\n\r\n", 400, b"not an HTTP request"),
+        (b"GET /bad HTTP/1.1\r\n\r\n" + LAST, 400, b"this cannot be"),
+        (b"GET /broken HTTP/1.1\r\n\r\n" + LAST, 500, b"KeyError: 'x'"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 600_000, 413, b"headers are larger"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413, b"body is larger"),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+            b"not",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi" + LAST,
+            400,
+            b"not valid gzip",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\nhi" + LAST,
+            400,
+            b"send gzip, deflate or none",
+        ),
+    ],
+)
+async def test_what_cannot_be_taken_is_said(
+    port: int, sent: bytes, status: int, message: bytes
+) -> None:
+    found = await talk(port, sent)
+    assert found.startswith(b"HTTP/1.1 %d " % status)
+    assert message in found
+
+
+async def test_requests_under_way_are_answered_before_the_server_ends() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(_: Request) -> Response:
+        asked.set()
+        await go_on.wait()
+        return Response(b"done")
+
+    async with listening(waits) as port:
+        answer = asyncio.create_task(talk(port, b"GET / HTTP/1.1\r\n\r\n"))
+        idle = asyncio.create_task(talk(port, b""))
+        await asked.wait()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+    assert (await answer).endswith(b"done")
+    assert await idle == b""
+
+
+async def test_a_connection_without_requests_is_closed() -> None:
+    async with listening(echo, keep_alive=0.05) as port:
+        assert await talk(port, b"") == b""
