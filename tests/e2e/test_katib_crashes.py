@@ -15,8 +15,8 @@ import pytest
 from tests.support.platform import Platform
 
 from kubeling.kube.objects import Obj
+from kubeling.rpc.client import call
 from kubeling.tuning.grpc import messages, services
-from kubeling.tuning.grpc.client import call
 
 pytestmark = pytest.mark.e2e
 

@@ -10,11 +10,11 @@ import pytest
 from tests.tuning.cluster import Cluster, running_cluster
 
 from kubeling.kube.objects import Obj, new_object
+from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.client import call
 from kubeling.tuning.db_manager import db_manager
 from kubeling.tuning.grpc import messages as m
 from kubeling.tuning.grpc import services
-from kubeling.tuning.grpc.client import call
-from kubeling.tuning.grpc.services import Code, RpcError
 from kubeling.tuning.resources import TRIALS
 
 NAMESPACES = ("team", "other")

@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.client import call
+from kubeling.rpc.server import serving
+from kubeling.rpc.wire import MessageError
 from kubeling.tuning.grpc import messages as m
-from kubeling.tuning.grpc.client import call
-from kubeling.tuning.grpc.server import serving
 from kubeling.tuning.grpc.services import (
     GET_OBSERVATION_LOG,
     REPORT_OBSERVATION_LOG,
     SET_TRIAL_STATUS,
-    Code,
-    RpcError,
 )
-from kubeling.tuning.grpc.wire import MessageError
 
 TEXT = st.text(max_size=20)
 METRICS = st.builds(m.Metric, TEXT, TEXT)

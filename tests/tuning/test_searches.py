@@ -11,17 +11,16 @@ from tests.tuning.cluster import Cluster, condition, running_cluster
 from tests.tuning.experiments import manifest
 
 from kubeling.kube.objects import Obj, deep_copy, labels, name
+from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.server import serving
 from kubeling.tuning.algorithms import ALGORITHMS
 from kubeling.tuning.extensions import EARLY_STOPPING_SERVICE, SUGGESTION_SERVICE, WARM_START
 from kubeling.tuning.grpc import messages as m
-from kubeling.tuning.grpc.server import serving
 from kubeling.tuning.grpc.services import (
     GET_EARLY_STOPPING_RULES,
     GET_SUGGESTIONS,
     VALIDATE_ALGORITHM_SETTINGS,
     VALIDATE_EARLY_STOPPING_SETTINGS,
-    Code,
-    RpcError,
 )
 from kubeling.tuning.history import INDEX, WINDOW, Remembered, numbered, trimmed
 from kubeling.tuning.resources import EXPERIMENTS, SUGGESTIONS, TRIALS

@@ -20,9 +20,9 @@ from kubeling.tuning.metrics import UNAVAILABLE, Reading, number
 from kubeling.tuning.resources import TRIALS
 
 if TYPE_CHECKING:
+    from kubeling.rpc.calls import Method
+    from kubeling.rpc.server import Handler
     from kubeling.tuning.grpc import messages as m
-    from kubeling.tuning.grpc.server import Handler
-    from kubeling.tuning.grpc.services import Method
     from kubeling.tuning.observations import ObservationStore
 
 __all__ = ["DbManager", "db_manager"]
@@ -37,7 +37,7 @@ def db_manager(context: Context) -> Listener:
     manager = DbManager(context)
 
     def serve(listening: socket.socket) -> AbstractAsyncContextManager[int]:
-        from kubeling.tuning.grpc.server import serving
+        from kubeling.rpc.server import serving
 
         return serving(manager.handlers(), listening=listening)
 
@@ -69,8 +69,8 @@ class DbManager:
 
     async def report(self, request: m.ReportObservationLogRequest) -> m.ReportObservationLogReply:
         """Files what a trial reports after what it reported before."""
+        from kubeling.rpc.calls import Code, RpcError
         from kubeling.tuning.grpc import messages as m
-        from kubeling.tuning.grpc.services import Code, RpcError
         from kubeling.tuning.observations import TooManyReadings
 
         trial = await self._trial(request.trial_name)
@@ -107,7 +107,7 @@ class DbManager:
         return m.DeleteObservationLogReply()
 
     async def _trial(self, asked: str) -> Obj:
-        from kubeling.tuning.grpc.services import Code, RpcError
+        from kubeling.rpc.calls import Code, RpcError
 
         where, _, title = asked.rpartition("/")
         await self._context.informers.synced(TRIALS)
@@ -139,7 +139,7 @@ def _encoded(readings: Iterable[Reading]) -> bytes:
 
 
 def _reading(log: m.MetricLog) -> Reading:
-    from kubeling.tuning.grpc.services import Code, RpcError
+    from kubeling.rpc.calls import Code, RpcError
 
     title, value = log.metric.name, log.metric.value
     if not 0 < len(title) <= _LONGEST_NAME:
@@ -152,7 +152,7 @@ def _reading(log: m.MetricLog) -> Reading:
 
 
 def _time(text: str) -> dt.datetime | None:
-    from kubeling.tuning.grpc.services import Code, RpcError
+    from kubeling.rpc.calls import Code, RpcError
 
     if not text:
         return None

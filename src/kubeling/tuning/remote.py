@@ -14,16 +14,15 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, labels, name
 from kubeling.kube.objects import annotations as annotations_of
+from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.client import call
 from kubeling.tuning.extensions import EARLY_STOPPING_SERVICE
 from kubeling.tuning.grpc import messages as m
-from kubeling.tuning.grpc.client import call
 from kubeling.tuning.grpc.services import (
     GET_EARLY_STOPPING_RULES,
     GET_SUGGESTIONS,
     VALIDATE_ALGORITHM_SETTINGS,
     VALIDATE_EARLY_STOPPING_SETTINGS,
-    Code,
-    RpcError,
 )
 from kubeling.tuning.history import known_count, next_index, numbered
 from kubeling.tuning.metrics import strategy_value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from kubeling.tuning.grpc.wire import (
+from kubeling.rpc.wire import (
     Message,
     double,
     enum,

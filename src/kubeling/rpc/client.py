@@ -1,40 +1,47 @@
-"""Calling a service of Katib's: one connection for one call, which are few and far between."""
+"""Calling a service: one connection for one call, which are few and far between."""
 
 from __future__ import annotations
 
 import contextlib
 import urllib.parse
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
-from kubeling.tuning.grpc.codec import Codec
-from kubeling.tuning.grpc.services import Code, Method, RpcError
-from kubeling.tuning.grpc.wire import Message, MessageError
+from kubeling.rpc.calls import Code, Method, RpcError
+from kubeling.rpc.codec import Codec
+from kubeling.rpc.wire import Message, MessageError
 
 __all__ = ["DEADLINE", "call"]
 
 DEADLINE: Final = 60.0
-"""Seconds upstream gives a suggestion service."""
+"""Seconds Katib gives a suggestion service."""
 
-_DEFAULT_PORT: Final = 6789
+_KATIB_PORT: Final = 6789
 
 Asked = TypeVar("Asked", bound=Message)
 Answered = TypeVar("Answered", bound=Message)
 
 
 async def call(
-    address: str, method: Method[Asked, Answered], request: Asked, deadline: float = DEADLINE
+    address: str,
+    method: Method[Asked, Answered],
+    request: Asked,
+    deadline: float = DEADLINE,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    port: int = _KATIB_PORT,
 ) -> Answered:
-    """Calls ``host:port``; raises :class:`RpcError`."""
+    """Calls ``host:port``, or ``host`` at the given port; raises :class:`RpcError`."""
     url = urllib.parse.urlsplit(address if "//" in address else f"//{address}")
-    channel = Channel(url.hostname, url.port or _DEFAULT_PORT, codec=Codec())
-    where = f"{method.service} at {address}"
+    channel = Channel(url.hostname, url.port or port, codec=Codec())
+    where = f"{method.service.rpartition('.')[2]} at {address}"
     with contextlib.closing(channel):
         ask = UnaryUnaryMethod[Asked, Answered](channel, method.path, method.request, method.reply)
         try:
-            return await ask(request, timeout=deadline)
+            return await ask(request, timeout=deadline, metadata=metadata)
         except GRPCError as error:
             code = Code.of(error.status.value)
             raise RpcError(code, error.message or code.name) from error

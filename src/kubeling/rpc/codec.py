@@ -6,7 +6,7 @@ from typing import Any
 
 from grpclib.encoding.base import CodecBase
 
-from kubeling.tuning.grpc.wire import Message
+from kubeling.rpc.wire import Message
 
 __all__ = ["Codec"]
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from grpclib.const import Cardinality, Status
@@ -13,16 +14,18 @@ from grpclib.const import Handler as Route
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from kubeling.tuning.grpc.codec import Codec
-from kubeling.tuning.grpc.services import Method, RpcError
-from kubeling.tuning.grpc.wire import Message, MessageError, integer, text
+from kubeling.rpc.calls import Method, RpcError
+from kubeling.rpc.codec import Codec
+from kubeling.rpc.wire import Message, MessageError, integer, text
 
-__all__ = ["Handler", "serving"]
+__all__ = ["Handler", "metadata", "serving"]
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Any], Awaitable[Message | bytes]]
 """Answers a request, a long answer as bytes; raises :class:`RpcError` to refuse it."""
+
+_metadata: ContextVar[Mapping[str, str]] = ContextVar("metadata")
 
 _SERVING: Final = 1
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
@@ -34,6 +37,11 @@ class _HealthRequest(Message):
 
 class _HealthReply(Message):
     status: int = integer(1)
+
+
+def metadata() -> Mapping[str, str]:
+    """The text that came with the call being answered, by name in lower case."""
+    return _metadata.get({})
 
 
 @contextlib.asynccontextmanager
@@ -81,6 +89,8 @@ def _route(handler: Handler, request: type[Message], reply: type[Message]) -> Ro
         try:
             asked = await stream.recv_message()
             assert asked is not None
+            given = (stream.metadata or {}).items()
+            _metadata.set({name: value for name, value in given if isinstance(value, str)})
             await stream.send_message(await handler(asked))
         except MessageError as error:
             raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
