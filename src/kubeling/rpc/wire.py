@@ -323,32 +323,7 @@ def message_map(number: int, kind: type[M]) -> dict[str, M]:
     return cast("dict[str, M]", _field(_Codec(number, write, read), default_factory=dict))
 
 
-@dataclass_transform(
-    field_specifiers=(
-        text,
-        integer,
-        boolean,
-        double,
-        enum,
-        message,
-        messages,
-        texts,
-        blobs,
-        integers,
-        longs,
-        unsigneds,
-        booleans,
-        floats,
-        doubles,
-        text_map,
-        message_map,
-        optional_text,
-        optional_boolean,
-        optional_long,
-        optional_unsigned,
-        optional_double,
-    )
-)
+@dataclass_transform()  # without specifiers, so that each field is seen to have a default
 class Message:
     """The base of messages; a subclass is a dataclass as it stands."""
 

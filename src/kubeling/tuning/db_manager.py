@@ -42,7 +42,7 @@ def db_manager(context: Context) -> Listener:
         return serving(manager.handlers(), listening=listening)
 
     def serving(host: str, port: int) -> AbstractAsyncContextManager[int]:
-        from kubeling.tuning.grpc.idle import serving_when_called
+        from kubeling.rpc.idle import serving_when_called
 
         return serving_when_called(serve, host, port)
 

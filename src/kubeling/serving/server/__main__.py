@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import FORMATS, create_model
@@ -14,6 +15,8 @@ from kubeling.serving.server.repository import FolderRepository
 from kubeling.serving.server.run import ServerSettings, folder, run
 
 __all__ = ["main"]
+
+_GRPC_PORT: Final = 8081
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = ServerSettings(
         options.host,
         options.http_port,
+        (options.grpc_port or _GRPC_PORT) if options.enable_grpc else None,
+        options.grpc_port is not None,
         options.request_log,
         options.log_mode,
         options.timeout_keep_alive,
@@ -40,9 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cannot load model {options.model_name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"cannot listen on port {options.http_port}: {error}", file=sys.stderr)
+        print(f"cannot listen: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if text.lower() in ("0", "false", "f", "no", "n", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="sklearn")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--http_port", type=int, default=8080)
+    parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
+    parser.add_argument("--enable_grpc", type=_boolean, default=True, help="true or false")
     parser.add_argument("--request_log", default="", help="folder, or URL that takes CloudEvents")
     parser.add_argument("--log_mode", choices=("all", "request", "response"), default="all")
     parser.add_argument(

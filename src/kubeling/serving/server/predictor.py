@@ -13,7 +13,6 @@ from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
     ModelNotReady,
-    NotSupported,
     ServingError,
 )
 from kubeling.serving.server.infer_types import InferRequest, InferResponse
@@ -93,7 +92,9 @@ async def predict_remotely(
 ) -> Any:
     """Asks the predictor; its refusals are passed on as they are."""
     if config.protocol == PredictorProtocol.GRPC_V2.value:
-        raise NotSupported("a predictor cannot be called over gRPC; use v1 or v2")
+        from kubeling.serving.server.grpc.client import infer
+
+        return await infer(config, payload, _passed_on(headers))
     if isinstance(payload, InferRequest) and config.protocol == PredictorProtocol.REST_V1.value:
         raise InvalidInput(
             "the predictor speaks v1, but preprocess returned an InferRequest; return "

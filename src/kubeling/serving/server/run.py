@@ -7,11 +7,13 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from kubeling.rpc.idle import serving_when_called
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
@@ -31,6 +33,8 @@ class ServerSettings:
 
     host: str = "0.0.0.0"
     port: int = 8080
+    grpc_port: int | None = None
+    grpc_required: bool = False
     request_log: str = ""
     log_mode: str = "all"
     keep_alive: float = 65.0
@@ -82,12 +86,37 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(repository.close)
         request_log = await stack.enter_async_context(open_log(settings.request_log, mode, dropped))
-        app = ModelApp(DataPlane(repository, metrics, request_log), Path(place) if place else None)
+        plane = DataPlane(repository, metrics, request_log)
+        app = ModelApp(plane, Path(place) if place else None)
         port = await stack.enter_async_context(
             http.listening(app, settings.host, settings.port, keep_alive=settings.keep_alive)
         )
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
+        if settings.grpc_port is not None:
+            await _listen_to_grpc(stack, plane, settings)
         await stopped()
+
+
+async def _listen_to_grpc(
+    stack: contextlib.AsyncExitStack, plane: DataPlane, settings: ServerSettings
+) -> None:
+    """Listens for gRPC; where pods share a network, its usual port may be another server's."""
+    assert settings.grpc_port is not None
+
+    def serve(taken: socket.socket) -> contextlib.AbstractAsyncContextManager[int]:
+        from kubeling.serving.server.grpc.service import answering
+
+        return answering(plane, listening=taken)
+
+    try:
+        waiting = serving_when_called(serve, settings.host, settings.grpc_port)
+        port = await stack.enter_async_context(waiting)
+    except OSError as error:
+        if settings.grpc_required:
+            raise
+        log.warning("no gRPC, as port %d cannot be had: %s", settings.grpc_port, error)
+    else:
+        log.info("gRPC on port %d", port)
 
 
 async def stopped() -> None:

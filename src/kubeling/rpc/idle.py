@@ -1,6 +1,7 @@
 """Listening without serving: what speaks gRPC is loaded when the first caller comes.
 
-Most platforms are never called, and it takes as long to load as all else that tuning needs.
+Most platforms and model servers are never called so, and it takes as long to load as all else
+that they need.
 """
 
 from __future__ import annotations

@@ -1,0 +1,54 @@
+"""Calls a predictor over gRPC, for transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.client import call
+from kubeling.serving.server.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    NotSupported,
+    ServingError,
+)
+from kubeling.serving.server.grpc.conversion import request_to, response_from
+from kubeling.serving.server.grpc.methods import MODEL_INFER
+from kubeling.serving.server.infer_types import InferRequest, InferResponse
+from kubeling.serving.server.predictor import PredictorConfig
+
+__all__ = ["infer"]
+
+_ERRORS: Final[Mapping[Code, type[ServingError]]] = {
+    Code.INVALID_ARGUMENT: InvalidInput,
+    Code.NOT_FOUND: ModelNotFound,
+    Code.UNIMPLEMENTED: NotSupported,
+    Code.UNAVAILABLE: ModelNotReady,
+    Code.DEADLINE_EXCEEDED: ModelNotReady,
+}
+
+
+async def infer(config: PredictorConfig, payload: Any, headers: Mapping[str, str]) -> InferResponse:
+    """Asks the predictor; raises :class:`ServingError` as the predictor did."""
+    if not isinstance(payload, InferRequest):
+        raise InvalidInput("the predictor speaks gRPC, so preprocess has to return an InferRequest")
+    attempts = config.retries
+    while True:
+        try:
+            answered = await call(
+                config.predictor_host or "",
+                MODEL_INFER,
+                request_to(payload),
+                float(config.timeout),
+                metadata=headers,
+                port=80,
+            )
+            return response_from(answered)
+        except RpcError as error:
+            if error.code is not Code.UNAVAILABLE or not attempts:
+                kind = _ERRORS.get(error.code, InferenceError)
+                raise kind(f"{error} (from the predictor at {config.predictor_host})") from error
+            attempts -= 1

@@ -1,0 +1,131 @@
+"""Answers the Open Inference Protocol over gRPC; refusals have the status of their kind.
+
+Source: kserve's python/kserve/kserve/protocol/grpc/servicer.py; there, what a model fails with is
+INVALID_ARGUMENT too, here it is INTERNAL, as over REST it is 500 and not 400.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from kubeling.rpc.calls import Code, Method, RpcError
+from kubeling.rpc.server import Handler, metadata, serving
+from kubeling.rpc.wire import Message
+from kubeling.serving.server.app import EXTENSIONS
+from kubeling.serving.server.dataplane import DataPlane
+from kubeling.serving.server.errors import ServingError
+from kubeling.serving.server.grpc import messages as m
+from kubeling.serving.server.grpc import methods
+from kubeling.serving.server.grpc.conversion import request_from, response_to
+
+__all__ = ["answering"]
+
+_CODES: Final = {
+    400: Code.INVALID_ARGUMENT,
+    404: Code.NOT_FOUND,
+    413: Code.RESOURCE_EXHAUSTED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.UNAVAILABLE,
+}
+
+
+@contextlib.asynccontextmanager
+async def answering(
+    plane: DataPlane,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    listening: socket.socket | None = None,
+) -> AsyncIterator[int]:
+    """Answers until the block is left; gives the port. ``listening`` is a socket that listens."""
+    service = _Service(plane)
+    handlers: dict[Method[Any, Any], Handler] = {
+        methods.SERVER_LIVE: service.live,
+        methods.SERVER_READY: service.ready,
+        methods.SERVER_METADATA: service.server,
+        methods.MODEL_READY: service.model_ready,
+        methods.MODEL_METADATA: service.model,
+        methods.MODEL_INFER: service.infer,
+        methods.REPOSITORY_INDEX: service.index,
+        methods.REPOSITORY_MODEL_LOAD: service.load,
+        methods.REPOSITORY_MODEL_UNLOAD: service.unload,
+    }
+    translated = {method: _translating(handler) for method, handler in handlers.items()}
+    async with serving(translated, host, port, listening=listening) as found:
+        yield found
+
+
+def _translating(handler: Handler) -> Handler:
+    async def answer(asked: Any) -> Message:
+        try:
+            return await handler(asked)
+        except ServingError as error:
+            code = _CODES.get(error.http_status, Code.INTERNAL)
+            raise RpcError(code, str(error)) from error
+
+    return answer
+
+
+class _Service:
+    """A method of this for each of the protocol's."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._repository = plane.repository
+
+    async def live(self, _: m.ServerLiveRequest) -> m.ServerLiveResponse:
+        return m.ServerLiveResponse(live=True)
+
+    async def ready(self, _: m.ServerReadyRequest) -> m.ServerReadyResponse:
+        return m.ServerReadyResponse(ready=await self._plane.ready())
+
+    async def server(self, _: m.ServerMetadataRequest) -> m.ServerMetadataResponse:
+        from kubeling import __version__
+
+        return m.ServerMetadataResponse("kubeling", __version__, list(EXTENSIONS))
+
+    async def model_ready(self, asked: m.ModelReadyRequest) -> m.ModelReadyResponse:
+        model = self._repository.model(asked.name, asked.version)
+        return m.ModelReadyResponse(ready=await model.healthy())
+
+    async def model(self, asked: m.ModelMetadataRequest) -> m.ModelMetadataResponse:
+        model = self._repository.model(asked.name, asked.version)
+        ready = await model.healthy()
+        return m.ModelMetadataResponse(
+            asked.name,
+            self._repository.versions(asked.name),
+            model.platform,
+            _described(model.get_input_types() if ready else []),
+            _described(model.get_output_types() if ready else []),
+        )
+
+    async def infer(self, asked: m.ModelInferRequest) -> m.ModelInferResponse:
+        answer, _ = await self._plane.v2(
+            asked.model_name, asked.model_version, lambda: request_from(asked), metadata()
+        )
+        return response_to(answer)
+
+    async def index(self, asked: m.RepositoryIndexRequest) -> m.RepositoryIndexResponse:
+        entries = self._repository.index()
+        return m.RepositoryIndexResponse(
+            [
+                m.ModelIndex(entry.name, entry.version, entry.state, entry.reason)
+                for entry in entries
+                if entry.state == "READY" or not asked.ready
+            ]
+        )
+
+    async def load(self, asked: m.RepositoryModelRequest) -> m.RepositoryModelResponse:
+        await self._repository.load(asked.model_name)
+        return m.RepositoryModelResponse(asked.model_name, done=True)
+
+    async def unload(self, asked: m.RepositoryModelRequest) -> m.RepositoryModelResponse:
+        await self._repository.unload(asked.model_name)
+        return m.RepositoryModelResponse(asked.model_name, done=True)
+
+
+def _described(found: list[dict[str, Any]]) -> list[m.TensorMetadata]:
+    return [m.TensorMetadata(t["name"], t["datatype"], list(t["shape"])) for t in found]
