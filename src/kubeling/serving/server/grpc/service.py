@@ -59,7 +59,7 @@ async def answering(
 
 
 def _translating(handler: Handler) -> Handler:
-    async def answer(asked: Any) -> Message:
+    async def answer(asked: Any) -> Message | bytes:
         try:
             return await handler(asked)
         except ServingError as error:
