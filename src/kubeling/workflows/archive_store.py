@@ -2,6 +2,9 @@
 
 A row has the Workflow whole, compressed, and beside it what lists show and select by; a list never
 unpacks a Workflow. Upstream: ``persist/sqldb/workflow_archive.go``.
+
+A list reads the keys of its page from an index in its order, and then those rows. Where a label or
+a name leads to few rows, SQLite, which keeps no statistics, is told to begin with them.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import zlib
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -23,7 +26,7 @@ from kubeling.workflows.listing import WorkflowFilter
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["LABELS", "WORKFLOWS", "ArchiveStore"]
+__all__ = ["LABELS", "WORKFLOWS", "ArchiveStore", "label_rows", "workflow_row"]
 
 WORKFLOWS: Final = sa.Table(
     "archived_workflows",
@@ -37,8 +40,8 @@ WORKFLOWS: Final = sa.Table(
     sa.Column("finished_at", sa.DateTime, nullable=False),
     sa.Column("summary", sa.Text().with_variant(LONGTEXT, "mysql"), nullable=False),
     sa.Column("body", sa.LargeBinary(2**32 - 1), nullable=False),
-    sa.Index("archived_workflows_started", "started_at"),
-    sa.Index("archived_workflows_namespace", "namespace", "started_at"),
+    sa.Index("archived_workflows_started", "started_at", "uid"),
+    sa.Index("archived_workflows_namespace", "namespace", "started_at", "uid"),
     sa.Index("archived_workflows_name", "name"),
     sa.Index("archived_workflows_finished", "finished_at"),
 )
@@ -50,6 +53,10 @@ LABELS: Final = sa.Table(
     sa.Column("value", sa.String(63), nullable=False),
     sa.Index("archived_workflow_labels_name", "name", "value"),
 )
+_LONG: Final = ("summary", "body")
+_FEW: Final = 1000
+_CHUNK: Final = 500
+_LAST: Final = "\U0010ffff"
 _W: Final = WORKFLOWS.c
 _L: Final = LABELS.c
 _METADATA: Final = ("name", "namespace", "uid", "creationTimestamp", "labels", "annotations")
@@ -73,13 +80,13 @@ class ArchiveStore:
 
     async def put(self, workflow: Obj) -> None:
         """Files a finished Workflow, in place of what was filed of it before."""
-        values, label_rows = _row(workflow), _label_rows(workflow)
+        values, labelled = workflow_row(workflow), label_rows(workflow)
 
         def write(connection: sa.Connection) -> None:
             _delete(connection, [values["uid"]])
             connection.execute(sa.insert(WORKFLOWS), values)
-            if label_rows:
-                connection.execute(sa.insert(LABELS), label_rows)
+            if labelled:
+                connection.execute(sa.insert(LABELS), labelled)
 
         await self._database.run(write)
 
@@ -95,18 +102,27 @@ class ArchiveStore:
 
         ``without`` are the uids of some that are not to be among them.
         """
-        query = sa.select(_W.summary).where(*_conditions(wanted), *_excluding(without))
-        query = query.order_by(_W.started_at.desc(), _W.uid)
+        keys = sa.select(_W.uid).where(*_conditions(wanted), *_excluding(without))
+        keys = keys.order_by(_W.started_at.desc(), _W.uid.desc())
         if limit:
-            query = query.limit(limit).offset(offset)
-        rows = await self._database.run(lambda c: c.execute(query).scalars().all())
-        return [msgspec.json.decode(row) for row in rows]
+            keys = keys.limit(limit).offset(offset)
+
+        def read(connection: sa.Connection) -> list[str]:
+            order = connection.execute(_among_few(connection, wanted, keys)).scalars().all()
+            found: dict[str, str] = {}
+            for start in range(0, len(order), _CHUNK):
+                chosen = _W.uid.in_(order[start : start + _CHUNK])
+                rows = connection.execute(sa.select(_W.uid, _W.summary).where(chosen))
+                found.update((key, summary) for key, summary in rows)
+            return [found[key] for key in order]
+
+        return [msgspec.json.decode(row) for row in await self._database.run(read)]
 
     async def count(self, wanted: WorkflowFilter, *, without: Collection[str] = ()) -> int:
         """How many there are."""
         conditions = (*_conditions(wanted), *_excluding(without))
         query = sa.select(sa.func.count()).select_from(WORKFLOWS).where(*conditions)
-        found = await self._database.run(lambda c: c.execute(query).scalar())
+        found = await self._database.run(lambda c: c.execute(_among_few(c, wanted, query)).scalar())
         return found or 0
 
     async def get(self, *, uid: str = "", namespace: str = "", name: str = "") -> Obj | None:
@@ -147,7 +163,7 @@ class ArchiveStore:
         return list(await self._database.run(lambda c: c.execute(query).scalars().all()))
 
 
-def _row(workflow: Obj) -> dict[str, Any]:
+def workflow_row(workflow: Obj) -> dict[str, Any]:
     status = workflow["status"]
     created = str(workflow["metadata"]["creationTimestamp"])
     started = str(status.get("startedAt") or created)
@@ -177,7 +193,7 @@ def _summary(workflow: Obj) -> Obj:
     }
 
 
-def _label_rows(workflow: Obj) -> list[dict[str, str]]:
+def label_rows(workflow: Obj) -> list[dict[str, str]]:
     own = uid(workflow)
     return [{"uid": own, "name": k, "value": v} for k, v in labels(workflow).items()]
 
@@ -205,6 +221,47 @@ def _conditions(wanted: WorkflowFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield _W.finished_at <= _naive(wanted.finished_before)
     for requirement in wanted.labels.requirements if wanted.labels else ():
         yield _label_condition(requirement)
+
+
+_Query = TypeVar("_Query", bound=sa.Select[Any])
+
+
+def _among_few(connection: sa.Connection, wanted: WorkflowFilter, query: _Query) -> _Query:
+    """The query, of few rows only where a label or a name leads to no more."""
+    if connection.dialect.name != "sqlite":
+        return query
+    for lead in _leads(wanted):
+        rows = connection.execute(lead.limit(_FEW + 1)).scalars().all()
+        if len(rows) <= _FEW:
+            columns = ", ".join(column.name for column in WORKFLOWS.c if column.name not in _LONG)
+            few = sa.text(f"SELECT {columns} FROM main.archived_workflows WHERE rowid IN :rows")
+            chosen = few.bindparams(sa.bindparam("rows", list(rows), expanding=True))
+            # In place of the table, in all of the query.
+            named = chosen.columns(*WORKFLOWS.c).cte(WORKFLOWS.name)
+            return query.add_cte(named.prefix_with("MATERIALIZED"))
+    return query
+
+
+def _leads(wanted: WorkflowFilter) -> Iterator[sa.Select[Any]]:
+    """The rows' numbers by each condition that may be met by few."""
+    number = sa.literal_column("archived_workflows.rowid", sa.Integer)
+    for requirement in wanted.labels.requirements if wanted.labels else ():
+        if requirement.operator == "In":
+            labelled = sa.and_(_L.name == requirement.key, _L.value.in_(requirement.values))
+            both = LABELS.join(WORKFLOWS, _L.uid == _W.uid)
+            yield sa.select(number).select_from(both).where(labelled)
+    by_name = sa.select(number).select_from(WORKFLOWS)
+    if wanted.name_prefix:
+        yield by_name.where(*_beginning(wanted.name_prefix))
+    if wanted.name and wanted.name_filter == "Prefix":
+        yield by_name.where(*_beginning(wanted.name))
+    if wanted.name and wanted.name_filter == "Contains":
+        yield by_name.where(_name_condition(wanted))
+
+
+def _beginning(text: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """A range of the index; names have small letters only."""
+    return _W.name >= text.lower(), _W.name < text.lower() + _LAST
 
 
 def _excluding(uids: Collection[str]) -> Iterator[sa.ColumnElement[bool]]:
