@@ -44,6 +44,7 @@ def test_tags_digests_and_the_default_registry_do_not_matter(image: str, name: s
         ("jupyter/pytorch-notebook", "torch"),
         ("quay.io/jupyter/minimal-notebook", "jupyterlab"),
         ("pytorch/pytorch:2.4", "torch"),
+        ("registry.baidubce.com/paddlepaddle/paddle:2.4.0rc0-cpu", "paddlepaddle"),
     ],
 )
 def test_well_known_images_are_python_environments(
