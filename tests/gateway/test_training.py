@@ -278,9 +278,9 @@ def test_a_search_over_train_jobs_is_listed_with_the_best_and_has_a_page(
 def test_runtimes_are_listed_and_each_has_a_train_job_to_begin_with(platform: Platform) -> None:
     listed = text_of(platform, "/training/runtimes")
     assert "/ClusterTrainingRuntime/-/torchtune-llama3.2-1b" in listed
-    path = "/objects/trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime/-/torch-distributed"
+    path = "/objects/trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime/-/jax-distributed"
     page = text_of(platform, path)
-    assert "1 node, started by torch" in page
+    assert "1 node, started by jax" in page
     assert "None yet." in page
     example = html.unescape(page.partition('<pre class="command">')[2].partition("</pre>")[0])
     example = example.replace("spec:\n", "spec:\n  suspend: true\n", 1)
