@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubeling.gateway.drawing.curves import Curve, draw_curves, thinned
@@ -116,6 +116,7 @@ def test_among_many_curves_only_those_that_stand_out_are_named() -> None:
     assert drawn.count("<text") - drawn.count('class="tick') - drawn.count('class="name"') == 1
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=2000))
 def test_thinning_keeps_the_ends_and_the_extremes(values: list[float]) -> None:
     points = [(float(place), value) for place, value in enumerate(values)]
