@@ -98,10 +98,10 @@ class ModelApp:
         name, slash, page = rest.partition("/")
         if slash and page != "requests":
             raise _no_page(request)
-        model = self._repository.model(name)
+        self._repository.model(name)
         if page == "requests":
             return self._requests()
-        return _readiness({"name": name}, await model.healthy())
+        return _readiness({"name": name}, await self._plane.model_ready(name))
 
     async def _v1_call(self, request: Request, name: str, verb: Verb) -> Response:
         event: cloudevents.Event | None = None
@@ -133,8 +133,8 @@ class ModelApp:
             case "":
                 return self._metadata(name, version)
             case "ready":
-                model = self._repository.model(name, version)
-                return _readiness({"name": name}, await model.healthy())
+                ready = await self._plane.model_ready(name, version)
+                return _readiness({"name": name}, ready)
             case "infer":
                 return await self._infer(request, name, version)
             case _:

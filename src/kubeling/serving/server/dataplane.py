@@ -25,6 +25,7 @@ from kubeling.serving.server.infer_types import (
 )
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.predictor import current_predictor, predictor_ready
 from kubeling.serving.server.repository import ModelRepository
 from kubeling.serving.server.requestlog import RequestLog, new_record
 from kubeling.serving.server.rest_v2 import decode_response
@@ -55,6 +56,14 @@ class DataPlane:
         """Whether all models can answer."""
         models = self.repository.get_models().values()
         return all([await model.healthy() for model in models])
+
+    async def model_ready(self, name: str, version: str = "") -> bool:
+        """Whether a model can answer, and its predictor too, if that is to be asked."""
+        model = self.repository.model(name, version)
+        config = current_predictor()
+        if config is not None and config.predictor_host and config.predictor_health_check:
+            return await predictor_ready(config, name)
+        return await model.healthy()
 
     async def v1(
         self, name: str, verb: Verb, decode: Callable[[], Any], headers: Mapping[str, str]
@@ -99,8 +108,15 @@ class DataPlane:
         if self.request_log is not None:
             self._done(model, 200, started, request.to_dict(), answer.to_dict(), headers)
         else:
-            self.metrics.request(model.name, 200, time.perf_counter() - started)
+            self._count(model, 200, started, headers)
         return answer, given
+
+    def _count(self, model: Model, status: int, started: float, headers: Mapping[str, str]) -> None:
+        seconds = time.perf_counter() - started
+        self.metrics.request(model.name, status, seconds)
+        if model.enable_latency_logging:
+            request = headers.get("x-request-id", "N.A.")
+            log.info("requestId: %s, model: %s, %.3f ms", request, model.name, 1000 * seconds)
 
     async def _call(
         self, model: Model, verb: Verb, payload: Any, headers: Mapping[str, str]
@@ -145,7 +161,7 @@ class DataPlane:
         answer: Any,
         headers: Mapping[str, str],
     ) -> None:
-        self.metrics.request(model.name, status, time.perf_counter() - started)
+        self._count(model, status, started, headers)
         if self.request_log is not None:
             given = headers.get("ce-id") or headers.get("x-request-id") or ""
             self.request_log.add(new_record(model.name, status, body, answer, given))

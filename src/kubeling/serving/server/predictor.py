@@ -24,9 +24,11 @@ __all__ = [
     "current_predictor",
     "explain_remotely",
     "predict_remotely",
+    "predictor_ready",
     "set_predictor",
 ]
 
+_READY_SECONDS: Final = 5.0
 _FORWARDED: Final = ("x-request-id", "x-b3-traceid", "authorization")
 
 
@@ -110,6 +112,27 @@ async def predict_remotely(
         return msgspec.json.decode(body)
     length = given.get(HEADER.lower())
     return InferResponse.from_bytes(body, int(length) if length else None)
+
+
+async def predictor_ready(config: PredictorConfig, model: str) -> bool:
+    """Whether the predictor says that it can answer."""
+    if config.protocol == PredictorProtocol.GRPC_V2.value:
+        from kubeling.serving.server.grpc.client import ready
+
+        return await ready(config, model)
+    import aiohttp
+
+    version = "v1" if config.protocol == PredictorProtocol.REST_V1.value else "v2"
+    path = f"v1/models/{model}" if version == "v1" else f"v2/models/{model}/ready"
+    timeout = aiohttp.ClientTimeout(total=_READY_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{config.predictor_base_url}/{path}") as answer,
+        ):
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 async def explain_remotely(host: str, model: str, payload: Any, headers: Mapping[str, str]) -> Any:

@@ -26,6 +26,9 @@ __all__ = ["ServerSettings", "run", "serve", "stopped"]
 
 log = logging.getLogger(__name__)
 
+Prepare = Callable[[], Coroutine[Any, Any, ModelRepository]]
+"""Loads the models of a server."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -54,16 +57,22 @@ async def _loaded(models: Sequence[Model]) -> ModelRepository:
 
 
 def run(
-    prepare: Callable[[], Coroutine[Any, Any, ModelRepository]], settings: ServerSettings
+    prepare: Prepare,
+    settings: ServerSettings,
+    around: Callable[[http.Handler], http.Handler] | None = None,
 ) -> None:
-    """Serves what ``prepare`` loads; raises :class:`~.errors.ModelLoadError`."""
+    """Serves what ``prepare`` loads; raises :class:`~.errors.ModelLoadError`.
+
+    ``around`` may wrap what answers REST.
+    """
+    serving = _serve(prepare, settings, around or (lambda handler: handler))
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(prepare, settings))
+        asyncio.run(serving)
         return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(prepare, settings))
+        runner.run(serving)
 
 
 async def folder(repository: FolderRepository) -> ModelRepository:
@@ -73,7 +82,9 @@ async def folder(repository: FolderRepository) -> ModelRepository:
 
 
 async def _serve(
-    prepare: Callable[[], Coroutine[Any, Any, ModelRepository]], settings: ServerSettings
+    prepare: Prepare,
+    settings: ServerSettings,
+    around: Callable[[http.Handler], http.Handler],
 ) -> None:
     metrics = Metrics()
 
@@ -88,8 +99,9 @@ async def _serve(
         request_log = await stack.enter_async_context(open_log(settings.request_log, mode, dropped))
         plane = DataPlane(repository, metrics, request_log)
         app = ModelApp(plane, Path(place) if place else None)
+        handler, keep_alive = around(app), settings.keep_alive
         port = await stack.enter_async_context(
-            http.listening(app, settings.host, settings.port, keep_alive=settings.keep_alive)
+            http.listening(handler, settings.host, settings.port, keep_alive=keep_alive)
         )
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
         if settings.grpc_port is not None:

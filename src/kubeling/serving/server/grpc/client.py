@@ -16,11 +16,14 @@ from kubeling.serving.server.errors import (
     ServingError,
 )
 from kubeling.serving.server.grpc.conversion import request_to, response_from
-from kubeling.serving.server.grpc.methods import MODEL_INFER
+from kubeling.serving.server.grpc.messages import ModelReadyRequest
+from kubeling.serving.server.grpc.methods import MODEL_INFER, MODEL_READY
 from kubeling.serving.server.infer_types import InferRequest, InferResponse
 from kubeling.serving.server.predictor import PredictorConfig
 
-__all__ = ["infer"]
+__all__ = ["infer", "ready"]
+
+_READY_SECONDS: Final = 5.0
 
 _ERRORS: Final[Mapping[Code, type[ServingError]]] = {
     Code.INVALID_ARGUMENT: InvalidInput,
@@ -52,3 +55,13 @@ async def infer(config: PredictorConfig, payload: Any, headers: Mapping[str, str
                 kind = _ERRORS.get(error.code, InferenceError)
                 raise kind(f"{error} (from the predictor at {config.predictor_host})") from error
             attempts -= 1
+
+
+async def ready(config: PredictorConfig, model: str) -> bool:
+    """Whether the predictor says that it can answer."""
+    host = config.predictor_host or ""
+    try:
+        found = await call(host, MODEL_READY, ModelReadyRequest(model), _READY_SECONDS, port=80)
+    except RpcError:
+        return False
+    return found.ready

@@ -88,8 +88,8 @@ class _Service:
         return m.ServerMetadataResponse("kubeling", __version__, list(EXTENSIONS))
 
     async def model_ready(self, asked: m.ModelReadyRequest) -> m.ModelReadyResponse:
-        model = self._repository.model(asked.name, asked.version)
-        return m.ModelReadyResponse(ready=await model.healthy())
+        ready = await self._plane.model_ready(asked.name, asked.version)
+        return m.ModelReadyResponse(ready=ready)
 
     async def model(self, asked: m.ModelMetadataRequest) -> m.ModelMetadataResponse:
         model = self._repository.model(asked.name, asked.version)

@@ -1,0 +1,122 @@
+"""Models written for ``kserve`` run with only the package that they import changed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+
+from kubeling.rpc.client import call
+from kubeling.serving.kserve import InferInput, InferRequest, Model, ModelServer
+from kubeling.serving.kserve.errors import InferenceError, ModelNotFound, NoModelReady
+from kubeling.serving.kserve.utils.utils import get_predict_input, get_predict_response
+from kubeling.serving.server.grpc import messages as m
+from kubeling.serving.server.grpc import methods
+
+SCRIPT = Path(__file__).parent / "clients" / "custom_model.py"
+PIXELS = bytes([0, 255, 255, 0])
+TEXT = base64.b64encode(PIXELS).decode()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of the script's server, once it is ready."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SCRIPT),
+        f"--http_port={port}",
+        "--model_name=bright",
+        *arguments,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            async with asyncio.timeout(60):
+                while b"gRPC on port" not in await process.stderr.readline():
+                    pass
+            assert (await client.get("/v2/health/ready")).status == 200
+            yield client
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_a_custom_model_answers_every_protocol() -> None:
+    grpc_port = free_port()
+    tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": [TEXT]}
+    async with running(f"--grpc_port={grpc_port}") as client:
+        body = {"instances": [{"image": {"b64": TEXT}}]}
+        v1 = await client.post("/v1/models/bright:predict", json=body)
+        assert await v1.json() == {"predictions": [0.5]}
+        assert v1.headers["pixels"] == "4"
+
+        v2 = await client.post("/v2/models/bright/infer", json={"inputs": [tensor]})
+        assert (await v2.json())["outputs"][0]["data"] == [0.5]
+
+        wrong = await client.post("/v1/models/bright:predict", json={"instance": []})
+        assert (wrong.status, await wrong.json()) == (400, {"error": "invalid payload"})
+
+        browser = {"Origin": "http://page", "Access-Control-Request-Method": "POST"}
+        asked = await client.options("/v1/models/bright:predict", headers=browser)
+        assert asked.headers["Access-Control-Allow-Origin"] == "*"
+        assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+
+        request = m.ModelInferRequest(
+            "bright",
+            inputs=[
+                m.InferTensor(
+                    "x", "BYTES", [1], contents=m.InferTensorContents(bytes_contents=[PIXELS])
+                )
+            ],
+        )
+        answer = await call(f"127.0.0.1:{grpc_port}", methods.MODEL_INFER, request)
+        assert answer.outputs[0].contents.fp32_contents == [0.5]
+
+
+def test_a_server_without_a_model_that_is_ready_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["model"])
+    with pytest.raises(NoModelReady, match=r"Model with name late is not ready. Does load\(\) set"):
+        ModelServer().start([Model("late")])
+
+
+def test_middleware_that_needs_asgi_is_refused() -> None:
+    from kubeling.serving.kserve.model_server import app
+
+    class GZipMiddleware:
+        pass
+
+    with pytest.raises(TypeError, match="GZipMiddleware needs an ASGI server"):
+        app.add_middleware(GZipMiddleware)
+
+
+def test_errors_have_upstreams_arguments_and_words() -> None:
+    assert str(ModelNotFound("m")) == "Model with name m does not exist."
+    assert str(InferenceError("no", status="oops")) == "[oops] no"
+
+
+def test_rows_and_answers_of_either_protocol() -> None:
+    rows = get_predict_input({"instances": [[1, 2], [3, 4]]})
+    assert rows.tolist() == [[1, 2], [3, 4]]
+    assert get_predict_response({"instances": []}, rows.sum(axis=1), "m") == {"predictions": [3, 7]}
+    request = InferRequest("m", [InferInput("x", [2], "FP32", [1, 2])], "7")
+    answer = get_predict_response(request, get_predict_input(request) * 2, "m")
+    assert (answer.id, answer.outputs[0].name) == ("7", "output-0")
+    assert answer.outputs[0].as_numpy().tolist() == [2, 4]
+    words = InferRequest("m", [InferInput("x", [1], "BYTES", [b"hi"])])
+    assert get_predict_input(words) == ["hi"]
+    assert get_predict_response(words, np.array(["ok"]), "m").outputs[0].as_string() == ["ok"]
