@@ -165,6 +165,23 @@ def test_what_cannot_scale_is_refused(fields: Obj, annotations: Obj, expected: s
     assert [error[: len(expected)] for error in errors(obj)] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "accepted"),
+    [
+        ("error-rate", "5%", True),
+        ("error-rate", "0.05", True),
+        ("error-rate", "7", False),
+        ("error-rate", "few", False),
+        ("p99", "500ms", True),
+        ("p99", "fast", False),
+    ],
+)
+def test_limits_of_canaries_are_read_at_once(setting: str, value: str, accepted: bool) -> None:
+    obj = isvc(SKLEARN)
+    obj["metadata"]["annotations"] = {f"serving.kubeling.io/rollback-{setting}": value}
+    assert not errors(obj) if accepted else "Invalid value" in errors(obj)[0]
+
+
 def test_modes_are_called_by_their_present_names_and_kept() -> None:
     obj = isvc(SKLEARN)
     obj["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "RawDeployment"}

@@ -124,6 +124,35 @@ async def test_a_canary_gets_its_share_and_is_counted(serving: Serving, gateway:
     assert counted["revisions"]["m-predictor-00002"]["requests"] == 5
 
 
+async def test_a_canary_that_fails_is_rolled_back(serving: Serving, gateway: Client) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    good, bad = await pod(echo), await pod(fail)
+    await serve(serving, "1", 1, good)
+    container = {"image": "mine", "ports": [{"containerPort": bad.port}]}
+    limit = {"serving.kubeling.io/rollback-error-rate": "5%"}
+    await serving.client.patch(
+        INFERENCE_SERVICES, "m", {"metadata": {"annotations": limit}}, NAMESPACE
+    )
+    predictor = {"containers": [container], "canaryTrafficPercent": 50}
+    await serving.service("m", predictor=predictor)
+    await serving.start("m-predictor-00002")
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    for _ in range(40):
+        await gateway.get("/serving/default/m/")
+    rolled_back = {"m-predictor-00002": 0, "m-predictor-00001": 100}
+    isvc = await serving.until(INFERENCE_SERVICES, "m", lambda o: traffic(o) == rolled_back)
+    assert is_ready(isvc)
+    await serving.event(
+        "m-predictor-00002 gets no more requests: 20 of 20 requests failed, more than 0.05 of "
+        "them. Apply a better model, or remove the annotation serving.kubeling.io/rejected from "
+        "the Deployment to try again"
+    )
+    await good.close()
+    await bad.close()
+
+
 async def test_a_service_that_is_not_ready_says_why(serving: Serving, gateway: Client) -> None:
     await serving.service("m", predictor={"sklearn": {"storageUri": "gs://b/m"}})
     await serving.fail("m-predictor-00001", "storage-initializer", "no such bucket", init=True)

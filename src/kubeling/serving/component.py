@@ -42,12 +42,14 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.autoscaler import RequestAutoscaler
     from kubeling.serving.controller import InferenceServiceController
     from kubeling.serving.graph.controller import InferenceGraphController
+    from kubeling.serving.judgement import CanaryJudge
     from kubeling.serving.legacy_controller import LegacyController
 
     return [
         InferenceServiceController(context).controller(),
         LegacyController(context).controller(),
         RequestAutoscaler(context).controller(),
+        CanaryJudge(context).controller(),
         InferenceGraphController(context).controller(),
     ]
 

@@ -392,6 +392,8 @@ def _plan(
     ready = latest in revisions and revisions[latest].is_ready(desired.components)
     before = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
     percent = isvc["spec"]["predictor"].get("canaryTrafficPercent")
+    if percent is not None and percent < 100 and latest in revisions and revisions[latest].rejected:
+        percent = 0
     known.pop(newest, None)
     return plan_rollout(Revision(newest, latest, ready), known, History.of(before), percent)
 

@@ -41,7 +41,7 @@ from kubeling.serving.proxying import error
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.scaling import policy_of
 from kubeling.serving.splitting import Endpoint, Splitter
-from kubeling.serving.traffic import TrafficRecord
+from kubeling.serving.traffic import RevisionRecord, TrafficRecord
 from kubeling.serving.workloads import entry_component, serving_port
 
 __all__ = ["InferenceGateway", "gateway_of", "host_handler", "routes"]
@@ -135,6 +135,11 @@ class InferenceGateway:
         if number not in revisions:
             revisions[number] = Demand(self._clock.monotonic())
         return revisions[number]
+
+    def record(self, key: Key, revision: str) -> RevisionRecord:
+        """What a revision answered since the gateway started."""
+        record = self._records.get(key) or TrafficRecord()
+        return record.revisions.get(revision) or RevisionRecord()
 
     def _hosts(self, isvc: Obj) -> Iterator[str]:
         yield from names.host_names(isvc, self._domain)

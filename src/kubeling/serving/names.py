@@ -17,7 +17,10 @@ __all__ = [
     "GATEWAY",
     "KNATIVE",
     "PORT",
+    "REJECTED",
     "REVISION",
+    "ROLLBACK_ERROR_RATE",
+    "ROLLBACK_P99",
     "SERVICE",
     "SOURCE_VOLUME",
     "STANDARD",
@@ -46,6 +49,10 @@ AUTOSCALER_CLASS: Final = "serving.kserve.io/autoscalerClass"
 DEPLOYMENT_MODE: Final = "serving.kserve.io/deploymentMode"
 STANDARD: Final = "Standard"
 KNATIVE: Final = "Knative"
+REJECTED: Final = "serving.kubeling.io/rejected"
+"""On a Deployment: why a canary was rolled back."""
+ROLLBACK_ERROR_RATE: Final = "serving.kubeling.io/rollback-error-rate"
+ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kubeling.kube import objects
 from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, condition, labels, name
-from kubeling.serving.names import AT_REST, COMPONENT, DIGEST, REVISION, SOURCE_VOLUME
+from kubeling.serving.names import AT_REST, COMPONENT, DIGEST, REJECTED, REVISION, SOURCE_VOLUME
 
 __all__ = [
     "Failure",
@@ -67,6 +67,12 @@ class ObservedRevision:
             return is_waking(deployment) and (failure is None or failure.waiting)
         available = condition(deployment, "Available")
         return available is None or available.status == "True"
+
+    @property
+    def rejected(self) -> bool:
+        """Whether it was a canary that has been rolled back."""
+        predictor = self.deployments.get("predictor")
+        return predictor is not None and REJECTED in objects.annotations(predictor)
 
     def failure(self, component: str) -> Failure | None:
         """Why the component does not come up, if that can be told."""

@@ -18,15 +18,29 @@ class RevisionRecord:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        return self.statuses.total()
+
+    @property
+    def errors(self) -> int:
+        """How many of them were answered with a failure of the server."""
+        return sum(count for status, count in self.statuses.items() if status >= 500)
+
+    def quantile(self, share: float) -> float | None:
+        """The seconds that this share of the recent answers took at most."""
+        taken = sorted(self.seconds)
+        return taken[min(len(taken) - 1, int(share * len(taken)))] if taken else None
+
     def to_json(self) -> dict[str, Any]:
         """Counts and quantiles."""
-        taken = sorted(self.seconds)
         return {
-            "requests": self.statuses.total(),
-            "errors": sum(count for status, count in self.statuses.items() if status >= 500),
+            "requests": self.requests,
+            "errors": self.errors,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "p50_ms": _quantile(taken, 0.5),
-            "p99_ms": _quantile(taken, 0.99),
+            "p50_ms": _milliseconds(self.quantile(0.5)),
+            "p99_ms": _milliseconds(self.quantile(0.99)),
         }
 
 
@@ -47,7 +61,5 @@ class TrafficRecord:
         return {revision: record.to_json() for revision, record in self.revisions.items()}
 
 
-def _quantile(ordered: list[float], share: float) -> float | None:
-    if not ordered:
-        return None
-    return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 3)

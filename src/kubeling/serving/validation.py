@@ -14,6 +14,7 @@ from typing import Any, Final
 from kubeling.kube import objects
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
+from kubeling.serving.canary_limits import validate_limits
 from kubeling.serving.component_rules import validate_component
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
@@ -49,6 +50,7 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
             yield from _validate_own(component, content)
             yield from validate_component(f"spec.{component}", content, annotations)
     yield from _validate_annotations(annotations)
+    yield from validate_limits(annotations)
     if old is not None:
         yield from _validate_mode_is_kept(annotations, old)
 

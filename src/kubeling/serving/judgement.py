@@ -1,0 +1,72 @@
+"""Rolls a canary back that fails more often, or answers later, than its service allows.
+
+Annotations of the service set the limits; the inference gateway has counted. The verdict is an
+annotation of the canary's Deployment, so it outlives both, and the service's controller gives a
+rejected canary no requests. Only a canary is judged: where all requests go to the newest revision
+there is nothing to go back to by degrees.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kubeling.component import Context
+from kubeling.kube import objects
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import NotFound
+from kubeling.kube.objects import Key, Obj, deletion_requested
+from kubeling.kube.resources import DEPLOYMENTS
+from kubeling.serving.canary_limits import Limits
+from kubeling.serving.gateway import gateway_of
+from kubeling.serving.names import REJECTED
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+__all__ = ["CanaryJudge"]
+
+_TICK_SECONDS: Final = 2.0
+
+
+class CanaryJudge:
+    """Judges the canaries of the services that ask for it."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._informers = context.informers
+        self._gateway = gateway_of(context)
+        self._recorder = context.recorder("inferenceservice-canary-judge")
+
+    def controller(self) -> Controller:
+        """The controller."""
+        return Controller("canary-judge", INFERENCE_SERVICES, self.reconcile, workers=1)
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Looks at one service; ``None`` if it has no canary to be judged."""
+        isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
+        if isvc is None or deletion_requested(isvc) or not self._gateway.serves:
+            return None
+        limits = Limits.of(objects.annotations(isvc))
+        canary = _canary(isvc)
+        if limits == Limits() or not canary:
+            return None
+        reason = limits.verdict(self._gateway.record(key, canary))
+        if not reason:
+            return Result(_TICK_SECONDS)
+        patch = {"metadata": {"annotations": {REJECTED: reason}}}
+        try:
+            await self._client.patch(DEPLOYMENTS, canary, patch, key.namespace)
+        except NotFound:
+            return None
+        message = (
+            f"{canary} gets no more requests: {reason}. Apply a better model, or remove the "
+            f"annotation {REJECTED} from the Deployment to try again"
+        )
+        await self._recorder.warning(isvc, "CanaryRolledBack", message)
+        return None
+
+
+def _canary(isvc: Obj) -> str:
+    """The revision that has a part of the requests on trial."""
+    components = (isvc.get("status") or {}).get("components") or {}
+    shares = (components.get("predictor") or {}).get("traffic") or ()
+    trial = [s for s in shares if s.get("latestRevision") and 0 < (s.get("percent") or 0) < 100]
+    return str(trial[0]["revisionName"]) if trial else ""
