@@ -124,6 +124,35 @@ async def test_a_canary_gets_its_share_and_is_counted(serving: Serving, gateway:
     assert counted["revisions"]["m-predictor-00002"]["requests"] == 5
 
 
+async def test_what_was_answered_is_there_for_prometheus(serving: Serving, gateway: Client) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    for _ in range(3):
+        await gateway.get("/serving/default/m/")
+    text = await (await gateway.get("/metrics")).text()
+    labels = 'inferenceservice="m",namespace="default",revision="m-predictor-00001"'
+    assert f'kubeling_inference_requests_total{{code="200",{labels}}} 3' in text
+    assert f"kubeling_inference_requests_in_flight{{{labels}}} 0" in text
+    assert 'quantile="0.99"' in text
+    await server.close()
+
+
+async def test_a_transformer_without_pods_is_not_passed_by(
+    serving: Serving, gateway: Client
+) -> None:
+    server = await pod(echo)
+    container = {"image": "mine", "ports": [{"containerPort": server.port}]}
+    parts = {"predictor": {"containers": [container]}, "transformer": {"containers": [container]}}
+    await serving.service("m", **parts)
+    await serving.start("m-predictor-00001")
+    await serving.start("m-transformer-00001")
+    await serving.until(INFERENCE_SERVICES, "m", is_ready)
+    await serving.stop("m-transformer-00001")
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: not is_ready(o))
+    assert (await gateway.get("/serving/default/m/")).status == 503
+    await server.close()
+
+
 async def test_a_canary_that_fails_is_rolled_back(serving: Serving, gateway: Client) -> None:
     async def fail(_: web.Request) -> web.Response:
         return web.Response(status=500)

@@ -53,6 +53,8 @@ class Activator:
         self._informers = informers
         self._going: set[tuple[Key, int]] = set()
         """Revisions about to rest: the Deployment's pods are as good as gone."""
+        self._waking: set[tuple[Key, int]] = set()
+        """Revisions whose pods are being asked back, and the cache does not show it yet."""
         self._answering: set[str] = set()
         """Pods that have answered before the API says that they are ready, by uid."""
         self._probing: dict[str, asyncio.Task[None]] = {}
@@ -62,16 +64,27 @@ class Activator:
 
     def resting(self, isvc: Obj, revisions: Sequence[int]) -> list[int]:
         """Those of the revisions that have a component at rest."""
-        return [
-            number
-            for number in revisions
-            if (key_of(isvc), number) in self._going
-            or any(is_at_rest(one) for one in self._deployments(isvc, number))
-        ]
+        return [number for number in revisions if self._is_resting(isvc, number)]
+
+    def _is_resting(self, isvc: Obj, number: int) -> bool:
+        shown = any(is_at_rest(one) for one in self._deployments(isvc, number))
+        if not shown:
+            self._waking.discard((key_of(isvc), number))
+        elif (key_of(isvc), number) in self._waking:
+            return False
+        return shown or (key_of(isvc), number) in self._going
 
     async def wake(self, isvc: Obj, number: int) -> None:
         """Gives a revision at rest its pods back."""
         self._going.discard((key_of(isvc), number))
+        self._waking.add((key_of(isvc), number))
+        try:
+            await self._wake(isvc, number)
+        except BaseException:
+            self._waking.discard((key_of(isvc), number))
+            raise
+
+    async def _wake(self, isvc: Obj, number: int) -> None:
         for deployment in self._deployments(isvc, number):
             if not is_at_rest(deployment):
                 continue
@@ -84,6 +97,7 @@ class Activator:
         """Takes the pods of a component nobody asks."""
         number = revision_of(deployment)
         self._going.add((key_of(isvc), number))
+        self._waking.discard((key_of(isvc), number))
         await self._scale(deployment, 0, "true")
 
     def is_starting(self, isvc: Obj, number: int) -> bool:
@@ -177,6 +191,7 @@ class Activator:
             self.notify(key_of(isvc))
             if new is None:
                 self._going = {one for one in self._going if one[0] != key_of(isvc)}
+                self._waking = {one for one in self._waking if one[0] != key_of(isvc)}
 
 
 def _check_of(pod: Obj, address: str) -> Callable[[aiohttp.ClientSession], Any]:

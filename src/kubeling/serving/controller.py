@@ -7,7 +7,6 @@ What to do is decided by pure functions (:mod:`.templates`, :mod:`.revisions`, :
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from kubeling.component import Context
@@ -24,10 +23,10 @@ from kubeling.kube.resources import (
     SERVICES,
     Resource,
 )
-from kubeling.serving import credentials, names, scaling, status, templates, workloads
+from kubeling.serving import credentials, names, planning, scaling, status, templates, workloads
 from kubeling.serving.announcements import announcements
 from kubeling.serving.dependents import Dependents
-from kubeling.serving.names import ComponentName, deployment_name
+from kubeling.serving.names import ComponentName
 from kubeling.serving.observation import (
     ObservedRevision,
     is_at_rest,
@@ -41,30 +40,13 @@ from kubeling.serving.resources import (
     INFERENCE_SERVICES,
     SERVING_RUNTIMES,
 )
-from kubeling.serving.revisions import History, Revision, Rollout, plan_replicas, plan_rollout
-from kubeling.serving.runtimes import Runtime, RuntimeNotFound, select_runtime
+from kubeling.serving.revisions import Rollout
+from kubeling.serving.runtimes import RuntimeNotFound, select_runtime
 
 __all__ = ["InferenceServiceController"]
 
 _REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
 _LOOK_AGAIN_SECONDS: Final = 5.0
-
-
-Replicas = dict[tuple[ComponentName, int], int]
-Policies = Mapping[ComponentName, scaling.ScalingPolicy]
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What a service's spec asks for."""
-
-    templates: Mapping[ComponentName, templates.PodTemplate]
-    digest: str
-    runtime: Runtime | None
-
-    @property
-    def components(self) -> tuple[ComponentName, ...]:
-        return tuple(self.templates)
 
 
 class InferenceServiceController:
@@ -117,14 +99,14 @@ class InferenceServiceController:
         await self._converge(isvc, desired)
         return None
 
-    async def _converge(self, isvc: Obj, desired: Desired) -> None:
+    async def _converge(self, isvc: Obj, desired: planning.Desired) -> None:
         revisions = observe(self._owned(isvc, DEPLOYMENTS), self._pods(isvc))
-        latest = _number_of(revisions, desired)
+        latest = planning.number_of(revisions, desired)
         if latest is None:
             latest, revisions = await self._new_revision(isvc, desired)
-        rollout = _plan(isvc, desired, latest, revisions)
+        rollout = planning.plan(isvc, desired, latest, revisions)
         policies = {part: self._policy(isvc, part) for part in desired.components}
-        wanted = _replicas(isvc, policies, latest, revisions, rollout)
+        wanted = planning.replicas_of(isvc, policies, latest, revisions, rollout)
         await self._create_missing(isvc, desired, latest, revisions, wanted, policies)
         await self._scale(isvc, revisions, wanted, policies, grow=True)
         through = any(policy.needs_gateway for policy in policies.values())
@@ -143,7 +125,7 @@ class InferenceServiceController:
         await self._scale(isvc, revisions, wanted, policies, grow=False)
         await self._remove_old(isvc, revisions, rollout)
 
-    async def _desired(self, isvc: Obj) -> Desired:
+    async def _desired(self, isvc: Obj) -> planning.Desired:
         spec = isvc["spec"]
         runtime = None
         if model := spec["predictor"].get("model"):
@@ -160,7 +142,7 @@ class InferenceServiceController:
             made["transformer"] = templates.transformer(isvc)
         if spec.get("explainer"):
             made["explainer"] = templates.explainer(isvc)
-        return Desired(made, templates.digest(*made.values()), runtime)
+        return planning.Desired(made, templates.digest(*made.values()), runtime)
 
     async def _access(self, isvc: Obj) -> credentials.Access:
         """The way to the model's store, from the secrets that the spec leads to."""
@@ -187,28 +169,28 @@ class InferenceServiceController:
         return [secret for secret in found if secret is not None]
 
     async def _new_revision(
-        self, isvc: Obj, desired: Desired
+        self, isvc: Obj, desired: planning.Desired
     ) -> tuple[int, dict[int, ObservedRevision]]:
         """The number of the revision to make: from the API, as the cache may be behind."""
         selector = f"{names.SERVICE}={name(isvc)}"
         listed = await self._client.list(DEPLOYMENTS, namespace(isvc), labels=selector)
         owned = [d for d in listed.items if objects.is_owned_by(d, isvc)]
         revisions = observe(owned, self._pods(isvc))
-        latest = _number_of(revisions, desired)
+        latest = planning.number_of(revisions, desired)
         if latest is None:
             components = (isvc.get("status") or {}).get("components") or {}
             created = (components.get("predictor") or {}).get("latestCreatedRevision", "")
-            latest = max([0, _number(created), *revisions]) + 1
+            latest = max([0, planning.number_in(created), *revisions]) + 1
         return latest, revisions
 
     async def _create_missing(
         self,
         isvc: Obj,
-        desired: Desired,
+        desired: planning.Desired,
         latest: int,
         revisions: Mapping[int, ObservedRevision],
-        wanted: Replicas,
-        policies: Policies,
+        wanted: planning.Replicas,
+        policies: planning.Policies,
     ) -> None:
         observed = revisions.get(latest)
         for component, template in desired.templates.items():
@@ -224,8 +206,8 @@ class InferenceServiceController:
         self,
         isvc: Obj,
         revisions: Mapping[int, ObservedRevision],
-        wanted: Replicas,
-        policies: Policies,
+        wanted: planning.Replicas,
+        policies: planning.Policies,
         *,
         grow: bool,
     ) -> None:
@@ -286,7 +268,7 @@ class InferenceServiceController:
     async def _remove_old(
         self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
     ) -> None:
-        kept = {_number(title) for title in rollout.kept | rollout.running}
+        kept = {planning.number_in(title) for title in rollout.kept | rollout.running}
         for number in revisions.keys() - kept:
             for deployment in revisions[number].deployments.values():
                 await self._dependents.delete(DEPLOYMENTS, deployment)
@@ -300,7 +282,7 @@ class InferenceServiceController:
         *,
         through: bool,
     ) -> None:
-        kept = {_number(title) for title in rollout.kept | rollout.running}
+        kept = {planning.number_in(title) for title in rollout.kept | rollout.running}
         ports = {
             (component, number): workloads.serving_port(
                 revision.deployments[component]["spec"]["template"]
@@ -312,7 +294,7 @@ class InferenceServiceController:
         }
         where, title = names.GATEWAY
         gateway = f"{title}.{where}.svc.{self._settings.cluster_domain}" if through else ""
-        made = workloads.services(isvc, ports, _number(rollout.primary), gateway)
+        made = workloads.services(isvc, ports, planning.number_in(rollout.primary), gateway)
         wanted = {name(service): service for service in made}
         for service in wanted.values():
             await self._dependents.ensure(SERVICES, isvc, service)
@@ -378,56 +360,6 @@ class InferenceServiceController:
 
     def _all_services(self, _: Obj) -> Iterable[Key]:
         return [objects.key_of(obj) for obj in self._informers.of(INFERENCE_SERVICES).list()]
-
-
-def _plan(
-    isvc: Obj, desired: Desired, latest: int, revisions: Mapping[int, ObservedRevision]
-) -> Rollout:
-    known = {
-        title: Revision(title, number, revision.is_ready(_components_of(revision)))
-        for number, revision in revisions.items()
-        for title in [deployment_name(name(isvc), "predictor", number)]
-    }
-    newest = deployment_name(name(isvc), "predictor", latest)
-    ready = latest in revisions and revisions[latest].is_ready(desired.components)
-    before = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
-    percent = isvc["spec"]["predictor"].get("canaryTrafficPercent")
-    if percent is not None and percent < 100 and latest in revisions and revisions[latest].rejected:
-        percent = 0
-    known.pop(newest, None)
-    return plan_rollout(Revision(newest, latest, ready), known, History.of(before), percent)
-
-
-def _replicas(
-    isvc: Obj,
-    policies: Policies,
-    latest: int,
-    revisions: Mapping[int, ObservedRevision],
-    rollout: Rollout,
-) -> Replicas:
-    """How many pods each component of each revision gets; revisions only kept get none."""
-    newest = deployment_name(name(isvc), "predictor", latest)
-    found: Replicas = {}
-    for component, policy in policies.items():
-        planned = plan_replicas(rollout, newest, policy.awake)
-        for number in {latest, *revisions}:
-            title = deployment_name(name(isvc), "predictor", number)
-            found[component, number] = planned.get(title, 0)
-    return found
-
-
-def _components_of(revision: ObservedRevision) -> tuple[str, ...]:
-    return tuple(revision.deployments)
-
-
-def _number_of(revisions: Mapping[int, ObservedRevision], desired: Desired) -> int | None:
-    """The newest revision that is what the spec asks for."""
-    return max((n for n, r in revisions.items() if r.digest == desired.digest), default=None)
-
-
-def _number(revision: str) -> int:
-    tail = revision.rpartition("-")[2]
-    return int(tail) if tail.isdigit() else 0
 
 
 def _selected(service: Obj) -> int:

@@ -29,9 +29,10 @@ from kubeling.kube.objects import (
     labels,
     name,
     namespace,
+    uid,
 )
 from kubeling.kube.resources import DEPLOYMENTS, PODS
-from kubeling.serving import names, proxying
+from kubeling.serving import gateway_metrics, names, proxying
 from kubeling.serving.activator import Activator
 from kubeling.serving.demand import Demand
 from kubeling.serving.graph.routing import GraphRouter
@@ -64,7 +65,7 @@ def gateway_of(context: Context) -> InferenceGateway:
 def routes(context: Context) -> list[web.AbstractRouteDef]:
     """The gateway's paths."""
     gateway = gateway_of(context)
-    gateway.serves = True
+    gateway.serve(context)
     return [
         web.route("*", "/serving/{namespace}/{name}", gateway.by_path),
         web.route("*", "/serving/{namespace}/{name}/{tail:.*}", gateway.by_path),
@@ -106,6 +107,11 @@ class InferenceGateway:
     @property
     def _pods(self) -> Informer:
         return self._informers.of(PODS)
+
+    def serve(self, context: Context) -> None:
+        """Requests come through this gateway from now on."""
+        self.serves = True
+        gateway_metrics.declare(context.metrics, self._records, self._demands)
 
     async def by_path(self, request: web.Request) -> web.StreamResponse:
         """``/serving/{namespace}/{name}/…``."""
@@ -227,6 +233,7 @@ class InferenceGateway:
             return []
         numbers = [_number(revision) for revision, percent in _weights(isvc).items() if percent]
         for number in self.activator.resting(isvc, numbers):
+            self._records.setdefault(key_of(isvc), TrafficRecord()).wakes += 1
             await self.activator.wake(isvc, number)
         starting = [number for number in numbers if self.activator.is_starting(isvc, number)]
         model = (isvc.get("status") or {}).get("modelStatus") or {}
@@ -289,14 +296,22 @@ class InferenceGateway:
     def _endpoints(
         self, isvc: Obj, entry: ComponentName | None = None
     ) -> dict[str, list[Endpoint]]:
-        """The ready pods of the component asked, filed under the predictor's revision."""
+        """The ready pods of the component asked, filed under the predictor's revision.
+
+        Where a revision is entered is told by its Deployments: a transformer that has no pods for a
+        moment must not be passed by.
+        """
+        deployed: dict[int, set[str]] = {}
+        for deployment in self._informers.of(DEPLOYMENTS).owned_by(uid(isvc)):
+            parts = deployed.setdefault(revision_of(deployment), set())
+            parts.add(labels(deployment).get(names.COMPONENT, ""))
         pods: dict[int, dict[str, list[Obj]]] = {}
         for pod in self._pods.by_index("service", f"{namespace(isvc)}/{name(isvc)}"):
             of_revision = pods.setdefault(revision_of(pod), {})
             of_revision.setdefault(labels(pod).get(names.COMPONENT, ""), []).append(pod)
         found: dict[str, list[Endpoint]] = {}
         for number, components in pods.items():
-            asked = components.get(entry or entry_component(components), ())
+            asked = components.get(entry or entry_component(deployed.get(number, ())), ())
             revision = names.deployment_name(name(isvc), "predictor", number)
             found[revision] = [endpoint for pod in asked if (endpoint := self._endpoint(pod))]
         return found

@@ -16,6 +16,7 @@ class RevisionRecord:
     """One revision's answers by status, and how long the recent ones took."""
 
     statuses: Counter[int] = field(default_factory=Counter)
+    total_seconds: float = 0.0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     @property
@@ -49,12 +50,15 @@ class TrafficRecord:
     """One service's revisions."""
 
     revisions: dict[str, RevisionRecord] = field(default_factory=dict)
+    wakes: int = 0
+    """How often the service was woken."""
 
     def add(self, revision: str, status: int, seconds: float) -> None:
         """Counts one answer."""
         record = self.revisions.setdefault(revision, RevisionRecord())
         record.statuses[status] += 1
         record.seconds.append(seconds)
+        record.total_seconds += seconds
 
     def to_json(self) -> dict[str, Any]:
         """All revisions by name."""
