@@ -270,3 +270,10 @@ def test_files_that_are_no_model_are_named(files: list[str], message: str, tmp_p
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+async def test_a_batch_has_a_largest_size() -> None:
+    model = Doubler()
+    bodies = [{"instances": [[1, 1]] * 1500} for _ in range(4)]
+    await asyncio.gather(*(model.predict(body, {}) for body in bodies))
+    assert model.calls == [3000, 3000]

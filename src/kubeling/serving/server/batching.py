@@ -102,12 +102,16 @@ class Batcher:
 def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
     """Requests whose rows may be stacked, in order of arrival."""
     groups: dict[tuple[Any, ...], list[list[Waiting]]] = {}
+    sizes: dict[tuple[Any, ...], int] = {}
     for entry in waiting:
         rows = entry[0]
-        batches = groups.setdefault((rows.ndim, rows.shape[1:], rows.dtype.str), [[]])
-        if batches[-1] and sum(len(r) for r, _ in batches[-1]) + len(rows) > _LARGEST:
+        key = (rows.ndim, rows.shape[1:], rows.dtype.str)
+        batches = groups.setdefault(key, [[]])
+        if batches[-1] and sizes[key] + len(rows) > _LARGEST:
             batches.append([])
+            sizes[key] = 0
         batches[-1].append(entry)
+        sizes[key] = sizes.get(key, 0) + len(rows)
     return [batch for batches in groups.values() for batch in batches]
 
 

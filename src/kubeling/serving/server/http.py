@@ -115,6 +115,7 @@ class _Connection(asyncio.Protocol):
         self._ending = False
         self._refused = False
         self._idle: asyncio.TimerHandle | None = None
+        self._heard = False
         self._writable = asyncio.Event()
         self._writable.set()
         self.closed = asyncio.Event()
@@ -147,9 +148,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self._heard = True
         in_head = self._in_head
         try:
             self._parser.feed_data(data)
@@ -262,7 +261,6 @@ class _Connection(asyncio.Protocol):
             return
         if keep and not self._ending:
             self._transport.resume_reading()
-            self._rest()
         else:
             self._close()
 
@@ -288,8 +286,13 @@ class _Connection(asyncio.Protocol):
             return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
 
     def _rest(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(self._keep_alive, self.finish)
+        """Closes a connection on which nothing came for a while; a timer a request costs more."""
+        if self._heard or self._answering is not None or self._idle is None:
+            self._heard = False
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(self._keep_alive, self._rest)
+        else:
+            self.finish()
 
 
 class _Refused(Exception):
