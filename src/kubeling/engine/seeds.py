@@ -117,6 +117,7 @@ async def _make(interpreter: str, seed: Path, call: UvCall) -> None:
 
 
 def _size_of_packages(seed: Path) -> int:
+    """What is noted of a seed: its copies need not find that out again."""
     packages = list(seed.glob(_PACKAGES))
     return survey(seed) - survey(seed, packages)
 
