@@ -41,6 +41,7 @@ _STATES: Final = {
     TrialState.FAILED: OptunaState.PRUNED,
 }
 _MOST_GOOD_TRIALS: Final = 25
+_WHOLE: Final = 150
 _LATEST: Final = 75
 _STEP: Final = 25
 _MOST_WEIGHED: Final = 64
@@ -161,9 +162,9 @@ def _relevant(search: Search, history: Sequence[PastTrial]) -> list[PastTrial]:
     TPE gives old trials little weight, and its good ones are 25 at most; all of a thousand would
     take ten times as long. What counts as the latest moves on in steps, and the study with it.
     """
-    cut = (len(history) - _LATEST) // _STEP * _STEP
-    if cut <= 0:
+    if len(history) <= _WHOLE:
         return list(history)
+    cut = (len(history) - _LATEST) // _STEP * _STEP
     sign = search.signs[0]
     rated = [
         (sign * past.value, place)
