@@ -29,6 +29,8 @@ from kubeling.metadata.database import Database
 from kubeling.pipelines.component import COMPONENT
 from kubeling.pipelines.store import upsert
 from kubeling.pipelines.tables import EXPERIMENTS, METRICS
+from kubeling.tuning.metrics import Reading
+from kubeling.tuning.observations import ObservationStore
 
 
 @pytest.fixture(scope="module", name="url", params=sorted(SERVERS))
@@ -108,6 +110,12 @@ def test_values_are_kept_as_they_are(database: Database) -> None:
     found, value = database.run_sync(work)
     assert [row._asdict() for row in found] == rows
     assert value == 0.123456789012345
+
+
+async def test_what_a_trial_measured_may_be_a_long_text(database: Database) -> None:
+    store, text = ObservationStore(lambda: database), "Genotype(" + "ü" * 8000 + ")"
+    await store.record("team", "trial", "run", [(0, Reading("Best-Genotype", text))])
+    assert [reading.value for reading in await store.read("team", "trial")] == [text]
 
 
 def test_writers_that_meet_do_not_lose_a_row(database: Database) -> None:

@@ -10,8 +10,9 @@ import pytest
 from tests.tuning.cluster import Cluster, condition, running_cluster
 from tests.tuning.experiments import JOB
 
-from kubeling.kube.objects import Obj, deep_copy, name, new_object
+from kubeling.kube.objects import Obj, deep_copy, name, new_object, uid
 from kubeling.kube.resources import EVENTS, JOBS
+from kubeling.tuning.observations import ObservationStore
 from kubeling.tuning.resources import TRIALS
 
 CONDITION = 'status.conditions.#(type=="{}")#|#(status=="True")#'
@@ -80,6 +81,9 @@ async def test_an_objective_may_be_a_text(tmp_path: Path) -> None:
             "max": "unavailable",
             "latest": f"Shape({'b' * 500})",
         }
+        store = ObservationStore(lambda: cluster.context.database)
+        kept = await store.read("team", uid(found))
+        assert [reading.value for reading in kept] == ["Shape(a)", f"Shape({'b' * 500})"]
 
 
 async def test_very_many_lines_are_summed_up_all_the_same(tmp_path: Path) -> None:

@@ -233,11 +233,10 @@ class MetricsCollection:
                 readings = list(readings_of(lines, parse))
                 if not readings:
                     continue
-                # The last text is in the trial's status, where it is wanted; there are no curves.
                 filed = [
                     (place, reading)
                     for place, reading in enumerate(readings, collection.count)
-                    if is_filed(place) and number(reading.value) is not None
+                    if is_filed(place)
                 ]
                 await store.record(namespace(trial), uid(trial), collection.run, filed)
                 collection.count += len(readings)

@@ -36,7 +36,7 @@ _NUMBER: Final = (
 _LONGEST_VALUE: Final = 64
 """Characters of a value; a longer number is kept as the float it reads as."""
 _LONGEST_TEXT: Final = 8192
-"""Characters of a value that is no number; it is kept in the trial's status."""
+"""Characters of a value that is no number."""
 _BETWEEN: Final = ("=", ":", " = ", ": ", " ")
 
 

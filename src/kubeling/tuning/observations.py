@@ -30,7 +30,7 @@ OBSERVATIONS: Final = sa.Table(
     sa.Column("run", sa.String(64), primary_key=True),
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("metric", sa.String(255), nullable=False),
-    sa.Column("value", sa.String(64), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
     sa.Column("time", sa.DateTime, nullable=False),
     sa.Index("observations_metric", "namespace", "trial_uid", "metric"),
 )
