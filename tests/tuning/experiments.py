@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeling.kube.admission import AdmissionRequest
+from kubeling.kube.admission import AdmissionRequest, Find
 from kubeling.kube.objects import Obj
 from kubeling.tuning.admission import admissions
 from kubeling.tuning.resources import EXPERIMENTS
@@ -58,10 +58,10 @@ def manifest(**spec: Any) -> Obj:
     }
 
 
-def admitted(obj: Obj, old: Obj | None = None) -> list[str]:
+def admitted(obj: Obj, old: Obj | None = None, find: Find | None = None) -> list[str]:
     """Runs admission in place and returns what it complains about."""
     admission = admissions()[EXPERIMENTS]
-    request = AdmissionRequest(EXPERIMENTS, "UPDATE" if old else "CREATE")
+    request = AdmissionRequest(EXPERIMENTS, "UPDATE" if old else "CREATE", find=find)
     assert admission.default
     assert admission.validate
     admission.default(obj, request)

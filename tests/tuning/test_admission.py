@@ -8,6 +8,7 @@ import pytest
 from tests.tuning.experiments import JOB, admitted, experiment, manifest
 
 from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.resources import CONFIG_MAPS, Resource
 
 
 def parameter(kind: str = "double", **space: Any) -> dict[str, Any]:
@@ -125,8 +126,8 @@ def test_an_experiment_with_only_a_search_space_is_told_what_it_lacks() -> None:
         ),
         (
             {"trialTemplate": template(trialParameters=[{"name": "x", "reference": "lr"}])},
-            "spec.trialTemplate.trialParameters: Required value: the template uses "
-            "${trialParameters.lr}; declare it",
+            'spec.trialTemplate.trialParameters[0].name: Invalid value: "x": '
+            "parameter name: x in spec.trialParameters not found in spec.trialTemplate; use",
         ),
         (
             {"trialTemplate": template(trialParameters=[{"name": "lr", "reference": "rate"}])},
@@ -159,6 +160,74 @@ def test_every_mistake_is_named_with_its_field(changes: dict[str, Any], error: s
     errors = admitted(manifest(**changes))
     assert errors
     assert errors[0].startswith(error)
+
+
+IN_CONFIG_MAP: Obj = {
+    "configMapName": "templates",
+    "configMapNamespace": "kubeflow",
+    "templatePath": "job.yaml",
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "errors"),
+    [
+        ({"job.yaml": "lr: ${trialParameters.lr}"}, []),
+        (
+            None,
+            [
+                'spec.trialTemplate: Invalid value: "": unable to parse spec.trialTemplate: '
+                'configMap not found: configmaps "templates" not found in namespace "kubeflow"'
+            ],
+        ),
+        (
+            {"other.yaml": "lr: ${trialParameters.lr}"},
+            [
+                'spec.trialTemplate: Invalid value: "": unable to parse spec.trialTemplate: unable '
+                "to find trial template in ConfigMap: TemplatePath: job.yaml, ConfigMap: templates"
+            ],
+        ),
+        (
+            {"job.yaml": "a: ${trialParameters.momentum}"},
+            [
+                'spec.trialTemplate.trialParameters[0].name: Invalid value: "lr": parameter name: '
+                "lr in spec.trialParameters not found in spec.trialTemplate; use "
+                "${trialParameters.lr} there or remove the parameter",
+                'spec.trialTemplate: Invalid value: "": parameters: [${trialParameters.momentum}] '
+                "in spec.trialTemplate not found in spec.trialParameters; declare them there",
+            ],
+        ),
+    ],
+)
+def test_a_template_in_a_config_map_is_held_to_its_parameters(
+    data: Obj | None, errors: list[str]
+) -> None:
+    def find(resource: Resource, name: str, namespace: str) -> Obj | None:
+        assert (resource, name, namespace) == (CONFIG_MAPS, "templates", "kubeflow")
+        return None if data is None else {"data": data}
+
+    kept = template(
+        trialSpec=None,
+        configMap=IN_CONFIG_MAP,
+        successCondition="status.succeeded",
+        failureCondition="status.failed",
+    )
+    assert admitted(manifest(trialTemplate=kept), find=find) == errors
+    assert admitted(manifest(trialTemplate=kept)) == [], "where nothing is known, it is left open"
+
+
+def test_a_change_that_leaves_the_spec_alone_needs_no_config_map() -> None:
+    stored = experiment(
+        trialTemplate=template(
+            trialSpec=None,
+            configMap=IN_CONFIG_MAP,
+            successCondition="status.succeeded",
+            failureCondition="status.failed",
+        )
+    )
+    labelled = deep_copy(stored)
+    labelled["metadata"]["labels"] = {"team": "vision"}
+    assert admitted(labelled, stored, find=lambda *_: None) == []
 
 
 def test_a_name_that_trials_cannot_carry_is_refused() -> None:

@@ -27,5 +27,5 @@ def _default(obj: Obj, _: AdmissionRequest) -> None:
     set_defaults(obj)
 
 
-def _validate(obj: Obj, old: Obj | None, _: AdmissionRequest) -> list[FieldError]:
-    return list(experiment_errors(obj, old))
+def _validate(obj: Obj, old: Obj | None, request: AdmissionRequest) -> list[FieldError]:
+    return list(experiment_errors(obj, old, request.find))

@@ -34,7 +34,7 @@ from kubeling.tuning.suggestion_volume import (
     with_checkpoints,
 )
 from kubeling.tuning.tally import Tally
-from kubeling.tuning.templates import TemplateError, render, values_of
+from kubeling.tuning.templates import TemplateError, kept_template, render, values_of
 from kubeling.tuning.trial_changes import TrialChanges
 from kubeling.tuning.trial_controller import FINALIZER
 
@@ -179,14 +179,10 @@ class ExperimentReconciler:
             inline: Obj = trial_template["trialSpec"]
             return inline
         source = trial_template["configMap"]
-        where = f"{source['configMapNamespace']}/{source['configMapName']}"
         kept = await self._client.find(
             CONFIG_MAPS, source["configMapName"], source["configMapNamespace"]
         )
-        text = ((kept or {}).get("data") or {}).get(source["templatePath"])
-        if text is None:
-            raise TemplateError(f'ConfigMap {where} has no entry "{source["templatePath"]}"')
-        return str(text)
+        return kept_template(kept, source)
 
     async def _remove_surplus(self, suggestion: Obj | None, todo: Plan) -> None:
         """Deletes trials and forgets their points, so that they are proposed again later."""

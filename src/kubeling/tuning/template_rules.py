@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kubeling.kube.admission import Find
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
+from kubeling.kube.resources import CONFIG_MAPS
 from kubeling.tuning import gjson
-from kubeling.tuning.templates import is_meta_reference, placeholders
+from kubeling.tuning.templates import TemplateError, is_meta_reference, kept_template, placeholders
 
 __all__ = ["template_errors"]
 
 _PATH: Final = "spec.trialTemplate"
+_SOURCE: Final = ("configMapName", "configMapNamespace", "templatePath")
 
 
-def template_errors(spec: Obj) -> Iterator[FieldError]:
-    """What is wrong with ``spec.trialTemplate``."""
+def template_errors(spec: Obj, find: Find | None = None) -> Iterator[FieldError]:
+    """What is wrong with ``spec.trialTemplate``.
+
+    ``find`` reads the ConfigMap that a template is kept in; without it, that is the controller's.
+    """
     template = spec.get("trialTemplate")
     if not isinstance(template, dict):
         message = (
@@ -32,6 +38,11 @@ def template_errors(spec: Obj) -> Iterator[FieldError]:
     for field in ("successCondition", "failureCondition"):
         yield from _condition(field, template.get(field))
     yield from _trial_parameters(spec, template)
+    inline, source = template.get("trialSpec"), template.get("configMap")
+    if isinstance(inline, dict):
+        yield from _use(template, inline)
+    elif isinstance(source, dict) and all(source.get(field) for field in _SOURCE) and find:
+        yield from _kept(template, source, find)
 
 
 def _source(template: Obj) -> Iterator[FieldError]:
@@ -49,7 +60,7 @@ def _source(template: Obj) -> Iterator[FieldError]:
                 path = f"{_PATH}.trialSpec.metadata.{field}"
                 yield FieldError(path, "Forbidden", "every trial gets its own; remove it")
     elif isinstance(config_map, dict):
-        for field in ("configMapName", "configMapNamespace", "templatePath"):
+        for field in _SOURCE:
             if not config_map.get(field):
                 path = f"{_PATH}.configMap.{field}"
                 yield FieldError(path, "Required value", "say where the template is kept")
@@ -82,8 +93,6 @@ def _trial_parameters(spec: Obj, template: Obj) -> Iterator[FieldError]:
     for index, parameter in enumerate(declared):
         yield from _trial_parameter(f"{path}[{index}]", parameter, names, searched)
     yield from _references(path, declared, searched)
-    if isinstance(template.get("trialSpec"), dict):
-        yield from _use(path, names, placeholders(template["trialSpec"]))
 
 
 def _trial_parameter(
@@ -116,10 +125,33 @@ def _references(path: str, declared: list[Obj], searched: set[Any]) -> Iterator[
         yield FieldError(path, "Required value", message)
 
 
-def _use(path: str, declared: set[str], used: set[str]) -> Iterator[FieldError]:
-    for name in sorted(used - declared):
-        message = f"the template uses ${{trialParameters.{name}}}; declare it"
-        yield FieldError(path, "Required value", message)
-    for name in sorted(declared - used - {""}):
-        message = f"the template does not use ${{trialParameters.{name}}}"
-        yield FieldError(path, "Invalid value", message, name)
+def _use(template: Obj, content: Obj | str) -> Iterator[FieldError]:
+    """A template and its parameters know each other; both in upstream's words."""
+    used, declared = placeholders(content), template.get("trialParameters") or []
+    names = [str(parameter.get("name") or "") for parameter in declared]
+    for index, name in enumerate(names):
+        if name and name not in used:
+            path = f"{_PATH}.trialParameters[{index}].name"
+            message = (
+                f"parameter name: {name} in spec.trialParameters not found in spec.trialTemplate; "
+                f"use ${{trialParameters.{name}}} there or remove the parameter"
+            )
+            yield FieldError(path, "Invalid value", message, name)
+    unknown = [f"${{trialParameters.{name}}}" for name in sorted(used.difference(names))]
+    if declared and unknown:
+        message = (
+            f"parameters: [{' '.join(unknown)}] in spec.trialTemplate not found in "
+            "spec.trialParameters; declare them there"
+        )
+        yield FieldError(_PATH, "Invalid value", message, "")
+
+
+def _kept(template: Obj, source: Obj, find: Find) -> Iterator[FieldError]:
+    """The same of a template in a ConfigMap, which has to be there first, as upstream's."""
+    where = source["configMapNamespace"]
+    try:
+        content = kept_template(find(CONFIG_MAPS, source["configMapName"], where), source)
+    except TemplateError as error:
+        yield FieldError(_PATH, "Invalid value", f"unable to parse spec.trialTemplate: {error}", "")
+        return
+    yield from _use(template, content)

@@ -10,7 +10,14 @@ from kubeling.kube import yaml
 from kubeling.kube.objects import Obj
 from kubeling.tuning.space import Assignments
 
-__all__ = ["TemplateError", "is_meta_reference", "placeholders", "render", "values_of"]
+__all__ = [
+    "TemplateError",
+    "is_meta_reference",
+    "kept_template",
+    "placeholders",
+    "render",
+    "values_of",
+]
 
 _PLACEHOLDER: Final = re.compile(r"\$\{trialParameters\.([^}]+)\}")
 _META: Final = re.compile(
@@ -26,6 +33,26 @@ class TemplateError(ValueError):
 def is_meta_reference(reference: str) -> bool:
     """Whether a reference is to the trial itself (``${trialSpec.Name}``)."""
     return _META.match(reference) is not None
+
+
+def kept_template(config_map: Obj | None, source: Obj) -> str:
+    """The text that ``configMap`` of a trial template means, in a ConfigMap that may not be there.
+
+    Upstream: ``GetTrialTemplate`` of Katib's manifest generator, which also prints all that the
+    ConfigMap holds, to people who may not be allowed to read it.
+    """
+    found, path = source["configMapName"], source["templatePath"]
+    if config_map is None:
+        where = source["configMapNamespace"]
+        raise TemplateError(
+            f'configMap not found: configmaps "{found}" not found in namespace "{where}"'
+        )
+    text = (config_map.get("data") or {}).get(path)
+    if text is None:
+        raise TemplateError(
+            f"unable to find trial template in ConfigMap: TemplatePath: {path}, ConfigMap: {found}"
+        )
+    return str(text)
 
 
 def placeholders(template: Any) -> set[str]:

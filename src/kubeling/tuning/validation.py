@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from kubeling.kube.admission import Find
 from kubeling.kube.errors import UNSET, FieldError
 from kubeling.kube.objects import Obj, is_condition_true
 from kubeling.tuning.algorithm_rules import algorithm_errors
@@ -27,8 +28,8 @@ _FORBIDDEN: Final = {
 }
 
 
-def experiment_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
-    """Everything wrong with an Experiment, after defaulting."""
+def experiment_errors(obj: Obj, old: Obj | None, find: Find | None = None) -> Iterator[FieldError]:
+    """Everything wrong with an Experiment, after defaulting; ``find`` reads other objects."""
     spec = obj.get("spec") or {}
     if old is not None:
         yield from _changes(spec, old)
@@ -39,7 +40,7 @@ def experiment_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     yield from _objective(spec.get("objective"))
     yield from algorithm_errors(obj)
     yield from _parameters(spec)
-    yield from template_errors(spec)
+    yield from template_errors(spec, find)
     yield from collector_errors(spec)
     if spec.get("resumePolicy") not in _RESUME_POLICIES:
         path = "spec.resumePolicy"
