@@ -65,7 +65,6 @@ _ALONE: Final = {
 
 _PARTS: Final = {
     r"\bplugin:": "needs an executor plugin",
-    r"createBucketIfNotPresent": "buckets are not made (refused, with what to do instead)",
 }
 _HOSTS: Final = frozenset(
     {"argoproj.github.io", "github.com", "google.com", "httpbin.org", "raw.githubusercontent.com",

@@ -1,7 +1,7 @@
 """An object store in memory that speaks three protocols: S3's, Google's (XML) and Azure's.
 
-Buckets are made beforehand. A bucket whose name begins with ``private`` asks who is there: for S3
-and Azure the account ``key``, for Google any token.
+Buckets are made beforehand or, in S3, by a PUT that is signed. A bucket whose name begins with
+``private`` asks who is there: for S3 and Azure the account ``key``, for Google any token.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(split.path).lstrip("/")
         azure = path.startswith("azure/key/")
         bucket, _, key = path.removeprefix("azure/key/").partition("/")
-        if bucket not in self.stored:
+        if self.command == "PUT" and not azure and not key:
+            self._make(bucket)
+        elif bucket not in self.stored:
             code = "ContainerNotFound" if azure else "NoSuchBucket"
             self._answer(404, f"<Error><Code>{code}</Code></Error>".encode())
         elif bucket.startswith("private") and not self._knows_us():
@@ -102,6 +104,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._s3(self.stored[bucket], bucket, key)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815
+
+    def _make(self, bucket: str) -> None:
+        who = self.query.get("X-Amz-Credential", "")
+        if not (who.startswith("key/") if bucket.startswith("private") else who):
+            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif bucket in self.stored:
+            self._answer(409, b"<Error><Code>BucketAlreadyOwnedByYou</Code></Error>")
+        else:
+            self.stored[bucket] = {}
+            self._answer(200, b"")
 
     def _knows_us(self) -> bool:
         who = self.headers.get("Authorization") or ""

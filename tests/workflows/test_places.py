@@ -97,6 +97,36 @@ async def test_a_step_reads_and_writes_objects_of_a_bucket(
     assert "KUBELING_SECRET" not in str(main)
 
 
+async def test_a_bucket_that_is_not_there_is_made(
+    cluster: Cluster, store: ObjectStoreServer
+) -> None:
+    await keys(cluster)
+    new = {"bucket": "private-new", "createBucketIfNotPresent": {}, "region": "eu-central-1"}
+    made = [
+        {
+            "name": name,
+            "path": "/tmp/made",
+            "archive": {"none": {}},
+            "s3": bucket(store, key=name, **new),
+        }
+        for name in ("first", "second")
+    ]
+    done = await cluster.run(workflow(step("echo here >/tmp/made", [], made)))
+    assert done["status"]["phase"] == "Succeeded", done["status"]
+    assert store.buckets["private-new"] == {"first": b"here\n", "second": b"here\n"}
+
+
+async def test_a_bucket_that_may_not_be_made_is_said(
+    cluster: Cluster, store: ObjectStoreServer
+) -> None:
+    place = {**bucket(store, key="k"), "bucket": "new", "createBucketIfNotPresent": {}}
+    del place["accessKeySecret"], place["secretKeySecret"]
+    made = {"name": "made", "path": "/tmp/made", "s3": place}
+    done = await cluster.run(workflow(step("echo here >/tmp/made", [], [made])))
+    assert done["status"]["phase"] in ("Error", "Failed")
+    assert "s3://new may not be made anonymously" in str(done["status"])
+
+
 async def test_a_namespaces_repository_takes_what_names_no_place(
     cluster: Cluster, store: ObjectStoreServer
 ) -> None:
@@ -206,7 +236,12 @@ async def test_an_output_that_cannot_be_stored_fails_the_step(
         (
             {"s3": {"key": "k", "createBucketIfNotPresent": {"objectLocking": True}}},
             False,
-            "createBucketIfNotPresent: Forbidden: buckets are not made",
+            "createBucketIfNotPresent.objectLocking: Forbidden: buckets are made without a lock",
+        ),
+        (
+            {"oss": {"key": "k", "createBucketIfNotPresent": True}},
+            False,
+            "createBucketIfNotPresent: Forbidden: buckets are made in S3 only",
         ),
     ],
 )

@@ -7,23 +7,25 @@ use does not grow with an object's size.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import obstore
 
 from kubeling.artifacts.errors import ArtifactAway, ArtifactDenied, ArtifactError, ArtifactNotFound
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, S3Store
 
 __all__ = ["Bucket", "StoredObject"]
 
 _AT_ONCE: Final = 4
+_SIGNED_FOR: Final = dt.timedelta(minutes=5)
 _PART: Final = 8 << 20
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d+)")
@@ -44,11 +46,18 @@ class Bucket:
 
     def __init__(self, store: ObjectStore, address: str, host: str, *, known: bool) -> None:
         self._store = store
-        self._address = address
+        self.address = address
         self._name = address.partition("://")[2]
         self._host = host
         self._known = known
         """Whether we say who we are; it changes what a refusal means."""
+
+    def address_to_make_it(self) -> str:
+        """A signed address for the PUT that makes the bucket; those of S3's API only."""
+        if not self._known:
+            raise ArtifactDenied(f"{self.address} may not be made anonymously; name its keys")
+        with self._told(""):
+            return obstore.sign(cast("S3Store", self._store), "PUT", "", _SIGNED_FOR)
 
     def files(self, key: str) -> dict[str, str]:
         """The keys of an artifact, with their paths below it; one object's path is its name."""
@@ -73,7 +82,7 @@ class Bucket:
         """Writes an artifact, one object or a folder of them, to ``target``."""
         files = self.files(key)
         if not files:
-            raise ArtifactNotFound(f"there is nothing at {self._address}/{key}")
+            raise ArtifactNotFound(f"there is nothing at {self.address}/{key}")
         single = list(files) == [key.strip("/")]
         self.save_files({name: target if single else target / path for name, path in files.items()})
 
@@ -139,7 +148,7 @@ class Bucket:
                 raise  # a file of this machine
             raise self._refused(error, key) from None
         except ValueError as error:
-            raise ArtifactError(f"{self._address}/{key} is no key: {error}") from None
+            raise ArtifactError(f"{self.address}/{key} is no key: {error}") from None
 
     def _refused(self, error: Exception, key: str) -> ArtifactError:
         text = str(error)
@@ -152,9 +161,9 @@ class Bucket:
             )
         if status in ("401", "403"):
             who = "with the given keys" if self._known else "anonymously"
-            return ArtifactDenied(f"{self._address}/{key} may not be used {who} ({code or status})")
+            return ArtifactDenied(f"{self.address}/{key} may not be used {who} ({code or status})")
         if isinstance(error, FileNotFoundError):
-            return ArtifactNotFound(f"there is nothing at {self._address}/{key}")
+            return ArtifactNotFound(f"there is nothing at {self.address}/{key}")
         if not status:
             why = found[1] if (found := _CAUSE.search(text)) else text.splitlines()[0]
             return ArtifactAway(
@@ -162,5 +171,5 @@ class Bucket:
                 "or proxy"
             )
         away = status == "429" or status.startswith("5")
-        text = f"{self._address}/{key}: HTTP {status} {code}".rstrip()
+        text = f"{self.address}/{key}: HTTP {status} {code}".rstrip()
         return ArtifactAway(text) if away else ArtifactError(text)

@@ -29,6 +29,7 @@ from kubeling.artifacts.locations import (
     Git,
     HTTPAuth,
     Location,
+    NewBucket,
     OAuth2,
     secret_value,
 )
@@ -62,6 +63,8 @@ def driver_of(location: Location, env: Mapping[str, str]) -> Driver:
             return _Checkout(location, env)
         case HTTP() | Artifactory():
             return _WebFile(location, env)
+        case S3(create_bucket_if_not_present=NewBucket() as new):
+            return _InNewBucket(location, new, env)
         case _:
             return _Objects(*_bucket(location, env))
 
@@ -103,6 +106,29 @@ class _Objects:
 
     def delete(self) -> None:
         self._bucket.delete(self._key)
+
+
+class _InNewBucket(_Objects):
+    """As upstream, the bucket is made before an artifact is stored, and never to read one."""
+
+    def __init__(self, location: S3, new: NewBucket, env: Mapping[str, str]) -> None:
+        super().__init__(*_bucket(location, env))
+        self._location = location
+        self._new = new
+        self._env = env
+
+    def save(self, source: Path) -> None:
+        from kubeling.artifacts.new_buckets import create
+        from kubeling.artifacts.object_stores import region_of
+
+        if self._new.object_locking:
+            raise ArtifactError(
+                "createBucketIfNotPresent.objectLocking is not supported; make the bucket, with "
+                "its lock, first"
+            )
+        certificate = secret_value(self._location.ca_secret, self._env)
+        create(self._bucket, region_of(self._location, self._env), certificate)
+        super().save(source)
 
 
 class _Checkout:

@@ -25,6 +25,7 @@ __all__ = [
     "HTTPAuth",
     "Header",
     "Location",
+    "NewBucket",
     "OAuth2",
     "OAuth2Parameter",
     "Secret",
@@ -40,6 +41,12 @@ class Secret(_Struct):
     """An environment variable that holds a secret."""
 
     env: str
+
+
+class NewBucket(_Struct):
+    """How a bucket is made that is not there (``CreateS3BucketOptions``)."""
+
+    object_locking: bool = False
 
 
 class S3(_Struct, tag="s3", tag_field="kind"):
@@ -59,6 +66,7 @@ class S3(_Struct, tag="s3", tag_field="kind"):
     use_sdk_creds: bool = msgspec.field(default=False, name="useSDKCreds")
     kms_key_id: str = ""
     encrypted: bool = False
+    create_bucket_if_not_present: NewBucket | None = None
 
 
 class GCS(_Struct, tag="gcs", tag_field="kind"):

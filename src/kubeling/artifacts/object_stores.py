@@ -22,7 +22,7 @@ from kubeling.artifacts.locations import AZURE, GCS, OSS, S3, secret_value
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
-__all__ = ["azure_container", "gcs_bucket", "oss_bucket", "s3_bucket"]
+__all__ = ["azure_container", "gcs_bucket", "oss_bucket", "region_of", "s3_bucket"]
 
 _RETRIES: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)}
 _PATIENCE: Final[ClientConfig] = {
@@ -34,7 +34,7 @@ _PATIENCE: Final[ClientConfig] = {
 
 def s3_bucket(location: S3, env: Mapping[str, str]) -> Bucket:
     """A bucket of S3, MinIO and the like."""
-    region = location.region or env.get("AWS_REGION") or "us-east-1"
+    region = region_of(location, env)
     config: S3Config = {"region": region}
     known = True
     if location.access_key_secret is not None or location.secret_key_secret is not None:
@@ -66,6 +66,11 @@ def s3_bucket(location: S3, env: Mapping[str, str]) -> Bucket:
         )
     host = urlsplit(url).netloc if url else f"s3.{region}.amazonaws.com"
     return Bucket(store, f"s3://{location.bucket}", host, known=known)
+
+
+def region_of(location: S3, env: Mapping[str, str]) -> str:
+    """Where a bucket lies."""
+    return location.region or env.get("AWS_REGION") or "us-east-1"
 
 
 def oss_bucket(location: OSS, env: Mapping[str, str]) -> Bucket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
@@ -56,10 +56,19 @@ def place_errors(place: Obj, path: str) -> Iterator[FieldError]:
         yield from _store_errors(kind, content, f"{path}.{kind}")
 
 
+def _bucket_errors(kind: str, new: Any, path: str) -> Iterator[FieldError]:
+    path = f"{path}.createBucketIfNotPresent"
+    if kind != "s3":
+        if new:
+            message = "buckets are made in S3 only; make it first and leave this out"
+            yield FieldError(path, "Forbidden", message)
+    elif isinstance(new, dict) and new.get("objectLocking"):
+        message = "buckets are made without a lock; make it first and leave this out"
+        yield FieldError(f"{path}.objectLocking", "Forbidden", message)
+
+
 def _store_errors(kind: str, content: Obj, path: str) -> Iterator[FieldError]:
-    if content.get("createBucketIfNotPresent"):
-        message = "buckets are not made; make it first and leave this out"
-        yield FieldError(f"{path}.createBucketIfNotPresent", "Forbidden", message)
+    yield from _bucket_errors(kind, content.get("createBucketIfNotPresent"), path)
     if content.get("lifecycleRule"):
         message = "rules of a bucket are not set here; set them at the bucket itself"
         yield FieldError(f"{path}.lifecycleRule", "Forbidden", message)
