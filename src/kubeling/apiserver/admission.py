@@ -103,6 +103,12 @@ class AdmissionChain:
                 options.warnings += admission.warn(new, request)
         return errors
 
+    def tell_apart(self, served: Served, new: Obj, old: Obj, options: WriteOptions) -> None:
+        """Warns of a changed status that this write passes over, where a room wants that said."""
+        for admission in self._rooms.get(_address(served.resource), ()):
+            if admission.apart and new.get("status", old.get("status")) != old.get("status"):
+                options.warnings.append(admission.apart)
+
     def check(self, served: Served, new: Obj, old: Obj | None, options: WriteOptions) -> None:
         """The server's own rules; raises to refuse."""
         for check in self._checks.get(served.storage, ()):

@@ -264,6 +264,8 @@ class Registry:
             # Which parts of it are taken is told from what is in it.
             self.judge(served, new, Settled([], [], served.shape.decode(new)), options)
         meta.carry_over(new, old, resource)
+        if not options.subresource:
+            self._admission.tell_apart(served, new, old, options)
         new = _only(new, old, served, options.subresource)
         served.strategy.inherit(new, old)
         return new

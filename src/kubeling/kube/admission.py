@@ -52,6 +52,8 @@ Warn = Callable[[Obj, AdmissionRequest], Iterable[str]]
 class Admission:
     """The admission of one resource. None of the functions may do I/O or keep state.
 
+    ``apart`` is what clients are told that try to change the status beside the rest, where upstream
+    has no subresource for it and would let them: here, as anywhere with one, it stays as it is.
     With ``labelled`` a cluster asks about objects with that label only; elsewhere it is up to the
     functions to pass over all others.
     """
@@ -60,3 +62,4 @@ class Admission:
     validate: Validate | None = None
     warn: Warn | None = None
     labelled: str = ""
+    apart: str = ""

@@ -36,12 +36,15 @@ from kubeling.workflows.variables import parameter_text
 __all__ = ["admissions", "set_defaults", "spec_errors"]
 
 _MAX_NAME: Final = 63
+_STATUS_APART: Final = (
+    "status: not changed, since Workflows have a status subresource here; add --subresource=status"
+)
 
 
 def admissions() -> dict[Resource, Admission]:
     """The admission of every kind of this room."""
     return {
-        WORKFLOWS: Admission(_default, _validate_workflow),
+        WORKFLOWS: Admission(_default, _validate_workflow, apart=_STATUS_APART),
         WORKFLOW_TEMPLATES: Admission(_default, _validate_template),
         CLUSTER_WORKFLOW_TEMPLATES: Admission(_default, _validate_template),
         CRON_WORKFLOWS: Admission(_default_cron, _validate_cron),
