@@ -159,3 +159,11 @@ def test_requests_are_recorded_where_the_logger_says() -> None:
     sink = {"url": "http://sink/", "mode": "request"}
     pod = predictor(service(predictor={"sklearn": model, "logger": sink}))["spec"]
     assert pod["containers"][0]["args"][-2:] == ["--request_log=http://sink/", "--log_mode=request"]
+
+
+def test_an_annotation_keeps_a_model_from_being_converted_to_onnx() -> None:
+    isvc = service()
+    assert "--convert_to_onnx=" in predictor(isvc)["spec"]["containers"][0]["args"]
+    annotations = isvc["metadata"].setdefault("annotations", {})
+    annotations["serving.kubeling.io/convert-to-onnx"] = "false"
+    assert "--convert_to_onnx=false" in predictor(isvc)["spec"]["containers"][0]["args"]

@@ -149,6 +149,9 @@ def _nothing_fits(model: Obj, protocol: str, cluster: Sequence[Obj]) -> str:
     )
 
 
+_CONVERTED: Final = ("sklearn", "xgboost", "lightgbm")
+
+
 def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) -> Obj:
     container: dict[str, Any] = {
         "name": "kserve-container",
@@ -169,6 +172,10 @@ def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) 
             "failureThreshold": 3,
         },
     }
+    if format_name in _CONVERTED:
+        # The service's annotation, which may be absent, turns it off.
+        switch = "{{.Annotations.serving.kubeling.io/convert-to-onnx}}"
+        container["args"].append(f"--convert_to_onnx={switch}")
     if env:
         container["env"] = [{"name": key, "value": value} for key, value in env.items()]
     formats = [

@@ -11,8 +11,10 @@ from typing import Final
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import FORMATS, create_model
+from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository
 from kubeling.serving.server.run import ServerSettings, folder, run
+from kubeling.serving.server.tabular import TabularModel
 
 __all__ = ["main"]
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repository = FolderRepository(
         options.model_name,
         options.model_dir,
-        lambda name, place: create_model(options.format, name, place),
+        lambda name, place: _create(options, name, place),
     )
     try:
         run(lambda: folder(repository), settings)
@@ -48,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cannot listen: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
+    model = create_model(options.format, name, place)
+    if isinstance(model, TabularModel):
+        model.converting = options.convert_to_onnx
+    return model
 
 
 def _boolean(text: str) -> bool:
@@ -63,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model_name", default="model", help="name in the URLs")
     parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"))
     parser.add_argument("--format", choices=FORMATS, default="sklearn")
+    parser.add_argument(
+        "--convert_to_onnx",
+        type=lambda text: _boolean(text or "true"),
+        default=True,
+        help="true or false: answer with ONNX Runtime once that is proved equal",
+    )
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")

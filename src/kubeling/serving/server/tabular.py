@@ -10,6 +10,7 @@ import numpy as np
 
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
+from kubeling.serving.server.conversion.background import Conversion
 from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
@@ -53,9 +54,13 @@ class TabularModel(Model):
     format_name = ""
     datatype = "FP64"
     output_name = "output-0"
+    original: Any = None
+    """The library's own model, for those that convert it to ONNX."""
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name)
+        self.converting = False
+        self._conversion: Conversion | None = None
         self.directory = directory
         self.columns: list[str] | None = None
         self.width: int | None = None
@@ -63,9 +68,24 @@ class TabularModel(Model):
         self._batcher = Batcher(self._checked)
 
     def load(self) -> bool:
-        self.load_file(single_file(self.directory, self.suffixes, self.format_name))
+        file = single_file(self.directory, self.suffixes, self.format_name)
+        self.load_file(file)
         self.probed = self._probe()
+        if self.converting and self.original is not None:
+            # The model answers until there is a twin that is proved equal.
+            self.stop_converting()
+            self._conversion = Conversion(self.format_name, self.directory, self.predict_rows)
+            self._conversion.start(file)
         return True
+
+    def stop_converting(self) -> None:
+        """Ends what makes the model's twin in ONNX."""
+        if self._conversion is not None:
+            self._conversion.stop()
+
+    def stop(self) -> None:
+        super().stop()
+        self.stop_converting()
 
     def load_file(self, file: Path) -> None:
         """Reads the model; sets ``columns`` and ``width`` where the file tells."""
@@ -87,7 +107,10 @@ class TabularModel(Model):
         return [{"name": self.output_name, "datatype": datatype, "shape": shape}]
 
     def get_parameters(self) -> dict[str, Any]:
-        return {"features": list(self.columns)} if self.columns else {}
+        found: dict[str, Any] = {"features": list(self.columns)} if self.columns else {}
+        if self._conversion is not None:
+            found["onnx"] = self._conversion.state
+        return found
 
     async def predict(
         self, payload: Any, headers: Headers, response_headers: Headers | None = None
@@ -141,7 +164,8 @@ class TabularModel(Model):
 
     def _checked(self, rows: Array) -> Array:
         try:
-            found = np.asarray(self.predict_rows(rows))
+            twin = None if self._conversion is None else self._conversion.twin
+            found = np.asarray(self.predict_rows(rows)) if twin is None else twin.predict(rows)
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidInput(first_line(error)) from error
         except ServingError:

@@ -31,7 +31,7 @@ class LightGBMModel(TabularModel):
     def load_file(self, file: Path) -> None:
         lightgbm = library("lightgbm")
         try:
-            self._booster = lightgbm.Booster(model_file=str(file))
+            self._booster = self.original = lightgbm.Booster(model_file=str(file))
         except lightgbm.basic.LightGBMError as error:
             raise ModelLoadError(
                 f"{file.name} is not a LightGBM model; save it with save_model()"

@@ -51,6 +51,7 @@ class SklearnModel(TabularModel):
         self.columns = None if names is None else [str(column) for column in names]
         self.width = getattr(estimator, "n_features_in_", None)
         self._frame = names is not None and _wants_frame(estimator)
+        self.original = None if self._frame else estimator
 
     def predict_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = self._predict(self._table(rows))

@@ -38,7 +38,7 @@ class XGBoostModel(TabularModel):
             raise ModelLoadError(
                 f"{file.name} is not an XGBoost model; save it with save_model()"
             ) from error
-        self._booster = booster
+        self._booster = self.original = booster
         self.width = booster.num_features()
         self.columns = list(booster.feature_names) if booster.feature_names else None
 

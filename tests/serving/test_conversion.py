@@ -1,0 +1,178 @@
+"""Models are answered by ONNX Runtime once that is proved to say the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.serving.model_server import serving
+
+from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
+from kubeling.serving.server.conversion.proof import Answer, equal, fitting
+from kubeling.serving.server.conversion.twin import Twin
+from kubeling.serving.server.formats import create_model
+from kubeling.serving.server.tabular import TabularModel
+
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
+
+
+def _forest(folder: Path, features: Any, target: Any) -> None:
+    joblib = pytest.importorskip("joblib")
+    from sklearn.ensemble import RandomForestClassifier
+
+    names = np.asarray(["setosa", "versicolor", "virginica"])
+    made = RandomForestClassifier(20, random_state=0).fit(features, names[target])
+    joblib.dump(made, folder / "model.joblib")
+
+
+def _boosted(folder: Path, features: Any, target: Any) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    settings = {"objective": "binary:logistic", "nthread": 1}
+    data = xgboost.DMatrix(features, target > 0)
+    xgboost.train(settings, data, 5).save_model(folder / "model.ubj")
+
+
+def _light(folder: Path, features: Any, target: Any) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    settings = {"objective": "multiclass", "num_class": 3, "verbose": -1, "num_threads": 1}
+    lightgbm.train(settings, lightgbm.Dataset(features, target), 50).save_model(folder / "m.txt")
+
+
+def _loaded(format_name: str, folder: Path) -> TabularModel:
+    model = create_model(format_name, "iris", folder)
+    assert isinstance(model, TabularModel)
+    model.converting = True
+    model.load()
+    model.ready = True
+    return model
+
+
+def _ended(model: TabularModel) -> str:
+    deadline = time.monotonic() + 120
+    while model.get_parameters()["onnx"] == "being made":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    found: str = model.get_parameters()["onnx"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("format_name", "train"), [("sklearn", _forest), ("xgboost", _boosted), ("lightgbm", _light)]
+)
+async def test_a_model_answers_the_same_before_and_after(
+    format_name: str, train: Callable[..., None], tmp_path: Path
+) -> None:
+    pytest.importorskip("skl2onnx")
+    pytest.importorskip("onnxmltools")
+    from sklearn.datasets import load_iris
+
+    features, target = load_iris(return_X_y=True)
+    train(tmp_path, features, target)
+    model = _loaded(format_name, tmp_path)
+    before = np.asarray(model.predict_rows(features))
+    async with serving(model) as client:
+
+        async def asked(rows: Any) -> Any:
+            answer = await client.post("/v1/models/iris:predict", json={"instances": rows})
+            return np.asarray((await answer.json())["predictions"])
+
+        assert equal(await asked(ROWS), model.predict_rows(np.asarray(ROWS)))
+        assert _ended(model).startswith("yes: equal on 512 rows")
+        for _ in range(3):
+            # The first 256 rows are predicted by both.
+            after = await asked(features.tolist())
+        metadata = await (await client.get("/v2/models/iris")).json()
+    assert equal(after, before)
+    assert metadata["parameters"]["onnx"].startswith("yes")
+
+
+def test_what_cannot_be_converted_runs_as_it_is_and_says_why(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    made = make_pipeline(FunctionTransformer(np.sort), LinearRegression())
+    joblib.dump(made.fit(np.eye(3), [1, 2, 3]), tmp_path / "model.joblib")
+    model = _loaded("sklearn", tmp_path)
+    assert _ended(model).startswith("no: ")
+    assert model.predict_rows(np.eye(3)).shape == (3,)
+
+
+class _Session:
+    """A twin that answers the first feature."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        self.wrong = wrong
+        self.rows = 0
+
+    def get_inputs(self) -> list[Any]:
+        return [type("Input", (), {"name": "input"})]
+
+    def run(self, outputs: list[str], feed: dict[str, Any]) -> list[Any]:
+        self.rows += len(feed["input"])
+        return [feed["input"][:, :1] + self.wrong]
+
+
+def _first(rows: Any) -> Any:
+    return rows[:, 0].astype(float)
+
+
+ANSWER = Answer("variable", 0, "<f8")
+
+
+def test_the_first_rows_are_predicted_by_both_and_a_difference_ends_it() -> None:
+    twin = Twin(_Session(wrong=0.5), ANSWER, _first)
+    rows = np.ones((4, 2))
+    assert twin.predict(rows).tolist() == [1.0] * 4
+    assert twin.given_up
+    assert twin.predict(rows).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    "rows", [np.array([[np.nan, 1.0]]), np.array([[1e300, 1.0]]), np.array([["a", "b"]])]
+)
+def test_rows_that_onnx_takes_for_others_go_to_the_model_itself(rows: Any) -> None:
+    session = _Session()
+    twin = Twin(session, ANSWER, lambda rows: rows[:, 0])
+    assert twin.predict(rows).tolist() == pytest.approx(rows[:, 0].tolist(), nan_ok=True)
+    assert session.rows == 0
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200, unique=True),
+)
+def test_rows_are_made_on_both_sides_of_every_threshold(values: list[float]) -> None:
+    rows = probe_rows(2, {1: np.asarray(values)})
+    assert rows.shape == (512, 2)
+    ordered = np.unique(values)
+    places = np.searchsorted(ordered, rows[:, 1])
+    gaps = np.flatnonzero(np.diff(ordered) > 1e-6) + 1
+    assert {0, len(ordered), *gaps.tolist()} <= set(places.tolist())
+
+
+def test_a_sample_beside_the_model_is_compared_too(tmp_path: Path) -> None:
+    assert sample_rows(tmp_path, 2) is None
+    (tmp_path / "sample.csv").write_text("a,b\n1,2\n3,4\n")
+    found = sample_rows(tmp_path, 2)
+    assert found is not None
+    assert found.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(ValueError, match=r"sample.csv must hold rows of 3 numbers"):
+        sample_rows(tmp_path, 3)
+
+
+def test_labels_must_be_equal_and_numbers_nearly() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+    outputs = {"label": np.array([0, 1]), "probabilities": probabilities.astype("float32")}
+    second = fitting(outputs, probabilities[:, 1])
+    assert second == Answer("probabilities", 1, "<f8")
+    assert fitting(outputs, np.array([0, 1])) == Answer("label", None, "<i8")
+    assert fitting(outputs, np.array([1, 1])) is None
+    assert fitting(outputs, probabilities + 0.001) is None
