@@ -70,10 +70,6 @@ def test_admission_is_idempotent() -> None:
             "spec.predictor: Invalid value: ",
         ),
         (
-            {"sklearn": {"storageUri": "ftp://b/m"}},
-            'spec.predictor.model.storageUri: Unsupported value: "ftp://b/m": supported: gs://',
-        ),
-        (
             {"sklearn": {"storageUri": "models/iris"}},
             'spec.predictor.model.storageUri: Invalid value: "models/iris": a plain path must be',
         ),
@@ -268,7 +264,7 @@ def test_the_old_group_keeps_what_was_written_but_can_be_scaled() -> None:
 def test_errors_of_the_old_group_name_the_fields_as_written() -> None:
     found = errors(
         legacy(
-            predictor={"tensorflow": {"storageUri": "x://y"}},
+            predictor={"tensorflow": {"storageUri": "models/y"}},
             transformer={"custom": {"container": {"args": []}}},
         )
     )

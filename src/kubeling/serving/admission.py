@@ -23,6 +23,10 @@ from kubeling.serving.resources import (
     SERVING_RUNTIMES,
 )
 from kubeling.serving.runtime_rules import validate_runtime
+from kubeling.serving.storage_containers import (
+    CLUSTER_STORAGE_CONTAINERS,
+    validate_storage_container,
+)
 
 __all__ = ["ADMISSION", "default_service", "validate_service"]
 
@@ -117,4 +121,5 @@ ADMISSION: Final[Mapping[Resource, Admission]] = {
     LEGACY_INFERENCE_SERVICES: Admission(_default_legacy, _validate_legacy),
     SERVING_RUNTIMES: Admission(validate=validate_runtime),
     CLUSTER_SERVING_RUNTIMES: Admission(validate=validate_runtime),
+    CLUSTER_STORAGE_CONTAINERS: Admission(validate=validate_storage_container),
 }

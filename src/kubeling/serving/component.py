@@ -20,8 +20,9 @@ __all__ = ["COMPONENT"]
 def _crds() -> Sequence[Obj]:
     from kubeling.serving.graph.resources import graph_definition
     from kubeling.serving.resources import crds
+    from kubeling.serving.storage_containers import storage_container_definition
 
-    return [*crds(), graph_definition()]
+    return [*crds(), graph_definition(), storage_container_definition()]
 
 
 def _admission() -> Mapping[Resource, Admission]:

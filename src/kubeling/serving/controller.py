@@ -42,6 +42,10 @@ from kubeling.serving.resources import (
 )
 from kubeling.serving.revisions import Rollout
 from kubeling.serving.runtimes import RuntimeNotFound, select_runtime
+from kubeling.serving.storage_containers import (
+    CLUSTER_STORAGE_CONTAINERS,
+    StorageContainers,
+)
 
 __all__ = ["InferenceServiceController"]
 
@@ -73,6 +77,7 @@ class InferenceServiceController:
                 PODS: _service_of,
                 SERVING_RUNTIMES: self._all_services,
                 CLUSTER_SERVING_RUNTIMES: self._all_services,
+                CLUSTER_STORAGE_CONTAINERS: self._all_services,
                 SERVICES: self._when_gateway_changes,
             },
         )
@@ -134,9 +139,13 @@ class InferenceServiceController:
                 self._informers.of(SERVING_RUNTIMES).list(namespace(isvc)),
                 self._informers.of(CLUSTER_SERVING_RUNTIMES).list(),
             )
-        access = await self._access(isvc)
+        containers = StorageContainers(
+            self._informers.of(CLUSTER_STORAGE_CONTAINERS).list(),
+            spec["predictor"].get("storageContainerName"),
+        )
+        access = await self._access(isvc, containers)
         made: dict[ComponentName, templates.PodTemplate] = {
-            "predictor": templates.predictor(isvc, runtime, access)
+            "predictor": templates.predictor(isvc, runtime, access, containers)
         }
         if spec.get("transformer"):
             made["transformer"] = templates.transformer(isvc)
@@ -144,7 +153,7 @@ class InferenceServiceController:
             made["explainer"] = templates.explainer(isvc)
         return planning.Desired(made, templates.digest(*made.values()), runtime)
 
-    async def _access(self, isvc: Obj) -> credentials.Access:
+    async def _access(self, isvc: Obj, containers: StorageContainers) -> credentials.Access:
         """The way to the model's store, from the secrets that the spec leads to."""
         predictor = isvc["spec"]["predictor"]
         model = predictor.get("model") or {}
@@ -155,7 +164,7 @@ class InferenceServiceController:
             )
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
-        if not any(uri.startswith(_REMOTE) for uri in uris):
+        if not any(uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris):
             return credentials.Access()
         secrets = await self._account_secrets(namespace(isvc), predictor)
         return credentials.from_secrets(secrets)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kubeling.kube import objects
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
 from kubeling.serving.names import REQUEST_LOG, SOURCE_VOLUME
-from kubeling.serving.storage.uris import parse_uri
+from kubeling.serving.storage.uris import UnknownScheme, parse_uri
+from kubeling.serving.storage_containers import StorageContainers
 
 __all__ = ["MAIN_CONTAINER", "add_request_log", "add_storage", "main_container"]
 
@@ -19,8 +20,16 @@ MAIN_CONTAINER: Final = "kserve-container"
 _MODELS: Final = "/mnt/models"
 _LOGS: Final = "/mnt/request-log"
 _VOLUME: Final = "kserve-provision-location"
-_INITIALIZER: Final = "kubeling/storage-initializer"
+_INITIALIZER: Final = "storage-initializer"
+_BUILT_IN: Final[Obj] = {
+    "image": "kubeling/storage-initializer",
+    "command": ["python", "-m", "kubeling.serving.storage"],
+}
 _STORAGE_VARIABLES: Final = ("AWS_", "S3_", "GOOGLE_", "STORAGE_")
+
+
+Fetched = tuple[str, str, int]
+"""A model's address, its place in the server's container, and its number in the spec."""
 
 
 def main_container(pod: Obj) -> Obj:
@@ -47,21 +56,41 @@ def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
     return []
 
 
-def add_storage(pod: Obj, component: Obj, access: Access) -> None:
-    """Provides the component's models: claims are mounted, everything else is fetched first."""
-    fetched: list[tuple[str, str, int]] = []
+def add_storage(pod: Obj, component: Obj, access: Access, containers: StorageContainers) -> None:
+    """Provides the component's models: claims are mounted, everything else is fetched first.
+
+    Raises :class:`LookupError` for an address that nothing fetches.
+    """
+    built_in: list[Fetched] = []
+    others: list[tuple[Obj, Fetched]] = []
     for index, (uri, place) in enumerate(_sources(pod, component)):
-        address = parse_uri(uri)
-        if address.scheme == "pvc":
+        if uri.startswith("pvc://"):
+            address = parse_uri(uri)
             _mount_claim(pod, address.root, address.path, place, index)
+        elif (container := containers.of(uri)) is not None:
+            others.append((container, (uri, place, index)))
         else:
-            fetched.append((uri, place, index))
-    if not fetched:
+            built_in.append((uri, place, index))
+    if not built_in and not others:
         return
-    arguments: list[str] = []
-    mounts = list(access.mounts)
     volumes = pod.setdefault("volumes", [])
     volumes += access.volumes
+    env = [*access.env, *_storage_env(main_container(pod))]
+    made = [_initializer(pod, entry, [fetched], access, env) for entry, fetched in others]
+    if built_in:
+        made.insert(0, _initializer(pod, _BUILT_IN, built_in, access, env))
+    for index, container in enumerate(made):
+        container["name"] = _INITIALIZER if index == 0 else f"{_INITIALIZER}-{index}"
+    pod["initContainers"] = [*made, *(pod.get("initContainers") or ())]
+
+
+def _initializer(
+    pod: Obj, given: Obj, fetched: Sequence[Fetched], access: Access, env: list[Obj]
+) -> Obj:
+    """The container that fetches models, called as upstream's: with addresses and folders."""
+    arguments: list[str] = []
+    mounts = list(access.mounts)
+    volumes = pod["volumes"]
     for uri, place, index in fetched:
         volume = _VOLUME if index == 0 else f"{_VOLUME}-{index}"
         volumes.append({"name": volume, "emptyDir": {}})
@@ -73,26 +102,20 @@ def add_storage(pod: Obj, component: Obj, access: Access) -> None:
         ]
         arguments += [uri, place]
         _mount_source(uri, index, volumes, mounts)
-    _add_initializer(pod, arguments, [*access.env, *_storage_env(main_container(pod))], mounts)
+    container: Obj = deep_copy(given)
+    own = container.get("env") or []
+    named = {variable["name"] for variable in own}
+    if merged := [*own, *(variable for variable in env if variable["name"] not in named)]:
+        container["env"] = merged
+    container["args"] = [*(container.get("args") or ()), *arguments]
+    container["volumeMounts"] = [*(container.get("volumeMounts") or ()), *mounts]
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    return container
 
 
 def _storage_env(container: Obj) -> list[Obj]:
     """What the model's own environment says about storage holds for fetching it, too."""
     return [v for v in container.get("env") or () if v["name"].startswith(_STORAGE_VARIABLES)]
-
-
-def _add_initializer(pod: Obj, arguments: list[str], env: list[Obj], mounts: list[Obj]) -> None:
-    initializer: Obj = {
-        "name": "storage-initializer",
-        "image": _INITIALIZER,
-        "command": ["python", "-m", "kubeling.serving.storage"],
-        "args": arguments,
-        "volumeMounts": mounts,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-    if env:
-        initializer["env"] = env
-    pod["initContainers"] = [initializer, *(pod.get("initContainers") or ())]
 
 
 def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> None:
@@ -110,7 +133,10 @@ def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> Non
 
 def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -> None:
     """A model on the node's disk is shown to the initializer at its own path."""
-    address = parse_uri(uri)
+    try:
+        address = parse_uri(uri)
+    except UnknownScheme:
+        return
     if address.scheme != "file":
         return
     folder = posixpath.dirname(address.path.rstrip("/"))

@@ -170,5 +170,7 @@ def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Fail
     if not said:
         said = f"{ended.get('reason') or 'Error'}, exit code {code}; see kubectl logs {name(pod)}"
         said += f" -c {entry['name']}"
-    message = said if entry["name"] == _INITIALIZER else f"container {entry['name']}: {said}"
+    message = (
+        said if entry["name"].startswith(_INITIALIZER) else f"container {entry['name']}: {said}"
+    )
     return Failure("ModelLoadFailed", message, name(pod), str(ended.get("finishedAt") or ""), code)

@@ -166,6 +166,7 @@ class Predictor(ServedComponent):
     paddle: FrameworkModel | None = None
     name: str | None = None
     storage_uris: list[StorageUri] | None = None
+    storage_container_name: str | None = None
     worker_spec: AnyObject | None = None
 
 

@@ -33,6 +33,7 @@ from kubeling.serving.names import (
     deployment_name,
 )
 from kubeling.serving.runtimes import Runtime
+from kubeling.serving.storage_containers import StorageContainers
 
 __all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
 
@@ -43,8 +44,17 @@ _TEMPLATE: Final = re.compile(
 PodTemplate = Obj
 
 
-def predictor(isvc: Obj, runtime: Runtime | None, access: Access) -> PodTemplate:
-    """The predictor's pods; ``runtime`` is ``None`` for containers of one's own."""
+def predictor(
+    isvc: Obj,
+    runtime: Runtime | None,
+    access: Access,
+    containers: StorageContainers | None = None,
+) -> PodTemplate:
+    """The predictor's pods; ``runtime`` is ``None`` for containers of one's own.
+
+    Raises :class:`LookupError` for a model that neither the built-in initializer nor one of the
+    ``containers`` fetches.
+    """
     component = isvc["spec"]["predictor"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     extra_labels: dict[str, str] = {}
@@ -54,7 +64,7 @@ def predictor(isvc: Obj, runtime: Runtime | None, access: Access) -> PodTemplate
         extra_labels = dict(runtime.spec.get("labels") or {})
         extra_annotations = dict(runtime.spec.get("annotations") or {})
     _prepare_containers(isvc, pod, "predictor")
-    add_storage(pod, component, access)
+    add_storage(pod, component, access, containers or StorageContainers())
     add_request_log(isvc, component, pod)
     return _template(isvc, "predictor", component, pod, extra_labels, extra_annotations)
 

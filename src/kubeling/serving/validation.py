@@ -18,7 +18,7 @@ from kubeling.serving.canary_limits import validate_limits
 from kubeling.serving.component_rules import validate_component
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
-from kubeling.serving.storage.uris import SCHEMES, UnknownScheme, parse_uri
+from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 
 __all__ = ["validate_service"]
 
@@ -125,12 +125,8 @@ def _validate_uri(path: str, uri: str) -> Iterator[FieldError]:
     try:
         parse_uri(uri)
     except UnknownScheme:
-        yield FieldError(
-            path,
-            "Unsupported value",
-            f"supported: {', '.join(f'{scheme}://' for scheme in SCHEMES)} and plain paths",
-            uri,
-        )
+        # A ClusterStorageContainer may fetch it; that there is none is said in the status.
+        return
     except ValueError as error:
         yield FieldError(path, "Invalid value", str(error), uri)
 
