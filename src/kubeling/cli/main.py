@@ -54,6 +54,14 @@ _SECTIONS: Final[dict[str, Commands]] = {
             "kubeling.cli.tuning.command:tune",
             "Find the best parameters of a script.",
         ),
+        "serve": (
+            "kubeling.cli.serving.serve:serve",
+            "Serve a model from a folder.",
+        ),
+        "predict": (
+            "kubeling.cli.serving.predict:predict",
+            "Ask a served model.",
+        ),
         "pipelines": (
             "kubeling.cli.pipelines:pipelines",
             "Collect old runs of pipelines, download artifacts.",

@@ -1,0 +1,1 @@
+"""``kubeling serve`` and ``kubeling predict``."""

@@ -1,0 +1,91 @@
+"""The InferenceService of a model on disk.
+
+The files' digest is an annotation of the pods: a model saved again in its place is a new revision,
+and one that is the same is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kubeling.cli.errors import CliError
+from kubeling.kube.objects import Obj
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+__all__ = ["DIGEST", "Served", "changed", "digest_of", "name_of", "new_service"]
+
+DIGEST: Final = "serving.kubeling.io/model-digest"
+_LONGEST: Final = 40
+_CHUNK: Final = 1 << 20
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served, and how."""
+
+    uri: str
+    format_name: str
+    digest: str = ""
+    canary: int | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+
+
+def new_service(name: str, served: Served) -> Obj:
+    """An InferenceService."""
+    return {
+        "apiVersion": INFERENCE_SERVICES.api_version,
+        "kind": INFERENCE_SERVICES.kind,
+        "metadata": {"name": name},
+        "spec": {"predictor": {k: v for k, v in _predictor(served).items() if v is not None}},
+    }
+
+
+def changed(before: Obj, served: Served) -> Obj:
+    """The merge patch that serves another model; what else was set stays as it is."""
+    predictor = before["spec"]["predictor"]
+    if not predictor.get("model"):
+        raise CliError(
+            f"{before['metadata']['name']} is served by containers of its own",
+            "Choose another --name.",
+        )
+    return {"spec": {"predictor": _predictor(served)}}
+
+
+def _predictor(served: Served) -> Obj:
+    found: Obj = {
+        "model": {"modelFormat": {"name": served.format_name}, "storageUri": served.uri},
+        "canaryTrafficPercent": served.canary,
+    }
+    if served.digest:
+        found["annotations"] = {DIGEST: served.digest}
+    if served.min_replicas is not None:
+        found["minReplicas"] = served.min_replicas
+    if served.max_replicas is not None:
+        found["maxReplicas"] = served.max_replicas
+    return found
+
+
+def digest_of(place: Path) -> str:
+    """A short digest of a file, or of a folder's files with their names."""
+    total = hashlib.sha256()
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    for file in files:
+        total.update(str(file.relative_to(place.parent)).encode() + b"\0")
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                total.update(chunk)
+    return total.hexdigest()[:16]
+
+
+def name_of(text: str) -> str:
+    """A name for the model at a path or address: ``My Model/`` becomes ``my-model``."""
+    last = text.rstrip("/").rpartition("/")[2]
+    stem = last.rpartition(".")[0] or last
+    word = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
+    word = word if word[:1].isalpha() else f"model-{word}".rstrip("-")
+    return word[:_LONGEST].rstrip("-")

@@ -1,0 +1,199 @@
+"""``kubeling serve``: a model on disk becomes an address that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kubeling.cli.connection import connected
+from kubeling.cli.errors import CliError
+from kubeling.cli.instance import data_dir_option
+
+if TYPE_CHECKING:
+    from kubeling.cli.instance import Endpoints
+    from kubeling.cli.serving.manifest import Served
+    from kubeling.cli.serving.rollout import Rollout
+    from kubeling.cli.serving.view import View
+    from kubeling.gateway.models.progress import Progress
+
+__all__ = ["serve"]
+
+_INTERRUPTED: Final = 130
+_TAIL: Final = 15
+
+
+@click.command("serve")
+@click.argument("model", metavar="MODEL_DIR")
+@click.option("--name", default="", help="The service's name; the folder's otherwise.")
+@click.option("-n", "--namespace", default="", help="The namespace to work in.")
+@click.option("--format", "format_name", default="", metavar="FORMAT", help="As sklearn or onnx.")
+@click.option(
+    "--canary", type=click.IntRange(0, 100), metavar="PERCENT", help="Of the requests, at first."
+)
+@click.option("--min-replicas", type=click.IntRange(0), help="0: none while nobody asks.")
+@click.option("--max-replicas", type=click.IntRange(1), help="As many under load.")
+@click.option("--follow/--detach", default=True, help="Wait until it answers, or return at once.")
+@click.option("--curl", is_flag=True, help="Print a command that asks it, and nothing else.")
+@click.option("--dry-run", is_flag=True, help="Print the InferenceService, create nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, nothing else.")
+@data_dir_option
+def serve(model: str, data_dir: Path, **given: Any) -> int:
+    """Serve a model from a folder, a file or an address.
+
+    The format is found out from the files. A service of that name that is there already gets the
+    model as its next revision; with --canary it takes a part of the requests at first. A model that
+    has not changed since is no new revision.
+
+    With --curl, MODEL_DIR may be the name of a service that runs.
+
+    The exit code is 0 if it answers. Ctrl-C asks whether to take the model back or to leave it.
+    Without a running platform, one is started for the present folder.
+    """
+    from kubeling.cli.instance import Instance
+
+    if given["curl"] and "://" not in model and not Path(model).exists():
+        base = Instance(data_dir).require_running().dashboard
+        return asyncio.run(_curl_of(given["name"] or model, base, data_dir, given["namespace"]))
+    served, title = _served(model, given)
+    if given["dry_run"]:
+        from kubeling.cli.serving.manifest import new_service
+        from kubeling.kube import yaml
+
+        click.echo(yaml.dump(new_service(title, served)), nl=False)
+        return 0
+    from kubeling.cli.running.starting import running_platform
+
+    endpoints = running_platform(Instance(data_dir))
+    return asyncio.run(_serve(title, served, given, endpoints, data_dir))
+
+
+def _served(model: str, given: dict[str, Any]) -> tuple[Served, str]:
+    """What is to be served, and under which name."""
+    from kubeling.cli.serving.formats import format_of, format_of_address
+    from kubeling.cli.serving.manifest import Served, digest_of, name_of
+
+    if "://" in model:
+        uri, digest, title = model, "", name_of(model)
+        format_name = given["format_name"] or format_of_address(model)
+        if not format_name:
+            raise CliError(f"{model} does not tell its format", "Say it with --format.")
+    else:
+        place = Path(model).expanduser().resolve()
+        if not place.exists():
+            raise CliError(
+                f"there is no {model} here",
+                "Give the folder of a model, or an address as s3://bucket/model.",
+            )
+        format_name = given["format_name"] or format_of(place)
+        uri, digest, title = str(place), digest_of(place), name_of(str(place))
+    served = Served(
+        uri=uri,
+        format_name=format_name,
+        digest=digest,
+        canary=given["canary"],
+        min_replicas=given["min_replicas"],
+        max_replicas=given["max_replicas"],
+    )
+    return served, given["name"] or title
+
+
+async def _serve(
+    title: str,
+    served: Served,
+    given: dict[str, Any],
+    endpoints: Endpoints,
+    data_dir: Path,
+) -> int:
+    from kubeling.cli.running.watching import Watch
+    from kubeling.cli.serving.rollout import Rollout
+    from kubeling.cli.serving.view import View
+
+    quiet = given["as_json"] or given["curl"]
+    async with connected(data_dir, None, given["namespace"]) as connection:
+        rollout = await Rollout.begin(connection.client, title, connection.namespace, served)
+        view = View(title, quiet=quiet)
+        base = endpoints.dashboard + rollout.path
+        if not given["follow"]:
+            view.say(f"inferenceservice {title} goes on. {endpoints.dashboard}{rollout.page}")
+            return 0
+        progress = await Watch(rollout.read, rollout.stop, view, "rollout").run()
+        if progress is None:
+            view.say(f"inferenceservice {title} goes on. {endpoints.dashboard}{rollout.page}")
+            return _INTERRUPTED
+        if progress.state != "ready":
+            return await _failed(rollout, progress, view, given)
+        await _tell(rollout, progress, base, endpoints.dashboard, view, given)
+        return 0
+
+
+async def _tell(
+    rollout: Rollout,
+    progress: Progress,
+    base: str,
+    dashboard: str,
+    view: View,
+    given: dict[str, Any],
+) -> None:
+    """Where it answers, and how it is asked."""
+    from kubeling.cli.serving.asking import curl_line, signature
+
+    found = await asyncio.to_thread(signature, base, rollout.name)
+    line = curl_line(base, rollout.name, found)
+    if given["curl"]:
+        click.echo(line)
+        return
+    if given["as_json"]:
+        told = {
+            "name": rollout.name,
+            "namespace": rollout.namespace,
+            "state": progress.state,
+            "revision": progress.revision,
+            "traffic": rollout.shares,
+            "url": base,
+            "page": dashboard + rollout.page,
+            "curl": line,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
+    if rollout.shares.get(progress.revision) != 100:
+        shares = ", ".join(f"{percent}% {title}" for title, percent in rollout.shares.items())
+        view.say(f"  requests  {shares}")
+    view.say(f"  url       {base}")
+    view.say(f"  page      {dashboard}{rollout.page}")
+    view.say(f"  {line}", "bold")
+
+
+async def _failed(rollout: Rollout, progress: Progress, view: View, given: dict[str, Any]) -> int:
+    """Says why, with the end of the log and what to try."""
+    found = await rollout.explanation(progress)
+    hint, log = found.hint, found.tail(_TAIL)
+    if given["as_json"]:
+        told = {"name": rollout.name, "state": progress.state, "message": progress.doing}
+        click.echo(json.dumps({**told, "hint": hint, "log": log}, indent=2))
+        return 1
+    for line in log:
+        view.say(f"  | {line}")
+    if not rollout.is_new and rollout.shares:
+        view.say(f"{', '.join(rollout.shares)} goes on serving")
+    raise CliError(progress.doing, f"Try this: {hint}" if hint else _more(rollout))
+
+
+def _more(rollout: Rollout) -> str:
+    return f"More: kubeling why isvc/{rollout.name} -n {rollout.namespace}"
+
+
+async def _curl_of(title: str, dashboard: str, data_dir: Path, namespace: str) -> int:
+    """The command that asks a service that runs."""
+    from kubeling.cli.serving.asking import curl_line, signature
+    from kubeling.serving.resources import INFERENCE_SERVICES
+
+    async with connected(data_dir, None, namespace) as connection:
+        await connection.client.get(INFERENCE_SERVICES, title, connection.namespace)
+        base = f"{dashboard}/serving/{connection.namespace}/{title}"
+    found = await asyncio.to_thread(signature, base, title)
+    click.echo(curl_line(base, title, found))
+    return 0

@@ -1,0 +1,136 @@
+"""What a model takes, by its Open Inference Protocol metadata, and requests made from it.
+
+The pages' form and the command line show people a request that the model will accept; only the
+model itself knows which. A model of rows with one input is asked by V1, whose rows people know; all
+others by V2, which names its tensors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["Signature", "Tensor", "signature_of"]
+
+_TEXT: Final = "BYTES"
+_TRUTH: Final = "BOOL"
+_WIDEST: Final = 64
+"""Values of a row that a person may be asked for one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input; sizes of -1 are the sender's choice."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape with one element wherever the sender may choose."""
+        return tuple(max(size, 1) for size in self.shape) or (1,)
+
+    @property
+    def row(self) -> int | None:
+        """How many values a row has; ``None`` for what has no rows of a known width."""
+        if len(self.shape) == 1:
+            return 1
+        return self.shape[1] if len(self.shape) == 2 and self.shape[1] > 0 else None
+
+    @property
+    def zero(self) -> Any:
+        """A value of its type."""
+        if self.datatype == _TEXT:
+            return "text"
+        if self.datatype == _TRUTH:
+            return False
+        return 0.0 if self.datatype.startswith(("FP", "BF")) else 0
+
+    def zeros(self) -> Any:
+        """Nested lists of that value."""
+        filled: Any = self.zero
+        for size in reversed(self.sizes):
+            filled = [filled] * size
+        return filled
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes, and the names of its features where it has any."""
+
+    inputs: tuple[Tensor, ...]
+    features: tuple[str, ...] = ()
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether one list of values is a request."""
+        return len(self.inputs) == 1 and self.inputs[0].row is not None
+
+    @property
+    def fields(self) -> tuple[tuple[str, Tensor], ...]:
+        """The values of one row that can be asked for one by one: each with its title."""
+        if self.is_rows:
+            only = self.inputs[0]
+            width = only.row or 0
+            if width > _WIDEST:
+                return ()
+            titles = self.features if len(self.features) == width else ()
+            return tuple((title, only) for title in titles or map(str, range(1, width + 1)))
+        if self.inputs and all(tensor.row == 1 for tensor in self.inputs):
+            return tuple((tensor.name, tensor) for tensor in self.inputs[:_WIDEST])
+        return ()
+
+    @property
+    def verb(self) -> str:
+        """The end of the address that takes :meth:`sample`."""
+        return "predict" if self.is_rows else "infer"
+
+    def path(self, model: str) -> str:
+        """Where the model takes :meth:`sample`, below the service's address."""
+        if self.is_rows:
+            return f"/v1/models/{model}:predict"
+        return f"/v2/models/{model}/infer"
+
+    def sample(self) -> dict[str, Any]:
+        """A request of one row that has the right shape."""
+        if self.is_rows:
+            zeros = self.inputs[0].zeros()
+            return {"instances": zeros}
+        return {"inputs": [_filled(tensor) for tensor in self.inputs]}
+
+    def sample_text(self) -> str:
+        """The same as text."""
+        return json.dumps(self.sample())
+
+
+def _filled(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": list(tensor.sizes),
+        "data": tensor.zeros(),
+    }
+
+
+def signature_of(metadata: Mapping[str, Any]) -> Signature | None:
+    """The signature in a model's metadata; ``None`` if it does not say what it takes."""
+    inputs = tuple(_tensors(metadata.get("inputs") or ()))
+    if not inputs:
+        return None
+    said = metadata.get("parameters") or metadata.get("properties") or {}
+    features = said.get("features") if isinstance(said, Mapping) else None
+    return Signature(inputs, tuple(map(str, features or ())))
+
+
+def _tensors(entries: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    return [
+        Tensor(
+            str(entry.get("name", "")),
+            str(entry.get("datatype", "FP32")),
+            tuple(int(size) for size in entry.get("shape") or ()),
+        )
+        for entry in entries
+    ]

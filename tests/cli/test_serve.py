@@ -1,0 +1,184 @@
+"""``kubeling serve`` and ``kubeling predict``: from a folder to an answer, or to the reason."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from tests.support.platform import Platform, started
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.main import cli
+from kubeling.cli.serving.formats import format_of
+from kubeling.cli.serving.manifest import name_of
+from kubeling.cli.serving.predict import request_of
+
+ROW = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    import joblib
+    from sklearn.datasets import load_iris
+    from sklearn.tree import DecisionTreeClassifier
+
+    folder = tmp_path_factory.mktemp("serve")
+    model = DecisionTreeClassifier(random_state=0).fit(*load_iris(return_X_y=True))
+    for place in ("iris", "broken"):
+        (folder / place).mkdir()
+        joblib.dump(model, folder / place / "model.joblib")
+    file = folder / "broken" / "model.joblib"
+    content = file.read_bytes().replace(b"sklearn.tree._classes", b"sklearn.tree._klasses")
+    before = content.index(b"_sklearn_version")
+    file.write_bytes(content[:before] + content[before:].replace(b"1.", b"0.", 1))
+    with started(folder / "data", folder) as platform:
+        yield platform
+
+
+@pytest.mark.e2e
+def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) -> None:
+    folder = platform.workspace / "iris"
+    done = platform.kubeling("serve", str(folder), "--json")
+    told = json.loads(done.stdout)
+    assert (told["state"], told["traffic"]) == ("ready", {"iris-predictor-00001": 100})
+
+    for request in (ROW, "[[5.1, 3.5, 1.4, 0.2]]"):
+        assert platform.kubeling("predict", "iris", request).stdout == '{"predictions":[0]}\n'
+    assert platform.kubeling("predict", "iris", stdin=ROW).stdout == '{"predictions":[0]}\n'
+    tensor = {"name": "input-0", "datatype": "FP64", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}
+    (platform.workspace / "request.json").write_text(json.dumps({"inputs": [tensor]}))
+    answer = platform.kubeling("predict", "iris", "-f", str(platform.workspace / "request.json"))
+    assert json.loads(answer.stdout)["outputs"][0]["data"] == [0]
+
+    wrong = platform.kubeling("predict", "iris", '{"instances": [[5.1]]}', check=False)
+    assert wrong.returncode == 1
+    assert "answered 400: every row needs 4 features, but these have 1" in wrong.stderr
+    assert "kubeling serve iris --curl" in wrong.stderr
+    unknown = platform.kubeling("predict", "irsi", ROW, check=False)
+    assert '"irsi" not found' in unknown.stderr
+
+    line = platform.kubeling("serve", "iris", "--curl").stdout
+    asked = subprocess.run([*shlex.split(line), "-s"], capture_output=True, text=True, check=True)
+    assert json.loads(asked.stdout) == {"predictions": [0]}
+
+    again = platform.kubeling("serve", str(folder), "--json", "--min-replicas", "1")
+    assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"
+    (folder / "notes.md").write_text("a second try")
+    canary = json.loads(platform.kubeling("serve", str(folder), "--json", "--canary", "25").stdout)
+    assert canary["traffic"] == {"iris-predictor-00001": 75, "iris-predictor-00002": 25}
+    whole = json.loads(platform.kubeling("serve", str(folder), "--json").stdout)
+    assert whole["traffic"] == {"iris-predictor-00002": 100}
+
+
+@pytest.mark.e2e
+def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform) -> None:
+    done = platform.kubeling("serve", str(platform.workspace / "broken"), check=False)
+    assert done.returncode == 1
+    assert "✗ broken  failed" in done.stdout
+    assert "sklearn.tree._klasses" in done.stderr
+    assert "Try this: the model was saved with scikit-learn 0." in done.stderr
+
+
+def manifest(*words: str) -> dict[str, Any]:
+    done = CliRunner().invoke(cli, ["serve", "--dry-run", *words])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = yaml.safe_load(done.output)
+    return found
+
+
+def test_the_service_says_what_the_words_say() -> None:
+    words = ["--canary", "10", "--min-replicas", "0", "--max-replicas", "3", "--name", "flowers"]
+    found = manifest("s3://bucket/iris.onnx", *words)
+    assert found["metadata"]["name"] == "flowers"
+    assert found["spec"]["predictor"] == {
+        "model": {"modelFormat": {"name": "onnx"}, "storageUri": "s3://bucket/iris.onnx"},
+        "canaryTrafficPercent": 10,
+        "minReplicas": 0,
+        "maxReplicas": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "is_of"),
+    [
+        ({"model.joblib": b""}, "sklearn"),
+        ({"model.pkl": b"", "README.md": b"x"}, "sklearn"),
+        ({"model.onnx": b"", "config.json": b"{}"}, "onnx"),
+        ({"model.bst": b"tree\nversion=v4\n"}, "lightgbm"),
+        ({"model.txt": b"tree\nversion=v4\n", "notes.txt": b"a tree"}, "lightgbm"),
+        ({"model.bst": b"\x00\x01"}, "xgboost"),
+        ({"model.json": b'{"learner": {'}, "xgboost"),
+        ({"1/saved_model.pb": b"", "2/saved_model.pb": b""}, "tensorflow"),
+        ({"1/model.joblib": b"", "10/model.onnx": b""}, "onnx"),
+        ({"MLmodel": b"", "model.pkl": b""}, "mlflow"),
+    ],
+)
+def test_the_format_is_found_out(tmp_path: Path, files: dict[str, bytes], is_of: str) -> None:
+    for title, content in files.items():
+        (tmp_path / title).parent.mkdir(exist_ok=True)
+        (tmp_path / title).write_bytes(content)
+    assert format_of(tmp_path) == is_of
+
+
+def test_a_folder_that_is_no_model_or_two_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CliError, match="holds no model whose format is known: nothing"):
+        format_of(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CliError, match=r"is known: config\.json"):
+        format_of(tmp_path)
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "a.joblib").touch()
+    with pytest.raises(CliError, match="could be a model of onnx or sklearn") as refused:
+        format_of(tmp_path)
+    assert "--format" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("place", "called"),
+    [
+        ("My Model/", "my-model"),
+        ("/x/iris.joblib", "iris"),
+        ("s3://b/churn_v2", "churn-v2"),
+        ("1", "model-1"),
+    ],
+)
+def test_a_service_is_named_after_its_model(place: str, called: str) -> None:
+    assert name_of(place) == called
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "sent"),
+    [
+        ("[[1, 2]]", "/v1/models/m:predict", {"instances": [[1, 2]]}),
+        ('{"inputs": {"a": [1]}}', "/v1/models/m:predict", {"inputs": {"a": [1]}}),
+        (
+            '{"inputs": [{"name": "a", "datatype": "FP32"}]}',
+            "/v2/models/m/infer",
+            {"inputs": [{"name": "a", "datatype": "FP32"}]},
+        ),
+    ],
+)
+def test_the_protocol_is_the_requests(text: str, path: str, sent: Any) -> None:
+    where, body = request_of(text, "m")
+    assert (where, json.loads(body)) == (path, sent)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{'instances': []}", r"not JSON: .* at line 1, column 2"),
+        ('{"rows": []}', 'neither "instances" \\(V1\\) nor "inputs" \\(V2\\)'),
+        ("3", 'neither "instances"'),
+    ],
+)
+def test_what_is_no_request_is_refused_with_an_example(text: str, says: str) -> None:
+    with pytest.raises(CliError, match=says) as refused:
+        request_of(text, "m")
+    assert "kubeling predict iris" in refused.value.hint

@@ -1,0 +1,134 @@
+"""What is told of a served model: what it takes, how far it is, whether versions differ."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeling.gateway.models.failure import Explanation
+from kubeling.gateway.models.progress import progress_of
+from kubeling.gateway.models.signature import Signature, signature_of
+from kubeling.gateway.models.skew import skew_of
+
+
+def signature(*inputs: tuple[str, str, list[int]], features: tuple[str, ...] = ()) -> Signature:
+    named = [{"name": n, "datatype": d, "shape": s} for n, d, s in inputs]
+    found = signature_of({"inputs": named, "parameters": {"features": list(features)}})
+    assert found is not None
+    return found
+
+
+def test_a_model_of_rows_is_asked_by_v1() -> None:
+    found = signature(("input-0", "FP64", [-1, 4]))
+    assert found.path("iris") == "/v1/models/iris:predict"
+    assert found.sample() == {"instances": [[0.0, 0.0, 0.0, 0.0]]}
+    assert [title for title, _ in found.fields] == ["1", "2", "3", "4"]
+
+
+def test_features_are_called_by_their_names() -> None:
+    found = signature(("input-0", "FP64", [-1, 2]), features=("height", "width"))
+    assert [title for title, _ in found.fields] == ["height", "width"]
+
+
+def test_a_model_of_named_columns_is_asked_by_v2() -> None:
+    found = signature(("age", "INT64", [-1, 1]), ("town", "BYTES", [-1]))
+    assert found.path("m") == "/v2/models/m/infer"
+    assert found.sample() == {
+        "inputs": [
+            {"name": "age", "datatype": "INT64", "shape": [1, 1], "data": [[0]]},
+            {"name": "town", "datatype": "BYTES", "shape": [1], "data": ["text"]},
+        ]
+    }
+    assert [title for title, _ in found.fields] == ["age", "town"]
+
+
+@pytest.mark.parametrize("shape", [[-1, 3, 8, 8], [-1, 1000], [-1, -1]])
+def test_pictures_and_wide_rows_are_not_asked_for_value_by_value(shape: list[int]) -> None:
+    assert signature(("x", "FP32", shape)).fields == ()
+
+
+def test_a_model_that_says_nothing_has_no_signature() -> None:
+    assert signature_of({"name": "m", "inputs": []}) is None
+
+
+def service(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "m", "namespace": "default", "generation": 2},
+        "spec": {"predictor": {}},
+        "status": {
+            "observedGeneration": 2,
+            "components": {"predictor": {"latestCreatedRevision": "m-predictor-00002"}},
+            **status,
+        },
+    }
+
+
+def pod(revision: int = 2, **status: Any) -> dict[str, Any]:
+    labels = {"serving.kubeling.io/revision": f"{revision:05d}", "component": "predictor"}
+    return {"metadata": {"name": "p", "labels": labels}, "status": status}
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+INIT = {"initContainerStatuses": [{"name": "storage-initializer", "state": {"running": {}}}]}
+LOADING = {"containerStatuses": [{"name": "kserve-container", "state": {"running": {}}}]}
+UNSCHEDULED = {
+    "conditions": [{"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}]
+}
+
+
+@pytest.mark.parametrize(
+    ("pods", "doing"),
+    [
+        ([], "waiting for a pod"),
+        ([pod(1, **LOADING)], "waiting for a pod"),
+        ([pod(**UNSCHEDULED)], "Insufficient cpu"),
+        ([pod(**INIT)], "fetching the model"),
+        ([pod()], "starting the server"),
+        ([pod(**LOADING)], "loading the model"),
+    ],
+)
+def test_it_says_what_is_waited_for(pods: list[dict[str, Any]], doing: str) -> None:
+    found = progress_of(service(), pods)
+    assert (found.state, found.doing, found.final) == ("starting", doing, False)
+
+
+def test_an_older_generations_word_is_not_taken() -> None:
+    assert progress_of(service(observedGeneration=1, **READY), []).state == "starting"
+    assert progress_of(service(**READY), []).state == "ready"
+
+
+def test_a_failed_load_ends_the_waiting() -> None:
+    model = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"message": "no file"}}
+    found = progress_of(service(modelStatus=model), [])
+    assert (found.state, found.doing, found.final) == ("failed", "no file", True)
+
+
+class _Estimator:
+    """Carries the version of its library, as scikit-learn's estimators do."""
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_version_in_a_pickle_is_found_without_loading_it(tmp_path: Path, protocol: int) -> None:
+    estimator = _Estimator()
+    estimator.__dict__["_sklearn_version"] = "0.24.1"
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(estimator, protocol))
+    found = skew_of("", tmp_path, lambda _: "1.9.1")
+    assert found is not None
+    assert (found.saved, found.loaded) == ("0.24.1", "1.9.1")
+    assert skew_of("", tmp_path, lambda _: "0.24.1") is None
+
+
+def test_the_servers_log_tells_of_versions_too() -> None:
+    said = "InconsistentVersionWarning: Trying to unpickle estimator SVC from version 1.2.0 when "
+    found = skew_of(said + "using version 1.7.2. This might lead to breaking code")
+    assert found is not None
+    assert "saved with scikit-learn 1.2.0, and 1.7.2 loads it" in str(found)
+
+
+def test_the_end_of_a_log_has_its_last_traceback_whole() -> None:
+    lines = ["start", "Traceback (most recent call last):", *"abcdef", "ValueError: x"]
+    assert Explanation(tuple(lines)).tail(5) == tuple(lines[1:])
+    assert Explanation(tuple(lines)).tail(2) == ("f", "ValueError: x")
