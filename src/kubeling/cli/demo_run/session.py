@@ -68,7 +68,7 @@ class Session:
         old = await self.link.lasting(lambda: self.client.find(resource, name, NAMESPACE))
         if old is not None:
             await self.link.lasting(lambda: self._delete(resource, old))
-            await self.until(resource, name, lambda found: uid(found or {}) != uid(old), 60)
+            await self.until(resource, name, lambda now: now is None or uid(now) != uid(old), 60)
         return await self.apply(obj)
 
     async def until(
