@@ -1,11 +1,12 @@
 """Model servers side by side: ours with scikit-learn and with ONNX Runtime, and upstream's.
 
-    .venv/bin/python benchmarks/serving.py --kserve .venvs/kserve/bin/python
+    .venv/bin/python benchmarks/serving.py --kserve .venvs/kserve/bin/python --before ../before
 
 Servers run on one core and wrk on another, in turns, one row a request; what counts is the ratio
 within a run. CPU is the server's own for each request, which other work on the machine changes less
 than the rate. Needs Linux, wrk, and scikit-learn, skl2onnx and onnxruntime here; kserve and
-scikit-learn where ``--kserve`` says (without it, upstream's server is left out).
+scikit-learn where ``--kserve`` says (without it, upstream's server is left out). ``--before`` is a
+checkout of another version of this one, to compare with.
 """
 
 from __future__ import annotations
@@ -51,18 +52,21 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             row = _train(model, Path(folder))
             print(f"\n{NAMES[model]}; {options.rounds} rounds of {options.seconds} s each")
-            _compare(_commands(Path(folder), options.kserve), row, Path(folder), options)
+            _compare(_commands(Path(folder), options), row, Path(folder), options)
 
 
-def _commands(folder: Path, kserve: str) -> dict[str, list[str]]:
+def _commands(folder: Path, options: argparse.Namespace) -> dict[str, list[str]]:
     ours = [sys.executable, "-m", "kubeling.serving.server", "--model_name=model"]
-    ours.append("--enable_grpc=false")
+    ours += ["--enable_grpc=false", "--convert_to_onnx=false"]
     found = {}
-    if kserve:
-        found["kserve"] = [kserve, str(PEER), str(folder / "sklearn"), "{port}"]
+    if options.kserve:
+        found["kserve"] = [options.kserve, str(PEER), str(folder / "sklearn"), "{port}"]
     for name in ("sklearn", "onnx"):
         where = [f"--format={name}", f"--model_dir={folder / name}", "--http_port={port}"]
         found[f"ours, {name}"] = ours + where
+        if options.before:
+            path = f"PYTHONPATH={options.before / 'src'}"
+            found[f"before, {name}"] = ["env", path, *ours, *where]
     return found
 
 
@@ -183,6 +187,7 @@ def _found(pattern: str, text: str) -> tuple[str, ...]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kserve", default="", help="a Python with kserve and scikit-learn")
+    parser.add_argument("--before", type=Path, help="a checkout of another version")
     parser.add_argument("--models", default="iris,digits")
     parser.add_argument("--clients", default="1,8,32")
     parser.add_argument("--rounds", type=int, default=3)

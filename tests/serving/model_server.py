@@ -55,7 +55,7 @@ async def serving_repository(
     """A client of a server with the models of a repository."""
     app = ModelApp(DataPlane(repository, **options), log_folder)
     async with (
-        listening(app) as port,
+        listening(app, immediately=app.immediately) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -20,12 +20,32 @@ async def echo(request: Request) -> Response:
         raise InvalidInput("this cannot be")
     if request.path == "/broken":
         raise KeyError("x")
+    return _echoed(request)
+
+
+def _echoed(request: Request) -> Response:
     return Response(f"{request.method} {request.path} ".encode() + request.body, 200, "text/plain")
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    async with listening(echo) as found:
+def echo_soon(request: Request, answer: Callable[[Response], None]) -> bool:
+    """Answers the same without a task, and leaves to :func:`echo` what takes or fails."""
+    if request.method != "POST" or request.path in ("/slow", "/bad", "/broken"):
+        return False
+    asyncio.get_running_loop().call_soon(answer, _echoed(request))
+    return True
+
+
+def echo_now(request: Request, answer: Callable[[Response], None]) -> bool:
+    """As :func:`echo_soon`, before it returns."""
+    if request.method != "POST" or request.path in ("/slow", "/bad", "/broken"):
+        return False
+    answer(_echoed(request))
+    return True
+
+
+@pytest.fixture(params=[None, echo_soon, echo_now], ids=["tasks", "soon", "now"])
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
+    async with listening(echo, immediately=request.param) as found:
         yield found
 
 

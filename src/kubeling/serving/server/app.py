@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -11,7 +11,8 @@ import msgspec
 from kubeling.serving.server import cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
 from kubeling.serving.server.errors import InvalidInput, ModelNotFound, ModelNotReady
-from kubeling.serving.server.http import Request, Response, json_response
+from kubeling.serving.server.http import Request, Response, error_response, json_response
+from kubeling.serving.server.infer_types import InferResponse
 from kubeling.serving.server.repository import IndexEntry
 from kubeling.serving.server.requestlog import read_folder
 from kubeling.serving.server.rest_v2 import HEADER, decode_request
@@ -57,6 +58,34 @@ class ModelApp:
             raise _no_page(request)
         method, page = self._pages[path]
         return await page(request) if _allows(request, method) else _not_allowed(request, method)
+
+    def immediately(self, request: Request, answer: Callable[[Response], None]) -> bool:
+        """Answers a prediction without a task, if it can; else it is for :meth:`__call__`."""
+        if request.method != "POST":
+            return False
+        path = request.path
+        v2 = path.startswith("/v2/models/") and path.endswith("/infer")
+        if not v2 and not (path.startswith("/v1/models/") and path.endswith(":predict")):
+            return False
+        name = path[11:-6] if v2 else path[11:-8]
+        model = self._plane.quick_model(name)
+        if model is None:
+            return False
+        try:
+            if v2:
+                payload: Any = decode_request(request.body, _json_length(request), name)
+            else:
+                payload = _decoded(request.body)
+        except InvalidInput:
+            return False
+        if not v2 and cloudevents.event_of(payload, request.headers) is not None:
+            return False
+
+        def done(found: Any, error: BaseException | None) -> None:
+            answer(_response(found) if error is None else error_response(error))
+
+        self._plane.quick(model, payload, request.headers, done)
+        return True
 
     async def _alive(self, _: Request) -> Response:
         return json_response({"status": "alive"})
@@ -158,11 +187,7 @@ class ModelApp:
         answer, given = await self._plane.v2(
             name, version, lambda: decode_request(request.body, length, name), request.headers
         )
-        body, json_length = answer.to_rest()
-        if json_length is None:
-            return json_response(body, headers=given)
-        headers = {**given, HEADER: str(json_length)}
-        return Response(cast(bytes, body), 200, _OCTETS, headers)
+        return _of_tensors(answer, given)
 
     async def _repository_call(self, request: Request, parts: list[str]) -> Response:
         if len(parts) != 2 or parts[1] not in ("load", "unload"):
@@ -177,6 +202,22 @@ class ModelApp:
         else:
             await self._repository.unload(name)
         return json_response({"name": name, action: True})
+
+
+def _response(found: Any) -> Response:
+    try:
+        return _of_tensors(found, {}) if isinstance(found, InferResponse) else json_response(found)
+    except Exception as error:
+        # What a model answered may be no JSON; a callback has nobody to raise to.
+        return error_response(error)
+
+
+def _of_tensors(answer: InferResponse, given: Mapping[str, str]) -> Response:
+    body, json_length = answer.to_rest()
+    if json_length is None:
+        return json_response(body, headers=given)
+    headers = {**given, HEADER: str(json_length)}
+    return Response(cast(bytes, body), 200, _OCTETS, headers)
 
 
 def _allows(request: Request, method: str) -> bool:

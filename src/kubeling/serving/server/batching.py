@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from kubeling.serving.server.quick import Done
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ __all__ = ["Batcher"]
 _SLOW: Final = 0.005
 _LARGEST: Final = 4096
 
-Waiting = tuple["Array", "asyncio.Future[Array]"]
+Waiting = tuple["Array", Done]
 
 
 class Batcher:
@@ -39,15 +41,12 @@ class Batcher:
         self._seconds = 0.0
         self._thread: ThreadPoolExecutor | None = None
 
-    async def predict(self, rows: Array) -> Array:
-        """The predictions of these rows; raises what ``predict`` raises for them."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Array] = loop.create_future()
-        self._waiting.append((rows, future))
+    def submit(self, rows: Array, done: Done) -> None:
+        """Hands over the predictions of these rows, or what ``predict`` raises for them."""
+        self._waiting.append((rows, done))
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._flush)
-        return await future
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -73,8 +72,8 @@ class Batcher:
 
         def finished(done: asyncio.Future[Array]) -> None:
             if done.cancelled():
-                for _, future in batch:
-                    future.cancel()
+                for _, deliver in batch:
+                    deliver(None, asyncio.CancelledError())
             elif error := done.exception():
                 self._failed(batch, error)
             else:
@@ -92,8 +91,7 @@ class Batcher:
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""
         if len(batch) == 1:
-            if not batch[0][1].done():
-                batch[0][1].set_exception(error)
+            batch[0][1](None, error)
             return
         for one in batch:
             self._run([one])
@@ -101,6 +99,8 @@ class Batcher:
 
 def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
     """Requests whose rows may be stacked, in order of arrival."""
+    if len(waiting) == 1:
+        return [waiting]
     groups: dict[tuple[Any, ...], list[list[Waiting]]] = {}
     sizes: dict[tuple[Any, ...], int] = {}
     for entry in waiting:
@@ -116,9 +116,11 @@ def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
 
 
 def _deliver(batch: list[Waiting], found: Array) -> None:
+    if len(batch) == 1:
+        batch[0][1](found, None)
+        return
     start = 0
-    for rows, future in batch:
+    for rows, done in batch:
         end = start + len(rows)
-        if not future.done():
-            future.set_result(found[start:end])
+        done(found[start:end], None)
         start = end

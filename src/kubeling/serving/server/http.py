@@ -9,33 +9,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import functools
 import socket
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any, Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 
 from kubeling.serving.server.errors import InvalidInput, ServingError, TooLarge
+from kubeling.serving.server.responses import (
+    Response,
+    encoded,
+    error_response,
+    json_response,
+)
 
-__all__ = ["Handler", "Request", "Response", "json_response", "listening"]
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "Handler",
+    "Immediately",
+    "Request",
+    "Response",
+    "error_response",
+    "json_response",
+    "listening",
+]
 
 _MAX_BODY: Final = 256 * 1024 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _WAITING: Final = 32
 _GRACE: Final = 30.0
 _LINGER: Final = 2.0
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
+_USUAL: Final = (
+    *("Host", "Accept", "Accept-Encoding", "User-Agent", "Connection"),
+    *("Content-Type", "Content-Length", "Content-Encoding", "Authorization", "X-Request-Id"),
+    "Inference-Header-Content-Length",
+)
+_NAMES: Final = {form.encode(): name.lower() for name in _USUAL for form in (name, name.lower())}
 
 
 @dataclass(slots=True)
@@ -48,25 +61,13 @@ class Request:
     body: bytes
 
 
-@dataclass(slots=True)
-class Response:
-    """An answer."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers a request. What it raises is answered with its ``http_status``, or 500."""
 
 
-def json_response(
-    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Plain values as JSON."""
-    return Response(msgspec.json.encode(value), status, headers=headers or {})
+Immediately = Callable[[Request, Callable[[Response], None]], bool]
+"""Takes a request that needs no task: calls what it is given with the answer, now or later, on the
+event loop, and says true. The others are the handler's."""
 
 
 @contextlib.asynccontextmanager
@@ -77,12 +78,13 @@ async def listening(
     *,
     keep_alive: float = 65.0,
     reuse_port: bool = False,
+    immediately: Immediately | None = None,
 ) -> AsyncIterator[int]:
     """Answers until the block is left, then finishes what was asked; gives the port."""
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: _Connection(handler, connections, keep_alive),
+        lambda: _Connection(handler, immediately, connections, keep_alive),
         host,
         port,
         backlog=1024,
@@ -104,8 +106,16 @@ async def listening(
 class _Connection(asyncio.Protocol):
     """One connection. Requests that arrive while one is answered wait, and reading with them."""
 
-    def __init__(self, handler: Handler, connections: set[_Connection], keep_alive: float) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        immediately: Immediately | None,
+        connections: set[_Connection],
+        keep_alive: float,
+    ) -> None:
         self._handler = handler
+        self._immediately = immediately
+        self._promised: bool | None = None
         self._connections = connections
         self._keep_alive = keep_alive
         self._parser = httptools.HttpRequestParser(self)
@@ -175,13 +185,13 @@ class _Connection(asyncio.Protocol):
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
+        self._head += len(name) + len(value)
+        key, text = _NAMES.get(name) or name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._count_head(0)
         if int(self._headers.get("content-length", 0)) > _MAX_BODY:
             raise _Refused(TooLarge(f"the body is larger than {_MAX_BODY} bytes"))
         if self._headers.get("expect", "").lower() == "100-continue" and self._transport:
@@ -196,13 +206,14 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         keep = self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        encoding = self._headers.get("content-encoding")
         found: Request | ServingError
         try:
             found = Request(
                 self._parser.get_method().decode(),
                 _path_of(self._url),
                 self._headers,
-                _decompressed(body, self._headers.get("content-encoding", "")),
+                _decompressed(body, encoding) if encoding else body,
             )
         except ServingError as error:
             found = error
@@ -211,7 +222,7 @@ class _Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Closes once what was asked is answered."""
         self._ending = True
-        if self._answering is None and self._transport is not None:
+        if not self._busy and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -238,14 +249,41 @@ class _Connection(asyncio.Protocol):
         self._take(error, keep=False)
 
     def _take(self, found: Request | ServingError, keep: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._immediately is not None and isinstance(found, Request) and not self._busy:
+            self._promised = keep
+            if self._immediately(found, self._answered):
+                return
+            self._promised = None
         self._waiting.append((found, keep))
-        if self._answering is None:
-            self._answering = asyncio.get_running_loop().create_task(self._answer())
+        if not self._busy:
+            self._start_answering()
         elif len(self._waiting) == _WAITING and self._transport is not None:
             self._transport.pause_reading()
 
+    @property
+    def _busy(self) -> bool:
+        return self._answering is not None or self._promised is not None
+
+    def _start_answering(self) -> None:
+        self._answering = asyncio.get_running_loop().create_task(self._answer())
+
+    def _answered(self, response: Response) -> None:
+        """Takes the answer of a request that had no task; what came after it may need one."""
+        keep, self._promised = bool(self._promised) and not self._ending, None
+        if self._transport is None:
+            return
+        self._transport.write(encoded(response, keep, head_only=False))
+        if not keep:
+            self._close()
+        elif self._waiting or not self._writable.is_set():
+            self._start_answering()
+
     async def _answer(self) -> None:
         keep = True
+        if not self._writable.is_set():
+            await self._writable.wait()
         while self._waiting and keep:
             found, keep = self._waiting.popleft()
             keep = keep and not self._ending
@@ -253,7 +291,7 @@ class _Connection(asyncio.Protocol):
             if self._transport is None:
                 return
             head_only = isinstance(found, Request) and found.method == "HEAD"
-            self._transport.write(_encoded(response, keep, head_only))
+            self._transport.write(encoded(response, keep, head_only))
             if not self._writable.is_set():
                 await self._writable.wait()
         self._answering = None
@@ -274,20 +312,16 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     async def _response(self, found: Request | ServingError) -> Response:
+        if isinstance(found, ServingError):
+            return error_response(found)
         try:
-            if isinstance(found, ServingError):
-                raise found
             return await self._handler(found)
-        except ServingError as error:
-            return json_response({"error": str(error)}, error.http_status)
         except Exception as error:
-            # One request's trouble is that caller's to know, and no reason to end the server.
-            log.exception("answering a request")
-            return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
+            return error_response(error)
 
     def _rest(self) -> None:
         """Closes a connection on which nothing came for a while; a timer a request costs more."""
-        if self._heard or self._answering is not None or self._idle is None:
+        if self._heard or self._busy or self._idle is None:
             self._heard = False
             loop = asyncio.get_running_loop()
             self._idle = loop.call_later(self._keep_alive, self._rest)
@@ -303,6 +337,7 @@ class _Refused(Exception):
         self.error = error
 
 
+@functools.lru_cache(256)
 def _path_of(url: bytes) -> str:
     try:
         path = httptools.parse_url(url).path or b"/"
@@ -325,19 +360,3 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     if unpack.unconsumed_tail:
         raise TooLarge(f"the body is larger than {_MAX_BODY} bytes")
     return found
-
-
-def _encoded(response: Response, keep: bool, head_only: bool) -> bytes:
-    lines = [
-        _STATUS_LINES[response.status],
-        b"content-type: ",
-        response.content_type.encode(),
-        b"\r\ncontent-length: %d\r\n" % len(response.body),
-    ]
-    for name, value in response.headers.items():
-        clean = f"{name}: {value}".replace("\r", " ").replace("\n", " ")
-        lines.append(clean.encode("latin-1", "replace") + b"\r\n")
-    lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
-    if not head_only:
-        lines.append(response.body)
-    return b"".join(lines)

@@ -100,8 +100,15 @@ async def _serve(
         plane = DataPlane(repository, metrics, request_log)
         app = ModelApp(plane, Path(place) if place else None)
         handler, keep_alive = around(app), settings.keep_alive
+        immediately = app.immediately if handler is app else None
         port = await stack.enter_async_context(
-            http.listening(handler, settings.host, settings.port, keep_alive=keep_alive)
+            http.listening(
+                handler,
+                settings.host,
+                settings.port,
+                keep_alive=keep_alive,
+                immediately=immediately,
+            )
         )
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
         if settings.grpc_port is not None:

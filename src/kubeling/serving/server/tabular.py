@@ -18,7 +18,7 @@ from kubeling.serving.server.errors import (
     ServingError,
 )
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
-from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def single_file(directory: Path, suffixes: Sequence[str], format_name: str) -> P
     )
 
 
-class TabularModel(Model):
+class TabularModel(QuickModel):
     """Subclasses load a file and predict an array; both protocols and batching come from here.
 
     What is known of the tensors besides their shape is asked of the model at load: it predicts a
@@ -112,16 +112,28 @@ class TabularModel(Model):
             found["onnx"] = self._conversion.state
         return found
 
-    async def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
-    ) -> Any:
+    def answer(self, payload: Any, done: Done) -> None:
         if isinstance(payload, InferRequest):
             arrays = {tensor.name: _values(tensor.as_numpy()) for tensor in payload.inputs}
-            found = await self._batched(self._rows(arrays))
+            rows = self._rows(arrays)
+        else:
+            rows = array_of_rows(rows_of(payload), self.columns)
+
+        def predicted(found: Array | None, error: BaseException | None) -> None:
+            try:
+                answer = None if found is None else self._formed(payload, found)
+            except Exception as unformed:
+                # Whoever else was in the batch has to be answered all the same.
+                answer, error = None, unformed
+            done(answer, error)
+
+        self._batcher.submit(self._shaped(rows), predicted)
+
+    def _formed(self, payload: Any, found: Array) -> Any:
+        if isinstance(payload, InferRequest):
             outputs = [InferOutput.of(self.output_name, found)]
             return InferResponse(payload.id, self.name, outputs)
-        rows = array_of_rows(rows_of(payload), self.columns)
-        return {"predictions": tensors.to_json(await self._batched(rows))}
+        return {"predictions": tensors.to_json(found)}
 
     def _probe(self) -> Array | None:
         """What a row of zeros is answered with; none if the model wants other things."""
@@ -149,7 +161,7 @@ class TabularModel(Model):
             columns = [column.astype(object) for column in columns]
         return np.concatenate(columns, axis=1)
 
-    async def _batched(self, rows: Array) -> Array:
+    def _shaped(self, rows: Array) -> Array:
         if rows.ndim == 0:
             raise InvalidInput("the input is a single number; send rows of features")
         if rows.size == 0:
@@ -160,7 +172,7 @@ class TabularModel(Model):
             raise InvalidInput(
                 f"every row needs {self.width} features, but these have {rows.shape[1]}"
             )
-        return await self._batcher.predict(rows)
+        return rows
 
     def _checked(self, rows: Array) -> Array:
         try:

@@ -14,7 +14,8 @@ from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import library
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
-from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
 from kubeling.serving.server.tabular import first_line, single_file
 
@@ -44,7 +45,7 @@ def create(name: str, directory: Path) -> Model:
     return OnnxModel(name, directory)
 
 
-class OnnxModel(Model):
+class OnnxModel(QuickModel):
     """V1 sends its rows to the first input and answers the first output; V2 names tensors."""
 
     platform = "onnxruntime_onnx"
@@ -76,17 +77,22 @@ class OnnxModel(Model):
     def get_output_types(self) -> list[dict[str, Any]]:
         return [_describe(tensor) for tensor in self._outputs]
 
-    async def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
-    ) -> Any:
+    def answer(self, payload: Any, done: Done) -> None:
         if isinstance(payload, InferRequest):
-            return self._infer(payload)
+            done(self._infer(payload), None)
+            return
         rows = array_of_rows(rows_of(payload))
         if rows.size == 0:
             raise InvalidInput("there are no rows")
+
+        def predicted(found: Array | None, error: BaseException | None) -> None:
+            if found is None:
+                done(None, error)
+            else:
+                done({"predictions": tensors.to_json(found)}, None)
+
         first = next(iter(self._inputs.values()))
-        found = await self._batcher.predict(self._cast(first, rows))
-        return {"predictions": tensors.to_json(found)}
+        self._batcher.submit(self._cast(first, rows), predicted)
 
     def _infer(self, request: InferRequest) -> InferResponse:
         arrays = {tensor.name: tensor.as_numpy() for tensor in request.inputs}

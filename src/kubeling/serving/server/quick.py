@@ -1,0 +1,54 @@
+"""Models that answer through a callback, so that a request to them costs no task.
+
+A task, a future and the coroutines of every layer cost as much as predicting a row of a small model
+in a batch does. A model of this kind is handed a request and what to call with its answer; whoever
+awaits ``predict`` gets the same through a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from kubeling.serving.server.model import Headers, Model
+
+__all__ = ["Done", "QuickModel", "is_plain"]
+
+Done = Callable[[Any, BaseException | None], None]
+"""Takes an answer, or why there is none; never raises."""
+
+_STEPS: Final = ("preprocess", "predict", "postprocess", "healthy")
+_plain: dict[type[QuickModel], bool] = {}
+
+
+class QuickModel(Model):
+    """Override :meth:`answer` instead of ``predict``."""
+
+    def answer(self, payload: Any, done: Done) -> None:
+        """Calls ``done`` once, now or later, or raises."""
+        raise NotImplementedError
+
+    async def predict(
+        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+    ) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(found: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(found)
+            else:
+                future.set_exception(error)
+
+        self.answer(payload, done)
+        return await future
+
+
+def is_plain(model: QuickModel) -> bool:
+    """Whether nothing but ``answer`` has a part in answering."""
+    kind = type(model)
+    if kind not in _plain:
+        _plain[kind] = all(getattr(kind, s) is getattr(QuickModel, s) for s in _STEPS)
+    return _plain[kind]
