@@ -417,9 +417,10 @@ class PodWorker:
         return missing
 
     async def _refresh_volumes(self) -> None:
-        self._volumes_stale = False
         if not any(instance.running for instance in self.instances.values()):
+            # Those being started may have read what it was before.
             return
+        self._volumes_stale = False
         try:
             await self._preparation.volumes(self._facts())
         except NotReady as error:
