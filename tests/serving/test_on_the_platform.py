@@ -136,6 +136,29 @@ def test_an_artifact_is_served_from_where_the_platform_keeps_it(
     platform.kubectl("delete", "isvc", "kept")
 
 
+def test_many_models_are_served_by_one_server(platform: Platform, workspace: Path) -> None:
+    def model(title: str) -> Obj:
+        source = {"storageUri": str(workspace / title), "framework": "sklearn", "memory": "64Mi"}
+        return {
+            "apiVersion": "serving.kserve.io/v1alpha1",
+            "kind": "TrainedModel",
+            "metadata": {"name": title, "namespace": "default"},
+            "spec": {"inferenceService": "many", "model": source},
+        }
+
+    for obj in (model("v1"), isvc("many", predictor={"sklearn": {}}), model("v2")):
+        apply(platform, obj)
+    for title in ("v1", "v2"):
+        platform.until(is_ready, "trainedmodel", title)
+        request = urllib.request.Request(
+            f"{platform.url}/serving/default/many/v1/models/{title}:predict",
+            json.dumps({"instances": [ROW]}).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer) == {"predictions": [0]}
+    platform.kubectl("delete", "isvc", "many")
+
+
 def test_a_monitor_reaches_its_predictor_by_name(platform: Platform, workspace: Path) -> None:
     predictor = {"sklearn": {"storageUri": f"file://{workspace}/v1"}}
     monitor = {"containers": [{"image": "model-monitor:latest"}]}

@@ -19,18 +19,24 @@ __all__ = ["COMPONENT"]
 
 def _crds() -> Sequence[Obj]:
     from kubeling.serving.graph.resources import graph_definition
+    from kubeling.serving.multimodel.resources import trained_model_definition
     from kubeling.serving.resources import crds
     from kubeling.serving.storage_containers import storage_container_definition
 
-    return [*crds(), graph_definition(), storage_container_definition()]
+    return [*crds(), graph_definition(), storage_container_definition(), trained_model_definition()]
 
 
 def _admission() -> Mapping[Resource, Admission]:
     from kubeling.serving.admission import ADMISSION
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.graph.rules import validate_graph
+    from kubeling.serving.multimodel.resources import TRAINED_MODELS, validate_trained_model
 
-    return {**ADMISSION, INFERENCE_GRAPHS: Admission(validate=validate_graph)}
+    return {
+        **ADMISSION,
+        INFERENCE_GRAPHS: Admission(validate=validate_graph),
+        TRAINED_MODELS: Admission(validate=validate_trained_model),
+    }
 
 
 def _objects() -> Sequence[Obj]:
@@ -45,6 +51,7 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.graph.controller import InferenceGraphController
     from kubeling.serving.judgement import CanaryJudge
     from kubeling.serving.legacy_controller import LegacyController
+    from kubeling.serving.multimodel.controller import TrainedModelController
 
     return [
         InferenceServiceController(context).controller(),
@@ -52,6 +59,7 @@ def _controllers(context: Context) -> Sequence[Controller]:
         RequestAutoscaler(context).controller(),
         CanaryJudge(context).controller(),
         InferenceGraphController(context).controller(),
+        TrainedModelController(context).controller(),
     ]
 
 

@@ -164,7 +164,10 @@ class InferenceServiceController:
             )
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
-        if not any(uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris):
+        # No address at all means models that come later, from anywhere.
+        if any(uris) and not any(
+            uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
+        ):
             return credentials.Access()
         secrets = await self._account_secrets(namespace(isvc), predictor)
         return credentials.from_secrets(secrets)

@@ -24,6 +24,7 @@ from kubeling.serving.mounts import (
     add_storage,
     main_container,
 )
+from kubeling.serving.multimodel.predictors import add_agent, is_multi_model
 from kubeling.serving.names import (
     COMPONENT,
     PORT,
@@ -65,6 +66,8 @@ def predictor(
         extra_annotations = dict(runtime.spec.get("annotations") or {})
     _prepare_containers(isvc, pod, "predictor")
     add_storage(pod, component, access, containers or StorageContainers())
+    if is_multi_model(component, pod):
+        add_agent(pod, name(isvc), access)
     add_request_log(isvc, component, pod)
     return _template(isvc, "predictor", component, pod, extra_labels, extra_annotations)
 

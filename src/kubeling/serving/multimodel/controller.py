@@ -1,0 +1,180 @@
+"""Lists each service's TrainedModels for its pods' agents, and says what became of them.
+
+By service, as the list and the memory are its own. A model becomes its service's, so that it goes
+when the service goes; upstream deletes models whose service is not there, also when it is only
+applied a moment later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+import aiohttp
+
+from kubeling.component import Context
+from kubeling.kube import objects
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.errors import NotFound
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    deletion_requested,
+    is_condition_true,
+    labels,
+    name,
+    namespace,
+    new_object,
+)
+from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
+from kubeling.serving import names
+from kubeling.serving.multimodel.predictors import config_name, has_agent
+from kubeling.serving.multimodel.resources import TRAINED_MODELS
+from kubeling.serving.multimodel.status import Loading, accepted, model_config, model_status
+from kubeling.serving.observation import is_pod_ready
+from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.workloads import serving_port
+
+__all__ = ["TrainedModelController"]
+
+_LOOK_AGAIN_SECONDS: Final = 2.0
+_ASK_SECONDS: Final = 2.0
+
+
+class TrainedModelController:
+    """Reconciles the TrainedModels of each InferenceService."""
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._informers = context.informers
+        self._clock = context.clock
+
+    def controller(self) -> Controller:
+        """The controller, with what wakes it."""
+        return Controller(
+            "trainedmodel",
+            INFERENCE_SERVICES,
+            self.reconcile,
+            owns=(CONFIG_MAPS, DEPLOYMENTS),
+            watches={TRAINED_MODELS: _service_of_model, PODS: _service_of_pod},
+        )
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Brings the list and the statuses of one service's models up to date."""
+        isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
+        if isvc is not None and deletion_requested(isvc):
+            return None
+        models = [
+            model
+            for model in self._informers.of(TRAINED_MODELS).list(key.namespace)
+            if model["spec"]["inferenceService"] == key.name and not deletion_requested(model)
+        ]
+        if isvc is None:
+            for model in models:
+                await self._write(model, None, None, {})
+            return None
+        multi = any(map(has_agent, self._informers.of(DEPLOYMENTS).owned_by(objects.uid(isvc))))
+        taken = accepted(isvc, models) if multi else None
+        if taken is not None:
+            await self._list(isvc, taken)
+        loading: Loading = await self._loading(isvc, taken) if taken else {}
+        for model in models:
+            await self._adopt(model, isvc)
+            await self._write(model, isvc, taken, loading)
+        waiting = any(loading.get(name(m), ("False", ""))[0] == "False" for m in taken or ())
+        return Result(_LOOK_AGAIN_SECONDS) if waiting else None
+
+    async def _list(self, isvc: Obj, taken: list[Obj]) -> None:
+        text = json.dumps(model_config(taken))
+        wanted = new_object(
+            CONFIG_MAPS,
+            config_name(name(isvc)),
+            namespace(isvc),
+            labels={names.SERVICE: name(isvc)},
+            owner=isvc,
+            data={"models.json": text},
+        )
+        found = self._informers.of(CONFIG_MAPS).get(namespace(isvc), name(wanted))
+        if found is None or found.get("data") != wanted["data"]:
+            await self._client.apply(CONFIG_MAPS, wanted)
+
+    async def _adopt(self, model: Obj, isvc: Obj) -> None:
+        if objects.is_owned_by(model, isvc):
+            return
+        owner = {
+            "apiVersion": INFERENCE_SERVICES.api_version,
+            "kind": INFERENCE_SERVICES.kind,
+            "name": name(isvc),
+            "uid": objects.uid(isvc),
+        }
+        patch = {
+            "metadata": {
+                "labels": {names.SERVICE: name(isvc)},
+                "ownerReferences": [owner],
+            }
+        }
+        try:
+            await self._client.patch(TRAINED_MODELS, name(model), patch, namespace(model))
+        except NotFound:
+            return
+
+    async def _loading(self, isvc: Obj, taken: list[Obj]) -> Loading:
+        """What the service's ready pods say of each model."""
+        if not is_condition_true(isvc, "Ready"):
+            return {}
+        pods = [
+            pod
+            for pod in self._informers.of(PODS).list(namespace(isvc))
+            if labels(pod).get(names.SERVICE) == name(isvc)
+            and labels(pod).get(names.COMPONENT) == "predictor"
+            and is_pod_ready(pod)
+            and not deletion_requested(pod)
+        ]
+        timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
+        indexes: dict[str, list[Obj]] = {}
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            for pod in pods:
+                address = (pod.get("status") or {}).get("podIP")
+                url = f"http://{address}:{serving_port(pod)}/v2/repository/index"
+                try:
+                    async with session.post(url, json={}) as answer:
+                        indexes[name(pod)] = await answer.json() if answer.status == 200 else []
+                except (aiohttp.ClientError, TimeoutError, ValueError):
+                    continue
+        return {name(model): _loaded(name(model), indexes) for model in taken}
+
+    async def _write(
+        self, model: Obj, isvc: Obj | None, taken: list[Obj] | None, loading: Loading
+    ) -> None:
+        status = model_status(model, isvc, taken, loading, self._clock.now())
+        if status == (model.get("status") or {}):
+            return
+        try:
+            await self._client.patch_status(TRAINED_MODELS, name(model), status, namespace(model))
+        except NotFound:
+            return
+
+
+def _service_of_pod(pod: Obj) -> Iterable[Key]:
+    title = labels(pod).get(names.SERVICE)
+    if title and has_agent({"spec": {"template": pod}}):
+        yield Key(namespace(pod), title)
+
+
+def _service_of_model(model: Obj) -> Iterable[Key]:
+    yield Key(namespace(model), str(model["spec"]["inferenceService"]))
+
+
+def _loaded(model: str, indexes: dict[str, list[Obj]]) -> tuple[str, str]:
+    """The condition's value and message, from the pods' indexes."""
+    if not indexes:
+        return "Unknown", "no pod could be asked"
+    for pod, index in indexes.items():
+        entry = next((e for e in index if e.get("name") == model), None)
+        if entry is None:
+            return "False", f"pod {pod} does not have it yet; see kubectl logs {pod} -c agent"
+        if entry.get("state") != "READY":
+            why = entry.get("reason") or entry.get("state")
+            return "False", f"pod {pod} cannot load it: {why}"
+    return "True", ""

@@ -1,0 +1,188 @@
+"""TrainedModels: many models behind one service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.serving.model_server import Doubler, serving_repository
+from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
+
+from kubeling.kube.errors import Invalid
+from kubeling.kube.objects import Obj, condition
+from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS
+from kubeling.serving.multimodel.agent import Agent
+from kubeling.serving.multimodel.resources import TRAINED_MODELS
+from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.server.repository import FolderRepository
+
+SMALL = {"resources": {"limits": {"memory": "1Gi"}}}
+
+
+def trained_model(title: str, memory: str = "256Mi", **model: Any) -> Obj:
+    source = {"storageUri": f"gs://bucket/{title}", "framework": "sklearn", "memory": memory}
+    return {
+        "apiVersion": TRAINED_MODELS.api_version,
+        "kind": TRAINED_MODELS.kind,
+        "metadata": {"name": title, "namespace": NAMESPACE},
+        "spec": {"inferenceService": "many", "model": {**source, **model}},
+    }
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with running_serving(tmp_path) as found:
+        yield found
+
+
+async def refused(serving: Serving, title: str, reason: str) -> str:
+    """What a model's condition Ready says once it has this reason."""
+
+    def holds(obj: Obj) -> bool:
+        ready = condition(obj, "Ready")
+        return ready is not None and ready.reason == reason
+
+    ready = condition(await serving.until(TRAINED_MODELS, title, holds), "Ready")
+    assert ready is not None
+    assert ready.status == "False"
+    return ready.message
+
+
+def models_in(config: Obj) -> list[str]:
+    return [entry["modelName"] for entry in json.loads(config["data"]["models.json"])]
+
+
+async def test_models_of_a_service_are_listed_for_its_pods_while_there_is_memory(
+    serving: Serving,
+) -> None:
+    await serving.apply(TRAINED_MODELS, trained_model("first"))
+    message = await refused(serving, "first", "InferenceServiceNotFound")
+    assert message == 'there is no InferenceService "many" in the namespace'
+
+    await serving.service("many", predictor={"sklearn": SMALL})
+    deployment = await serving.exists(DEPLOYMENTS, "many-predictor-00001")
+    pod = deployment["spec"]["template"]["spec"]
+    server, agent = pod["containers"]
+    assert server["command"] == ["python", "-m", "kubeling.serving.multimodel"]
+    assert agent["name"] == "agent"
+    assert "initContainers" not in pod
+    await serving.start("many-predictor-00001")
+    await serving.until(INFERENCE_SERVICES, "many", is_ready)
+
+    await serving.apply(TRAINED_MODELS, trained_model("huge", "2Gi"))
+    await serving.apply(TRAINED_MODELS, trained_model("other", framework="xgboost"))
+    assert "no room for 2Gi more" in await refused(serving, "huge", "MemoryResourceNotAvailable")
+    said = await refused(serving, "other", "FrameworkNotSupported")
+    assert said == "InferenceService many serves sklearn, not xgboost"
+    config = await serving.until(
+        CONFIG_MAPS, "modelconfig-many-0", lambda o: models_in(o) == ["first"]
+    )
+    assert json.loads(config["data"]["models.json"])[0]["modelSpec"] == {
+        "storageUri": "gs://bucket/first",
+        "framework": "sklearn",
+        "memory": "256Mi",
+    }
+    model = await serving.until(TRAINED_MODELS, "first", lambda o: "url" in o["status"])
+    url = "http://many-default.example.com/v1/models/first:predict"
+    assert model["status"]["url"] == url
+    assert model["metadata"]["ownerReferences"][0]["name"] == "many"
+    await serving.client.delete(TRAINED_MODELS, "first", NAMESPACE)
+    await serving.until(CONFIG_MAPS, "modelconfig-many-0", lambda o: models_in(o) == [])
+
+
+async def test_a_service_with_a_model_of_its_own_takes_no_others(serving: Serving) -> None:
+    await serving.service("many", predictor={"sklearn": {"storageUri": "gs://bucket/own"}})
+    await serving.start("many-predictor-00001")
+    await serving.until(INFERENCE_SERVICES, "many", is_ready)
+    await serving.apply(TRAINED_MODELS, trained_model("first"))
+    message = await refused(serving, "first", "IsNotMMSPredictor")
+    assert message == "InferenceService many serves a model of its own; leave out its storageUri"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"storageUri": "pvc://claim/model"}, 'spec.model.storageUri: Unsupported value: "pvc:'),
+        ({"memory": "much"}, "spec.model.memory: Invalid value"),
+    ],
+)
+async def test_what_no_pod_could_load_is_refused(
+    serving: Serving, model: Obj, message: str
+) -> None:
+    obj = trained_model("odd")
+    obj["spec"]["model"] |= model
+    with pytest.raises(Invalid) as error:
+        await serving.apply(TRAINED_MODELS, obj)
+    assert message in str(error.value)
+
+
+async def test_the_memory_of_a_model_is_fixed(serving: Serving) -> None:
+    await serving.apply(TRAINED_MODELS, trained_model("first", "256Mi"))
+    with pytest.raises(Invalid, match=r"spec\.model\.memory: Forbidden: is 256Mi"):
+        await serving.apply(TRAINED_MODELS, trained_model("first", "1Gi"))
+
+
+class Place:
+    """A model server, its agent's files, and where models come from."""
+
+    def __init__(self, folder: Path, client: aiohttp.ClientSession, server: str) -> None:
+        self.source = folder / "source"
+        self._config = folder / "models.json"
+        self._models = folder / "models"
+        self._client = client
+        self._server = server
+        self.agent = self.new_agent()
+
+    def new_agent(self) -> Agent:
+        return Agent(self._config, self._models, self._server)
+
+    async def listed(self, *names: str) -> None:
+        entries = [
+            {"modelName": title, "modelSpec": {"storageUri": str(self.source / title)}}
+            for title in names
+        ]
+        self._config.write_text(json.dumps(entries))
+        await asyncio.to_thread(self.agent.look)
+
+    async def loaded(self) -> list[str]:
+        async with self._client.post("/v2/repository/index") as answer:
+            return [entry["name"] for entry in await answer.json() if entry["state"] == "READY"]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    for folder in ("models", "source/a", "source/b"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "source/a/model").write_text("a")
+    repository = FolderRepository("", tmp_path / "models", lambda title, _: Doubler(title))
+    async with serving_repository(repository) as client:
+        async with client.get("/") as answer:
+            server = str(answer.url)
+        yield Place(tmp_path, client, server)
+
+
+async def test_the_agent_loads_what_is_listed_and_unloads_what_is_not(place: Place) -> None:
+    await place.listed("a", "b")
+    assert await place.loaded() == ["a", "b"]
+    await place.listed("b")
+    assert await place.loaded() == ["b"]
+
+
+async def test_a_model_that_cannot_be_had_does_not_keep_others_from_being_loaded(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await place.listed("absent", "b")
+    assert await place.loaded() == ["b"]
+    assert "model absent:" in capsys.readouterr().err
+
+
+async def test_an_agent_that_starts_anew_unloads_what_is_no_longer_listed(place: Place) -> None:
+    await place.listed("a", "b")
+    place.agent = place.new_agent()
+    await place.listed("a")
+    assert await place.loaded() == ["a"]
