@@ -270,3 +270,38 @@ async def test_the_old_group_does_not_take_over_a_namesake(serving: Serving) -> 
     ready = condition(legacy, "Ready")
     assert ready is not None
     assert ready.reason == "NameTaken"
+
+
+async def test_in_knatives_mode_the_newest_revision_has_conditions_of_its_own(
+    serving: Serving,
+) -> None:
+    annotations = {"serving.kserve.io/deploymentMode": "Knative"}
+    obj = {
+        "apiVersion": INFERENCE_SERVICES.api_version,
+        "kind": INFERENCE_SERVICES.kind,
+        "metadata": {"name": "iris", "namespace": NAMESPACE, "annotations": annotations},
+        "spec": {"predictor": SKLEARN},
+    }
+    await serving.apply(INFERENCE_SERVICES, obj)
+    await serving.start("iris-predictor-00001")
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", is_ready)
+    assert {c["type"]: c["status"] for c in isvc["status"]["conditions"]} == {
+        "PredictorReady": "True",
+        "PredictorRouteReady": "True",
+        "PredictorConfigurationReady": "True",
+        "RoutesReady": "True",
+        "LatestDeploymentReady": "True",
+        "IngressReady": "True",
+        "Ready": "True",
+    }
+
+    obj["spec"] = {"predictor": {"sklearn": {"storageUri": "gs://bucket/v2"}}}
+    await serving.apply(INFERENCE_SERVICES, obj)
+    await serving.fail("iris-predictor-00002", "kserve-container", "no such model")
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", _has_failed)
+    latest, routes = condition(isvc, "LatestDeploymentReady"), condition(isvc, "RoutesReady")
+    assert latest is not None
+    assert routes is not None
+    assert (latest.status, latest.reason) == ("False", "PredictorConfigurationReady not ready")
+    assert "no such model" in latest.message
+    assert routes.status == "True"

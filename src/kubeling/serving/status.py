@@ -22,6 +22,7 @@ from kubeling.serving.names import (
 )
 from kubeling.serving.observation import Failure, ObservedRevision, pod_failure
 from kubeling.serving.revisions import Rollout
+from kubeling.serving.route_conditions import set_route_conditions
 from kubeling.serving.runtimes import Runtime
 
 __all__ = ["Addresses", "Facts", "invalid_status", "running_status", "stopped_status"]
@@ -247,17 +248,27 @@ def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
         message="" if reachable else "no revision is ready to take requests",
         now=now,
     )
+    set_route_conditions(
+        status,
+        {component: _newest(facts, component) for component in facts.components},
+        routed=reachable,
+        knative=status["deploymentMode"] == KNATIVE,
+        now=now,
+    )
     value, reason, message = worst or ("True", "", "")
     set_condition(status, "Ready", value, reason=reason, message=message, now=now)
 
 
 def _component_condition(facts: Facts, component: ComponentName) -> tuple[str, str, str]:
     """Ready means: every revision that should get requests does."""
+    return ("True", "", "") if _rolled_back(facts) else _newest(facts, component)
+
+
+def _newest(facts: Facts, component: ComponentName) -> tuple[str, str, str]:
+    """Whether the newest revision is ready, and why not."""
     latest = deployment_name(name(facts.isvc), component, facts.latest)
     observed = facts.observed_latest
     if observed is not None and observed.component_ready(component):
-        return "True", "", ""
-    if _rolled_back(facts):
         return "True", "", ""
     failure = _failure(facts, component)
     if failure is None:
