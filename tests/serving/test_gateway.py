@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -252,6 +253,57 @@ async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Cli
         assert await answer.content.readline() == b"data: 1\n"
         more.set()
         assert b"data: 2" in await answer.content.read()
+    await server.close()
+
+
+async def test_a_websocket_is_passed_through(serving: Serving, gateway: Client) -> None:
+    ended = asyncio.get_running_loop().create_future()
+
+    async def shout(request: web.Request) -> web.StreamResponse:
+        if request.path != "/ws":
+            return web.Response(status=404)
+        socket = web.WebSocketResponse(protocols=["v1"])
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.TEXT:
+                await socket.send_str(message.data.upper())
+            else:
+                await socket.send_bytes(message.data)
+        ended.set_result(socket.close_code)
+        return socket
+
+    server = await pod(shout)
+    await serve(serving, "1", 1, server, timeout=1)
+    path = "/serving/default/m/ws"
+    async with gateway.ws_connect(path, protocols=["v0", "v1"]) as socket:
+        assert socket.protocol == "v1"
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "HELLO"
+        await socket.send_bytes(b"\x00")
+        assert await socket.receive_bytes() == b"\x00"
+        await socket.close(code=4000)
+    assert await asyncio.wait_for(ended, 10) == 4000
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await gateway.ws_connect("/serving/default/m/other")
+    assert refused.value.status == 404
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert counted["revisions"]["m-predictor-00001"]["requests"] == 2
+    await server.close()
+
+
+async def test_a_websocket_ends_with_its_pod(serving: Serving, gateway: Client) -> None:
+    async def leave(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close(code=4001)
+        return socket
+
+    server = await pod(leave)
+    await serve(serving, "1", 1, server)
+    async with gateway.ws_connect("/serving/default/m/") as socket:
+        message = await socket.receive(timeout=10)
+        assert message.type == aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == 4001
     await server.close()
 
 

@@ -32,7 +32,7 @@ from kubeling.kube.objects import (
     uid,
 )
 from kubeling.kube.resources import DEPLOYMENTS, PODS
-from kubeling.serving import gateway_metrics, names, proxying
+from kubeling.serving import gateway_metrics, names, proxying, websockets
 from kubeling.serving.activator import Activator
 from kubeling.serving.demand import Demand
 from kubeling.serving.graph.routing import GraphRouter
@@ -267,11 +267,20 @@ class InferenceGateway:
     ) -> web.StreamResponse:
         started = time.perf_counter()
         record = self._records.setdefault(key_of(isvc), TrafficRecord())
+        url = f"http://{endpoint.address}{target}"
+        if websockets.is_websocket(request):
+            return await websockets.passed_through(
+                request,
+                session,
+                url,
+                revision,
+                lambda status: record.add(revision, status, time.perf_counter() - started),
+            )
         status = 502
         try:
             async with session.request(
                 request.method,
-                f"http://{endpoint.address}{target}",
+                url,
                 data=request.content if request.can_read_body else None,
                 headers=proxying.request_headers(request),
                 timeout=_timeout(isvc),
