@@ -36,6 +36,9 @@ def model(name: str, version: str | None = None, **fields: Any) -> Obj:
         (model("lightgbm"), "kserve-lgbserver"),
         (model("tensorflow", "2.16"), "kserve-tensorflow-serving"),
         (model("onnx", protocolVersion="v2"), "kubeling-onnxserver"),
+        (model("pytorch", runtime="kserve-torchserve"), "kserve-torchserve"),
+        (model("mlflow", "2"), "kserve-mlserver"),
+        (model("catboost"), "kubeling-catboostserver"),
     ],
 )
 def test_the_built_in_runtimes_serve_the_common_formats(wanted: Obj, expected: str) -> None:

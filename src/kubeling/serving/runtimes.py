@@ -200,5 +200,8 @@ def builtin_runtimes() -> list[Obj]:
         _runtime("kserve-xgbserver", "xgboost", ["1", "2", "3"]),
         _runtime("kserve-lgbserver", "lightgbm", ["3", "4"]),
         _runtime("kserve-tensorflow-serving", "tensorflow", ["1", "2"]),
+        _runtime("kserve-torchserve", "pytorch", ["1", "2"]),
+        _runtime("kserve-mlserver", "mlflow", ["1", "2", "3"]),
         _runtime("kubeling-onnxserver", "onnx", ["1"]),
+        _runtime("kubeling-catboostserver", "catboost", ["1"]),
     ]

@@ -95,6 +95,10 @@ class TabularModel(QuickModel):
         """Predicts rows; one result per row."""
         raise NotImplementedError
 
+    def rows_of_json(self, payload: Any) -> Array:
+        """The rows of a body of V1."""
+        return array_of_rows(rows_of(payload), self.columns)
+
     def get_input_types(self) -> list[dict[str, Any]]:
         width = -1 if self.width is None else self.width
         return [{"name": "input-0", "datatype": self.datatype, "shape": [-1, width]}]
@@ -117,7 +121,7 @@ class TabularModel(QuickModel):
             arrays = {tensor.name: _values(tensor.as_numpy()) for tensor in payload.inputs}
             rows = self._rows(arrays)
         else:
-            rows = array_of_rows(rows_of(payload), self.columns)
+            rows = self.rows_of_json(payload)
 
         def predicted(found: Array | None, error: BaseException | None) -> None:
             try:

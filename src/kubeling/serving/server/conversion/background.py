@@ -60,7 +60,9 @@ class Conversion:
         """Begins, in a process of its own; returns at once."""
         missing = [n for n in _NEEDED[self._format] if importlib.util.find_spec(n) is None]
         if missing:
-            self._said = f"no: the Python package {missing[0]} is not installed"
+            self._said = (
+                f"no: the Python package {missing[0]} is not installed; kubeling[onnx] has it"
+            )
         elif file.stat().st_size > _LARGEST:
             self._said = f"no: {file.name} is larger than {_LARGEST // 2**20} MiB"
         else:

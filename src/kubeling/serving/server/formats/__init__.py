@@ -17,10 +17,13 @@ FORMATS: Final = {
     "lightgbm": "lightgbm",
     "onnx": "onnxruntime",
     "tensorflow": "tensorflow",
+    "pytorch": "torch",
+    "catboost": "catboost",
+    "mlflow": "mlflow-skinny",
 }
 """The formats served, with the package each needs."""
 
-_MODULES: Final = {"sklearn": "joblib"}
+_MODULES: Final = {"sklearn": "joblib", "mlflow": "mlflow.pyfunc"}
 """Modules that come with the package under another name."""
 
 
