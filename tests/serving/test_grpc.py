@@ -18,6 +18,7 @@ from tests.support.client_python import python_with
 
 from kubeling.rpc.calls import Code, RpcError
 from kubeling.rpc.client import call
+from kubeling.rpc.codec import Limits
 from kubeling.rpc.wire import MessageError
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
@@ -57,6 +58,19 @@ async def serving(*models: Model) -> AsyncIterator[tuple[int, int]]:
 
 async def infer(port: int, request: m.ModelInferRequest, **headers: str) -> m.ModelInferResponse:
     return await call(f"127.0.0.1:{port}", methods.MODEL_INFER, request, metadata=headers)
+
+
+async def test_messages_beyond_the_limits_are_refused() -> None:
+    plane = DataPlane(ModelRepository([Doubler()]))
+    request = m.ModelInferRequest("double", inputs=[ROWS])
+    for limits, words in (
+        (Limits(received=10), r"Received message larger than max \(\d+ vs. 10\)"),
+        (Limits(sent=10), r"Sent message larger than max \(\d+ vs. 10\)"),
+    ):
+        async with answering(plane, limits=limits) as port:
+            with pytest.raises(RpcError, match=words) as refused:
+                await infer(port, request)
+            assert refused.value.code is Code.RESOURCE_EXHAUSTED
 
 
 async def test_tensors_are_answered_in_the_form_they_were_sent_in() -> None:

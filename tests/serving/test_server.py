@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tests.serving.model_server import Doubler, serving
 
+from kubeling.serving.server.__main__ import main
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.model import Model
@@ -277,3 +278,16 @@ async def test_a_batch_has_a_largest_size() -> None:
     bodies = [{"instances": [[1, 1]] * 1500} for _ in range(4)]
     await asyncio.gather(*(model.predict(body, {}) for body in bodies))
     assert model.calls == [3000, 3000]
+
+
+def test_flags_of_upstream_without_effect_are_named_one_by_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("joblib")
+    flags = ["--workers=4", "--max_threads=8", "--enable_docs_url=False", "--event-loop", "auto"]
+    assert main([f"--model_dir={tmp_path}", *flags, "--nonsense"]) == 1
+    assert [message for message in caplog.messages if "no effect" in message] == [
+        "--nonsense is not known here, and has no effect",
+        "--workers=4 has no effect: a server is one process; set minReplicas for more",
+        "--max_threads=8 has no effect: gRPC runs on the event loop",
+    ]

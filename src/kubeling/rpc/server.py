@@ -15,7 +15,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
 from kubeling.rpc.calls import Method, RpcError
-from kubeling.rpc.codec import Codec
+from kubeling.rpc.codec import Codec, Limits
 from kubeling.rpc.wire import Message, MessageError, integer, text
 
 __all__ = ["Handler", "metadata", "serving"]
@@ -51,12 +51,13 @@ async def serving(
     port: int = 0,
     *,
     listening: socket.socket | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[int]:
     """Serves until the block is left; gives the port. Calls under way end with it.
 
     ``listening`` is a socket that listens already.
     """
-    server = Server([_Routes(handlers)], codec=Codec())
+    server = Server([_Routes(handlers)], codec=Codec(limits))
     listening = listening or socket.create_server((host, port))
     await server.start(sock=listening)
     try:

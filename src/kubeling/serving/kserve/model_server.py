@@ -1,7 +1,7 @@
 """``ModelServer`` and its command line, as ``kserve.model_server`` has them.
 
 All of upstream's flags are taken. Those about what this server does not have (Uvicorn's workers and
-logs, FastAPI's documentation, threads and message sizes of grpcio) change nothing, and it says so.
+logs, FastAPI's documentation, threads of grpcio) change nothing, and it says so.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kubeling.serving.kserve import logging
 from kubeling.serving.kserve.cors import App
 from kubeling.serving.kserve.errors import NoModelReady
 from kubeling.serving.kserve.utils.utils import strtobool
+from kubeling.serving.server.flags import say_what_has_no_effect
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.predictor import PredictorConfig, set_predictor
 from kubeling.serving.server.repository import ModelRepository
@@ -23,13 +24,6 @@ __all__ = ["ModelServer", "app", "parser"]
 
 _GRPC_PORT: Final = 8081
 _PROTOCOLS: Final = ("v1", "v2", "grpc-v2")
-_WITHOUT_EFFECT: Final = {
-    "workers": 1,
-    "max_threads": 4,
-    "max_asyncio_workers": None,
-    "enable_docs_url": False,
-    "access_log_format": None,
-}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--predictor_request_timeout_seconds", type=int, default=600)
     made.add_argument("--predictor_request_retries", type=int, default=0)
     made.add_argument("--enable_predictor_health_check", action="store_true")
-    made.add_argument("--grpc_max_send_message_length", type=int, help="no effect: no limit")
-    made.add_argument("--grpc_max_receive_message_length", type=int, help="no effect: no limit")
+    made.add_argument("--grpc_max_send_message_length", type=int)
+    made.add_argument("--grpc_max_receive_message_length", type=int)
     return made
 
 
@@ -97,11 +91,13 @@ class ModelServer:
             else None,
             grpc_required=grpc_port is not None or given.grpc_port != _GRPC_PORT,
             keep_alive=_first(timeout_keep_alive, given.timeout_keep_alive),
+            grpc_max_receive=given.grpc_max_receive_message_length,
+            grpc_max_send=given.grpc_max_send_message_length,
         )
         set_predictor(predictor_config or _predictor(given))
         if given.configure_logging:
             logging.configure_logging(given.log_config_file)
-        _say_what_has_no_effect(vars(given) | without_effect)
+        say_what_has_no_effect(vars(given) | without_effect, logging.logger.warning)
 
     def register_model(self, model: Model, name: str | None = None) -> None:
         """Adds a model."""
@@ -135,12 +131,6 @@ def _predictor(given: argparse.Namespace) -> PredictorConfig | None:
         given.predictor_request_retries,
         given.enable_predictor_health_check,
     )
-
-
-def _say_what_has_no_effect(given: dict[str, Any]) -> None:
-    named = [n for n, usual in _WITHOUT_EFFECT.items() if given.get(n, usual) != usual]
-    if named:
-        logging.logger.warning("without effect here: %s", ", ".join(named))
 
 
 def _first(given: Any, otherwise: Any) -> Any:

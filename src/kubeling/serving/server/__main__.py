@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.flags import WITHOUT_EFFECT, say_what_has_no_effect
 from kubeling.serving.server.formats import FORMATS, create_model
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves a model; one that cannot be loaded ends in one line and exit code 1."""
     options, ignored = _parser().parse_known_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    if ignored:
-        logging.warning("not supported, ignored: %s", " ".join(ignored))
+    for argument in ignored:
+        logging.warning("%s is not known here, and has no effect", argument)
+    say_what_has_no_effect(vars(options))
     settings = ServerSettings(
         options.host,
         options.http_port,
@@ -35,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.request_log,
         options.log_mode,
         options.timeout_keep_alive,
+        options.grpc_max_receive_message_length,
+        options.grpc_max_send_message_length,
     )
     repository = FolderRepository(
         options.model_name,
@@ -54,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
     model = create_model(options.format, name, place)
+    model.enable_latency_logging = options.enable_latency_logging
     if isinstance(model, TabularModel):
         model.converting = options.convert_to_onnx
     return model
@@ -91,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         default=65.0,
         help="seconds a connection is kept without requests",
     )
+    for way in ("receive", "send"):
+        parser.add_argument(
+            f"--grpc_max_{way}_message_length", type=int, help="bytes; default: no limit"
+        )
+    parser.add_argument("--enable_latency_logging", type=_boolean, default=False)
+    for name, (_, why) in WITHOUT_EFFECT.items():
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", help=f"no effect: {why}")
     return parser
 
 

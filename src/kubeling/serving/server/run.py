@@ -41,6 +41,8 @@ class ServerSettings:
     request_log: str = ""
     log_mode: str = "all"
     keep_alive: float = 65.0
+    grpc_max_receive: int | None = None
+    grpc_max_send: int | None = None
 
 
 def serve(models: Sequence[Model], settings: ServerSettings | None = None) -> None:
@@ -123,9 +125,11 @@ async def _listen_to_grpc(
     assert settings.grpc_port is not None
 
     def serve(taken: socket.socket) -> contextlib.AbstractAsyncContextManager[int]:
+        from kubeling.rpc.codec import Limits
         from kubeling.serving.server.grpc.service import answering
 
-        return answering(plane, listening=taken)
+        limits = Limits(_bytes(settings.grpc_max_receive), _bytes(settings.grpc_max_send))
+        return answering(plane, listening=taken, limits=limits)
 
     try:
         waiting = serving_when_called(serve, settings.host, settings.grpc_port)
@@ -136,6 +140,11 @@ async def _listen_to_grpc(
         log.warning("no gRPC, as port %d cannot be had: %s", settings.grpc_port, error)
     else:
         log.info("gRPC on port %d", port)
+
+
+def _bytes(given: int | None) -> int | None:
+    """A limit as grpcio takes it: negative for none."""
+    return None if given is None or given < 0 else given
 
 
 async def stopped() -> None:

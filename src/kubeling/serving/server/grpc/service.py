@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from kubeling.rpc.calls import Code, Method, RpcError
+from kubeling.rpc.codec import Limits
 from kubeling.rpc.server import Handler, metadata, serving
 from kubeling.rpc.wire import Message
 from kubeling.serving.server.app import EXTENSIONS
@@ -39,6 +40,7 @@ async def answering(
     port: int = 0,
     *,
     listening: socket.socket | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[int]:
     """Answers until the block is left; gives the port. ``listening`` is a socket that listens."""
     service = _Service(plane)
@@ -54,7 +56,7 @@ async def answering(
         methods.REPOSITORY_MODEL_UNLOAD: service.unload,
     }
     translated = {method: _translating(handler) for method, handler in handlers.items()}
-    async with serving(translated, host, port, listening=listening) as found:
+    async with serving(translated, host, port, listening=listening, limits=limits) as found:
         yield found
 
 
