@@ -18,7 +18,11 @@ from kubeling.kube.resources import (
     NAMESPACES,
     SERVICES,
 )
-from kubeling.serving.resources import INFERENCE_SERVICES, LEGACY_INFERENCE_SERVICES
+from kubeling.serving.resources import (
+    INFERENCE_SERVICES,
+    LEGACY_INFERENCE_SERVICES,
+    V1ALPHA2_INFERENCE_SERVICES,
+)
 
 SKLEARN = {"sklearn": {"storageUri": "gs://bucket/v1"}}
 
@@ -270,6 +274,62 @@ async def test_the_old_group_does_not_take_over_a_namesake(serving: Serving) -> 
     ready = condition(legacy, "Ready")
     assert ready is not None
     assert ready.reason == "NameTaken"
+
+
+async def v1alpha2(serving: Serving, **spec: Any) -> None:
+    obj = {
+        "apiVersion": V1ALPHA2_INFERENCE_SERVICES.api_version,
+        "kind": V1ALPHA2_INFERENCE_SERVICES.kind,
+        "metadata": {"name": "old", "namespace": NAMESPACE},
+        "spec": spec,
+    }
+    await serving.apply(V1ALPHA2_INFERENCE_SERVICES, obj)
+
+
+def endpoint(uri: str, **fields: Any) -> Obj:
+    return {"predictor": {"sklearn": {"storageUri": uri}, **fields}}
+
+
+async def test_the_oldest_form_of_a_canary_becomes_a_share_of_the_requests(
+    serving: Serving,
+) -> None:
+    one, two = endpoint("gs://bucket/v1", parallelism=4), endpoint("gs://bucket/v2")
+    await v1alpha2(serving, default=one, canary=two, canaryTrafficPercent=10)
+    mirror = await serving.exists(INFERENCE_SERVICES, "old")
+    assert mirror["spec"]["predictor"]["model"]["storageUri"] == "gs://bucket/v1"
+    assert mirror["spec"]["predictor"]["containerConcurrency"] == 4
+    await serving.start("old-predictor-00001")
+    await serving.start("old-predictor-00002")
+    split = {"old-predictor-00002": 10, "old-predictor-00001": 90}
+    await serving.until(INFERENCE_SERVICES, "old", lambda o: traffic(o) == split)
+
+    await v1alpha2(serving, default=two)
+    await serving.until(
+        INFERENCE_SERVICES, "old", lambda o: traffic(o) == {"old-predictor-00002": 100}
+    )
+
+
+async def test_the_oldest_form_of_a_canary_is_taken_back_by_leaving_it_out(
+    serving: Serving,
+) -> None:
+    one, two = endpoint("gs://bucket/v1"), endpoint("gs://bucket/v2")
+    await v1alpha2(serving, default=one, canary=two, canaryTrafficPercent=10)
+    await serving.start("old-predictor-00001")
+    await serving.start("old-predictor-00002")
+    await serving.until(INFERENCE_SERVICES, "old", lambda o: len(traffic(o)) == 2)
+    await v1alpha2(serving, default=one)
+    await serving.until(
+        INFERENCE_SERVICES, "old", lambda o: traffic(o) == {"old-predictor-00001": 100}
+    )
+
+
+async def test_what_is_wrong_in_the_oldest_form_is_named_as_written(serving: Serving) -> None:
+    with pytest.raises(Invalid, match=r"spec\.canary\.predictor\.sklearn\.storageUri: Invalid"):
+        await v1alpha2(serving, default=endpoint("gs://b/m"), canary=endpoint("models/m"))
+    with pytest.raises(Invalid, match=r"spec\.default: Required value"):
+        await v1alpha2(serving, canary=endpoint("gs://b/m"))
+    with pytest.raises(Invalid, match=r"spec\.canaryTrafficPercent: Forbidden"):
+        await v1alpha2(serving, default=endpoint("gs://b/m"), canaryTrafficPercent=10)
 
 
 async def test_in_knatives_mode_the_newest_revision_has_conditions_of_its_own(

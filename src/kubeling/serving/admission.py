@@ -21,6 +21,7 @@ from kubeling.serving.resources import (
     INFERENCE_SERVICES,
     LEGACY_INFERENCE_SERVICES,
     SERVING_RUNTIMES,
+    V1ALPHA2_INFERENCE_SERVICES,
 )
 from kubeling.serving.runtime_rules import validate_runtime
 from kubeling.serving.storage_containers import (
@@ -95,30 +96,54 @@ def _default_legacy(obj: Obj, _: AdmissionRequest) -> None:
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         return
-    for component in (spec.get("predictor"), spec.get("transformer"), spec.get("explainer")):
-        if isinstance(component, dict):
-            legacy.name_custom_container(component)
+    for endpoint in (spec, *map(mapping, legacy.endpoint_specs(spec).values())):
+        for title in ("predictor", "transformer", "explainer"):
+            if isinstance(endpoint.get(title), dict):
+                legacy.name_custom_container(endpoint[title])
     predictor = spec.get("predictor")
     if isinstance(predictor, dict) and predictor.get("minReplicas") is None:
         predictor["minReplicas"] = 1
 
 
 def _validate_legacy(obj: Obj, old: Obj | None, request: AdmissionRequest) -> Iterator[FieldError]:
-    """The converted object must be valid; paths of ``custom`` are named as the user wrote them."""
+    """The converted object must be valid; fields are named as the user wrote them."""
+    spec = mapping(obj.get("spec"))
+    endpoints = legacy.endpoint_specs(spec)
+    if not endpoints:
+        yield from _validate_converted(obj, obj.get("spec"), "spec", old, request)
+        return
+    if spec.get("predictor") is not None:
+        message = "is v1beta1, default and canary are v1alpha2; keep one of the two"
+        yield FieldError("spec.predictor", "Forbidden", message)
+    if "default" not in endpoints:
+        yield FieldError("spec.default", "Required value", "a canary takes a part of its requests")
+    if spec.get("canaryTrafficPercent") and "canary" not in endpoints:
+        message = "there is no canary to get them"
+        yield FieldError("spec.canaryTrafficPercent", "Forbidden", message)
+    for title, endpoint in endpoints.items():
+        yield from _validate_converted(obj, endpoint, f"spec.{title}", old, request)
+
+
+def _validate_converted(
+    obj: Obj, spec: object, root: str, old: Obj | None, request: AdmissionRequest
+) -> Iterator[FieldError]:
     converted = {
         **obj,
         "metadata": dict(obj["metadata"]),
-        "spec": legacy.convert_spec(obj.get("spec")),
+        "spec": legacy.convert_spec(spec),
     }
     default_service(converted, request)
     for error in validate_service(converted, old, request):
-        path = legacy.original_path(error.path, obj.get("spec"))
+        path = legacy.original_path(error.path, spec)
+        if path.startswith("spec."):
+            path = root + path.removeprefix("spec")
         yield FieldError(path, error.reason, error.message, error.value)
 
 
 ADMISSION: Final[Mapping[Resource, Admission]] = {
     INFERENCE_SERVICES: Admission(default_service, validate_service),
     LEGACY_INFERENCE_SERVICES: Admission(_default_legacy, _validate_legacy),
+    V1ALPHA2_INFERENCE_SERVICES: Admission(_default_legacy, _validate_legacy),
     SERVING_RUNTIMES: Admission(validate=validate_runtime),
     CLUSTER_SERVING_RUNTIMES: Admission(validate=validate_runtime),
     CLUSTER_STORAGE_CONTAINERS: Admission(validate=validate_storage_container),

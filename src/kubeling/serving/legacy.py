@@ -13,13 +13,28 @@ from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, labels, name, namespace, new_object
 from kubeling.serving.resources import FRAMEWORKS, INFERENCE_SERVICES
 
-__all__ = ["convert", "convert_spec", "name_custom_container", "original_path"]
+__all__ = [
+    "ENDPOINTS",
+    "convert",
+    "convert_spec",
+    "endpoint_specs",
+    "name_custom_container",
+    "original_path",
+]
+
+ENDPOINTS: Final = ("default", "canary")
+"""The two models of a v1alpha2 service."""
+
 
 _APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def convert(obj: Obj) -> Obj:
-    """The object of the current group that serves what ``obj`` describes."""
+def convert(obj: Obj, *, canary: bool = False) -> Obj:
+    """The object of the current group that serves what ``obj`` describes.
+
+    Of a v1alpha2 service that is the default, or with ``canary`` the canary with its percentage:
+    the default has to be rolled out before there is anything to share with.
+    """
     kept = {key: value for key, value in objects.annotations(obj).items() if key != _APPLIED}
     return new_object(
         INFERENCE_SERVICES,
@@ -28,8 +43,26 @@ def convert(obj: Obj) -> Obj:
         labels=labels(obj),
         annotations=kept,
         owner=obj,
-        spec=convert_spec(obj["spec"]),
+        spec=_current_spec(obj["spec"], canary=canary),
     )
+
+
+def _current_spec(spec: Obj, *, canary: bool) -> Obj:
+    endpoints = endpoint_specs(spec)
+    if not endpoints:
+        found: Obj = convert_spec(spec)
+        return found
+    converted: Obj = convert_spec(endpoints["canary" if canary else "default"])
+    if canary:
+        percent = spec.get("canaryTrafficPercent") or 0
+        converted["predictor"]["canaryTrafficPercent"] = percent
+    return converted
+
+
+def endpoint_specs(spec: Any) -> dict[str, Any]:
+    """What a v1alpha2 service has under ``default`` and ``canary``; nothing of v1beta1."""
+    found = spec if isinstance(spec, dict) else {}
+    return {title: found[title] for title in ENDPOINTS if found.get(title) is not None}
 
 
 def convert_spec(spec: Any) -> Any:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Final
+
+import msgspec
+
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.admission import AdmissionRequest
@@ -19,10 +24,14 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.serving.admission import default_service
-from kubeling.serving.legacy import convert
+from kubeling.serving.legacy import convert, endpoint_specs
 from kubeling.serving.resources import INFERENCE_SERVICES, LEGACY_INFERENCE_SERVICES
 
 __all__ = ["LegacyController"]
+
+
+_DEFAULT: Final = "serving.kubeling.io/v1alpha2-default"
+"""On the mirror: the default that was rolled out before its canary."""
 
 
 class LegacyController:
@@ -48,8 +57,7 @@ class LegacyController:
         if legacy is None or deletion_requested(legacy):
             return
         mirror = self._informers.of(INFERENCE_SERVICES).get(*key)
-        wanted = convert(legacy)
-        default_service(wanted, AdmissionRequest(INFERENCE_SERVICES, "CREATE"))
+        wanted = _wanted(legacy, mirror)
         if mirror is None:
             await self._create(wanted)
         elif not is_owned_by(mirror, legacy):
@@ -102,6 +110,44 @@ class LegacyController:
         now = self._clock.now()
         set_condition(status, "Ready", False, reason="NameTaken", message=message, now=now)
         return status
+
+
+def _wanted(legacy: Obj, mirror: Obj | None) -> Obj:
+    """What is to be served: of a v1alpha2 service with a canary first the default, then both.
+
+    The mirror remembers by which default its canary came, so that a new default begins anew.
+    """
+    wanted = _defaulted(convert(legacy))
+    if "canary" not in endpoint_specs(legacy["spec"]):
+        return wanted
+    digest = hashlib.sha256(msgspec.json.encode(wanted["spec"], order="deterministic"))
+    mark = {_DEFAULT: digest.hexdigest()[:16]}
+    canary = _defaulted(convert(legacy, canary=True))
+    canary["metadata"]["annotations"] = {**objects.annotations(canary), **mark}
+    if mirror is not None and (
+        objects.annotations(mirror).get(_DEFAULT) == mark[_DEFAULT] or _is_out(mirror, wanted)
+    ):
+        return canary
+    return wanted
+
+
+def _defaulted(obj: Obj) -> Obj:
+    default_service(obj, AdmissionRequest(INFERENCE_SERVICES, "CREATE"))
+    return obj
+
+
+def _is_out(mirror: Obj, wanted: Obj) -> bool:
+    """Whether a spec has been rolled out: it is the newest, is ready, and gets all requests."""
+    status = mirror.get("status") or {}
+    predictor = (status.get("components") or {}).get("predictor") or {}
+    newest = predictor.get("latestCreatedRevision")
+    return (
+        bool(mirror["spec"] == wanted["spec"])
+        and status.get("observedGeneration") == generation(mirror)
+        and bool(newest)
+        and newest == predictor.get("latestReadyRevision")
+        and newest == predictor.get("latestRolledoutRevision")
+    )
 
 
 def _mirrored(legacy: Obj, mirror: Obj) -> Obj:

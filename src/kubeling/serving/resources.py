@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from kubeling.kube.crd import AnyObject, Column, Condition, Container, Scale, Time, crd
+from kubeling.kube.crd import AnyObject, Column, Condition, Container, Scale, Time, Version, crd
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.serving.inline import InlineContainer, InlinePodSpec
@@ -22,6 +22,7 @@ __all__ = [
     "INFERENCE_SERVICES",
     "LEGACY_INFERENCE_SERVICES",
     "SERVING_RUNTIMES",
+    "V1ALPHA2_INFERENCE_SERVICES",
     "crds",
 ]
 
@@ -34,6 +35,10 @@ INFERENCE_SERVICES: Final = Resource(
 LEGACY_INFERENCE_SERVICES: Final = Resource(
     LEGACY_GROUP, "v1beta1", "InferenceService", "inferenceservices"
 )
+V1ALPHA2_INFERENCE_SERVICES: Final = Resource(
+    LEGACY_GROUP, "v1alpha2", "InferenceService", "inferenceservices"
+)
+"""Served beside, and stored as, the other version of the old group."""
 SERVING_RUNTIMES: Final = Resource(GROUP, "v1alpha1", "ServingRuntime", "servingruntimes")
 CLUSTER_SERVING_RUNTIMES: Final = Resource(
     GROUP, "v1alpha1", "ClusterServingRuntime", "clusterservingruntimes", False
@@ -188,26 +193,43 @@ class LegacyPredictor(Predictor):
     """A predictor of the old group."""
 
     custom: Custom | None = None
+    parallelism: Count | None = None
 
 
 class LegacyTransformer(ServedComponent):
     """A transformer of the old group."""
 
     custom: Custom | None = None
+    parallelism: Count | None = None
 
 
 class LegacyExplainer(Explainer):
     """An explainer of the old group."""
 
     custom: Custom | None = None
+    parallelism: Count | None = None
 
 
-class LegacyInferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A model served over HTTP, in the form KFServing 0.6 took."""
+class LegacyEndpoint(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One of the two models of a v1alpha2 service."""
 
     predictor: LegacyPredictor
     transformer: LegacyTransformer | None = None
     explainer: LegacyExplainer | None = None
+
+
+class LegacyInferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A model served over HTTP, in the forms KFServing 0.6 took.
+
+    v1beta1 has ``predictor``; v1alpha2 has ``default``, and ``canary`` with its percentage.
+    """
+
+    predictor: LegacyPredictor | None = None
+    transformer: LegacyTransformer | None = None
+    explainer: LegacyExplainer | None = None
+    default: LegacyEndpoint | None = None
+    canary: LegacyEndpoint | None = None
+    canary_traffic_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
 
 
 class Address(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -347,7 +369,11 @@ def crds() -> list[Obj]:
     """The definitions of the room's kinds."""
     return [
         _service(INFERENCE_SERVICES, InferenceServiceSpec),
-        _service(LEGACY_INFERENCE_SERVICES, LegacyInferenceServiceSpec),
+        _service(
+            LEGACY_INFERENCE_SERVICES,
+            LegacyInferenceServiceSpec,
+            Version(V1ALPHA2_INFERENCE_SERVICES.version),
+        ),
         *(
             crd(resource, ServingRuntimeSpec, columns=_RUNTIME_COLUMNS)
             for resource in (SERVING_RUNTIMES, CLUSTER_SERVING_RUNTIMES)
@@ -355,5 +381,12 @@ def crds() -> list[Obj]:
     ]
 
 
-def _service(resource: Resource, spec: Any) -> Obj:
-    return crd(resource, spec, InferenceServiceStatus, columns=_SERVICE_COLUMNS, scale=_SCALE)
+def _service(resource: Resource, spec: Any, *versions: Version) -> Obj:
+    return crd(
+        resource,
+        spec,
+        InferenceServiceStatus,
+        columns=_SERVICE_COLUMNS,
+        scale=_SCALE,
+        versions=versions,
+    )
