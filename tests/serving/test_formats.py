@@ -162,12 +162,75 @@ def _colour(name: str) -> dict[str, Any]:
     return {"name": "colour", "datatype": "BYTES", "shape": [1], "data": [name]}
 
 
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+
+
+def _bert(kind: str, folder: Path) -> Any:
+    """A model of two hundred weights, and its tokenizer."""
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS), intermediate_size=4, is_decoder=kind == "BertLMHeadModel", **sizes
+    )
+    made = getattr(transformers, kind)(config)
+    made.save_pretrained(folder)
+    return made
+
+
+async def test_transformers_classify_texts_of_any_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _bert("BertForSequenceClassification", tmp_path)
+    made.classifier.bias.data[1] = 100.0
+    made.save_pretrained(tmp_path)
+    model = _loaded("huggingface", tmp_path)
+    assert await _v1(model, ["good film", "bad"]) == {"predictions": [1, 1]}
+    texts = {"name": "x", "datatype": "BYTES", "shape": [2], "data": ["good", "bad film"]}
+    assert (await _v2(model, texts))["outputs"][0]["data"] == [1, 1]
+    assert await _v1(model, [[1, 2]]) == {"error": "the model takes texts, one a row"}
+    monkeypatch.setenv("PREDICT_PROBA", "true")
+    found = await _v1(_loaded("huggingface", tmp_path), ["good"])
+    assert found["predictions"][0][1] == pytest.approx(1.0)
+
+
+async def test_transformers_fill_masks_and_embed(tmp_path: Path) -> None:
+    for kind in ("BertForMaskedLM", "BertModel"):
+        (tmp_path / kind).mkdir()
+        _bert(kind, tmp_path / kind)
+    filling = _loaded("huggingface", tmp_path / "BertForMaskedLM")
+    assert (await _v1(filling, ["good [MASK]"]))["predictions"][0] in WORDS
+    assert await _v1(filling, ["good film"]) == {"error": "every text needs a [MASK]"}
+    embedding = _loaded("huggingface", tmp_path / "BertModel")
+    vectors = np.asarray((await _v1(embedding, ["good", "bad film good"]))["predictions"])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1.0, 1.0], rel=1e-5)
+
+
+async def test_transformers_go_on_with_a_text(tmp_path: Path) -> None:
+    made = _bert("BertLMHeadModel", tmp_path)
+    made.cls.predictions.bias.data[WORDS.index("film")] = 100.0
+    made.save_pretrained(tmp_path)
+    found = await _v1(_loaded("huggingface", tmp_path), ["good", "bad film"])
+    assert [set(text.split()) for text in found["predictions"]] == [{"film"}, {"film"}]
+
+
+def test_architectures_for_other_tasks_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text('{"architectures": ["BertForMultipleChoice"]}')
+    with pytest.raises(ModelLoadError, match="BertForMultipleChoice is for none of the tasks"):
+        _loaded("huggingface", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("format_name", "message"),
     [
         ("pytorch", "exactly one .pt or .pth or .pt2 or .mar file"),
         ("catboost", "exactly one .cbm file"),
         ("mlflow", "a folder with one MLmodel file"),
+        ("huggingface", "a folder with one config.json"),
     ],
 )
 def test_an_empty_folder_is_told_what_belongs_there(

@@ -38,6 +38,7 @@ def model(name: str, version: str | None = None, **fields: Any) -> Obj:
         (model("onnx", protocolVersion="v2"), "kubeling-onnxserver"),
         (model("pytorch", runtime="kserve-torchserve"), "kserve-torchserve"),
         (model("mlflow", "2"), "kserve-mlserver"),
+        (model("huggingface", protocolVersion="v2"), "kserve-huggingfaceserver"),
         (model("catboost"), "kubeling-catboostserver"),
     ],
 )

@@ -202,6 +202,7 @@ def builtin_runtimes() -> list[Obj]:
         _runtime("kserve-tensorflow-serving", "tensorflow", ["1", "2"]),
         _runtime("kserve-torchserve", "pytorch", ["1", "2"]),
         _runtime("kserve-mlserver", "mlflow", ["1", "2", "3"]),
+        _runtime("kserve-huggingfaceserver", "huggingface", ["1"]),
         _runtime("kubeling-onnxserver", "onnx", ["1"]),
         _runtime("kubeling-catboostserver", "catboost", ["1"]),
     ]

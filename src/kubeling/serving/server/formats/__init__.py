@@ -20,6 +20,7 @@ FORMATS: Final = {
     "pytorch": "torch",
     "catboost": "catboost",
     "mlflow": "mlflow-skinny",
+    "huggingface": "transformers",
 }
 """The formats served, with the package each needs."""
 

@@ -1,0 +1,158 @@
+"""Transformers models from a folder, on the CPU: texts in, what the model's task gives out.
+
+Source: kserve's python/huggingfaceserver (encoder_model.py, task.py): the task follows from the
+architecture that ``config.json`` names. The answers are upstream's: a label's number, the word in
+the mask's place, an embedding. Generated text is answered as predictions too, where upstream has
+OpenAI's API only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from kubeling.serving.server.errors import InvalidInput, ModelLoadError
+from kubeling.serving.server.formats import library
+from kubeling.serving.server.tabular import TabularModel, first_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+__all__ = ["create"]
+
+_TASKS: Final = {
+    "ForSequenceClassification": ("sequence_classification", "AutoModelForSequenceClassification"),
+    "ForMaskedLM": ("fill_mask", "AutoModelForMaskedLM"),
+    "ForCausalLM": ("text_generation", "AutoModelForCausalLM"),
+    "LMHeadModel": ("text_generation", "AutoModelForCausalLM"),
+    "ForConditionalGeneration": ("text2text_generation", "AutoModelForSeq2SeqLM"),
+    "Model": ("text_embedding", "AutoModel"),
+}
+"""Upstream's name of the task, and the class for it, by how the architecture's name ends."""
+
+_TOKENS: Final = 64
+
+
+def create(name: str, directory: Path) -> TabularModel:
+    """The model of a folder."""
+    return HuggingFaceModel(name, directory)
+
+
+class HuggingFaceModel(TabularModel):
+    """``PREDICT_PROBA=true`` answers a classifier's probabilities instead of the label's number."""
+
+    format_name = "huggingface"
+    platform = "huggingface"
+    task = ""
+
+    def load(self) -> bool:
+        found = sorted(self.directory.rglob("config.json"))
+        if len(found) != 1:
+            raise ModelLoadError(
+                "a model of format huggingface is a folder with one config.json, as "
+                f"save_pretrained() makes it, but {self.directory} holds {len(found)}; "
+                "check storageUri"
+            )
+        self.load_file(found[0])
+        return True
+
+    def load_file(self, file: Path) -> None:
+        transformers = library("transformers")
+        torch = self._torch = library("torch")
+        torch.set_num_threads(int(os.environ.get("NTHREAD", "1")))
+        self.task, kind = _task(file)
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent))
+            model = getattr(transformers, kind).from_pretrained(str(file.parent))
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise ModelLoadError(f"{type(error).__name__}: {first_line(error)}") from error
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if self.task == "text_generation":
+            # What is generated goes on where the text ends, so padding stands before it.
+            tokenizer.padding_side = "left"
+        self._tokenizer, self._model = tokenizer, model.eval()
+        self._probabilities = os.environ.get("PREDICT_PROBA", "").lower() == "true"
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [{"name": "input-0", "datatype": "BYTES", "shape": [-1]}]
+
+    def get_parameters(self) -> dict[str, Any]:
+        return {"task": self.task}
+
+    def rows_of_json(self, payload: Any) -> Array:
+        # Texts of different lengths have types of their own, which could not be batched.
+        return super().rows_of_json(payload).astype(object)
+
+    def predict_rows(self, rows: Array) -> Array:
+        texts = rows.ravel().tolist()
+        if len(texts) != len(rows) or not all(isinstance(text, str) for text in texts):
+            raise InvalidInput("the model takes texts, one a row")
+        tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        with self._torch.inference_mode():
+            found: Array = self._tasks()[self.task](tokens)
+        return found
+
+    def _tasks(self) -> dict[str, Callable[[Any], Array]]:
+        return {
+            "sequence_classification": self._classified,
+            "fill_mask": self._filled,
+            "text_embedding": self._embedded,
+            "text_generation": self._generated,
+            "text2text_generation": self._generated,
+        }
+
+    def _classified(self, tokens: Any) -> Array:
+        logits = self._model(**tokens).logits
+        found = logits.softmax(-1) if self._probabilities else logits.argmax(-1)
+        return np.asarray(found)
+
+    def _filled(self, tokens: Any) -> Array:
+        masked = tokens["input_ids"] == self._tokenizer.mask_token_id
+        if not masked.any(dim=1).all():
+            raise InvalidInput(f"every text needs a {self._tokenizer.mask_token}")
+        best = self._model(**tokens).logits.argmax(-1)
+        words = [self._tokenizer.decode(row[mask]) for row, mask in zip(best, masked, strict=True)]
+        return np.asarray(words, dtype=object)
+
+    def _embedded(self, tokens: Any) -> Array:
+        """The mean of the tokens' vectors, of length 1."""
+        states = self._model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(-1)
+        mean = (states * mask).sum(1) / mask.sum(1)
+        return np.asarray(self._torch.nn.functional.normalize(mean, dim=-1))
+
+    def _generated(self, tokens: Any) -> Array:
+        made = self._model.generate(
+            **tokens,
+            max_new_tokens=_TOKENS,
+            do_sample=False,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        if self.task == "text_generation":
+            made = made[:, tokens["input_ids"].shape[1] :]
+        return np.asarray(
+            self._tokenizer.batch_decode(made, skip_special_tokens=True), dtype=object
+        )
+
+
+def _task(file: Path) -> tuple[str, str]:
+    try:
+        names = msgspec.json.decode(file.read_bytes())["architectures"]
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise ModelLoadError("config.json names no architectures") from error
+    for name in names:
+        for ending, found in _TASKS.items():
+            if name.endswith(ending):
+                return found
+    tasks = ", ".join(dict.fromkeys(task for task, _ in _TASKS.values()))
+    raise ModelLoadError(
+        f"the architecture {', '.join(names)} is for none of the tasks served: {tasks}"
+    )
