@@ -181,6 +181,7 @@ class InferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     predictor: Predictor
     transformer: ServedComponent | None = None
     explainer: Explainer | None = None
+    canary: list[AnyObject] | None = None
 
 
 class Custom(msgspec.Struct, rename="camel", omit_defaults=True):

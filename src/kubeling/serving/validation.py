@@ -49,6 +49,13 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         if isinstance(content, dict):
             yield from _validate_own(component, content)
             yield from validate_component(f"spec.{component}", content, annotations)
+    if spec.get("canary"):
+        yield FieldError(
+            "spec.canary",
+            "Forbidden",
+            "canaries beside the predictor are not supported; change the predictor and set "
+            "spec.predictor.canaryTrafficPercent",
+        )
     yield from _validate_annotations(annotations)
     yield from validate_limits(annotations)
     if old is not None:
