@@ -106,6 +106,16 @@ def test_what_cannot_be_converted_runs_as_it_is_and_says_why(tmp_path: Path) -> 
     assert model.predict_rows(np.eye(3)).shape == (3,)
 
 
+def test_a_model_that_is_not_to_be_converted_says_so(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    from sklearn.linear_model import LinearRegression
+
+    joblib.dump(LinearRegression().fit(np.eye(3), [1, 2, 3]), tmp_path / "model.joblib")
+    model = create_model("sklearn", "m", tmp_path)
+    model.load()
+    assert model.get_parameters() == {"onnx": "no: turned off"}
+
+
 class _Session:
     """A twin that answers the first feature."""
 

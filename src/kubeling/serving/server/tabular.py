@@ -114,6 +114,8 @@ class TabularModel(QuickModel):
         found: dict[str, Any] = {"features": list(self.columns)} if self.columns else {}
         if self._conversion is not None:
             found["onnx"] = self._conversion.state
+        elif self.original is not None:
+            found["onnx"] = "no: turned off"
         return found
 
     def answer(self, payload: Any, done: Done) -> None:
