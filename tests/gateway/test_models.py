@@ -10,8 +10,10 @@ import pytest
 
 from kubeling.gateway.models.failure import Explanation
 from kubeling.gateway.models.progress import progress_of
+from kubeling.gateway.models.rest import cost_of
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.gateway.models.skew import skew_of
+from kubeling.gateway.models.traffic import revisions_of
 
 
 def signature(*inputs: tuple[str, str, list[int]], features: tuple[str, ...] = ()) -> Signature:
@@ -132,3 +134,55 @@ def test_the_end_of_a_log_has_its_last_traceback_whole() -> None:
     lines = ["start", "Traceback (most recent call last):", *"abcdef", "ValueError: x"]
     assert Explanation(tuple(lines)).tail(5) == tuple(lines[1:])
     assert Explanation(tuple(lines)).tail(2) == ("f", "ValueError: x")
+
+
+def test_words_become_values_of_the_models_types() -> None:
+    rows = signature(("input-0", "FP64", [-1, 2]))
+    assert rows.request(["1", "2.5"]) == {"instances": [[1.0, 2.5]]}
+    columns = signature(("age", "INT64", [-1, 1]), ("town", "BYTES", [-1]), ("new", "BOOL", [-1]))
+    sent = columns.request(["7", "Rome", "true"])["inputs"]
+    assert [tensor["data"] for tensor in sent] == [[7], ["Rome"], [True]]
+    with pytest.raises(ValueError, match=r"age: '7\.5' is no whole number"):
+        columns.request(["7.5", "Rome", "true"])
+    with pytest.raises(ValueError, match="new: 'yes' is neither true nor false"):
+        columns.request(["7", "Rome", "yes"])
+
+
+def deployment(revision: int, **annotations: str) -> dict[str, Any]:
+    title = f"m-predictor-{revision:05d}"
+    return {"metadata": {"name": title, "annotations": annotations}, "spec": {"replicas": 0}}
+
+
+def test_revisions_have_their_share_their_counts_and_their_verdict() -> None:
+    shares = [
+        {"revisionName": "m-predictor-00001", "percent": 90},
+        {"revisionName": "m-predictor-00002", "percent": 10, "latestRevision": True},
+    ]
+    counted = {
+        "revisions": {"m-predictor-00002": {"requests": 8, "errors": 2, "p99_ms": 3.5}},
+        "demand": {"m-predictor-00002": {"in_flight": 1, "per_second": [9] * 110 + [4] * 10}},
+    }
+    rejected = deployment(2, **{"serving.kubeling.io/rejected": "25% failed"})
+    isvc = service(components={"predictor": {"traffic": shares}})
+    newest, before = revisions_of(isvc, counted, [pod(2)], [deployment(1), rejected])
+    assert (newest.percent, newest.latest, newest.pods, newest.in_flight) == (10, True, 1, 1)
+    assert (newest.rate, newest.error_share, newest.p99) == (4.0, 25.0, 3.5)
+    assert newest.rejected == "25% failed"
+    assert (before.percent, before.latest, before.requests, before.rate) == (90, False, 0, 0.0)
+
+
+def test_what_a_service_costs_and_what_rest_would_save() -> None:
+    isvc = service()
+    isvc["spec"]["predictor"] = {"minReplicas": 0, "maxReplicas": 3}
+    running = pod(
+        conditions=[
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:05Z"}
+        ],
+        containerStatuses=[{"state": {"running": {"startedAt": "2026-01-01T00:00:02Z"}}}],
+    )
+    used = [{"containers": [{"usage": {"memory": "143360Ki"}}]}]
+    cost = cost_of(isvc, [running], [deployment(2)], used, 2)
+    assert (cost.state, cost.rests, cost.pods, cost.high, cost.wakes) == ("awake", True, 1, 3, 2)
+    assert (cost.memory_mib, cost.starts, cost.window) == (140.0, 3.0, 60.0)
+    resting = deployment(2, **{"serving.kubeling.io/at-rest": "true"})
+    assert cost_of(isvc, [], [resting], [], 2).state == "at rest"

@@ -134,3 +134,11 @@ def test_the_number_stays_within_the_limits(
     found = demand.replicas(by_requests(low=low, high=low + more + 1), current, now=61.0)
     assert (found == 0 and low == 0) or max(1, low) <= found <= low + more + 1
     assert demand.in_flight == 0
+
+
+def test_the_gateway_tells_what_was_asked_second_by_second() -> None:
+    demand = Demand(100.0)
+    for now in (101.2, 101.9, 103.5, 105.1):
+        demand.started(now)
+        demand.finished(now)
+    assert demand.recent(105.5, 5) == [0, 2, 0, 1, 0], "the second that has not ended is not told"

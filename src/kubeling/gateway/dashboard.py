@@ -75,8 +75,7 @@ _OF_RESOURCES: Final = {
     **dict.fromkeys(_RUNTIMES, "training.runtimes:runtime_page"),
     **dict.fromkeys(_TRAINING, "training.pages:training_page"),
     **{f"{path}/live": "training.pages:training_stream" for path in _TRAINING},
-    "/models": "models:models",
-    _MODEL: "models:model_page",
+    "/models": "models.pages:models",
     "/notebooks": "lists:notebooks",
     "/namespaces": "lists:namespaces",
     "/objects/{group}/{version}/{kind}/{namespace}/{name}": "objects:object_page",
@@ -109,6 +108,10 @@ _OF_COMPONENTS: Final = {
     _TRIAL: "experiments.trial:trial_page",
     f"{_TRIAL}/live": "experiments.trial:trial_stream",
     "/experiments/new": "experiments.creation:new_experiment",
+    _MODEL: "models.pages:model_page",
+    f"{_MODEL}/live": "models.pages:model_stream",
+    f"{_MODEL}/try": "models.parts:form_part",
+    f"{_MODEL}/drift": "models.parts:drift_part",
     "/registry": "lists:registry",
     "/registry/experiments/{experiment}": "tracking:tracked_experiment",
 }
@@ -124,6 +127,8 @@ _FORMS: Final = {
     "/experiments/new": "experiments.creation:create_experiment",
     **{f"{path}/act": "experiments.actions:act_on_experiment" for path in _STUDIES},
     f"{_TRIAL}/act": "experiments.actions:act_on_trial",
+    f"{_MODEL}/act": "models.actions:act_on_model",
+    f"{_MODEL}/try": "models.parts:try_model",
     **{f"{path}/act": "training.pages:act_on_training_job" for path in _TRAINING},
 }
 

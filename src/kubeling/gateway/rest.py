@@ -19,6 +19,7 @@ from kubeling.component import Context
 __all__ = ["Refused", "RestClient"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=15)
+_PATIENT = aiohttp.ClientTimeout(total=120)
 
 
 class Refused(ConnectionError):
@@ -70,6 +71,30 @@ class RestClient:
         found: dict[str, Any] = msgspec.json.decode(answer or b"{}") or {}
         return found
 
+    async def of_pod(self, address: str, path: str) -> Any:
+        """The JSON that a pod answers at an address; ``None`` if it does not."""
+        try:
+            session = self._opened()
+            async with session.get(f"http://{address}{path}") as response:
+                return msgspec.json.decode(await response.read()) if response.ok else None
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
+            return None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        return self._session
+
+    async def answered(self, path: str, body: Any) -> tuple[int, str, dict[str, str]]:
+        """Posts JSON; the status, the text and the headers of the answer, be it a refusal."""
+        try:
+            url = self._base + path
+            async with self._opened().post(url, json=body, timeout=_PATIENT) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return response.status, await response.text(), headers
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionError(f"{path}: {str(error) or 'no answer in time'}") from error
+
     async def _asked(self, method: str, path: str, **more: Any) -> bytes:
         try:
             return await self._send(method, path, **more)
@@ -85,9 +110,7 @@ class RestClient:
     async def _open(
         self, method: str, path: str, **more: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
-        async with self._session.request(method, self._base + path, **more) as response:
+        async with self._opened().request(method, self._base + path, **more) as response:
             if response.status >= 400:
                 raise Refused(_message(await response.text()), response.status)
             yield response

@@ -59,6 +59,15 @@ class Demand:
         """For how long nothing was asked."""
         return 0.0 if self.in_flight else now - self._used
 
+    def recent(self, now: float, seconds: int) -> list[int]:
+        """The requests of each of the last full seconds, the latest last."""
+        first = int(now) - seconds
+        found = [0] * seconds
+        for second in self._past:
+            if first <= second.number < first + seconds:
+                found[second.number - first] = second.requests
+        return found
+
     def replicas(self, policy: ScalingPolicy, current: int, now: float) -> int:
         """How many pods are needed; 0 if the component may go to rest."""
         if policy.rests and self.idle(now) >= policy.window + policy.retention:

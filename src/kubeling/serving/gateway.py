@@ -51,6 +51,7 @@ _CONNECT_SECONDS: Final = 5.0
 _DEFAULT_SECONDS: Final = 600.0
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.05
+_RECENT_SECONDS: Final = 120
 
 _gateways: WeakKeyDictionary[Informers, InferenceGateway] = WeakKeyDictionary()
 
@@ -164,7 +165,17 @@ class InferenceGateway:
         """How requests were split and answered since the gateway started."""
         key = Key(request.match_info["namespace"], request.match_info["name"])
         record = self._records.get(key) or TrafficRecord()
-        return web.json_response({"revisions": record.to_json()})
+        now = self._clock.monotonic()
+        demand = {
+            names.deployment_name(key.name, "predictor", number): {
+                "in_flight": found.in_flight,
+                "per_second": found.recent(now, _RECENT_SECONDS),
+            }
+            for number, found in self._demands.get(key, {}).items()
+        }
+        return web.json_response(
+            {"revisions": record.to_json(), "demand": demand, "wakes": record.wakes}
+        )
 
     async def forward(
         self,

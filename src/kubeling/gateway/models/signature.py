@@ -49,6 +49,21 @@ class Tensor:
             return False
         return 0.0 if self.datatype.startswith(("FP", "BF")) else 0
 
+    def parse(self, title: str, text: str) -> Any:
+        """A value of its type from a word."""
+        if self.datatype == _TEXT:
+            return text
+        word = text.strip()
+        if self.datatype == _TRUTH:
+            if word.lower() not in ("true", "false"):
+                raise ValueError(f"{title}: {text!r} is neither true nor false")
+            return word.lower() == "true"
+        try:
+            return float(word) if self.datatype.startswith(("FP", "BF")) else int(word)
+        except ValueError:
+            kind = "number" if self.datatype.startswith(("FP", "BF")) else "whole number"
+            raise ValueError(f"{title}: {text!r} is no {kind}") from None
+
     def zeros(self) -> Any:
         """Nested lists of that value."""
         filled: Any = self.zero
@@ -83,11 +98,6 @@ class Signature:
             return tuple((tensor.name, tensor) for tensor in self.inputs[:_WIDEST])
         return ()
 
-    @property
-    def verb(self) -> str:
-        """The end of the address that takes :meth:`sample`."""
-        return "predict" if self.is_rows else "infer"
-
     def path(self, model: str) -> str:
         """Where the model takes :meth:`sample`, below the service's address."""
         if self.is_rows:
@@ -100,6 +110,23 @@ class Signature:
             zeros = self.inputs[0].zeros()
             return {"instances": zeros}
         return {"inputs": [_filled(tensor) for tensor in self.inputs]}
+
+    def request(self, values: Sequence[str]) -> dict[str, Any]:
+        """A request of one row from words, one for each of :attr:`fields`.
+
+        Raises :class:`ValueError` that names the field whose word does not fit its type.
+        """
+        row = [
+            tensor.parse(title, text)
+            for (title, tensor), text in zip(self.fields, values, strict=True)
+        ]
+        if self.is_rows:
+            flat = len(self.inputs[0].shape) == 1
+            return {"instances": row if flat else [row]}
+        tensors = [
+            {**_filled(t), "data": [value]} for t, value in zip(self.inputs, row, strict=True)
+        ]
+        return {"inputs": tensors}
 
     def sample_text(self) -> str:
         """The same as text."""

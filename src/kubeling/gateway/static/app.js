@@ -1,4 +1,4 @@
-// What the server cannot do for the page: follow a log, send a trial request, keep old links alive.
+// What the server cannot do for the page: follow a log, narrow it, keep old links alive.
 "use strict";
 
 async function followLog(target) {
@@ -32,21 +32,11 @@ document.addEventListener("input", (event) => {
   target.textContent = target.wanted ? lines(target.whole, target.wanted) : target.whole;
 });
 
-async function predict(form) {
-  const output = form.querySelector("output");
-  output.textContent = "…";
-  try {
-    const answer = await fetch(form.dataset.predict, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: form.querySelector("textarea").value,
-    });
-    const revision = answer.headers.get("x-kubeling-revision");
-    output.textContent = `${answer.status}${revision ? " from " + revision : ""}\n${await answer.text()}`;
-  } catch (error) {
-    output.textContent = `The request did not get through: ${error.message}`;
-  }
-}
+// A slider says where it stands.
+document.addEventListener("input", (event) => {
+  const shown = event.target.dataset?.shown && document.getElementById(event.target.dataset.shown);
+  if (shown) shown.textContent = `${event.target.value}%`;
+});
 
 // Of parts that belong to choices, only those of the chosen one; without scripts all are there.
 function showChosen(root) {
@@ -66,12 +56,6 @@ function prepare(root) {
   root.querySelectorAll("[data-log]").forEach(followLog);
 }
 
-document.addEventListener("submit", (event) => {
-  if (event.target.dataset.predict) {
-    event.preventDefault();
-    predict(event.target);
-  }
-});
 document.addEventListener("htmx:afterSettle", () => prepare(document));
 prepare(document);
 // On a narrow screen the menu is a line that scrolls.

@@ -1,0 +1,93 @@
+"""What each revision of a served model is asked and answers, from the gateway's own counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubeling.kube import objects
+from kubeling.kube.objects import Obj, labels, name
+from kubeling.serving.names import REJECTED, REVISION
+
+__all__ = ["RevisionTraffic", "canary_percent", "revisions_of", "shares_of"]
+
+_RATE_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionTraffic:
+    """One revision: its share, its pods, and how it answers; times in milliseconds."""
+
+    revision: str
+    percent: int
+    latest: bool
+    pods: int = 0
+    requests: int = 0
+    errors: int = 0
+    in_flight: int = 0
+    p50: float | None = None
+    p99: float | None = None
+    per_second: tuple[int, ...] = ()
+    rejected: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, over the last ten."""
+        recent = self.per_second[-_RATE_SECONDS:]
+        return sum(recent) / len(recent) if recent else 0.0
+
+    @property
+    def error_share(self) -> float:
+        """The percentage of its answers that were the server's failures."""
+        return 100 * self.errors / self.requests if self.requests else 0.0
+
+
+def shares_of(isvc: Obj) -> list[RevisionTraffic]:
+    """How requests are split among revisions now."""
+    components = (isvc.get("status") or {}).get("components") or {}
+    return [
+        RevisionTraffic(
+            entry.get("revisionName", ""),
+            int(entry.get("percent") or 0),
+            bool(entry.get("latestRevision")),
+        )
+        for entry in (components.get("predictor") or {}).get("traffic") or ()
+    ]
+
+
+def canary_percent(isvc: Obj) -> int | None:
+    """The share that is asked for the newest revision; ``None`` means all."""
+    percent = isvc["spec"]["predictor"].get("canaryTrafficPercent")
+    return None if percent is None else int(percent)
+
+
+def revisions_of(
+    isvc: Obj, counted: Mapping[str, Any], pods: Sequence[Obj], deployments: Sequence[Obj]
+) -> list[RevisionTraffic]:
+    """All revisions there are, the newest first; ``counted`` is the gateway's answer."""
+    shares = {share.revision: share for share in shares_of(isvc)}
+    known = {name(d): d for d in deployments}
+    titles = {*shares, *known}
+    newest = max(titles, default="")
+    records, demands = counted.get("revisions") or {}, counted.get("demand") or {}
+    found = []
+    for title in sorted(titles, reverse=True):
+        record, demand = records.get(title) or {}, demands.get(title) or {}
+        number = title.rpartition("-")[2]
+        found.append(
+            RevisionTraffic(
+                title,
+                shares[title].percent if title in shares else 0,
+                title == newest,
+                sum(1 for pod in pods if labels(pod).get(REVISION) == number),
+                int(record.get("requests") or 0),
+                int(record.get("errors") or 0),
+                int(demand.get("in_flight") or 0),
+                record.get("p50_ms"),
+                record.get("p99_ms"),
+                tuple(demand.get("per_second") or ()),
+                objects.annotations(known[title]).get(REJECTED, "") if title in known else "",
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Served models: their pages, forms and actions."""

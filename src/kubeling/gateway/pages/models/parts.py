@@ -1,0 +1,124 @@
+"""Parts of a model's page that are fetched when they are looked at: the form, and drift."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from kubeling.gateway.kinds import INFERENCE_SERVICES
+from kubeling.gateway.models.signature import Signature
+from kubeling.gateway.pages.models.source import from_pod, objects_of, signature_from
+from kubeling.gateway.pages.view import Views
+from kubeling.gateway.rest import RestClient
+from kubeling.kube.objects import Obj, name, namespace
+
+__all__ = ["drift_part", "form_part", "try_model"]
+
+_EXAMPLE: Final = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
+_LONGEST: Final = 20_000
+"""Characters of an answer that are shown."""
+
+
+async def form_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """The form made from what the model says it takes."""
+    isvc = await views.object(INFERENCE_SERVICES, request)
+    signature = await signature_from(rest, isvc, await objects_of(views, isvc))
+    return _form(views, request, isvc, signature, {})
+
+
+async def try_model(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """Sends what was filled in, and shows the answer below it."""
+    isvc = await views.object(INFERENCE_SERVICES, request)
+    sent = {key: str(value) for key, value in (await request.post()).items()}
+    signature = await signature_from(rest, isvc, await objects_of(views, isvc))
+    path, body, wrong = "", None, ""
+    try:
+        path, body = _request(name(isvc), signature, sent)
+    except ValueError as error:
+        wrong = str(error)
+    if body is None:
+        return _form(views, request, isvc, signature, sent, wrong=wrong)
+    began = time.perf_counter()
+    target = f"/serving/{namespace(isvc)}/{quote(name(isvc))}{path}"
+    try:
+        status, text, headers = await rest.answered(target, body)
+    except ConnectionError as error:
+        return _form(views, request, isvc, signature, sent, wrong=str(error))
+    answer = {
+        "status": status,
+        "text": _pretty(text),
+        "revision": headers.get("x-kubeling-revision", ""),
+        "took": round(1000 * (time.perf_counter() - began), 1),
+    }
+    return _form(views, request, isvc, signature, sent, answer=answer)
+
+
+async def drift_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """How the requests compare with the training data, as the monitor in front says."""
+    isvc = await views.object(INFERENCE_SERVICES, request)
+    found = await objects_of(views, isvc)
+    report: Obj | None = None
+    for pod in found.ready("transformer")[:1]:
+        report = await from_pod(rest, pod, "/monitor/drift")
+    text = views.templates.get_template("model_drift.html").render(report=report)
+    return web.Response(text=text, content_type="text/html")
+
+
+def _request(
+    model: str, signature: Signature | None, sent: Mapping[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """Where the request goes and its body; raises :class:`ValueError` that says what is wrong."""
+    if sent.get("how") == "fields" and signature is not None:
+        return signature.path(model), signature.request(
+            [sent.get(f"v{number}", "") for number in range(len(signature.fields))]
+        )
+    try:
+        body = json.loads(sent.get("body", ""))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+    if not isinstance(body, dict):
+        raise ValueError('This is no JSON object such as {"instances": [[1.0, 2.0]]}.')
+    inputs = body.get("inputs")
+    of_v2 = isinstance(inputs, list) and all(isinstance(t, dict) for t in inputs)
+    return (f"/v2/models/{model}/infer" if of_v2 else f"/v1/models/{model}:predict"), body
+
+
+def _form(
+    views: Views,
+    request: web.Request,
+    isvc: Obj,
+    signature: Signature | None,
+    sent: Mapping[str, str],
+    **values: Any,
+) -> web.Response:
+    fields = signature.fields if signature else ()
+    sample = signature.sample_text() if signature else _EXAMPLE
+    return views.page(
+        request,
+        "model_try.html",
+        "/models",
+        f"Try {name(isvc)}",
+        obj=isvc,
+        base=views.link(isvc),
+        signature=signature,
+        fields=fields,
+        sent=sent,
+        body=sent.get("body") or sample,
+        **values,
+    )
+
+
+def _pretty(text: str) -> str:
+    """JSON with indentation, if it is short enough to be read."""
+    try:
+        found = json.dumps(json.loads(text), indent=1) if len(text) < _LONGEST else text
+    except ValueError:
+        found = text
+    return found[:_LONGEST] + ("…" if len(found) > _LONGEST else "")

@@ -1,0 +1,146 @@
+"""The page of a served model: its traffic, its canary, a form that asks it, and why it fails."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.support.browser import Browser, browser_at
+from tests.support.platform import Platform, started
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+SERVER = """
+import http.server, json, os
+class Model(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        columns = [("height", "FP64"), ("rooms", "INT64")]
+        inputs = [{"name": n, "datatype": d, "shape": [-1, 1]} for n, d in columns]
+        self.answer({"name": "house", "inputs": inputs})
+    def do_POST(self):
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = [tensor["data"] for tensor in sent["inputs"]]
+        self.answer({"model": os.environ["VERSION"], "asked": data})
+    def answer(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+if os.environ["VERSION"] == "broken":
+    raise ValueError("Trying to unpickle estimator SVC from version 1.2.0 when using version 1.7.2")
+http.server.ThreadingHTTPServer(("", 8080), Model).serve_forever()
+"""
+PAGE = "/objects/serving.kserve.io/v1beta1/InferenceService/default/house"
+LIVE = 'document.getElementById("live").innerText'
+
+
+def house(version: str, canary: int | None = None) -> str:
+    container = {
+        "name": "kserve-container",
+        "image": "python:3",
+        "command": ["python", "-c", SERVER],
+        "env": [{"name": "VERSION", "value": version}],
+    }
+    predictor: dict[str, Any] = {"containers": [container]}
+    if canary is not None:
+        predictor["canaryTrafficPercent"] = canary
+    kind = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService"}
+    return json.dumps({**kind, "metadata": {"name": "house"}, "spec": {"predictor": predictor}})
+
+
+def split(isvc: dict[str, Any]) -> dict[str, int]:
+    predictor = (isvc.get("status") or {}).get("components", {}).get("predictor", {})
+    return {t["revisionName"][-1]: t["percent"] for t in predictor.get("traffic") or ()}
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("model-pages")
+    with started(folder / "data", folder) as platform:
+        platform.kubectl("apply", "-f", "-", stdin=house("one"))
+        platform.until(lambda o: split(o) == {"1": 100}, "isvc", "house", timeout=60)
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser_at(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+def fetched(platform: Platform, path: str = "", **form: str) -> str:
+    data = urllib.parse.urlencode(form).encode() if form else None
+    with urllib.request.urlopen(platform.url + PAGE + path, data, timeout=30) as page:
+        text: str = page.read().decode()
+        return text
+
+
+def test_the_form_is_made_of_what_the_model_takes_and_shows_its_answer(
+    platform: Platform, browser: Browser
+) -> None:
+    browser.resize(390)
+    browser.open(platform.url + PAGE)
+    browser.until("document.querySelector('#v1')")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    fill = "document.querySelector('#v{}').value = '{}'"
+    browser.evaluate(fill.format(0, "2.5"))
+    browser.evaluate(fill.format(1, "x"))
+    browser.evaluate("document.querySelector('#v0').form.requestSubmit()")
+    browser.until(f"{LIVE}.includes(\"rooms: 'x' is no whole number\")")
+    assert browser.evaluate("document.querySelector('#v0').value") == "2.5"
+    browser.evaluate(fill.format(1, "3"))
+    browser.evaluate("document.querySelector('#v0').form.requestSubmit()")
+    browser.until(f'{LIVE}.includes("200 from house-predictor-00001")')
+    # What was asked is counted, and the page follows by itself; the form and the answer stay.
+    browser.until("document.querySelector('tbody tr td:nth-child(6)').innerText === '1'")
+    assert browser.evaluate(f"/2.5[^]*3/.test({LIVE}.split('200 from')[1])")
+    for scheme in ("light", "dark"):
+        browser.prefer(scheme)
+        assert browser.faint() == []
+
+
+def test_the_form_works_without_scripts(platform: Platform) -> None:
+    assert 'name="v1"' in fetched(platform, "/try")
+    answer = fetched(platform, "/try", how="fields", v0="1", v1="2")
+    assert "200 from house-predictor-00001" in answer
+    wrong = fetched(platform, "/try", how="json", body="{'a'}")
+    assert "This is not JSON: Expecting property name" in wrong
+
+
+def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser: Browser) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=house("two", canary=10))
+    platform.until(lambda o: split(o) == {"1": 90, "2": 10}, "isvc", "house")
+    browser.resize(1280)
+    browser.open(platform.url + PAGE)
+    browser.until("document.querySelector('#percent').value === '10'")
+    browser.evaluate("document.querySelector('#percent').value = '40'")
+    slid = "new Event('input', {bubbles: true})"
+    browser.evaluate(f"document.querySelector('#percent').dispatchEvent({slid})")
+    assert browser.evaluate("document.querySelector('#percent-shown').innerText") == "40%"
+    browser.leave(lambda: browser.evaluate("document.querySelector('form.canary button').click()"))
+    platform.until(lambda o: split(o) == {"1": 60, "2": 40}, "isvc", "house")
+
+    fetched(platform, "/act", action="promote")
+    platform.until(lambda o: split(o) == {"2": 100}, "isvc", "house")
+    fetched(platform, "/act", action="rollback")
+    platform.until(lambda o: split(o).get("1") == 100, "isvc", "house")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        fetched(platform, "/act", action="canary", percent="140")
+
+
+def test_a_failed_load_has_its_traceback_and_what_to_try(platform: Platform) -> None:
+    platform.kubectl("apply", "-f", "-", stdin=house("broken"))
+    platform.until(
+        lambda o: o["status"]["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad",
+        "isvc",
+        "house",
+    )
+    page = fetched(platform)
+    assert "house-predictor-00003 does not come up" in page
+    assert "Traceback (most recent call last)" in page
+    assert "saved with scikit-learn 1.2.0, and 1.7.2 loads it" in page
+    assert "The revision before it goes on answering." in page
