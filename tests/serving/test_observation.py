@@ -22,6 +22,13 @@ def ended(code: int, message: str = "") -> Obj:
     return {"terminated": {"exitCode": code, "message": message, "reason": "Error"}}
 
 
+def again(code: int, message: str) -> Obj:
+    """A pod whose container runs once more."""
+    found = pod(main={"running": {}})
+    found["status"]["containerStatuses"][0]["lastState"] = ended(code, message)
+    return found
+
+
 def waits(reason: str, message: str = "") -> Obj:
     return {"waiting": {"reason": reason, "message": message}}
 
@@ -31,6 +38,7 @@ def waits(reason: str, message: str = "") -> Obj:
     [
         (pod(init=ended(1, "x\ncannot fetch gs://a: no\n")), "ModelLoadFailed", "cannot fetch gs"),
         (pod(main=ended(1, "boom")), "ModelLoadFailed", "container kserve-container: boom"),
+        (again(1, "boom"), "ModelLoadFailed", "container kserve-container: boom"),
         (pod(main=ended(137)), "ModelLoadFailed", "exit code 137; see kubectl logs p -c kserve-"),
         (
             pod(main=waits("ErrImagePull", "uv pip: no such package")),
@@ -73,6 +81,7 @@ def test_what_may_pass_by_itself_is_no_failure_yet(found: Obj) -> None:
         pod(init=waits("PodInitializing"), main=waits("ContainerCreating")),
         pod(init=ended(0), main={"running": {}}),
         pod(main=ended(1), conditions=[{"type": "Ready", "status": "True"}]),
+        again(143, "INFO started"),
     ],
 )
 def test_a_pod_on_its_way_has_no_failure(found: Obj) -> None:

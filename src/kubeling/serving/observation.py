@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ __all__ = [
 
 _NORMAL_WAITING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _INITIALIZER: Final = "storage-initializer"
+_STOPPED: Final = frozenset({128 + signal.SIGTERM, 128 + signal.SIGKILL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,8 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
     state = entry.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated") or {}
-    if ended.get("exitCode") and not entry.get("ready"):
+    stopped = "running" in state and _was_stopped(ended)
+    if ended.get("exitCode") and not entry.get("ready") and not stopped:
         return _ended(pod, entry, ended)
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if reason not in _NORMAL_WAITING:
@@ -162,6 +165,11 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
     if f'"{SOURCE_VOLUME}' in said:
         return Failure("ModelLoadFailed", f"{said}; check storageUri", name(pod))
     return Failure("PodPending", said, name(pod), waiting=True) if said else None
+
+
+def _was_stopped(ended: Mapping[str, Any]) -> bool:
+    """Whether somebody stopped a container, such as the node when it was shut down."""
+    return ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
 
 
 def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure:

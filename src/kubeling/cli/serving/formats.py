@@ -24,6 +24,7 @@ _BY_SUFFIX: Final = {
     ".bst": "xgboost",
     ".cbm": "catboost",
     ".pt": "pytorch",
+    ".pt2": "pytorch",
     ".pth": "pytorch",
     ".mar": "pytorch",
     ".pmml": "pmml",
@@ -34,7 +35,9 @@ _BY_SUFFIX: Final = {
 _BY_NAME: Final = {"saved_model.pb": "tensorflow", "MLmodel": "mlflow"}
 _LIGHTGBM: Final = re.compile(rb"\s*tree\s*\n")
 _XGBOOST: Final = re.compile(rb'\s*\{\s*"(?:learner|version)"\s*:')
-_ENDINGS: Final = ".joblib, .pkl, .onnx, .bst, .ubj, .json, .txt (LightGBM), saved_model.pb"
+_ENDINGS: Final = (
+    ".joblib, .pkl, .onnx, .bst, .ubj, .json, .txt (LightGBM), .cbm, .pt, saved_model.pb, MLmodel"
+)
 
 
 def format_of(place: Path) -> str:
