@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import BaseTestServer, TestServer
-from figures import MILLISECONDS, figure, growth, heading
+from figures import questions
 
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Context, Settings
@@ -135,18 +135,9 @@ async def measure(sizes: tuple[int, int], rounds: int) -> None:
                     found.append(
                         {one: await best(api, session, one, end, rounds) for one in QUESTIONS}
                     )
-                report(sizes, found)
+                questions(f"A page of 100 of {sizes[1]:,} archived workflows", sizes, found, GOAL)
             database.close()
         await server.stop()
-
-
-def report(sizes: tuple[int, int], found: list[dict[str, tuple[float, float]]]) -> None:
-    small, large = found
-    heading(f"A page of 100 of {sizes[1]:,} archived workflows")
-    for label in QUESTIONS:
-        (before, _), (value, used) = small[label], large[label]
-        figure(label, MILLISECONDS, value, goal=GOAL, note=f"{used:.1f} ms CPU")
-        growth("", MILLISECONDS, sizes, (before, value))
 
 
 def main() -> None:

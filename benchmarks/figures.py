@@ -66,3 +66,14 @@ def growth(label: str, unit: Unit, sizes: tuple[int, int], values: tuple[float, 
         f"from {small:,} to {large:,}",
         flush=True,
     )
+
+
+def questions(
+    text: str, sizes: tuple[int, int], found: list[dict[str, tuple[float, float]]], goal: float
+) -> None:
+    """Prints what questions cost, as milliseconds on the clock and of CPU, at two sizes."""
+    small, large = found
+    heading(text)
+    for label, (value, used) in large.items():
+        figure(label, MILLISECONDS, value, goal=goal, note=f"{used:.1f} ms CPU")
+        growth("", MILLISECONDS, sizes, (small[label][0], value))

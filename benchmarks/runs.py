@@ -25,7 +25,7 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from figures import MILLISECONDS, figure, growth, heading
+from figures import questions
 
 from kubeling.apiserver.server import ApiServer, ApiServerConfig
 from kubeling.component import Context, Settings
@@ -204,22 +204,13 @@ async def measure(sizes: tuple[int, int], rounds: int) -> None:
                     await database.run(_filler(first, end, digests))
                     await asker.page({"page_size": "1"})
                     found.append({label: await asker.best(label) for label in QUESTIONS})
-                report(sizes, found)
+                questions(f"A page of 100 of {sizes[1]:,} runs", sizes, found, GOAL)
             database.close()
         await server.stop()
 
 
 def _filler(first: int, end: int, digests: list[str]) -> Callable[[sa.Connection], None]:
     return lambda connection: fill(connection, first, end, digests)
-
-
-def report(sizes: tuple[int, int], found: list[dict[str, tuple[float, float]]]) -> None:
-    small, large = found
-    heading(f"A page of 100 of {sizes[1]:,} runs")
-    for label in QUESTIONS:
-        (before, _), (value, used) = small[label], large[label]
-        figure(label, MILLISECONDS, value, goal=GOAL, note=f"{used:.1f} ms CPU")
-        growth("", MILLISECONDS, sizes, (before, value))
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ with the field, the value and the remedy.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,13 +15,13 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.canary_limits import validate_limits
 from kubeling.serving.component_rules import validate_component
+from kubeling.serving.name_rules import validate_name
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 
 __all__ = ["validate_service"]
 
-_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _LONGEST_NAME: Final = 63 - len("-transformer-00001")
 _AUTOSCALERS: Final = ("hpa", "external", "none")
 _MODES: Final = (STANDARD, KNATIVE)
@@ -63,15 +62,8 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
 
 
 def _validate_name(obj: Obj) -> Iterator[FieldError]:
+    yield from validate_name(obj)
     name = str(obj["metadata"].get("name") or "")
-    if name and not _NAME.match(name):
-        yield FieldError(
-            "metadata.name",
-            "Invalid value",
-            "must consist of lower case letters, digits and '-', start with a letter and not end "
-            "with '-'",
-            name,
-        )
     if len(name) > _LONGEST_NAME:
         yield FieldError(
             "metadata.name",

@@ -11,24 +11,16 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.graph.conditions import ConditionError, check
 from kubeling.serving.graph.resources import ROOT
+from kubeling.serving.name_rules import validate_name
 
 __all__ = ["validate_graph"]
 
-_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _TARGETS: Final = ("nodeName", "serviceName", "serviceUrl")
 
 
 def validate_graph(obj: Obj, old: Obj | None, _: AdmissionRequest) -> Iterator[FieldError]:
     """Names what is wrong with a graph."""
-    name = str(obj["metadata"].get("name") or "")
-    if name and not _NAME.match(name):
-        yield FieldError(
-            "metadata.name",
-            "Invalid value",
-            "must consist of lower case letters, digits and '-', start with a letter and not end "
-            "with '-'",
-            name,
-        )
+    yield from validate_name(obj)
     nodes = mapping(mapping(obj.get("spec")).get("nodes"))
     if ROOT not in nodes:
         yield FieldError(f"spec.nodes.{ROOT}", "Required value", "a graph begins at this node")

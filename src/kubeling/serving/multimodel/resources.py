@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +13,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping
 from kubeling.kube.quantities import parse_quantity
 from kubeling.kube.resources import Resource
+from kubeling.serving.name_rules import validate_name
 from kubeling.serving.resources import Address
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 
@@ -22,7 +22,6 @@ __all__ = ["TRAINED_MODELS", "trained_model_definition", "validate_trained_model
 TRAINED_MODELS: Final = Resource(
     "serving.kserve.io", "v1alpha1", "TrainedModel", "trainedmodels", True, ("tm",)
 )
-_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _SCHEMES: Final = ("gs", "s3", "minio", "https", "http", "file")
 """What a running pod can fetch; a claim would have to be mounted before it starts."""
 
@@ -62,15 +61,7 @@ def trained_model_definition() -> Obj:
 
 def validate_trained_model(obj: Obj, old: Obj | None, _: AdmissionRequest) -> Iterator[FieldError]:
     """Names what is wrong with a model (``trainedmodel_webhook.go``)."""
-    name = str(obj["metadata"].get("name") or "")
-    if name and not _NAME.match(name):
-        yield FieldError(
-            "metadata.name",
-            "Invalid value",
-            "must consist of lower case letters, digits and '-', start with a letter and not end "
-            "with '-'",
-            name,
-        )
+    yield from validate_name(obj)
     model = mapping(mapping(obj.get("spec")).get("model"))
     yield from _validate_uri("spec.model.storageUri", str(model.get("storageUri") or ""))
     memory = model.get("memory")
