@@ -336,5 +336,5 @@ async def test_a_deleted_service_is_forgotten(serving: Serving, gateway: Client)
     await asyncio.wait_for(gone.wait(), 5)
     assert (await gateway.get("/serving/default/m/")).status == 404
     counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
-    assert counted == {"revisions": {}}
+    assert counted == {"revisions": {}, "demand": {}, "wakes": 0}
     await server.close()
