@@ -34,6 +34,7 @@ class EarlyStops:
         self._trials = context.informers.of(TRIALS)
         self._asked: dict[str, int] = {}
         self._curves: dict[str, dict[str, Curve]] = {}
+        self._experiments.add_handler(self._forget_ended)
 
     def watches(self, trial: Obj) -> bool:
         """Whether a trial may be stopped early at all."""
@@ -56,15 +57,18 @@ class EarlyStops:
             others = await self._others(experiment, trial)
         rules = trial["spec"].get("earlyStoppingRules") or ()
         why = stop_reason(spec, rules, readings, others, asked=asked)
-        self._asked[uid(trial)] = len(readings)
+        if not why:  # What is to be written may have to be asked again.
+            self._asked[uid(trial)] = len(readings)
         return why or "", summaries
 
     def over(self, trial: Obj) -> None:
-        """A trial ended: its curve is as it will stay."""
+        """A trial ended, and is not asked about again."""
         self._asked.pop(uid(trial), None)
-        experiment = self._experiment(trial)
-        if experiment is None or has_ended(experiment):
-            self._curves.pop((controller_of(trial) or {}).get("uid", ""), None)
+
+    def _forget_ended(self, old: Obj | None, new: Obj | None) -> None:
+        """No trial of an experiment that ended, or is gone, is compared with others."""
+        if (known := new or old) is not None and (new is None or has_ended(new)):
+            self._curves.pop(uid(known), None)
 
     async def _so_far(self, trial: Obj) -> tuple[Sequence[Reading], dict[str, Summary]]:
         if collector_kind(trial) in REPORTED:
@@ -75,7 +79,7 @@ class EarlyStops:
         return self.collection.live(trial)
 
     async def _others(self, experiment: Obj, trial: Obj) -> list[Curve]:
-        final = self._curves.setdefault(uid(experiment), {})
+        final = {} if has_ended(experiment) else self._curves.setdefault(uid(experiment), {})
         found = []
         for other in self._trials.owned_by(uid(experiment)):
             if uid(other) == uid(trial):

@@ -30,7 +30,7 @@ from kubeling.tuning.algorithms import (
     create,
 )
 from kubeling.tuning.collection import Observations
-from kubeling.tuning.early_stopping import Curve, rules_for
+from kubeling.tuning.early_stopping import Curve, gives_rules, rules_for
 from kubeling.tuning.early_stopping.curves import curve
 from kubeling.tuning.history import History, Remembered, numbered
 from kubeling.tuning.objectives import goals_of
@@ -163,7 +163,7 @@ class InProcess:
     async def _rules(self, asked: Asked) -> list[Obj]:
         """The early stopping rules of the trials suggested now."""
         spec = asked.experiment["spec"]
-        if not spec.get("earlyStopping"):
+        if not gives_rules(spec):
             return []
         metric = spec["objective"]["objectiveMetricName"]
         for trial in asked.trials:

@@ -73,6 +73,7 @@ class SuggestionReconciler:
         if (controller_of(suggestion) or {}).get("uid") != uid(experiment):
             return None
         if is_condition_true(suggestion, "Failed"):
+            self._dismiss(key)
             return None
         status: Obj = deep_copy(suggestion.get("status") or {})
         status.setdefault("startTime", format_time(self._clock.now()))

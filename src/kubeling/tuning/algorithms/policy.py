@@ -72,7 +72,7 @@ class Policy:
         for layer, (operation, *skips) in enumerate(architecture[: len(shares)]):
             chosen[layer, min(operation, shares.shape[1] - 1)] = 1.0
             links[layer, :layer] = skips[:layer]
-        surprise = -np.log(shares)
+        surprise = -np.log(np.maximum(shares, np.finfo(float).tiny))
         spread = shares * (surprise - (shares * surprise).sum(axis=1, keepdims=True))
         self._choices += traits.rate * (advantage * (chosen - shares) + traits.entropy * spread)
         pull = advantage * (links - linked) + traits.skip_weight * (traits.skip_target - linked)

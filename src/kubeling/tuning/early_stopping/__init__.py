@@ -8,13 +8,19 @@ curves as they grow. Whoever collects the metrics asks :func:`stop_reason` about
 
 from kubeling.tuning.early_stopping.catalogue import EARLY_STOPPING, check_settings
 from kubeling.tuning.early_stopping.curves import Curve
-from kubeling.tuning.early_stopping.decision import compares_trials, rules_for, stop_reason
+from kubeling.tuning.early_stopping.decision import (
+    compares_trials,
+    gives_rules,
+    rules_for,
+    stop_reason,
+)
 
 __all__ = [
     "EARLY_STOPPING",
     "Curve",
     "check_settings",
     "compares_trials",
+    "gives_rules",
     "rules_for",
     "stop_reason",
 ]

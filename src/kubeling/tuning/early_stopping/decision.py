@@ -11,7 +11,7 @@ from kubeling.tuning.early_stopping.curves import Curve, curve
 from kubeling.tuning.early_stopping.rules import fulfilled, rule
 from kubeling.tuning.metrics import Reading
 
-__all__ = ["compares_trials", "rules_for", "stop_reason"]
+__all__ = ["compares_trials", "gives_rules", "rules_for", "stop_reason"]
 
 _COMPARING: Final = ("asha", "percentile")
 _LIVE: Final = (*_COMPARING, "patient")
@@ -25,10 +25,15 @@ def compares_trials(spec: Spec) -> bool:
     return _algorithm(spec)[0] in _COMPARING
 
 
+def gives_rules(spec: Spec) -> bool:
+    """Whether :func:`rules_for` needs the curves of the experiment's trials."""
+    return _algorithm(spec)[0] == "medianstop"
+
+
 def rules_for(spec: Spec, curves: Callable[[], Sequence[Curve]]) -> list[Obj]:
     """The rules a trial is given when it is suggested; ``curves`` are those of all trials."""
-    name, settings = _algorithm(spec)
-    if name != "medianstop":
+    _, settings = _algorithm(spec)
+    if not gives_rules(spec):
         return []
     objective = spec["objective"]
     found = stoppers.median(curves(), settings)
