@@ -78,7 +78,10 @@ def _serve(connection: socket.socket) -> NoReturn:
             plan, record = argument
             if "warm" in plan:
                 template = files.pop(0)
-                waiting = waiting or knock(template)
+                if waiting is None:
+                    waiting = knock(template)
+                else:
+                    os.close(template)  # which is to see when nobody needs it any more
             supervisor.launch(plan, record, files, waiting, lambda pid: _launched(connection, pid))
         elif kind == "exec":
             _execute(connection, argument, files)

@@ -21,6 +21,8 @@ _WORD = 8
 _PRESENT = 0x80
 _PIECE = 32
 """How many pages are copied in one go: a tenth of a millisecond."""
+_LARGEST = 1 << 30
+"""How much of an area is looked at: some are reserved by the terabyte."""
 _MOST = 512
 """How many pieces at most: a program that has large libraries may need little of them."""
 
@@ -30,7 +32,10 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._page = os.sysconf("SC_PAGE_SIZE")
-        self._pieces = list(itertools.islice(self._found(), _MOST))
+        try:
+            self._pieces = list(itertools.islice(self._found(), _MOST))
+        except OSError:  # a kernel that does not say which pages there are
+            self._pieces = []
 
     def copy_while(self, waiting: Callable[[], bool]) -> None:
         """In a fork: makes it its own, until there is something else to do."""
@@ -49,7 +54,7 @@ class SharedMemory:
 
     def _written(self, pages: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The pieces of an area that are there, and not only reserved."""
-        count = (end - start) // self._page
+        count = min(end - start, _LARGEST) // self._page
         known = os.pread(pages, count * _WORD, start // self._page * _WORD)[_WORD - 1 :: _WORD]
         first = 0
         for number in range(len(known) + 1):
