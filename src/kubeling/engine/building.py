@@ -55,6 +55,8 @@ class Building:
         self._parts = parts
         self._seeds = seeds
         self._listeners: list[Callable[[str], None]] = []
+        self.seed_name = ""
+        """What it began with, and needs until it has ended."""
 
     def listen(self, tell: Callable[[str], None]) -> None:
         """From now on, tells of progress."""
@@ -80,6 +82,7 @@ class Building:
     async def _build(self, call: UvCall) -> None:
         python = self._python
         seed = await self._seeds.plant(python.version or sys.executable, self._home, call)
+        self.seed_name = seed.name
         into = ("--python", str(seed / "bin" / "python"), "--prefix", str(self._home))
         if self._parts.requirements:
             await self._install(call, *into, *self._parts.requirements)

@@ -115,7 +115,10 @@ class Environments:
         await self._seeds.make_ahead(sys.executable, call)
 
     def is_building(self, name: str) -> bool:
-        return name in self._building or self._seeds.is_making(name)
+        """Whether an environment is being built, or another one with it."""
+        if name in self._building or self._seeds.is_making(name):
+            return True
+        return any(building.seed_name == name for building, _ in self._building.values())
 
     def _build(self, python: PythonEnvironment) -> tuple[Building, asyncio.Task[None]]:
         home = self._home(python)

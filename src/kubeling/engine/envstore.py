@@ -110,6 +110,8 @@ async def collect(
     doomed += unneeded(whole, in_use, now, max_age=max_age, max_size=max_size)
     for name in doomed:
         (paths.environments / name).rename(paths.environments / f"{_GONE}{name}")
+        for ahead in paths.environments.glob(f".{name}.copy*"):  # of a seed
+            ahead.rename(paths.environments / f"{_GONE}{ahead.name}")
     for left in paths.environments.glob(f"{_GONE}*"):
         await asyncio.to_thread(remove_tree, left)
     if doomed:

@@ -198,10 +198,11 @@ def _replace(file: Path, data: bytes, mode: int) -> None:
 def _corrected(record: Path) -> bytes:
     """What a package says about its scripts, which name the folder they are in."""
     lines = []
-    for line in record.read_text().splitlines():
+    for line in record.read_text(encoding="utf-8").splitlines():
         path = line.partition(",")[0]
-        if path.startswith("../"):
-            data = (record.parents[1] / path).read_bytes()
+        # Another package may have had the same file, and have been replaced with it.
+        if path.startswith("../") and (file := record.parents[1] / path).is_file():
+            data = file.read_bytes()
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             line = f"{path},sha256={digest},{len(data)}"
         lines.append(f"{line}\n")
