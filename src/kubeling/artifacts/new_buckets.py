@@ -44,5 +44,6 @@ def _refused(bucket: Bucket, error: web.HttpStatus, code: str) -> ArtifactError:
     text = f"failed to create bucket {bucket.address}: {error} {code}".rstrip()
     if error.status in (401, 403):
         return ArtifactDenied(f"{text}; let its keys make buckets, or make it first")
-    away = error.status == 429 or error.status >= 500
+    # Somebody else may be making it at this moment.
+    away = error.status == 429 or error.status >= 500 or code == "OperationAborted"
     return (ArtifactAway if away else ArtifactError)(text)

@@ -114,7 +114,8 @@ class ArchiveStore:
                 chosen = _W.uid.in_(order[start : start + _CHUNK])
                 rows = connection.execute(sa.select(_W.uid, _W.summary).where(chosen))
                 found.update((key, summary) for key, summary in rows)
-            return [found[key] for key in order]
+            # One may have been deleted since the order was read.
+            return [found[key] for key in order if key in found]
 
         return [msgspec.json.decode(row) for row in await self._database.run(read)]
 
