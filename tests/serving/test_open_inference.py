@@ -315,6 +315,14 @@ async def test_no_request_whatever_it_holds_is_the_servers_fault() -> None:
                 assert list(json.loads(found)) == ["error"]
 
 
+@pytest.mark.parametrize("values", [[1, 2**63 + 1], [5, 2**64 - 1]])
+def test_integers_of_any_size_are_not_rounded(values: list[int]) -> None:
+    request = InferRequest("m", [InferInput("x", [2], "UINT64", values)])
+    assert request.inputs[0].as_numpy().tolist() == values
+    with pytest.raises(InvalidInput):
+        InferInput("x", [1], "INT64", [float(2**63)]).as_numpy()
+
+
 @given(st.data())
 @settings(max_examples=80, deadline=None)
 def test_arrays_survive_both_forms(data: st.DataObject) -> None:

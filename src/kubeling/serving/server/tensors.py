@@ -50,6 +50,8 @@ DATATYPES: Final[Mapping[str, str]] = {
 """The protocol's datatypes, and numpy's names for them."""
 
 _NAMES: Final = {dtype: datatype for datatype, dtype in DATATYPES.items()}
+_ROUNDED: Final = 2.0**53
+"""From here on a float is not every integer."""
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -151,6 +153,8 @@ def _numbers(name: str, datatype: str, dtype: str, data: Any) -> Array:
         found = np.asarray(data)
         if found.size == 0:
             return found.astype(dtype)
+        if np.dtype(dtype).kind in "iu" and found.dtype.kind == "f":
+            found = _exact(data, found)
         if _holds(dtype, found):
             with np.errstate(over="ignore"):
                 return found.astype(dtype)
@@ -159,6 +163,11 @@ def _numbers(name: str, datatype: str, dtype: str, data: Any) -> Array:
     raise InvalidInput(
         f'input "{name}": data does not fit datatype {datatype}, or is nested unevenly'
     )
+
+
+def _exact(data: Any, found: Array) -> Array:
+    """The numbers as they are, where numpy rounds integers that none of its types holds alike."""
+    return np.asarray(data, dtype=object) if np.abs(found).max() >= _ROUNDED else found
 
 
 def _holds(dtype: str, found: Array) -> bool:
@@ -171,7 +180,8 @@ def _holds(dtype: str, found: Array) -> bool:
     if found.dtype.kind == "f" and not bool(np.all(found == np.trunc(found))):
         return False
     limits = np.iinfo(dtype)
-    return found.dtype.kind in "iufb" and _within(found, limits.min, limits.max)
+    whole = found.dtype.kind in "iufb" or all(type(number) is int for number in found.flat)
+    return whole and _within(found, limits.min, limits.max)
 
 
 def _within(found: Array, least: int, most: int) -> bool:
