@@ -179,6 +179,8 @@ async def test_a_canary_that_fails_is_rolled_back(serving: Serving, gateway: Cli
         "them. Apply a better model, or remove the annotation serving.kubeling.io/rejected from "
         "the Deployment to try again"
     )
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert "m-predictor-00002" not in counted["revisions"], "another try would be judged by this"
     await good.close()
     await bad.close()
 
@@ -253,6 +255,68 @@ async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Cli
         assert await answer.content.readline() == b"data: 1\n"
         more.set()
         assert b"data: 2" in await answer.content.read()
+    await server.close()
+
+
+async def test_a_stream_that_breaks_off_does_not_look_whole(
+    serving: Serving, gateway: Client
+) -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    server = await pod(stream)
+    await serve(serving, "1", 1, server)
+    async with gateway.get("/serving/default/m/") as answer:
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
+    await server.close()
+
+
+async def test_headers_are_those_of_the_client_and_of_the_pod(
+    serving: Serving, gateway: Client
+) -> None:
+    async def tell(request: web.Request) -> web.Response:
+        response = web.json_response([name.lower() for name in request.headers])
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
+
+    server = await pod(tell)
+    await serve(serving, "1", 1, server)
+    own = ("Accept", "Accept-Encoding", "User-Agent")
+    answer = await gateway.get("/serving/default/m/", skip_auto_headers=own)
+    assert not {name.lower() for name in own} & set(await answer.json())
+    assert len(answer.headers.getall("Set-Cookie")) == 2
+    await server.close()
+
+
+async def test_requests_wait_for_a_place_and_are_counted(serving: Serving, gateway: Client) -> None:
+    ready, most, at_once = asyncio.Event(), 0, 0
+
+    async def work(_: web.Request) -> web.Response:
+        nonlocal most, at_once
+        at_once += 1
+        most = max(most, at_once)
+        await ready.wait()
+        at_once -= 1
+        return web.Response()
+
+    server = await pod(work)
+    await serve(serving, "1", 1, server, containerConcurrency=1)
+    asked = [asyncio.create_task(gateway.get("/serving/default/m/")) for _ in range(3)]
+    labels = 'inferenceservice="m",namespace="default",revision="m-predictor-00001"'
+    async with asyncio.timeout(10):
+        text = ""
+        while f"kubeling_inference_requests_in_flight{{{labels}}} 3" not in text:
+            text = await (await gateway.get("/metrics")).text()
+    ready.set()
+    assert [answer.status for answer in await asyncio.gather(*asked)] == [200, 200, 200]
+    assert most == 1
     await server.close()
 
 

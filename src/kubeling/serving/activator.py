@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["Activator"]
 
 _PROBE_SECONDS: Final = 0.02
+_PROBE_GROWTH: Final = 1.02
+_LONGEST_PROBE_SECONDS: Final = 1.0
+"""A pod that takes a minute, or never answers, need not be asked fifty times a second."""
 _PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 
 
@@ -165,12 +168,13 @@ class Activator:
     async def _probe(self, pod: Obj, address: str) -> None:
         """Asks a pod until it answers, is ready by the API's word, or is gone."""
         try:
-            check = _check_of(pod, address)
+            check, pause = _check_of(pod, address), _PROBE_SECONDS
             async with aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session:
                 while True:
                     if await check(session):
                         break
-                    await asyncio.sleep(_PROBE_SECONDS)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * _PROBE_GROWTH, _LONGEST_PROBE_SECONDS)
             self._answering.add(uid(pod))
             self.notify(Key(namespace(pod), labels(pod)[names.SERVICE]))
         finally:

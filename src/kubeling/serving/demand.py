@@ -43,14 +43,18 @@ class Demand:
         self._last = self._used = self.since
 
     def started(self, now: float) -> None:
-        """A request came."""
-        self._advance(now)
+        """A request is taken up by a pod."""
+        self.held(now)
         self._second(int(now)).requests += 1
+
+    def held(self, now: float) -> None:
+        """A request waits for a pod, or for a place at one."""
+        self._advance(now)
         self.in_flight += 1
         self._used = now
 
     def finished(self, now: float) -> None:
-        """A request was answered, or given up."""
+        """A request was answered, given up, or waits no more."""
         self._advance(now)
         self.in_flight -= 1
         self._used = now

@@ -148,6 +148,11 @@ class InferenceGateway:
         record = self._records.get(key) or TrafficRecord()
         return record.revisions.get(revision) or RevisionRecord()
 
+    def forget_record(self, key: Key, revision: str) -> None:
+        """Begins what is counted of a revision anew."""
+        if record := self._records.get(key):
+            record.revisions.pop(revision, None)
+
     def _hosts(self, isvc: Obj) -> Iterator[str]:
         yield from names.host_names(isvc, self._domain)
         for component in COMPONENTS:
@@ -196,21 +201,25 @@ class InferenceGateway:
         if component is None and _is_explanation(isvc, target):
             component = "explainer"
         end = self._clock.monotonic() + float(_timeout(isvc).total or _DEFAULT_SECONDS)
-        counted: set[int] = set()
+        held: set[int] = set()
         with contextlib.ExitStack() as waiting:
             while isvc is not None:
                 starting = await self._wake(isvc)
                 if not starting:
+                    waiting.close()
+                    held.clear()
                     answer = await self._try(request, isvc, target, component)
                     if answer is not None:
                         return answer
                 left = end - self._clock.monotonic()
                 if left <= 0 or not (starting or self._may_be_answered(isvc)):
                     return error(503, _why_not_ready(isvc))
-                for number in set(starting) - counted:
-                    waiting.enter_context(self._counted(isvc, number))
-                    counted.add(number)
-                pause = _LOOK_AGAIN_SECONDS if starting else _RECONNECT_SECONDS
+                for number in set(starting or _heaviest(isvc)) - held:
+                    waiting.enter_context(self._held(isvc, number))
+                    held.add(number)
+                # Who waits for a place, or for a pod to start, is told.
+                told = starting or _limit(isvc)
+                pause = _LOOK_AGAIN_SECONDS if told else _RECONNECT_SECONDS
                 await self.activator.change(key, min(left, pause))
                 isvc = self._services.get(*key)
         return _unknown(key)
@@ -221,7 +230,7 @@ class InferenceGateway:
         """The answer of the first pod that takes the request; ``None`` if there is none."""
         key = key_of(isvc)
         splitter = self._splitters.setdefault(key, Splitter())
-        limit = int(isvc["spec"]["predictor"].get("containerConcurrency") or 0)
+        limit = _limit(isvc)
         session = await self._client()
         for revision, endpoint in splitter.order(_weights(isvc), self._endpoints(isvc, component)):
             if limit and splitter.load(endpoint) >= limit:
@@ -230,7 +239,7 @@ class InferenceGateway:
             try:
                 with self._counted(isvc, _number(revision)):
                     return await self._send(request, session, isvc, revision, endpoint, target)
-            except aiohttp.ClientConnectorError:
+            except proxying.UNREACHED:
                 continue
             finally:
                 splitter.finished(endpoint)
@@ -253,7 +262,7 @@ class InferenceGateway:
 
     def _may_be_answered(self, isvc: Obj) -> bool:
         """Whether a request that no pod took may be taken by one soon."""
-        if int(isvc["spec"]["predictor"].get("containerConcurrency") or 0):
+        if _limit(isvc):
             return any(self._endpoints(isvc).values())
         model = (isvc.get("status") or {}).get("modelStatus") or {}
         return _rests(isvc) and model.get("transitionStatus") == "UpToDate"
@@ -262,6 +271,15 @@ class InferenceGateway:
     def _counted(self, isvc: Obj, number: int) -> Iterator[None]:
         demand = self.demand(isvc, number)
         demand.started(self._clock.monotonic())
+        try:
+            yield
+        finally:
+            demand.finished(self._clock.monotonic())
+
+    @contextlib.contextmanager
+    def _held(self, isvc: Obj, number: int) -> Iterator[None]:
+        demand = self.demand(isvc, number)
+        demand.held(self._clock.monotonic())
         try:
             yield
         finally:
@@ -299,7 +317,7 @@ class InferenceGateway:
             ) as answer:
                 status = answer.status
                 return await proxying.passed_on(request, answer, revision)
-        except aiohttp.ClientConnectorError:
+        except proxying.UNREACHED:
             status = 0
             raise
         except TimeoutError:
@@ -307,7 +325,7 @@ class InferenceGateway:
             seconds = _timeout(isvc).total
             return error(504, f"{revision} did not answer within {seconds:g} s", revision)
         except aiohttp.ClientError as broken:
-            said = broken or type(broken).__name__
+            said = str(broken) or type(broken).__name__
             return error(502, f"{revision} broke off: {said}", revision)
         finally:
             if status:
@@ -384,6 +402,17 @@ def _rests(isvc: Obj) -> bool:
 
 def _number(revision: str) -> int:
     return int(revision.rpartition("-")[2])
+
+
+def _limit(isvc: Obj) -> int:
+    """How many requests a pod takes at once; 0 is any number."""
+    return int(isvc["spec"]["predictor"].get("containerConcurrency") or 0)
+
+
+def _heaviest(isvc: Obj) -> list[int]:
+    """The revision that gets most of the requests, if there is one."""
+    weights = _weights(isvc)
+    return [_number(max(weights, key=lambda revision: weights[revision]))] if weights else []
 
 
 def _weights(isvc: Obj) -> dict[str, int]:

@@ -56,6 +56,8 @@ class CanaryJudge:
             await self._client.patch(DEPLOYMENTS, canary, patch, key.namespace)
         except NotFound:
             return None
+        # Whoever gives it another try does not want it judged by this one.
+        self._gateway.forget_record(key, canary)
         message = (
             f"{canary} gets no more requests: {reason}. Apply a better model, or remove the "
             f"annotation {REJECTED} from the Deployment to try again"

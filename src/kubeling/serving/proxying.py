@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
-if TYPE_CHECKING:
-    from multidict import CIMultiDict
-
-__all__ = ["REVISION_HEADER", "error", "passed_on", "request_headers", "session"]
+__all__ = ["REVISION_HEADER", "UNREACHED", "error", "passed_on", "request_headers", "session"]
 
 REVISION_HEADER: Final = "x-kubeling-revision"
+UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""What a pod raises that has not been sent anything."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -28,6 +28,8 @@ _HOP_BY_HOP: Final = frozenset(
         "upgrade",
     }
 )
+_OF_CLIENTS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""Headers that are the client's to send, or not to."""
 _KEPT_ALIVE_SECONDS: Final = 4.0
 _WHOLE: Final = 1 << 20
 
@@ -36,7 +38,9 @@ _WHOLE: Final = 1 << 20
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """Connections to pods."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE_SECONDS)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as found:
+    async with aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, skip_auto_headers=_OF_CLIENTS
+    ) as found:
         yield found
 
 
@@ -63,19 +67,26 @@ async def passed_on(
         return web.Response(body=await answer.read(), status=answer.status, headers=headers)
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    async for chunk in answer.content.iter_any():
-        await response.write(chunk)
+    try:
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientPayloadError, TimeoutError):
+        # Its beginning is out: only a connection that ends says that the rest is missing.
+        if request.transport is not None:
+            request.transport.abort()
+        return response
     await response.write_eof()
     return response
 
 
-def _answer_headers(found: Mapping[str, str], revision: str) -> dict[str, str]:
-    headers = {
-        key: value
+def _answer_headers(found: Mapping[str, str], revision: str) -> CIMultiDict[str]:
+    headers = CIMultiDict(
+        (key, value)
         for key, value in found.items()
         if key.lower() not in _HOP_BY_HOP and key.lower() != "content-length"
-    }
-    return {**headers, REVISION_HEADER: revision}
+    )
+    headers[REVISION_HEADER] = revision
+    return headers
 
 
 def error(status: int, message: str, revision: str = "") -> web.Response:

@@ -40,7 +40,7 @@ async def passed_through(
     """Joins the client with a pod, or says why the pod would not.
 
     ``answered`` is told the pod's status as soon as there is one. Raises
-    :class:`aiohttp.ClientConnectorError` for a pod that cannot be reached at all.
+    :data:`~.proxying.UNREACHED` for a pod that cannot be reached at all.
     """
     wanted = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
     headers = {
@@ -59,7 +59,7 @@ async def passed_through(
     except aiohttp.WSServerHandshakeError as refused:
         answered(refused.status)
         return proxying.error(refused.status, f"{revision} takes no WebSocket here", revision)
-    except aiohttp.ClientConnectorError:
+    except proxying.UNREACHED:
         raise
     except (aiohttp.ClientError, TimeoutError) as broken:
         answered(502)
