@@ -220,7 +220,7 @@ async def test_an_explainer_belongs_to_its_revision_too(serving: Serving) -> Non
     assert entry["spec"]["selector"]["component"] == "predictor"
 
 
-async def test_a_transformer_that_is_taken_away_leaves_no_service_behind(serving: Serving) -> None:
+async def test_a_transformer_that_is_taken_away_leaves_nothing_running(serving: Serving) -> None:
     transformer = {"containers": [{"image": "model-monitor:latest"}]}
     await serving.service("iris", predictor=SKLEARN, transformer=transformer)
     await serving.start("iris-predictor-00001")
@@ -232,6 +232,7 @@ async def test_a_transformer_that_is_taken_away_leaves_no_service_behind(serving
         SERVICES, "iris", lambda o: o["spec"]["selector"]["component"] == "predictor"
     )
     await serving.gone(SERVICES, "iris-transformer")
+    await serving.until(DEPLOYMENTS, "iris-transformer-00001", lambda o: o["spec"]["replicas"] == 0)
 
 
 async def test_deleting_a_service_leaves_nothing_that_is_not_its_own(serving: Serving) -> None:

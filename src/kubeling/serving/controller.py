@@ -42,6 +42,7 @@ from kubeling.serving.resources import (
 )
 from kubeling.serving.revisions import Rollout
 from kubeling.serving.runtimes import RuntimeNotFound, select_runtime
+from kubeling.serving.storage.uris import StorageNotFound
 from kubeling.serving.storage_containers import (
     CLUSTER_STORAGE_CONTAINERS,
     StorageContainers,
@@ -51,6 +52,8 @@ __all__ = ["InferenceServiceController"]
 
 _REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
 _LOOK_AGAIN_SECONDS: Final = 5.0
+_OF_OLDER_SPEC: Final = scaling.ScalingPolicy(1, 0, "cpu", 80.0, "others")
+"""A component that the spec has no more keeps its number while its revision runs."""
 
 
 class InferenceServiceController:
@@ -98,9 +101,9 @@ class InferenceServiceController:
         except RuntimeNotFound as error:
             await self._write_invalid(isvc, error.reason, str(error))
             return None
-        except LookupError as error:
-            await self._write_invalid(isvc, "InvalidStorage", str(error.args[0]))
-            return None
+        except StorageNotFound as error:
+            await self._write_invalid(isvc, "InvalidStorage", str(error))
+            return Result(_LOOK_AGAIN_SECONDS)
         await self._converge(isvc, desired)
         return None
 
@@ -232,7 +235,8 @@ class InferenceServiceController:
             now = int(deployment["spec"].get("replicas", 1))
             if now == replicas or (now < replicas) != grow:
                 continue
-            if self._is_scaled_by_others(deployment, replicas, policies[component]):
+            policy = policies.get(component, _OF_OLDER_SPEC)
+            if self._is_scaled_by_others(deployment, replicas, policy):
                 continue
             patch = {
                 "metadata": {"annotations": {names.AT_REST: None}},

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kubeling.kube.objects import Obj, name
+from kubeling.serving.storage.uris import StorageNotFound
 
 __all__ = ["STORAGE_CONFIG", "Access", "from_secrets", "from_storage_config"]
 
@@ -56,14 +57,14 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
 def from_storage_config(secret: Obj | None, key: str, parameters: Mapping[str, str]) -> Access:
     """What an entry of ``storage-config`` and ``storage.parameters`` give.
 
-    A named key that is missing raises :class:`LookupError`; a missing default does not.
+    A named key that is missing raises :class:`StorageNotFound`; a missing default does not.
     """
     entry = key or "default"
     env: list[Obj] = []
     if entry in ((secret or {}).get("data") or {}):
         env.append(_reference("STORAGE_CONFIG", STORAGE_CONFIG, entry))
     elif key:
-        raise LookupError(
+        raise StorageNotFound(
             f'spec.predictor.model.storage.key: secret "{STORAGE_CONFIG}" has no key "{key}"'
         )
     if parameters:

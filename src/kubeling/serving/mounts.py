@@ -59,7 +59,7 @@ def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
 def add_storage(pod: Obj, component: Obj, access: Access, containers: StorageContainers) -> None:
     """Provides the component's models: claims are mounted, everything else is fetched first.
 
-    Raises :class:`LookupError` for an address that nothing fetches.
+    Raises :class:`StorageNotFound` for an address that nothing fetches.
     """
     built_in: list[Fetched] = []
     others: list[tuple[Obj, Fetched]] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubeling.kube.objects import Obj, name
 from kubeling.serving import scaling, templates
-from kubeling.serving.names import ComponentName, deployment_name
+from kubeling.serving.names import COMPONENTS, ComponentName, deployment_name
 from kubeling.serving.observation import ObservedRevision
 from kubeling.serving.revisions import History, Revision, Rollout, plan_replicas, plan_rollout
 from kubeling.serving.runtimes import Runtime
@@ -65,6 +65,11 @@ def replicas_of(
         for number in {latest, *revisions}:
             title = deployment_name(name(isvc), "predictor", number)
             found[component, number] = planned.get(title, 0)
+    for number, revision in revisions.items():
+        runs = deployment_name(name(isvc), "predictor", number) in rollout.running
+        for component in COMPONENTS:
+            if component in revision.deployments:  # of an older spec
+                found.setdefault((component, number), int(runs))
     return found
 
 

@@ -19,7 +19,7 @@ from kubeling.kube.crd import Container, crd
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings, name
 from kubeling.kube.resources import Resource
-from kubeling.serving.storage.uris import SCHEMES, UnknownScheme, parse_uri
+from kubeling.serving.storage.uris import SCHEMES, StorageNotFound, UnknownScheme, parse_uri
 
 __all__ = [
     "CLUSTER_STORAGE_CONTAINERS",
@@ -96,7 +96,7 @@ class StorageContainers:
     def of(self, uri: str) -> Obj | None:
         """The container that fetches ``uri``; ``None`` for the built-in initializer.
 
-        Raises :class:`LookupError` if nothing fetches it.
+        Raises :class:`StorageNotFound` if nothing fetches it.
         """
         for obj in self._usable:
             if any(_covers(entry, uri) for entry in obj["spec"]["supportedUriFormats"]):
@@ -104,14 +104,14 @@ class StorageContainers:
                 return found
         if self._named:
             known = ", ".join(self._names) or "none"
-            raise LookupError(
+            raise StorageNotFound(
                 f'spec.predictor.storageContainerName: no ClusterStorageContainer "{self._named}" '
                 f"that fetches {uri}; those in use: {known}"
             )
         try:
             parse_uri(uri)
         except UnknownScheme as error:
-            raise LookupError(
+            raise StorageNotFound(
                 f"{uri}: no ClusterStorageContainer fetches {error}:// addresses; supported "
                 f"without one: {', '.join(f'{scheme}://' for scheme in SCHEMES)} and plain paths"
             ) from None

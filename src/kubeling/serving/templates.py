@@ -53,7 +53,7 @@ def predictor(
 ) -> PodTemplate:
     """The predictor's pods; ``runtime`` is ``None`` for containers of one's own.
 
-    Raises :class:`LookupError` for a model that neither the built-in initializer nor one of the
+    Raises :class:`StorageNotFound` for a model that neither the built-in initializer nor one of the
     ``containers`` fetches.
     """
     component = isvc["spec"]["predictor"]

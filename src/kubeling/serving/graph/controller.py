@@ -85,6 +85,9 @@ class InferenceGraphController:
                 "NoGateway",
                 f"there is no Service {'/'.join(names.GATEWAY)} that would run graphs",
             )
+        service = self._informers.of(SERVICES).get(namespace(graph), name(graph))
+        if service is not None and not objects.is_owned_by(service, graph):
+            yield "NameTaken", f"Service {name(graph)} is another's; give the graph another name"
         for path, step in steps_of(graph):
             title = step.get("serviceName")
             if not title:

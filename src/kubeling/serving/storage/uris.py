@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["SCHEMES", "ModelUri", "UnknownScheme", "parse_uri"]
+__all__ = ["SCHEMES", "ModelUri", "StorageNotFound", "UnknownScheme", "parse_uri"]
 
 SCHEMES: Final = ("gs", "s3", "minio", "https", "http", "pvc", "file", "model-registry")
 
 
 class UnknownScheme(ValueError):
     """The address names a store that is not known."""
+
+
+class StorageNotFound(LookupError):
+    """Nothing fetches an address, or what is to fetch it lacks something."""
 
 
 @dataclass(frozen=True, slots=True)
