@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.support.objectstore import ObjectStoreServer, object_store
@@ -128,6 +130,17 @@ def test_an_archive_from_the_web_is_unpacked(suffix: str, tmp_path: Path) -> Non
     with http_server(lambda *_: (200, packed.getvalue())) as url:
         download(f"{url}/models/iris{suffix}", tmp_path, {})
     assert names(tmp_path) == ["model.joblib"]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_half_an_archive_is_said_to_be_broken(mode: Literal["w:gz"], tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(os.urandom(100_000))
+    packed = tmp_path / f"model.tar.{mode[2:]}"
+    with tarfile.open(packed, mode) as archive:
+        archive.add(tmp_path / "model", "model")
+    packed.write_bytes(packed.read_bytes()[:50_000])
+    with pytest.raises(ArtifactError, match="cannot be unpacked"):
+        download(str(packed), tmp_path / "models" / "here", {})
 
 
 def test_an_archive_cannot_write_outside_of_the_models_folder(tmp_path: Path) -> None:

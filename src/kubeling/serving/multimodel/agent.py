@@ -9,6 +9,7 @@ later while the others go on.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ from kubeling.serving.storage.download import download
 
 __all__ = ["Agent", "main"]
 
+_OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+"""The server is here: no proxy leads to it."""
 _LOOK_SECONDS: Final = 1.0
 _INDEX_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 10.0
@@ -70,7 +73,7 @@ class Agent:
         self._next_index = now + _INDEX_SECONDS
         try:
             index = json.loads(self._call("index"))
-        except OSError:
+        except (OSError, ValueError):
             self._loaded.clear()
             return
         self._loaded &= {entry["name"] for entry in index if entry.get("state") == "READY"}
@@ -120,8 +123,11 @@ class Agent:
             b"{}",
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=_CALL_SECONDS) as answer:
-            found: bytes = answer.read()
+        try:
+            with _OPEN(request, timeout=_CALL_SECONDS) as answer:
+                found: bytes = answer.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"the server broke off: {type(error).__name__}") from error
         return found
 
 

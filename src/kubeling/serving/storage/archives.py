@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,16 @@ from kubeling.artifacts.errors import ArtifactError
 
 __all__ = ["is_archive", "unpack"]
 
+_BROKEN: Final = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+)
+"""What incomplete, damaged and encrypted archives raise."""
 _TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -28,6 +40,6 @@ def unpack(archive: Path, target: Path) -> None:
         else:
             with tarfile.open(archive) as packed_tar:
                 packed_tar.extractall(target, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+    except _BROKEN as error:
         raise ArtifactError(f"{archive.name} cannot be unpacked: {error}") from None
     archive.unlink()
