@@ -13,13 +13,19 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from kubeling.rpc.client import call
 from kubeling.serving.kserve import InferInput, InferRequest, Model, ModelServer
+from kubeling.serving.kserve.cors import Cors
 from kubeling.serving.kserve.errors import InferenceError, ModelNotFound, NoModelReady
 from kubeling.serving.kserve.utils.utils import get_predict_input, get_predict_response
+from kubeling.serving.server import errors
 from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
+from kubeling.serving.server.http import Request, Response
+from kubeling.serving.server.predictor import PredictorConfig, predict_remotely
 
 SCRIPT = Path(__file__).parent / "clients" / "custom_model.py"
 PIXELS = bytes([0, 255, 255, 0])
@@ -102,6 +108,33 @@ def test_middleware_that_needs_asgi_is_refused() -> None:
 
     with pytest.raises(TypeError, match="GZipMiddleware needs an ASGI server"):
         app.add_middleware(GZipMiddleware)
+
+
+async def test_a_page_of_another_origin_may_read_a_refusal() -> None:
+    async def refuse(_: Request) -> Response:
+        raise ModelNotFound("nope")
+
+    answer = Cors(allow_origins=["*"]).around(refuse)
+    found = await answer(Request("GET", "/v1/models/nope", {"origin": "http://page"}, b""))
+    assert found.status == 404
+    assert found.headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_predictors_refusals_and_headers_are_passed_on() -> None:
+    async def predict(request: web.Request) -> web.Response:
+        if "missing" in request.path:
+            return web.json_response({"error": "no such model"}, status=404)
+        return web.json_response({"predictions": [1]}, headers={"x-cost": "3"})
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", predict)
+    async with TestServer(app) as server:
+        predictor = PredictorConfig(f"127.0.0.1:{server.port}")
+        headers: dict[str, str] = {}
+        found = await predict_remotely(predictor, "m", {"instances": [1]}, {}, headers)
+        assert (found, headers) == ({"predictions": [1]}, {"x-cost": "3"})
+        with pytest.raises(errors.ModelNotFound, match="no such model"):
+            await predict_remotely(predictor, "missing", {"instances": [1]}, {})
 
 
 def test_errors_have_upstreams_arguments_and_words() -> None:

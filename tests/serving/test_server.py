@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,63 @@ async def test_a_bad_request_does_not_fail_those_it_was_batched_with() -> None:
     )
     assert found[0] == {"predictions": [6]}
     assert isinstance(found[1], Exception)
+
+
+async def test_a_slow_model_leaves_the_server_free_and_is_batched() -> None:
+    class Slow(Doubler):
+        def predict_rows(self, rows: Any) -> Any:
+            threads.append(threading.current_thread())
+            loop.call_soon_threadsafe(begun.set)
+            time.sleep(0.05)
+            return super().predict_rows(rows)
+
+    threads: list[threading.Thread] = []
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+    model = Slow()
+    good, bad = {"instances": [[1, 2]]}, {"instances": [[-1, 2]]}
+    await model.predict(good, {})
+    await begun.wait()
+    begun.clear()
+    threads.clear()
+    model.calls.clear()
+    first = asyncio.create_task(model.predict(good, {}))
+    await begun.wait()
+    found = await asyncio.gather(
+        first, *(model.predict(good, {}) for _ in range(3)), model.predict(bad, {}),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert found[:4] == [{"predictions": [6]}] * 4
+    assert isinstance(found[4], Exception)
+    assert model.calls == [1, 4, 1, 1, 1, 1], "those that waited go together, then one by one"
+    assert threading.main_thread() not in threads
+
+
+async def test_an_answer_that_no_log_can_hold_is_still_answered(tmp_path: Path) -> None:
+    class Strange(Doubler):
+        def predict_rows(self, rows: Any) -> Any:
+            return np.asarray([1j] * len(rows), dtype=object)
+
+    dropped: list[bool] = []
+    log = FileLog(tmp_path, "all", lambda: dropped.append(True))
+    async with serving(Strange(), request_log=log) as client, asyncio.timeout(10):
+        answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
+        assert answer.status == 500
+    assert dropped
+    log.close()
+
+
+async def test_what_a_model_raises_is_told_to_the_caller_and_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Doubler):
+        def predict_rows(self, rows: Any) -> Any:
+            raise KeyError("no such column")
+
+    async with serving(Broken()) as client:
+        answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
+        assert answer.status == 500
+        assert "no such column" in (await answer.json())["error"]
+    assert any(record.exc_info for record in caplog.records)
 
 
 async def test_a_model_of_ones_own_may_change_requests_and_answers() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kubeling.serving.server.http import Handler, Request, Response
+from kubeling.serving.server.http import Handler, Request, Response, error_response
 
 __all__ = ["App", "Cors"]
 
@@ -37,7 +37,11 @@ class Cors:
                 return await handler(request)
             if request.method == "OPTIONS":
                 return Response(b"OK", 200, "text/plain", self._preflight(request, origin))
-            found = await handler(request)
+            try:
+                found = await handler(request)
+            except Exception as error:
+                # A page may read a refusal, too.
+                found = error_response(error)
             return replace(found, headers={**found.headers, **self._headers(origin)})
 
         return answer

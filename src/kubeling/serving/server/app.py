@@ -10,7 +10,7 @@ import msgspec
 
 from kubeling.serving.server import cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
-from kubeling.serving.server.errors import InvalidInput, ModelNotFound, ModelNotReady
+from kubeling.serving.server.errors import InvalidInput, ModelNotFound
 from kubeling.serving.server.http import Request, Response, error_response, json_response
 from kubeling.serving.server.infer_types import InferResponse
 from kubeling.serving.server.repository import IndexEntry
@@ -197,8 +197,6 @@ class ModelApp:
         name, action = parts
         if action == "load":
             await self._repository.load(name)
-            if not await self._repository.is_model_ready(name):
-                raise ModelNotReady(f"Model with name {name} is not ready.")
         else:
             await self._repository.unload(name)
         return json_response({"name": name, action: True})

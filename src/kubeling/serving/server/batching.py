@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -23,12 +23,61 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Runner"]
 
 _SLOW: Final = 0.005
 _LARGEST: Final = 4096
 
+T = TypeVar("T")
 Waiting = tuple["Array", Done]
+
+
+class Runner:
+    """Does what is quick at once, and what has lately taken long in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._thread: ThreadPoolExecutor | None = None
+        self._under_way = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread has something to do."""
+        return self._under_way > 0
+
+    def run(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """Calls ``done`` with what ``work`` gives, or raises; it must not raise itself."""
+        if self._seconds <= _SLOW:
+            try:
+                found = self._timed(work)
+            except Exception as error:
+                done(None, error)
+            else:
+                done(found, None)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+
+        def finished(ended: asyncio.Future[T]) -> None:
+            self._under_way -= 1
+            if ended.cancelled():
+                done(None, asyncio.CancelledError())
+            elif error := ended.exception():
+                done(None, error)
+            else:
+                done(ended.result(), None)
+
+        self._under_way += 1
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._thread, self._timed, work).add_done_callback(finished)
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        found = work()
+        self._seconds += 0.2 * (time.perf_counter() - started - self._seconds)
+        return found
 
 
 class Batcher:
@@ -36,10 +85,10 @@ class Batcher:
 
     def __init__(self, predict: Callable[[Array], Array]) -> None:
         self._predict = predict
+        self.runner = Runner()
         self._waiting: list[Waiting] = []
         self._scheduled = False
-        self._seconds = 0.0
-        self._thread: ThreadPoolExecutor | None = None
+        self._held = False
 
     def submit(self, rows: Array, done: Done) -> None:
         """Hands over the predictions of these rows, or what ``predict`` raises for them."""
@@ -49,52 +98,39 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self.runner.busy:
+            # What comes meanwhile is predicted together, when the thread is done.
+            self._held = True
+            return
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
         for batch in _grouped(waiting):
-            if self._seconds > _SLOW:
-                self._run_in_thread(batch)
-            else:
-                self._run(batch)
+            self._run(batch)
 
     def _run(self, batch: list[Waiting]) -> None:
-        try:
-            found = self._timed(batch)
-        except Exception as error:
-            self._failed(batch, error)
-        else:
-            _deliver(batch, found)
-
-    def _run_in_thread(self, batch: list[Waiting]) -> None:
-        loop = asyncio.get_running_loop()
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
-
-        def finished(done: asyncio.Future[Array]) -> None:
-            if done.cancelled():
-                for _, deliver in batch:
-                    deliver(None, asyncio.CancelledError())
-            elif error := done.exception():
+        def finished(found: Array | None, error: BaseException | None) -> None:
+            if found is not None:
+                _deliver(batch, found)
+            elif error is not None:
                 self._failed(batch, error)
-            else:
-                _deliver(batch, done.result())
+            if self._held and not self.runner.busy:
+                self._held = False
+                self._flush()
 
-        loop.run_in_executor(self._thread, self._timed, batch).add_done_callback(finished)
-
-    def _timed(self, batch: list[Waiting]) -> Array:
-        rows = batch[0][0] if len(batch) == 1 else np.concatenate([rows for rows, _ in batch])
-        started = time.perf_counter()
-        found = self._predict(rows)
-        self._seconds += 0.2 * (time.perf_counter() - started - self._seconds)
-        return found
+        self.runner.run(lambda: self._predict(_stacked(batch)), finished)
 
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""
-        if len(batch) == 1:
-            batch[0][1](None, error)
+        if len(batch) == 1 or isinstance(error, asyncio.CancelledError):
+            for _, done in batch:
+                done(None, error)
             return
         for one in batch:
             self._run([one])
+
+
+def _stacked(batch: list[Waiting]) -> Array:
+    return batch[0][0] if len(batch) == 1 else np.concatenate([rows for rows, _ in batch])
 
 
 def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:

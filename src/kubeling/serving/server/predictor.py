@@ -12,8 +12,11 @@ import msgspec
 from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
+    ModelNotFound,
     ModelNotReady,
+    NotSupported,
     ServingError,
+    TooLarge,
 )
 from kubeling.serving.server.infer_types import InferRequest, InferResponse
 from kubeling.serving.server.rest_v2 import HEADER
@@ -29,6 +32,23 @@ __all__ = [
 ]
 
 _READY_SECONDS: Final = 5.0
+_OF_ITS_BODY: Final = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "keep-alive",
+        "server",
+        "transfer-encoding",
+        HEADER.lower(),
+    }
+)
+"""Headers of an answer that say nothing of another made from it."""
+_REFUSALS: Final[Mapping[int, type[ServingError]]] = {
+    error.http_status: error for error in (ModelNotFound, TooLarge, NotSupported, ModelNotReady)
+}
 _FORWARDED: Final = ("x-request-id", "x-b3-traceid", "authorization")
 
 
@@ -107,11 +127,14 @@ async def predict_remotely(
     url = f"{config.predictor_base_url}/{path}"
     body, given = await _post(url, payload, headers, config)
     if response_headers is not None:
-        response_headers.update(given)
+        response_headers.update((k, v) for k, v in given.items() if k not in _OF_ITS_BODY)
     if version == "v1":
         return msgspec.json.decode(body)
     length = given.get(HEADER.lower())
-    return InferResponse.from_bytes(body, int(length) if length else None)
+    try:
+        return InferResponse.from_bytes(body, int(length) if length else None)
+    except (InvalidInput, ValueError) as error:
+        raise InferenceError(f"{url} answered with something else: {error}") from error
 
 
 async def predictor_ready(config: PredictorConfig, model: str) -> bool:
@@ -184,5 +207,5 @@ def _refusal(url: str, status: int, content: bytes) -> ServingError:
         text = msgspec.json.decode(content)["error"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         text = content[:500].decode(errors="replace") or f"status {status}"
-    kind = InvalidInput if status < 500 else ModelNotReady if status == 503 else InferenceError
+    kind = _REFUSALS.get(status, InvalidInput if status < 500 else InferenceError)
     return kind(f"{text} (answered by {url} with {status})")

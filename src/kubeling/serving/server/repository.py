@@ -1,10 +1,11 @@
 """The models of a server, by name and version, and how they come and go.
 
-``ModelRepository`` has the methods of kserve's class of that name; ``FolderRepository`` fills it
-from a folder. A folder whose entries are all numbers holds the versions of one model, as Triton and
-TensorFlow Serving keep them; the highest answers where none is asked for. A folder with entries
-of other names may hold further models, loaded when they are asked for by name, which is what
-TrainedModel needs. While a model is loaded again, the one there was goes on answering.
+``ModelRepository`` has the methods of kserve's class of that name that do not concern its folder;
+``FolderRepository`` fills it from a folder. A folder whose entries are all numbers holds the
+versions of one model, as Triton and TensorFlow Serving keep them; the highest answers where none is
+asked for. A folder with entries of other names may hold further models, loaded when they are asked
+for by name, which is what TrainedModel needs. While a model is loaded again, the one there was goes
+on answering.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class ModelRepository:
                 self._failures[name] = str(error)
                 raise ModelNotReady(f"Model with name {name} is not ready: {error}") from error
             self._failures.pop(name, None)
+            if not await self.is_model_ready(name):
+                raise ModelNotReady(f"Model with name {name} is not ready.")
 
     async def unload(self, name: str) -> None:
         """Takes a model away; raises :class:`ModelNotFound`."""
@@ -151,9 +154,14 @@ class FolderRepository(ModelRepository):
             if "/" in name or name in ("", ".", "..") or not folder.is_dir():
                 raise ModelLoadError(f"there is no folder {name} in {self._folder}")
         found: dict[str, Model] = {}
-        for version, place in versions_of(folder):
-            found[version] = self._create(name, place)
-            await load_model(found[version])
+        try:
+            for version, place in versions_of(folder):
+                found[version] = self._create(name, place)
+                await load_model(found[version])
+        except BaseException:
+            for model in found.values():
+                _stop(model)
+            raise
         before = self._versions.get(name, {})
         self._versions[name] = found
         for model in before.values():
@@ -170,9 +178,12 @@ def versions_of(folder: Path) -> list[tuple[str, Path]]:
 
 async def load_model(model: Model) -> None:
     """Loads a model in a thread, so that requests to others are answered meanwhile."""
-    found = await asyncio.to_thread(model.load)
-    if isinstance(found, Awaitable):
-        found = await found
+    try:
+        found = await asyncio.to_thread(model.load)
+        if isinstance(found, Awaitable):
+            found = await found
+    except OSError as error:
+        raise ModelLoadError(str(error)) from error
     model.ready = found is None or bool(found)
 
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 Mode = Literal["all", "request", "response"]
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
+_NO_JSON: Final = (TypeError, ValueError, OverflowError)
+"""What a model answers may be anything."""
 _FLUSH_SECONDS: Final = 0.2
 _QUEUE: Final = 1000
 
@@ -78,10 +80,10 @@ class FileLog:
         self._flush: asyncio.TimerHandle | None = None
 
     def add(self, record: Record) -> None:
-        line = msgspec.json.encode(_shown(record, self._mode)) + b"\n"
         try:
+            line = msgspec.json.encode(_shown(record, self._mode)) + b"\n"
             self._open(len(line)).write(line)
-        except OSError as error:
+        except (OSError, *_NO_JSON) as error:
             log.warning("request not recorded: %s", error)
             self._dropped()
             return
@@ -156,7 +158,8 @@ class CloudEventLog:
                 ) as answer:
                     if answer.status >= 300:
                         self._dropped()
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError, *_NO_JSON) as error:
+                self._dropped()
                 log.warning("request not recorded at %s: %s", self._url, error)
                 self._dropped()
 

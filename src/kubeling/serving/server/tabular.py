@@ -11,12 +11,7 @@ import numpy as np
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.conversion.background import Conversion
-from kubeling.serving.server.errors import (
-    InferenceError,
-    InvalidInput,
-    ModelLoadError,
-    ServingError,
-)
+from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
@@ -186,10 +181,6 @@ class TabularModel(QuickModel):
             found = np.asarray(self.predict_rows(rows)) if twin is None else twin.predict(rows)
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidInput(first_line(error)) from error
-        except ServingError:
-            raise
-        except Exception as error:
-            raise InferenceError(f"{type(error).__name__}: {first_line(error)}") from error
         if found.ndim == 0 or len(found) != len(rows):
             raise InferenceError(
                 f"the model answered {len(rows)} rows with an array of shape {list(found.shape)}"

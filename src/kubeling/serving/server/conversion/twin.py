@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from kubeling.serving.server.conversion.proof import Answer, equal
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +28,7 @@ def open_session(raw: bytes) -> Any:
     """The file in ONNX Runtime."""
     onnxruntime = library("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("NTHREAD", "1"))
+    options.intra_op_num_threads = threads()
     options.log_severity_level = _QUIET
     return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.model import Model
 
-__all__ = ["FORMATS", "create_model", "library"]
+__all__ = ["FORMATS", "create_model", "library", "threads"]
 
 FORMATS: Final = {
     "sklearn": "scikit-learn",
@@ -37,6 +38,14 @@ def create_model(format_name: str, name: str, directory: Path) -> Model:
     module = importlib.import_module(f"kubeling.serving.server.formats.{format_name}_model")
     model: Model = module.create(name, directory)
     return model
+
+
+def threads() -> int:
+    """How many threads a prediction may use (``NTHREAD``); raises :class:`ModelLoadError`."""
+    text = os.environ.get("NTHREAD", "1")
+    if not text.isdecimal():
+        raise ModelLoadError(f'NTHREAD is "{text}"; set it to a number of threads')
+    return int(text)
 
 
 def library(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kubeling.serving.server.errors import ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CatBoostModel(TabularModel):
         self._type = "Probability" if probabilities else "Class" if classes else "RawFormulaVal"
         self._model = model
         self._texts = bool(model.get_cat_feature_indices() or model.get_text_feature_indices())
-        self._threads = int(os.environ.get("NTHREAD", "1"))
+        self._threads = threads()
         self.columns = list(model.feature_names_)
         self.width = len(self.columns)
 

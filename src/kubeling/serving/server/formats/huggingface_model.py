@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.tabular import TabularModel, first_line
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class HuggingFaceModel(TabularModel):
     def load_file(self, file: Path) -> None:
         transformers = library("transformers")
         torch = self._torch = library("torch")
-        torch.set_num_threads(int(os.environ.get("NTHREAD", "1")))
+        torch.set_num_threads(threads())
         self.task, kind = _task(file)
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeling.serving.server.errors import ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class LightGBMModel(TabularModel):
             raise ModelLoadError(
                 f"{file.name} is not a LightGBM model; save it with save_model()"
             ) from error
-        self._threads = int(os.environ.get("NTHREAD", "1"))
+        self._threads = threads()
         self.width = self._booster.num_feature()
         self.columns = list(self._booster.feature_name())
 

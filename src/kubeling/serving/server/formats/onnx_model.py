@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ import numpy as np
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.quick import Done, QuickModel
@@ -59,7 +58,7 @@ class OnnxModel(QuickModel):
         onnxruntime = library("onnxruntime")
         file = single_file(self.directory, (".onnx",), "onnx")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("NTHREAD", "1"))
+        options.intra_op_num_threads = threads()
         try:
             self._session = onnxruntime.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"]
@@ -79,7 +78,7 @@ class OnnxModel(QuickModel):
 
     def answer(self, payload: Any, done: Done) -> None:
         if isinstance(payload, InferRequest):
-            done(self._infer(payload), None)
+            self._batcher.runner.run(lambda: self._infer(payload), done)
             return
         rows = array_of_rows(rows_of(payload))
         if rows.size == 0:

@@ -7,7 +7,6 @@ is TorchScript and whose handler is TorchServe's own: other handlers are program
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,7 @@ import msgspec
 import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import Done
 from kubeling.serving.server.tabular import TabularModel, first_line
@@ -47,7 +46,7 @@ class PyTorchModel(TabularModel):
 
     def load_file(self, file: Path) -> None:
         torch = self._torch = library("torch")
-        torch.set_num_threads(int(os.environ.get("NTHREAD", "1")))
+        torch.set_num_threads(threads())
         if file.suffix == _EXPORTED:
             self._module = self._exported(file)
         else:
@@ -69,9 +68,12 @@ class PyTorchModel(TabularModel):
         if len(arrays) == 1 and arrays[0].ndim > 1:
             super().answer(payload, done)
             return
+        self._batcher.runner.run(lambda: self._infer(payload, arrays), done)
+
+    def _infer(self, request: InferRequest, arrays: list[Array]) -> InferResponse:
         found = self._run(arrays)
         outputs = [InferOutput.of(f"output-{n}", array) for n, array in enumerate(found)]
-        done(InferResponse(payload.id, self.name, outputs), None)
+        return InferResponse(request.id, self.name, outputs)
 
     def _exported(self, file: Path) -> Any:
         try:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kubeling.serving.server import tensors
+from kubeling.serving.server.batching import Runner
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import library
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
-from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
 from kubeling.serving.server.tabular import first_line
 
@@ -39,7 +41,7 @@ def newest_version(directory: Path) -> Path:
     return max(found, key=lambda path: int(path.name) if path.name.isdigit() else -1)
 
 
-class TensorFlowModel(Model):
+class TensorFlowModel(QuickModel):
     """Answers with one output as it is, with several as an object by name, as TF Serving does."""
 
     platform = "tensorflow_savedmodel"
@@ -47,6 +49,7 @@ class TensorFlowModel(Model):
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name)
         self.directory = directory
+        self._runner = Runner()
 
     def load(self) -> bool:
         tf = library("tensorflow")
@@ -70,9 +73,10 @@ class TensorFlowModel(Model):
         outputs = self._signature.structured_outputs
         return [_describe(name, spec) for name, spec in outputs.items()]
 
-    def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
-    ) -> Any:
+    def answer(self, payload: Any, done: Done) -> None:
+        self._runner.run(lambda: self._answer(payload), done)
+
+    def _answer(self, payload: Any) -> Any:
         if isinstance(payload, InferRequest):
             given = {tensor.name: tensor.as_numpy() for tensor in payload.inputs}
             outputs = [InferOutput.of(n, array) for n, array in self._run(given).items()]

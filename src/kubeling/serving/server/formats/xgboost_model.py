@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeling.serving.server.errors import ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class XGBoostModel(TabularModel):
 
     def load_file(self, file: Path) -> None:
         xgboost = library("xgboost")
-        booster = xgboost.Booster({"nthread": int(os.environ.get("NTHREAD", "1"))})
+        booster = xgboost.Booster({"nthread": threads()})
         try:
             booster.load_model(file)
         except xgboost.core.XGBoostError as error:

@@ -14,6 +14,7 @@ from kubeling.serving.server.errors import (
     ModelNotReady,
     NotSupported,
     ServingError,
+    TooLarge,
 )
 from kubeling.serving.server.grpc.conversion import request_to, response_from
 from kubeling.serving.server.grpc.messages import ModelReadyRequest
@@ -29,6 +30,7 @@ _ERRORS: Final[Mapping[Code, type[ServingError]]] = {
     Code.INVALID_ARGUMENT: InvalidInput,
     Code.NOT_FOUND: ModelNotFound,
     Code.UNIMPLEMENTED: NotSupported,
+    Code.RESOURCE_EXHAUSTED: TooLarge,
     Code.UNAVAILABLE: ModelNotReady,
     Code.DEADLINE_EXCEEDED: ModelNotReady,
 }
