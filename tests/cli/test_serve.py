@@ -17,7 +17,7 @@ from tests.support.platform import Platform, started
 from kubeling.cli.errors import CliError
 from kubeling.cli.main import cli
 from kubeling.cli.serving.formats import format_of
-from kubeling.cli.serving.manifest import name_of
+from kubeling.cli.serving.manifest import Served, changed, name_of, new_service
 from kubeling.cli.serving.predict import request_of
 
 ROW = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
@@ -151,6 +151,12 @@ def test_a_folder_that_is_no_model_or_two_is_refused(tmp_path: Path) -> None:
 )
 def test_a_service_is_named_after_its_model(place: str, called: str) -> None:
     assert name_of(place) == called
+
+
+def test_who_serves_a_stopped_service_starts_it() -> None:
+    before = new_service("iris", Served(uri="/models/iris", format_name="sklearn"))
+    patch = changed(before, Served(uri="/models/other", format_name="sklearn"))
+    assert patch["metadata"] == {"annotations": {"serving.kserve.io/stop": None}}
 
 
 @pytest.mark.parametrize(

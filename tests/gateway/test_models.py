@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kubeling.cli.serving.asking import curl_line
 from kubeling.gateway.models.failure import Explanation
 from kubeling.gateway.models.progress import progress_of
 from kubeling.gateway.models.rest import cost_of
@@ -50,6 +51,12 @@ def test_a_model_of_named_columns_is_asked_by_v2() -> None:
 @pytest.mark.parametrize("shape", [[-1, 3, 8, 8], [-1, 1000], [-1, -1]])
 def test_pictures_and_wide_rows_are_not_asked_for_value_by_value(shape: list[int]) -> None:
     assert signature(("x", "FP32", shape)).fields == ()
+
+
+def test_no_request_of_many_thousand_values_is_shown() -> None:
+    found = signature(("image", "FP32", [-1, 3, 224, 224]))
+    assert curl_line("http://here", "resnet", found) == "curl http://here/v1/models/resnet"
+    assert signature(("row", "FP32", [1, 10**12])).is_large
 
 
 def test_a_model_that_says_nothing_has_no_signature() -> None:
@@ -121,6 +128,18 @@ def test_the_version_in_a_pickle_is_found_without_loading_it(tmp_path: Path, pro
     assert found is not None
     assert (found.saved, found.loaded) == ("0.24.1", "1.9.1")
     assert skew_of("", tmp_path, lambda _: "0.24.1") is None
+
+
+def test_a_file_that_may_not_be_read_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert skew_of("", tmp_path, lambda _: "1.9.1") is None
 
 
 def test_the_servers_log_tells_of_versions_too() -> None:

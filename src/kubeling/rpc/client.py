@@ -33,10 +33,13 @@ async def call(
     *,
     metadata: Mapping[str, str] | None = None,
     port: int = _KATIB_PORT,
+    secure: bool = False,
 ) -> Answered:
-    """Calls ``host:port``, or ``host`` at the given port; raises :class:`RpcError`."""
+    """Calls ``host:port``, or ``host`` at the given port, over TLS if ``secure``; raises
+    :class:`RpcError`.
+    """
     url = urllib.parse.urlsplit(address if "//" in address else f"//{address}")
-    channel = Channel(url.hostname, url.port or port, codec=Codec())
+    channel = Channel(url.hostname, url.port or port, ssl=secure or None, codec=Codec())
     where = f"{method.service.rpartition('.')[2]} at {address}"
     with contextlib.closing(channel):
         ask = UnaryUnaryMethod[Asked, Answered](channel, method.path, method.request, method.reply)

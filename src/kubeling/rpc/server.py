@@ -97,8 +97,6 @@ def _route(handler: Handler, request: type[Message], reply: type[Message]) -> Ro
             raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
         except RpcError as error:
             raise GRPCError(Status(error.code), str(error)) from error
-        except OSError:
-            raise
         except Exception as error:
             # One call's trouble is that caller's to know, and no reason to end the server.
             log.exception("a call of %s", request.__name__)

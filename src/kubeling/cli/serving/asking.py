@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shlex
 import urllib.error
@@ -16,6 +17,8 @@ __all__ = ["Answer", "ask", "curl_line", "signature"]
 _SECONDS: Final = 630.0
 """A little more than the gateway waits, so that its own words come through."""
 _SHORT: Final = 30.0
+_OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+"""The platform is on this machine: no proxy leads to it."""
 _REVISION: Final = "X-Kubeling-Revision"
 
 
@@ -41,11 +44,13 @@ def ask(url: str, body: bytes | None = None, seconds: float = _SECONDS) -> Answe
     """Sends a request; raises :class:`OSError` if nobody answers."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
+        with _OPEN(request, timeout=seconds) as answer:
             return Answer(answer.status, answer.read(), answer.headers.get(_REVISION, ""))
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read(), error.headers.get(_REVISION, ""))
+    except http.client.HTTPException as error:
+        raise OSError(f"the answer broke off: {type(error).__name__}: {error}") from error
 
 
 def signature(base: str, model: str) -> Signature | None:
@@ -60,7 +65,7 @@ def signature(base: str, model: str) -> Signature | None:
 
 def curl_line(base: str, model: str, found: Signature | None) -> str:
     """A command that asks the model; without a signature, for what it says of itself."""
-    if found is None:
+    if found is None or found.is_large:
         return f"curl {shlex.quote(f'{base}/v1/models/{model}')}"
     target = shlex.quote(base + found.path(model))
     kind = shlex.quote("Content-Type: application/json")

@@ -15,6 +15,7 @@ import msgspec
 
 from kubeling.cli.errors import CliError
 from kubeling.kube.objects import Obj
+from kubeling.serving.names import STOP
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 __all__ = ["DIGEST", "Served", "changed", "digest_of", "name_of", "new_service"]
@@ -46,14 +47,20 @@ def new_service(name: str, served: Served) -> Obj:
 
 
 def changed(before: Obj, served: Served) -> Obj:
-    """The merge patch that serves another model; what else was set stays as it is."""
+    """The merge patch that serves another model; what else was set stays as it is.
+
+    Who serves a model wants it to run: a service that was stopped goes on.
+    """
     predictor = before["spec"]["predictor"]
     if not predictor.get("model"):
         raise CliError(
             f"{before['metadata']['name']} is served by containers of its own",
             "Choose another --name.",
         )
-    return {"spec": {"predictor": _predictor(served)}}
+    return {
+        "metadata": {"annotations": {STOP: None}},
+        "spec": {"predictor": _predictor(served)},
+    }
 
 
 def _predictor(served: Served) -> Obj:

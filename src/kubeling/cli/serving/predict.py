@@ -63,6 +63,8 @@ def predict(
 
 def request_of(text: str, model: str) -> tuple[str, bytes]:
     """Where a request goes below the service's address, and its body."""
+    from kubeling.gateway.models.signature import path_of
+
     try:
         found: Any = json.loads(text)
     except json.JSONDecodeError as error:
@@ -76,12 +78,7 @@ def request_of(text: str, model: str) -> tuple[str, bytes]:
         raise CliError(
             'the request has neither "instances" (V1) nor "inputs" (V2)', f"For example: {_EXAMPLE}"
         )
-    inputs = found.get("inputs")
-    of_v2 = isinstance(inputs, list) and all(
-        isinstance(tensor, dict) and "datatype" in tensor for tensor in inputs
-    )
-    path = f"/v2/models/{model}/infer" if of_v2 else f"/v1/models/{model}:predict"
-    return path, json.dumps(found).encode()
+    return path_of(model, found), json.dumps(found).encode()
 
 
 def _text(request: str | None, file: Path | None) -> str:

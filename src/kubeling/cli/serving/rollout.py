@@ -7,6 +7,7 @@ from typing import Self
 from kubeling.cli.serving.manifest import Served, changed, new_service
 from kubeling.gateway.models.failure import Explanation, explain, local_place
 from kubeling.gateway.models.progress import Progress, progress_of
+from kubeling.gateway.models.traffic import shares_of
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS
@@ -63,9 +64,7 @@ class Rollout:
     @property
     def shares(self) -> dict[str, int]:
         """Percent of the requests by revision."""
-        components = (self._isvc.get("status") or {}).get("components") or {}
-        traffic = (components.get("predictor") or {}).get("traffic") or ()
-        return {entry["revisionName"]: int(entry.get("percent") or 0) for entry in traffic}
+        return {share.revision: share.percent for share in shares_of(self._isvc)}
 
     async def read(self) -> Progress:
         """How far it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ async def explain(
     log: Sequence[str] = ()
     for pod in newest_pods(progress.revision, pods)[:1]:
         log = await _log_of(client, pod)
-    skew = skew_of("\n".join(log), place)
+    # The file may be of any size.
+    skew = await asyncio.to_thread(skew_of, "\n".join(log), place)
     hint = str(skew) if skew else advice(progress.doing) or advice("\n".join(log))
     return Explanation(tuple(log), hint)
 

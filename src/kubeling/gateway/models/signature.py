@@ -8,16 +8,19 @@ others by V2, which names its tensors.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Signature", "Tensor", "signature_of"]
+__all__ = ["Signature", "Tensor", "path_of", "signature_of"]
 
 _TEXT: Final = "BYTES"
 _TRUTH: Final = "BOOL"
 _WIDEST: Final = 64
 """Values of a row that a person may be asked for one by one."""
+_MOST_SHOWN: Final = 4096
+"""Values of a request that is shown as an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ class Signature:
         return len(self.inputs) == 1 and self.inputs[0].row is not None
 
     @property
+    def is_large(self) -> bool:
+        """Whether a request has more values than anybody wants to see, or to paste."""
+        return sum(math.prod(tensor.sizes) for tensor in self.inputs) > _MOST_SHOWN
+
+    @property
     def fields(self) -> tuple[tuple[str, Tensor], ...]:
         """The values of one row that can be asked for one by one: each with its title."""
         if self.is_rows:
@@ -140,6 +148,15 @@ def _filled(tensor: Tensor) -> dict[str, Any]:
         "shape": list(tensor.sizes),
         "data": tensor.zeros(),
     }
+
+
+def path_of(model: str, body: Mapping[str, Any]) -> str:
+    """Where a request goes, by its body: V2's tensors name their types, V1's inputs are rows."""
+    inputs = body.get("inputs")
+    of_v2 = isinstance(inputs, list) and all(
+        isinstance(tensor, dict) and "datatype" in tensor for tensor in inputs
+    )
+    return f"/v2/models/{model}/infer" if of_v2 else f"/v1/models/{model}:predict"
 
 
 def signature_of(metadata: Mapping[str, Any]) -> Signature | None:

@@ -55,7 +55,10 @@ def skew_of(
     """The skew that a server's log, or the file at ``place``, tells of."""
     if found := _IN_LOG.search(log + "\n"):
         return Skew(_LIBRARY, found[1], found[2])
-    saved = _saved_with(place) if place is not None else ""
+    try:
+        saved = _saved_with(place) if place is not None else ""
+    except OSError:  # which may be why the model does not load, and then its log says so
+        saved = ""
     here = version_of(_LIBRARY)
     if saved and here and saved != here:
         return Skew(_LIBRARY, saved, here)

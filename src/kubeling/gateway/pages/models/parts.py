@@ -11,7 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from kubeling.gateway.kinds import INFERENCE_SERVICES
-from kubeling.gateway.models.signature import Signature
+from kubeling.gateway.models.signature import Signature, path_of
 from kubeling.gateway.pages.models.source import from_pod, objects_of, signature_from
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
@@ -77,6 +77,11 @@ def _request(
         return signature.path(model), signature.request(
             [sent.get(f"v{number}", "") for number in range(len(signature.fields))]
         )
+    if sent.get("how") == "fields":
+        raise ValueError(
+            "The model is at rest, or was replaced, and does not say what it takes. Send it JSON "
+            "below, which wakes it, and come back to the fields."
+        )
     try:
         body = json.loads(sent.get("body", ""))
     except json.JSONDecodeError as error:
@@ -85,9 +90,7 @@ def _request(
         ) from None
     if not isinstance(body, dict):
         raise ValueError('This is no JSON object such as {"instances": [[1.0, 2.0]]}.')
-    inputs = body.get("inputs")
-    of_v2 = isinstance(inputs, list) and all(isinstance(t, dict) for t in inputs)
-    return (f"/v2/models/{model}/infer" if of_v2 else f"/v1/models/{model}:predict"), body
+    return path_of(model, body), body
 
 
 def _form(
@@ -99,7 +102,7 @@ def _form(
     **values: Any,
 ) -> web.Response:
     fields = signature.fields if signature else ()
-    sample = signature.sample_text() if signature else _EXAMPLE
+    sample = signature.sample_text() if signature and not signature.is_large else _EXAMPLE
     return views.page(
         request,
         "model_try.html",

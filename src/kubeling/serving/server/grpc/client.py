@@ -25,6 +25,7 @@ from kubeling.serving.server.predictor import PredictorConfig
 __all__ = ["infer", "ready"]
 
 _READY_SECONDS: Final = 5.0
+_PORTS: Final = {False: 80, True: 443}
 
 _ERRORS: Final[Mapping[Code, type[ServingError]]] = {
     Code.INVALID_ARGUMENT: InvalidInput,
@@ -49,7 +50,8 @@ async def infer(config: PredictorConfig, payload: Any, headers: Mapping[str, str
                 request_to(payload),
                 float(config.timeout),
                 metadata=headers,
-                port=80,
+                port=_PORTS[config.use_ssl],
+                secure=config.use_ssl,
             )
             return response_from(answered)
         except RpcError as error:
@@ -63,7 +65,14 @@ async def ready(config: PredictorConfig, model: str) -> bool:
     """Whether the predictor says that it can answer."""
     host = config.predictor_host or ""
     try:
-        found = await call(host, MODEL_READY, ModelReadyRequest(model), _READY_SECONDS, port=80)
+        found = await call(
+            host,
+            MODEL_READY,
+            ModelReadyRequest(model),
+            _READY_SECONDS,
+            port=_PORTS[config.use_ssl],
+            secure=config.use_ssl,
+        )
     except RpcError:
         return False
     return found.ready
