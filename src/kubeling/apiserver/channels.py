@@ -11,7 +11,7 @@ import base64
 import binascii
 import contextlib
 import socket as sockets
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Final
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -23,7 +23,6 @@ __all__ = [
     "EXEC_PROTOCOLS",
     "PORT_PROTOCOLS",
     "ChannelSocket",
-    "is_websocket",
     "keep_alive",
     "open_socket",
     "received",
@@ -40,11 +39,6 @@ _KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT
 """A client whose machine is gone is noticed after a minute, by the kernel."""
 PING_SECONDS = 10.0
 """How often something is sent to a client, to notice that it is gone while it is not read from."""
-
-
-def is_websocket(headers: Mapping[str, str]) -> bool:
-    """Whether a request asks for a websocket."""
-    return headers.get("Upgrade", "").lower() == "websocket"
 
 
 async def open_socket(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebSocketResponse:

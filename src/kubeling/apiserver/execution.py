@@ -16,7 +16,6 @@ from kubeling.apiserver.channels import (
     CLOSE,
     EXEC_PROTOCOLS,
     ChannelSocket,
-    is_websocket,
     keep_alive,
     open_socket,
     until_one_ends,
@@ -30,6 +29,7 @@ from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Ta
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import ApiError, BadRequest, ServiceUnavailable
 from kubeling.kube.objects import Obj
+from kubeling.proxying.websockets import is_websocket
 
 __all__ = ["ExecHandler"]
 

@@ -15,7 +15,6 @@ from aiohttp import web
 from kubeling.apiserver.channels import (
     PORT_PROTOCOLS,
     ChannelSocket,
-    is_websocket,
     keep_alive,
     open_socket,
     until_one_ends,
@@ -29,6 +28,7 @@ from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Ta
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.tunnel import TUNNEL_PROTOCOL, Connect, Tunnel
 from kubeling.kube.errors import ApiError, BadRequest, ServiceUnavailable
+from kubeling.proxying.websockets import is_websocket
 
 __all__ = ["PortForwardHandler"]
 

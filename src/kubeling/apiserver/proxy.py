@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -12,24 +12,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from kubeling.apiserver.backends import service_backend
-from kubeling.apiserver.channels import is_websocket
-from kubeling.apiserver.proxysocket import pass_socket_on
 from kubeling.apiserver.registry import Registry
 from kubeling.apiserver.requests import Answer, ApiRequest, ConnectionAnswer, Target
 from kubeling.apiserver.served import Served
 from kubeling.kube.errors import BadRequest, ServiceUnavailable
 from kubeling.kube.objects import Obj
+from kubeling.proxying.headers import end_to_end
+from kubeling.proxying.websockets import connected, is_websocket, joined
 
 __all__ = ["ProxyHandler"]
 
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "authorization", "connection", "content-length", "host", "keep-alive", "te", "trailer",
-        "proxy-authenticate", "proxy-authorization", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
 _SUBRESOURCE: Final = re.compile("(/+api/+v1/+namespaces/+[^/]+/+[^/]+/+[^/]+/+proxy)(.*)")
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
+_LARGEST_MESSAGE: Final = 32 << 20
 
 
 class _Name(NamedTuple):
@@ -76,10 +71,13 @@ class ProxyHandler:
     async def _pass_on(self, request: web.BaseRequest, url: URL, prefix: str) -> web.StreamResponse:
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=False, timeout=_TIMEOUT)
-        headers = _passed(request.headers.items())
+        headers = _passed(request.headers)
         try:
             if is_websocket(request.headers):
-                return await pass_socket_on(self._session, request, url, headers)
+                far = await connected(
+                    self._session, request, url, headers, largest=_LARGEST_MESSAGE, ssl=False
+                )
+                return await joined(request, far, largest=_LARGEST_MESSAGE)
             async with self._session.request(
                 request.method,
                 url,
@@ -99,7 +97,7 @@ class ProxyHandler:
 async def _pass_back(
     upstream: aiohttp.ClientResponse, request: web.BaseRequest, prefix: str
 ) -> web.StreamResponse:
-    headers = _passed(upstream.headers.items())
+    headers = _passed(upstream.headers)
     if location := headers.get("Location"):
         headers["Location"] = _seen_from_outside(URL(location), upstream.url, prefix)
     response = web.StreamResponse(status=upstream.status, headers=headers)
@@ -161,5 +159,5 @@ def _port(declared: list[Obj], wanted: str, field: str) -> Any:
     return None
 
 
-def _passed(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
-    return CIMultiDict((k, v) for k, v in headers if k.lower() not in _HOP_BY_HOP)
+def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return end_to_end(headers, "authorization", "content-length", "host")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, is_condition_true
 from kubeling.kube.resources import PODS
 from kubeling.notebooks.plan import PORT, STOPPED
 from kubeling.notebooks.resources import NOTEBOOKS
+from kubeling.proxying.headers import end_to_end
+from kubeling.proxying.websockets import connected, is_websocket, joined
 
 __all__ = ["routes"]
 
-_HOP_BY_HOP: Final = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-     "transfer-encoding", "upgrade", "host", "content-length"}
-)  # fmt: skip
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
@@ -43,8 +41,7 @@ class NotebookProxy:
             raise web.HTTPServiceUnavailable(text=_why(notebook, pod), headers={"Retry-After": "2"})
         ports = pod["spec"]["containers"][0].get("ports") or [{"containerPort": PORT}]
         base = f"http://{pod['status']['podIP']}:{ports[0]['containerPort']}"
-        websocket = request.headers.get("Upgrade", "").lower() == "websocket"
-        way = self._websocket if websocket else self._http
+        way = self._websocket if is_websocket(request.headers) else self._http
         try:
             return await way(request, base + request.raw_path)
         except aiohttp.ClientConnectorError:
@@ -73,41 +70,12 @@ class NotebookProxy:
             return response
 
     async def _websocket(self, request: web.Request, url: str) -> web.StreamResponse:
-        wanted = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        protocols = [protocol for protocol in wanted if protocol]
-        headers = {
-            k: v for k, v in _passed_on(request.headers).items() if "websocket" not in k.lower()
-        }
-        async with self._connected().ws_connect(
-            url, protocols=protocols, headers=headers, max_msg_size=0
-        ) as server:
-            chosen = [server.protocol] if server.protocol else []
-            client = web.WebSocketResponse(protocols=chosen, max_msg_size=0)
-            await client.prepare(request)
-            ways = [asyncio.create_task(_pump(client, server)),
-                    asyncio.create_task(_pump(server, client))]  # fmt: skip
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
-            with suppress(ConnectionError):
-                await client.close()
-            return client
+        far = await connected(self._connected(), request, url, _passed_on(request.headers))
+        return await joined(request, far)
 
 
-async def _pump(
-    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
-    target: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
-) -> None:
-    async for message in source:
-        if message.type == aiohttp.WSMsgType.TEXT:
-            await target.send_str(message.data)
-        elif message.type == aiohttp.WSMsgType.BINARY:
-            await target.send_bytes(message.data)
-
-
-def _passed_on(headers: object) -> dict[str, str]:
-    items = headers.items()  # type: ignore[attr-defined]
-    return {key: value for key, value in items if key.lower() not in _HOP_BY_HOP}
+def _passed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return end_to_end(headers, "content-length", "host")
 
 
 def _why(notebook: Obj, pod: Obj | None) -> str:

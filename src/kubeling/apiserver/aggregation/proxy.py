@@ -17,8 +17,6 @@ from kubeling.apiserver.aggregation.connection import (
     Connections,
     user_headers,
 )
-from kubeling.apiserver.channels import is_websocket
-from kubeling.apiserver.proxysocket import pass_socket_on
 from kubeling.apiserver.requests import (
     Answer,
     ApiRequest,
@@ -28,17 +26,13 @@ from kubeling.apiserver.requests import (
 )
 from kubeling.kube.errors import ServiceUnavailable
 from kubeling.kube.objects import Obj
+from kubeling.proxying.headers import end_to_end
+from kubeling.proxying.websockets import connected, is_websocket, joined
 
 __all__ = ["ServiceDelegate"]
 
-_NOT_PASSED: Final = frozenset(
-    {
-        "authorization", "connection", "content-length", "expect", "host", "keep-alive",
-        "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-        "upgrade",
-    }
-)  # fmt: skip
 _WHO: Final = ("x-remote-", "impersonate-")
+_LARGEST_MESSAGE: Final = 32 << 20
 _UNAVAILABLE: Final = "the server is currently unable to handle the request"
 
 
@@ -92,14 +86,16 @@ class ServiceDelegate:
         self._require_available()
         address = self._connections.address(self.backend)
         try:
-            return await pass_socket_on(
+            far = await connected(
                 self._connections.session(),
                 connection,
                 URL(f"https://{address}{_path(request)}", encoded=True),
                 _headers(request),
-                await self._connections.context(self.backend),
-                self.backend.host,
+                largest=_LARGEST_MESSAGE,
+                ssl=await self._connections.context(self.backend),
+                server_hostname=self.backend.host,
             )
+            return await joined(connection, far, largest=_LARGEST_MESSAGE)
         except (aiohttp.ClientError, OSError) as error:
             raise ServiceUnavailable(f"error trying to reach service: {error}") from None
 
@@ -129,11 +125,10 @@ def _headers(request: ApiRequest) -> CIMultiDict[str]:
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
     """Headers without those of the connection, and without any that say who asks."""
-    return CIMultiDict(
-        (key, value)
-        for key, value in headers.items()
-        if key.lower() not in _NOT_PASSED and not key.lower().startswith(_WHO)
-    )
+    kept = end_to_end(headers, "authorization", "content-length", "expect", "host")
+    for name in {name for name in kept if name.lower().startswith(_WHO)}:
+        kept.popall(name)
+    return kept
 
 
 def _path(request: ApiRequest) -> str:

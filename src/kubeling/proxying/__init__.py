@@ -1,0 +1,1 @@
+"""What every proxy of the house needs: headers that end at a connection, WebSockets passed on."""
