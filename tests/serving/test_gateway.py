@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
 
 from kubeling.gateway.app import create_app
+from kubeling.kube.resources import DEPLOYMENTS
 from kubeling.serving.component import COMPONENT
 from kubeling.serving.resources import INFERENCE_SERVICES
 
@@ -401,4 +402,21 @@ async def test_a_deleted_service_is_forgotten(serving: Serving, gateway: Client)
     assert (await gateway.get("/serving/default/m/")).status == 404
     counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
     assert counted == {"revisions": {}, "demand": {}, "wakes": 0}
+    await server.close()
+
+
+async def test_a_revision_that_is_gone_is_forgotten(serving: Serving, gateway: Client) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    await serve(serving, "2", 2, server, canaryTrafficPercent=50)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    for _ in range(4):
+        await gateway.get("/serving/default/m/")
+    gone = asyncio.Event()
+    deployments = serving.context.informers.of(DEPLOYMENTS)
+    deployments.add_handler(lambda _, new: gone.set() if new is None else None)
+    await serving.client.delete(DEPLOYMENTS, "m-predictor-00001", NAMESPACE)
+    await asyncio.wait_for(gone.wait(), 10)
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert set(counted["revisions"]) == set(counted["demand"]) == {"m-predictor-00002"}
     await server.close()

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeling.serving.splitting import Endpoint, Splitter
-from kubeling.serving.traffic import TrafficRecord
+from kubeling.serving.gateway.splitting import Endpoint, Splitter
+from kubeling.serving.traffic import RevisionRecord
 
 A, B, C = Endpoint("a:1", "a"), Endpoint("b:1", "b"), Endpoint("c:1", "c")
 
@@ -54,10 +54,10 @@ def test_idle_pods_take_turns() -> None:
 
 
 def test_what_a_canary_is_judged_by() -> None:
-    record = TrafficRecord()
+    record = RevisionRecord()
     for status in (200, 200, 400, 500):
-        record.add("new", status, 0.010)
-    assert record.to_json()["new"] == {
+        record.add(status, 0.010)
+    assert record.to_json() == {
         "requests": 4,
         "errors": 1,
         "statuses": {"200": 2, "400": 1, "500": 1},

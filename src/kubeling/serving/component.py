@@ -64,13 +64,13 @@ def _controllers(context: Context) -> Sequence[Controller]:
 
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
-    from kubeling.serving.gateway import routes
+    from kubeling.serving.gateway.entry import routes
 
     return routes(context)
 
 
 def _host_handler(context: Context) -> HostHandler:
-    from kubeling.serving.gateway import host_handler
+    from kubeling.serving.gateway.entry import host_handler
 
     return host_handler(context)
 

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["TrafficRecord"]
+__all__ = ["RevisionRecord", "TrafficRecord"]
 
 _RECENT: Final = 1000
 
@@ -18,6 +18,12 @@ class RevisionRecord:
     statuses: Counter[int] = field(default_factory=Counter)
     total_seconds: float = 0.0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def add(self, status: int, seconds: float) -> None:
+        """Counts one answer."""
+        self.statuses[status] += 1
+        self.seconds.append(seconds)
+        self.total_seconds += seconds
 
     @property
     def requests(self) -> int:
@@ -52,13 +58,6 @@ class TrafficRecord:
     revisions: dict[str, RevisionRecord] = field(default_factory=dict)
     wakes: int = 0
     """How often the service was woken."""
-
-    def add(self, revision: str, status: int, seconds: float) -> None:
-        """Counts one answer."""
-        record = self.revisions.setdefault(revision, RevisionRecord())
-        record.statuses[status] += 1
-        record.seconds.append(seconds)
-        record.total_seconds += seconds
 
     def to_json(self) -> dict[str, Any]:
         """All revisions by name."""

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-__all__ = ["REVISION_HEADER", "UNREACHED", "error", "passed_on", "request_headers", "session"]
+from kubeling.proxying.headers import end_to_end
+
+__all__ = ["REVISION_HEADER", "error", "passed_on", "request_headers"]
 
 REVISION_HEADER: Final = "x-kubeling-revision"
-UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""What a pod raises that has not been sent anything."""
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-_OF_CLIENTS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-"""Headers that are the client's to send, or not to."""
-_KEPT_ALIVE_SECONDS: Final = 4.0
 _WHOLE: Final = 1 << 20
-
-
-@contextlib.asynccontextmanager
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Connections to pods."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE_SECONDS)
-    async with aiohttp.ClientSession(
-        connector=connector, auto_decompress=False, skip_auto_headers=_OF_CLIENTS
-    ) as found:
-        yield found
 
 
 def request_headers(request: web.Request) -> CIMultiDict[str]:
     """The headers that a pod is to see."""
-    headers = request.headers.copy()
-    for header in _HOP_BY_HOP:
-        headers.popall(header, None)
+    headers = end_to_end(request.headers)
     headers.setdefault("X-Forwarded-Host", request.host)
     headers.setdefault("X-Forwarded-Proto", request.scheme)
     if request.remote:
@@ -80,11 +51,7 @@ async def passed_on(
 
 
 def _answer_headers(found: Mapping[str, str], revision: str) -> CIMultiDict[str]:
-    headers = CIMultiDict(
-        (key, value)
-        for key, value in found.items()
-        if key.lower() not in _HOP_BY_HOP and key.lower() != "content-length"
-    )
+    headers = end_to_end(found, "content-length")
     headers[REVISION_HEADER] = revision
     return headers
 

@@ -1,0 +1,38 @@
+"""Where requests come in: by path (``/serving/{namespace}/{name}/v1/models/…``) or by ``Host``."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from kubeling.component import Context, HostHandler
+from kubeling.kube.informer import Informers
+from kubeling.serving.gateway.inference import InferenceGateway
+
+__all__ = ["gateway_of", "host_handler", "routes"]
+
+_gateways: WeakKeyDictionary[Informers, InferenceGateway] = WeakKeyDictionary()
+
+
+def gateway_of(context: Context) -> InferenceGateway:
+    """The one gateway of a platform: paths and hosts share its counts."""
+    if context.informers not in _gateways:
+        _gateways[context.informers] = InferenceGateway(context)
+    return _gateways[context.informers]
+
+
+def routes(context: Context) -> list[web.AbstractRouteDef]:
+    """The gateway's paths."""
+    gateway = gateway_of(context)
+    gateway.serve(context)
+    return [
+        web.route("*", "/serving/{namespace}/{name}", gateway.by_path),
+        web.route("*", "/serving/{namespace}/{name}/{tail:.*}", gateway.by_path),
+        web.get("/api/serving/{namespace}/{name}/traffic", gateway.traffic),
+    ]
+
+
+def host_handler(context: Context) -> HostHandler:
+    """Claims requests whose ``Host`` is a service's."""
+    return gateway_of(context).by_host

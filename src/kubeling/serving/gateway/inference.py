@@ -1,0 +1,134 @@
+"""Answers requests for InferenceServices, and for the graphs made of them.
+
+Weights are read from the service's status, pods from the cache of the API, so a change of either
+counts for the next request. A request that could not be delivered at all is offered to another pod;
+one that was is never sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from kubeling.component import Context, RequestHandler
+from kubeling.kube.informer import Informer
+from kubeling.kube.objects import Key, Obj, key_of
+from kubeling.serving import names
+from kubeling.serving.activator import Activator
+from kubeling.serving.demand import Demand
+from kubeling.serving.gateway import http, metrics
+from kubeling.serving.gateway.connections import Connections
+from kubeling.serving.gateway.counts import Counts
+from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered
+from kubeling.serving.gateway.proxying import error
+from kubeling.serving.graph.routing import GraphRouter
+from kubeling.serving.names import COMPONENTS, ComponentName
+from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.traffic import RevisionRecord
+
+__all__ = ["InferenceGateway"]
+
+
+class InferenceGateway:
+    """Sends requests to the pods of InferenceServices."""
+
+    def __init__(self, context: Context) -> None:
+        self._informers = context.informers
+        self._domain = context.settings.ingress_domain
+        self._graphs = GraphRouter(
+            context, lambda host: bool(self._services.by_index("host", host))
+        )
+        self._services.add_index("host", self._hosts)
+        self.activator = Activator(context.client, context.informers)
+        self.counts = Counts(context.informers, context.clock)
+        self.delivery = Delivery(context, self.counts, self.activator)
+        self._connections = Connections()
+        self.serves = False
+        """Whether requests come through this gateway, and are counted by it."""
+
+    @property
+    def _services(self) -> Informer:
+        return self._informers.of(INFERENCE_SERVICES)
+
+    def serve(self, context: Context) -> None:
+        """Requests come through this gateway from now on."""
+        self.serves = True
+        metrics.declare(context.metrics, self.counts.records, self.counts.demands)
+
+    async def by_path(self, request: web.Request) -> web.StreamResponse:
+        """``/serving/{namespace}/{name}/…``."""
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        tail = request.raw_path.partition(f"/serving/{key.namespace}/{key.name}")[2]
+        if self._services.get(*key) is None and self._graphs.find(key) is not None:
+            return await self._graphs.answer(request, key)
+        return await self.forward(request, key, tail or "/")
+
+    def by_host(self, request: web.Request) -> RequestHandler | None:
+        """What answers for the request's ``Host``, if it is a service's, a part's or a graph's."""
+        host = request.host.partition(":")[0].lower()
+        found = self.claimed(host)
+        if found is None:
+            return self._graphs.by_host(host)
+        key, component = found
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await self.forward(request, key, request.raw_path, component)
+
+        return handler
+
+    def claimed(self, host: str) -> tuple[Key, ComponentName | None] | None:
+        """The service that a host name is of, and which of its components."""
+        found = self._services.by_index("host", host)
+        if not found:
+            return None
+        isvc = next((s for s in found if host in names.host_names(s, self._domain)), found[0])
+        return key_of(isvc), self._component_of(isvc, host)
+
+    def demand(self, isvc: Obj, number: int) -> Demand:
+        """What is asked of a revision."""
+        return self.counts.demand(key_of(isvc), number)
+
+    def record(self, key: Key, revision: str) -> RevisionRecord:
+        """What a revision answered since the gateway started."""
+        return self.counts.recorded(key, revision)
+
+    def forget_record(self, key: Key, revision: str) -> None:
+        """Begins what is counted of a revision anew."""
+        self.counts.forget(key, revision)
+
+    async def traffic(self, request: web.Request) -> web.Response:
+        """How requests were split and answered since the gateway started."""
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        return web.json_response(self.counts.to_json(key))
+
+    async def forward(
+        self,
+        request: web.Request,
+        key: Key,
+        target: str,
+        component: ComponentName | None = None,
+    ) -> web.StreamResponse:
+        """Answers a request from a pod of the service, or says why none can."""
+        session = await self._connections.session()
+
+        async def send(place: Place) -> web.StreamResponse:
+            return await http.sent(request, session, place, target)
+
+        try:
+            return await self.delivery.deliver(key, send, component, target)
+        except Undelivered as refused:
+            return error(refused.status, refused.message)
+
+    def _hosts(self, isvc: Obj) -> Iterator[str]:
+        yield from names.host_names(isvc, self._domain)
+        for component in COMPONENTS:
+            if isvc["spec"].get(component):
+                yield from names.host_names(isvc, self._domain, component)
+
+    def _component_of(self, isvc: Obj, host: str) -> ComponentName | None:
+        if host in names.host_names(isvc, self._domain):
+            return None
+        return next(
+            (c for c in COMPONENTS if host in names.host_names(isvc, self._domain, c)), None
+        )
