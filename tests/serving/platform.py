@@ -117,6 +117,19 @@ class Serving:
         }
         await self.client.patch_status(DEPLOYMENTS, title, status, NAMESPACE)
 
+    async def lack(self, title: str, message: str) -> None:
+        """All but the first of a Deployment's pods crash, and are kept from starting."""
+        deployment = await self.exists(DEPLOYMENTS, title)
+        pod = await self._pod(deployment, f"{title}-crashed")
+        waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}
+        entry = {"name": "kserve-container", "image": "x", "imageID": "", "restartCount": 1}
+        entry |= {"ready": False, "state": waiting, "lastState": ended}
+        crashed = {"phase": "Running", "containerStatuses": [entry]}
+        await self.client.patch_status(PODS, name(pod), crashed, NAMESPACE)
+        status = {"readyReplicas": 1, "conditions": [{"type": "Available", "status": "False"}]}
+        await self.client.patch_status(DEPLOYMENTS, title, status, NAMESPACE)
+
     async def fail(self, title: str, container: str, message: str, init: bool = False) -> None:
         """The node cannot run a Deployment's pod: a container ends with a message."""
         deployment = await self.exists(DEPLOYMENTS, title)
@@ -143,9 +156,9 @@ class Serving:
         empty = {"replicas": 0, "readyReplicas": 0, "availableReplicas": 0, "conditions": []}
         await self.client.patch_status(DEPLOYMENTS, title, empty, NAMESPACE)
 
-    async def _pod(self, deployment: Obj) -> Obj:
+    async def _pod(self, deployment: Obj, title: str = "") -> Obj:
         template = deployment["spec"]["template"]
-        title = f"{name(deployment)}-pod"
+        title = title or f"{name(deployment)}-pod"
         found = await self.client.find(PODS, title, NAMESPACE)
         if found is not None:
             return found

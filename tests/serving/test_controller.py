@@ -44,6 +44,11 @@ async def first_revision(serving: Serving, title: str = "iris", **fields: Any) -
     return await serving.until(INFERENCE_SERVICES, title, is_ready)
 
 
+def _copies(isvc: Obj) -> tuple[int, int]:
+    copies = isvc["status"]["modelStatus"]["copies"]
+    return copies["totalCopies"], copies["failedCopies"]
+
+
 async def second_revision(serving: Serving, **fields: Any) -> None:
     content = {"sklearn": {"storageUri": "gs://bucket/v2"}, **fields}
     await serving.service("iris", predictor=content)
@@ -92,6 +97,23 @@ async def test_a_canary_is_promoted_and_rolled_back(serving: Serving) -> None:
     assert predictor["previousRolledoutRevision"] == "iris-predictor-00001"
     assert predictor["latestRolledoutRevision"] == "iris-predictor-00002"
     await serving.until(DEPLOYMENTS, "iris-predictor-00001", lambda o: o["spec"]["replicas"] == 0)
+
+
+async def test_a_pod_that_crashed_takes_no_requests_from_the_others(serving: Serving) -> None:
+    await first_revision(serving, minReplicas=2)
+    await serving.lack("iris-predictor-00001", "cannot allocate")
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", lambda o: _copies(o) == (1, 1))
+    assert traffic(isvc) == {"iris-predictor-00001": 100}
+    assert is_ready(isvc)
+    assert isvc["status"]["modelStatus"]["transitionStatus"] == "UpToDate"
+    ready = condition(isvc, "PredictorReady")
+    assert ready is not None
+    assert "some pods of iris-predictor-00001 do not answer" in ready.message
+    assert "cannot allocate" in ready.message
+
+    await second_revision(serving, minReplicas=2, canaryTrafficPercent=10)
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", lambda o: len(traffic(o)) == 2)
+    assert traffic(isvc) == {"iris-predictor-00002": 10, "iris-predictor-00001": 90}
 
 
 async def test_rolling_back_after_promotion_starts_the_old_pods_first(serving: Serving) -> None:

@@ -9,6 +9,8 @@ import pytest
 from kubeling.kube.objects import Obj
 from kubeling.serving.observation import pod_failure
 
+MEMORY = {"limits": {"memory": "64Mi"}}
+
 
 def pod(init: Any = None, main: Any = None, **status: Any) -> Obj:
     statuses = {
@@ -29,6 +31,26 @@ def again(code: int, message: str) -> Obj:
     return found
 
 
+def kept_ending(code: int, reason: str = "Error") -> Obj:
+    """A pod whose container is kept from starting for a while."""
+    found = pod(main=waits("CrashLoopBackOff", "back-off 10s"))
+    found["spec"] = {"containers": [{"name": "kserve-container", "resources": MEMORY}]}
+    last = {"terminated": {"exitCode": code, "reason": reason}}
+    found["status"]["containerStatuses"][0]["lastState"] = last
+    return found
+
+
+def served_until_it_ended() -> Obj:
+    """A pod whose container crashed after a minute of answering, and runs once more."""
+    found = again(139, "")
+    found["status"]["startTime"] = "2026-01-01T00:00:00Z"
+    last = found["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    last["finishedAt"] = "2026-01-01T00:01:00Z"
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"}
+    found["status"]["conditions"] = [unready]
+    return found
+
+
 def waits(reason: str, message: str = "") -> Obj:
     return {"waiting": {"reason": reason, "message": message}}
 
@@ -39,7 +61,9 @@ def waits(reason: str, message: str = "") -> Obj:
         (pod(init=ended(1, "x\ncannot fetch gs://a: no\n")), "ModelLoadFailed", "cannot fetch gs"),
         (pod(main=ended(1, "boom")), "ModelLoadFailed", "container kserve-container: boom"),
         (again(1, "boom"), "ModelLoadFailed", "container kserve-container: boom"),
-        (pod(main=ended(137)), "ModelLoadFailed", "exit code 137; see kubectl logs p -c kserve-"),
+        (pod(main=ended(139)), "ModelLoadFailed", "exit code 139; see kubectl logs p -c kserve-"),
+        (kept_ending(137), "ModelLoadFailed", "exit code 137; see kubectl logs p -c kserve-"),
+        (kept_ending(137, "OOMKilled"), "ModelLoadFailed", "more memory than its limit of 64Mi"),
         (
             pod(main=waits("ErrImagePull", "uv pip: no such package")),
             "RuntimeUnhealthy",
@@ -82,6 +106,8 @@ def test_what_may_pass_by_itself_is_no_failure_yet(found: Obj) -> None:
         pod(init=ended(0), main={"running": {}}),
         pod(main=ended(1), conditions=[{"type": "Ready", "status": "True"}]),
         again(143, "INFO started"),
+        pod(main=ended(137)),
+        served_until_it_ended(),
     ],
 )
 def test_a_pod_on_its_way_has_no_failure(found: Obj) -> None:

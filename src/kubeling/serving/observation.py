@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.logtail import last_line
-from kubeling.kube.objects import Obj, condition, labels, name
+from kubeling.kube.objects import Obj, condition, labels, name, parse_time
 from kubeling.serving.names import AT_REST, COMPONENT, DIGEST, REJECTED, REVISION, SOURCE_VOLUME
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
 _NORMAL_WAITING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _INITIALIZER: Final = "storage-initializer"
 _STOPPED: Final = frozenset({128 + signal.SIGTERM, 128 + signal.SIGKILL})
+_UNREADY_AT_FIRST: Final = dt.timedelta(seconds=1)
+"""When a pod is first said not to be ready, at the latest, after its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,16 @@ class ObservedRevision:
             return is_waking(deployment) and (failure is None or failure.waiting)
         available = condition(deployment, "Available")
         return available is None or available.status == "True"
+
+    def component_answers(self, component: str) -> bool:
+        """Whether any of its pods does, be they fewer than there should be."""
+        return self.component_ready(component) or any(
+            is_pod_ready(pod) for pod in self.pods.get(component, ())
+        )
+
+    def answers(self, components: Iterable[str]) -> bool:
+        """Whether a request finds a pod of every component."""
+        return all(self.component_answers(component) for component in components)
 
     @property
     def rejected(self) -> bool:
@@ -155,8 +168,9 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
     state = entry.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated") or {}
-    stopped = "running" in state and _was_stopped(ended)
-    if ended.get("exitCode") and not entry.get("ready") and not stopped:
+    if ended.get("exitCode") and not entry.get("ready"):
+        if _starts_again(pod, state, ended):
+            return None
         return _ended(pod, entry, ended)
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if reason not in _NORMAL_WAITING:
@@ -167,18 +181,47 @@ def _container_failure(pod: Obj, entry: Mapping[str, Any]) -> Failure | None:
     return Failure("PodPending", said, name(pod), waiting=True) if said else None
 
 
-def _was_stopped(ended: Mapping[str, Any]) -> bool:
-    """Whether somebody stopped a container, such as the node when it was shut down."""
-    return ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
+def _starts_again(pod: Obj, state: Mapping[str, Any], ended: Mapping[str, Any]) -> bool:
+    """Whether how a container ended says nothing of whether its model loads.
+
+    Somebody stopped it (such as the node when it was shut down), or it had served before it ended.
+    What keeps ending is not stopped by others.
+    """
+    if (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+        return False
+    stopped = ended["exitCode"] in _STOPPED and ended.get("reason") != "OOMKilled"
+    return stopped or ("running" in state and _had_served(pod, ended))
+
+
+def _had_served(pod: Obj, ended: Mapping[str, Any]) -> bool:
+    """Whether the pod was ready until the container ended; it begins its life unready."""
+    status = pod.get("status") or {}
+    entries = [c for c in status.get("conditions") or () if c["type"] == "Ready"]
+    changed = entries[0].get("lastTransitionTime") if entries else None
+    began, finished = status.get("startTime"), ended.get("finishedAt")
+    if not (changed and began and finished):
+        return False
+    since = parse_time(changed)
+    return since >= parse_time(finished) and since > parse_time(began) + _UNREADY_AT_FIRST
 
 
 def _ended(pod: Obj, entry: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure:
-    code = int(ended["exitCode"])
+    code, reason = int(ended["exitCode"]), ended.get("reason") or "Error"
     said = last_line(str(ended.get("message") or ""))
-    if not said:
-        said = f"{ended.get('reason') or 'Error'}, exit code {code}; see kubectl logs {name(pod)}"
-        said += f" -c {entry['name']}"
+    if reason == "OOMKilled":
+        said = f"OOMKilled: it needs more memory than its limit{_limit_of(pod, entry)}; raise it"
+    elif not said:
+        said = f"{reason}, exit code {code}; see kubectl logs {name(pod)} -c {entry['name']}"
     message = (
         said if entry["name"].startswith(_INITIALIZER) else f"container {entry['name']}: {said}"
     )
     return Failure("ModelLoadFailed", message, name(pod), str(ended.get("finishedAt") or ""), code)
+
+
+def _limit_of(pod: Obj, entry: Mapping[str, Any]) -> str:
+    spec = pod.get("spec") or {}
+    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+        if container["name"] == entry["name"]:
+            limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+            return f" of {limit}" if limit else ""
+    return ""

@@ -34,20 +34,32 @@ class Desired:
 def plan(
     isvc: Obj, desired: Desired, latest: int, revisions: Mapping[int, ObservedRevision]
 ) -> Rollout:
-    """The split between the revision that the spec asks for and what was there before."""
-    known = {
-        title: Revision(title, number, revision.is_ready(_components_of(revision)))
-        for number, revision in revisions.items()
-        for title in [deployment_name(name(isvc), "predictor", number)]
-    }
-    newest = deployment_name(name(isvc), "predictor", latest)
-    ready = latest in revisions and revisions[latest].is_ready(desired.components)
+    """The split between the revision that the spec asks for and what was there before.
+
+    A revision begins to get requests when all its pods are there, and goes on as long as one is:
+    a pod that crashed, or those that are being added, take nothing from the others.
+    """
     before = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
+    asked = {entry.get("revisionName") for entry in before.get("traffic") or ()}
+
+    def observed(number: int, components: tuple[str, ...]) -> Revision:
+        title, revision = deployment_name(name(isvc), "predictor", number), revisions.get(number)
+        ready = revision is not None and (
+            revision.answers(components) if title in asked else revision.is_ready(components)
+        )
+        return Revision(title, number, ready)
+
+    known = {
+        one.name: one
+        for number, revision in revisions.items()
+        for one in [observed(number, _components_of(revision))]
+    }
+    newest = observed(latest, desired.components)
     percent = isvc["spec"]["predictor"].get("canaryTrafficPercent")
     if percent is not None and percent < 100 and latest in revisions and revisions[latest].rejected:
         percent = 0
-    known.pop(newest, None)
-    return plan_rollout(Revision(newest, latest, ready), known, History.of(before), percent)
+    known.pop(newest.name, None)
+    return plan_rollout(newest, known, History.of(before), percent)
 
 
 def replicas_of(

@@ -63,6 +63,17 @@ class Facts:
     def observed_latest(self) -> ObservedRevision | None:
         return self.revisions.get(self.latest)
 
+    def answers(self, component: str) -> bool:
+        """Whether the component of the newest revision is ready, or serves with fewer pods."""
+        observed = self.observed_latest
+        if observed is None:
+            return False
+        title = deployment_name(name(self.isvc), "predictor", self.latest)
+        asked = any(share.revision == title for share in self.rollout.shares)
+        return observed.component_ready(component) or (
+            asked and observed.component_answers(component)
+        )
+
 
 def running_status(facts: Facts, now: dt.datetime) -> Obj:
     """The status of a service that can be run."""
@@ -120,8 +131,7 @@ def _carried_over(isvc: Obj) -> Obj:
 def _component(facts: Facts, component: ComponentName) -> Obj:
     before = ((facts.isvc.get("status") or {}).get("components") or {}).get(component) or {}
     latest = deployment_name(name(facts.isvc), component, facts.latest)
-    observed = facts.observed_latest
-    ready = observed is not None and observed.component_ready(component)
+    ready = facts.answers(component)
     history = facts.rollout.history
     shown = {
         "latestCreatedRevision": latest,
@@ -159,11 +169,11 @@ def _failure(facts: Facts, component: ComponentName) -> Failure | None:
 
 def _model_status(facts: Facts, now: dt.datetime) -> Obj:
     observed = facts.observed_latest
-    loaded = observed is not None and observed.component_ready("predictor")
+    loaded = facts.answers("predictor")
     failure = _failure(facts, "predictor")
     serving = any(
         (number := int(share.revision.rpartition("-")[2])) in facts.revisions
-        and facts.revisions[number].component_ready("predictor")
+        and facts.revisions[number].component_answers("predictor")
         for share in facts.rollout.shares
     )
     states = {
@@ -267,10 +277,13 @@ def _component_condition(facts: Facts, component: ComponentName) -> tuple[str, s
 def _newest(facts: Facts, component: ComponentName) -> tuple[str, str, str]:
     """Whether the newest revision is ready, and why not."""
     latest = deployment_name(name(facts.isvc), component, facts.latest)
-    observed = facts.observed_latest
-    if observed is not None and observed.component_ready(component):
-        return "True", "", ""
     failure = _failure(facts, component)
+    if facts.answers(component):
+        return (
+            "True",
+            "",
+            f"some pods of {latest} do not answer: {failure.message}" if failure else "",
+        )
     if failure is None:
         return "Unknown", "RevisionPending", f"revision {latest} is being started"
     value = "Unknown" if failure.waiting else "False"
@@ -284,5 +297,5 @@ def _rolled_back(facts: Facts) -> bool:
     return (
         facts.rollout.canary_percent == 0
         and number in facts.revisions
-        and facts.revisions[number].is_ready(facts.components)
+        and facts.revisions[number].answers(facts.components)
     )
