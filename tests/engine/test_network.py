@@ -8,6 +8,8 @@ from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, pod, running_node
 
 from kubeling.engine.net.netlink import Route
+from kubeling.kube.objects import Obj
+from kubeling.kube.resources import PODS
 
 SERVE = (
     "import http.server as h\n"
@@ -88,6 +90,28 @@ async def test_the_way_out_stays_the_same_as_pods_come_and_go(node: Node) -> Non
     assert (bridge / "address").read_text() == first
     # The kernel changes only what nobody has set.
     assert (bridge / "addr_assign_type").read_text() == "3\n"
+
+
+async def test_pods_have_addresses_of_their_own_after_a_regular_stop(tmp_path: Path) -> None:
+    api, data_dir, sleeps = MemoryApi(), tmp_path / "data", container(script="sleep 60")
+    async with running_node(data_dir, api) as node:
+        # The first address is free again, and a later pod's.
+        for name in ("first", "p0"):
+            await node.create(pod(name, sleeps, restartPolicy="Always"))
+            await node.running(name)
+        await node.client.delete(PODS, "first", "default", grace_period_seconds=0)
+        await node.gone("first")
+        for number in range(1, 8):
+            await node.create(pod(f"p{number}", sleeps, restartPolicy="Always"))
+            await node.running(f"p{number}")
+    async with running_node(data_dir, api) as node:
+        pods = [await node.until(f"p{n}", runs_again) for n in range(8)]
+        assert len({found["status"]["podIP"] for found in pods}) == len(pods)
+
+
+def runs_again(found: Obj) -> bool:
+    statuses = found["status"].get("containerStatuses") or ()
+    return any(s["restartCount"] and "running" in s["state"] for s in statuses)
 
 
 async def test_nothing_of_the_network_is_left_behind(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ class NetworkPool:
         self._ready: deque[PodNetwork] = deque()
         self._unused = deque(range(_FIRST, _LAST + 1))
         self._in_use: set[int] = set()
+        self._left: set[int] = set()
+        """Those of an earlier run that their pods have not claimed yet."""
         self._mtu = 1500
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pod-networks")
         self._filters = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pod-filters")
@@ -76,7 +78,8 @@ class NetworkPool:
         have left its rules there. Raises :class:`OSError` where the system does not allow it.
         """
         left, self._mtu = await self._do(_set_up, self.subnet, self._folder)
-        self._in_use = set(claimed) & set(left)
+        self._left = set(claimed) & set(left)
+        self._in_use = set(self._left)
         for octet in left:
             if octet in self._in_use:
                 self._unused.remove(octet)
@@ -97,8 +100,14 @@ class NetworkPool:
         return network
 
     def claim(self, octet: int) -> PodNetwork | None:
-        """The network of a pod found again after a restart, if it still exists."""
-        return self._network(octet) if octet in self._in_use else None
+        """The network of a pod found again after a restart, if it still exists.
+
+        One made since then under the same number is another pod's.
+        """
+        if octet not in self._left:
+            return None
+        self._left.discard(octet)
+        return self._network(octet)
 
     async def release(self, network: PodNetwork, *, reuse: bool = True) -> None:
         """Takes a network back; all processes in it must have ended."""
