@@ -2,10 +2,13 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.engine.memory_api import MemoryApi
 from tests.engine.node import Node, container, ended, pod, removed, running_node
+
+from kubeling.kube.objects import Obj
 
 
 async def test_pods_run_on_without_the_platform_and_are_found_again(
@@ -114,3 +117,22 @@ def _restarts(obj: dict) -> int:  # type: ignore[type-arg]
 
 def _supervisor(state: Path) -> int:
     return int(state.read_text().split('"pid": ')[1].split(",")[0])
+
+
+async def test_stopping_the_platform_again_and_again_makes_no_pod_wait(
+    tmp_path: Path, api: MemoryApi
+) -> None:
+    async with running_node(tmp_path / "data", api) as node:
+        await node.create(pod("p", container(script="sleep 60"), restartPolicy="Always"))
+        await node.running("p")
+    for stops in (1, 2, 3):
+        async with running_node(tmp_path / "data", api, backoff_base=300.0) as node:
+            await node.until("p", _has_begun_again(stops))
+
+
+def _has_begun_again(times: int) -> Callable[[Obj], bool]:
+    def holds(found: Obj) -> bool:
+        statuses = found["status"].get("containerStatuses") or [{}]
+        return "running" in statuses[0]["state"] and statuses[0]["restartCount"] == times
+
+    return holds

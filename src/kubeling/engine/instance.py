@@ -130,7 +130,8 @@ class ContainerInstance:
         attempt = attempts[-1]
         previous = self._find(attempts[-2]) if len(attempts) > 1 else None
         last = self._explained(previous, attempts[-2]) if isinstance(previous, Exit) else None
-        self.state = ContainerState(Waiting(), attempt, last, crashes=attempt)
+        # As with a kubelet, what ended before this agent is no reason to wait: a stop was no crash.
+        self.state = ContainerState(Waiting(), attempt, last)
         self.image_id = image_id_of(facts.pod, self.name)
         match self._find(attempt):
             case None:
