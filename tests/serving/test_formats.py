@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -238,3 +240,11 @@ def test_an_empty_folder_is_told_what_belongs_there(
 ) -> None:
     with pytest.raises(ModelLoadError, match=message):
         create_model(format_name, "m", tmp_path).load()
+
+
+def test_onnx_runtime_reports_to_nobody_unless_asked(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    program = "from kubeling.serving.server.formats import library; library('onnxruntime')"
+    variables = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], env=variables, check=True)
+    assert not list(tmp_path.iterdir())

@@ -28,6 +28,9 @@ FORMATS: Final = {
 _MODULES: Final = {"sklearn": "joblib", "mlflow": "mlflow.pyfunc"}
 """Modules that come with the package under another name."""
 
+_TELLS_NOBODY: Final = ("ORT_DISABLE_TELEMETRY", "1")
+"""Without it ONNX Runtime keeps a database below HOME, and a thread that reports to Microsoft."""
+
 
 def create_model(format_name: str, name: str, directory: Path) -> Model:
     """The model of a folder, not loaded yet; raises :class:`ModelLoadError`."""
@@ -50,6 +53,7 @@ def threads() -> int:
 
 def library(name: str) -> Any:
     """A format's own package: optional, imported when it is needed, and mostly untyped."""
+    os.environ.setdefault(*_TELLS_NOBODY)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
