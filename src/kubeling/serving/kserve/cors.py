@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kubeling.serving.server.http import Handler, Request, Response, error_response
+from kubeling.serving.server.http import (
+    Handler,
+    Request,
+    Response,
+    StreamedResponse,
+    error_response,
+)
 
 __all__ = ["App", "Cors"]
 
@@ -31,7 +37,7 @@ class Cors:
     def around(self, handler: Handler) -> Handler:
         """A handler that answers browsers' questions too."""
 
-        async def answer(request: Request) -> Response:
+        async def answer(request: Request) -> Response | StreamedResponse:
             origin = request.headers.get("origin")
             if origin is None or not self._allows(origin):
                 return await handler(request)

@@ -2,7 +2,8 @@
 
 A web framework costs several times what predicting a row of a small model does (measured in
 docs/decisions/0049-below-the-framework.md). What a model server needs of HTTP is little: whole
-bodies in, whole bodies out, connections that are kept, pipelined requests answered in order.
+bodies in, whole bodies out or pieces of text as they are made, connections that are kept, pipelined
+requests answered in order.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import socket
 import zlib
 from collections import deque
@@ -23,7 +25,10 @@ import httptools
 from kubeling.serving.server.errors import InvalidInput, ServingError, TooLarge
 from kubeling.serving.server.responses import (
     Response,
+    StreamedResponse,
     encoded,
+    encoded_head,
+    encoded_piece,
     error_response,
     json_response,
 )
@@ -33,10 +38,13 @@ __all__ = [
     "Immediately",
     "Request",
     "Response",
+    "StreamedResponse",
     "error_response",
     "json_response",
     "listening",
 ]
+
+log = logging.getLogger(__name__)
 
 _MAX_BODY: Final = 256 * 1024 * 1024
 _MAX_HEAD: Final = 64 * 1024
@@ -59,9 +67,11 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    chunked: bool = True
+    """Whether its client knows answers in chunks (HTTP/1.1)."""
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response | StreamedResponse]]
 """Answers a request. What it raises is answered with its ``http_status``, or 500."""
 
 
@@ -214,6 +224,7 @@ class _Connection(asyncio.Protocol):
                 _path_of(self._url),
                 self._headers,
                 _decompressed(body, encoding) if encoding else body,
+                self._parser.get_http_version() != "1.0",
             )
         except ServingError as error:
             found = error
@@ -290,6 +301,10 @@ class _Connection(asyncio.Protocol):
             response = await self._response(found)
             if self._transport is None:
                 return
+            if isinstance(response, StreamedResponse):
+                chunked = isinstance(found, Request) and found.chunked
+                keep = await self._stream(response, keep and chunked, chunked)
+                continue
             head_only = isinstance(found, Request) and found.method == "HEAD"
             self._transport.write(encoded(response, keep, head_only))
             if not self._writable.is_set():
@@ -302,6 +317,28 @@ class _Connection(asyncio.Protocol):
         else:
             self._close()
 
+    async def _stream(self, response: StreamedResponse, keep: bool, chunked: bool) -> bool:
+        """Sends an answer in pieces, as fast as the client takes them; says whether to go on."""
+        async with contextlib.aclosing(response.pieces) as pieces:
+            self._write(encoded_head(response, keep, chunked))
+            try:
+                async for piece in pieces:
+                    if piece:
+                        self._write(encoded_piece(piece, chunked))
+                    if not self._writable.is_set():
+                        await self._writable.wait()
+            except Exception:
+                log.exception("an answer broke off")
+                self.abort()
+                return False
+        if chunked:
+            self._write(b"0\r\n\r\n")
+        return keep
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
     def _close(self) -> None:
         """Closes; a client that is still sending is heard out, or it would not see the answer."""
         assert self._transport is not None
@@ -311,7 +348,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    async def _response(self, found: Request | ServingError) -> Response:
+    async def _response(self, found: Request | ServingError) -> Response | StreamedResponse:
         if isinstance(found, ServingError):
             return error_response(found)
         try:
