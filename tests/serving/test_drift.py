@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeling.serving.drift.__main__ import main
-from kubeling.serving.drift.profile import profile_of
+from kubeling.serving.drift.keeping import keep
+from kubeling.serving.drift.profile import PROFILE_FILE, Profile, profile_of
 from kubeling.serving.drift.records import table_of
 from kubeling.serving.drift.report import compare
 from kubeling.serving.drift.statistics import ks_p_value, ks_statistic, psi, psi_p_value
@@ -113,3 +114,37 @@ def test_the_command_ends_as_diff_does(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert main([*check, str(tmp_path / "missing.jsonl")]) == 2
     assert "missing.jsonl" in capsys.readouterr().err
+
+
+def test_missing_values_and_values_out_of_range_are_told() -> None:
+    rows = normal(1, 200).astype(object)
+    rows[:100, 0] = None
+    rows[:20, 1] = 50.0
+    report = compare(profile_of(normal(0, 500), ["length", "width"]), rows)
+    assert report["features"]["length"]["missing"] == 0.5
+    assert report["features"]["width"]["out_of_range"] >= 0.1
+    assert "length" in report["drifted"]
+
+
+def test_of_many_categories_the_rare_ones_count_together() -> None:
+    words = [f"w{i % 400}" for i in range(2000)]
+    profile = profile_of(np.array([["common"]] * 500 + [[word] for word in words]), ["word"])
+    assert len(profile.features["word"].categories) == 100
+    assert profile.features["word"].size == 2500
+    again = np.array([["common"]] * 50 + [[word] for word in words[::10]])
+    assert not compare(profile, again)["drift"]
+
+
+def test_predictions_alone_can_be_compared() -> None:
+    reference = profile_of(normal(0, 200), predictions=np.array(["cat", "dog"] * 100))
+    report = compare(reference, np.empty(0), np.array(["cat"] * 100))
+    assert report["features"] == {}
+    assert report["drift"]
+    assert report["predictions"]["chi2_p_value"] < 0.001
+
+
+def test_a_profile_is_kept_beside_the_model(tmp_path: Path) -> None:
+    made = keep(normal(0, 100), tmp_path, names=["a", "b"], predictions=[0, 1] * 50)
+    kept = msgspec.json.decode((tmp_path / PROFILE_FILE).read_bytes(), type=Profile)
+    assert kept == made
+    assert list(kept.features) == ["a", "b"]

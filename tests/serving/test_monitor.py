@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from kubeling.serving.drift.profile import profile_of
 from kubeling.serving.monitor.app import Monitor, create_app
-from kubeling.serving.monitor.window import Window
+from kubeling.serving.monitor.window import MonitorWindow
 
 
 async def _predict(request: web.Request) -> web.Response:
@@ -31,7 +31,7 @@ async def _ready(_: web.Request) -> web.Response:
 
 async def test_requests_pass_through_and_drift_shows() -> None:
     rows = np.random.default_rng(0).normal(size=(200, 1))
-    window = Window(profile_of(rows, ["x"]))
+    window = MonitorWindow(profile_of(rows, ["x"]))
     async with _predictor() as predictor:
         monitor = Monitor(str(predictor.make_url("/")), window, None)
         async with TestClient(TestServer(create_app(monitor))) as client:
@@ -51,7 +51,7 @@ async def test_requests_pass_through_and_drift_shows() -> None:
 async def test_a_predictor_that_is_away_is_a_503_and_the_monitor_stays() -> None:
     async with _predictor() as predictor:
         url = str(predictor.make_url("/"))
-    window = Window(None)
+    window = MonitorWindow(None)
     async with TestClient(TestServer(create_app(Monitor(url, window, None)))) as client:
         answer = await client.post("/v1/models/m:predict", json={"instances": [[1]]})
         assert answer.status == 503
@@ -62,7 +62,7 @@ async def test_a_predictor_that_is_away_is_a_503_and_the_monitor_stays() -> None
 
 
 def test_what_cannot_be_read_is_counted() -> None:
-    window = Window(None)
+    window = MonitorWindow(None)
     window.add(b"not json", b"{}")
     window.add(b'{"inputs": [{"datatype": "FP32"}]}', b"{}")
     assert window.report()["unreadable"] == 2

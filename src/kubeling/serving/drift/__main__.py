@@ -1,7 +1,9 @@
 """The drift check as a command, for a pipeline step, a Job or a terminal.
 
 ``python -m kubeling.serving.drift --reference ref.json --log LOG`` compares; with ``--profile
-DATA.csv`` it makes the reference. Exit codes are diff's: 0 no drift, 1 drift, 2 trouble.
+DATA.csv`` it makes the reference, and keeps it in a file, in the folder of a model, or at
+``model-registry://MODEL/VERSION`` (MODEL_REGISTRY_BASE_URL says where the registry is). Exit codes
+are diff's: 0 no drift, 1 drift, 2 trouble.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from kubeling.artifacts.errors import ArtifactError
+from kubeling.serving.drift.keeping import keep_profile
 from kubeling.serving.drift.profile import Profile, profile_of
 from kubeling.serving.drift.records import lines_of, table_of
 from kubeling.serving.drift.report import Thresholds, compare
@@ -28,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.profile:
-            _write(options.reference, _profile(Path(options.profile), options.target or ""))
+            found = _profile(Path(options.profile), options.target or "")
+            if options.reference in ("", "-"):
+                _write("-", found)
+            else:
+                keep_profile(found, options.reference)
             return 0
         return _check(options)
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, ArtifactError, msgspec.MsgspecError) as error:
         print(f"drift: {error}", file=sys.stderr)
         return 2
 
@@ -91,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference",
         required=True,
-        help="the reference profile (.json), or the data itself (.csv, .npy)",
+        help="the reference profile (.json), or the data itself (.csv, .npy); with --profile, "
+        "where the profile is kept: a file, the model's folder, or model-registry://MODEL/VERSION",
     )
     parser.add_argument("--log", action="append", help="file, folder or URL; may be repeated")
     parser.add_argument("--output", default="-", help="where the report goes")

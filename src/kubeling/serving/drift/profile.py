@@ -1,7 +1,8 @@
 """Reference profiles: what a data set looked like, small enough to keep beside a model.
 
-A feature of numbers keeps bins with counts and an even sample of its sorted values; a feature of
-few distinct values or of text keeps the counts of its values.
+A feature of numbers keeps bins with counts, its range and an even sample of its sorted values; a
+feature of few distinct values or of text keeps the counts of its values, the rarest together. How
+many values were missing is kept of both.
 """
 
 from __future__ import annotations
@@ -17,25 +18,36 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["FeatureProfile", "Profile", "feature_profile", "profile_of"]
+__all__ = ["PROFILE_FILE", "FeatureProfile", "Profile", "feature_profile", "present", "profile_of"]
+
+PROFILE_FILE: Final = "reference-profile.json"
+"""Its name beside a model's files."""
 
 _BINS: Final = 10
 _SAMPLE: Final = 1000
 _FEW: Final = 10
+_CATEGORIES: Final = 100
 
 
 class FeatureProfile(msgspec.Struct, omit_defaults=True):
-    """One feature: either ``edges`` with ``counts`` and a ``sample``, or ``categories``."""
+    """One feature: either ``edges`` with ``counts`` and a ``sample``, or ``categories``.
+
+    ``other`` counts the values of categories that were too many to be kept by name.
+    """
 
     edges: list[float] = []
     counts: list[int] = []
     sample: list[float] = []
     categories: dict[str, int] = {}
+    other: int = 0
+    missing: int = 0
+    low: float | None = None
+    high: float | None = None
 
     @property
     def size(self) -> int:
-        """How many values it was made from."""
-        return sum(self.counts) or sum(self.categories.values())
+        """How many values it was made from, missing ones included."""
+        return (sum(self.counts) or sum(self.categories.values()) + self.other) + self.missing
 
 
 class Profile(msgspec.Struct, omit_defaults=True):
@@ -57,15 +69,48 @@ def profile_of(rows: Array, names: Sequence[str] = (), predictions: Array | None
 
 def feature_profile(values: Array) -> FeatureProfile:
     """The profile of one feature."""
-    numbers = as_numbers(values)
+    given = present(values)
+    missing = len(values) - len(given)
+    numbers = as_numbers(given)
     if numbers is None or len(np.unique(numbers)) <= _FEW:
-        found, counts = np.unique(category_names(values), return_counts=True)
-        return FeatureProfile(categories=dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        return _of_categories(given, missing)
     inner = np.unique(np.quantile(numbers, np.linspace(0, 1, _BINS + 1)[1:-1]))
     counts = np.bincount(np.searchsorted(inner, numbers, side="right"), minlength=len(inner) + 1)
     ordered = np.sort(numbers)
     picked = np.linspace(0, len(ordered) - 1, min(_SAMPLE, len(ordered))).round().astype(int)
-    return FeatureProfile(inner.tolist(), counts.tolist(), ordered[picked].tolist())
+    return FeatureProfile(
+        inner.tolist(),
+        counts.tolist(),
+        ordered[picked].tolist(),
+        missing=missing,
+        low=float(ordered[0]),
+        high=float(ordered[-1]),
+    )
+
+
+def _of_categories(given: Array, missing: int) -> FeatureProfile:
+    found, counts = np.unique(category_names(given), return_counts=True)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:_CATEGORIES])
+    named = dict(zip(found[kept].tolist(), counts[kept].tolist(), strict=True))
+    return FeatureProfile(
+        categories=named, other=int(counts.sum() - counts[kept].sum()), missing=missing
+    )
+
+
+def present(values: Array) -> Array:
+    """The values that are there: neither null nor empty, nor what is no number among numbers."""
+    if values.dtype.kind in "biu":
+        return values
+    if values.dtype.kind == "f":
+        found: Array = values[np.isfinite(values)]
+        return found
+    kept = np.asarray([not _is_missing(value) for value in values.tolist()], dtype=bool)
+    there: Array = values[kept]
+    return there
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or value != value
 
 
 def as_numbers(values: Array) -> Array | None:

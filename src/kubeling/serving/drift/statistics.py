@@ -1,8 +1,9 @@
-"""The two measures, and how likely they are without drift.
+"""The measures, and how likely they are without drift.
 
 The population stability index says how much a distribution moved, the Kolmogorov-Smirnov statistic
-how far apart two samples are at most. Both are large by chance when few requests were seen, so each
-comes with the probability of a value this large if nothing had changed.
+how far apart two samples are at most, and chi-squared how far counts of categories are. All are
+large by chance when few requests were seen, so each comes with the probability of a value this
+large if nothing had changed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["ks_p_value", "ks_statistic", "psi", "psi_p_value"]
+__all__ = [
+    "chi_squared",
+    "chi_squared_p_value",
+    "ks_p_value",
+    "ks_statistic",
+    "psi",
+    "psi_p_value",
+]
 
 
 def psi(reference: Array, current: Array) -> float:
@@ -32,7 +40,17 @@ def psi_p_value(value: float, bins: int, reference: int, current: int) -> float:
     if bins < 2 or not reference or not current:
         return 1.0
     scaled = value * reference * current / (reference + current)
-    return _chi_squared_tail(scaled, bins - 1)
+    return chi_squared_p_value(scaled, bins - 1)
+
+
+def chi_squared(reference: Array, current: Array) -> tuple[float, int]:
+    """Pearson's statistic that two rows of counts are of one distribution, and its degrees."""
+    table = np.stack([reference, current]).astype(float)
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
+        return 0.0, 0
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    return float(((table - expected) ** 2 / expected).sum()), table.shape[1] - 1
 
 
 def ks_statistic(reference: Array, current: Array) -> float:
@@ -55,9 +73,9 @@ def ks_p_value(statistic: float, reference: int, current: int) -> float:
     return min(1.0, max(0.0, 2 * total))
 
 
-def _chi_squared_tail(value: float, degrees: int) -> float:
+def chi_squared_p_value(value: float, degrees: int) -> float:
     """Wilson and Hilferty's approximation: the cube root is nearly normal."""
-    if value <= 0:
+    if value <= 0 or degrees < 1:
         return 1.0
     spread = 2 / (9 * degrees)
     z = ((value / degrees) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from kubeling.serving.drift.profile import Profile
 from kubeling.serving.monitor.app import Monitor, create_app
-from kubeling.serving.monitor.window import Window
+from kubeling.serving.monitor.window import MonitorWindow
 from kubeling.serving.server.requestlog import open_log
 from kubeling.serving.server.run import stopped
 
@@ -40,7 +40,7 @@ async def _run(options: argparse.Namespace, reference: Profile | None) -> None:
     host = options.predictor_host
     predictor = host if "://" in host else f"http://{host}"
     async with open_log(options.request_log, "all", lambda: None) as request_log:
-        monitor = Monitor(predictor, Window(reference, options.window), request_log)
+        monitor = Monitor(predictor, MonitorWindow(reference, options.window), request_log)
         runner = web.AppRunner(create_app(monitor), access_log=None, handle_signals=False)
         await runner.setup()
         try:

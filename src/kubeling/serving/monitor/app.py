@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from kubeling.serving.monitor.window import Window
+from kubeling.serving.monitor.window import MonitorWindow
 from kubeling.serving.server.requestlog import RequestLog, new_record
 from kubeling.serving.server.rest_v2 import HEADER
 
@@ -26,7 +26,9 @@ _NOT_PASSED: Final = frozenset(
 class Monitor:
     """Answers for the predictor at ``predictor`` (a base URL)."""
 
-    def __init__(self, predictor: str, window: Window, request_log: RequestLog | None) -> None:
+    def __init__(
+        self, predictor: str, window: MonitorWindow, request_log: RequestLog | None
+    ) -> None:
         self._predictor = predictor.rstrip("/")
         self._window = window
         self._log = request_log

@@ -11,15 +11,25 @@ from kubeling.artifacts import web
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.uris import ModelUri
 
-__all__ = ["resolve"]
+__all__ = ["artifact_of", "base_url", "resolve"]
 
 _API: Final = "/api/model_registry/v1alpha3"
 _DEFAULT: Final = "http://model-registry-service.kubeflow.svc.cluster.local:8080"
 
 
+def base_url(env: Mapping[str, str]) -> str:
+    """Where the registry's REST API is."""
+    return env.get("MODEL_REGISTRY_BASE_URL", _DEFAULT).rstrip("/") + _API
+
+
 def resolve(uri: ModelUri, env: Mapping[str, str]) -> str:
     """The address of a version's artifact; without a version, of the newest one."""
-    base = env.get("MODEL_REGISTRY_BASE_URL", _DEFAULT).rstrip("/") + _API
+    return str(artifact_of(uri, env)["uri"])
+
+
+def artifact_of(uri: ModelUri, env: Mapping[str, str]) -> dict[str, Any]:
+    """The artifact of a version that has an address; without a version, of the newest one."""
+    base = base_url(env)
     version_name = uri.path.strip("/")
     model = _find(base, "registered_model", name=uri.root)
     if model is None:
@@ -29,12 +39,12 @@ def resolve(uri: ModelUri, env: Mapping[str, str]) -> str:
         wanted = f'version "{version_name}"' if version_name else "version"
         raise ArtifactError(f'model "{uri.root}" has no {wanted} in the Model Registry')
     artifacts = _get(f"{base}/model_versions/{version['id']}/artifacts").get("items") or []
-    address = next((item["uri"] for item in artifacts if item.get("uri")), "")
-    if not address:
+    found = next((item for item in artifacts if item.get("uri")), None)
+    if found is None:
         raise ArtifactError(
             f'version "{version["name"]}" of model "{uri.root}" has no artifact with a uri'
         )
-    return str(address)
+    return dict(found)
 
 
 def _version(base: str, model_id: str, wanted: str) -> dict[str, Any] | None:
