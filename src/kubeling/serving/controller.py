@@ -18,12 +18,10 @@ from kubeling.kube.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     PODS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
     SERVICES,
     Resource,
 )
-from kubeling.serving import credentials, names, planning, scaling, status, templates, workloads
+from kubeling.serving import names, planning, scaling, status, workloads
 from kubeling.serving.announcements import announcements
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.names import ComponentName
@@ -34,23 +32,20 @@ from kubeling.serving.observation import (
     observe,
     revision_of,
 )
-from kubeling.serving.registered import ModelNotRegistered, RegisteredModels
+from kubeling.serving.registered import ModelNotRegistered
 from kubeling.serving.resources import (
     CLUSTER_SERVING_RUNTIMES,
     INFERENCE_SERVICES,
     SERVING_RUNTIMES,
 )
 from kubeling.serving.revisions import Rollout
-from kubeling.serving.runtimes import RuntimeNotFound, select_runtime
+from kubeling.serving.runtimes import RuntimeNotFound
 from kubeling.serving.storage.uris import StorageNotFound
-from kubeling.serving.storage_containers import (
-    CLUSTER_STORAGE_CONTAINERS,
-    StorageContainers,
-)
+from kubeling.serving.storage_containers import CLUSTER_STORAGE_CONTAINERS
+from kubeling.serving.wanted import Wanted
 
 __all__ = ["InferenceServiceController"]
 
-_REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
 _LOOK_AGAIN_SECONDS: Final = 5.0
 _OF_OLDER_SPEC: Final = scaling.ScalingPolicy(1, 0, "cpu", 80.0, "others")
 """A component that the spec has no more keeps its number while its revision runs."""
@@ -66,7 +61,7 @@ class InferenceServiceController:
         self._clock = context.clock
         self._recorder = context.recorder("inferenceservice-controller")
         self._dependents = Dependents(context.client, context.informers, self._recorder)
-        self._models = RegisteredModels(context.settings.gateway_url)
+        self._desired = Wanted(context)
         self._informers.of(INFERENCE_SERVICES).add_handler(self._on_change)
 
     def controller(self) -> Controller:
@@ -94,7 +89,7 @@ class InferenceServiceController:
             await self._stop(isvc)
             return None
         try:
-            desired = await self._desired(await self._models.resolved(isvc))
+            desired = await self._desired.of(isvc)
         except ModelNotRegistered as error:
             await self._write_invalid(isvc, "ModelNotRegistered", str(error))
             return Result(_LOOK_AGAIN_SECONDS)
@@ -132,56 +127,6 @@ class InferenceServiceController:
         # Only when the status has taken requests away from a revision are its pods.
         await self._scale(isvc, revisions, wanted, policies, grow=False)
         await self._remove_old(isvc, revisions, rollout)
-
-    async def _desired(self, isvc: Obj) -> planning.Desired:
-        spec = isvc["spec"]
-        runtime = None
-        if model := spec["predictor"].get("model"):
-            runtime = select_runtime(
-                model,
-                self._informers.of(SERVING_RUNTIMES).list(namespace(isvc)),
-                self._informers.of(CLUSTER_SERVING_RUNTIMES).list(),
-            )
-        containers = StorageContainers(
-            self._informers.of(CLUSTER_STORAGE_CONTAINERS).list(),
-            spec["predictor"].get("storageContainerName"),
-        )
-        access = await self._access(isvc, containers)
-        made: dict[ComponentName, templates.PodTemplate] = {
-            "predictor": templates.predictor(isvc, runtime, access, containers)
-        }
-        if spec.get("transformer"):
-            made["transformer"] = templates.transformer(isvc)
-        if spec.get("explainer"):
-            made["explainer"] = templates.explainer(isvc)
-        return planning.Desired(made, templates.digest(*made.values()), runtime)
-
-    async def _access(self, isvc: Obj, containers: StorageContainers) -> credentials.Access:
-        """The way to the model's store, from the secrets that the spec leads to."""
-        predictor = isvc["spec"]["predictor"]
-        model = predictor.get("model") or {}
-        if storage := model.get("storage"):
-            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
-            return credentials.from_storage_config(
-                secret, storage.get("key") or "", storage.get("parameters") or {}
-            )
-        uris = [model.get("storageUri") or ""]
-        uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
-        # No address at all means models that come later, from anywhere.
-        if any(uris) and not any(
-            uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
-        ):
-            return credentials.Access()
-        secrets = await self._account_secrets(namespace(isvc), predictor)
-        return credentials.from_secrets(secrets)
-
-    async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
-        account = await self._client.find(
-            SERVICE_ACCOUNTS, predictor.get("serviceAccountName") or "default", where
-        )
-        listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
-        found = [await self._client.find(SECRETS, title, where) for title in listed]
-        return [secret for secret in found if secret is not None]
 
     async def _new_revision(
         self, isvc: Obj, desired: planning.Desired
@@ -372,7 +317,7 @@ class InferenceServiceController:
 
     def _on_change(self, old: Obj | None, new: Obj | None) -> None:
         if new is None and old is not None:
-            self._models.forget(old)
+            self._desired.forget(old)
 
     def _all_services(self, _: Obj) -> Iterable[Key]:
         return [objects.key_of(obj) for obj in self._informers.of(INFERENCE_SERVICES).list()]

@@ -1,0 +1,95 @@
+"""What a service's spec asks for: the pods of its components, made from all that it refers to.
+
+Runtimes, storage containers, secrets and registered models are read here, so that what follows is
+decided from plain data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kubeling.component import Context
+from kubeling.kube.objects import Obj, namespace
+from kubeling.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from kubeling.serving import credentials, planning, templates
+from kubeling.serving.names import ComponentName
+from kubeling.serving.registered import RegisteredModels
+from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES, SERVING_RUNTIMES
+from kubeling.serving.runtimes import select_runtime
+from kubeling.serving.storage_containers import (
+    CLUSTER_STORAGE_CONTAINERS,
+    StorageContainers,
+)
+
+__all__ = ["Wanted"]
+
+_REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
+
+
+class Wanted:
+    """Reads what services refer to.
+
+    Raises :class:`ModelNotRegistered`, :class:`RuntimeNotFound` and :class:`StorageNotFound` for
+    what is not there.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._informers = context.informers
+        self._models = RegisteredModels(context.settings.gateway_url)
+
+    def forget(self, isvc: Obj) -> None:
+        """Lets go of a deleted service."""
+        self._models.forget(isvc)
+
+    async def of(self, isvc: Obj) -> planning.Desired:
+        """The pods that a service asks for."""
+        isvc = await self._models.resolved(isvc)
+        spec = isvc["spec"]
+        runtime = None
+        if model := spec["predictor"].get("model"):
+            runtime = select_runtime(
+                model,
+                self._informers.of(SERVING_RUNTIMES).list(namespace(isvc)),
+                self._informers.of(CLUSTER_SERVING_RUNTIMES).list(),
+            )
+        containers = StorageContainers(
+            self._informers.of(CLUSTER_STORAGE_CONTAINERS).list(),
+            spec["predictor"].get("storageContainerName"),
+        )
+        access = await self._access(isvc, containers)
+        made: dict[ComponentName, templates.PodTemplate] = {
+            "predictor": templates.predictor(isvc, runtime, access, containers)
+        }
+        if spec.get("transformer"):
+            made["transformer"] = templates.transformer(isvc)
+        if spec.get("explainer"):
+            made["explainer"] = templates.explainer(isvc)
+        return planning.Desired(made, templates.digest(*made.values()), runtime)
+
+    async def _access(self, isvc: Obj, containers: StorageContainers) -> credentials.Access:
+        """The way to the model's store, from the secrets that the spec leads to."""
+        predictor = isvc["spec"]["predictor"]
+        model = predictor.get("model") or {}
+        if storage := model.get("storage"):
+            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
+            return credentials.from_storage_config(
+                secret, storage.get("key") or "", storage.get("parameters") or {}
+            )
+        uris = [model.get("storageUri") or ""]
+        uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
+        # No address at all means models that come later, from anywhere.
+        if any(uris) and not any(
+            uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
+        ):
+            return credentials.Access()
+        secrets = await self._account_secrets(namespace(isvc), predictor)
+        return credentials.from_secrets(secrets)
+
+    async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
+        account = await self._client.find(
+            SERVICE_ACCOUNTS, predictor.get("serviceAccountName") or "default", where
+        )
+        listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
+        found = [await self._client.find(SECRETS, title, where) for title in listed]
+        return [secret for secret in found if secret is not None]
