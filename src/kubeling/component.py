@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPONENTS",
     "Component",
+    "ConnectionTaker",
     "Context",
     "HostHandler",
     "Listener",
@@ -137,6 +138,10 @@ def _no_hosts(_: Context) -> None:
     return None
 
 
+def _no_taker(_: Context) -> None:
+    return None
+
+
 def _no_listeners(_: Context) -> Sequence[Listener]:
     return ()
 
@@ -144,6 +149,10 @@ def _no_listeners(_: Context) -> Sequence[Listener]:
 RequestHandler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 HostHandler = Callable[["web.Request"], RequestHandler | None]
 """Returns what answers a request by its ``Host`` header, or ``None`` if the host is not claimed."""
+
+
+ConnectionTaker = Callable[[bytes], asyncio.Protocol | None]
+"""Returns what speaks with a client by the first bytes of its connection, or ``None``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +183,7 @@ class Component:
     controllers: Callable[[Context], Sequence[Controller]] = _no_controllers
     routes: Callable[[Context], Sequence[web.AbstractRouteDef]] = _no_routes
     host_handler: Callable[[Context], HostHandler | None] = _no_hosts
+    connection_taker: Callable[[Context], ConnectionTaker | None] = _no_taker
     listeners: Callable[[Context], Sequence[Listener]] = _no_listeners
 
 

@@ -42,6 +42,7 @@ from kubeling.engine.storage.snapshot_resources import snapshot_definitions
 from kubeling.engine.templatemetrics import publish_templates
 from kubeling.engine.workloads import all as workloads
 from kubeling.gateway.app import create_app
+from kubeling.gateway.door import DoorSite, takers_of
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
@@ -212,10 +213,12 @@ class Platform:
         components: list[Component],
         listener: socket.socket,
     ) -> None:
-        runner = web.AppRunner(create_app(context, components), access_log=None)
+        runner = web.AppRunner(
+            create_app(context, components), access_log=None, shutdown_timeout=1.0
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+        await DoorSite(runner, listener, takers_of(context, components)).start()
 
 
 @dataclass(frozen=True, slots=True)

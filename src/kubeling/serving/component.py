@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kubeling.component import Component, Context, HostHandler
+from kubeling.component import Component, ConnectionTaker, Context, HostHandler
 from kubeling.kube.admission import Admission
 from kubeling.kube.controller import Controller
 from kubeling.kube.objects import Obj
@@ -75,6 +75,12 @@ def _host_handler(context: Context) -> HostHandler:
     return host_handler(context)
 
 
+def _connection_taker(context: Context) -> ConnectionTaker:
+    from kubeling.serving.gateway.entry import connection_taker
+
+    return connection_taker(context)
+
+
 COMPONENT = Component(
     name="serving",
     crds=_crds,
@@ -83,4 +89,5 @@ COMPONENT = Component(
     controllers=_controllers,
     routes=_routes,
     host_handler=_host_handler,
+    connection_taker=_connection_taker,
 )

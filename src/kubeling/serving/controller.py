@@ -245,7 +245,7 @@ class InferenceServiceController:
     ) -> None:
         kept = {planning.number_in(title) for title in rollout.kept | rollout.running}
         ports = {
-            (component, number): workloads.serving_port(
+            (component, number): workloads.ports_of(
                 revision.deployments[component]["spec"]["template"]
             )
             for number, revision in sorted(revisions.items())

@@ -15,6 +15,7 @@ __all__ = [
     "DEPLOYMENT_MODE",
     "DIGEST",
     "GATEWAY",
+    "GRPC_PORT",
     "KNATIVE",
     "PORT",
     "REJECTED",
@@ -56,6 +57,7 @@ ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080
+GRPC_PORT: Final = 8081
 
 
 def deployment_name(isvc: str, component: ComponentName, number: int) -> str:

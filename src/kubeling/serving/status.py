@@ -24,6 +24,7 @@ from kubeling.serving.observation import Failure, ObservedRevision, pod_failure
 from kubeling.serving.revisions import Rollout
 from kubeling.serving.route_conditions import set_route_conditions
 from kubeling.serving.runtimes import Runtime
+from kubeling.serving.workloads import declared_grpc_port
 
 __all__ = ["Addresses", "Facts", "invalid_status", "running_status", "stopped_status"]
 
@@ -132,6 +133,12 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
     before = ((facts.isvc.get("status") or {}).get("components") or {}).get(component) or {}
     latest = deployment_name(name(facts.isvc), component, facts.latest)
     ready = facts.answers(component)
+    observed = facts.observed_latest
+    grpc = (
+        observed is not None
+        and component in observed.deployments
+        and declared_grpc_port(observed.deployments[component]["spec"]["template"])
+    )
     history = facts.rollout.history
     shown = {
         "latestCreatedRevision": latest,
@@ -147,6 +154,8 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
     entry["url"] = entry["restUrl"] = facts.addresses.url.replace(
         f"{name(facts.isvc)}-", f"{name(facts.isvc)}-{component}-", 1
     )
+    if grpc:
+        entry["grpcUrl"] = entry["url"].replace("http://", "grpc://", 1)
     service = f"{name(facts.isvc)}-{component}.{namespace(facts.isvc)}"
     entry["address"] = {"url": f"http://{service}.svc.cluster.local"}
     return entry

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
+from kubeling.serving.mounts import main_container
 from kubeling.serving.names import (
     COMPONENT,
     COMPONENTS,
     DIGEST,
+    GRPC_PORT,
     PORT,
     SERVICE,
     ComponentName,
@@ -20,12 +25,28 @@ from kubeling.serving.scaling import ScalingPolicy, resource_metrics
 from kubeling.serving.templates import PodTemplate, at_revision
 
 __all__ = [
+    "Ports",
     "autoscaler",
+    "declared_grpc_port",
     "deployment",
     "entry_component",
+    "grpc_port",
+    "ports_of",
     "services",
     "serving_port",
 ]
+
+
+_H2C: Final = "kubernetes.io/h2c"
+_OWN_IMAGE: Final = "kubeling/model-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """A component's port, and the one that it speaks gRPC on if it is known to."""
+
+    main: int
+    grpc: int | None = None
 
 
 def deployment(
@@ -57,7 +78,7 @@ def deployment(
 
 
 def services(
-    isvc: Obj, ports: Mapping[tuple[ComponentName, int], int], primary: int, gateway: str = ""
+    isvc: Obj, ports: Mapping[tuple[ComponentName, int], Ports], primary: int, gateway: str = ""
 ) -> Iterator[Obj]:
     """A Service per component and revision, and the names without one, led to ``primary``.
 
@@ -81,12 +102,12 @@ def entry_component(present: Collection[str]) -> str:
 
 
 def _service(
-    isvc: Obj, title: str, selector: Mapping[str, str], port: int, gateway: str = ""
+    isvc: Obj, title: str, selector: Mapping[str, str], ports: Ports, gateway: str = ""
 ) -> Obj:
     spec: Obj = {
         "type": "ClusterIP",
         "selector": dict(selector),
-        "ports": [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP"}],
+        "ports": list(_service_ports(ports)),
     }
     if gateway:
         spec = {"type": "ExternalName", "externalName": gateway}
@@ -100,12 +121,57 @@ def _service(
     )
 
 
+def _service_ports(ports: Ports) -> Iterator[Obj]:
+    """The main port as 80, and that of gRPC as it is; as in upstream's Services."""
+    main: Obj = {"name": "http", "port": 80, "targetPort": ports.main, "protocol": "TCP"}
+    if ports.grpc == ports.main:
+        main["appProtocol"] = _H2C
+    yield main
+    if ports.grpc is not None and ports.grpc != ports.main:
+        shown = {"port": ports.grpc, "targetPort": ports.grpc, "protocol": "TCP"}
+        yield {"name": "grpc", "appProtocol": _H2C, **shown}
+
+
+def ports_of(template: PodTemplate) -> Ports:
+    """Where pods of a template are asked."""
+    return Ports(serving_port(template), declared_grpc_port(template))
+
+
 def serving_port(template: PodTemplate) -> int:
     """The port the component's main container listens on."""
-    containers = template["spec"]["containers"]
-    main = next((c for c in containers if c.get("name") == "kserve-container"), containers[0])
-    ports = main.get("ports") or [{"containerPort": PORT}]
+    ports = main_container(template["spec"]).get("ports") or [{"containerPort": PORT}]
     return int(ports[0]["containerPort"])
+
+
+def declared_grpc_port(template: PodTemplate) -> int | None:
+    """The port that the main container speaks gRPC on, by the port's name, a flag or its image.
+
+    Upstream takes a port for one of gRPC if its name holds ``grpc`` or ``h2c``.
+    """
+    main = main_container(template["spec"])
+    for port in main.get("ports") or ():
+        if any(part in str(port.get("name") or "").lower() for part in ("grpc", "h2c")):
+            return int(port["containerPort"])
+    arguments = " ".join(map(str, [*(main.get("command") or ()), *(main.get("args") or ())]))
+    if re.search(r"--enable_grpc[= ](?i:false|0)\b", arguments):
+        return None
+    found = re.search(r"--grpc[_-]port[= ](\d+)", arguments)
+    if found is None and str(main.get("image") or "").startswith(_OWN_IMAGE):
+        return GRPC_PORT
+    return int(found[1]) if found else None
+
+
+def grpc_port(isvc: Obj, template: PodTemplate, *, shared: bool = False) -> int:
+    """The port to try for gRPC: the one declared, else that of servers made with kserve.
+
+    Where the pod's address is ``shared`` with others, what answers at that port may be another's.
+    """
+    if declared := declared_grpc_port(template):
+        return declared
+    model = isvc["spec"]["predictor"].get("model") or {}
+    port = serving_port(template)
+    speaks_rest = not str(model.get("protocolVersion") or "").startswith("grpc")
+    return GRPC_PORT if port == PORT and speaks_rest and not shared else port
 
 
 def autoscaler(

@@ -33,7 +33,11 @@ Answer = TypeVar("Answer")
 
 
 class Unreached(Exception):
-    """The pod was not sent anything: another one may be asked."""
+    """Another pod may be asked; says why this one did not answer, and whether it is ``gone``."""
+
+    def __init__(self, message: str, *, gone: bool = True) -> None:
+        super().__init__(message)
+        self.gone = gone
 
 
 class Undelivered(Exception):
@@ -56,7 +60,7 @@ class Place:
 
 
 Send = Callable[[Place], Awaitable[Answer]]
-"""Sends a request to a pod; raises :class:`Unreached` if nothing of it got there."""
+"""Sends a request to a pod; raises :class:`Unreached` if another one may be asked instead."""
 
 
 class Delivery:
@@ -93,15 +97,21 @@ class Delivery:
         with contextlib.ExitStack() as waiting:
             while True:
                 starting = await self._wake(isvc)
+                reason = ""
                 if not starting:
                     waiting.close()
                     held.clear()
                     for place in self._places(isvc, component):
-                        with contextlib.suppress(Unreached), self._taken(place):
-                            return await send(place)
+                        try:
+                            with self._taken(place):
+                                return await send(place)
+                        except Unreached as error:
+                            reason = str(error)
+                            if error.gone:
+                                self._splitter(key).failed(place.endpoint, self._clock.monotonic())
                 left = end - self._clock.monotonic()
                 if left <= 0 or not (starting or self._may_be_answered(isvc)):
-                    raise Undelivered(503, service.why_not_ready(isvc))
+                    raise Undelivered(503, reason or service.why_not_ready(isvc))
                 for number in set(starting or service.heaviest(isvc)) - held:
                     waiting.enter_context(self._held(isvc, number))
                     held.add(number)
@@ -123,7 +133,8 @@ class Delivery:
         key, limit = key_of(isvc), service.limit_of(isvc)
         splitter = self._splitter(key)
         found = self._endpoints.of(isvc, component)
-        for revision, endpoint in splitter.order(service.weights_of(isvc), found):
+        now = self._clock.monotonic()
+        for revision, endpoint in splitter.order(service.weights_of(isvc), found, now):
             if not limit or splitter.load(endpoint) < limit:
                 yield Place(isvc, revision, endpoint, self._counts.record(key, revision))
 

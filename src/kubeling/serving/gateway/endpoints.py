@@ -10,7 +10,7 @@ from kubeling.serving.activator import Activator
 from kubeling.serving.gateway.splitting import Endpoint
 from kubeling.serving.names import ComponentName
 from kubeling.serving.observation import is_pod_ready, revision_of
-from kubeling.serving.workloads import entry_component, serving_port
+from kubeling.serving.workloads import entry_component, grpc_port, serving_port
 
 __all__ = ["Endpoints"]
 
@@ -45,16 +45,20 @@ class Endpoints:
         for number, components in pods.items():
             asked = components.get(entry or entry_component(deployed.get(number, ())), ())
             revision = names.deployment_name(name(isvc), "predictor", number)
-            found[revision] = [endpoint for pod in asked if (endpoint := self._endpoint(pod))]
+            found[revision] = [endpoint for pod in asked if (endpoint := self._endpoint(isvc, pod))]
         return found
 
-    def _endpoint(self, pod: Obj) -> Endpoint | None:
-        address = (pod.get("status") or {}).get("podIP")
+    def _endpoint(self, isvc: Obj, pod: Obj) -> Endpoint | None:
+        status = pod.get("status") or {}
+        address = status.get("podIP")
         if not address or deletion_requested(pod):
             return None
         if not is_pod_ready(pod) and not self._activator.has_answered(pod):
             return None
-        return Endpoint(f"{address}:{serving_port(pod)}", name(pod))
+        host = f"[{address}]" if ":" in address else address
+        shared = address in ("127.0.0.1", status.get("hostIP"))
+        grpc = grpc_port(isvc, pod, shared=shared)
+        return Endpoint(f"{host}:{serving_port(pod)}", name(pod), f"{host}:{grpc}")
 
 
 def _service_index(pod: Obj) -> tuple[str, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from kubeling.component import Context, HostHandler
+from kubeling.component import ConnectionTaker, Context, HostHandler
 from kubeling.kube.informer import Informers
+from kubeling.proxying.http2.preface import PREFACE
 from kubeling.serving.gateway.inference import InferenceGateway
 
-__all__ = ["gateway_of", "host_handler", "routes"]
+__all__ = ["connection_taker", "gateway_of", "host_handler", "routes"]
 
 _gateways: WeakKeyDictionary[Informers, InferenceGateway] = WeakKeyDictionary()
 
@@ -36,3 +38,13 @@ def routes(context: Context) -> list[web.AbstractRouteDef]:
 def host_handler(context: Context) -> HostHandler:
     """Claims requests whose ``Host`` is a service's."""
     return gateway_of(context).by_host
+
+
+def connection_taker(context: Context) -> ConnectionTaker:
+    """Takes HTTP/2: gRPC, on the port of everything else."""
+    gateway = gateway_of(context)
+
+    def take(beginning: bytes) -> asyncio.Protocol | None:
+        return gateway.calls.connection() if beginning.startswith(PREFACE) else None
+
+    return take

@@ -28,7 +28,7 @@ async def sent(
     try:
         return await pass_on(request, session, url, place)
     except _UNREACHED as error:
-        raise Unreached from error
+        raise Unreached(f"{place.revision} cannot be reached: {error}") from error
 
 
 async def _answered(

@@ -8,6 +8,7 @@ one that was is never sent twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -27,6 +28,9 @@ from kubeling.serving.names import COMPONENTS, ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.traffic import RevisionRecord
 
+if TYPE_CHECKING:
+    from kubeling.serving.gateway.grpc.entry import Calls
+
 __all__ = ["InferenceGateway"]
 
 
@@ -44,12 +48,22 @@ class InferenceGateway:
         self.counts = Counts(context.informers, context.clock)
         self.delivery = Delivery(context, self.counts, self.activator)
         self._connections = Connections()
+        self._calls: Calls | None = None
         self.serves = False
         """Whether requests come through this gateway, and are counted by it."""
 
     @property
     def _services(self) -> Informer:
         return self._informers.of(INFERENCE_SERVICES)
+
+    @property
+    def calls(self) -> Calls:
+        """gRPC, imported when the first client speaks it."""
+        if self._calls is None:
+            from kubeling.serving.gateway.grpc.entry import Calls
+
+            self._calls = Calls(self.delivery, self.claimed, self._graphs.claims)
+        return self._calls
 
     def serve(self, context: Context) -> None:
         """Requests come through this gateway from now on."""

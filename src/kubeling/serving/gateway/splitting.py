@@ -1,7 +1,8 @@
 """Which revision, and which of its pods, answers the next request.
 
 Revisions take turns by smooth weighted round-robin, so ten requests at 10% hold exactly one for the
-canary instead of one on average; pods by the fewest requests in flight.
+canary instead of one on average; pods by the fewest requests in flight. A pod that did not answer
+is asked last for a moment: it is often gone before the API says so.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 __all__ = ["Endpoint", "Splitter"]
+
+_AVOID_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod that is ready, at ``host:port``."""
+    """A pod that is ready, at ``host:port``; where it may speak gRPC, too."""
 
     address: str
     pod: str
+    grpc: str = ""
 
 
 @dataclass
@@ -28,9 +33,14 @@ class Splitter:
     _credit: dict[str, float] = field(default_factory=dict)
     _in_flight: Counter[str] = field(default_factory=Counter)
     _turn: int = 0
+    _avoided: dict[str, float] = field(default_factory=dict)
+    """Until when, by address."""
 
     def order(
-        self, weights: Mapping[str, int], endpoints: Mapping[str, Sequence[Endpoint]]
+        self,
+        weights: Mapping[str, int],
+        endpoints: Mapping[str, Sequence[Endpoint]],
+        now: float = 0.0,
     ) -> list[tuple[str, Endpoint]]:
         """Endpoints in the order to try: of the revision whose turn it is, then of the others.
 
@@ -42,7 +52,15 @@ class Splitter:
         chosen = self._next(able)
         others = sorted(able.keys() - {chosen}, key=lambda r: -able[r])
         self._turn += 1
-        return [(r, e) for r in (chosen, *others) for e in self._by_load(endpoints[r])]
+        found = [(r, e) for r in (chosen, *others) for e in self._by_load(endpoints[r])]
+        self._avoided = {a: until for a, until in self._avoided.items() if until > now}
+        if self._avoided:
+            found.sort(key=lambda one: one[1].address in self._avoided)
+        return found
+
+    def failed(self, endpoint: Endpoint, now: float) -> None:
+        """The endpoint could not be reached."""
+        self._avoided[endpoint.address] = now + _AVOID_SECONDS
 
     def started(self, endpoint: Endpoint) -> None:
         """A request was sent to the endpoint."""

@@ -37,10 +37,10 @@ _DEFAULT_SECONDS: Final = 600.0
 class GraphRouter:
     """Answers the requests of graphs."""
 
-    def __init__(self, context: Context, claims: Callable[[str], bool]) -> None:
+    def __init__(self, context: Context, is_service: Callable[[str], bool]) -> None:
         self._informers = context.informers
         self._domain = context.settings.ingress_domain
-        self._claims = claims
+        self._is_service = is_service
         """Whether a host name is a service's of the gateway."""
         self._graphs.add_index("host", lambda graph: names.host_names(graph, self._domain))
 
@@ -51,6 +51,10 @@ class GraphRouter:
     def find(self, key: Key) -> Obj | None:
         """The graph of a name."""
         return self._graphs.get(*key)
+
+    def claims(self, host: str) -> bool:
+        """Whether a host name is a graph's."""
+        return bool(self._graphs.by_index("host", host))
 
     def by_host(self, host: str) -> RequestHandler | None:
         """What answers for a host name, if it is a graph's."""
@@ -99,7 +103,7 @@ class GraphRouter:
         url = urlsplit(step["serviceUrl"])
         host = (url.hostname or "").lower()
         rest = url._replace(scheme="", netloc="").geturl()
-        if self._claims(host) or self._graphs.by_index("host", host):
+        if self._is_service(host) or self.claims(host):
             return f"{own}{rest}", host
         title, _, where = host.partition(".")
         service = self._informers.of(SERVICES).get(where.partition(".")[0], title)

@@ -1,0 +1,230 @@
+"""One call through the gateway: the client's stream, and a pod's once there is one.
+
+What the client says before a pod is found, and as long as the call may still go to another one, is
+kept; so much only as a stream's window holds. A call goes to a second pod if the first did not work
+on it, by the protocol's word, or if it broke off before it answered and the method only computes:
+those of the inference protocol do. It is tried twice at most, so that a request that a model dies
+of does not take all of its pods along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from h2.errors import ErrorCodes
+
+from kubeling.proxying.http2.pool import Pool
+from kubeling.proxying.http2.stream import WINDOW, Headers, Stream
+from kubeling.serving.gateway import service
+from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
+from kubeling.serving.gateway.grpc.requests import CallRequest
+from kubeling.serving.gateway.grpc.status import (
+    Code,
+    code_of,
+    of_http,
+    of_reset,
+    to_http,
+    trailers,
+)
+from kubeling.serving.gateway.grpc.target import CallTarget
+from kubeling.serving.gateway.proxying import REVISION_HEADER
+
+__all__ = ["Call", "refuse"]
+
+_ANSWER: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+
+
+def refuse(client: Stream, code: Code, message: str, revision: str = "") -> None:
+    """Answers a call with trailers alone."""
+    shown = [(REVISION_HEADER.encode(), revision.encode())] if revision else []
+    client.send_headers([*_ANSWER, *shown, *trailers(code, message)], ended=True)
+    if not client.heard:
+        client.reset(ErrorCodes.NO_ERROR)
+
+
+class Call:
+    """Receives what the client says; its pod's side is :class:`_Answer`."""
+
+    def __init__(
+        self, client: Stream, request: CallRequest, ended: bool, forwarded: Headers
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.forwarded = forwarded
+        self.ended = ended
+        self.kept: list[bytes] | None = []
+        self.answer: _Answer | None = None
+        self._kept_size = self._owed = 0
+        self._task: asyncio.Task[None] | None = None
+        timeout = request.timeout
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._retried = False
+        self.begun = False
+        """Whether the client has seen the beginning of an answer."""
+
+    def start(self, delivery: Delivery, pool: Pool, target: CallTarget) -> None:
+        """Sets the call on its way."""
+        self._task = asyncio.create_task(
+            self._run(delivery, pool, target), name=f"gRPC {target.path}"
+        )
+
+    # As a receiver
+
+    def received_headers(self, headers: Headers, ended: bool) -> None:
+        """Trailers of a request: gRPC has none, so they only end it."""
+        self.received_data(b"", ended)
+
+    def received_data(self, data: bytes, ended: bool) -> None:
+        self.ended = ended
+        self._owed += len(data)
+        if self.kept is not None:
+            self._kept_size += len(data)
+            self.kept.append(data)
+            if self._kept_size > WINDOW and self.answer is not None:
+                self.kept = None
+        if self.answer is not None:
+            self.answer.pod.send_data(data, ended, self.consumed)
+
+    def broke(self, code: int, untouched: bool) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def consumed(self, size: int) -> None:
+        """Gives the client's window back what went out to a pod, the first time it does."""
+        size = min(size, self._owed)
+        self._owed -= size
+        self.client.consumed(size)
+
+    # On its way
+
+    async def _run(self, delivery: Delivery, pool: Pool, target: CallTarget) -> None:
+        try:
+            async with asyncio.timeout(self._left()):
+                await delivery.deliver(
+                    target.key, lambda place: self._send(place, pool, target.path), target.component
+                )
+        except Undelivered as error:
+            self.fail(of_http(error.status), error.message)
+        except TimeoutError:
+            self.fail(Code.DEADLINE_EXCEEDED, "the client's deadline has passed")
+
+    async def _send(self, place: Place, pool: Pool, path: str) -> None:
+        address = place.endpoint.grpc
+        try:
+            connection = await pool.connection(address)
+        except (OSError, TimeoutError) as error:
+            text = f"{place.revision} does not answer gRPC at {address}: {error or 'no answer'}"
+            raise Unreached(text) from error
+        answer = self.answer = _Answer(self, place)
+        headers = self.request.to_pod(path, self._left(), self.forwarded)
+        said = self.kept or []
+        answer.pod = connection.open(headers, answer, ended=self.ended and not said)
+        for number, data in enumerate(said, 1):
+            answer.pod.send_data(data, self.ended and number == len(said), self.consumed)
+        try:
+            await answer.over(service.timeout_of(place.isvc))
+        finally:
+            answer.close()
+            self.answer = None
+
+    def _left(self) -> float | None:
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def may_go_elsewhere(self, untouched: bool) -> bool:
+        """Whether another pod may be asked, now that one broke off without an answer."""
+        if self.kept is None or self._retried:
+            return False
+        self._retried = True
+        return untouched or (self.ended and self.request.may_be_repeated)
+
+    def fail(self, code: Code, message: str, revision: str = "") -> None:
+        """Ends the call with an error, whatever was answered before."""
+        if self.begun:
+            self.client.send_headers(trailers(code, message), ended=True)
+        else:
+            refuse(self.client, code, message, revision)
+
+
+class _Answer:
+    """Receives what a pod answers to a call, and counts how it ended."""
+
+    pod: Stream
+
+    def __init__(self, call: Call, place: Place) -> None:
+        self._call = call
+        self._place = place
+        self._started = time.perf_counter()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._limit: asyncio.TimerHandle | None = None
+
+    async def over(self, seconds: float) -> None:
+        """Waits for the end; raises :class:`Unreached` if another pod may be asked instead.
+
+        The service's timeout is for the beginning of the answer: a stream may last.
+        """
+        self._limit = asyncio.get_running_loop().call_later(seconds, self._late, seconds)
+        await self._over
+
+    def received_headers(self, headers: Headers, ended: bool) -> None:
+        self._begin()
+        client = self._call.client
+        code = code_of(headers) if ended else None
+        if headers and headers[0][0] == b":status":
+            shown = (REVISION_HEADER.encode(), self._place.revision.encode())
+            client.send_headers([*headers, shown], ended)
+        else:
+            client.send_headers(headers, ended)
+        if ended:
+            self._end(to_http(Code.UNKNOWN if code is None else code))
+
+    def received_data(self, data: bytes, ended: bool) -> None:
+        self._begin()
+        self._call.client.send_data(data, ended, self.pod.consumed)
+        if ended:
+            self._end(to_http(Code.UNKNOWN))
+
+    def broke(self, code: int, untouched: bool) -> None:
+        if self._over.done():
+            return
+        if not self._call.begun and self._call.may_go_elsewhere(untouched):
+            gone = code == ErrorCodes.CONNECT_ERROR
+            self._over.set_exception(Unreached(f"{self._place.revision} broke off", gone=gone))
+            return
+        self._give_up(of_reset(code), f"{self._place.revision} broke off")
+
+    def close(self) -> None:
+        """Ends the pod's part of the call, whatever became of it."""
+        if self._limit is not None:
+            self._limit.cancel()
+        if not self._over.done() or self._over.cancelled():
+            self._count(499)
+        if not (self.pod.heard and self.pod.sent):
+            self.pod.reset(ErrorCodes.CANCEL)
+        client = self._call.client
+        if client.sent and not client.heard:
+            client.reset(ErrorCodes.NO_ERROR)
+
+    def _begin(self) -> None:
+        if not self._call.begun:
+            self._call.begun = True
+            self._call.kept = None
+            if self._limit is not None:
+                self._limit.cancel()
+
+    def _late(self, seconds: float) -> None:
+        text = f"{self._place.revision} did not answer within {seconds:g} s"
+        self._give_up(Code.DEADLINE_EXCEEDED, text)
+
+    def _give_up(self, code: Code, message: str) -> None:
+        self._call.fail(code, message, self._place.revision)
+        self._end(to_http(code))
+
+    def _end(self, status: int) -> None:
+        self._count(status)
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _count(self, status: int) -> None:
+        self._place.record.add(status, time.perf_counter() - self._started)

@@ -1,0 +1,79 @@
+"""What a call's headers say: whom it is for, how long it may take, whether it may be repeated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from kubeling.kube.objects import Key
+from kubeling.proxying.http2.stream import Headers
+
+__all__ = ["CallRequest"]
+
+_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_PREFIX: Final = re.compile(r"/serving/([^/]+)/([^/]+)(/[^/]+/[^/]+)")
+_REPEATABLE: Final = re.compile(
+    r"/(inference\.GRPCInferenceService/(?!Repository)|grpc\.health\.v1\.Health/Check$).*"
+)
+_LARGEST_MILLISECONDS: Final = 99_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call as the client sent it."""
+
+    headers: Headers
+
+    @classmethod
+    def of(cls, headers: Headers) -> CallRequest:
+        return cls([(bytes(name), bytes(value)) for name, value in headers])
+
+    def get(self, name: bytes) -> str:
+        """A header's first value, or nothing."""
+        found = next((value for key, value in self.headers if key == name), b"")
+        return found.decode("latin-1")
+
+    @property
+    def is_grpc(self) -> bool:
+        return self.get(b"content-type").startswith("application/grpc")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names that the call may be meant for: its authority, then what its metadata says."""
+        found = (self.get(b":authority"), self.get(b"x-forwarded-host"))
+        return tuple(host.partition(":")[0].lower() for host in found if host)
+
+    @property
+    def prefix(self) -> tuple[Key, str] | None:
+        """The service that the path names in front of the method, and the method's path."""
+        found = _PREFIX.fullmatch(self.get(b":path"))
+        return (Key(found[1], found[2]), found[3]) if found else None
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether the method computes an answer and changes nothing."""
+        prefix = self.prefix
+        return _REPEATABLE.fullmatch(prefix[1] if prefix else self.get(b":path")) is not None
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that the client waits."""
+        text = self.get(b"grpc-timeout")
+        if not text[:-1].isdigit() or text[-1:] not in _UNITS:
+            return None
+        return int(text[:-1]) * _UNITS[text[-1]]
+
+    def to_pod(self, path: str, left: float | None, forwarded: Headers) -> Headers:
+        """The headers that a pod is to see; the client still waits ``left`` seconds."""
+        given = {name for name, _ in self.headers}
+        headers = [
+            (name, path.encode() if name == b":path" else value)
+            for name, value in self.headers
+            if name != b"grpc-timeout"
+        ]
+        headers += [(name, value) for name, value in forwarded if name not in given]
+        if left is not None:
+            milliseconds = max(1, min(int(left * 1000), _LARGEST_MILLISECONDS))
+            headers.append((b"grpc-timeout", b"%dm" % milliseconds))
+        return headers
