@@ -63,9 +63,14 @@ async def warm(node: Node, *command: str, **fields: Any) -> None:
     before = templates(node).running
     for _ in range(2):
         await ran(node, python("first", *command, **fields))
+    await until_ready(node, before + 1)
+
+
+async def until_ready(node: Node, running: int = 1) -> None:
+    """Waits for so many templates."""
     async with asyncio.timeout(TIMEOUT):
         for _ in itertools.count():
-            if templates(node).running > before:
+            if templates(node).running >= running:
                 break
             await asyncio.sleep(0.01)
 

@@ -47,7 +47,11 @@ class PythonEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the images that match a pattern stand for."""
+    """What the images that match a pattern stand for.
+
+    ``ahead`` are modules that its Python programs import: an interpreter that is kept for them has
+    imported these already (:mod:`.templates`).
+    """
 
     images: tuple[str, ...] = ()
     host: bool = False
@@ -58,6 +62,7 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     cmd: tuple[str, ...] = ()
     workdir: str = ""
     env: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()
 
     def command(self, container: Mapping[str, Any]) -> list[str]:
         """What to execute: a container's ``command`` also replaces the image's ``cmd``."""

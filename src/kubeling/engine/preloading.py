@@ -36,7 +36,7 @@ def special_modules(command: PythonCommand) -> tuple[str, ...]:
 
 def modules_ahead(command: PythonCommand, plan: LaunchPlan) -> tuple[list[str], list[str]]:
     """What every template has for such a command, and what the program itself names (blocking)."""
-    certain = [*_COMMON.split(), *special_modules(command)]
+    certain = _COMMON.split()
     return certain, [name for name in modules_named(_source(command, plan)) if name not in certain]
 
 

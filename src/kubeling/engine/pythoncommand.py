@@ -21,7 +21,7 @@ _UNBUFFERED: Final = "-u"
 
 _READ_AT_START: Final = re.compile(
     r"PYTHON.*|LC_.*|LANG|LANGUAGE|TZ|MALLOC_.*|GLIBC_TUNABLES|OPENSSL_.*|SSL_.*"
-    r"|(OMP|OPENBLAS|GOTO|MKL|KMP|BLIS|NUMEXPR|VECLIB|CUDA|GRPC)_.*"
+    r"|(OMP|OPENBLAS|GOTO|MKL|KMP|BLIS|NUMEXPR|VECLIB|CUDA|GRPC|ORT)_.*"
 )
 """What interpreters and the libraries of modules look at when they start."""
 

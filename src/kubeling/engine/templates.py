@@ -46,7 +46,15 @@ _READY_SECONDS: Final = 60.0
 _LARGEST_REQUEST: Final = 96 * 1024
 _SPARE_MEMORY: Final = 512 << 20
 _SPARE_PART: Final = 0.1
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc/localtime", "/etc/ld.so.cache")
+_SYSTEM: Final = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/etc/ssl",
+)
 _SHARED: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
 _NAMESPACES: Final = (
     linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
@@ -158,7 +166,7 @@ class Templates:
         command = warm_command(plan["argv"], plan["env"])
         if command is None or not _is_ordinary(plan) or not _wants(parts):
             return None
-        if (key := _key(command, plan["env"])) is None:
+        if (key := _key(command, plan["env"], parts.entry.ahead)) is None:
             return None
         template = self._ready.get(key)
         if template is None:
@@ -195,6 +203,7 @@ class Templates:
     ) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
         certain, named = await asyncio.to_thread(modules_ahead, command, plan)
+        certain += key.ahead
         env = _shared_variables(plan["env"]) | dict(key.settings) | command.warm["env"]
         for modules in ([*certain, *named], certain) if named else (certain,):
             try:
@@ -270,11 +279,12 @@ class Templates:
         await asyncio.gather(*self._starting.values(), *self._removing, return_exceptions=True)
 
 
-def _key(command: PythonCommand, env: Mapping[str, str]) -> _Key | None:
+def _key(command: PythonCommand, env: Mapping[str, str], ahead: tuple[str, ...]) -> _Key | None:
     settings, program = settings_of(env), find_program(command.program, env)
     if settings is None or program is None or _is_script(program):
         return None
-    return _Key(program, command.program, command.options, settings, special_modules(command))
+    ahead = (*special_modules(command), *ahead)
+    return _Key(program, command.program, command.options, settings, ahead)
 
 
 def _is_script(program: str) -> bool:

@@ -23,8 +23,8 @@ _PIECE = 32
 """How many pages are copied in one go: a tenth of a millisecond."""
 _LARGEST = 1 << 30
 """How much of an area is looked at: some are reserved by the terabyte."""
-_MOST = 512
-"""How many pieces at most: a program that has large libraries may need little of them."""
+_MOST = 4096
+"""How many pages at most: a program that has large libraries may need little of them."""
 
 
 class SharedMemory:
@@ -33,7 +33,7 @@ class SharedMemory:
     def __init__(self) -> None:
         self._page = os.sysconf("SC_PAGE_SIZE")
         try:
-            self._pieces = list(itertools.islice(self._found(), _MOST))
+            self._pieces = list(itertools.islice(self._found(), _MOST // _PIECE))
         except OSError:  # a kernel that does not say which pages there are
             self._pieces = []
 

@@ -1,9 +1,11 @@
 """What happens while modules are imported ahead: who needs whom, and on what it depends.
 
 A module that was set aside may only be handed out later if importing it then would make the same
-one. So it is noted which modules it needs, which variables of the environment it has looked at, and
-what it registered to be called at the end of the process. That it changed something else that a
-program could see is found by looking at the interpreter before and after (:func:`look`).
+one. So it is noted which modules it needs and which variables of the environment it has looked at;
+and what it did beside being there, to be done when it is handed out: variables that it set, filters
+of warnings, and what it registered to be called at the end of the process. That it changed
+something else that a program could see is found by looking at the interpreter before and after
+(:func:`look`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import _frozen_importlib
 import builtins
 import os
 import sys
+
+from kubeling.engine.sandbox.warm.filters import Filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +36,26 @@ class Recording:
         """Modules that looked at all variables."""
         self.exits: dict[str, list[tuple[Any, ...]]] = {}
         """By module, what it registered with :mod:`atexit`."""
+        self.sets: dict[str, dict[str, str | None]] = {}
+        """By module, the variables that it set or deleted."""
+        self.filters = Filters()
+        """What modules did to the filters of warnings."""
         self.imported: set[str] = set()
         """All that were imported; others are there because some module has put them there."""
+        self.put: dict[str, str] = {}
+        """By module that was not imported, which one put it there."""
+        self._seen: set[str] = set()
         self._loading: list[str] = []
+        self._set_by: dict[str, str] = {}
         self._undo: list[Callable[[], object]] = []
 
     def begin(self) -> None:
         """Notes all from now on."""
+        self._seen.update(sys.modules)
         self._watch_imports()
         self._watch_environment()
+        self.filters.begin()
+        self._undo.append(self.filters.end)
 
     def watch_exits(self, atexit: ModuleType) -> None:
         """Notes what is registered with :mod:`atexit`, too, instead of registering it."""
@@ -70,11 +85,13 @@ class Recording:
 
         def load(name: str, import_: Any) -> Any:
             self._needed(self._innermost(), name)
+            self._note()
             self._loading.append(name)
             self.imported.add(name)
             try:
                 return find_and_load(name, import_)
             finally:
+                self._note()
                 self._loading.pop()
 
         def recorded(
@@ -94,24 +111,50 @@ class Recording:
         self._undo.append(lambda: setattr(_frozen_importlib, "_find_and_load", find_and_load))
         self._undo.append(lambda: setattr(builtins, "__import__", plain))
 
+    def _note(self) -> None:
+        """Whatever has changed since the last note is the doing of the module being imported."""
+        by = self._innermost()
+        self.filters.note(by)
+        new = sys.modules.keys() - self._seen
+        self._seen |= new
+        self.put.update(dict.fromkeys(new - self.imported, by))
+
     def _needed(self, importer: str, name: str) -> None:
         while name:
             self.needs.setdefault(importer, set()).add(name)
             importer, name = name, name.rpartition(".")[0]
 
+    def _read(self, key: str, value: str | None) -> None:
+        reader, writer = self._innermost(), self._set_by.get(key)
+        if writer is None:
+            self.reads.setdefault(reader, {}).setdefault(key, value)
+        else:
+            self._needed(reader, writer)  # which sees to it that it reads the same
+
+    def _wrote(self, key: str, value: str | None) -> None:
+        self._set_by[key] = self._innermost()
+        self.sets.setdefault(self._innermost(), {})[key] = value
+
     def _watch_environment(self) -> None:
-        recording = self
+        recording, before = self, dict(os.environ)
 
         class Watched(type(os.environ)):  # type: ignore[misc]
             def __getitem__(self, key: str) -> str:
-                reads = recording.reads.setdefault(recording._innermost(), {})
                 try:
                     value: str = super().__getitem__(key)
                 except KeyError:
-                    reads.setdefault(key, None)
+                    recording._read(key, None)
                     raise
-                reads.setdefault(key, value)
+                recording._read(key, value)
                 return value
+
+            def __setitem__(self, key: str, value: str) -> None:
+                super().__setitem__(key, value)
+                recording._wrote(key, value)
+
+            def __delitem__(self, key: str) -> None:
+                super().__delitem__(key)
+                recording._wrote(key, None)
 
             def __iter__(self) -> Iterator[str]:
                 recording.unsteady.add(recording._innermost())
@@ -120,6 +163,14 @@ class Recording:
         plain = os.environ.__class__
         os.environ.__class__ = Watched
         self._undo.append(lambda: setattr(os.environ, "__class__", plain))
+        self._undo.append(lambda: self._unset(before))
+
+    def _unset(self, before: dict[str, str]) -> None:
+        for key in self._set_by:
+            if key in before:
+                os.environ[key] = before[key]
+            else:
+                os.environ.pop(key, None)
 
 
 _ITS_OWN = ("__main__", "_frozen_importlib", "_frozen_importlib_external")

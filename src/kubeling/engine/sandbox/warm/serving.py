@@ -49,6 +49,16 @@ class Server:
         modules: list[str] = marshal.loads(self._control.recv(_LARGEST))
         return modules
 
+    def end_threads(self) -> None:
+        """Libraries that can be forked end their threads before that, until there is work again:
+        OpenBLAS does. Those that cannot keep theirs, and the template is of no use.
+        """
+        if len(os.listdir("/proc/self/task")) > 1:
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
     def said_something(self) -> str:
         """Whether anything was printed, which would be missing later."""
         sys.stdout.flush()

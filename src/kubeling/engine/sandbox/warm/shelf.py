@@ -12,6 +12,8 @@ import _frozen_importlib
 import os
 import sys
 
+from kubeling.engine.sandbox.warm.freshening import freshen
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from kubeling.engine.sandbox.warm.recording import Recording
 
 _SHOWN_AS = "<frozen importlib._bootstrap>"
-_NEVER = ("kubeling", "multiprocessing")
-"""Modules that are of no use ahead: this one's, and one that makes a secret of the process."""
 
 
 class Shelf:
@@ -42,6 +42,7 @@ class Shelf:
         self._aside: dict[str, ModuleType] = {}
         self._closures: dict[str, frozenset[str]] = {}
         self._taken: dict[str, ModuleType] = {}
+        self._kept: list[ModuleType] = []
 
     def set_aside(self) -> None:
         """Leaves the modules of a new interpreter; all others can be had from here."""
@@ -49,7 +50,8 @@ class Shelf:
         for name, module in loaded.items():
             self._take_from_package(name, module)
             if name not in self._recording.imported:
-                self._recording.needs.setdefault(name.rpartition(".")[0], set()).add(name)
+                by = self._recording.put.get(name, name.rpartition(".")[0])
+                self._recording.needs.setdefault(by, set()).add(name)
         for name in loaded:
             del sys.modules[name]
         self._aside.update((name, module) for name, module in loaded.items() if module)
@@ -62,11 +64,15 @@ class Shelf:
     def names(self) -> list[str]:
         return list(self._aside)
 
+    def keep(self, modules: list[ModuleType]) -> None:
+        """Modules that are nobody's to import, and have to be there all the same."""
+        self._kept = modules
+
     @property
     def contents(self) -> list[object]:
         """The modules, and what is known of them."""
         known = [self._aside, self._closures, self._children, self._recording]
-        return [*known, *self._aside.values()]
+        return [*known, *self._aside.values(), *self._kept]
 
     @property
     def files(self) -> set[str]:
@@ -93,10 +99,7 @@ class Shelf:
         return frozenset(found)
 
     def _is_useless(self, name: str) -> bool:
-        return any(
-            needed in self._recording.unsteady or needed.partition(".")[0] in _NEVER
-            for needed in self._closures[name]
-        )
+        return not self._recording.unsteady.isdisjoint(self._closures[name])
 
     def _install(self) -> None:
         real: Callable[[str, Any], Any] = _frozen_importlib._find_and_load  # type: ignore[attr-defined]
@@ -114,16 +117,19 @@ class Shelf:
     def take(self, name: str) -> bool:
         """Hands out a module with all that it needs; ``False`` if it has to be imported."""
         wanted = self._closures[name]
-        if not (self._finds_as_before(wanted) and self._reads_as_before(wanted)):
+        new = wanted & self._aside.keys()
+        if not (self._finds_as_before(new) and self._reads_as_before(new)):
             return False
         for needed in wanted:
             if needed in sys.modules and sys.modules[needed] is not self._taken.get(needed):
                 return False
             if needed not in self._aside and needed not in sys.modules:
                 return False
-        for needed in [one for one in wanted if one in self._aside]:
-            module = self._taken[needed] = sys.modules[needed] = self._aside.pop(needed)
-            self._freshen(needed, module)
+        taken = [one for one in self._aside if one in wanted]  # in the order of their imports
+        for needed in taken:
+            self._taken[needed] = sys.modules[needed] = self._aside.pop(needed)
+        for needed in taken:
+            self._do_as_imported(needed)
         for needed in wanted:
             if needed in self._children:
                 parent, child = self._children.pop(needed)
@@ -144,14 +150,17 @@ class Shelf:
         """To be called before anything else is registered: that runs earlier."""
         self._register(self.leave)
 
-    def _freshen(self, name: str, module: Any) -> None:
-        """Does what importing would have done to the process, or with its time."""
+    def _do_as_imported(self, name: str) -> None:
+        """Does what importing would have done to the process, or with its time and its luck."""
         for function, args, kwargs in self._recording.exits.pop(name, ()):
             self._register(function, *args, **kwargs)
-        if name == "logging":
-            time = sys.modules["time"]
-            now = time.time if sys.version_info < (3, 13) else time.time_ns
-            module._startTime = now()
+        for variable, value in self._recording.sets.pop(name, {}).items():
+            if value is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = value
+        self._recording.filters.hand_out(name)
+        freshen(name, self._taken[name])
 
     def _reads_as_before(self, names: frozenset[str]) -> bool:
         for name in names:

@@ -36,12 +36,15 @@ def main(fresh: dict[str, ModuleType]) -> None:
     from kubeling.engine.sandbox.warm.serving import Server
 
     server = Server(CONTROL, OUTPUT)
+    own = _forget_own_modules()
     import_ahead(server.receive_modules())
     recording.end()
+    server.end_threads()
     if reason := server.said_something() or _difference(before, look(fresh)):
         server.refuse(reason)
         return
     shelf = Shelf(recording, fresh, atexit)
+    shelf.keep(own)
     server.prepare(pristine)
     shelf.set_aside()
     server.take(shelf)
@@ -58,6 +61,12 @@ def _forget_own_text(fresh: dict[str, ModuleType]) -> None:
         for name, value in vars(fresh.pop("linecache")).items():
             if name.endswith("cache") and isinstance(value, dict):
                 value.clear()
+
+
+def _forget_own_modules() -> list[ModuleType]:
+    """Ours are not the program's, which may have others of their names: the platform's servers."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "kubeling"]
+    return [sys.modules.pop(name) for name in names]
 
 
 def import_ahead(names: list[str]) -> None:

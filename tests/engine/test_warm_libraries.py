@@ -1,0 +1,124 @@
+"""Images whose libraries were imported ahead: programs forked with them see and do the same."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.node import Node, container, pod
+from tests.engine.test_warm_python import assert_same, ran, templates, until_ready
+
+from kubeling.engine.images import Catalogue
+from kubeling.engine.sandbox.warm.interpreter import KNOWN
+from kubeling.engine.templates import ANNOTATION
+from kubeling.kube.objects import Obj
+
+pytest.importorskip("sklearn")
+pytest.importorskip("onnxruntime")
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="templates need root"),
+    pytest.mark.skipif(sys.version_info[:2] not in KNOWN, reason="templates know other versions"),
+]
+
+LOOK = r"""
+import os, sys, warnings
+PATH, ARGV = list(sys.path), sys.argv
+import numpy as np, sklearn.svm, sklearn.preprocessing, onnxruntime, uvloop
+from kubeling.serving.server.formats import sklearn_model
+from kubeling.serving import server
+print(*sorted(name for name in sys.modules if "cython_" not in name), sep="\n")
+print(PATH == sys.path, ARGV, sorted(os.environ.items()), os.getcwd(), sys.flags)
+print([(f[0], getattr(f[1], "pattern", None), f[2], getattr(f[3], "pattern", None), f[4])
+       for f in warnings.filters])
+print([name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")])
+print([hasattr(sklearn, name) for name in ("svm", "preprocessing", "ensemble", "cluster")])
+print(server.__file__, server.__spec__.name, sklearn_model.__loader__.__class__)
+import threading
+print(threading.active_count(), threading.main_thread() is threading.current_thread())
+"""
+
+WORK = """
+import multiprocessing, numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+rows = np.random.default_rng(0).normal(size=(300, 8))
+labels = (rows.sum(axis=1) > 0).astype(int)
+def score(model): return round(float(model.fit(rows, labels).score(rows, labels)), 4)
+def square(number): return number * number
+forest = RandomForestClassifier(10, random_state=0, n_jobs=2)
+models = [SVC(), KNeighborsClassifier(n_jobs=2), forest]
+print([score(model) for model in models])
+print(round(float(np.linalg.norm(np.linalg.inv(rows.T @ rows) @ (rows.T @ rows))), 6))
+with ThreadPoolExecutor(2) as pool: print(sum(pool.map(square, range(50))))
+with multiprocessing.get_context("fork").Pool(2) as pool: print(sum(pool.map(square, range(50))))
+"""
+
+LUCK = """
+import multiprocessing, numpy.random, random, sys
+import sklearn.utils
+print(numpy.random.random(), sklearn.utils.check_random_state(None).random_sample(),
+      bytes(multiprocessing.current_process().authkey).hex(), random.random())
+"""
+
+LOADED = """
+import importlib._bootstrap as b
+load, names = b._load_unlocked, []
+b._load_unlocked = lambda spec: (names.append(spec.name), load(spec))[1]
+import kubeling.serving.server.__main__, kubeling.serving.server.formats.sklearn_model
+import joblib, sklearn.svm, sklearn.ensemble, uvloop, onnxruntime, multiprocessing
+print(names)
+"""
+
+
+def program(name: str, text: str, cold: bool = False) -> Obj:
+    made = pod(name, container(image="learning", command=["python", "-c", text]))
+    made["metadata"]["annotations"] = {ANNOTATION: "false"} if cold else {}
+    return made
+
+
+def describe_image(node: Node) -> None:
+    """An image that has ahead what scikit-learn's servers have, and ONNX Runtime."""
+    known = Catalogue(Path("/nowhere"), {}).find("kubeling/model-server:sklearn")
+    ahead = ", ".join((*known.ahead, "onnxruntime"))
+    text = f"learning:\n  python: {{}}\n  env: {{ORT_DISABLE_TELEMETRY: '1'}}\n  ahead: [{ahead}]\n"
+    (node.engine.config.data_dir / "images.yaml").write_text(text)
+
+
+async def warm(node: Node) -> None:
+    """Has a template made."""
+    describe_image(node)
+    for _ in range(2):
+        await ran(node, program("first", "1"))
+    await until_ready(node)
+
+
+async def forked(node: Node, text: str) -> tuple[Any, ...]:
+    before = templates(node).forked
+    found = await ran(node, program("p", text))
+    assert templates(node).forked == before + 1
+    return found
+
+
+async def test_libraries_that_are_there_already_look_and_work_the_same(node: Node) -> None:
+    await warm(node)
+    for text in (LOOK, WORK):
+        executed = await ran(node, program("p", text, cold=True))
+        assert executed[0] == 0, executed
+        assert_same(executed, await forked(node, text), text)
+
+
+async def test_what_ought_to_be_different_is_and_nothing_is_read_from_disk(node: Node) -> None:
+    await warm(node)
+    said = [set((await forked(node, LUCK))[3][0].split()) for _ in range(3)]
+    assert all(len(words) == 4 for words in said)
+    assert len(set().union(*said)) == 12
+
+    assert (await forked(node, LOADED))[3] == ["[]"]
+
+    made = program("p", "import sklearn; print(sklearn.get_config()['assume_finite'])")
+    made["spec"]["containers"][0]["env"] = [{"name": "SKLEARN_ASSUME_FINITE", "value": "true"}]
+    assert (await ran(node, made))[3] == ["True"]
