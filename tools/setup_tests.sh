@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the tests need beside Python packages: kubectl, Chromium, podman, jq, Open MPI and, in CI, docker, database
-# servers, PyTorch, CatBoost, MLflow and transformers.
+# servers, PyTorch, CatBoost, MLflow, transformers and OpenAI's client.
 # Usage: setup_tests.sh VENV
 set -eu
 venv=$1
@@ -53,6 +53,6 @@ if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     "$venv/bin/pip" install --quiet 'torch==2.13.0'
 fi
 
-if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, mlflow, transformers' 2>/dev/null; then
-    "$venv/bin/pip" install --quiet 'catboost==1.2.10' 'mlflow-skinny==3.17.2' 'transformers==5.24.0'
+if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, mlflow, openai, transformers' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet 'catboost==1.2.10' 'mlflow-skinny==3.17.2' 'openai==3.57.0' 'transformers==5.24.0'
 fi

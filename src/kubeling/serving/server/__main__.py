@@ -61,7 +61,18 @@ def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
     model.enable_latency_logging = options.enable_latency_logging
     if isinstance(model, TabularModel):
         model.converting = options.convert_to_onnx
+    if model.speaks_openai:
+        _limit(options, model)
     return model
+
+
+def _limit(options: argparse.Namespace, model: Model) -> None:
+    """The limits of a model that makes text."""
+    from kubeling.serving.server.generation.limits import Limited, Limits
+
+    if isinstance(model, Limited):
+        model.limits = Limits(options.max_num_seqs, options.max_num_waiting)
+        model.max_length = options.max_length
 
 
 def _boolean(text: str) -> bool:
@@ -70,6 +81,12 @@ def _boolean(text: str) -> bool:
     if text.lower() in ("0", "false", "f", "no", "n", "off"):
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,6 +112,26 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=65.0,
         help="seconds a connection is kept without requests",
+    )
+    parser.add_argument(
+        "--max_length",
+        "--max_model_len",
+        "--max-model-len",
+        type=_positive,
+        help="tokens of a prompt and its text together; default: what the model knows",
+    )
+    parser.add_argument(
+        "--max_num_seqs",
+        "--max-num-seqs",
+        type=_positive,
+        default=8,
+        help="texts that are made at once, in turns",
+    )
+    parser.add_argument(
+        "--max_num_waiting",
+        type=_positive,
+        default=64,
+        help="texts that may wait; more are answered with 429",
     )
     for way in ("receive", "send"):
         parser.add_argument(

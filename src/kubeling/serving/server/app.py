@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from kubeling.serving.server import cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
 from kubeling.serving.server.errors import InvalidInput, ModelNotFound
-from kubeling.serving.server.http import Request, Response, error_response, json_response
+from kubeling.serving.server.http import (
+    Request,
+    Response,
+    StreamedResponse,
+    error_response,
+    json_response,
+)
 from kubeling.serving.server.infer_types import InferResponse
+from kubeling.serving.server.openai.paths import page_of, route_prefix
 from kubeling.serving.server.repository import IndexEntry
 from kubeling.serving.server.requestlog import read_folder
 from kubeling.serving.server.rest_v2 import HEADER, decode_request
+
+if TYPE_CHECKING:
+    from kubeling.serving.server.openai.endpoints import OpenAIPages
 
 __all__ = ["EXTENSIONS", "ModelApp"]
 
@@ -25,6 +36,7 @@ EXTENSIONS: Final = ["model_repository", "model_repository_extension", "binary_t
 _OCTETS: Final = "application/octet-stream"
 
 Page = Callable[[Request], Awaitable[Response]]
+Answer = Response | StreamedResponse
 
 
 class ModelApp:
@@ -34,10 +46,11 @@ class ModelApp:
         self._plane = dataplane
         self._repository = dataplane.repository
         self._log_folder = log_folder
+        self._openai_prefix = route_prefix()
         self._pages: dict[str, tuple[str, Page]] = {
             "": ("GET", self._alive),
             "metrics": ("GET", self._metrics),
-            "v1/models": ("GET", self._models),
+            "v1/models": ("GET", self._v1_models),
             "v2": ("GET", self._server),
             "v2/health/live": ("GET", self._live),
             "v2/health/ready": ("GET", self._ready),
@@ -45,7 +58,7 @@ class ModelApp:
             "v2/repository/index": ("POST", self._index),
         }
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: Request) -> Answer:
         """Answers a request; raises :class:`~.errors.ServingError`."""
         path = request.path.strip("/")
         if path.startswith("v1/models/"):
@@ -54,10 +67,12 @@ class ModelApp:
             return await self._v2(request, path[10:].split("/"))
         if path.startswith("v2/repository/models/"):
             return await self._repository_call(request, path[21:].split("/"))
+        if (page := page_of(path, self._openai_prefix)) is not None:
+            return await self._openai(request, page)
         if path not in self._pages:
             raise _no_page(request)
-        method, page = self._pages[path]
-        return await page(request) if _allows(request, method) else _not_allowed(request, method)
+        method, answer = self._pages[path]
+        return await answer(request) if _allows(request, method) else _not_allowed(request, method)
 
     def immediately(self, request: Request, answer: Callable[[Response], None]) -> bool:
         """Answers a prediction without a task, if it can; else it is for :meth:`__call__`."""
@@ -87,6 +102,13 @@ class ModelApp:
         self._plane.quick(model, payload, request.headers, done)
         return True
 
+    @functools.cached_property
+    def _openai(self) -> OpenAIPages:
+        """OpenAI's pages, read only where they are asked for: most servers have none."""
+        from kubeling.serving.server.openai.endpoints import OpenAIPages
+
+        return OpenAIPages(self._plane)
+
     async def _alive(self, _: Request) -> Response:
         return json_response({"status": "alive"})
 
@@ -104,8 +126,21 @@ class ModelApp:
     async def _models(self, _: Request) -> Response:
         return json_response({"models": list(self._repository.get_models())})
 
+    async def _v1_models(self, _: Request) -> Response:
+        """The models by name and, where some speak OpenAI's API, as that one lists them."""
+        models = self._repository.get_models()
+        found: dict[str, Any] = {"models": list(models)}
+        if any(model.speaks_openai for model in models.values()):
+            found |= {"object": "list", "data": self._openai.models}
+        return json_response(found)
+
     async def _metrics(self, _: Request) -> Response:
         text = self._plane.metrics.text()
+        models = self._repository.get_models()
+        if any(model.speaks_openai for model in models.values()):
+            from kubeling.serving.server.generation.metrics import generation_metrics
+
+            text += generation_metrics(models)
         return Response(text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _index(self, request: Request) -> Response:
@@ -153,9 +188,9 @@ class ModelApp:
             raise ModelNotFound("requests are not recorded; set spec.predictor.logger")
         return Response(b"".join(read_folder(self._log_folder)), 200, "application/x-ndjson")
 
-    async def _v2(self, request: Request, parts: list[str]) -> Response:
+    async def _v2(self, request: Request, parts: list[str]) -> Answer:
         name, version, action = _address(request, parts)
-        method = "POST" if action == "infer" else "GET"
+        method = "POST" if action in ("infer", "generate", "generate_stream") else "GET"
         if not _allows(request, method):
             return _not_allowed(request, method)
         match action:
@@ -166,6 +201,11 @@ class ModelApp:
                 return _readiness({"name": name}, ready)
             case "infer":
                 return await self._infer(request, name, version)
+            case "generate" | "generate_stream":
+                from kubeling.serving.server.generation.pages import generate
+
+                streamed = action == "generate_stream"
+                return await generate(self._plane, request, name, version, streamed=streamed)
             case _:
                 raise _no_page(request)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "GenerationFailed",
     "InferenceError",
     "InvalidInput",
     "ModelLoadError",
     "ModelNotFound",
     "ModelNotReady",
     "NotSupported",
+    "Overloaded",
     "ServingError",
     "TooLarge",
+    "Unprocessable",
 ]
 
 
@@ -46,6 +49,24 @@ class TooLarge(ServingError):
     """The request is larger than the server takes."""
 
     http_status = 413
+
+
+class Unprocessable(InvalidInput):
+    """A request to generate that cannot be understood; the protocol has a status for it."""
+
+    http_status = 422
+
+
+class GenerationFailed(InferenceError):
+    """The model failed while it generated."""
+
+    http_status = 424
+
+
+class Overloaded(ServingError):
+    """There is more to do than the model can; the same request may be answered later."""
+
+    http_status = 429
 
 
 class NotSupported(ServingError):

@@ -33,6 +33,7 @@ class Model:
     """
 
     platform = ""
+    speaks_openai = False
 
     def __init__(self, name: str, return_response_headers: bool = False) -> None:
         self.name = name

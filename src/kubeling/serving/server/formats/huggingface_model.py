@@ -2,13 +2,13 @@
 
 Source: kserve's python/huggingfaceserver (encoder_model.py, task.py): the task follows from the
 architecture that ``config.json`` names. The answers are upstream's: a label's number, the word in
-the mask's place, an embedding. Generated text is answered as predictions too, where upstream has
-OpenAI's API only.
+the mask's place, an embedding. What makes text is in :mod:`.huggingface_generation`.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from kubeling.serving.server.errors import InvalidInput, ModelLoadError
+from kubeling.serving.server.errors import InvalidInput, ModelLoadError, NotSupported
 from kubeling.serving.server.formats import library, threads
+from kubeling.serving.server.formats.huggingface_encoding import create_embedding, create_rerank
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.openai.answers import Embedding, Rerank
+from kubeling.serving.server.openai.models import OpenAIEncoderModel
+from kubeling.serving.server.openai.requests import EmbeddingRequest, RerankRequest
 from kubeling.serving.server.tabular import TabularModel, first_line
 
 if TYPE_CHECKING:
@@ -37,47 +42,54 @@ _TASKS: Final = {
 }
 """Upstream's name of the task, and the class for it, by how the architecture's name ends."""
 
-_TOKENS: Final = 64
+_GENERATING: Final = ("text_generation", "text2text_generation")
 
 
-def create(name: str, directory: Path) -> TabularModel:
+def create(name: str, directory: Path) -> Model:
     """The model of a folder."""
-    return HuggingFaceModel(name, directory)
+    found = sorted(directory.rglob("config.json"))
+    if len(found) != 1:
+        raise ModelLoadError(
+            "a model of format huggingface is a folder with one config.json, as "
+            f"save_pretrained() makes it, but {directory} holds {len(found)}; "
+            "check storageUri"
+        )
+    task, kind = _task(found[0])
+    if task in _GENERATING:
+        from kubeling.serving.server.formats.huggingface_generation import GenerativeModel
+
+        return GenerativeModel(name, found[0], task, kind)
+    return HuggingFaceModel(name, found[0], task, kind)
 
 
-class HuggingFaceModel(TabularModel):
+class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
     """``PREDICT_PROBA=true`` answers a classifier's probabilities instead of the label's number."""
 
     format_name = "huggingface"
     platform = "huggingface"
-    task = ""
+
+    def __init__(self, name: str, config: Path, task: str, kind: str) -> None:
+        TabularModel.__init__(self, name, config.parent)
+        self.task = task
+        self._config, self._kind = config, kind
+        # A fast tokenizer refuses to be used by two threads while one of them sets its padding.
+        self._lock = threading.Lock()
 
     def load(self) -> bool:
-        found = sorted(self.directory.rglob("config.json"))
-        if len(found) != 1:
-            raise ModelLoadError(
-                "a model of format huggingface is a folder with one config.json, as "
-                f"save_pretrained() makes it, but {self.directory} holds {len(found)}; "
-                "check storageUri"
-            )
-        self.load_file(found[0])
+        self.load_file(self._config)
         return True
 
     def load_file(self, file: Path) -> None:
         transformers = library("transformers")
         torch = self._torch = library("torch")
         torch.set_num_threads(threads())
-        self.task, kind = _task(file)
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent))
-            model = getattr(transformers, kind).from_pretrained(str(file.parent))
+            model = getattr(transformers, self._kind).from_pretrained(str(file.parent))
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelLoadError(f"{type(error).__name__}: {first_line(error)}") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        if self.task == "text_generation":
-            # What is generated goes on where the text ends, so padding stands before it.
-            tokenizer.padding_side = "left"
         self._tokenizer, self._model = tokenizer, model.eval()
         self._probabilities = os.environ.get("PREDICT_PROBA", "").lower() == "true"
 
@@ -95,18 +107,48 @@ class HuggingFaceModel(TabularModel):
         texts = rows.ravel().tolist()
         if len(texts) != len(rows) or not all(isinstance(text, str) for text in texts):
             raise InvalidInput("the model takes texts, one a row")
-        tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        tokens = self._tokens(texts)
         with self._torch.inference_mode():
             found: Array = self._tasks()[self.task](tokens)
         return found
+
+    def encode(self, texts: list[str]) -> tuple[Array, int]:
+        """Vectors of length 1, and how many tokens were read."""
+        tokens = self._tokens(texts)
+        with self._torch.inference_mode():
+            return self._embedded(tokens), int(tokens["attention_mask"].sum())
+
+    def relevance(self, query: str, texts: list[str]) -> tuple[Array, int]:
+        """How relevant texts are to a query, by a classifier of pairs that has one class."""
+        if self._model.config.num_labels != 1:
+            raise NotSupported(f"model {self.name} has several classes, so it ranks nothing")
+        tokens = self._tokens([query] * len(texts), texts)
+        with self._torch.inference_mode():
+            scores = self._model(**tokens).logits[:, 0].sigmoid()
+        return np.asarray(scores), int(tokens["attention_mask"].sum())
+
+    async def create_embedding(
+        self,
+        request: EmbeddingRequest,
+        raw_request: Any = None,
+        context: dict[str, Any] | None = None,
+    ) -> Embedding:
+        return await create_embedding(self, request)
+
+    async def create_rerank(
+        self, request: RerankRequest, raw_request: Any = None, context: dict[str, Any] | None = None
+    ) -> Rerank:
+        return await create_rerank(self, request)
+
+    def _tokens(self, *texts: list[str]) -> Any:
+        with self._lock:
+            return self._tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
 
     def _tasks(self) -> dict[str, Callable[[Any], Array]]:
         return {
             "sequence_classification": self._classified,
             "fill_mask": self._filled,
             "text_embedding": self._embedded,
-            "text_generation": self._generated,
-            "text2text_generation": self._generated,
         }
 
     def _classified(self, tokens: Any) -> Array:
@@ -128,19 +170,6 @@ class HuggingFaceModel(TabularModel):
         mask = tokens["attention_mask"].unsqueeze(-1)
         mean = (states * mask).sum(1) / mask.sum(1)
         return np.asarray(self._torch.nn.functional.normalize(mean, dim=-1))
-
-    def _generated(self, tokens: Any) -> Array:
-        made = self._model.generate(
-            **tokens,
-            max_new_tokens=_TOKENS,
-            do_sample=False,
-            pad_token_id=self._tokenizer.pad_token_id,
-        )
-        if self.task == "text_generation":
-            made = made[:, tokens["input_ids"].shape[1] :]
-        return np.asarray(
-            self._tokenizer.batch_decode(made, skip_special_tokens=True), dtype=object
-        )
 
 
 def _task(file: Path) -> tuple[str, str]:

@@ -1,0 +1,206 @@
+"""The chat-completion page of OpenAI's API by a generator and its tokenizer's template."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from kubeling.serving.server.errors import InvalidInput
+from kubeling.serving.server.generation.engine import Piece
+from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.texts import (
+    FINISH,
+    Texts,
+    grown,
+    pieces_of,
+    started,
+)
+from kubeling.serving.server.openai.answers import (
+    ChatCompletion,
+    ChatCompletionChoice,
+    ChatCompletionChunk,
+    ChatCompletionLogProb,
+    ChatCompletionLogProbs,
+    ChatCompletionLogProbsContent,
+    ChatMessage,
+    ChoiceDelta,
+    ChunkChoice,
+    new_id,
+)
+from kubeling.serving.server.openai.requests import ChatCompletionRequest
+
+__all__ = ["create_chat_completion", "prompt_of"]
+
+_ROLE = "assistant"
+
+
+async def create_chat_completion(
+    generator: Generator, request: ChatCompletionRequest
+) -> ChatCompletion | AsyncGenerator[str, None]:
+    """Answers a request; raises :class:`~..errors.ServingError` before anything is made."""
+    _refuse(request)
+    prompt = await prompt_of(generator, request)
+    tokens = await generator.tokens(prompt, request.add_special_tokens)
+    wanted = request.max_completion_tokens or request.max_tokens
+    logprobs = (request.top_logprobs or 0) if request.logprobs else None
+    texts = started(generator, request, [tokens], wanted, logprobs)
+    if request.stream:
+        return _streamed(generator, request, texts)
+    found = await grown(generator, texts)
+    return ChatCompletion(
+        model=request.model,
+        choices=[
+            ChatCompletionChoice(
+                index=index,
+                message=ChatMessage(role=_ROLE, content=one.text),
+                logprobs=_logprobs(generator, request, one.pieces),
+                finish_reason=one.finish,
+            )
+            for index, one in enumerate(found)
+        ],
+        usage=texts.usage,
+    )
+
+
+async def prompt_of(generator: Generator, request: ChatCompletionRequest) -> str:
+    """The conversation as the tokenizer's template writes it."""
+    if not request.messages:
+        raise InvalidInput("messages: there is none")
+    conversation = [_message(i, message) for i, message in enumerate(request.messages)]
+    if generator.tokenizer.chat_template is None:
+        raise InvalidInput(
+            "messages: the tokenizer has no chat template, so this model takes no conversations; "
+            "ask for a completion, or save a chat_template with the tokenizer"
+        )
+
+    def write() -> str:
+        return str(
+            generator.tokenizer.apply_chat_template(
+                conversation,
+                tokenize=False,
+                tools=request.tools,
+                documents=request.documents,
+                add_generation_prompt=request.add_generation_prompt,
+                continue_final_message=request.continue_final_message,
+                **(request.chat_template_kwargs or {}),
+            )
+        )
+
+    try:
+        found: str = await generator.locked(write)
+    except Exception as error:
+        # A template is a program of the model's maker, and says what it wants by raising.
+        raise InvalidInput(f"messages: the chat template refuses them: {error}") from error
+    return found
+
+
+def _refuse(request: ChatCompletionRequest) -> None:
+    kind = (request.response_format or {}).get("type", "text")
+    if kind != "text":
+        raise InvalidInput(f'response_format: "{kind}" is not supported; only "text" is')
+    if request.tool_choice not in (None, "none", "auto"):
+        raise InvalidInput("tool_choice: a call of a tool cannot be forced; leave it at auto")
+    if request.chat_template is not None:
+        raise InvalidInput("chat_template: is not taken from requests; the tokenizer's is used")
+    if request.top_logprobs and not request.logprobs:
+        raise InvalidInput("top_logprobs: needs logprobs to be true")
+    if request.add_generation_prompt and request.continue_final_message:
+        raise InvalidInput("continue_final_message: needs add_generation_prompt to be false")
+
+
+def _message(index: int, given: dict[str, Any]) -> dict[str, Any]:
+    """A message as templates know it: its text in one piece, arguments of calls as objects."""
+    path = f"messages[{index}]"
+    if not isinstance(given.get("role"), str):
+        raise InvalidInput(f"{path}.role: is missing")
+    message = copy.deepcopy(given)
+    content = message.get("content")
+    if isinstance(content, list):
+        message["content"] = "\n".join(_part(path, i, part) for i, part in enumerate(content))
+    elif content is None:
+        message["content"] = ""
+    elif not isinstance(content, str):
+        raise InvalidInput(f"{path}.content: takes a text, or a list of parts")
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+            try:
+                function["arguments"] = json.loads(function["arguments"] or "{}")
+            except ValueError:
+                raise InvalidInput(f"{path}.tool_calls: arguments are not JSON") from None
+    return message
+
+
+def _part(path: str, index: int, part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind != "text" or not isinstance(part.get("text"), str):
+        raise InvalidInput(
+            f'{path}.content[{index}]: only parts of type "text" are supported, not "{kind}"'
+        )
+    return str(part["text"])
+
+
+async def _streamed(
+    generator: Generator, request: ChatCompletionRequest, texts: Texts
+) -> AsyncGenerator[str, None]:
+    identity = new_id("chatcmpl")
+    usage = request.stream_options is not None and request.stream_options.include_usage
+    running = request.stream_options is not None and request.stream_options.continuous_usage_stats
+
+    def event(*choices: ChunkChoice, last: bool = False) -> str:
+        chunk = ChatCompletionChunk(
+            id=identity,
+            model=request.model,
+            choices=list(choices),
+            usage=texts.usage if last or running else None,
+        )
+        return f"data: {chunk.model_dump_json()}\n\n"
+
+    for index in range(len(texts.prompts)):
+        yield event(ChunkChoice(index=index, delta=ChoiceDelta(role=_ROLE, content="")))
+    held: dict[int, list[Piece]] = {}
+    async with contextlib.aclosing(pieces_of(generator, texts)) as pieces:
+        async for piece in pieces:
+            waiting = held.setdefault(piece.index, [])
+            waiting.append(piece)
+            if not piece.text and piece.finish is None:
+                continue
+            yield event(
+                ChunkChoice(
+                    index=piece.index,
+                    delta=ChoiceDelta(content=piece.text or None),
+                    logprobs=_logprobs(generator, request, waiting),
+                    finish_reason=FINISH[piece.finish] if piece.finish else None,
+                )
+            )
+            waiting.clear()
+    if usage:
+        yield event(last=True)
+    yield "data: [DONE]\n\n"
+
+
+def _logprobs(
+    generator: Generator, request: ChatCompletionRequest, pieces: Sequence[Piece]
+) -> ChatCompletionLogProbs | None:
+    if not request.logprobs:
+        return None
+
+    def shown(token: int, logprob: float | None) -> dict[str, Any]:
+        text = generator.text_of(token)
+        return {"token": text, "logprob": logprob or 0.0, "bytes": list(text.encode())}
+
+    return ChatCompletionLogProbs(
+        content=[
+            ChatCompletionLogProbsContent(
+                **shown(piece.chosen.token, piece.chosen.logprob),
+                top_logprobs=[
+                    ChatCompletionLogProb(**shown(token, logprob))
+                    for token, logprob in piece.chosen.likeliest
+                ],
+            )
+            for piece in pieces
+        ]
+    )

@@ -1,0 +1,107 @@
+"""How the next token is chosen.
+
+The parameters are OpenAI's, and those that vLLM adds to its API (``top_k``, ``min_p``,
+``repetition_penalty``, ``ignore_eos``, ``min_tokens``). A request has a generator of its own, so
+that equal seeds give equal texts whatever else is made at the time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Chooser", "Chosen", "Sampling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What a request says about the tokens it wants."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    logprobs: int | None = None
+    """How many of the likeliest tokens are told beside the chosen one; none if ``None``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token, how likely the model found it, and the likeliest ones."""
+
+    token: int
+    logprob: float | None = None
+    likeliest: Sequence[tuple[int, float]] = ()
+
+
+class Chooser:
+    """Chooses the tokens of one text."""
+
+    def __init__(self, torch: Any, sampling: Sampling, prompt: Sequence[int]) -> None:
+        self._torch = torch
+        self._sampling = sampling
+        self._made: Counter[int] = Counter()
+        self._seen = set(prompt) if sampling.repetition_penalty != 1.0 else set()
+        self._random = torch.Generator()
+        if sampling.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(sampling.seed % (1 << 63))
+
+    def choose(self, logits: Any, forbidden: Sequence[int] = ()) -> Chosen:
+        """The next token, by the model's logits for each of the vocabulary."""
+        logits = logits.float()
+        adjusted = self._adjusted(logits.clone())
+        if forbidden:
+            adjusted[list(forbidden)] = float("-inf")
+        token = self._picked(adjusted)
+        self._made[token] += 1
+        if self._sampling.repetition_penalty != 1.0:
+            self._seen.add(token)
+        if self._sampling.logprobs is None:
+            return Chosen(token)
+        logprobs = logits.log_softmax(-1)
+        best = logprobs.topk(min(self._sampling.logprobs, len(logprobs)))
+        likeliest = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return Chosen(token, float(logprobs[token]), likeliest)
+
+    def _adjusted(self, logits: Any) -> Any:
+        sampling = self._sampling
+        if self._seen:
+            seen = sorted(self._seen)
+            found, penalty = logits[seen], sampling.repetition_penalty
+            logits[seen] = self._torch.where(found > 0, found / penalty, found * penalty)
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            for token, count in self._made.items():
+                logits[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
+        for token, bias in sampling.logit_bias.items():
+            logits[token] += bias
+        return logits
+
+    def _picked(self, logits: Any) -> int:
+        sampling = self._sampling
+        if sampling.temperature <= 0:
+            return int(logits.argmax())
+        logits = logits / sampling.temperature
+        if 0 < sampling.top_k < len(logits):
+            logits[logits < logits.topk(sampling.top_k).values[-1]] = float("-inf")
+        probabilities = logits.softmax(-1)
+        if sampling.min_p:
+            probabilities[probabilities < sampling.min_p * probabilities.max()] = 0
+        if sampling.top_p < 1:
+            # Those whose likelier ones already make up the share are left out; one always stays.
+            ordered, places = probabilities.sort(descending=True)
+            beyond = ordered.cumsum(-1) - ordered >= max(sampling.top_p, 1e-9)
+            probabilities[places[beyond]] = 0
+        return int(self._torch.multinomial(probabilities, 1, generator=self._random))

@@ -1,0 +1,1 @@
+"""OpenAI's API: its objects, the base classes of models that speak it, and its pages."""
