@@ -66,3 +66,19 @@ def test_what_cannot_be_read_is_counted() -> None:
     window.add(b"not json", b"{}")
     window.add(b'{"inputs": [{"datatype": "FP32"}]}', b"{}")
     assert window.report()["unreadable"] == 2
+
+
+async def test_the_platform_fetches_samples_and_feedback() -> None:
+    reference = profile_of(np.arange(200.0).reshape(-1, 1), ["x"])
+    async with _predictor() as predictor:
+        monitor = Monitor(str(predictor.make_url("/")), MonitorWindow(reference), None)
+        async with TestClient(TestServer(create_app(monitor))) as client:
+            body, headers = {"instances": [[7.0]]}, {"x-request-id": "r1"}
+            await client.post("/v1/models/m:predict", json=body, headers=headers)
+            told = await client.post("/v1/models/m:feedback", json={"id": "r1", "label": 1})
+            assert told.status == 202
+            found = await (await client.post("/monitor/samples")).json()
+            profile = await (await client.get("/monitor/profile")).json()
+    assert found["samples"] == [{"rows": [[7.0]], "predictions": [0], "id": "r1"}]
+    assert found["feedback"] == [{"id": "r1", "label": 1, "predictions": [0]}]
+    assert list(profile["features"]) == ["x"]

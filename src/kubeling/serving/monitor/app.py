@@ -11,8 +11,10 @@ import msgspec
 from aiohttp import web
 
 from kubeling.serving.monitor.window import MonitorWindow
+from kubeling.serving.server.errors import ServingError
 from kubeling.serving.server.requestlog import RequestLog, new_record
 from kubeling.serving.server.rest_v2 import HEADER
+from kubeling.serving.server.sampling import Sampler, WantedAnswers
 
 __all__ = ["Monitor", "create_app"]
 
@@ -33,6 +35,7 @@ class Monitor:
         self._window = window
         self._log = request_log
         self._session: aiohttp.ClientSession | None = None
+        self.sampler = Sampler()
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
         """Holds the session to the predictor."""
@@ -48,6 +51,31 @@ class Monitor:
     async def metrics(self, _: web.Request) -> web.Response:
         """The report as Prometheus gauges."""
         return web.Response(text=_metrics(self._window.report()), content_type="text/plain")
+
+    async def samples(self, request: web.Request) -> web.Response:
+        """What the platform watches it by."""
+        try:
+            asked = msgspec.json.decode(await request.read() or b"{}", type=WantedAnswers)
+        except msgspec.MsgspecError as error:
+            return _json({"error": str(error)}, 400)
+        return _json(self.sampler.look(asked.answers))
+
+    async def profile(self, _: web.Request) -> web.Response:
+        """The reference it was given."""
+        found = self._window.reference
+        if found is None:
+            return _json({"error": "no reference profile is given; set --reference"}, 404)
+        return _json(found)
+
+    async def feedback(self, request: web.Request) -> web.Response:
+        """Takes what was true of earlier requests."""
+        try:
+            accepted = self.sampler.told(msgspec.json.decode(await request.read()))
+        except msgspec.DecodeError as error:
+            return _json({"error": f"the body is not valid JSON: {error}"}, 400)
+        except ServingError as error:
+            return _json({"error": str(error)}, error.http_status)
+        return _json({"accepted": accepted}, 202)
 
     async def live(self, _: web.Request) -> web.Response:
         return _json({"live": True})
@@ -77,6 +105,7 @@ class Monitor:
     def _record(self, request: web.Request, status: int, body: bytes, content: bytes) -> None:
         if status == 200:
             self._window.add(body, content)
+            self.sampler.saw(body, content, request.headers)
         if self._log is not None:
             model = request.path.split("/")[3].partition(":")[0]
             given = request.headers.get("x-request-id", "")
@@ -91,6 +120,10 @@ def create_app(monitor: Monitor) -> web.Application:
         [
             web.get("/monitor/drift", monitor.drift),
             web.get("/v1/models/{model}/drift", monitor.drift),
+            web.post("/monitor/samples", monitor.samples),
+            web.get("/monitor/profile", monitor.profile),
+            web.post("/v1/models/{model}:feedback", monitor.feedback),
+            web.post("/v2/models/{model}/feedback", monitor.feedback),
             web.get("/metrics", monitor.metrics),
             web.get("/v2/health/live", monitor.live),
             web.route("*", "/{tail:.*}", monitor.forward),

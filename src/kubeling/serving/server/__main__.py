@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.timeout_keep_alive,
         options.grpc_max_receive_message_length,
         options.grpc_max_send_message_length,
+        options.model_dir if options.monitor else None,
     )
     repository = FolderRepository(
         options.model_name,
@@ -137,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--grpc_max_{way}_message_length", type=int, help="bytes; default: no limit"
         )
+    parser.add_argument(
+        "--monitor", type=_boolean, default=False, help="true or false: sample requests for drift"
+    )
     parser.add_argument("--enable_latency_logging", type=_boolean, default=False)
     for name, (_, why) in WITHOUT_EFFECT.items():
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", help=f"no effect: {why}")

@@ -11,7 +11,7 @@ import msgspec
 
 from kubeling.serving.server import cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
-from kubeling.serving.server.errors import InvalidInput, ModelNotFound
+from kubeling.serving.server.errors import InvalidInput, ModelNotFound, NotSupported
 from kubeling.serving.server.http import (
     Request,
     Response,
@@ -27,6 +27,7 @@ from kubeling.serving.server.rest_v2 import HEADER, decode_request
 
 if TYPE_CHECKING:
     from kubeling.serving.server.openai.endpoints import OpenAIPages
+    from kubeling.serving.server.sampling import Sampler
 
 __all__ = ["EXTENSIONS", "ModelApp"]
 
@@ -37,6 +38,27 @@ _OCTETS: Final = "application/octet-stream"
 
 Page = Callable[[Request], Awaitable[Response]]
 Answer = Response | StreamedResponse
+
+
+class SampledPages:
+    """What the platform fetches of a monitored model."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    async def samples(self, request: Request) -> Response:
+        """What there is since the last look."""
+        wanted = _decoded(request.body or b"{}")
+        listed = wanted.get("answers") if isinstance(wanted, dict) else None
+        found = self._sampler.look(listed if isinstance(listed, list) else ())
+        return Response(msgspec.json.encode(found))
+
+    async def profile(self, request: Request) -> Response:
+        """The reference profile that lies beside the model."""
+        found = self._sampler.profile()
+        if found is None:
+            raise ModelNotFound("there is no reference profile beside the model")
+        return Response(found)
 
 
 class ModelApp:
@@ -57,6 +79,10 @@ class ModelApp:
             "v2/models": ("GET", self._models),
             "v2/repository/index": ("POST", self._index),
         }
+        if dataplane.sampler is not None:
+            shown = SampledPages(dataplane.sampler)
+            self._pages["monitor/samples"] = ("POST", shown.samples)
+            self._pages["monitor/profile"] = ("GET", shown.profile)
 
     async def __call__(self, request: Request) -> Answer:
         """Answers a request; raises :class:`~.errors.ServingError`."""
@@ -152,10 +178,12 @@ class ModelApp:
     async def _v1(self, request: Request, rest: str) -> Response:
         name, colon, verb = rest.rpartition(":")
         if colon:
-            if verb not in ("predict", "explain"):
-                raise ModelNotFound(f'unknown verb "{verb}"; known: predict, explain')
+            if verb not in ("predict", "explain", "feedback"):
+                raise ModelNotFound(f'unknown verb "{verb}"; known: predict, explain, feedback')
             if not _allows(request, "POST"):
                 return _not_allowed(request, "POST")
+            if verb == "feedback":
+                return self._feedback(request, name)
             return await self._v1_call(request, name, cast(Verb, verb))
         if not _allows(request, "GET"):
             return _not_allowed(request, "GET")
@@ -182,6 +210,16 @@ class ModelApp:
         body, content_type, headers = event.answer(name, answer)
         return Response(msgspec.json.encode(body), 200, content_type, {**given, **headers})
 
+    def _feedback(self, request: Request, name: str) -> Response:
+        """What was true of earlier requests."""
+        self._repository.model(name)
+        if self._plane.sampler is None:
+            raise NotSupported(
+                "feedback is for monitored models; annotate the service with "
+                'serving.kubeling.io/monitoring: "true"'
+            )
+        return json_response({"accepted": self._plane.sampler.told(_decoded(request.body))}, 202)
+
     def _requests(self) -> Response:
         """What this pod recorded, as JSON lines."""
         if self._log_folder is None:
@@ -190,7 +228,8 @@ class ModelApp:
 
     async def _v2(self, request: Request, parts: list[str]) -> Answer:
         name, version, action = _address(request, parts)
-        method = "POST" if action in ("infer", "generate", "generate_stream") else "GET"
+        posted = ("infer", "generate", "generate_stream", "feedback")
+        method = "POST" if action in posted else "GET"
         if not _allows(request, method):
             return _not_allowed(request, method)
         match action:
@@ -206,6 +245,8 @@ class ModelApp:
 
                 streamed = action == "generate_stream"
                 return await generate(self._plane, request, name, version, streamed=streamed)
+            case "feedback":
+                return self._feedback(request, name)
             case _:
                 raise _no_page(request)
 

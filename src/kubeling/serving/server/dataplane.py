@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from kubeling.serving.server.repository import ModelRepository
 from kubeling.serving.server.requestlog import RequestLog, new_record
 from kubeling.serving.server.rest_v2 import decode_response
 
+if TYPE_CHECKING:
+    from kubeling.serving.server.sampling import Sampler
+
 __all__ = ["DataPlane", "Verb"]
 
 log = logging.getLogger(__name__)
@@ -48,10 +51,12 @@ class DataPlane:
         repository: ModelRepository,
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         self.repository = repository
         self.metrics = metrics or Metrics()
         self.request_log = request_log
+        self.sampler = sampler
 
     async def ready(self) -> bool:
         """Whether all models can answer."""
@@ -82,6 +87,8 @@ class DataPlane:
             self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
             raise
         answer = tensors.to_json(answer)
+        if self.sampler is not None and verb == "predict":
+            self.sampler.saw(body, answer, headers)
         self._done(model, 200, started, body, answer, headers)
         return answer, given
 
@@ -106,6 +113,8 @@ class DataPlane:
             body = request.to_dict() if request is not None and self.request_log else None
             self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
             raise
+        if self.sampler is not None:
+            self.sampler.saw(request, answer, headers)
         if self.request_log is not None:
             self._done(model, 200, started, request.to_dict(), answer.to_dict(), headers)
         else:
@@ -135,6 +144,8 @@ class DataPlane:
             else:
                 found = found if request is None else _response_of(model, request, found)
                 status = 200
+                if self.sampler is not None:
+                    self.sampler.saw(payload, found, headers)
             if self.request_log is None:
                 self.metrics.request(model.name, status, time.perf_counter() - started)
             else:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kubeling.rpc.idle import serving_when_called
 from kubeling.serving.server import http
@@ -21,6 +21,9 @@ from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 from kubeling.serving.server.requestlog import Mode, open_log
+
+if TYPE_CHECKING:
+    from kubeling.serving.server.sampling import Sampler
 
 __all__ = ["ServerSettings", "run", "serve", "stopped"]
 
@@ -43,6 +46,8 @@ class ServerSettings:
     keep_alive: float = 65.0
     grpc_max_receive: int | None = None
     grpc_max_send: int | None = None
+    monitored: Path | None = None
+    """The folder of a model whose requests are sampled for the platform."""
 
 
 def serve(models: Sequence[Model], settings: ServerSettings | None = None) -> None:
@@ -99,7 +104,7 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(repository.close)
         request_log = await stack.enter_async_context(open_log(settings.request_log, mode, dropped))
-        plane = DataPlane(repository, metrics, request_log)
+        plane = DataPlane(repository, metrics, request_log, _sampler(settings.monitored))
         app = ModelApp(plane, Path(place) if place else None)
         handler, keep_alive = around(app), settings.keep_alive
         immediately = app.immediately if handler is app else None
@@ -116,6 +121,15 @@ async def _serve(
         if settings.grpc_port is not None:
             await _listen_to_grpc(stack, plane, settings)
         await stopped()
+
+
+def _sampler(folder: Path | None) -> Sampler | None:
+    if folder is None:
+        return None
+    from kubeling.serving.drift.profile import PROFILE_FILE
+    from kubeling.serving.server.sampling import Sampler
+
+    return Sampler(folder / PROFILE_FILE)
 
 
 async def _listen_to_grpc(
