@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -206,3 +207,62 @@ def test_an_autoscaler_of_the_old_group_scales_to_its_minimum(
         "inferenceservices.serving.kubeflow.org",
         "my-model",
     )
+
+
+def test_drift_becomes_a_condition_and_starts_one_retraining(
+    platform: Platform, workspace: Path
+) -> None:
+    features = [
+        [float(value) for value in line.split(",")]
+        for line in (workspace / "reference.csv").read_text().splitlines()[1:]
+    ]
+    platform.run(
+        sys.executable,
+        *("-m", "kubeling.serving.drift", "--profile", str(workspace / "reference.csv")),
+        *("--reference", str(workspace / "v1")),
+    )
+    template = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {"name": "train", "namespace": "default"},
+        "spec": {
+            "entrypoint": "main",
+            "templates": [{"name": "main", "suspend": {}}],
+        },
+    }
+    watched = isvc("drifting", predictor={"sklearn": {"storageUri": f"file://{workspace}/v1"}})
+    watched["metadata"]["annotations"] = {
+        "serving.kubeling.io/monitoring": "window=200",
+        "serving.kubeling.io/retrain": "WorkflowTemplate/train",
+    }
+    apply(platform, template)
+    apply(platform, watched)
+    platform.until(is_ready, "isvc", "drifting")
+
+    def asked_until(status: str, rows: list[list[float]]) -> Obj:
+        # The window is what the model was asked lately, so it is asked until that is seen.
+        for _ in range(300):
+            for start in range(0, len(rows), 50):
+                ask(platform, "drifting", rows[start : start + 50])
+            found = platform.object("isvc", "drifting")
+            conditions = found["status"].get("conditions") or ()
+            if [c["status"] for c in conditions if c["type"] == "DataDrift"] == [status]:
+                return found
+        raise AssertionError(f"DataDrift never became {status}: {found}")
+
+    asked_until("False", features)
+    moved = [[a, b, c + 5 + a / 100, d] for a, b, c, d in features]
+    said = asked_until("True", moved)
+    message = next(c["message"] for c in said["status"]["conditions"] if c["type"] == "DataDrift")
+    assert message == "c differ from the profile kept with the model"
+    started = platform.until(
+        lambda obj: "serving.kubeling.io/retrained" in obj["metadata"]["annotations"],
+        *("isvc", "drifting"),
+    )["metadata"]["annotations"]["serving.kubeling.io/retrained"]
+    label = "serving.kubeling.io/inferenceservice=drifting"
+    runs = json.loads(platform.kubectl("get", "wf", "-l", label, "-o", "json"))["items"]
+    assert [f"Workflow/{run['metadata']['name']}" for run in runs] == [started.split()[1]]
+    with urllib.request.urlopen(f"{platform.url}/api/serving/default/drifting/drift") as answer:
+        report = json.load(answer)["revisions"]["drifting-predictor-00001"]
+    assert report["drifted"] == ["c"]
+    platform.kubectl("delete", "isvc,wftmpl,wf", "--all")

@@ -52,6 +52,7 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.judgement import CanaryJudge
     from kubeling.serving.legacy_controller import LegacyController
     from kubeling.serving.multimodel.controller import TrainedModelController
+    from kubeling.serving.watching.controller import watcher_of
 
     return [
         InferenceServiceController(context).controller(),
@@ -60,13 +61,15 @@ def _controllers(context: Context) -> Sequence[Controller]:
         CanaryJudge(context).controller(),
         InferenceGraphController(context).controller(),
         TrainedModelController(context).controller(),
+        watcher_of(context).controller(),
     ]
 
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     from kubeling.serving.gateway.entry import routes
+    from kubeling.serving.watching.api import routes as watching_routes
 
-    return routes(context)
+    return [*routes(context), *watching_routes(context)]
 
 
 def _host_handler(context: Context) -> HostHandler:

@@ -12,8 +12,9 @@ from kubeling.serving.credentials import Access
 from kubeling.serving.names import REQUEST_LOG, SOURCE_VOLUME
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
+from kubeling.serving.watching.settings import has_monitor, is_monitored
 
-__all__ = ["MAIN_CONTAINER", "add_request_log", "add_storage", "main_container"]
+__all__ = ["MAIN_CONTAINER", "add_monitoring", "add_request_log", "add_storage", "main_container"]
 
 MAIN_CONTAINER: Final = "kserve-container"
 
@@ -149,7 +150,7 @@ def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -
 
 def add_request_log(isvc: Obj, component: Obj, pod: Obj) -> None:
     """Where requests are recorded: the ``logger`` field, or the annotation for the service."""
-    built_in = "kubeling.serving.server" in (main_container(pod).get("command") or ())
+    built_in = is_built_in(pod)
     logger: Mapping[str, Any] | None = component.get("logger")
     annotation = objects.annotations(isvc).get(REQUEST_LOG, "")
     if logger is None:
@@ -170,6 +171,18 @@ def add_request_log(isvc: Obj, component: Obj, pod: Obj) -> None:
         main["args"] = [*(main.get("args") or ()), f"--request_log={place}", f"--log_mode={mode}"]
     else:
         main["env"].append({"name": "REQUEST_LOG", "value": place})
+
+
+def add_monitoring(isvc: Obj, pod: Obj) -> None:
+    """Lets the built-in server of a monitored service sample its requests."""
+    if is_monitored(isvc) and not has_monitor(isvc) and is_built_in(pod):
+        main = main_container(pod)
+        main["args"] = [*(main.get("args") or ()), "--monitor=true"]
+
+
+def is_built_in(pod: Obj) -> bool:
+    """Whether what serves is this platform's own server."""
+    return "kubeling.serving.server" in (main_container(pod).get("command") or ())
 
 
 def _log_volume(url: str) -> Obj:

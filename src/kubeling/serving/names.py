@@ -17,8 +17,11 @@ __all__ = [
     "GATEWAY",
     "GRPC_PORT",
     "KNATIVE",
+    "MONITORING",
     "PORT",
     "REJECTED",
+    "RETRAIN",
+    "RETRAINED",
     "REVISION",
     "ROLLBACK_ERROR_RATE",
     "ROLLBACK_P99",
@@ -54,6 +57,10 @@ REJECTED: Final = "serving.kubeling.io/rejected"
 """On a Deployment: why a canary was rolled back."""
 ROLLBACK_ERROR_RATE: Final = "serving.kubeling.io/rollback-error-rate"
 ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
+MONITORING: Final = "serving.kubeling.io/monitoring"
+RETRAIN: Final = "serving.kubeling.io/retrain"
+RETRAINED: Final = "serving.kubeling.io/retrained"
+"""On a service: for which episode of drift a run was started last, and which."""
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080

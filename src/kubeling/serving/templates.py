@@ -20,6 +20,7 @@ from kubeling.serving.credentials import Access
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
 from kubeling.serving.mounts import (
     MAIN_CONTAINER,
+    add_monitoring,
     add_request_log,
     add_storage,
     main_container,
@@ -69,6 +70,7 @@ def predictor(
     if is_multi_model(component, pod):
         add_agent(pod, name(isvc), access)
     add_request_log(isvc, component, pod)
+    add_monitoring(isvc, pod)
     return _template(isvc, "predictor", component, pod, extra_labels, extra_annotations)
 
 

@@ -19,6 +19,7 @@ from kubeling.serving.name_rules import validate_name
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
+from kubeling.serving.watching.settings import validate_monitoring
 
 __all__ = ["validate_service"]
 
@@ -57,6 +58,7 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         )
     yield from _validate_annotations(annotations)
     yield from validate_limits(annotations)
+    yield from validate_monitoring(annotations)
     if old is not None:
         yield from _validate_mode_is_kept(annotations, old)
 

@@ -1,0 +1,283 @@
+"""Watches monitored services: fetches what their pods sampled, judges it, and says so.
+
+The condition, its Events and the retraining run follow from what is in the API and the metadata
+database; a restart goes on where it was saved. All replicas of a revision are judged together. The
+service's condition is that of the revision with most of the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from kubeling.component import Context
+from kubeling.kube import objects
+from kubeling.kube.controller import Controller, Result
+from kubeling.kube.informer import Informers
+from kubeling.kube.objects import (
+    Key,
+    Obj,
+    condition,
+    deletion_requested,
+    format_time,
+    labels,
+    name,
+    namespace,
+    uid,
+)
+from kubeling.kube.resources import PODS
+from kubeling.serving.names import SERVICE
+from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.watching import metrics
+from kubeling.serving.watching.reporting import Reporting
+from kubeling.serving.watching.settings import has_monitor, is_monitored, settings_of
+from kubeling.serving.watching.verdict import CONDITION, Verdict, verdict_of
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from kubeling.serving.drift.profile import Profile
+    from kubeling.serving.watching.looking import Looked
+    from kubeling.serving.watching.store import WatchStore
+    from kubeling.serving.watching.watch import Watch
+
+__all__ = ["DriftWatcher", "watcher_of"]
+
+_LOOK_SECONDS: Final = 2.0
+_SAVE_SECONDS: Final = 20.0
+_SHARE: Final = 50
+"""Judging may take one part in so many of the time."""
+
+_watchers: WeakKeyDictionary[Informers, DriftWatcher] = WeakKeyDictionary()
+
+
+def watcher_of(context: Context) -> DriftWatcher:
+    """The one watcher of a platform: its controller, its pages and the canaries' judge share it."""
+    if context.informers not in _watchers:
+        _watchers[context.informers] = DriftWatcher(context)
+    return _watchers[context.informers]
+
+
+class _Service:
+    """A monitored service."""
+
+    def __init__(self) -> None:
+        self.watches: dict[str, Watch] = {}
+        self.saved = 0.0
+        self.judge_after = 0.0
+        self.asked: set[str] = set()
+        """Revisions whose reference was looked for."""
+
+
+class DriftWatcher:
+    """Watches the services that ask for it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._informers = context.informers
+        self._clock = context.clock
+        self._recorder = context.recorder("model-monitor")
+        self._reporting = Reporting(context)
+        self._services: dict[str, _Service] = {}
+        self._swept = False
+        metrics.declare(context.metrics, self._shown)
+
+    def controller(self) -> Controller:
+        """The controller."""
+        return Controller("model-monitor", INFERENCE_SERVICES, self.reconcile, workers=2)
+
+    def reports(self, isvc: Obj) -> dict[str, dict[str, Any]]:
+        """By revision, the last report."""
+        service = self._services.get(uid(isvc))
+        return {r: watch.report for r, watch in service.watches.items()} if service else {}
+
+    def compared(self, isvc: Obj, canary: str, stable: str, psi: float) -> dict[str, Any] | None:
+        """How a canary's answers compare with the stable revision's, if that is known."""
+        watches = self._services[uid(isvc)].watches if uid(isvc) in self._services else {}
+        if canary not in watches or stable not in watches:
+            return None
+        return watches[canary].against(watches[stable], psi)
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Looks at one service; ``None`` if it is not monitored."""
+        isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
+        if isvc is None or deletion_requested(isvc):
+            self._forget()
+            return None
+        if not is_monitored(isvc):
+            await self._stop(isvc)
+            return None
+        if uid(isvc) not in self._services:
+            self._services[uid(isvc)] = await self._load(isvc)
+        service = self._services[uid(isvc)]
+        for watch in service.watches.values():
+            watch.settings = settings_of(isvc)
+        await self._look(isvc, service)
+        await self._judge(isvc, service)
+        await self._save(isvc, service)
+        return Result(_LOOK_SECONDS)
+
+    async def _look(self, isvc: Obj, service: _Service) -> None:
+        import aiohttp
+
+        from kubeling.serving.watching.looking import look, watched_pods
+
+        component = "transformer" if has_monitor(isvc) else "predictor"
+        pods = watched_pods(isvc, self._pods(isvc), component)
+        wanted = {revision: watch.wanted for revision, watch in service.watches.items()}
+        async with aiohttp.ClientSession() as session:
+            looked = await look(session, pods, wanted)
+            for revision in pods.keys() - service.asked:
+                await self._find_reference(session, isvc, service, revision, pods[revision])
+        await asyncio.to_thread(self._take, isvc, service, looked)
+
+    def _take(self, isvc: Obj, service: _Service, looked: Looked) -> None:
+        for revision, shown in looked.items():
+            if revision not in service.watches:
+                service.watches[revision] = self._watch(isvc)
+            for samples in shown:
+                service.watches[revision].take(samples)
+
+    async def _find_reference(
+        self,
+        session: aiohttp.ClientSession,
+        isvc: Obj,
+        service: _Service,
+        revision: str,
+        pods: Sequence[Obj],
+    ) -> None:
+        """Once for each revision: where it is registered, else beside its files."""
+        from kubeling.serving.watching.looking import profile_of_pods
+
+        watch = service.watches.get(revision)
+        if watch is None:
+            watch = service.watches[revision] = self._watch(isvc)
+        elif watch.reference is not None:
+            service.asked.add(revision)
+            return
+        registered = await self._registered(isvc)
+        if registered is not None:
+            watch.refer_to(registered, "the profile in the Model Registry")
+            service.asked.add(revision)
+            return
+        answered, profile = await profile_of_pods(session, pods)
+        if profile is not None:
+            watch.refer_to(profile, "the profile kept with the model")
+        if answered:
+            service.asked.add(revision)
+
+    async def _registered(self, isvc: Obj) -> Profile | None:
+        from kubeling.artifacts.errors import ArtifactError
+        from kubeling.serving.drift.keeping import profile_in_registry
+
+        address = str((isvc["spec"]["predictor"].get("model") or {}).get("storageUri") or "")
+        if not address.startswith("model-registry://"):
+            return None
+        env = {"MODEL_REGISTRY_BASE_URL": self._context.settings.gateway_url}
+        try:
+            return await asyncio.to_thread(profile_in_registry, address, env)
+        except ArtifactError as error:
+            await self._recorder.warning(isvc, "NoReferenceProfile", str(error))
+            return None
+
+    async def _judge(self, isvc: Obj, service: _Service) -> None:
+        now = self._clock.monotonic()
+        due = [watch for watch in service.watches.values() if watch.changed or not watch.report]
+        if due and now >= service.judge_after:
+            await asyncio.to_thread(_assess, due)
+            taken = self._clock.monotonic() - now
+            service.judge_after = now + max(_LOOK_SECONDS, _SHARE * taken)
+        main = _heaviest(isvc)
+        watch = service.watches.get(main)
+        if watch is None:
+            nothing = Verdict("Unknown", "NoSamples", "no pod shows samples yet")
+            await self._reporting.say(isvc, nothing)
+            return
+        before = condition(isvc, CONDITION)
+        status = before.status if before is not None else ""
+        verdict = verdict_of(watch.report, watch.positive, status)
+        if verdict.reason != "Unchanged":
+            await self._reporting.say(isvc, verdict)
+
+    async def _stop(self, isvc: Obj) -> None:
+        """Forgets a service that is monitored no more."""
+        self._services.pop(uid(isvc), None)
+        if condition(isvc, CONDITION) is not None:
+            await (await self._store()).save(uid(isvc), {}, 0)
+            await self._reporting.retract(isvc)
+
+    async def _load(self, isvc: Obj) -> _Service:
+        store = await self._store()
+        if not self._swept:
+            known = [uid(found) for found in self._informers.of(INFERENCE_SERVICES).list()]
+            await store.keep(known)
+            self._swept = True
+        service = _Service()
+        states = await store.load(uid(isvc))
+        service.watches = await asyncio.to_thread(
+            lambda: {revision: self._watch(isvc, state) for revision, state in states.items()}
+        )
+        service.saved = self._clock.monotonic()
+        return service
+
+    async def _save(self, isvc: Obj, service: _Service) -> None:
+        now = self._clock.monotonic()
+        if now < service.saved + _SAVE_SECONDS:
+            return
+        service.saved = now
+        revisions = _known_revisions(isvc, self._pods(isvc))
+        service.watches = {r: w for r, w in service.watches.items() if r in revisions}
+        states = {revision: watch.state() for revision, watch in service.watches.items()}
+        store = await self._store()
+        await store.save(uid(isvc), states, int(self._clock.now().timestamp()))
+
+    async def _store(self) -> WatchStore:
+        await self._context.open_database()
+        from kubeling.serving.watching.store import WatchStore
+
+        return WatchStore(self._context.open_database)
+
+    def _watch(self, isvc: Obj, state: Any = None) -> Watch:
+        from kubeling.serving.watching.watch import Watch
+
+        return Watch(settings_of(isvc), lambda: format_time(self._clock.now()), state)
+
+    def _pods(self, isvc: Obj) -> list[Obj]:
+        pods = self._informers.of(PODS).list(namespace(isvc))
+        return [pod for pod in pods if labels(pod).get(SERVICE) == name(isvc)]
+
+    def _forget(self) -> None:
+        present = {uid(isvc) for isvc in self._informers.of(INFERENCE_SERVICES).list()}
+        for gone in self._services.keys() - present:
+            del self._services[gone]
+
+    def _shown(self) -> list[tuple[Key, str, dict[str, Any]]]:
+        found = []
+        for isvc in self._informers.of(INFERENCE_SERVICES).list():
+            for revision, report in self.reports(isvc).items():
+                found.append((objects.key_of(isvc), revision, report))
+        return found
+
+
+def _assess(watches: Sequence[Watch]) -> None:
+    for watch in watches:
+        watch.assess()
+
+
+def _heaviest(isvc: Obj) -> str:
+    """The revision with most of the requests."""
+    components = (isvc.get("status") or {}).get("components") or {}
+    shares = (components.get("predictor") or {}).get("traffic") or ()
+    if not shares:
+        return ""
+    return str(max(shares, key=lambda share: int(share.get("percent") or 0))["revisionName"])
+
+
+def _known_revisions(isvc: Obj, pods: Sequence[Obj]) -> set[str]:
+    from kubeling.serving.watching.looking import watched_pods
+
+    component = "transformer" if has_monitor(isvc) else "predictor"
+    return {_heaviest(isvc), *watched_pods(isvc, pods, component)}

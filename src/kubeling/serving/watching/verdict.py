@@ -1,0 +1,47 @@
+"""The condition ``DataDrift``, and the Events of its episodes, from a report.
+
+It is True once two verdicts in a row said so: a verdict is made every few seconds, and one of many
+is wrong by chance. Its message names features but no numbers, so that it changes when they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["CONDITION", "IN_A_ROW", "Verdict", "verdict_of"]
+
+CONDITION: Final = "DataDrift"
+IN_A_ROW: Final = 2
+_NAMED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The condition's status, and why."""
+
+    status: str
+    reason: str
+    message: str
+
+
+def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict:
+    """``before`` is the condition's status until now, which stands while there is no evidence."""
+    if not report.get("enough"):
+        if before in ("True", "False"):
+            return Verdict(before, "Unchanged", "too few rows since the last verdict to tell")
+        said = report.get("message", "")
+        text = said if "features" in said else "too few rows were sampled to tell"
+        return Verdict("Unknown", "TooFewRows", text)
+    source = report.get("reference", "")
+    if not report["drift"]:
+        return Verdict("False", "NoDrift", f"requests look like {source}")
+    if positive < IN_A_ROW and before != "True":
+        return Verdict("False", "NoDrift", f"requests look like {source}")
+    drifted = report["drifted"]
+    if not drifted:
+        return Verdict("True", "PredictionsDrifted", f"predictions differ from {source}")
+    shown = ", ".join(drifted[:_NAMED]) + (" and others" if len(drifted) > _NAMED else "")
+    also = ", and so do the predictions" if report.get("predictions", {}).get("drift") else ""
+    return Verdict("True", "FeaturesDrifted", f"{shown} differ from {source}{also}")
