@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.http import Request, Response, listening
@@ -150,3 +153,57 @@ async def test_requests_under_way_are_answered_before_the_server_ends() -> None:
 async def test_a_connection_without_requests_is_closed() -> None:
     async with listening(echo, keep_alive=0.05) as port:
         assert await talk(port, b"") == b""
+
+
+HEADERS = (b"", b"X-A: 1\r\n", b"X-Request-Id: 7\r\n", b"x-a: 1\r\nX-A: 2\r\n", b"\tfolded: 1\r\n")
+BODIES = st.sampled_from([b"", b"a", b"ab", b"\r\n\r\n", b"POST /a HTTP/1.1\r\n\r\n"])
+SENT = st.lists(
+    st.builds(
+        lambda path, headers, body: (
+            b"POST /%b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b"
+            % (path, headers, len(body), body)
+        ),
+        st.sampled_from([b"a", b"b"]),
+        st.sampled_from(HEADERS),
+        BODIES,
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SENT, st.lists(st.integers(1, 200), max_size=4))
+def test_a_head_that_was_seen_before_is_read_as_the_first_time(
+    requests: list[bytes], cuts: list[int]
+) -> None:
+    """Whole requests one by one, so that their heads are known, then all of it in pieces."""
+
+    async def answers(immediately: Callable[..., bool] | None) -> list[bytes]:
+        async with listening(echo, immediately=immediately) as port:
+            return [
+                await talk_in_pieces(port, [*requests, *requests, LAST]),
+                await talk_in_pieces(port, [*cut(b"".join(requests), cuts), LAST]),
+            ]
+
+    assert asyncio.run(answers(echo_now)) == asyncio.run(answers(None))
+
+
+def cut(sent: bytes, places: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(place for place in places if place < len(sent)), len(sent)]
+    return [sent[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+async def talk_in_pieces(port: int, pieces: list[bytes]) -> bytes:
+    """What a server answers to pieces that it mostly reads one by one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()

@@ -7,8 +7,10 @@ so it is asked for its options only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from kubeling.serving.server.http import (
     Handler,

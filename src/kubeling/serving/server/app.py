@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from kubeling.serving.server import cloudevents
+from kubeling.serving.server import bodies, cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
-from kubeling.serving.server.errors import InvalidInput, ModelNotFound, NotSupported
-from kubeling.serving.server.http import (
-    Request,
-    Response,
-    StreamedResponse,
-    error_response,
-    json_response,
-)
-from kubeling.serving.server.infer_types import InferResponse
+from kubeling.serving.server.errors import ModelNotFound, NotSupported
+from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
+from kubeling.serving.server.lanes import Lanes
 from kubeling.serving.server.openai.paths import page_of, route_prefix
 from kubeling.serving.server.repository import IndexEntry
 from kubeling.serving.server.requestlog import read_folder
-from kubeling.serving.server.rest_v2 import HEADER, decode_request
 
 if TYPE_CHECKING:
     from kubeling.serving.server.openai.endpoints import OpenAIPages
@@ -33,8 +26,6 @@ __all__ = ["EXTENSIONS", "ModelApp"]
 
 EXTENSIONS: Final = ["model_repository", "model_repository_extension", "binary_tensor_data"]
 """What the server does beyond the protocol, as its metadata says."""
-
-_OCTETS: Final = "application/octet-stream"
 
 Page = Callable[[Request], Awaitable[Response]]
 Answer = Response | StreamedResponse
@@ -48,7 +39,7 @@ class SampledPages:
 
     async def samples(self, request: Request) -> Response:
         """What there is since the last look."""
-        wanted = _decoded(request.body or b"{}")
+        wanted = bodies.plain(request.body or b"{}")
         listed = wanted.get("answers") if isinstance(wanted, dict) else None
         found = self._sampler.look(listed if isinstance(listed, list) else ())
         return Response(msgspec.json.encode(found))
@@ -69,6 +60,7 @@ class ModelApp:
         self._repository = dataplane.repository
         self._log_folder = log_folder
         self._openai_prefix = route_prefix()
+        self.immediately = Lanes(dataplane)
         self._pages: dict[str, tuple[str, Page]] = {
             "": ("GET", self._alive),
             "metrics": ("GET", self._metrics),
@@ -99,34 +91,6 @@ class ModelApp:
             raise _no_page(request)
         method, answer = self._pages[path]
         return await answer(request) if _allows(request, method) else _not_allowed(request, method)
-
-    def immediately(self, request: Request, answer: Callable[[Response], None]) -> bool:
-        """Answers a prediction without a task, if it can; else it is for :meth:`__call__`."""
-        if request.method != "POST":
-            return False
-        path = request.path
-        v2 = path.startswith("/v2/models/") and path.endswith("/infer")
-        if not v2 and not (path.startswith("/v1/models/") and path.endswith(":predict")):
-            return False
-        name = path[11:-6] if v2 else path[11:-8]
-        model = self._plane.quick_model(name)
-        if model is None:
-            return False
-        try:
-            if v2:
-                payload: Any = decode_request(request.body, _json_length(request), name)
-            else:
-                payload = _decoded(request.body)
-        except InvalidInput:
-            return False
-        if not v2 and cloudevents.event_of(payload, request.headers) is not None:
-            return False
-
-        def done(found: Any, error: BaseException | None) -> None:
-            answer(_response(found) if error is None else error_response(error))
-
-        self._plane.quick(model, payload, request.headers, done)
-        return True
 
     @functools.cached_property
     def _openai(self) -> OpenAIPages:
@@ -170,7 +134,7 @@ class ModelApp:
         return Response(text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _index(self, request: Request) -> Response:
-        asked = _decoded(request.body) if request.body else {}
+        asked = bodies.plain(request.body) if request.body else {}
         ready_only = isinstance(asked, dict) and asked.get("ready") is True
         entries = self._repository.index()
         return json_response([_entry(e) for e in entries if not ready_only or e.state == "READY"])
@@ -200,7 +164,7 @@ class ModelApp:
 
         def decode() -> Any:
             nonlocal event
-            body = _decoded(request.body)
+            body = bodies.from_v1(request)
             event = cloudevents.event_of(body, request.headers)
             return body if event is None else event.data
 
@@ -218,7 +182,7 @@ class ModelApp:
                 "feedback is for monitored models; annotate the service with "
                 'serving.kubeling.io/monitoring: "true"'
             )
-        return json_response({"accepted": self._plane.sampler.told(_decoded(request.body))}, 202)
+        return json_response({"accepted": self._plane.sampler.told(bodies.plain(request.body))}, 202)
 
     def _requests(self) -> Response:
         """What this pod recorded, as JSON lines."""
@@ -264,11 +228,10 @@ class ModelApp:
         return json_response(found)
 
     async def _infer(self, request: Request, name: str, version: str) -> Response:
-        length = _json_length(request)
         answer, given = await self._plane.v2(
-            name, version, lambda: decode_request(request.body, length, name), request.headers
+            name, version, lambda: bodies.from_v2(request, name), request.headers
         )
-        return _of_tensors(answer, given)
+        return bodies.of_tensors(answer, given)
 
     async def _repository_call(self, request: Request, parts: list[str]) -> Response:
         if len(parts) != 2 or parts[1] not in ("load", "unload"):
@@ -281,22 +244,6 @@ class ModelApp:
         else:
             await self._repository.unload(name)
         return json_response({"name": name, action: True})
-
-
-def _response(found: Any) -> Response:
-    try:
-        return _of_tensors(found, {}) if isinstance(found, InferResponse) else json_response(found)
-    except Exception as error:
-        # What a model answered may be no JSON; a callback has nobody to raise to.
-        return error_response(error)
-
-
-def _of_tensors(answer: InferResponse, given: Mapping[str, str]) -> Response:
-    body, json_length = answer.to_rest()
-    if json_length is None:
-        return json_response(body, headers=given)
-    headers = {**given, HEADER: str(json_length)}
-    return Response(cast(bytes, body), 200, _OCTETS, headers)
 
 
 def _allows(request: Request, method: str) -> bool:
@@ -325,22 +272,6 @@ def _address(request: Request, parts: list[str]) -> tuple[str, str, str]:
             return name, "", action
         case _:
             raise _no_page(request)
-
-
-def _json_length(request: Request) -> int | None:
-    text = request.headers.get(HEADER.lower())
-    if text is None:
-        return None
-    if not text.isdecimal() or len(text) > 18:
-        raise InvalidInput(f"{HEADER} must be a number of bytes, not {text[:40]!r}")
-    return int(text)
-
-
-def _decoded(raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"the body is not valid JSON: {error}") from None
 
 
 def _readiness(about: dict[str, Any], ready: bool) -> Response:

@@ -135,7 +135,7 @@ def _stacked(batch: list[Waiting]) -> Array:
 
 def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
     """Requests whose rows may be stacked, in order of arrival."""
-    if len(waiting) == 1:
+    if _alike(waiting):
         return [waiting]
     groups: dict[tuple[Any, ...], list[list[Waiting]]] = {}
     sizes: dict[tuple[Any, ...], int] = {}
@@ -149,6 +149,19 @@ def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
         batches[-1].append(entry)
         sizes[key] = sizes.get(key, 0) + len(rows)
     return [batch for batches in groups.values() for batch in batches]
+
+
+def _alike(waiting: list[Waiting]) -> bool:
+    """Whether all of it is one batch, as it mostly is."""
+    first = waiting[0][0]
+    if len(waiting) == 1:
+        return True
+    size, dtype, shape = 0, first.dtype, first.shape[1:]
+    for rows, _ in waiting:
+        if rows.dtype is not dtype or rows.shape[1:] != shape:
+            return False
+        size += len(rows)
+    return size <= _LARGEST
 
 
 def _deliver(batch: list[Waiting], found: Array) -> None:

@@ -39,10 +39,12 @@ class Event:
 
 def event_of(body: Any, headers: Mapping[str, str]) -> Event | None:
     """The event in a request, if it is one."""
-    if all(f"ce-{name}" in headers for name in _NEEDED):
+    if "ce-id" in headers and all(f"ce-{name}" in headers for name in _NEEDED):
         attributes = {k[3:]: v for k, v in headers.items() if k.startswith("ce-")}
         return Event(body, attributes, binary=True)
-    if isinstance(body, dict) and "data" in body and all(name in body for name in _NEEDED):
+    if not isinstance(body, dict) or "specversion" not in body:
+        return None
+    if "data" in body and all(name in body for name in _NEEDED):
         attributes = {name: value for name, value in body.items() if name != "data"}
         return Event(body["data"], attributes, binary=False)
     return None

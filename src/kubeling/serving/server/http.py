@@ -16,13 +16,14 @@ import socket
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
 from kubeling.serving.server.errors import InvalidInput, ServingError, TooLarge
+from kubeling.serving.server.heads import Heads
 from kubeling.serving.server.responses import (
     Response,
     StreamedResponse,
@@ -59,9 +60,11 @@ _USUAL: Final = (
 _NAMES: Final = {form.encode(): name.lower() for name in _USUAL for form in (name, name.lower())}
 
 
-@dataclass(slots=True)
-class Request:
-    """A request with its whole body; header names are in lower case."""
+class Request(msgspec.Struct, gc=False):
+    """A request with its whole body; header names are in lower case.
+
+    Requests with equal heads share their headers.
+    """
 
     method: str
     path: str
@@ -92,9 +95,10 @@ async def listening(
 ) -> AsyncIterator[int]:
     """Answers until the block is left, then finishes what was asked; gives the port."""
     connections: set[_Connection] = set()
+    heads = Heads()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: _Connection(handler, immediately, connections, keep_alive),
+        lambda: _Connection(handler, immediately, connections, keep_alive, heads),
         host,
         port,
         backlog=1024,
@@ -122,12 +126,16 @@ class _Connection(asyncio.Protocol):
         immediately: Immediately | None,
         connections: set[_Connection],
         keep_alive: float,
+        heads: Heads,
     ) -> None:
         self._handler = handler
         self._immediately = immediately
         self._promised: bool | None = None
         self._connections = connections
         self._keep_alive = keep_alive
+        self._heads = heads
+        self._between = True
+        self._alone: bytes | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[Request | ServingError, bool]] = deque()
@@ -169,6 +177,13 @@ class _Connection(asyncio.Protocol):
         if self._refused:
             return
         self._heard = True
+        if self._between and not self._waiting:
+            known = self._heads.find(data)
+            if known is not None:
+                head, body = known
+                self._take(Request(head.method, head.path, head.headers, body), keep=True)
+                return
+            self._alone = data
         in_head = self._in_head
         try:
             self._parser.feed_data(data)
@@ -187,6 +202,7 @@ class _Connection(asyncio.Protocol):
     # What httptools calls, in this order.
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._clear()
         self._in_head = True
 
@@ -228,7 +244,9 @@ class _Connection(asyncio.Protocol):
             )
         except ServingError as error:
             found = error
+        self._between = True
         self._take(found, keep)
+        self._alone = None
 
     def finish(self) -> None:
         """Closes once what was asked is answered."""
@@ -260,18 +278,22 @@ class _Connection(asyncio.Protocol):
         self._take(error, keep=False)
 
     def _take(self, found: Request | ServingError, keep: bool) -> None:
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
-        if self._immediately is not None and isinstance(found, Request) and not self._busy:
+        busy = self._promised is not None or self._answering is not None
+        if not busy and self._immediately is not None and isinstance(found, Request):
             self._promised = keep
             if self._immediately(found, self._answered):
+                if self._alone is not None and keep:
+                    self._heads.learn(self._alone, found.method, found.path, found.headers)
                 return
             self._promised = None
         self._waiting.append((found, keep))
         if not self._busy:
             self._start_answering()
-        elif len(self._waiting) == _WAITING and self._transport is not None:
-            self._transport.pause_reading()
+        elif len(self._waiting) == _WAITING:
+            transport.pause_reading()
 
     @property
     def _busy(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
+from itertools import accumulate
 from typing import Final
 
 __all__ = ["Metrics"]
@@ -17,17 +18,48 @@ _STAGES: Final = {
 }
 
 
+_HELD: Final = 4096
+
+
 class Histogram:
-    """Counts of durations below each bound."""
+    """Counts of durations by the bound they keep within.
+
+    Durations are kept as they come and sorted in many at a time: an entry of a list is what a
+    request pays.
+    """
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(_BOUNDS) + 1)
-        self.sum = 0.0
+        self._counts = [0] * (len(_BOUNDS) + 1)
+        self._sum = 0.0
+        self._held: list[float] = []
 
     def observe(self, seconds: float) -> None:
         """Adds one duration."""
-        self.counts[bisect_left(_BOUNDS, seconds)] += 1
-        self.sum += seconds
+        self._held.append(seconds)
+        if len(self._held) == _HELD:
+            self._sort()
+
+    def lines(self, name: str, model: str) -> list[str]:
+        """As Prometheus text."""
+        self._sort()
+        totals = list(accumulate(self._counts))
+        shown = [
+            f'{name}_bucket{{model_name="{model}",le="{bound}"}} {total}'
+            for bound, total in zip([*map(str, _BOUNDS), "+Inf"], totals, strict=True)
+        ]
+        shown.append(f'{name}_sum{{model_name="{model}"}} {self._sum:.6f}')
+        shown.append(f'{name}_count{{model_name="{model}"}} {totals[-1]}')
+        return shown
+
+    def _sort(self) -> None:
+        held, self._held = sorted(self._held), []
+        below = 0
+        for place, bound in enumerate(_BOUNDS):
+            found = bisect_right(held, bound, below)
+            self._counts[place] += found - below
+            below = found
+        self._counts[-1] += len(held) - below
+        self._sum += sum(held)
 
 
 class Metrics:
@@ -36,12 +68,17 @@ class Metrics:
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: dict[str, dict[str, Histogram]] = {stage: {} for stage in _STAGES}
+        self._answers = self._seconds["predict"]
         self.log_dropped = 0
 
     def request(self, model: str, code: int, seconds: float) -> None:
         """Counts one answered request."""
         self._requests[model, code] += 1
-        self.stage(model, "predict", seconds)
+        found = self._answers.get(model)
+        if found is None:
+            self.stage(model, "predict", seconds)
+        else:
+            found.observe(seconds)
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Counts one step of a request: ``preprocess``, ``postprocess`` or ``explain``."""
@@ -57,7 +94,7 @@ class Metrics:
             name = f"request_{stage}_seconds"
             lines += [f"# HELP {name} {_STAGES[stage]}", f"# TYPE {name} histogram"]
             for model, histogram in found.items():
-                lines += _histogram(name, model, histogram)
+                lines += histogram.lines(name, model)
         lines += [
             "# HELP kubeling_requests_total Predictions answered, by HTTP status",
             "# TYPE kubeling_requests_total counter",
@@ -70,13 +107,3 @@ class Metrics:
             f"kubeling_request_log_dropped_total {self.log_dropped}",
         ]
         return "\n".join(lines) + "\n"
-
-
-def _histogram(name: str, model: str, histogram: Histogram) -> list[str]:
-    lines, total = [], 0
-    for bound, count in zip([*map(str, _BOUNDS), "+Inf"], histogram.counts, strict=True):
-        total += count
-        lines.append(f'{name}_bucket{{model_name="{model}",le="{bound}"}} {total}')
-    lines.append(f'{name}_sum{{model_name="{model}"}} {histogram.sum:.6f}')
-    lines.append(f'{name}_count{{model_name="{model}"}} {total}')
-    return lines

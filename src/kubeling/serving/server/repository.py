@@ -56,6 +56,8 @@ class ModelRepository:
         found = self._versions.get(name)
         if found is None:
             return None
+        if len(found) == 1 and not version:
+            return next(iter(found.values()))
         return found.get(version) if version else self._default(name)
 
     def model(self, name: str, version: str = "") -> Model:
@@ -74,7 +76,10 @@ class ModelRepository:
 
     def version_of(self, name: str, version: str = "") -> str:
         """The version that answers; empty if the model has none."""
-        return version or next(iter(reversed(self.versions(name))), "")
+        if version:
+            return version
+        found = self._versions.get(name, {})
+        return next(iter(found)) if len(found) == 1 else next(reversed(self.versions(name)), "")
 
     def update(self, model: Model, name: str | None = None, version: str = "") -> None:
         """Adds a model, or puts it in another's place."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -25,23 +25,26 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_JSON: Final = "application/json"
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_USUAL: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+_encode: Final = msgspec.json.Encoder().encode
+
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, gc=False):
     """An answer."""
 
     body: bytes
     status: int = 200
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = _JSON
+    headers: Mapping[str, str] = _NONE
 
 
-@dataclass(slots=True)
-class StreamedResponse:
+class StreamedResponse(msgspec.Struct):
     """An answer that is sent piece by piece, as they come.
 
     The next piece is asked for once the client has room for it; a client that goes away ends the
@@ -51,14 +54,14 @@ class StreamedResponse:
     pieces: AsyncGenerator[bytes, None]
     status: int = 200
     content_type: str = "text/event-stream; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NONE
 
 
 def json_response(
     value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Plain values as JSON."""
-    return Response(msgspec.json.encode(value), status, headers=headers or {})
+    return Response(_encode(value), status, _JSON, headers or _NONE)
 
 
 def error_response(error: BaseException) -> Response:
@@ -82,13 +85,15 @@ def _head(status: int, content_type: str) -> bytes:
 
 def encoded(response: Response, keep: bool, head_only: bool) -> bytes:
     """An answer as it is sent."""
-    head = _head(response.status, response.content_type) % len(response.body)
+    body = response.body
     if keep and not response.headers and not head_only:
-        return b"%b\r\n%b" % (head, response.body)
-    lines = [head, *_lines(response.headers)]
+        if response.status == 200 and response.content_type is _JSON:
+            return _USUAL % (len(body), body)
+        return b"%b\r\n%b" % (_head(response.status, response.content_type) % len(body), body)
+    lines = [_head(response.status, response.content_type) % len(body), *_lines(response.headers)]
     lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
     if not head_only:
-        lines.append(response.body)
+        lines.append(body)
     return b"".join(lines)
 
 

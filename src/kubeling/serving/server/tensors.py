@@ -53,6 +53,7 @@ _NAMES: Final = {dtype: datatype for datatype, dtype in DATATYPES.items()}
 _ROUNDED: Final = 2.0**53
 """From here on a float is not every integer."""
 _LENGTH: Final = struct.Struct("<I")
+_ARRAYS: Final = (np.ndarray, np.generic)
 
 
 def datatype_of(array: Array) -> str:
@@ -115,7 +116,7 @@ def json_of_array(array: Array) -> list[Any]:
 
 def to_json(value: Any) -> Any:
     """A prediction as JSON values."""
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, _ARRAYS):
         return to_json(value.tolist()) if value.dtype == object else value.tolist()
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
