@@ -81,13 +81,10 @@ def decode_request(body: bytes, json_length: int | None, model_name: str) -> Inf
         raise InvalidInput(f"{_EXPECTED}: there are no inputs")
     inputs = [InferInput(t.name, t.shape, t.datatype, t.data, t.parameters) for t in found.inputs]
     _fill(inputs, found.inputs, rest)
-    outputs = [RequestedOutput(output.name, output.parameters) for output in found.outputs or ()]
+    asked = [RequestedOutput(output.name, output.parameters) for output in found.outputs or ()]
+    parameters, outputs = found.parameters, asked or None
     return InferRequest(
-        model_name,
-        inputs,
-        found.id,
-        parameters=found.parameters,
-        request_outputs=outputs or None,
+        model_name, inputs, found.id, parameters=parameters, request_outputs=outputs
     )
 
 
@@ -118,7 +115,8 @@ def encode_tensors(
             "shape": tensor.shape,
             "datatype": tensor.datatype,
         }
-        parameters = {k: v for k, v in (tensor.parameters or {}).items() if k != "binary_data_size"}
+        parameters = dict(tensor.parameters or ())
+        parameters.pop("binary_data_size", None)
         if binary:
             raw.append(_bytes_of(tensor))
             parameters["binary_data_size"] = len(raw[-1])
@@ -148,7 +146,7 @@ def _fill(found: Sequence[_Tensor], sent: Sequence[_WireTensor], rest: memoryvie
     """Gives tensors their bytes, and refuses those that have none or both."""
     place = 0
     for tensor, wire in zip(found, sent, strict=True):
-        size = (wire.parameters or {}).get("binary_data_size")
+        size = wire.parameters.get("binary_data_size") if wire.parameters else None
         if size is None:
             _check_data(wire)
             continue

@@ -49,7 +49,12 @@ DATATYPES: Final[Mapping[str, str]] = {
 }
 """The protocol's datatypes, and numpy's names for them."""
 
-_NAMES: Final = {dtype: datatype for datatype, dtype in DATATYPES.items()}
+_DTYPES: Final = {datatype: np.dtype(name) for datatype, name in DATATYPES.items()}
+_NAMES: Final = {
+    dtype.num: next((d for d, known in _DTYPES.items() if known == dtype), "BYTES")
+    for dtype in map(np.dtype, np.typecodes["All"])
+}
+"""By numpy's numbers for its types: some have two, and to ask for a name takes long."""
 _ROUNDED: Final = 2.0**53
 """From here on a float is not every integer."""
 _LENGTH: Final = struct.Struct("<I")
@@ -58,7 +63,7 @@ _ARRAYS: Final = (np.ndarray, np.generic)
 
 def datatype_of(array: Array) -> str:
     """The protocol's name for an array's type."""
-    return _NAMES.get(array.dtype.name, "BYTES")
+    return _NAMES.get(array.dtype.num, "BYTES")
 
 
 def array_of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Array:
@@ -80,13 +85,13 @@ def array_of_bytes(name: str, datatype: str, shape: Sequence[int], raw: bytes) -
     _check_shape(name, shape)
     if datatype == "BYTES":
         return _shaped(name, datatype, shape, _elements(name, raw))
-    wanted = math.prod(shape) * np.dtype(dtype).itemsize
+    wanted = math.prod(shape) * dtype.itemsize
     if len(raw) != wanted:
         raise InvalidInput(
             f'input "{name}": shape {list(shape)} of {datatype} is {wanted} bytes, '
             f"but {len(raw)} were sent"
         )
-    return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape)
 
 
 def bytes_of_array(array: Array) -> bytes:
@@ -125,8 +130,8 @@ def to_json(value: Any) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _dtype(name: str, datatype: str) -> str:
-    dtype = DATATYPES.get(datatype)
+def _dtype(name: str, datatype: str) -> np.dtype[Any]:
+    dtype = _DTYPES.get(datatype)
     if dtype is None:
         raise InvalidInput(
             f'input "{name}": unknown datatype {datatype}; known: {", ".join(DATATYPES)}'
@@ -135,8 +140,9 @@ def _dtype(name: str, datatype: str) -> str:
 
 
 def _check_shape(name: str, shape: Sequence[int]) -> None:
-    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
-        raise InvalidInput(f'input "{name}": shape {list(shape)} is not a list of sizes')
+    for size in shape:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise InvalidInput(f'input "{name}": shape {list(shape)} is not a list of sizes')
 
 
 def _shaped(name: str, datatype: str, shape: Sequence[int], array: Array) -> Array:
@@ -149,12 +155,14 @@ def _shaped(name: str, datatype: str, shape: Sequence[int], array: Array) -> Arr
     return array.reshape(shape)
 
 
-def _numbers(name: str, datatype: str, dtype: str, data: Any) -> Array:
+def _numbers(name: str, datatype: str, dtype: np.dtype[Any], data: Any) -> Array:
     try:
         found = np.asarray(data)
+        if found.dtype is dtype:
+            return found
         if found.size == 0:
             return found.astype(dtype)
-        if np.dtype(dtype).kind in "iu" and found.dtype.kind == "f":
+        if dtype.kind in "iu" and found.dtype.kind == "f":
             found = _exact(data, found)
         if _holds(dtype, found):
             with np.errstate(over="ignore"):
@@ -171,9 +179,9 @@ def _exact(data: Any, found: Array) -> Array:
     return np.asarray(data, dtype=object) if np.abs(found).max() >= _ROUNDED else found
 
 
-def _holds(dtype: str, found: Array) -> bool:
+def _holds(dtype: np.dtype[Any], found: Array) -> bool:
     """Whether these numbers are numbers of that type."""
-    kind = np.dtype(dtype).kind
+    kind = dtype.kind
     if kind == "f":
         return found.dtype.kind in "iufb"
     if kind == "b":
