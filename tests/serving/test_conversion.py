@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.model_server import serving
 
+from kubeling.serving.server.conversion.keeping import Keeping
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Answer, equal, fitting
 from kubeling.serving.server.conversion.twin import Twin
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.tabular import TabularModel
 
+HUGE = [[1e300, 1.0, 1.0, 1.0]]
+"""Which 32 bits do not hold."""
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
 
 
@@ -44,10 +47,11 @@ def _light(folder: Path, features: Any, target: Any) -> None:
     lightgbm.train(settings, lightgbm.Dataset(features, target), 50).save_model(folder / "m.txt")
 
 
-def _loaded(format_name: str, folder: Path) -> TabularModel:
+def _loaded(format_name: str, folder: Path, keeping: Keeping | None = None) -> TabularModel:
     model = create_model(format_name, "iris", folder)
     assert isinstance(model, TabularModel)
     model.converting = True
+    model.keeping = keeping
     model.load()
     model.ready = True
     return model
@@ -73,23 +77,51 @@ async def test_a_model_answers_the_same_before_and_after(
     from sklearn.datasets import load_iris
 
     features, target = load_iris(return_X_y=True)
-    train(tmp_path, features, target)
-    model = _loaded(format_name, tmp_path)
+    folder, keeping = tmp_path / "model", Keeping(tmp_path / "kept")
+    folder.mkdir()
+    train(folder, features, target)
+    model = _loaded(format_name, folder, keeping)
     before = np.asarray(model.predict_rows(features))
+    told = model.get_input_types(), model.get_output_types()
+    assert not _by_twin_alone(model)
     async with serving(model) as client:
-
-        async def asked(rows: Any) -> Any:
-            answer = await client.post("/v1/models/iris:predict", json={"instances": rows})
-            return np.asarray((await answer.json())["predictions"])
-
-        assert equal(await asked(ROWS), model.predict_rows(np.asarray(ROWS)))
+        huge = await _asked(client, HUGE)
+        assert equal((await _asked(client, ROWS))[1], model.predict_rows(np.asarray(ROWS)))
         assert _ended(model).startswith("yes: equal on 512 rows")
         for _ in range(3):
             # The first 256 rows are predicted by both.
-            after = await asked(features.tolist())
+            after = await _asked(client, features.tolist())
+        assert _by_twin_alone(model)
         metadata = await (await client.get("/v2/models/iris")).json()
-    assert equal(after, before)
+    assert equal(after[1], before)
     assert metadata["parameters"]["onnx"].startswith("yes")
+
+    again = _loaded(format_name, folder, keeping)
+    assert _by_twin_alone(again)
+    assert (again.get_input_types(), again.get_output_types()) == told
+    assert again.get_parameters()["onnx"].startswith("yes")
+    async with serving(again) as client:
+        assert equal((await _asked(client, features.tolist()))[1], before)
+        found = await _asked(client, HUGE)
+        assert not _by_twin_alone(again)
+    assert found[0] == huge[0]
+    assert np.array_equal(found[1], huge[1])
+
+    with next(folder.iterdir()).open("ab") as file:
+        file.write(b" ")
+    changed = _loaded(format_name, folder, keeping)
+    assert not _by_twin_alone(changed)
+    changed.stop()
+
+
+def _by_twin_alone(model: TabularModel) -> bool:
+    return model.original is None
+
+
+async def _asked(client: Any, rows: Any) -> tuple[int, Any]:
+    answer = await client.post("/v1/models/iris:predict", json={"instances": rows})
+    body = await answer.json()
+    return answer.status, np.asarray(body["predictions"] if answer.status == 200 else body["error"])
 
 
 def test_what_cannot_be_converted_runs_as_it_is_and_says_why(tmp_path: Path) -> None:
@@ -139,11 +171,23 @@ ANSWER = Answer("variable", 0, "<f8")
 
 
 def test_the_first_rows_are_predicted_by_both_and_a_difference_ends_it() -> None:
-    twin = Twin(_Session(wrong=0.5), ANSWER, _first)
+    told: list[bool] = []
+    twin = Twin(_Session(wrong=0.5), ANSWER, _first, told.append)
     rows = np.ones((4, 2))
     assert twin.predict(rows).tolist() == [1.0] * 4
     assert twin.given_up
     assert twin.predict(rows).tolist() == [1.0] * 4
+    assert told == [False]
+
+
+def test_rows_that_are_alike_end_the_watch() -> None:
+    told: list[bool] = []
+    twin = Twin(_Session(), ANSWER, _first, told.append, watched=250)
+    rows = np.ones((4, 2))
+    for _ in range(3):
+        twin.predict(rows)
+    assert told == [True]
+    assert twin.takes(rows)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +195,7 @@ def test_the_first_rows_are_predicted_by_both_and_a_difference_ends_it() -> None
 )
 def test_rows_that_onnx_takes_for_others_go_to_the_model_itself(rows: Any) -> None:
     session = _Session()
-    twin = Twin(session, ANSWER, lambda rows: rows[:, 0])
+    twin = Twin(session, ANSWER, lambda rows: rows[:, 0], lambda _: None)
     assert twin.predict(rows).tolist() == pytest.approx(rows[:, 0].tolist(), nan_ok=True)
     assert session.rows == 0
 

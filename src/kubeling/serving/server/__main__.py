@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kubeling.serving.server.conversion.keeping import Keeping, usual_folder
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.flags import WITHOUT_EFFECT, say_what_has_no_effect
 from kubeling.serving.server.formats import FORMATS, create_model
@@ -62,6 +63,7 @@ def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
     model.enable_latency_logging = options.enable_latency_logging
     if isinstance(model, TabularModel):
         model.converting = options.convert_to_onnx
+        model.keeping = Keeping(options.onnx_folder) if options.onnx_folder.name else None
     if model.speaks_openai:
         _limit(options, model)
     return model
@@ -100,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         type=lambda text: _boolean(text or "true"),
         default=True,
         help="true or false: answer with ONNX Runtime once that is proved equal",
+    )
+    parser.add_argument(
+        "--onnx_folder",
+        type=Path,
+        default=usual_folder(),
+        help="where models proved equal in ONNX are kept for the next start; empty: nowhere",
     )
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--http_port", type=int, default=8080)

@@ -46,10 +46,13 @@ class Runner:
         return self._under_way > 0
 
     def run(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        takes_long: bool = False,
     ) -> None:
         """Calls ``done`` with what ``work`` gives, or raises; it must not raise itself."""
-        if self._seconds <= _SLOW:
+        if self._seconds <= _SLOW and not takes_long:
             try:
                 found = self._timed(work)
             except Exception as error:
@@ -83,8 +86,13 @@ class Runner:
 class Batcher:
     """Calls ``predict`` on rows; the results come back row by row, in order."""
 
-    def __init__(self, predict: Callable[[Array], Array]) -> None:
+    def __init__(
+        self,
+        predict: Callable[[Array], Array],
+        takes_long: Callable[[Array], bool] = lambda _: False,
+    ) -> None:
         self._predict = predict
+        self._takes_long = takes_long
         self.runner = Runner()
         self._waiting: list[Waiting] = []
         self._scheduled = False
@@ -117,7 +125,8 @@ class Batcher:
                 self._held = False
                 self._flush()
 
-        self.runner.run(lambda: self._predict(_stacked(batch)), finished)
+        rows = _stacked(batch)
+        self.runner.run(lambda: self._predict(rows), finished, self._takes_long(rows))
 
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""

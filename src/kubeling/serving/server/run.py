@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -99,6 +100,8 @@ async def _serve(
         metrics.log_dropped += 1
 
     repository = await prepare()
+    # What libraries and models brought stays: looking through it would hold up requests.
+    gc.freeze()
     mode = cast(Mode, settings.log_mode)
     place = None if "://" in settings.request_log else settings.request_log
     async with contextlib.AsyncExitStack() as stack:

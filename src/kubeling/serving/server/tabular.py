@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.conversion.background import Conversion
+from kubeling.serving.server.conversion.keeping import Keeping, Known
 from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import Done, QuickModel
@@ -50,27 +52,45 @@ class TabularModel(QuickModel):
     datatype = "FP64"
     output_name = "output-0"
     original: Any = None
-    """The library's own model, for those that convert it to ONNX."""
+    """The library's own model, for those that convert it to ONNX; none while it is let go of."""
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name)
         self.converting = False
+        self.keeping: Keeping | None = None
         self._conversion: Conversion | None = None
         self.directory = directory
         self.columns: list[str] | None = None
         self.width: int | None = None
         self.probed: Array | None = None
-        self._batcher = Batcher(self._checked)
+        self._batcher = Batcher(self._checked, self._takes_long)
+        self._file: Path | None = None
+        """What is to be loaded before the model itself can answer."""
 
     def load(self) -> bool:
         file = single_file(self.directory, self.suffixes, self.format_name)
+        self.stop_converting()
+        self._conversion = None
+        conversion = Conversion(
+            self.format_name,
+            self.directory,
+            file,
+            self._by_original,
+            lambda: self._let_go(file),
+            self.keeping,
+        )
+        if self.converting and (known := conversion.found()) is not None:
+            self._conversion, self._file = conversion, file
+            self.width, self.columns = known.width, known.columns
+            if known.shape is not None:
+                self.probed = np.zeros(known.shape, known.dtype)
+            return True
         self.load_file(file)
         self.probed = self._probe()
         if self.converting and self.original is not None:
             # The model answers until there is a twin that is proved equal.
-            self.stop_converting()
-            self._conversion = Conversion(self.format_name, self.directory, self.predict_rows)
-            self._conversion.start(file)
+            self._conversion = conversion
+            conversion.start(self._known())
         return True
 
     def stop_converting(self) -> None:
@@ -85,6 +105,10 @@ class TabularModel(QuickModel):
     def load_file(self, file: Path) -> None:
         """Reads the model; sets ``columns`` and ``width`` where the file tells."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Lets go of what :meth:`load_file` read, but for what the model is known by."""
+        self.original = None
 
     def predict_rows(self, rows: Array) -> Array:
         """Predicts rows; one result per row."""
@@ -136,6 +160,31 @@ class TabularModel(QuickModel):
             return InferResponse(payload.id, self.name, outputs)
         return {"predictions": tensors.to_json(found)}
 
+    def _known(self) -> Known:
+        known = Known(self.width or 0, self.columns)
+        if self.probed is None:
+            return known
+        shape, dtype = list(self.probed.shape), self.probed.dtype.str
+        return msgspec.structs.replace(known, shape=shape, dtype=dtype)
+
+    def _by_original(self, rows: Array) -> Array:
+        """What the model itself answers; rows that its twin does not take may need it again."""
+        if self._file is not None:
+            self.load_file(self._file)
+            self._file = None
+        return self.predict_rows(rows)
+
+    def _takes_long(self, rows: Array) -> bool:
+        """Whether the model has to be loaded for these rows, which is nothing for the loop."""
+        if self._file is None or self._conversion is None or self._conversion.twin is None:
+            return False
+        return not self._conversion.twin.takes(rows)
+
+    def _let_go(self, file: Path) -> None:
+        """Its twin answers from now on."""
+        self.forget()
+        self._file = file
+
     def _probe(self) -> Array | None:
         """What a row of zeros is answered with; none if the model wants other things."""
         if self.width is None:
@@ -178,7 +227,7 @@ class TabularModel(QuickModel):
     def _checked(self, rows: Array) -> Array:
         try:
             twin = None if self._conversion is None else self._conversion.twin
-            found = np.asarray(self.predict_rows(rows)) if twin is None else twin.predict(rows)
+            found = np.asarray(self._by_original(rows)) if twin is None else twin.predict(rows)
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidInput(first_line(error)) from error
         if found.ndim == 0 or len(found) != len(rows):

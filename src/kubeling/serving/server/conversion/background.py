@@ -1,4 +1,4 @@
-"""Makes a model's twin while the model already answers."""
+"""Makes a model's twin while the model already answers, or finds one that was made before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from kubeling.serving.server.conversion.keeping import Keeping, Known, Proof, digest_of
+from kubeling.serving.server.conversion.probes import SAMPLES
 from kubeling.serving.server.conversion.proof import ABSOLUTE, RELATIVE, Found
-from kubeling.serving.server.conversion.twin import Twin, open_session
+from kubeling.serving.server.conversion.twin import WATCHED, Twin, open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,16 +38,31 @@ _NEEDED: Final = {
 
 
 class Conversion:
-    """The twin of a model once there is one, and the word on how far it is."""
+    """The twin of a model once there is one, and the word on how far it is.
+
+    ``original`` answers rows as the model does, ``sure`` is called once when the twin needs no more
+    watching; both where predictions run.
+    """
 
     def __init__(
-        self, format_name: str, directory: Path, original: Callable[[Array], Array]
+        self,
+        format_name: str,
+        directory: Path,
+        file: Path,
+        original: Callable[[Array], Array],
+        sure: Callable[[], None],
+        keeping: Keeping | None = None,
     ) -> None:
         self.twin: Twin | None = None
         self._said = "not tried"
         self._format = format_name
         self._directory = directory
+        self._file = file
         self._original = original
+        self._sure = sure
+        self._keeping = keeping
+        self._digest = ""
+        self._proof: Proof | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -56,29 +73,52 @@ class Conversion:
             return "no: a request was answered otherwise in ONNX than by the model"
         return self._said
 
-    def start(self, file: Path) -> None:
-        """Begins, in a process of its own; returns at once."""
-        missing = [n for n in _NEEDED[self._format] if importlib.util.find_spec(n) is None]
-        if missing:
-            self._said = (
-                f"no: the Python package {missing[0]} is not installed; kubeling[onnx] has it"
-            )
-        elif file.stat().st_size > _LARGEST:
-            self._said = f"no: {file.name} is larger than {_LARGEST // 2**20} MiB"
+    def found(self) -> Known | None:
+        """Puts a twin in place that was kept; what is known of its model, if it needs no other."""
+        if self._keeping is None or self._format not in _NEEDED or self._missing():
+            return None
+        if self._file.stat().st_size > _LARGEST:
+            return None
+        samples = (path for name in SAMPLES for path in sorted(self._directory.rglob(name)))
+        self._digest = digest_of(self._format, [self._file, *samples])
+        found = self._keeping.find(self._digest)
+        if found is None:
+            return None
+        self._put_in_place(*found)
+        return found[0].known if found[0].watched >= WATCHED else None
+
+    def start(self, known: Known) -> None:
+        """Begins, in a process of its own, if no twin was found; returns at once."""
+        if self.twin is not None:
+            return
+        if missing := self._missing():
+            self._said = f"no: the Python package {missing} is not installed; kubeling[onnx] has it"
+        elif self._file.stat().st_size > _LARGEST:
+            self._said = f"no: {self._file.name} is larger than {_LARGEST // 2**20} MiB"
         else:
             self._said = "being made"
-            threading.Thread(target=self._make, name="conversion", daemon=True).start()
+            threading.Thread(
+                target=self._make, args=(known,), name="conversion", daemon=True
+            ).start()
 
     def stop(self) -> None:
-        """Ends the process, if it still runs."""
+        """Ends the process, if it still runs, and notes how far the twin was watched."""
         self._stopped = True
         if self._child is not None:
             self._child.kill()
+        if self.twin is not None and self._proof is not None and not self.twin.given_up:
+            watched = min(self.twin.watched, WATCHED)
+            if watched > self._proof.watched:
+                self._keep(msgspec.structs.replace(self._proof, watched=watched))
 
-    def _make(self) -> None:
+    def _missing(self) -> str:
+        absent = (n for n in _NEEDED[self._format] if importlib.util.find_spec(n) is None)
+        return next(absent, "")
+
+    def _make(self, known: Known) -> None:
         try:
             with TemporaryDirectory(prefix="onnx-") as folder:
-                self._said = self._made(Path(folder) / "model.onnx")
+                self._said = self._made(Path(folder) / "model.onnx", known)
         except subprocess.TimeoutExpired:
             self._said = f"no: not done after {_SECONDS} s"
         except Exception as error:
@@ -87,7 +127,7 @@ class Conversion:
         if not self._stopped:
             log.info("ONNX: %s", self._said)
 
-    def _made(self, out: Path) -> str:
+    def _made(self, out: Path, known: Known) -> str:
         module = "kubeling.serving.server.conversion"
         command = [sys.executable, "-m", module, self._format, str(self._directory), str(out)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -104,8 +144,32 @@ class Conversion:
         report = msgspec.json.decode(text, type=Found)
         if report.answer is None:
             return f"no: {report.reason}"
-        self.twin = Twin(open_session(out.read_bytes()), report.answer, self._original)
-        return (
-            f"yes: equal on {report.rows} rows, labels exactly and numbers within "
+        twin = out.read_bytes()
+        proof = Proof(report.answer, report.rows, 0, known)
+        self._put_in_place(proof, twin)
+        self._keep(proof, twin)
+        return self._said
+
+    def _put_in_place(self, proof: Proof, twin: bytes) -> None:
+        session = open_session(twin)
+        self._proof = proof
+        self.twin = Twin(session, proof.answer, self._original, self._watched, proof.watched)
+        self._said = (
+            f"yes: equal on {proof.rows} rows, labels exactly and numbers within "
             f"{ABSOLUTE:g} + {RELATIVE:g} of their size"
         )
+
+    def _watched(self, alike: bool) -> None:
+        """What the rows of clients showed."""
+        if alike:
+            if self._proof is not None:
+                proof = msgspec.structs.replace(self._proof, watched=WATCHED)
+                threading.Thread(target=self._keep, args=(proof,), name="keeping").start()
+            self._sure()
+        elif self._keeping is not None and self._digest:
+            self._keeping.drop(self._digest)
+
+    def _keep(self, proof: Proof, twin: bytes | None = None) -> None:
+        self._proof = proof
+        if self._keeping is not None and self._digest:
+            self._keeping.put(self._digest, proof, twin)

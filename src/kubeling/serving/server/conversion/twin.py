@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Twin", "open_session"]
+__all__ = ["WATCHED", "Twin", "open_session"]
 
 log = logging.getLogger(__name__)
 
-_WATCHED: Final = 256
+WATCHED: Final = 256
+"""How many rows of clients are predicted by both."""
 _QUIET: Final = 3
 
 
@@ -38,33 +39,49 @@ class Twin:
 
     Those are rows with text, and with values missing or too large for 32 bits, which the libraries
     refuse or treat in ways of their own. The first rows are predicted by both, and answered by the
-    original; at the first difference the twin is given up.
+    original; at the first difference the twin is given up. ``told`` is called once with how that
+    ended: whether all were alike.
     """
 
-    def __init__(self, session: Any, answer: Answer, original: Callable[[Array], Array]) -> None:
+    def __init__(
+        self,
+        session: Any,
+        answer: Answer,
+        original: Callable[[Array], Array],
+        told: Callable[[bool], None],
+        watched: int = 0,
+    ) -> None:
         self._session = session
         self._input = session.get_inputs()[0].name
         self._answer = answer
         self._outputs = [answer.output]
         self._original = original
-        self._watched = 0
+        self._told = told
+        self.watched = watched
         self.given_up = False
+
+    def takes(self, rows: Array) -> bool:
+        """Whether it answers these rows itself."""
+        return not self.given_up and self.watched >= WATCHED and _fed(rows) is not None
 
     def predict(self, rows: Array) -> Array:
         """One result a row."""
         fed = None if self.given_up else _fed(rows)
         if fed is None:
             return np.asarray(self._original(rows))
-        if self._watched < _WATCHED:
+        if self.watched < WATCHED:
             return self._compared(rows, fed)
         return self._run(fed)
 
     def _compared(self, rows: Array, fed: Array) -> Array:
         wanted = np.asarray(self._original(rows))
-        self._watched += len(rows)
+        self.watched += len(rows)
         if not equal(self._run(fed), wanted):
             self.given_up = True
             log.warning("a request was answered otherwise by the model in ONNX: given up")
+            self._told(False)
+        elif self.watched >= WATCHED:
+            self._told(True)
         return wanted
 
     def _run(self, fed: Array) -> Array:

@@ -30,15 +30,15 @@ class LightGBMModel(TabularModel):
     def load_file(self, file: Path) -> None:
         lightgbm = library("lightgbm")
         try:
-            self._booster = self.original = lightgbm.Booster(model_file=str(file))
+            self.original = lightgbm.Booster(model_file=str(file))
         except lightgbm.basic.LightGBMError as error:
             raise ModelLoadError(
                 f"{file.name} is not a LightGBM model; save it with save_model()"
             ) from error
         self._threads = threads()
-        self.width = self._booster.num_feature()
-        self.columns = list(self._booster.feature_name())
+        self.width = self.original.num_feature()
+        self.columns = list(self.original.feature_name())
 
     def predict_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = self._booster.predict(rows, num_threads=self._threads)
+        found: NDArray[Any] = self.original.predict(rows, num_threads=self._threads)
         return found

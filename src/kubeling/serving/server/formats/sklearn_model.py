@@ -53,6 +53,10 @@ class SklearnModel(TabularModel):
         self._frame = names is not None and _wants_frame(estimator)
         self.original = None if self._frame else estimator
 
+    def forget(self) -> None:
+        super().forget()
+        del self._predict
+
     def predict_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = self._predict(self._table(rows))
         return found

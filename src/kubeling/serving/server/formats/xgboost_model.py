@@ -37,12 +37,12 @@ class XGBoostModel(TabularModel):
             raise ModelLoadError(
                 f"{file.name} is not an XGBoost model; save it with save_model()"
             ) from error
-        self._booster = self.original = booster
+        self.original = booster
         self.width = booster.num_features()
         self.columns = list(booster.feature_names) if booster.feature_names else None
 
     def predict_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = self._booster.inplace_predict(
+        found: NDArray[Any] = self.original.inplace_predict(
             rows.astype("float32", copy=False), validate_features=False
         )
         return found
