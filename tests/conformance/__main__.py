@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Final
 from unittest import mock
 
-from tests.conformance import argo, hera, katib, kfp, trainer, training
+from tests.conformance import argo, hera, katib, kfp, kserve, trainer, training
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
@@ -40,6 +40,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "hera": hera,
     "katib": katib,
     "kfp": kfp,
+    "kserve": kserve,
     "trainer": trainer,
     "training": training,
 }

@@ -38,6 +38,8 @@ def model(name: str, version: str | None = None, **fields: Any) -> Obj:
         (model("onnx", protocolVersion="v2"), "kubeling-onnxserver"),
         (model("pytorch", runtime="kserve-torchserve"), "kserve-torchserve"),
         (model("mlflow", "2"), "kserve-mlserver"),
+        (model("sklearn", runtime="kserve-mlserver", protocolVersion="v2"), "kserve-mlserver"),
+        (model("xgboost", "2", runtime="kserve-predictiveserver"), "kserve-predictiveserver"),
         (model("huggingface", protocolVersion="v2"), "kserve-huggingfaceserver"),
         (model("catboost"), "kubeling-catboostserver"),
     ],

@@ -150,6 +150,9 @@ def _nothing_fits(model: Obj, protocol: str, cluster: Sequence[Obj]) -> str:
 
 
 _CONVERTED: Final = ("sklearn", "xgboost", "lightgbm")
+_ASKED_FOR: Final = "{{.Annotations.modelFormat}}"
+"""The service's own format, for runtimes of several; admission notes it."""
+_TABULAR: Final = {"sklearn": ["1"], "xgboost": ["1", "2", "3"], "lightgbm": ["3", "4"]}
 
 
 def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) -> Obj:
@@ -172,7 +175,7 @@ def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) 
             "failureThreshold": 3,
         },
     }
-    if format_name in _CONVERTED:
+    if format_name in (*_CONVERTED, _ASKED_FOR):
         # The service's annotation, which may be absent, turns it off.
         switch = "{{.Annotations.serving.kubeling.io/convert-to-onnx}}"
         container["args"].append(f"--convert_to_onnx={switch}")
@@ -193,6 +196,17 @@ def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) 
     )
 
 
+def _runtime_of_several(label: str, **formats: Sequence[str]) -> Obj:
+    """A runtime that upstream has for several formats; it serves these to those that name it."""
+    made = _runtime(label, _ASKED_FOR, ())
+    made["spec"]["supportedModelFormats"] = [
+        {"name": title, "version": version, "autoSelect": title not in _TABULAR, "priority": 1}
+        for title, versions in formats.items()
+        for version in versions
+    ]
+    return made
+
+
 def builtin_runtimes() -> list[Obj]:
     """The runtimes every installation has, under upstream's names where it has them."""
     return [
@@ -201,7 +215,8 @@ def builtin_runtimes() -> list[Obj]:
         _runtime("kserve-lgbserver", "lightgbm", ["3", "4"]),
         _runtime("kserve-tensorflow-serving", "tensorflow", ["1", "2"]),
         _runtime("kserve-torchserve", "pytorch", ["1", "2"]),
-        _runtime("kserve-mlserver", "mlflow", ["1", "2", "3"]),
+        _runtime_of_several("kserve-mlserver", **_TABULAR, mlflow=["1", "2", "3"]),
+        _runtime_of_several("kserve-predictiveserver", **_TABULAR),
         _runtime("kserve-huggingfaceserver", "huggingface", ["1"]),
         _runtime("kubeling-onnxserver", "onnx", ["1"]),
         _runtime("kubeling-catboostserver", "catboost", ["1"]),

@@ -1,0 +1,187 @@
+"""KServe's end-to-end tests: unmodified, with twins of the models they fetch.
+
+``kserve`` is a checkout of kserve/kserve; its ``test/e2e`` runs in an environment with its SDK,
+told where the platform's API and gateway are, as upstream's CI tells it. A ClusterStorageContainer
+has ``gs://`` fetched from a store of ours, where twins lie under the addresses that the tests name
+(``kserve_twins.py``); the programs of the tests' images are upstream's own or stand-ins
+(``kserve_images.py``). A test that is run with several parameters counts once.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tests.conformance.kserve_images import images
+from tests.conformance.kserve_skips import skipped
+from tests.conformance.outside import address
+from tests.conformance.rows import Case, Platform, Row
+from tests.support.client_python import python_with
+from tests.support.objectstore import object_store
+
+__all__ = ["ENVIRONMENT", "cases", "images", "run"]
+
+ENVIRONMENT: Final = {"KUBELING_ENGINE_CAPACITY": "{cpu: '16', memory: 64Gi}"}
+"""What the tests ask for, whatever the machine has."""
+
+_NAMESPACE: Final = "kserve-ci-e2e-test"
+_NEEDS: Final = (
+    "kserve==0.21.0",
+    "kubernetes<36",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "pytest-xdist",
+    "boto3",
+    "httpx-retries",
+    "jinja2",
+    "pandas",
+    "portforward",
+    "pyarrow",
+    "requests",
+)
+"""As the group ``test`` of upstream's SDK has them; kubernetes 36 refuses that SDK's models."""
+_TWINS: Final = ("scikit-learn", "lightgbm", "xgboost-cpu")
+_AT_ONCE: Final = 2
+_SECONDS_EACH: Final = 300
+_WITHIN: Final = 5400
+
+
+def cases(upstream: Path) -> list[Case]:
+    """Every test function, in a group with those of its folder."""
+    root = upstream / "kserve" / "test" / "e2e"
+    found = []
+    for path in sorted(root.rglob("test_*.py")):
+        file = str(path.relative_to(root))
+        group = f"kserve e2e: {path.parent.name}"
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if not node.name.startswith("test_"):
+                    continue
+                found.append(
+                    Case(f"{file}::{node.name}", group, path, skip=skipped(file, node.name))
+                )
+    return sorted(found, key=lambda case: case.name)
+
+
+def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
+    """Runs the tests, two at once; a row for each when all have ended."""
+    yield from (Row(c.name, c.group, "not runnable", c.skip) for c in chosen if c.skip)
+    runnable = [case for case in chosen if not case.skip]
+    if not runnable:
+        return
+    root = next(p for p in runnable[0].path.parents if p.name == "e2e")
+    with (
+        tempfile.TemporaryDirectory(prefix="kserve-") as folder,
+        object_store(address(), **_twins(root / "data", Path(folder) / "twins")) as store,
+    ):
+        _prepare(platform, store.url)
+        outcomes = _tested(runnable, root, platform, Path(folder))
+    for case in runnable:
+        why = outcomes.get(case.name, "it did not run")
+        yield Row(case.name, case.group, "failed" if why else "passed", why)
+
+
+def _twins(requests: Path, folder: Path) -> dict[str, dict[str, bytes]]:
+    python = python_with(*(f"{name}=={version(name)}" for name in _TWINS), "pandas")
+    script = Path(__file__).with_name("kserve_twins.py")
+    subprocess.run([str(python), str(script), str(requests), str(folder)], check=True)
+    found: dict[str, dict[str, bytes]] = {"logger-output": {}}
+    for file in folder.rglob("*"):
+        if file.is_file():
+            bucket, _, key = file.relative_to(folder).as_posix().partition("/")
+            found.setdefault(bucket, {})[key] = file.read_bytes()
+    return found
+
+
+def _prepare(platform: Platform, store: str) -> None:
+    """What upstream's setup makes before the tests: their namespace, and where models are."""
+    container = {
+        "name": "storage-initializer",
+        "image": "kubeling/storage-initializer",
+        "command": ["python", "-m", "kubeling.serving.storage"],
+        "env": [{"name": "STORAGE_EMULATOR_HOST", "value": store}],
+    }
+    s3 = {
+        "type": "s3",
+        "access_key_id": "s3admin",
+        "secret_access_key": "s3admin123",
+        "endpoint_url": store,
+        "bucket": "example-models",
+        "region": "us-south",
+        "anonymous": "False",
+    }
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}},
+        {
+            "apiVersion": "serving.kserve.io/v1alpha1",
+            "kind": "ClusterStorageContainer",
+            "metadata": {"name": "twins"},
+            "spec": {"container": container, "supportedUriFormats": [{"prefix": "gs://"}]},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "storage-config", "namespace": _NAMESPACE},
+            "stringData": {"localS3": json.dumps(s3), "loggerS3": json.dumps(s3)},
+        },
+    ]
+    subprocess.run(
+        [str(Path(sys.executable).with_name("kubectl")), "apply", "-f", "-"],
+        env={**os.environ, "KUBECONFIG": str(platform.kubeconfig)},
+        input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}),
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _tested(
+    chosen: Sequence[Case], root: Path, platform: Platform, folder: Path
+) -> Mapping[str, str]:
+    """Why each test failed, empty if it passed."""
+    report = folder / "report.xml"
+    command = [
+        *(str(python_with(*_NEEDS)), "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *("-n", str(_AT_ONCE), "--dist", "worksteal", f"--timeout={_SECONDS_EACH}"),
+        *("-o", "log_cli=0", f"--junitxml={report}", *(case.name for case in chosen)),
+    ]
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(platform.kubeconfig),
+        "KSERVE_INGRESS_HOST_PORT": urlsplit(platform.url).netloc,
+        "CUSTOM_MODEL_GRPC_IMG_TAG": "kserve/custom-model-grpc:latest",
+        "IMAGE_TRANSFORMER_IMG_TAG": "kserve/image-transformer:latest",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with (platform.data.parent / "kserve-tests.log").open("wb") as log:
+        subprocess.run(command, cwd=root, env=environment, check=False, stdout=log, timeout=_WITHIN)
+    return _outcomes(ET.parse(report))
+
+
+def _outcomes(report: ET.ElementTree[Any]) -> dict[str, str]:
+    """By test; of one with parameters, the first that failed."""
+    found: dict[str, str] = {}
+    for test in report.iter("testcase"):
+        module = str(test.get("classname")).rpartition("e2e.")[2].replace(".", "/")
+        name = f"{module}.py::{str(test.get('name')).partition('[')[0]}"
+        found[name] = found.get(name) or _why(test)
+    return found
+
+
+def _why(test: ET.Element) -> str:
+    for outcome in ("failure", "error", "skipped"):
+        if (found := test.find(outcome)) is not None:
+            lines = str(found.get("message") or "").strip().splitlines() or [outcome]
+            return lines[0][:300]
+    return ""

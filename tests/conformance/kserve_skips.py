@@ -1,0 +1,35 @@
+"""Which of KServe's end-to-end tests cannot run on one machine without the internet, and why."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Final
+
+__all__ = ["skipped"]
+
+_HUB: Final = "downloads a language model"
+_LLM: Final = "needs vLLM and the Gateway API's inference extension"
+_KEDA: Final = "reads the objects of KEDA"
+_KNATIVE: Final = "reads the objects of Knative"
+_OCI: Final = "needs a registry with an image of a model"
+_SKIPPED: Final = {
+    "custom/test_ray.py::*": "needs Ray",
+    "llmisvc/*": _LLM,
+    "modelcache/*llmisvc*": _LLM,
+    "predictor/test_autogluon*": "downloads models of AutoGluon",
+    "predictor/test_autoscaling.py::test_sklearn_kserve_cpu": "is skipped upstream",
+    "predictor/test_autoscaling.py::test_sklearn_kserve_*": _KNATIVE,
+    "predictor/test_autoscaling.py::*keda*": _KEDA,
+    "predictor/test_huggingface*": _HUB,
+    "predictor/test_modelscope.py::*": "is skipped upstream",
+    "predictor/test_triton.py::*": "needs Triton",
+    "predictor/test_vllm.py::*": _HUB,
+    "qpext/*": "needs Knative's queue proxy",
+    "storage/test_oci_*": _OCI,
+}
+
+
+def skipped(file: str, test: str) -> str:
+    """Why a test is not run; empty if it is."""
+    name = f"{file}::{test}"
+    return next((why for pattern, why in _SKIPPED.items() if fnmatchcase(name, pattern)), "")
