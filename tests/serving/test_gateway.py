@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -204,6 +205,27 @@ async def test_an_unknown_service_is_404(gateway: Client) -> None:
     answer = await gateway.get("/serving/default/nope/v1/models")
     assert answer.status == 404
     assert (await answer.json())["error"] == 'there is no InferenceService "nope" in "default"'
+
+
+async def test_packed_bodies_arrive_and_broken_ones_are_nobody_elses_fault(
+    serving: Serving, gateway: Client
+) -> None:
+    server = await pod(echo)
+    await serve(serving, "1", 1, server)
+    packed = {"data": zlib.compress(b"x" * 9000, wbits=31), "headers": {"Content-Encoding": "gzip"}}
+    answer = await gateway.post("/serving/default/m/", **packed)
+    assert (answer.status, (await answer.json())["body"]) == (200, "x" * 9000)
+    answer = await gateway.post("/serving/default/m/", **{**packed, "data": b"not packed"})
+    assert answer.status == 400
+    assert "the request's body cannot be read" in (await answer.json())["error"]
+
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(b"POST /serving/default/m/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+    writer.close()
+    assert await reader.read() == b""
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert counted["revisions"]["m-predictor-00001"]["errors"] == 0
+    await server.close()
 
 
 async def test_a_pod_that_is_gone_is_passed_over(serving: Serving, gateway: Client) -> None:

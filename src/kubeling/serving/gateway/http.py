@@ -7,6 +7,7 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from kubeling.proxying.websockets import is_websocket
 from kubeling.serving.gateway import proxying, service, websockets
@@ -55,8 +56,16 @@ async def _answered(
         text = f"{place.revision} did not answer within {seconds:g} s"
         return proxying.error(504, text, place.revision)
     except aiohttp.ClientError as broken:
+        if _is_the_senders(request, broken):
+            status = 0
+            return proxying.error(400, f"the request's body cannot be read: {broken.__cause__}")
         said = str(broken) or type(broken).__name__
         return proxying.error(502, f"{place.revision} broke off: {said}", place.revision)
     finally:
         if status:
             place.record.add(status, time.perf_counter() - started)
+
+
+def _is_the_senders(request: web.Request, broken: aiohttp.ClientError) -> bool:
+    """Whether who asked went away, or sent a body that cannot be read: no fault of the pod."""
+    return request.transport is None or isinstance(broken.__cause__, RequestPayloadError)

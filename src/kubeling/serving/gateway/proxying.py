@@ -15,11 +15,16 @@ __all__ = ["REVISION_HEADER", "error", "passed_on", "request_headers"]
 
 REVISION_HEADER: Final = "x-kubeling-revision"
 _WHOLE: Final = 1 << 20
+_UNPACKED: Final = frozenset({"gzip", "deflate", "br", "zstd"})
+"""Encodings of bodies that this server has undone by the time they are passed on."""
 
 
 def request_headers(request: web.Request) -> CIMultiDict[str]:
     """The headers that a pod is to see."""
     headers = end_to_end(request.headers)
+    if headers.get("Content-Encoding", "").lower() in _UNPACKED:
+        headers.popall("Content-Encoding")
+        headers.popall("Content-Length", None)
     headers.setdefault("X-Forwarded-Host", request.host)
     headers.setdefault("X-Forwarded-Proto", request.scheme)
     if request.remote:
