@@ -15,20 +15,22 @@ import logging
 import marshal
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from kubeling.engine.assembly import ContainerParts, template_view
 from kubeling.engine.launcher import Launcher, LaunchError
-from kubeling.engine.preloading import modules_ahead, special_modules
-from kubeling.engine.pythoncommand import PythonCommand, find_program, settings_of
+from kubeling.engine.preloading import modules_ahead
+from kubeling.engine.pythoncommand import PythonCommand
 from kubeling.engine.rootfs import HostView
 from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import LaunchPlan, Mount, Root, TemplatePlan
 from kubeling.engine.shellcommand import warm_command
 from kubeling.engine.standby import Standby
+from kubeling.engine.templatechecks import has_room, is_ordinary, look, overlap
+from kubeling.engine.templatekeys import TemplateKey, key_of
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import Walls
 from kubeling.kube import objects
@@ -43,9 +45,6 @@ ANNOTATION: Final = "kubeling.io/warm-python"
 _MOST: Final = 3
 _AGAIN_SECONDS: Final = 120.0
 _READY_SECONDS: Final = 60.0
-_LARGEST_REQUEST: Final = 96 * 1024
-_SPARE_MEMORY: Final = 512 << 20
-_SPARE_PART: Final = 0.1
 _SYSTEM: Final = (
     "/usr",
     "/lib",
@@ -59,18 +58,6 @@ _SHARED: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
 _NAMESPACES: Final = (
     linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """All that commands of one template have in common."""
-
-    program: str
-    argv0: str
-    options: tuple[str, ...]
-    settings: tuple[tuple[str, str], ...]
-    ahead: tuple[str, ...]
-    """What it imports ahead beside the usual."""
 
 
 @dataclass(slots=True)
@@ -111,10 +98,10 @@ class Templates:
     """How many Python commands were forked so far."""
     executed: int = 0
     """How many were executed."""
-    _ready: dict[_Key, _Template] = field(default_factory=dict)
-    _starting: dict[_Key, asyncio.Task[None]] = field(default_factory=dict)
-    _used: dict[_Key, float] = field(default_factory=dict)
-    _useless: set[_Key] = field(default_factory=set)
+    _ready: dict[TemplateKey, _Template] = field(default_factory=dict)
+    _starting: dict[TemplateKey, asyncio.Task[None]] = field(default_factory=dict)
+    _used: dict[TemplateKey, float] = field(default_factory=dict)
+    _useless: set[TemplateKey] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
     _removing: set[asyncio.Task[None]] = field(default_factory=set)
@@ -164,25 +151,25 @@ class Templates:
 
     def _find(self, parts: ContainerParts, plan: LaunchPlan) -> _Template | None:
         command = warm_command(plan["argv"], plan["env"])
-        if command is None or not _is_ordinary(plan) or not _wants(parts):
+        if command is None or not is_ordinary(plan) or not _wants(parts):
             return None
-        if (key := _key(command, plan["env"], parts.entry.ahead)) is None:
+        if (key := key_of(command, plan["env"], parts.entry.ahead)) is None:
             return None
         template = self._ready.get(key)
         if template is None:
             self._consider(key, parts, command, plan)
             return None
-        if template.seen != _look(template.seen) or not _has_room():
+        if template.seen != look(template.seen) or not has_room():
             self._end(key)
             return None
-        if any(_overlap(v.target, place) for v in parts.volumes for place in template.places):
+        if any(overlap(v.target, place) for v in parts.volumes for place in template.places):
             return None
         template.used_at = self.now()
         plan["warm"] = command.warm
         return template
 
     def _consider(
-        self, key: _Key, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
+        self, key: TemplateKey, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
     ) -> None:
         now = self.now()
         used_at = self._used.get(key)
@@ -190,7 +177,7 @@ class Templates:
         self._used[key] = now
         if used_at is None or now - used_at > _AGAIN_SECONDS:
             return
-        if key in self._useless or key in self._starting or not _has_room():
+        if key in self._useless or key in self._starting or not has_room():
             return
         if len(self._ready) + len(self._starting) >= _MOST:
             return
@@ -199,7 +186,7 @@ class Templates:
         task.add_done_callback(lambda _: self._starting.pop(key))
 
     async def _start(
-        self, key: _Key, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
+        self, key: TemplateKey, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
     ) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
         certain, named = await asyncio.to_thread(modules_ahead, command, plan)
@@ -217,7 +204,7 @@ class Templates:
         self._useless.add(key)
 
     async def _try(
-        self, key: _Key, parts: ContainerParts, env: Mapping[str, str], modules: list[str]
+        self, key: TemplateKey, parts: ContainerParts, env: Mapping[str, str], modules: list[str]
     ) -> _Template:
         folder = self.folder / f"{os.getpid()}-{next(self._numbers)}"
         plan = _plan(key, env, template_view(parts, folder, self.walls, self.host))
@@ -254,7 +241,7 @@ class Templates:
                 self._end(key)
         self._wait()
 
-    def _end(self, key: _Key) -> None:
+    def _end(self, key: TemplateKey) -> None:
         """A template is not wanted any more, or has ended."""
         template = self._ready.pop(key)
         asyncio.get_running_loop().remove_reader(template.way)
@@ -279,29 +266,12 @@ class Templates:
         await asyncio.gather(*self._starting.values(), *self._removing, return_exceptions=True)
 
 
-def _key(command: PythonCommand, env: Mapping[str, str], ahead: tuple[str, ...]) -> _Key | None:
-    settings, program = settings_of(env), find_program(command.program, env)
-    if settings is None or program is None or _is_script(program):
-        return None
-    ahead = (*special_modules(command), *ahead)
-    return _Key(program, command.program, command.options, settings, ahead)
-
-
-def _is_script(program: str) -> bool:
-    """Whether a program of an interpreter's name is none itself: it does more than to start one."""
-    try:
-        with open(program, "rb") as file:
-            return file.read(2) == b"#!"
-    except OSError:
-        return True
-
-
 def _shared_variables(env: Mapping[str, str]) -> dict[str, str]:
     """What a template may know of a container: others will be forked from it, too."""
     return {name: env[name] for name in _SHARED if name in env}
 
 
-def _plan(key: _Key, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> TemplatePlan:
+def _plan(key: TemplateKey, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> TemplatePlan:
     root, mounts = view
     return TemplatePlan(
         program=key.program,
@@ -311,20 +281,6 @@ def _plan(key: _Key, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> 
         namespaces=_NAMESPACES,
         root=root,
         mounts=mounts,
-    )
-
-
-def _is_ordinary(plan: LaunchPlan) -> bool:
-    """Whether a container has walls of its own, as a template can go through, and no terminal."""
-    root = plan["root"]
-    return (
-        root is not None
-        and root["whole"]
-        and bool(plan["namespaces"] & linux.CLONE_NEWPID)
-        and not plan["joined"]
-        and not plan["tty"]
-        and not plan["stdin"]
-        and sum(map(len, (*plan["argv"], *plan["env"], *plan["env"].values()))) < _LARGEST_REQUEST
     )
 
 
@@ -344,31 +300,4 @@ async def _introduce(way: socket.socket, modules: list[str]) -> dict[str, Any]:
 
 
 def _places(answer: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:
-    return (*answer["places"], *_SYSTEM), _look(answer["seen"])
-
-
-def _look(paths: Iterable[str]) -> dict[str, int]:
-    """When files and folders have changed last."""
-    found = {}
-    for path in paths:
-        try:
-            found[path] = os.stat(path).st_mtime_ns
-        except OSError:
-            found[path] = 0
-    return found
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether something mounted at one path changes what is seen at the other."""
-    return f"{one.rstrip('/')}/".startswith(f"{other.rstrip('/')}/") or (
-        f"{other.rstrip('/')}/".startswith(f"{one.rstrip('/')}/")
-    )
-
-
-def _has_room() -> bool:
-    """Whether the machine has memory to spare."""
-    with open("/proc/meminfo") as file:
-        lines = (line.split() for line in file)
-        kib = {line[0]: int(line[1]) for line in lines if len(line) > 1}
-    available = kib.get("MemAvailable:", 0) << 10
-    return available > max(_SPARE_MEMORY, _SPARE_PART * (kib.get("MemTotal:", 0) << 10))
+    return (*answer["places"], *_SYSTEM), look(answer["seen"])
