@@ -182,7 +182,8 @@ class ModelApp:
                 "feedback is for monitored models; annotate the service with "
                 'serving.kubeling.io/monitoring: "true"'
             )
-        return json_response({"accepted": self._plane.sampler.told(bodies.plain(request.body))}, 202)
+        told = bodies.plain(request.body)
+        return json_response({"accepted": self._plane.sampler.told(told)}, 202)
 
     def _requests(self) -> Response:
         """What this pod recorded, as JSON lines."""
