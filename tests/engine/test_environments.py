@@ -72,6 +72,17 @@ async def test_uv_s_own_settings_in_the_workspace_count(environments: Environmen
     assert "Installed 1 package in " in text
 
 
+async def test_what_is_optional_comes_with_the_rest_or_not_at_all(
+    tmp_path: Path, environments: Environments
+) -> None:
+    make_wheels(tmp_path / "wheels", "extra")
+    for optional, comes in (("extra", True), ("nowhere", False)):
+        python = PythonEnvironment(("tiny",), optional=(optional,))
+        built = await environments.prepare(ImageEntry(python=python))
+        assert installed(built, "tiny")
+        assert installed(built, "extra") is comes
+
+
 async def test_pip_s_settings_count_where_uv_has_none(
     tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

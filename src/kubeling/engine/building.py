@@ -85,13 +85,26 @@ class Building:
         self.seed_name = seed.name
         into = ("--python", str(seed / "bin" / "python"), "--prefix", str(self._home))
         if self._parts.requirements:
-            await self._install(call, *into, *self._parts.requirements)
+            await self._install_parts(call, *into)
         if python.bare:
             await self._install_bare(call, *into)
         if self._parts.sees_platform:
             _show_platform(self._home)
         size = await asyncio.to_thread(settle, seed, self._home)
         mark_whole(self._home, size, (*python.requirements, *python.bare))
+
+    async def _install_parts(self, call: UvCall, *into: str) -> None:
+        parts = self._parts
+        if parts.optional:
+            try:
+                await self._install(call, *into, *parts.requirements, *parts.optional)
+            except NoNetwork:
+                raise
+            except PullError as error:
+                log.info("%s goes without %s: %s", self._home, ", ".join(parts.optional), error)
+            else:
+                return
+        await self._install(call, *into, *parts.requirements)
 
     async def _install_bare(self, call: UvCall, *into: str) -> None:
         """Where the versions are given and nothing else comes with them, the cache cannot lag."""
@@ -115,6 +128,7 @@ class BuildParts:
 
     requirements: tuple[str, ...]
     sees_platform: bool
+    optional: tuple[str, ...] = ()
 
 
 async def compile_bytecode(home: Path) -> None:

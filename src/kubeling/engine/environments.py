@@ -126,7 +126,7 @@ class Environments:
         if found is None:
             sees = _sees_platform(python)
             enough = sees and _has_platform(python.requirements)
-            parts = BuildParts(() if enough else python.requirements, sees)
+            parts = BuildParts(() if enough else python.requirements, sees, python.optional)
             building = Building(home, python, self._workspace, parts, self._seeds)
             task = asyncio.create_task(building.run(), name=f"build {home.name}")
             found = self._building[home.name] = building, task
@@ -154,6 +154,8 @@ class Environments:
 
     def _home(self, python: PythonEnvironment) -> Path:
         parts = [python.version or sys.version, *sorted(python.requirements)]
+        if python.optional:
+            parts += ["optional", *sorted(python.optional)]
         if python.bare:
             parts += ["bare", *sorted(python.bare)]
         text = "\n".join([*parts, "platform"] if _sees_platform(python) else parts)

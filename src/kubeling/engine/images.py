@@ -37,10 +37,12 @@ class PythonEnvironment(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     With ``platform`` it sees the platform's packages too, behind its own: for images whose program
     is part of the platform but needs more than the platform does. The ``bare`` requirements are
     installed without what they depend on; where they are all that the platform lacks, its packages
-    are seen, too.
+    are seen, too. An environment that has to be installed gets the ``optional`` ones as well, if
+    they can be had: what it is for works without them.
     """
 
     requirements: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     version: str = ""
     platform: bool = False
     bare: tuple[str, ...] = ()
