@@ -9,12 +9,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.serving.model_server import serving
 
 from kubeling.rpc.client import call
 from kubeling.serving.kserve import InferInput, InferRequest, Model, ModelServer
@@ -92,6 +94,38 @@ async def test_a_custom_model_answers_every_protocol() -> None:
         )
         answer = await call(f"127.0.0.1:{grpc_port}", methods.MODEL_INFER, request)
         assert answer.outputs[0].contents.fp32_contents == [0.5]
+
+
+class HTTPException(Exception):
+    """Stands for FastAPI's, which upstream's models raise."""
+
+    def __init__(self, status_code: int, detail: Any = None) -> None:
+        self.status_code = status_code
+        self.detail = detail
+
+
+@pytest.mark.parametrize("path", ["/v1/models/m:predict", "/v2/models/m/infer"])
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (HTTPException(404, "no such row"), 404, {"detail": "no such row"}),
+        (HTTPException(422, {"field": "x"}), 422, {"detail": {"field": "x"}}),
+        (HTTPException(200), 500, {"error": "HTTPException: 200"}),
+    ],
+)
+async def test_a_model_may_choose_the_status_as_in_fastapi(
+    path: str, raised: HTTPException, status: int, said: Any
+) -> None:
+    class Choosy(Model):
+        def predict(self, payload: Any, headers: Any = None) -> Any:
+            raise raised
+
+    model = Choosy("m")
+    model.ready = True
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT32", "data": [1]}]}
+    async with serving(model) as client:
+        answer = await client.post(path, json=body)
+        assert (answer.status, await answer.json()) == (status, said)
 
 
 def test_a_server_without_a_model_that_is_ready_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

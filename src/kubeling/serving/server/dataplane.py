@@ -6,7 +6,8 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
     ModelNotReady,
+    ModelRefusal,
     NotSupported,
     ServingError,
 )
@@ -39,6 +41,7 @@ __all__ = ["DataPlane", "Verb"]
 log = logging.getLogger(__name__)
 
 Verb = Literal["predict", "explain"]
+_REFUSALS: Final = frozenset(status.value for status in HTTPStatus if status >= 400)
 
 Answer = tuple[Any, dict[str, str]]
 
@@ -215,8 +218,18 @@ def _serving_error(model: Model, verb: Verb, error: BaseException) -> ServingErr
         return error
     if isinstance(error, NotImplementedError):
         return NotSupported(str(error) or f"model {model.name} does not implement {verb}")
+    if (status := _status_of(error)) is not None:
+        return ModelRefusal(status, getattr(error, "detail", None))
     log.error("%s of model %s failed", verb, model.name, exc_info=error)
     return InferenceError(f"{type(error).__name__}: {error}")
+
+
+def _status_of(error: BaseException) -> int | None:
+    """The status that an ``HTTPException`` asks for; the package it is of need not be here."""
+    if not any(base.__name__ == "HTTPException" for base in type(error).__mro__):
+        return None
+    status = getattr(error, "status_code", None)
+    return status if status in _REFUSALS else None
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
 __all__ = [
     "GenerationFailed",
@@ -11,6 +11,7 @@ __all__ = [
     "ModelLoadError",
     "ModelNotFound",
     "ModelNotReady",
+    "ModelRefusal",
     "NotSupported",
     "Overloaded",
     "ServingError",
@@ -22,11 +23,16 @@ __all__ = [
 class ServingError(Exception):
     """The base of all; ``http_status`` is what REST answers."""
 
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What REST answers."""
+        return {"error": str(self)}
 
 
 class InferenceError(ServingError, RuntimeError):
@@ -79,6 +85,22 @@ class ModelNotReady(ServingError):
     """The model is not loaded yet, or could not be."""
 
     http_status = 503
+
+
+class ModelRefusal(ServingError):
+    """A model of one's own chose the status, by the ``HTTPException`` of FastAPI or Starlette.
+
+    Upstream's server is an application of FastAPI, whose answer to it is ``{"detail": …}``.
+    """
+
+    def __init__(self, status: int, detail: Any) -> None:
+        super().__init__(str(detail))
+        self.http_status = status
+        self.detail = detail
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"detail": self.detail}
 
 
 class ModelLoadError(Exception):

@@ -67,7 +67,7 @@ def json_response(
 def error_response(error: BaseException) -> Response:
     """What went wrong."""
     if isinstance(error, ServingError):
-        return json_response({"error": str(error)}, error.http_status)
+        return json_response(error.body, error.http_status)
     # One request's trouble is that caller's to know, and no reason to end the server.
     log.error("answering a request", exc_info=error)
     return json_response({"error": f"{type(error).__name__}: {error}"}, 500)
