@@ -72,6 +72,15 @@ def test_what_the_user_says_about_the_container_comes_on_top_of_the_runtime() ->
     assert pod["nodeSelector"] == {"disk": "ssd"}
 
 
+def test_a_server_is_asked_where_it_is_told_to_listen() -> None:
+    port = {"containerPort": 5000, "protocol": "TCP"}
+    grpc = {"containerPort": 8081, "name": "h2c"}
+    content = {"storageUri": "gs://b/m", "args": ["--http_port=5000"], "ports": [port, grpc]}
+    main = predictor(service(predictor={"sklearn": content}))["spec"]["containers"][0]
+    assert main["ports"] == [port, grpc]
+    assert main["readinessProbe"]["httpGet"]["port"] == 5000
+
+
 def test_a_container_of_ones_own_may_ask_for_a_model() -> None:
     container = {"image": "mine", "env": [{"name": "STORAGE_URI", "value": "s3://b/m"}]}
     pod = predictor(service(predictor={"containers": [container]}))["spec"]

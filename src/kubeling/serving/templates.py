@@ -16,6 +16,7 @@ import msgspec
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, name, namespace
+from kubeling.serving.arguments import flag
 from kubeling.serving.credentials import Access
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
 from kubeling.serving.mounts import (
@@ -89,14 +90,14 @@ def _add_flags(isvc: Obj, main: Obj) -> None:
     arguments = main.setdefault("args", [])
     given = " ".join(map(str, [*(main.get("command") or ()), *arguments]))
     model = isvc["spec"]["predictor"].get("model") or {}
-    for flag, value in (
+    for title, value in (
         ("--model_name", name(isvc)),
         ("--predictor_host", "{predictor}"),
         ("--http_port", str(PORT)),
         ("--predictor_protocol", model.get("protocolVersion") or "v1"),
     ):
-        if flag not in given:
-            arguments += [flag, value]
+        if title not in given:
+            arguments += [title, value]
 
 
 def explainer(isvc: Obj) -> PodTemplate:
@@ -150,11 +151,14 @@ def _runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
     mine = own.pop("containers", None) or []
     pod.update(own)
     main = main_container(pod)
+    _move_port(main, flag(model.get("args"), "--http_port"))
     for key, value in model.items():
         if key not in CONTAINER_FIELDS or value is None or key == "name":
             continue
-        if key in ("args", "volumeMounts", "ports"):
+        if key in ("args", "volumeMounts"):
             main[key] = [*(main.get(key) or ()), *deep_copy(value)]
+        elif key == "ports":
+            main[key] = _merged_ports(main.get(key) or [], deep_copy(value))
         elif key == "env":
             main[key] = _merged_env(main.get(key) or [], deep_copy(value))
         else:
@@ -165,6 +169,24 @@ def _runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
         container for container in mine if container.get("name") != MAIN_CONTAINER
     ]
     return pod
+
+
+def _move_port(main: Obj, port: str) -> None:
+    """Has the runtime's own port and the probe of it be where the server is told to listen."""
+    if not port.isdecimal() or not main.get("ports"):
+        return
+    first = main["ports"][0]
+    asked = (main.get("readinessProbe") or {}).get("httpGet") or {}
+    if asked.get("port") == first["containerPort"]:
+        asked["port"] = int(port)
+    first["containerPort"] = int(port)
+
+
+def _merged_ports(base: list[Obj], own: list[Obj]) -> list[Obj]:
+    """The runtime's first, as it serves REST; one that the user has, too, is as the user says."""
+    said = {port["containerPort"]: port for port in own}
+    mine = [said.pop(port["containerPort"], port) for port in base]
+    return [*mine, *said.values()]
 
 
 def _merged_env(base: list[Obj], own: list[Obj]) -> list[Obj]:

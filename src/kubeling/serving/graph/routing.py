@@ -20,6 +20,7 @@ from kubeling.kube.informer import Informer
 from kubeling.kube.objects import Key, Obj, condition, is_condition_true, key_of, name, namespace
 from kubeling.kube.resources import SERVICES
 from kubeling.serving import names
+from kubeling.serving.arguments import model_name
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
 from kubeling.serving.resources import (
@@ -113,8 +114,8 @@ class GraphRouter:
         return step["serviceUrl"], ""
 
     def _path(self, isvc: Obj) -> str:
-        v1 = f"/v1/models/{name(isvc)}:predict"
-        v2 = f"/v2/models/{name(isvc)}/infer"
+        title = model_name(isvc)
+        v1, v2 = f"/v1/models/{title}:predict", f"/v2/models/{title}/infer"
         protocol = (isvc["spec"]["predictor"].get("model") or {}).get("protocolVersion")
         if protocol is None:
             offered = self._offered(isvc)
