@@ -67,10 +67,19 @@ async def warm(node: Node, *command: str, **fields: Any) -> None:
 
 
 async def until_ready(node: Node, running: int = 1) -> None:
-    """Waits for so many templates."""
+    """Waits for so many templates, or more."""
     async with asyncio.timeout(TIMEOUT):
         for _ in itertools.count():
             if templates(node).running >= running:
+                break
+            await asyncio.sleep(0.01)
+
+
+async def until_running(node: Node, running: int) -> None:
+    """Waits until there are so many templates and no more."""
+    async with asyncio.timeout(TIMEOUT):
+        for _ in itertools.count():
+            if templates(node).running == running:
                 break
             await asyncio.sleep(0.01)
 

@@ -28,7 +28,14 @@ from kubeling.engine.sysctls import sysctls_of
 from kubeling.engine.walls import Walls
 from kubeling.kube.objects import Obj
 
-__all__ = ["ContainerParts", "base_env", "etc_files", "launch_plan", "template_view"]
+__all__ = [
+    "ContainerParts",
+    "base_env",
+    "etc_files",
+    "launch_plan",
+    "template_view",
+    "working_folder",
+]
 
 _TERMINATION_LOG: Final = "/dev/termination-log"
 
@@ -102,7 +109,7 @@ def launch_plan(
         directory=str(paths.root),
         argv=list(parts.argv),
         env=_terminal_env(parts.container) | dict(parts.env),
-        cwd=_folder(parts, walls, host),
+        cwd=working_folder(parts, walls, host),
         namespaces=sharing.own,
         joined=sharing.joined,
         beside=sharing.beside,
@@ -195,7 +202,8 @@ def _make_folders(paths: ContainerPaths) -> None:
     os.close(message)
 
 
-def _folder(parts: ContainerParts, walls: Walls, host: HostView) -> str:
+def working_folder(parts: ContainerParts, walls: Walls, host: HostView) -> str:
+    """Where the command begins."""
     wanted = parts.container.get("workingDir") or parts.entry.workdir
     if not wanted or (not walls.files and not Path(wanted).is_dir()):
         return str(host.workspace)

@@ -40,6 +40,7 @@ from kubeling.engine.oci.images import Images
 from kubeling.engine.oci.runtime import EngineRuntime
 from kubeling.engine.paths import EnginePaths, PodPaths
 from kubeling.engine.processes import ProcessRuntime
+from kubeling.engine.reserve import keep_ready
 from kubeling.engine.rootfs import HostView, machine_disks
 from kubeling.engine.runtime import PodRuntime, Runtimes
 from kubeling.engine.scheduler import DEFAULT_SCHEDULER
@@ -159,6 +160,8 @@ class Engine:
                 keep_tidy(self.config, self._environments, self._clock), name="environments"
             )
             group.create_task(self._environments.make_ready(self._clock), name="seed")
+            if self.templates is not None:
+                group.create_task(keep_ready(services, self.templates), name="templates")
             self.ready.set()
 
     def _why_no_policies(self) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from kubeling.engine.pythoncommand import PythonCommand
-from kubeling.engine.sandbox.plan import LaunchPlan
 
 __all__ = ["modules_ahead", "modules_named", "special_modules"]
 
@@ -34,10 +33,14 @@ def special_modules(command: PythonCommand) -> tuple[str, ...]:
     return (module,) if command.warm["kind"] == "module" and module in _ENTRIES else ()
 
 
-def modules_ahead(command: PythonCommand, plan: LaunchPlan) -> tuple[list[str], list[str]]:
+def modules_ahead(
+    command: PythonCommand, argv: Sequence[str], folder: str
+) -> tuple[list[str], list[str]]:
     """What every template has for such a command, and what the program itself names (blocking)."""
     certain = _COMMON.split()
-    return certain, [name for name in modules_named(_source(command, plan)) if name not in certain]
+    return certain, [
+        name for name in modules_named(_source(command, argv, folder)) if name not in certain
+    ]
 
 
 def modules_named(source: str) -> list[str]:
@@ -58,16 +61,16 @@ def _imported(node: ast.AST) -> Iterator[str]:
             yield module
 
 
-def _source(command: PythonCommand, plan: LaunchPlan) -> str:
+def _source(command: PythonCommand, argv: Sequence[str], folder: str) -> str:
     warm = command.warm
     if "file" in warm:
-        return plan["argv"][warm["file"]["text"]]
+        return argv[warm["file"]["text"]]
     target = warm["argv"][warm["place"]]
     if warm["kind"] == "command":
         return target
     if warm["kind"] == "file":
         try:
-            with open(os.path.join(plan["cwd"], target)) as file:
+            with open(os.path.join(folder, target)) as file:
                 return file.read(_LARGEST)
         except (OSError, ValueError):
             return ""

@@ -18,7 +18,7 @@ from kubeling.engine.mounts import resolve_mounts
 from kubeling.engine.notready import NotReady
 from kubeling.engine.paths import PodPaths
 from kubeling.engine.podspec import spec
-from kubeling.engine.pulling import PreparedImage, prepare_image
+from kubeling.engine.pulling import PreparedImage, image_at_hand, prepare_image
 from kubeling.engine.refusals import refusal
 from kubeling.engine.security import SecurityError, check_security, has_root, identity
 from kubeling.engine.services import NodeServices
@@ -70,12 +70,7 @@ class Preparation:
         prepared = await prepare_image(self.node, facts.pod, container)
         sources = await gather(facts.pod, self.node.client, self.node.informers)
         await self.volumes(facts, sources)
-        try:
-            base = self._base(facts, container, prepared)
-            volumes = {volume: place.path for volume, place in self._places.items()}
-            env = resolve_env(container, facts, sources, base, volumes)
-        except (MissingSource, FieldError) as error:
-            raise NotReady("CreateContainerConfigError", str(error)) from error
+        env = self._variables(facts, container, prepared, sources)
         try:
             mounts = resolve_mounts(container, self._places, env)
         except VolumeError as error:
@@ -94,6 +89,40 @@ class Preparation:
             device_files(self.node.devices, self.granted.get(container["name"], {})),
             prepared.image,
         )  # fmt: skip
+
+    async def as_it_would_be(self, facts: PodFacts, container: Obj) -> ContainerParts:
+        """What would be run for a container of a pod that there is not, and may never be.
+
+        Makes and fetches nothing: raises :class:`NotReady` if something is missing for it.
+        """
+        prepared = image_at_hand(self.node, facts.pod, container)
+        sources = await gather(facts.pod, self.node.client, self.node.informers)
+        env = self._variables(facts, container, prepared, sources)
+        argv = expand_all(prepared.entry.command(container), env)
+        own = self.hostname(facts.pod)
+        return ContainerParts(
+            facts.pod,
+            container,
+            argv,
+            env,
+            prepared.entry,
+            prepared.environment,
+            (),
+            {},
+            "",
+            own,
+            0,
+        )
+
+    def _variables(
+        self, facts: PodFacts, container: Obj, prepared: PreparedImage, sources: Sources
+    ) -> dict[str, str]:
+        try:
+            base = self._base(facts, container, prepared)
+            volumes = {volume: place.path for volume, place in self._places.items()}
+            return resolve_env(container, facts, sources, base, volumes)
+        except (MissingSource, FieldError) as error:
+            raise NotReady("CreateContainerConfigError", str(error)) from error
 
     def hostname(self, pod: Obj) -> str:
         """What the pod is called; raises :class:`NotReady` for a name that cannot be had."""

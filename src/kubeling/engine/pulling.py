@@ -31,7 +31,13 @@ from kubeling.engine.sources import read_source
 from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import SERVICE_ACCOUNTS
 
-__all__ = ["PreparedImage", "can_have_network", "prepare_image", "processes_of"]
+__all__ = [
+    "PreparedImage",
+    "can_have_network",
+    "image_at_hand",
+    "prepare_image",
+    "processes_of",
+]
 
 _FAILED: Final = "ErrImagePull"
 
@@ -74,6 +80,19 @@ async def prepare_image(node: NodeServices, pod: Obj, container: Obj) -> Prepare
     _tell_what_is_missing(node, engine, pod, container)
     entry = ImageEntry(container=True, entrypoint=found.entrypoint, cmd=found.cmd)
     return PreparedImage(entry, Environment((), found.reference), found)
+
+
+def image_at_hand(node: NodeServices, pod: Obj, container: Obj) -> PreparedImage:
+    """The container's image, if it is a process' and there; else raises :class:`NotReady`."""
+    image = container.get("image", "")
+    try:
+        entry = with_declared_packages(node.catalogue.find(image), pod, container["name"])
+    except (UnknownImage, ValueError) as error:
+        raise _failed(image, str(error)) from error
+    environment = None if entry.container else node.environments.ready(entry)
+    if environment is None:
+        raise _failed(image, f'image "{image}" is not there')
+    return PreparedImage(entry, environment)
 
 
 def _check_user(image: ContainerImage, pod: Obj, container: Obj) -> None:

@@ -15,12 +15,12 @@ import logging
 import marshal
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kubeling.engine.assembly import ContainerParts, template_view
+from kubeling.engine.assembly import ContainerParts, template_view, working_folder
 from kubeling.engine.launcher import Launcher, LaunchError
 from kubeling.engine.preloading import modules_ahead
 from kubeling.engine.pythoncommand import PythonCommand
@@ -40,9 +40,12 @@ __all__ = ["ANNOTATION", "Offer", "Templates"]
 log = logging.getLogger(__name__)
 
 ANNOTATION: Final = "kubeling.io/warm-python"
-"""On a pod: ``"false"`` has its commands executed."""
+"""On a pod: ``"false"`` has its commands executed. On a Deployment: ``"ready"`` has interpreters
+kept for its pods' commands, while there are no pods, too."""
 
 _MOST: Final = 3
+_MOST_KEPT: Final = 6
+_AGAIN_KEPT_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 120.0
 _READY_SECONDS: Final = 60.0
 _SYSTEM: Final = (
@@ -103,7 +106,9 @@ class Templates:
     _used: dict[TemplateKey, float] = field(default_factory=dict)
     _useless: set[TemplateKey] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _kept: dict[TemplateKey, tuple[PythonCommand, ContainerParts]] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = None
+    _again: asyncio.TimerHandle | None = None
     _removing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -119,6 +124,42 @@ class Templates:
     def are_for(self, plan: LaunchPlan) -> bool:
         """Whether a command is a Python interpreter's."""
         return warm_command(plan["argv"], plan["env"]) is not None
+
+    def keep(self, wanted: Iterable[ContainerParts]) -> None:
+        """Has templates for these commands until this is called again, and others no longer than
+        they are used. Those of the first are kept if there are too many.
+        """
+        kept: dict[TemplateKey, tuple[PythonCommand, ContainerParts]] = {}
+        for parts in wanted:
+            command = warm_command(parts.argv, parts.env)
+            if command is None or not _wants(parts) or len(kept) == _MOST_KEPT:
+                continue
+            if (key := key_of(command, parts.env, parts.entry.ahead)) is not None:
+                kept.setdefault(key, (command, parts))
+        for key in self._kept.keys() - kept.keys():
+            if (template := self._ready.get(key)) is not None:
+                template.used_at = self.now()
+        self._kept = kept
+        self._start_kept()
+
+    def _start_kept(self) -> None:
+        """Starts those that are to be there and are not; looks again where that is not possible."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        missing = self._kept.keys() - self._ready.keys() - self._starting.keys() - self._useless
+        if not missing:
+            return
+        if not has_room():
+            self._start_kept_later()
+            return
+        for key in missing:
+            self._begin(key, *self._kept[key])
+
+    def _start_kept_later(self) -> None:
+        if self._again is None:
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(_AGAIN_KEPT_SECONDS, self._start_kept)
 
     def _count(self, forked: bool) -> None:
         if forked:
@@ -137,7 +178,8 @@ class Templates:
 
         def begun(forked: bool) -> None:
             self._count(forked)
-            if forked:
+            # Steps follow one another; what an image is known for does not.
+            if forked and not parts.entry.ahead:
                 template.standby.prepare(namespaces)
 
         way = os.dup(template.way.fileno())
@@ -157,7 +199,7 @@ class Templates:
             return None
         template = self._ready.get(key)
         if template is None:
-            self._consider(key, parts, command, plan)
+            self._consider(key, command, parts)
             return None
         if template.seen != look(template.seen) or not has_room():
             self._end(key)
@@ -168,9 +210,7 @@ class Templates:
         plan["warm"] = command.warm
         return template
 
-    def _consider(
-        self, key: TemplateKey, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
-    ) -> None:
+    def _consider(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
         now = self.now()
         used_at = self._used.get(key)
         self._used = {k: at for k, at in self._used.items() if now - at < _AGAIN_SECONDS}
@@ -179,19 +219,21 @@ class Templates:
             return
         if key in self._useless or key in self._starting or not has_room():
             return
-        if len(self._ready) + len(self._starting) >= _MOST:
+        if len((self._ready.keys() | self._starting.keys()) - self._kept.keys()) >= _MOST:
             return
-        starting = self._start(key, parts, command, plan)
+        self._begin(key, command, parts)
+
+    def _begin(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
+        starting = self._start(key, command, parts)
         task = self._starting[key] = asyncio.create_task(starting, name="template")
         task.add_done_callback(lambda _: self._starting.pop(key))
 
-    async def _start(
-        self, key: TemplateKey, parts: ContainerParts, command: PythonCommand, plan: LaunchPlan
-    ) -> None:
+    async def _start(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
-        certain, named = await asyncio.to_thread(modules_ahead, command, plan)
+        folder = working_folder(parts, self.walls, self.host)
+        certain, named = await asyncio.to_thread(modules_ahead, command, parts.argv, folder)
         certain += key.ahead
-        env = _shared_variables(plan["env"]) | dict(key.settings) | command.warm["env"]
+        env = _shared_variables(parts.env) | dict(key.settings) | command.warm["env"]
         for modules in ([*certain, *named], certain) if named else (certain,):
             try:
                 self._ready[key] = await self._try(key, parts, env, modules)
@@ -237,7 +279,7 @@ class Templates:
         self._timer = None
         now = self.now()
         for key, template in list(self._ready.items()):
-            if now - template.used_at >= self.idle_seconds:
+            if now - template.used_at >= self.idle_seconds and key not in self._kept:
                 self._end(key)
         self._wait()
 
@@ -248,6 +290,8 @@ class Templates:
         template.standby.close()
         template.way.close()
         self._remove(template.folder)
+        if key in self._kept:
+            self._start_kept_later()
 
     def _remove(self, folder: Path) -> None:
         task = asyncio.create_task(asyncio.to_thread(remove_tree, folder))
@@ -256,6 +300,9 @@ class Templates:
 
     async def close(self) -> None:
         """Lets all end."""
+        self._kept = {}
+        if self._again is not None:
+            self._again.cancel()
         for task in list(self._starting.values()):
             task.cancel()
         for key in list(self._ready):

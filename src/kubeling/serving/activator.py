@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import aiohttp
 
@@ -157,9 +157,11 @@ class Activator:
             p for p in self._informers.of(PODS).by_index("service", of) if not deletion_requested(p)
         ]
 
-    async def _scale(self, deployment: Obj, replicas: int, state: str) -> None:
+    async def _scale(
+        self, deployment: Obj, replicas: int, state: Literal["true", "waking"]
+    ) -> None:
         patch: dict[str, Any] = {
-            "metadata": {"annotations": {names.AT_REST: state}},
+            "metadata": {"annotations": names.at_rest_annotations(state)},
             "spec": {"replicas": replicas},
         }
         with contextlib.suppress(NotFound):

@@ -184,14 +184,14 @@ class InferenceServiceController:
             if self._is_scaled_by_others(deployment, replicas, policy):
                 continue
             patch = {
-                "metadata": {"annotations": {names.AT_REST: None}},
+                "metadata": {"annotations": names.at_rest_annotations(None)},
                 "spec": {"replicas": replicas},
             }
             await self._client.patch(DEPLOYMENTS, name(deployment), patch, namespace(isvc))
 
     async def _note_that_awake(self, deployment: Obj) -> None:
         if is_waking(deployment) and (deployment.get("status") or {}).get("readyReplicas"):
-            patch = {"metadata": {"annotations": {names.AT_REST: None}}}
+            patch = {"metadata": {"annotations": names.at_rest_annotations(None)}}
             await self._client.patch(DEPLOYMENTS, name(deployment), patch, namespace(deployment))
 
     def _is_scaled_by_others(

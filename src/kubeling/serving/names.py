@@ -29,7 +29,9 @@ __all__ = [
     "SOURCE_VOLUME",
     "STANDARD",
     "STOP",
+    "WARM_PYTHON",
     "ComponentName",
+    "at_rest_annotations",
     "component_selector",
     "deployment_name",
     "host_names",
@@ -45,6 +47,8 @@ COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer", "exp
 REVISION: Final = "serving.kubeling.io/revision"
 AT_REST: Final = "serving.kubeling.io/at-rest"
 """On a Deployment: ``true`` if it has no pods because nobody asks, then ``waking`` until ready."""
+WARM_PYTHON: Final = "kubeling.io/warm-python"
+"""On a Deployment: ``ready`` has the node keep the interpreters of its pods, if it can."""
 GATEWAY: Final = ("kubeflow", "kubeling")
 """The Service of the inference gateway, where there is one."""
 DIGEST: Final = "serving.kubeling.io/template-digest"
@@ -75,6 +79,11 @@ def deployment_name(isvc: str, component: ComponentName, number: int) -> str:
 def revision_labels(isvc: str, component: ComponentName, number: int) -> dict[str, str]:
     """The labels that select the pods of one component at one revision."""
     return {SERVICE: isvc, COMPONENT: component, REVISION: f"{number:05d}"}
+
+
+def at_rest_annotations(state: Literal["true", "waking"] | None) -> dict[str, str | None]:
+    """What a Deployment says of its rest; as a patch, in which ``None`` removes."""
+    return {AT_REST: state, WARM_PYTHON: "ready" if state == "true" else None}
 
 
 def component_selector(isvc: str, component: ComponentName) -> str:

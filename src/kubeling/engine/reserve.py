@@ -1,0 +1,70 @@
+"""Keeps interpreters ready for pods that are not there: those of services at rest.
+
+A Deployment says so by an annotation (:data:`.templates.ANNOTATION`), and what its pods would run
+is worked out as for a pod. Deployments whose pods start the same interpreter with the same modules
+share one. Nothing depends on it: what cannot be worked out has no interpreter kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+from kubeling.engine.assembly import ContainerParts
+from kubeling.engine.fields import PodFacts
+from kubeling.engine.notready import NotReady
+from kubeling.engine.podspec import init_containers, main_containers
+from kubeling.engine.preparation import Preparation
+from kubeling.engine.services import NodeServices
+from kubeling.engine.templates import ANNOTATION, Templates
+from kubeling.kube import objects
+from kubeling.kube.errors import ApiError
+from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import DEPLOYMENTS
+
+__all__ = ["keep_ready"]
+
+log = logging.getLogger(__name__)
+
+_READY: Final = "ready"
+_PAUSE_SECONDS: Final = 0.5
+"""Pods that are ending use the machine, and what changes often is looked at once."""
+
+
+async def keep_ready(node: NodeServices, templates: Templates) -> None:
+    """Has the templates that Deployments ask for, until cancelled."""
+    news = asyncio.Event()
+
+    def changed(old: Obj | None, new: Obj | None) -> None:
+        if _asks(old) or _asks(new):
+            news.set()
+
+    informer = node.informers.of(DEPLOYMENTS)
+    informer.add_handler(changed)
+    await informer.wait_synced()
+    while True:
+        await news.wait()
+        await node.clock.sleep(_PAUSE_SECONDS)
+        news.clear()
+        asking = [deployment for deployment in informer.list() if _asks(deployment)]
+        templates.keep([parts for one in asking async for parts in _programs(node, one)])
+
+
+def _asks(deployment: Obj | None) -> bool:
+    return deployment is not None and objects.annotations(deployment).get(ANNOTATION) == _READY
+
+
+async def _programs(node: NodeServices, deployment: Obj) -> AsyncIterator[ContainerParts]:
+    """What a Deployment's pods would run."""
+    template = deployment["spec"]["template"]
+    own = {"name": name(deployment), "namespace": namespace(deployment), "uid": ""}
+    pod = {**template, "metadata": {**(template.get("metadata") or {}), **own}}
+    facts = PodFacts(pod, "", node.host_ip, node.config.node_name, node.allocatable)
+    preparation = Preparation(node, node.config.paths.pod(""))
+    for container in (*init_containers(pod), *main_containers(pod)):
+        try:
+            yield await preparation.as_it_would_be(facts, container)
+        except (NotReady, ApiError) as error:
+            log.info("nothing is kept ready for %s: %s", container["name"], error)
