@@ -228,14 +228,6 @@ def test_maximum_zero_means_no_limit() -> None:
     )
 
 
-def test_canaries_beside_the_predictor_are_refused_with_what_there_is_instead() -> None:
-    found = errors(isvc({"sklearn": {"storageUri": "gs://b/m"}}, canary=[{"name": "next"}]))
-    assert found == [
-        "spec.canary: Forbidden: canaries beside the predictor are not supported; change the "
-        "predictor and set spec.predictor.canaryTrafficPercent"
-    ]
-
-
 @pytest.mark.parametrize("name", ["9iris", "Iris", "iris-", "iris.v1", "x" * 60])
 def test_a_name_that_cannot_become_a_host_name_is_refused(name: str) -> None:
     found = errors(isvc({"sklearn": {"storageUri": "gs://b"}}, name=name))

@@ -11,7 +11,7 @@ from typing import Final
 
 from kubeling.kube.admission import Admission, AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj, mapping
+from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.serving import legacy, validation
 from kubeling.serving.names import DEPLOYMENT_MODE, KNATIVE, STANDARD
@@ -47,6 +47,10 @@ def default_service(obj: Obj, request: AdmissionRequest) -> None:
         _framework_to_model(predictor, update=request.operation == "UPDATE")
         if predictor.get("minReplicas") is None:
             predictor["minReplicas"] = 1
+    for entry in mappings(spec.get("canary")):
+        if isinstance(entry.get("predictor"), dict):
+            _framework_to_model(entry["predictor"], update=request.operation == "UPDATE")
+            _name_containers(entry["predictor"])
     for component in (predictor, spec.get("transformer"), spec.get("explainer")):
         if isinstance(component, dict):
             _name_containers(component)

@@ -14,6 +14,7 @@ from kubeling.kube.controller import Controller, Result
 from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace, uid
 from kubeling.kube.resources import DEPLOYMENTS
 from kubeling.serving import names
+from kubeling.serving.canaries import canary_names
 from kubeling.serving.gateway import InferenceGateway, gateway_of
 from kubeling.serving.names import COMPONENTS
 from kubeling.serving.observation import is_at_rest, revision_of
@@ -54,8 +55,11 @@ class RequestAutoscaler:
             for component in COMPONENTS
             if component in isvc["spec"] and (policy := policy_of(isvc, component)).needs_gateway
         }
+        on_trial = canary_names(isvc)
         again = False
         for deployment in self._informers.of(DEPLOYMENTS).owned_by(uid(isvc)):
+            if labels(deployment).get(names.VARIANT) in on_trial:
+                continue
             for component, policy in policies.items():
                 if labels(deployment).get(names.COMPONENT) == component:
                     again |= await self._scale(isvc, deployment, policy)

@@ -6,7 +6,7 @@ What to do is decided by pure functions (:mod:`.templates`, :mod:`.revisions`, :
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from kubeling.component import Context
@@ -21,8 +21,9 @@ from kubeling.kube.resources import (
     SERVICES,
     Resource,
 )
-from kubeling.serving import names, planning, scaling, status, workloads
+from kubeling.serving import canaries, names, planning, scaling, status, workloads
 from kubeling.serving.announcements import announcements
+from kubeling.serving.canary_deployments import CanaryDeployments
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.names import ComponentName
 from kubeling.serving.observation import (
@@ -62,6 +63,7 @@ class InferenceServiceController:
         self._recorder = context.recorder("inferenceservice-controller")
         self._dependents = Dependents(context.client, context.informers, self._recorder)
         self._desired = Wanted(context)
+        self._canaries = CanaryDeployments(context, self._dependents, self._desired)
         self._informers.of(INFERENCE_SERVICES).add_handler(self._on_change)
 
     def controller(self) -> Controller:
@@ -99,49 +101,59 @@ class InferenceServiceController:
         except StorageNotFound as error:
             await self._write_invalid(isvc, "InvalidStorage", str(error))
             return Result(_LOOK_AGAIN_SECONDS)
-        await self._converge(isvc, desired)
-        return None
+        return await self._converge(isvc, desired)
 
-    async def _converge(self, isvc: Obj, desired: planning.Desired) -> None:
-        revisions = observe(self._owned(isvc, DEPLOYMENTS), self._pods(isvc))
-        latest = planning.number_of(revisions, desired)
-        if latest is None:
-            latest, revisions = await self._new_revision(isvc, desired)
-        rollout = planning.plan(isvc, desired, latest, revisions)
-        policies = {part: self._policy(isvc, part) for part in desired.components}
+    async def _converge(self, isvc: Obj, desired: planning.Desired) -> Result | None:
+        variant = planning.variant_of(isvc)
+        observed = observe(self._owned(isvc, DEPLOYMENTS), self._pods(isvc))
+        latest = planning.number_of(canaries.stable_revisions(isvc, observed), desired, variant)
+        if latest is None or canaries.are_missing(isvc, observed):
+            latest, observed = await self._listed(isvc, desired)
+        revisions = canaries.stable_revisions(isvc, observed)
+        trials = await self._canaries.read(isvc, observed, latest)
+        await self._canaries.apply(isvc, trials)
+        rollout = canaries.shared_out(planning.plan(isvc, desired, latest, revisions), trials)
+        policies = {
+            part: canaries.stable_policy(self._policy(isvc, part), part, trials)
+            for part in desired.components
+        }
         wanted = planning.replicas_of(isvc, policies, latest, revisions, rollout)
         await self._create_missing(isvc, desired, latest, revisions, wanted, policies)
         await self._scale(isvc, revisions, wanted, policies, grow=True)
         through = any(policy.needs_gateway for policy in policies.values())
-        await self._apply_services(isvc, latest, revisions, rollout, through=through)
+        await self._apply_services(isvc, latest, observed, rollout, trials, through=through)
         facts = status.Facts(
             isvc,
             desired.components,
             latest,
-            revisions,
+            observed,
             rollout,
             desired.runtime,
             self._addresses(isvc),
+            trials,
         )
         await self._write_status(isvc, status.running_status(facts, self._clock.now()))
         # Only when the status has taken requests away from a revision are its pods.
         await self._scale(isvc, revisions, wanted, policies, grow=False)
-        await self._remove_old(isvc, revisions, rollout)
+        await self._remove_old(observed, rollout)
+        waiting = any(trial.problem is not None for trial in trials)
+        return Result(_LOOK_AGAIN_SECONDS) if waiting else None
 
-    async def _new_revision(
+    async def _listed(
         self, isvc: Obj, desired: planning.Desired
     ) -> tuple[int, dict[int, ObservedRevision]]:
-        """The number of the revision to make: from the API, as the cache may be behind."""
+        """The revision asked for, and all there are, from the API, as the cache may be behind."""
         selector = f"{names.SERVICE}={name(isvc)}"
         listed = await self._client.list(DEPLOYMENTS, namespace(isvc), labels=selector)
         owned = [d for d in listed.items if objects.is_owned_by(d, isvc)]
-        revisions = observe(owned, self._pods(isvc))
-        latest = planning.number_of(revisions, desired)
+        observed = observe(owned, self._pods(isvc))
+        stable = canaries.stable_revisions(isvc, observed)
+        latest = planning.number_of(stable, desired, planning.variant_of(isvc))
         if latest is None:
             components = (isvc.get("status") or {}).get("components") or {}
             created = (components.get("predictor") or {}).get("latestCreatedRevision", "")
-            latest = max([0, planning.number_in(created), *revisions]) + 1
-        return latest, revisions
+            latest = max([0, planning.number_in(created), *observed]) + 1
+        return latest, observed
 
     async def _create_missing(
         self,
@@ -155,12 +167,16 @@ class InferenceServiceController:
         observed = revisions.get(latest)
         for component, template in desired.templates.items():
             replicas = wanted[component, latest]
+            title = planning.deployment_title(isvc, component, latest, revisions)
             if observed is None or component not in observed.deployments:
                 made = workloads.deployment(
-                    isvc, component, latest, template, desired.digest, replicas
+                    isvc, component, latest, template, desired.digest, replicas, title
                 )
                 await self._dependents.create(DEPLOYMENTS, made)
-            await self._apply_autoscaler(isvc, component, latest, replicas, policies[component])
+            scaler = workloads.autoscaler(
+                isvc, component, latest, replicas, policies[component], title
+            )
+            await self._apply_autoscaler(isvc, component, scaler)
 
     async def _scale(
         self,
@@ -213,11 +229,8 @@ class InferenceServiceController:
         self,
         isvc: Obj,
         component: ComponentName,
-        number: int,
-        low: int,
-        policy: scaling.ScalingPolicy,
+        wanted: Obj | None,
     ) -> None:
-        wanted = workloads.autoscaler(isvc, component, number, low, policy)
         for scaler in self._owned(isvc, HORIZONTAL_POD_AUTOSCALERS):
             if labels(scaler).get(names.COMPONENT) == component and (
                 wanted is None or name(scaler) != name(wanted)
@@ -227,7 +240,7 @@ class InferenceServiceController:
             await self._dependents.ensure(HORIZONTAL_POD_AUTOSCALERS, isvc, wanted)
 
     async def _remove_old(
-        self, isvc: Obj, revisions: Mapping[int, ObservedRevision], rollout: Rollout
+        self, revisions: Mapping[int, ObservedRevision], rollout: Rollout
     ) -> None:
         kept = {planning.number_in(title) for title in rollout.kept | rollout.running}
         for number in revisions.keys() - kept:
@@ -240,6 +253,7 @@ class InferenceServiceController:
         latest: int,
         revisions: Mapping[int, ObservedRevision],
         rollout: Rollout,
+        trials: Sequence[canaries.Canary],
         *,
         through: bool,
     ) -> None:
@@ -255,7 +269,11 @@ class InferenceServiceController:
         }
         where, title = names.GATEWAY
         gateway = f"{title}.{where}.svc.{self._settings.cluster_domain}" if through else ""
-        made = workloads.services(isvc, ports, planning.number_in(rollout.primary), gateway)
+        primary = planning.number_in(rollout.primary)
+        variants = {canary.name: canary.number for canary in trials}
+        if variant := planning.variant_of(isvc):
+            variants[variant] = primary
+        made = workloads.services(isvc, ports, primary, gateway, variants)
         wanted = {name(service): service for service in made}
         for service in wanted.values():
             await self._dependents.ensure(SERVICES, isvc, service)
@@ -272,6 +290,7 @@ class InferenceServiceController:
                 await self._client.set_scale(
                     DEPLOYMENTS, name(deployment), namespace(deployment), 0
                 )
+        await self._canaries.stop(isvc)
         await self._write_status(isvc, status.stopped_status(isvc, self._clock.now()))
 
     async def _write_invalid(self, isvc: Obj, reason: str, message: str) -> None:

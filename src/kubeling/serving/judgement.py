@@ -16,9 +16,12 @@ from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested
 from kubeling.kube.resources import DEPLOYMENTS
+from kubeling.serving.canaries import canary_names
 from kubeling.serving.canary_limits import Limits
 from kubeling.serving.gateway import gateway_of
-from kubeling.serving.names import REJECTED
+from kubeling.serving.names import COMPONENT, REJECTED
+from kubeling.serving.observation import revision_of
+from kubeling.serving.planning import number_in
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 __all__ = ["CanaryJudge"]
@@ -45,30 +48,48 @@ class CanaryJudge:
         if isvc is None or deletion_requested(isvc) or not self._gateway.serves:
             return None
         limits = Limits.of(objects.annotations(isvc))
-        canary = _canary(isvc)
-        if limits == Limits() or not canary:
+        if limits == Limits():
             return None
-        reason = limits.verdict(self._gateway.record(key, canary))
-        if not reason:
-            return Result(_TICK_SECONDS)
-        patch = {"metadata": {"annotations": {REJECTED: reason}}}
+        canaries = _on_trial(isvc)
+        for canary in canaries:
+            if reason := limits.verdict(self._gateway.record(key, canary)):
+                await self._reject(isvc, canary, reason)
+        return Result(_TICK_SECONDS) if canaries else None
+
+    async def _reject(self, isvc: Obj, canary: str, reason: str) -> None:
+        deployment = next(
+            (
+                one
+                for one in self._informers.of(DEPLOYMENTS).owned_by(objects.uid(isvc))
+                if objects.labels(one).get(COMPONENT) == "predictor"
+                and revision_of(one) == number_in(canary)
+            ),
+            None,
+        )
+        if deployment is None:
+            return
+        title, patch = objects.name(deployment), {"metadata": {"annotations": {REJECTED: reason}}}
         try:
-            await self._client.patch(DEPLOYMENTS, canary, patch, key.namespace)
+            await self._client.patch(DEPLOYMENTS, title, patch, objects.namespace(isvc))
         except NotFound:
-            return None
+            return
         # Whoever gives it another try does not want it judged by this one.
-        self._gateway.forget_record(key, canary)
+        self._gateway.forget_record(objects.key_of(isvc), canary)
         message = (
-            f"{canary} gets no more requests: {reason}. Apply a better model, or remove the "
+            f"{title} gets no more requests: {reason}. Apply a better model, or remove the "
             f"annotation {REJECTED} from the Deployment to try again"
         )
         await self._recorder.warning(isvc, "CanaryRolledBack", message)
-        return None
 
 
-def _canary(isvc: Obj) -> str:
-    """The revision that has a part of the requests on trial."""
+def _on_trial(isvc: Obj) -> list[str]:
+    """The revisions that have a part of the requests on trial."""
     components = (isvc.get("status") or {}).get("components") or {}
-    shares = (components.get("predictor") or {}).get("traffic") or ()
-    trial = [s for s in shares if s.get("latestRevision") and 0 < (s.get("percent") or 0) < 100]
-    return str(trial[0]["revisionName"]) if trial else ""
+    names = canary_names(isvc)
+    shares = [s for s in (components.get("predictor") or {}).get("traffic") or () if s["percent"]]
+    split = any(share.get("tag") == "prev" for share in shares)
+    return [
+        str(share["revisionName"])
+        for share in shares
+        if share.get("tag") in names or (split and share.get("latestRevision"))
+    ]

@@ -29,6 +29,7 @@ __all__ = [
     "SOURCE_VOLUME",
     "STANDARD",
     "STOP",
+    "VARIANT",
     "WARM_PYTHON",
     "ComponentName",
     "at_rest_annotations",
@@ -37,6 +38,7 @@ __all__ = [
     "host_names",
     "is_knative",
     "revision_labels",
+    "variant_name",
 ]
 
 ComponentName = Literal["predictor", "transformer", "explainer"]
@@ -45,6 +47,8 @@ SERVICE: Final = "serving.kserve.io/inferenceservice"
 COMPONENT: Final = "component"
 COMPONENTS: Final[tuple[ComponentName, ...]] = ("predictor", "transformer", "explainer")
 REVISION: Final = "serving.kubeling.io/revision"
+VARIANT: Final = "serving.kubeling.io/variant"
+"""On a Deployment: ``predictor.name``, of the stable predictor or of a canary."""
 AT_REST: Final = "serving.kubeling.io/at-rest"
 """On a Deployment: ``true`` if it has no pods because nobody asks, then ``waking`` until ready."""
 WARM_PYTHON: Final = "kubeling.io/warm-python"
@@ -74,6 +78,11 @@ GRPC_PORT: Final = 8081
 def deployment_name(isvc: str, component: ComponentName, number: int) -> str:
     """The Deployment, Service and revision name of one component at one revision."""
     return f"{isvc}-{component}-{number:05d}"
+
+
+def variant_name(isvc: str, component: ComponentName, variant: str) -> str:
+    """The Deployment and Service of a component of a named predictor, as upstream calls them."""
+    return f"{isvc}-{variant}-{component}"
 
 
 def revision_labels(isvc: str, component: ComponentName, number: int) -> dict[str, str]:

@@ -11,7 +11,15 @@ from typing import Any, Final
 from kubeling.kube import objects
 from kubeling.kube.logtail import last_line
 from kubeling.kube.objects import Obj, condition, labels, name, parse_time
-from kubeling.serving.names import AT_REST, COMPONENT, DIGEST, REJECTED, REVISION, SOURCE_VOLUME
+from kubeling.serving.names import (
+    AT_REST,
+    COMPONENT,
+    DIGEST,
+    REJECTED,
+    REVISION,
+    SOURCE_VOLUME,
+    VARIANT,
+)
 
 __all__ = [
     "Failure",
@@ -88,6 +96,11 @@ class ObservedRevision:
         """Whether it was a canary that has been rolled back."""
         predictor = self.deployments.get("predictor")
         return predictor is not None and REJECTED in objects.annotations(predictor)
+
+    @property
+    def variant(self) -> str:
+        """The ``name`` of its predictor, if it has one."""
+        return next((v for d in self.deployments.values() if (v := labels(d).get(VARIANT))), "")
 
     def failure(self, component: str) -> Failure | None:
         """Why the component does not come up, if that can be told."""

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubeling.kube.objects import Obj, name
 from kubeling.serving import scaling, templates
-from kubeling.serving.names import COMPONENTS, ComponentName, deployment_name
+from kubeling.serving.names import COMPONENTS, ComponentName, deployment_name, variant_name
 from kubeling.serving.observation import ObservedRevision
 from kubeling.serving.revisions import History, Revision, Rollout, plan_replicas, plan_rollout
 from kubeling.serving.runtimes import Runtime
 
-__all__ = ["Desired", "Policies", "Replicas", "number_in", "number_of", "plan", "replicas_of"]
+__all__ = [
+    "Desired",
+    "Policies",
+    "Replicas",
+    "deployment_title",
+    "number_in",
+    "number_of",
+    "plan",
+    "replicas_of",
+    "variant_of",
+]
 
 Replicas = dict[tuple[ComponentName, int], int]
 Policies = Mapping[ComponentName, scaling.ScalingPolicy]
@@ -59,7 +69,25 @@ def plan(
     if percent is not None and percent < 100 and latest in revisions and revisions[latest].rejected:
         percent = 0
     known.pop(newest.name, None)
-    return plan_rollout(newest, known, History.of(before), percent)
+    rollout = plan_rollout(newest, known, History.of(before), percent)
+    return _without_other_variants(isvc, rollout, revisions)
+
+
+def _without_other_variants(
+    isvc: Obj, rollout: Rollout, revisions: Mapping[int, ObservedRevision]
+) -> Rollout:
+    """What had another ``predictor.name`` is not kept to go back to: upstream deletes it."""
+    others = {
+        title
+        for title in rollout.kept - rollout.running
+        if (found := revisions.get(number_in(title))) and found.variant != variant_of(isvc)
+    }
+    past = rollout.history
+    return replace(
+        rollout,
+        kept=rollout.kept - others,
+        history=History(past.latest, "" if past.previous in others else past.previous),
+    )
 
 
 def replicas_of(
@@ -89,9 +117,42 @@ def _components_of(revision: ObservedRevision) -> tuple[str, ...]:
     return tuple(revision.deployments)
 
 
-def number_of(revisions: Mapping[int, ObservedRevision], desired: Desired) -> int | None:
-    """The newest revision that is what the spec asks for."""
-    return max((n for n, r in revisions.items() if r.digest == desired.digest), default=None)
+def number_of(
+    revisions: Mapping[int, ObservedRevision], desired: Desired, variant: str
+) -> int | None:
+    """The newest revision that is what the spec asks for, under the predictor's name."""
+    return max(
+        (
+            number
+            for number, found in revisions.items()
+            if found.digest == desired.digest and found.variant == variant
+        ),
+        default=None,
+    )
+
+
+def variant_of(isvc: Obj) -> str:
+    """The name of the stable predictor, by default none."""
+    return str(isvc["spec"]["predictor"].get("name") or "")
+
+
+def deployment_title(
+    isvc: Obj, component: ComponentName, number: int, revisions: Mapping[int, ObservedRevision]
+) -> str:
+    """What a revision's Deployment is called.
+
+    The first one under a predictor's ``name`` is called as upstream calls it, so that a canary
+    keeps its Deployment when it is promoted.
+    """
+    observed = revisions.get(number)
+    if observed is not None and component in observed.deployments:
+        return name(observed.deployments[component])
+    if variant := variant_of(isvc):
+        title = variant_name(name(isvc), component, variant)
+        taken = {name(d) for r in revisions.values() for d in r.deployments.values()}
+        if title not in taken:
+            return title
+    return deployment_name(name(isvc), component, number)
 
 
 def number_in(revision: str) -> int:

@@ -28,16 +28,19 @@ class RegisteredModels:
 
     def __init__(self, registry_url: str) -> None:
         self._env = {"MODEL_REGISTRY_BASE_URL": registry_url}
-        self._found: dict[str, tuple[int, Obj]] = {}
+        self._found: dict[str, dict[str, tuple[int, Obj]]] = {}
+        """By uid, and by the predictor's name: a canary has a predictor of its own."""
 
     async def resolved(self, isvc: Obj) -> Obj:
         """The service with the addresses of its models' files."""
         if not any(str(place[key]).startswith(_SCHEME) for place, key in _places(isvc)):
             return isvc
-        known = self._found.get(uid(isvc))
+        variants = self._found.setdefault(uid(isvc), {})
+        variant = isvc["spec"]["predictor"].get("name") or ""
+        known = variants.get(variant)
         if known is None or known[0] != generation(isvc):
             known = generation(isvc), await self._resolve(isvc)
-            self._found[uid(isvc)] = known
+            variants[variant] = known
         return {**isvc, "spec": known[1]}
 
     def forget(self, isvc: Obj) -> None:

@@ -175,13 +175,20 @@ class Predictor(ServedComponent):
     worker_spec: AnyObject | None = None
 
 
+class CanarySpec(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A predictor on trial: what differs from the stable one, and its share of the requests."""
+
+    predictor: Predictor
+    traffic_percent: Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+
 class InferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     """A model served over HTTP, with a transformer in front of it and an explainer beside it."""
 
     predictor: Predictor
     transformer: ServedComponent | None = None
     explainer: Explainer | None = None
-    canary: list[AnyObject] | None = None
+    canary: list[CanarySpec] | None = None
 
 
 class Custom(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -297,6 +304,15 @@ class ModelStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     copies: ModelCopies | None = None
 
 
+class CanaryStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What was observed of a canary."""
+
+    name: str
+    ready: bool
+    traffic_percent: int
+    model_status: ModelStatus | None = None
+
+
 class InferenceServiceStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     """What the controller observed."""
 
@@ -306,6 +322,7 @@ class InferenceServiceStatus(msgspec.Struct, rename="camel", omit_defaults=True)
     address: Address | None = None
     components: dict[str, ComponentStatus] | None = None
     model_status: ModelStatus | None = None
+    canary_statuses: list[CanaryStatus] | None = None
     deployment_mode: str | None = None
     serving_runtime_name: str | None = None
     cluster_serving_runtime_name: str | None = None

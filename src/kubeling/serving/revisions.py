@@ -55,6 +55,8 @@ class Share:
     percent: int
     latest: bool
     tag: str = ""
+    on_trial: bool = False
+    """Whether it is a canary of ``spec.canary``."""
 
     def to_status(self) -> Obj:
         """An entry of ``status.components.*.traffic``."""
@@ -83,9 +85,10 @@ class Rollout:
     @property
     def primary(self) -> str:
         """The revision in-cluster names lead to: the one with most of the traffic."""
-        if not self.shares:
+        settled = [share for share in self.shares if not share.on_trial]
+        if not settled:
             return self.stable
-        return max(self.shares, key=lambda share: (share.percent, not share.latest)).revision
+        return max(settled, key=lambda share: (share.percent, not share.latest)).revision
 
 
 def plan_rollout(

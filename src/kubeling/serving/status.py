@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, generation, name, namespace, set_condition
+from kubeling.serving.canaries import Canary
 from kubeling.serving.names import (
     KNATIVE,
     STANDARD,
@@ -33,6 +34,7 @@ _CONDITIONS: Final[Mapping[str, str]] = {
     "transformer": "TransformerReady",
     "explainer": "ExplainerReady",
 }
+_CANARIES_READY: Final = "CanaryPredictorReady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Facts:
     rollout: Rollout
     runtime: Runtime | None
     addresses: Addresses
+    canaries: Sequence[Canary] = ()
 
     def revision_name(self, component: ComponentName, predictor_revision: str) -> str:
         """The component's revision that goes with a predictor's."""
@@ -86,6 +89,9 @@ def running_status(facts: Facts, now: dt.datetime) -> Obj:
     }
     _name_runtime(status, facts.runtime)
     status["modelStatus"] = _model_status(facts, now)
+    status.pop("canaryStatuses", None)
+    if facts.canaries:
+        status["canaryStatuses"] = [_canary(facts, canary, now) for canary in facts.canaries]
     status["replicas"] = _replicas(facts)
     status["selector"] = component_selector(name(facts.isvc), "predictor")
     status["url"] = facts.addresses.url
@@ -111,7 +117,7 @@ def invalid_status(isvc: Obj, reason: str, message: str, now: dt.datetime) -> Ob
 def stopped_status(isvc: Obj, now: dt.datetime) -> Obj:
     """The status of a service stopped by its annotation."""
     status = _carried_over(isvc)
-    for key in ("url", "address", "modelStatus"):
+    for key in ("url", "address", "modelStatus", "canaryStatuses"):
         status.pop(key, None)
     status["replicas"] = 0
     for component in (status.get("components") or {}).values():
@@ -119,6 +125,8 @@ def stopped_status(isvc: Obj, now: dt.datetime) -> Obj:
     message = "stopped by the annotation serving.kserve.io/stop; remove it to start again"
     for kind in ("PredictorReady", "Ready"):
         set_condition(status, kind, False, reason="Stopped", message=message, now=now)
+    if isvc["spec"].get("canary"):
+        set_condition(status, _CANARIES_READY, False, reason="Stopped", message=message, now=now)
     set_condition(status, "Stopped", True, reason="Stopped", message=message, now=now)
     return status
 
@@ -159,6 +167,26 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
     service = f"{name(facts.isvc)}-{component}.{namespace(facts.isvc)}"
     entry["address"] = {"url": f"http://{service}.svc.cluster.local"}
     return entry
+
+
+def _canary(facts: Facts, canary: Canary, now: dt.datetime) -> Obj:
+    if canary.desired is None:
+        model: Obj = {"transitionStatus": "InvalidSpec"}
+        if canary.problem is not None:
+            model["lastFailureInfo"] = {
+                "reason": canary.problem.reason,
+                "message": canary.problem.message,
+            }
+    else:
+        shares = tuple(s for s in facts.rollout.shares if s.revision == canary.revision)
+        own = replace(facts, latest=canary.number, rollout=replace(facts.rollout, shares=shares))
+        model = _model_status(own, now)
+    return {
+        "name": canary.name,
+        "ready": canary.ready,
+        "trafficPercent": canary.share,
+        "modelStatus": model,
+    }
 
 
 def _name_runtime(status: Obj, runtime: Runtime | None) -> None:
@@ -249,6 +277,8 @@ def _replicas(facts: Facts) -> int:
 def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
     outdated = {kind for part, kind in _CONDITIONS.items() if part not in facts.components}
     outdated.add("Stopped")
+    if not facts.canaries:
+        outdated.add(_CANARIES_READY)
     status["conditions"] = [c for c in status.get("conditions") or () if c["type"] not in outdated]
     worst: tuple[str, str, str] | None = None
     for component in facts.components:
@@ -258,6 +288,8 @@ def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
         )
         if value != "True" and (worst is None or value == "False"):
             worst = (value, reason, message)
+    if facts.canaries:
+        _set_canary_condition(status, facts.canaries, now)
     reachable = bool(facts.rollout.shares)
     set_condition(
         status,
@@ -276,6 +308,24 @@ def _set_conditions(status: Obj, facts: Facts, now: dt.datetime) -> None:
     )
     value, reason, message = worst or ("True", "", "")
     set_condition(status, "Ready", value, reason=reason, message=message, now=now)
+
+
+def _set_canary_condition(status: Obj, canaries: Sequence[Canary], now: dt.datetime) -> None:
+    """It is no part of Ready: a canary that fails is what canaries are for."""
+    said = [
+        f"{canary.name}: {model.get('lastFailureInfo', {}).get('message') or 'is being started'}"
+        for canary, entry in zip(canaries, status["canaryStatuses"], strict=True)
+        if not canary.ready
+        for model in [entry["modelStatus"]]
+    ]
+    set_condition(
+        status,
+        _CANARIES_READY,
+        not said,
+        reason="CanariesNotReady" if said else "AllCanariesReady",
+        message="; ".join(said),
+        now=now,
+    )
 
 
 def _component_condition(facts: Facts, component: ComponentName) -> tuple[str, str, str]:

@@ -14,6 +14,11 @@ from kubeling.kube import objects
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.canary_limits import validate_limits
+from kubeling.serving.canary_rules import (
+    validate_canaries,
+    validate_variant,
+    validate_variant_is_kept,
+)
 from kubeling.serving.component_rules import validate_component
 from kubeling.serving.name_rules import validate_name
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
@@ -42,25 +47,27 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         )
         return
     annotations = mapping(obj["metadata"].get("annotations"))
-    yield from _validate_predictor(spec["predictor"])
-    yield from validate_component("spec.predictor", spec["predictor"], annotations)
+    title = str(obj["metadata"].get("name") or "")
+    predictors = {"spec.predictor": spec["predictor"]}
+    for index, entry in enumerate(mappings(spec.get("canary"))):
+        if isinstance(entry.get("predictor"), dict):
+            predictors[f"spec.canary[{index}].predictor"] = entry["predictor"]
+    for path, predictor in predictors.items():
+        yield from _validate_predictor(path, predictor)
+        yield from validate_variant(path, predictor, title)
+        yield from validate_component(path, predictor, annotations)
     for component in ("transformer", "explainer"):
         content = spec.get(component)
         if isinstance(content, dict):
             yield from _validate_own(component, content)
             yield from validate_component(f"spec.{component}", content, annotations)
-    if spec.get("canary"):
-        yield FieldError(
-            "spec.canary",
-            "Forbidden",
-            "canaries beside the predictor are not supported; change the predictor and set "
-            "spec.predictor.canaryTrafficPercent",
-        )
+    yield from validate_canaries(obj)
     yield from _validate_annotations(annotations)
     yield from validate_limits(annotations)
     yield from validate_monitoring(annotations)
     if old is not None:
         yield from _validate_mode_is_kept(annotations, old)
+        yield from validate_variant_is_kept(obj, old)
 
 
 def _validate_name(obj: Obj) -> Iterator[FieldError]:
@@ -74,8 +81,7 @@ def _validate_name(obj: Obj) -> Iterator[FieldError]:
         )
 
 
-def _validate_predictor(predictor: Obj) -> Iterator[FieldError]:
-    path = "spec.predictor"
+def _validate_predictor(path: str, predictor: Obj) -> Iterator[FieldError]:
     named = [field for field in ("model", *FRAMEWORKS) if predictor.get(field) is not None]
     if len(named) > 1:
         yield FieldError(
@@ -96,8 +102,8 @@ def _validate_predictor(predictor: Obj) -> Iterator[FieldError]:
         model = predictor[named[0]]
         if isinstance(model, dict):
             yield from _validate_model(f"{path}.{named[0]}", model, predictor)
-    yield from _validate_places(mappings(predictor.get("storageUris")))
-    yield from _validate_collocated(mappings(predictor.get("containers")))
+    yield from _validate_places(f"{path}.storageUris", mappings(predictor.get("storageUris")))
+    yield from _validate_collocated(f"{path}.containers", mappings(predictor.get("containers")))
     if predictor.get("workerSpec") is not None:
         yield FieldError(
             f"{path}.workerSpec",
@@ -132,9 +138,8 @@ def _validate_uri(path: str, uri: str) -> Iterator[FieldError]:
         yield FieldError(path, "Invalid value", str(error), uri)
 
 
-def _validate_places(entries: Sequence[Obj]) -> Iterator[FieldError]:
+def _validate_places(path: str, entries: Sequence[Obj]) -> Iterator[FieldError]:
     """Each model has a place of its own; all that are fetched share a folder to fetch into."""
-    path = "spec.predictor.storageUris"
     taken: set[str] = set()
     fetched: list[str] = []
     for index, entry in enumerate(entries):
@@ -155,14 +160,14 @@ def _validate_places(entries: Sequence[Obj]) -> Iterator[FieldError]:
         )
 
 
-def _validate_collocated(containers: Sequence[Obj]) -> Iterator[FieldError]:
+def _validate_collocated(path: str, containers: Sequence[Obj]) -> Iterator[FieldError]:
     for index, container in enumerate(containers):
         if container.get("name") != _BESIDE:
             continue
         for number, variable in enumerate(mappings(container.get("env"))):
             if variable.get("name") == "STORAGE_URI":
                 yield FieldError(
-                    f"spec.predictor.containers[{index}].env[{number}].name",
+                    f"{path}[{index}].env[{number}].name",
                     "Forbidden",
                     "the model belongs to the predictor's container, not to the transformer's",
                 )

@@ -17,9 +17,11 @@ from kubeling.serving.names import (
     GRPC_PORT,
     PORT,
     SERVICE,
+    VARIANT,
     ComponentName,
     deployment_name,
     revision_labels,
+    variant_name,
 )
 from kubeling.serving.scaling import ScalingPolicy, resource_metrics
 from kubeling.serving.templates import PodTemplate, at_revision
@@ -56,8 +58,10 @@ def deployment(
     template: PodTemplate,
     digest: str,
     replicas: int,
+    title: str = "",
 ) -> Obj:
-    """The Deployment that is a component at a revision."""
+    """The Deployment that is a component at a revision, by default with the revision's name."""
+    variant = isvc["spec"]["predictor"].get("name")
     selector = revision_labels(name(isvc), component, number)
     spec: Obj = {
         "replicas": replicas,
@@ -68,9 +72,9 @@ def deployment(
         spec["strategy"] = strategy
     return new_object(
         DEPLOYMENTS,
-        deployment_name(name(isvc), component, number),
+        title or deployment_name(name(isvc), component, number),
         namespace(isvc),
-        labels=selector,
+        labels={**selector, VARIANT: variant} if variant else selector,
         annotations={DIGEST: digest},
         owner=isvc,
         spec=spec,
@@ -78,12 +82,23 @@ def deployment(
 
 
 def services(
-    isvc: Obj, ports: Mapping[tuple[ComponentName, int], Ports], primary: int, gateway: str = ""
+    isvc: Obj,
+    ports: Mapping[tuple[ComponentName, int], Ports],
+    primary: int,
+    gateway: str = "",
+    variants: Mapping[str, int] | None = None,
 ) -> Iterator[Obj]:
     """A Service per component and revision, and the names without one, led to ``primary``.
 
-    With a ``gateway`` those without one lead there instead: it wakes what is at rest.
+    With a ``gateway`` those without one lead there instead: it wakes what is at rest. ``variants``
+    are the revisions of named predictors, which have Services called after them.
     """
+    for variant, number in (variants or {}).items():
+        for component in COMPONENTS:
+            if port := ports.get((component, number)):
+                selector = revision_labels(name(isvc), component, number)
+                title = variant_name(name(isvc), component, variant)
+                yield _service(isvc, title, selector, port)
     for (component, number), port in ports.items():
         title = deployment_name(name(isvc), component, number)
         yield _service(isvc, title, revision_labels(name(isvc), component, number), port)
@@ -175,12 +190,16 @@ def grpc_port(isvc: Obj, template: PodTemplate, *, shared: bool = False) -> int:
 
 
 def autoscaler(
-    isvc: Obj, component: ComponentName, number: int, low: int, policy: ScalingPolicy
+    isvc: Obj,
+    component: ComponentName,
+    number: int,
+    low: int,
+    policy: ScalingPolicy,
+    title: str,
 ) -> Obj | None:
-    """The autoscaler of a revision whose component may grow, else ``None``."""
+    """The autoscaler of a Deployment whose component may grow, else ``None``."""
     if policy.by != "hpa" or policy.high <= low:
         return None
-    title = deployment_name(name(isvc), component, number)
     content = isvc["spec"][component]
     spec: Obj = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": title},
