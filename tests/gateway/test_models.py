@@ -190,6 +190,26 @@ def test_revisions_have_their_share_their_counts_and_their_verdict() -> None:
     assert (before.percent, before.latest, before.requests, before.rate) == (90, False, 0, 0.0)
 
 
+def test_a_canary_beside_the_predictor_is_counted_under_its_revision() -> None:
+    shares = [
+        {"revisionName": "m-predictor-00001", "latestRevision": True, "percent": 80},
+        {"revisionName": "m-predictor-00002", "percent": 20, "tag": "v2"},
+    ]
+    isvc = service(components={"predictor": {"traffic": shares}})
+    isvc["spec"]["canary"] = [{"trafficPercent": 20, "predictor": {"name": "v2"}}]
+    of_canary = deployment(2)
+    of_canary["metadata"]["name"] = "m-v2-predictor"
+    of_canary["metadata"]["labels"] = {
+        "serving.kubeling.io/variant": "v2",
+        "serving.kubeling.io/revision": "00002",
+    }
+    counted = {"revisions": {"m-predictor-00002": {"requests": 5}}}
+    canary, stable = revisions_of(isvc, counted, [pod(2)], [deployment(1), of_canary])
+    assert (canary.canary, canary.percent, canary.requests, canary.pods) == ("v2", 20, 5, 1)
+    assert (canary.latest, stable.latest) == (False, True)
+    assert stable.percent == 80
+
+
 def test_what_a_service_costs_and_what_rest_would_save() -> None:
     isvc = service()
     isvc["spec"]["predictor"] = {"minReplicas": 0, "maxReplicas": 3}

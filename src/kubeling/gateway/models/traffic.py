@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, labels, name
-from kubeling.serving.names import REJECTED, REVISION
+from kubeling.serving.canaries import canary_names
+from kubeling.serving.names import REJECTED, REVISION, VARIANT, deployment_name
 
 __all__ = ["RevisionTraffic", "canary_percent", "revisions_of", "shares_of"]
 
@@ -22,6 +23,8 @@ class RevisionTraffic:
     revision: str
     percent: int
     latest: bool
+    canary: str = ""
+    """Its name in ``spec.canary``."""
     pods: int = 0
     requests: int = 0
     errors: int = 0
@@ -46,11 +49,13 @@ class RevisionTraffic:
 def shares_of(isvc: Obj) -> list[RevisionTraffic]:
     """How requests are split among revisions now."""
     components = (isvc.get("status") or {}).get("components") or {}
+    canaries = canary_names(isvc)
     return [
         RevisionTraffic(
             entry.get("revisionName", ""),
             int(entry.get("percent") or 0),
             bool(entry.get("latestRevision")),
+            entry.get("tag", "") if entry.get("tag") in canaries else "",
         )
         for entry in (components.get("predictor") or {}).get("traffic") or ()
     ]
@@ -67,9 +72,11 @@ def revisions_of(
 ) -> list[RevisionTraffic]:
     """All revisions there are, the newest first; ``counted`` is the gateway's answer."""
     shares = {share.revision: share for share in shares_of(isvc)}
-    known = {name(d): d for d in deployments}
+    known = {_revision(isvc, d): d for d in deployments}
     titles = {*shares, *known}
-    newest = max(titles, default="")
+    canaries = canary_names(isvc)
+    on_trial = {t: v for t, d in known.items() if (v := labels(d).get(VARIANT, "")) in canaries}
+    newest = max(titles - on_trial.keys(), default="")
     records, demands = counted.get("revisions") or {}, counted.get("demand") or {}
     found = []
     for title in sorted(titles, reverse=True):
@@ -80,6 +87,7 @@ def revisions_of(
                 title,
                 shares[title].percent if title in shares else 0,
                 title == newest,
+                on_trial.get(title, ""),
                 sum(1 for pod in pods if labels(pod).get(REVISION) == number),
                 int(record.get("requests") or 0),
                 int(record.get("errors") or 0),
@@ -91,3 +99,11 @@ def revisions_of(
             )
         )
     return found
+
+
+def _revision(isvc: Obj, deployment: Obj) -> str:
+    """The name its requests are counted under; a canary's Deployment has another."""
+    number = labels(deployment).get(REVISION, "")
+    if not number.isdigit():
+        return name(deployment)
+    return deployment_name(name(isvc), "predictor", int(number))
