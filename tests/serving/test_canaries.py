@@ -122,6 +122,18 @@ async def test_naming_the_predictor_like_its_canary_promotes_it_and_restarts_not
     assert "previousRolledoutRevision" not in status
 
 
+async def test_no_pods_are_taken_before_the_stable_predictor_answers(serving: Serving) -> None:
+    await serving.service("iris", predictor=STABLE, canary=[canary("v2", 25)])
+    await serving.start("iris-v2-predictor")
+
+    def tells_of_it(isvc: Obj) -> bool:
+        return bool(isvc.get("status")) and isvc["status"]["canaryStatuses"][0]["ready"]
+
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", tells_of_it)
+    assert traffic(isvc) == {}
+    assert (await serving.exists(DEPLOYMENTS, "iris-predictor-00001"))["spec"]["replicas"] == 4
+
+
 async def test_leaving_a_canary_out_takes_it_back(serving: Serving) -> None:
     await begin(serving, canary("v2", 25))
     await serving.start("iris-v2-predictor")

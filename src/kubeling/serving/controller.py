@@ -112,9 +112,12 @@ class InferenceServiceController:
         revisions = canaries.stable_revisions(isvc, observed)
         trials = await self._canaries.read(isvc, observed, latest)
         await self._canaries.apply(isvc, trials)
-        rollout = canaries.shared_out(planning.plan(isvc, desired, latest, revisions), trials)
+        stable = planning.plan(isvc, desired, latest, revisions)
+        rollout = canaries.shared_out(stable, trials)
+        # Before it answers itself it has no pods to spare.
+        helped = trials if stable.shares else ()
         policies = {
-            part: canaries.stable_policy(self._policy(isvc, part), part, trials)
+            part: canaries.stable_policy(self._policy(isvc, part), part, helped)
             for part in desired.components
         }
         wanted = planning.replicas_of(isvc, policies, latest, revisions, rollout)
