@@ -243,7 +243,7 @@ async def test_requests_are_split_and_a_failing_canary_gets_no_more(
             "spec": {"predictor": {"containers": [container(one, "1")]}, "canary": [entry]},
         }
         await serving.apply(INFERENCE_SERVICES, isvc)
-        await serving.start("iris-predictor-00001")
+        await serving.start("iris-predictor" if mode == "Standard" else "iris-predictor-00001")
         await serving.start("iris-next-predictor")
         await serving.until(INFERENCE_SERVICES, "iris", splits(r1=80, r2=20))
         answers: Counter[int] = Counter()

@@ -81,8 +81,8 @@ def deployment_name(isvc: str, component: ComponentName, number: int) -> str:
 
 
 def variant_name(isvc: str, component: ComponentName, variant: str) -> str:
-    """The Deployment and Service of a component of a named predictor, as upstream calls them."""
-    return f"{isvc}-{variant}-{component}"
+    """The Deployment and Service of a component, as upstream calls them by ``predictor.name``."""
+    return f"{isvc}-{variant}-{component}" if variant else f"{isvc}-{component}"
 
 
 def revision_labels(isvc: str, component: ComponentName, number: int) -> dict[str, str]:

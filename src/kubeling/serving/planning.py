@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name
 from kubeling.serving import scaling, templates
-from kubeling.serving.names import COMPONENTS, ComponentName, deployment_name, variant_name
+from kubeling.serving.names import (
+    COMPONENTS,
+    DEPLOYMENT_MODE,
+    STANDARD,
+    ComponentName,
+    deployment_name,
+    variant_name,
+)
 from kubeling.serving.observation import ObservedRevision
 from kubeling.serving.revisions import History, Revision, Rollout, plan_replicas, plan_rollout
 from kubeling.serving.runtimes import Runtime
@@ -142,12 +150,14 @@ def deployment_title(
     """What a revision's Deployment is called.
 
     The first one under a predictor's ``name`` is called as upstream calls it, so that a canary
-    keeps its Deployment when it is promoted.
+    keeps its Deployment when it is promoted; in the mode Standard so is that of a predictor without
+    a name.
     """
     observed = revisions.get(number)
     if observed is not None and component in observed.deployments:
         return name(observed.deployments[component])
-    if variant := variant_of(isvc):
+    variant = variant_of(isvc)
+    if variant or objects.annotations(isvc).get(DEPLOYMENT_MODE) == STANDARD:
         title = variant_name(name(isvc), component, variant)
         taken = {name(d) for r in revisions.values() for d in r.deployments.values()}
         if title not in taken:
