@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ from kubeling.engine.podaffinity import (
 from kubeling.engine.podspec import all_containers, pod_requests, priority, spec
 from kubeling.engine.storage.usage import claims_of_pod
 from kubeling.engine.taints import REPELLING, UNSCHEDULABLE, tolerating, untolerated
+from kubeling.kube.nodeselectors import selects_node
 from kubeling.kube.objects import Key, Obj, labels, namespace, uid
 from kubeling.kube.quantities import Quantity
 
@@ -244,37 +245,7 @@ def selects(pod: Obj, node: Obj) -> bool:
         return False
     affinity = (spec(pod).get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if not required:
-        return True
-    fields = {"metadata.name": node["metadata"]["name"]}
-    return any(
-        all(_holds(e, labels) for e in term.get("matchExpressions") or ())
-        and all(_holds(e, fields) for e in term.get("matchFields") or ())
-        for term in required.get("nodeSelectorTerms") or ()
-        # A term that asks for nothing matches no node.
-        if term.get("matchExpressions") or term.get("matchFields")
-    )
-
-
-def _holds(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement["key"])
-    values = requirement.get("values") or []
-    match requirement["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            try:
-                found, bound = int(value or ""), int(values[0])
-            except ValueError:
-                return False
-            return found > bound if requirement["operator"] == "Gt" else found < bound
-    return False
+    return not required or selects_node(required, node)
 
 
 def _ports_clash(pod: Obj, others: Sequence[Obj]) -> bool:
