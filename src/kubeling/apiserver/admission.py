@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -18,6 +18,7 @@ from kubeling.apiserver.quota import QuotaKeeper
 from kubeling.apiserver.records import StoreKey
 from kubeling.apiserver.served import Served
 from kubeling.apiserver.storage import Store
+from kubeling.apiserver.user import User
 from kubeling.apiserver.webhooks.attributes import Operation, of_deletion, of_write
 from kubeling.apiserver.webhooks.dispatch import AdmissionWebhooks, Hooks
 from kubeling.kube.admission import Admission, AdmissionRequest
@@ -160,8 +161,10 @@ class AdmissionChain:
             ]
             raise error
 
-    def check_delete(self, served: Served, obj: Obj) -> None:
-        """What every cluster stands on cannot go."""
+    def check_delete(self, served: Served, obj: Obj, options: DeleteOptions) -> None:
+        """What every cluster stands on cannot go, nor what a room wants kept."""
+        if options.user is not None:
+            self._ask_rooms(served, obj, options.user)
         if served.storage == PRIORITIES and obj["metadata"]["name"] in SYSTEM_PRIORITIES:
             why = "this is a system priority class and cannot be deleted"
             raise Forbidden.of(
@@ -170,6 +173,23 @@ class AdmissionChain:
         if served.storage == "/namespaces" and obj["metadata"]["name"] in _PROTECTED:
             name = obj["metadata"]["name"]
             raise Forbidden.of("", "namespaces", name, "this namespace may not be deleted")
+
+    def _ask_rooms(self, served: Served, obj: Obj, user: User) -> None:
+        resource = served.resource
+        for admission in self._rooms.get(_address(resource), ()):
+            if admission.keep is None:
+                continue
+            request = AdmissionRequest(
+                resource,
+                "DELETE",
+                user=user.name,
+                groups=user.groups,
+                old=obj,
+                find=self._find,
+                list=self._list,
+            )
+            if why := admission.keep(served.present(obj), request):
+                raise Forbidden.of(resource.group, resource.plural, obj["metadata"]["name"], why)
 
     def quota(
         self, served: Served, new: Obj, old: Obj | None, options: WriteOptions
@@ -189,7 +209,13 @@ class AdmissionChain:
             dry_run=options.dry_run,
             old=old,
             find=self._find,
+            list=self._list,
         )
+
+    def _list(self, resource: Resource, namespace: str) -> Iterator[Obj]:
+        """All objects of a kind as they are stored."""
+        for record in self._store.list(f"{resource.group}/{resource.plural}", namespace):
+            yield record.obj
 
     def _find(self, resource: Resource, name: str, namespace: str) -> Obj | None:
         """An object as it is stored."""

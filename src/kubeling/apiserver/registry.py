@@ -400,7 +400,7 @@ class Registry:
             reviewed = self.store.get(key)
             if hooks is not None and reviewed is not None:
                 options.check(served.resource, reviewed.obj)
-                self._admission.check_delete(served, reviewed.obj)
+                self._admission.check_delete(served, reviewed.obj, options)
                 await hooks.review(of_deletion(served, served.present(reviewed.obj), options))
             async with self.store.exclusive(key) as record:
                 if hooks is None or record is reviewed:
@@ -418,7 +418,7 @@ class Registry:
         grace = strategy.grace_period(stored, options.grace_period_seconds)
         propagation = options.propagation or strategy.default_propagation
         marked = mark(stored, propagation, grace, self.clock.now())
-        self._admission.check_delete(served, stored)
+        self._admission.check_delete(served, stored, options)
         self._admission.enforce_delete(served, stored, options)
         if removable(marked):
             if not options.dry_run:

@@ -15,27 +15,41 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 
-__all__ = ["Admission", "AdmissionRequest", "Default", "Find", "Validate", "Warn"]
+__all__ = [
+    "Admission",
+    "AdmissionRequest",
+    "Default",
+    "Find",
+    "Keep",
+    "ListAll",
+    "Validate",
+    "Warn",
+]
 
 Find = Callable[[Resource, str, str], Obj | None]
 """Reads another object by kind, name and namespace (empty for cluster-scoped kinds)."""
+
+ListAll = Callable[[Resource, str], Iterable[Obj]]
+"""Reads all objects of a kind in a namespace; without one, in all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
     """Who writes what, and how.
 
-    ``old`` is what is to be changed. ``find`` reads what is known without asking anybody; where it
-    is ``None`` (a cluster's webhooks), rules about other objects are left to the controllers.
+    ``old`` is what is to be changed. ``find`` and ``list`` read what is known without asking
+    anybody; where they are ``None`` (a cluster's webhooks), rules about other objects are left to
+    the controllers.
     """
 
     resource: Resource
-    operation: Literal["CREATE", "UPDATE"]
+    operation: Literal["CREATE", "UPDATE", "DELETE"]
     user: str = ""
     groups: tuple[str, ...] = ()
     dry_run: bool = False
     old: Obj | None = None
     find: Find | None = None
+    list: ListAll | None = None
 
 
 Default = Callable[[Obj, AdmissionRequest], None]
@@ -43,6 +57,9 @@ Default = Callable[[Obj, AdmissionRequest], None]
 
 Validate = Callable[[Obj, Obj | None, AdmissionRequest], Iterable[FieldError]]
 """Names what is wrong with ``new``; ``old`` is ``None`` on creation."""
+
+Keep = Callable[[Obj, AdmissionRequest], str]
+"""Why an object may not be deleted; empty where it may."""
 
 Warn = Callable[[Obj, AdmissionRequest], Iterable[str]]
 """What the client is told besides the answer, about an object that is accepted."""
@@ -54,6 +71,7 @@ class Admission:
 
     ``apart`` is what clients are told that try to change the status beside the rest, where upstream
     has no subresource for it and would let them: here, as anywhere with one, it stays as it is.
+    ``keep`` is asked where somebody deletes an object; a cluster's webhooks do not ask it.
     With ``labelled`` a cluster asks about objects with that label only; elsewhere it is up to the
     functions to pass over all others.
     """
@@ -61,5 +79,6 @@ class Admission:
     default: Default | None = None
     validate: Validate | None = None
     warn: Warn | None = None
+    keep: Keep | None = None
     labelled: str = ""
     apart: str = ""
