@@ -138,7 +138,7 @@ class _Connection(asyncio.Protocol):
         self._alone: bytes | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[Request | ServingError, bool]] = deque()
+        self._waiting: deque[tuple[Request | ServingError, bool, bool]] = deque()
         self._answering: asyncio.Task[None] | None = None
         self._ending = False
         self._refused = False
@@ -233,10 +233,11 @@ class _Connection(asyncio.Protocol):
         keep = self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         encoding = self._headers.get("content-encoding")
+        method = self._parser.get_method().decode()
         found: Request | ServingError
         try:
             found = Request(
-                self._parser.get_method().decode(),
+                method,
                 _path_of(self._url),
                 self._headers,
                 _decompressed(body, encoding) if encoding else body,
@@ -245,7 +246,7 @@ class _Connection(asyncio.Protocol):
         except ServingError as error:
             found = error
         self._between = True
-        self._take(found, keep)
+        self._take(found, keep, head_only=method == "HEAD")
         self._alone = None
 
     def finish(self) -> None:
@@ -277,7 +278,7 @@ class _Connection(asyncio.Protocol):
         self._refused = True
         self._take(error, keep=False)
 
-    def _take(self, found: Request | ServingError, keep: bool) -> None:
+    def _take(self, found: Request | ServingError, keep: bool, *, head_only: bool = False) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -289,7 +290,7 @@ class _Connection(asyncio.Protocol):
                     self._heads.learn(self._alone, found.method, found.path, found.headers)
                 return
             self._promised = None
-        self._waiting.append((found, keep))
+        self._waiting.append((found, keep, head_only))
         if not self._busy:
             self._start_answering()
         elif len(self._waiting) == _WAITING:
@@ -318,7 +319,7 @@ class _Connection(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
         while self._waiting and keep:
-            found, keep = self._waiting.popleft()
+            found, keep, head_only = self._waiting.popleft()
             keep = keep and not self._ending
             response = await self._response(found)
             if self._transport is None:
@@ -327,7 +328,6 @@ class _Connection(asyncio.Protocol):
                 chunked = isinstance(found, Request) and found.chunked
                 keep = await self._stream(response, keep and chunked, chunked)
                 continue
-            head_only = isinstance(found, Request) and found.method == "HEAD"
             self._transport.write(encoded(response, keep, head_only))
             if not self._writable.is_set():
                 await self._writable.wait()
