@@ -272,3 +272,30 @@ def test_errors_of_the_old_group_name_the_fields_as_written() -> None:
         "spec.predictor.tensorflow.storageUri",
         "spec.transformer.custom.container.image",
     ]
+
+
+@pytest.mark.parametrize(
+    ("logger", "field"),
+    [
+        ({"url": "ftp://x"}, "url"),
+        ({"url": "s3://b", "storage": {"path": "p", "parameters": {}}}, "storage.key"),
+        ({"url": "http://x", "storage": {"path": "p"}}, "storage"),
+        (
+            {"url": "file:///x", "storage": {"parameters": {"format": "xls"}}},
+            "storage.parameters.format",
+        ),
+        ({"url": "file:///x", "batchInterval": "soon"}, "batchInterval"),
+        ({"url": "file:///x", "marshallerUrl": "http://m"}, "marshallerUrl"),
+    ],
+)
+def test_what_a_logger_cannot_do_is_named(logger: Obj, field: str) -> None:
+    found = service(predictor={"sklearn": {"storageUri": "gs://b/m"}, "logger": logger})
+    assert [e.path for e in admit(found)] == [f"spec.predictor.logger.{field}"]
+
+
+def test_a_container_that_speaks_grpc_has_no_logger() -> None:
+    ports = [{"name": "h2c", "containerPort": 8081}]
+    own = {"containers": [{"image": "mine", "ports": ports}], "logger": {"url": "http://sink/"}}
+    assert [e.path for e in admit(service(predictor=own))] == [
+        "spec.predictor.containers[0].ports[0].name"
+    ]

@@ -35,7 +35,9 @@ from kubeling.serving.kserve.protocol.rest.openai.types import (
     ErrorResponse,
     UsageInfo,
 )
-from kubeling.serving.server.requestlog import open_log, read_folder
+from kubeling.serving.requestlog.folder import read_folder
+from kubeling.serving.requestlog.opening import open_log
+from kubeling.serving.requestlog.record import Counts, LogSettings
 
 
 class Parrot(OpenAIChatAdapterModel):
@@ -195,7 +197,7 @@ async def test_an_encoder_of_ones_own() -> None:
 
 async def test_requests_are_recorded(tmp_path: Path) -> None:
     async with (
-        open_log(str(tmp_path), "all", lambda: None) as log,
+        open_log(LogSettings(str(tmp_path)), Counts()) as log,
         serving(Parrot("parrot"), request_log=log) as client,
     ):
         await posted(client, "completions", model="parrot", prompt="so")

@@ -1,74 +1,292 @@
-"""Requests recorded as CloudEvents."""
+"""Requests recorded as CloudEvents, as files of batches, and in the metadata database."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from kubeling.serving.server.requestlog import CloudEventLog, new_record, open_log
+from kubeling.metadata.database import Database
+from kubeling.serving.requestlog.delivery import Delivery
+from kubeling.serving.requestlog.events import Event, Origin, events_of
+from kubeling.serving.requestlog.files import encoded
+from kubeling.serving.requestlog.http_sink import HttpSink, headers_of
+from kubeling.serving.requestlog.opening import open_log
+from kubeling.serving.requestlog.parquet import table_bytes
+from kubeling.serving.requestlog.record import Counts, LogSettings, Record, new_record
+from kubeling.serving.requestlog.store import Filed, Filter, RequestStore
+
+ORIGIN = Origin("iris", "default", "predictor", "iris-pod")
+Take = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @contextlib.asynccontextmanager
-async def sink(take: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+async def sink(take: Take) -> AsyncIterator[str]:
     """The address of something that takes events."""
     app = web.Application()
-    app.router.add_post("/", take)
+    app.router.add_post("/{tail:.*}", take)
     async with TestServer(app) as server:
         yield str(server.make_url("/"))
 
 
-def _ignore() -> None:
-    return None
+def record(number: int = 7, status: int = 200, **headers: str) -> Record:
+    given = {"x-request-id": str(number), **headers}
+    return new_record("iris", status, {"instances": [number]}, {"predictions": [1]}, given)
+
+
+def settings(url: str = "http://sink/", **fields: Any) -> LogSettings:
+    return LogSettings(url, **fields)
 
 
 async def test_each_request_is_sent_as_two_events_that_share_an_id() -> None:
-    events: asyncio.Queue[tuple[dict[str, str], Any]] = asyncio.Queue()
+    events: list[tuple[dict[str, str], Any]] = []
 
     async def take(request: web.Request) -> web.Response:
-        await events.put(({k.lower(): v for k, v in request.headers.items()}, await request.json()))
+        events.append(({k.lower(): v for k, v in request.headers.items()}, await request.json()))
         return web.Response()
 
-    async with asyncio.timeout(5), sink(take) as url, open_log(url, "all", _ignore) as log:
+    counts = Counts()
+    async with sink(take) as url, open_log(settings(url), counts) as log:
+        # What is queued when the server ends is sent before it does.
         assert log is not None
-        log.add(new_record("iris", 200, {"instances": []}, {"predictions": []}, "7"))
-        found = [await events.get(), await events.get()]
-    kinds = [headers["ce-type"].rpartition(".")[2] for headers, _ in found]
-    assert kinds == ["request", "response"]
-    assert {headers["ce-id"] for headers, _ in found} == {"7"}
-    assert [body for _, body in found] == [{"instances": []}, {"predictions": []}]
+        log.add(record())
+    events.sort(key=lambda event: event[0]["ce-type"])
+    assert [headers["ce-type"] for headers, _ in events] == [
+        "org.kubeflow.serving.inference.request",
+        "org.kubeflow.serving.inference.response",
+    ]
+    assert {headers["ce-id"] for headers, _ in events} == {"7"}
+    assert [body for _, body in events] == [{"instances": [7]}, {"predictions": [1]}]
+    assert (counts.written, counts.dropped) == (2, 0)
 
 
-async def test_only_requests_are_sent_if_that_is_asked_for() -> None:
+def test_the_attributes_are_upstreams() -> None:
+    wanted = settings(metadata_headers=["X-User", "X-None"], annotations={"team": "a"})
+    found = record(**{"x-user": "jürgen", "ce-id": "given"})
+    request, _ = events_of(found, wanted)
+    headers = headers_of(request, wanted, ORIGIN)
+    assert {name.lower() for name in headers} == {
+        "content-type", "ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time",
+        "ce-recordedtime", "ce-inferenceservicename", "ce-namespace", "ce-component",
+        "ce-endpoint", "ce-metadata", "ce-annotations",
+    }  # fmt: skip
+    assert headers["Ce-Id"] == "given"
+    assert headers["Ce-Source"] == "iris-pod"
+    assert headers["Ce-Metadata"] == '{"X-User":["j%C3%BCrgen"]}'
+    assert headers["Ce-Annotations"] == '{"team":"a"}'
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "failures", "kinds"),
+    [
+        ("all", 200, False, ["request", "response"]),
+        ("request", 200, False, ["request"]),
+        ("response", 200, False, ["response"]),
+        ("all", 400, False, ["request"]),
+        ("response", 500, False, []),
+        ("all", 400, True, ["request", "response"]),
+    ],
+)
+def test_what_is_sent_in_each_mode(
+    mode: Any, status: int, failures: bool, kinds: list[str]
+) -> None:
+    wanted = settings(mode=mode, failures=failures)
+    assert [event.kind for event in events_of(record(status=status), wanted)] == kinds
+
+
+async def test_a_sink_that_comes_back_gets_what_it_missed() -> None:
     seen: list[str] = []
-    done = asyncio.Event()
 
     async def take(request: web.Request) -> web.Response:
-        seen.append(request.headers["ce-type"])
-        if len(seen) == 2:
-            done.set()
-        return web.Response()
+        seen.append(request.headers["ce-id"])
+        return web.Response(status=503 if len(seen) <= 2 else 200)
 
-    async with asyncio.timeout(5), sink(take) as url, open_log(url, "request", _ignore) as log:
+    counts = Counts()
+    async with sink(take) as url, open_log(settings(url, mode="request"), counts) as log:
         assert log is not None
-        log.add(new_record("iris", 200, {}, {}))
-        log.add(new_record("iris", 200, {}, {}))
-        await done.wait()
-    assert seen == ["org.kubeflow.serving.inference.request"] * 2
+        log.add(record(1))
+        log.add(record(2))
+    assert sorted(seen) == ["1", "1", "2", "2"]
+    assert (counts.written, counts.dropped) == (2, 0)
 
 
-async def test_a_sink_that_does_not_keep_up_costs_records_and_nothing_else() -> None:
-    dropped: list[None] = []
-    log = CloudEventLog("http://127.0.0.1:9", "all", lambda: dropped.append(None))
-    for _ in range(1500):
-        log.add(new_record("iris", 200, {}, {}))
-    assert len(dropped) == 500
+async def test_what_a_sink_refuses_is_dropped_and_counted() -> None:
+    async def take(_: web.Request) -> web.Response:
+        return web.Response(status=400)
+
+    counts = Counts()
+    async with sink(take) as url, open_log(settings(url), counts) as log:
+        assert log is not None
+        log.add(record())
+    assert (counts.written, counts.dropped) == (0, 2)
+
+
+async def test_a_dead_sink_costs_records_and_nothing_else() -> None:
+    counts = Counts()
+    wanted = settings("http://127.0.0.1:9", mode="request")
+    delivery = Delivery(HttpSink(wanted, ORIGIN, counts), wanted, counts)
+    for number in range(2500):
+        delivery.add(record(number))
+    assert counts.dropped == 500
+    large = new_record("iris", 200, "x" * 10_000_000, {})
+    other = Delivery(HttpSink(wanted, ORIGIN, counts), wanted, Counts())
+    for _ in range(3):
+        other.add(large)
+    assert other._counts.dropped == 2, "16 MiB are kept at most"
+
+
+async def test_the_end_does_not_wait_for_a_dead_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubeling.serving.requestlog.delivery._GRACE_SECONDS", 0.1)
+    counts = Counts()
+    async with asyncio.timeout(20), open_log(settings("http://127.0.0.1:9"), counts) as log:
+        assert log is not None
+        for number in range(50):
+            log.add(record(number))
+    assert (counts.written, counts.dropped) == (0, 100)
 
 
 async def test_without_a_place_there_is_no_log() -> None:
-    async with open_log("", "all", _ignore) as log:
+    async with open_log(LogSettings(), Counts()) as log:
         assert log is None
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+async def test_batches_become_files_laid_out_as_upstreams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("INFERENCE_SERVICE_NAME", "iris"),
+        ("POD_NAMESPACE", "default"),
+        ("SERVING_COMPONENT", "predictor"),
+    ):
+        monkeypatch.setenv(name, value)
+    wanted = settings(str(tmp_path), format="json", path="logs", batch_size=3)
+    counts = Counts()
+    async with open_log(wanted, counts) as log:
+        assert log is not None
+        for number in (1, 2):
+            log.add(record(number))
+    files = files_below(tmp_path)
+    folder = "default/iris/predictor/logs"
+    assert files == [f"{folder}/1-request.json", f"{folder}/2-response.json"]
+    batch = json.loads((tmp_path / files[0]).read_text())
+    assert [entry["reqType"] for entry in batch] == ["request", "response", "request"]
+    alone = json.loads((tmp_path / files[1]).read_text())
+    assert base64.b64decode(alone["bytes"]) == b'{"predictions":[1]}'
+    assert counts.written == 4
+
+
+async def test_a_batch_that_is_not_full_is_sent_after_its_interval() -> None:
+    class Patient:
+        size = 100
+        interval = 0.01
+
+        def __init__(self) -> None:
+            self.sent: asyncio.Queue[int] = asyncio.Queue()
+
+        async def send(self, events: Sequence[Event]) -> Sequence[Event]:
+            self.sent.put_nowait(len(events))
+            return ()
+
+        async def close(self) -> None:
+            return None
+
+    taker = Patient()
+    async with asyncio.timeout(10), Delivery(taker, settings(), Counts()).running() as log:
+        log.add(record())
+        assert await taker.sent.get() == 2
+
+
+def _events() -> list[Event]:
+    return [event for number in (1, 2) for event in events_of(record(number), settings())]
+
+
+def test_csv_has_upstreams_columns() -> None:
+    rows = list(csv.reader(io.StringIO(encoded("csv", _events(), settings(), ORIGIN).decode())))
+    assert rows[0][:4] == ["url", "bytes", "contentType", "reqType"]
+    assert rows[0][-2:] == ["certName", "tlsSkipVerify"]
+    assert len(rows) == 5
+    assert rows[1][3:5] == ["request", "1"]
+
+
+def test_parquet_is_read_by_arrow() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    content = encoded("parquet", _events(), settings(), ORIGIN)
+    table = parquet.read_table(io.BytesIO(content))
+    assert table.num_rows == 4
+    assert table.schema.names[:4] == ["url", "bytes", "contentType", "reqType"]
+    assert table.column("id").to_pylist() == ["1", "1", "2", "2"]
+    assert table.column("tlsSkipVerify").to_pylist() == [False] * 4
+    many = {"text": ["ü" * n for n in range(300)], "whole": list(range(-150, 150))}
+    flags = {"flag": [n % 3 == 0 for n in range(300)]}
+    again = parquet.read_table(io.BytesIO(table_bytes({**many, **flags})))
+    assert again.to_pydict() == {**many, **flags}
+    assert parquet.read_table(io.BytesIO(table_bytes({"none": []}))).num_rows == 0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RequestStore:
+    database = Database(f"sqlite:///{tmp_path / 'metadata.db'}")
+
+    async def opened() -> Database:
+        return database
+
+    return RequestStore(opened)
+
+
+def filed(number: int, kind: str = "request", **fields: Any) -> Filed:
+    entry = {
+        "id": str(number),
+        "kind": kind,
+        "time": f"2026-01-01T00:00:{number:02d}Z",
+        "component": "predictor",
+        "revision": "iris-1",
+        "model": "iris",
+        "status": 200,
+        "data": {"instances": [number]},
+        **fields,
+    }
+    return msgspec.json.decode(msgspec.json.encode(entry), type=Filed)
+
+
+async def test_requests_are_found_again_in_the_database(store: RequestStore) -> None:
+    await store.add("default", "iris", [filed(1), filed(2), filed(2, "response", status=500)])
+    await store.add("other", "iris", [filed(3)])
+    found = await store.read("default", "iris", Filter())
+    assert [(entry["id"], entry["kind"]) for entry in found] == [
+        ("2", "response"), ("2", "request"), ("1", "request"),
+    ]  # fmt: skip
+    assert bytes(found[-1]["data"]) == b'{"instances":[1]}'
+    assert found[-1]["time"] == "2026-01-01T00:00:01.000000Z"
+    failed = await store.read("default", "iris", Filter(status=500))
+    assert [entry["kind"] for entry in failed] == ["response"]
+    since = msgspec.convert({"since": "2026-01-01T00:00:02Z", "kind": "request"}, Filter)
+    assert len(await store.read("default", "iris", since)) == 1
+    older = await store.read("default", "iris", Filter(before=found[0]["place"], limit=1))
+    assert [entry["place"] for entry in older] == [found[1]["place"]]
+
+
+async def test_the_last_of_each_service_are_kept(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.requestlog.store._MOST", 10)
+    monkeypatch.setattr("kubeling.serving.requestlog.store._SWEEP", 20)
+    await store.add("default", "quiet", [filed(1)])
+    await store.add("default", "iris", [filed(number) for number in range(30)])
+    kept = await store.read("default", "iris", Filter())
+    assert [entry["id"] for entry in kept] == [str(n) for n in range(29, 19, -1)]
+    assert len(await store.read("default", "quiet", Filter())) == 1

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from tests.serving.model_server import Doubler, serving
 
+from kubeling.serving.requestlog.folder import FolderLog, read_folder
+from kubeling.serving.requestlog.record import Counts, new_record
 from kubeling.serving.server.__main__ import main
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.model import Model
-from kubeling.serving.server.requestlog import FileLog, new_record, read_folder
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
 
@@ -173,12 +174,12 @@ async def test_an_answer_that_no_log_can_hold_is_still_answered(tmp_path: Path) 
         def predict_rows(self, rows: Any) -> Any:
             return np.asarray([1j] * len(rows), dtype=object)
 
-    dropped: list[bool] = []
-    log = FileLog(tmp_path, "all", lambda: dropped.append(True))
+    counts = Counts()
+    log = FolderLog(tmp_path, "all", counts)
     async with serving(Strange(), request_log=log) as client, asyncio.timeout(10):
         answer = await client.post("/v1/models/double:predict", json={"instances": [[1, 2]]})
         assert answer.status == 500
-    assert dropped
+    assert counts.dropped
     log.close()
 
 
@@ -231,8 +232,8 @@ async def test_metrics_count_answers_by_status() -> None:
 
 
 async def test_requests_are_recorded_in_a_folder_of_bounded_size(tmp_path: Path) -> None:
-    dropped: list[None] = []
-    log = FileLog(tmp_path, "all", lambda: dropped.append(None), max_bytes=2000)
+    counts = Counts()
+    log = FolderLog(tmp_path, "all", counts, max_bytes=2000)
     async with serving(Doubler(), request_log=log, log_folder=tmp_path) as client:
         for number in range(40):
             await client.post("/v1/models/double:predict", json={"instances": [[number, 2]]})
@@ -243,15 +244,15 @@ async def test_requests_are_recorded_in_a_folder_of_bounded_size(tmp_path: Path)
     assert records[-1]["request"] == {"instances": [[39, 2]]}
     assert records[-1]["response"] == {"predictions": [82]}
     assert _size(tmp_path) <= 4000
-    assert not dropped
+    assert (counts.written, counts.dropped) == (40, 0)
 
 
 async def test_a_log_that_cannot_be_written_costs_only_the_log(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    dropped: list[None] = []
-    log = FileLog(tmp_path / "file", "all", lambda: dropped.append(None))
+    counts = Counts()
+    log = FolderLog(tmp_path / "file", "all", counts)
     log.add(new_record("m", 200, {}, {}))
-    assert len(dropped) == 1
+    assert counts.dropped == 1
 
 
 def test_lines_of_several_pods_are_read_together(tmp_path: Path) -> None:

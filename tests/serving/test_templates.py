@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.serving.services import service
@@ -11,12 +12,13 @@ from kubeling.serving import templates
 from kubeling.serving.credentials import Access, from_secrets, from_storage_config
 from kubeling.serving.runtimes import builtin_runtimes, select_runtime
 from kubeling.serving.templates import at_revision, digest
+from kubeling.serving.workloads import serving_port
 
 
-def predictor(isvc: Obj, access: Access | None = None) -> Obj:
+def predictor(isvc: Obj, access: Access | None = None, recording: Access | None = None) -> Obj:
     model = isvc["spec"]["predictor"].get("model")
     runtime = select_runtime(model, [], builtin_runtimes()) if model else None
-    return templates.predictor(isvc, runtime, access or Access())
+    return templates.predictor(isvc, runtime, access or Access(), recording=recording)
 
 
 def env(container: Obj) -> dict[str, Any]:
@@ -176,3 +178,64 @@ def test_an_annotation_keeps_a_model_from_being_converted_to_onnx() -> None:
     annotations = isvc["metadata"].setdefault("annotations", {})
     annotations["serving.kubeling.io/convert-to-onnx"] = "false"
     assert "--convert_to_onnx=false" in predictor(isvc)["spec"]["containers"][0]["args"]
+
+
+def annotated(notes: dict[str, str], **spec: Any) -> Obj:
+    isvc = service(**spec)
+    isvc["metadata"].setdefault("annotations", {}).update(notes)
+    return isvc
+
+
+def _agent_of(pod: Obj) -> Obj:
+    return next(c for c in pod["containers"] if c["name"] == "request-agent")
+
+
+def test_an_agent_stands_in_front_of_a_container_whose_requests_are_recorded() -> None:
+    logger = {"url": "http://sink/", "metadataHeaders": ["X-User"], "metadataAnnotations": ["team"]}
+    own = {"containers": [{"image": "mine", "ports": [{"containerPort": 5000}]}], "logger": logger}
+    notes = {"team": "a", "serving.kubeling.io/log-failures": "true"}
+    template = predictor(annotated(notes, predictor=own))
+    agent = _agent_of(template["spec"])
+    assert serving_port(template) == 9081
+    assert agent["args"][0] == "--target=http://$(POD_IP):5000"
+    told = json.loads(agent["args"][-1].removeprefix("--logger="))
+    assert told == {
+        "url": "http://sink/",
+        "metadataHeaders": ["X-User"],
+        "annotations": {"team": "a"},
+        "failures": True,
+    }
+    quiet = {"containers": [{"image": "mine", "ports": [{"containerPort": 5000}]}]}
+    assert serving_port(predictor(service(predictor=quiet))) == 5000
+
+
+def test_a_log_in_a_bucket_has_a_way_of_its_own() -> None:
+    logger = {
+        "url": "s3://logs/here",
+        "storage": {"path": "p", "key": "k", "parameters": {"format": "parquet"}},
+        "batchSize": 10,
+        "batchInterval": "5s",
+    }
+    reference = {"secretKeyRef": {"name": "storage-config", "key": "k"}}
+    access = Access([{"name": "STORAGE_CONFIG", "valueFrom": reference}])
+    spec = {"sklearn": {"storageUri": "gs://b/m"}, "logger": logger}
+    main = predictor(service(predictor=spec), recording=access)["spec"]["containers"][0]
+    assert {"name": "LOGGER_STORAGE_CONFIG", "valueFrom": reference} in main["env"]
+    told = json.loads(main["args"][-1].removeprefix("--logger="))
+    assert told == {
+        "url": "s3://logs/here",
+        "path": "p",
+        "format": "parquet",
+        "batchSize": 10,
+        "batchInterval": 5.0,
+    }
+
+
+def test_a_monitored_model_is_sampled_by_its_server_or_its_agent() -> None:
+    on = {"serving.kubeling.io/monitoring": "true"}
+    model = {"sklearn": {"storageUri": "gs://b/m"}}
+    main = predictor(annotated(on, predictor=model))["spec"]["containers"][0]
+    assert main["args"][-1] == "--monitor=true"
+    own = {"containers": [{"image": "mine"}]}
+    agent = _agent_of(predictor(annotated(on, predictor=own))["spec"])
+    assert agent["args"][-1] == "--monitor=true"

@@ -67,9 +67,10 @@ def _controllers(context: Context) -> Sequence[Controller]:
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     from kubeling.serving.gateway.entry import routes
+    from kubeling.serving.requestlog.api import routes as log_routes
     from kubeling.serving.watching.api import routes as watching_routes
 
-    return [*routes(context), *watching_routes(context)]
+    return [*routes(context), *watching_routes(context), *log_routes(context)]
 
 
 def _host_handler(context: Context) -> HostHandler:

@@ -6,17 +6,16 @@ followed: upstream refuses a memory target above 100 although it counts mebibyte
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
+from kubeling.serving.in_front_rules import validate_in_front
 from kubeling.serving.names import AUTOSCALER_CLASS, is_knative
 
 __all__ = ["validate_component"]
 
-_LOG_MODES: Final = ("all", "request", "response")
 _REQUEST_METRICS: Final = ("concurrency", "rps")
 _RESOURCE_METRICS: Final = ("cpu", "memory")
 _TARGETS: Final = {
@@ -33,7 +32,7 @@ def validate_component(
     yield from _validate_numbers(path, component)
     yield from _validate_scaling(path, component, annotations)
     yield from _validate_auto_scaling(f"{path}.autoScaling", component)
-    yield from _validate_logger(f"{path}.logger", component.get("logger"))
+    yield from validate_in_front(path, component)
     yield from _validate_containers(path, component)
 
 
@@ -133,24 +132,6 @@ def _validate_resource_metric(path: str, resource: Obj) -> Iterator[FieldError]:
     if kind == "Utilization" and isinstance(percent, int) and not 1 <= percent <= 100:
         yield FieldError(
             f"{path}.target.averageUtilization", "Invalid value", "must be 1 to 100", percent
-        )
-
-
-def _validate_logger(path: str, logger: Any) -> Iterator[FieldError]:
-    if not isinstance(logger, dict):
-        return
-    mode = logger.get("mode")
-    if mode is not None and mode not in _LOG_MODES:
-        yield FieldError(
-            f"{path}.mode", "Unsupported value", f"supported: {', '.join(_LOG_MODES)}", mode
-        )
-    url = str(logger.get("url") or "")
-    if url and not re.match(r"^(https?|file|pvc)://", url):
-        yield FieldError(
-            f"{path}.url",
-            "Unsupported value",
-            "supported: http://, https:// (CloudEvents), file:// and pvc:// (a folder)",
-            url,
         )
 
 

@@ -54,7 +54,12 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
     return Access(env, volumes, mounts)
 
 
-def from_storage_config(secret: Obj | None, key: str, parameters: Mapping[str, str]) -> Access:
+def from_storage_config(
+    secret: Obj | None,
+    key: str,
+    parameters: Mapping[str, str],
+    field: str = "spec.predictor.model.storage.key",
+) -> Access:
     """What an entry of ``storage-config`` and ``storage.parameters`` give.
 
     A named key that is missing raises :class:`StorageNotFound`; a missing default does not.
@@ -64,9 +69,7 @@ def from_storage_config(secret: Obj | None, key: str, parameters: Mapping[str, s
     if entry in ((secret or {}).get("data") or {}):
         env.append(_reference("STORAGE_CONFIG", STORAGE_CONFIG, entry))
     elif key:
-        raise StorageNotFound(
-            f'spec.predictor.model.storage.key: secret "{STORAGE_CONFIG}" has no key "{key}"'
-        )
+        raise StorageNotFound(f'{field}: secret "{STORAGE_CONFIG}" has no key "{key}"')
     if parameters:
         text = json.dumps(dict(parameters), sort_keys=True)
         env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": text})

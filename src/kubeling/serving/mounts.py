@@ -1,25 +1,22 @@
-"""What is mounted into a component's pods: its models, and the place for its request log."""
+"""What is mounted into a component's pods: its models."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
-from kubeling.serving.names import REQUEST_LOG, SOURCE_VOLUME
+from kubeling.serving.names import SOURCE_VOLUME
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
-from kubeling.serving.watching.settings import has_monitor, is_monitored
 
-__all__ = ["MAIN_CONTAINER", "add_monitoring", "add_request_log", "add_storage", "main_container"]
+__all__ = ["MAIN_CONTAINER", "add_storage", "main_container"]
 
 MAIN_CONTAINER: Final = "kserve-container"
 
 _MODELS: Final = "/mnt/models"
-_LOGS: Final = "/mnt/request-log"
 _VOLUME: Final = "kserve-provision-location"
 _INITIALIZER: Final = "storage-initializer"
 _BUILT_IN: Final[Obj] = {
@@ -146,49 +143,3 @@ def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -
     volume = f"{SOURCE_VOLUME}-{index}"
     volumes.append({"name": volume, "hostPath": {"path": folder, "type": "Directory"}})
     mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
-
-
-def add_request_log(isvc: Obj, component: Obj, pod: Obj) -> None:
-    """Where requests are recorded: the ``logger`` field, or the annotation for the service."""
-    built_in = is_built_in(pod)
-    logger: Mapping[str, Any] | None = component.get("logger")
-    annotation = objects.annotations(isvc).get(REQUEST_LOG, "")
-    if logger is None:
-        if not built_in or annotation in ("", "false"):
-            return
-        logger = {"url": "" if annotation == "true" else annotation}
-    url = logger.get("url") or ""
-    main = main_container(pod)
-    place = url if url.startswith(("http://", "https://")) else _LOGS
-    if place == _LOGS:
-        pod.setdefault("volumes", []).append({"name": "request-log", **_log_volume(url)})
-        mount = {"name": "request-log", "mountPath": _LOGS}
-        if url.startswith("pvc://") and (below := parse_uri(url).path.strip("/")):
-            mount["subPath"] = below
-        main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
-    if built_in:
-        mode = logger.get("mode") or "all"
-        main["args"] = [*(main.get("args") or ()), f"--request_log={place}", f"--log_mode={mode}"]
-    else:
-        main["env"].append({"name": "REQUEST_LOG", "value": place})
-
-
-def add_monitoring(isvc: Obj, pod: Obj) -> None:
-    """Lets the built-in server of a monitored service sample its requests."""
-    if is_monitored(isvc) and not has_monitor(isvc) and is_built_in(pod):
-        main = main_container(pod)
-        main["args"] = [*(main.get("args") or ()), "--monitor=true"]
-
-
-def is_built_in(pod: Obj) -> bool:
-    """Whether what serves is this platform's own server."""
-    return "kubeling.serving.server" in (main_container(pod).get("command") or ())
-
-
-def _log_volume(url: str) -> Obj:
-    if not url:
-        return {"emptyDir": {"sizeLimit": "64Mi"}}
-    address = parse_uri(url)
-    if address.scheme == "pvc":
-        return {"persistentVolumeClaim": {"claimName": address.root}}
-    return {"hostPath": {"path": address.path, "type": "DirectoryOrCreate"}}

@@ -70,9 +70,13 @@ RETRAIN: Final = "serving.kubeling.io/retrain"
 RETRAINED: Final = "serving.kubeling.io/retrained"
 """On a service: for which episode of drift a run was started last, and which."""
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
+LOG_FAILURES: Final = "serving.kubeling.io/log-failures"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080
 GRPC_PORT: Final = 8081
+AGENT_PORT: Final = 9081
+AGENT_PORT_NAME: Final = "agent-port"
+"""The port of what stands in front of a container of one's own, as upstream names it."""
 
 
 def deployment_name(isvc: str, component: ComponentName, number: int) -> str:

@@ -101,16 +101,32 @@ class StorageUri(msgspec.Struct, rename="camel", omit_defaults=True):
     mount_path: str | None = None
 
 
+class LoggerStorage(msgspec.Struct, rename="camel", omit_defaults=True):
+    """How batches are written to a store, and by whose credentials."""
+
+    path: str | None = None
+    key: str | None = None
+    schema_path: str | None = None
+    parameters: dict[str, str] | None = None
+    service_account_name: str | None = None
+
+
 class Logger(msgspec.Struct, rename="camel", omit_defaults=True):
     """Where requests and responses are recorded.
 
-    ``url`` is a folder (``file://``, ``pvc://``) or an address that takes CloudEvents; without one
-    the log is kept beside the model server and read through it.
+    ``url`` is a folder (``file://``, ``pvc://``), a bucket (``s3://``, ``gs://``), an address that
+    takes CloudEvents, or ``metadata://``, the platform's database; without one the log is kept
+    beside the model server and read through it.
     """
 
     url: str | None = None
     mode: Literal["all", "request", "response"] | None = None
     metadata_headers: list[str] | None = None
+    metadata_annotations: list[str] | None = None
+    storage: LoggerStorage | None = None
+    marshaller_url: str | None = None
+    batch_size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    batch_interval: str | None = None
 
 
 class Batcher(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -18,11 +18,10 @@ from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, name, namespace
 from kubeling.serving.arguments import flag
 from kubeling.serving.credentials import Access
+from kubeling.serving.in_front import add_in_front
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
 from kubeling.serving.mounts import (
     MAIN_CONTAINER,
-    add_monitoring,
-    add_request_log,
     add_storage,
     main_container,
 )
@@ -52,6 +51,7 @@ def predictor(
     runtime: Runtime | None,
     access: Access,
     containers: StorageContainers | None = None,
+    recording: Access | None = None,
 ) -> PodTemplate:
     """The predictor's pods; ``runtime`` is ``None`` for containers of one's own.
 
@@ -70,18 +70,17 @@ def predictor(
     add_storage(pod, component, access, containers or StorageContainers())
     if is_multi_model(component, pod):
         add_agent(pod, name(isvc), access)
-    add_request_log(isvc, component, pod)
-    add_monitoring(isvc, pod)
+    add_in_front(isvc, "predictor", pod, recording)
     return _template(isvc, "predictor", component, pod, extra_labels, extra_annotations)
 
 
-def transformer(isvc: Obj) -> PodTemplate:
+def transformer(isvc: Obj, recording: Access | None = None) -> PodTemplate:
     """The transformer's pods, told where the predictor is."""
     component = isvc["spec"]["transformer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     _prepare_containers(isvc, pod, "transformer")
     _add_flags(isvc, main_container(pod))
-    add_request_log(isvc, component, pod)
+    add_in_front(isvc, "transformer", pod, recording)
     return _template(isvc, "transformer", component, pod, {}, {})
 
 
@@ -100,7 +99,7 @@ def _add_flags(isvc: Obj, main: Obj) -> None:
             arguments += [title, value]
 
 
-def explainer(isvc: Obj) -> PodTemplate:
+def explainer(isvc: Obj, recording: Access | None = None) -> PodTemplate:
     """The explainer's pods, told where the predictor is."""
     component = isvc["spec"]["explainer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
@@ -108,7 +107,7 @@ def explainer(isvc: Obj) -> PodTemplate:
         pod["containers"] = [_art_container(art)]
     _prepare_containers(isvc, pod, "explainer")
     _add_flags(isvc, main_container(pod))
-    add_request_log(isvc, component, pod)
+    add_in_front(isvc, "explainer", pod, recording)
     return _template(isvc, "explainer", component, pod, {}, {})
 
 

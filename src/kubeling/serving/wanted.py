@@ -23,6 +23,7 @@ from kubeling.serving.storage_containers import (
 
 __all__ = ["Wanted"]
 
+_BUCKETS: Final = ("s3://", "gs://", "minio://")
 _REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
 
 
@@ -59,12 +60,16 @@ class Wanted:
         )
         access = await self._access(isvc, containers)
         made: dict[ComponentName, templates.PodTemplate] = {
-            "predictor": templates.predictor(isvc, runtime, access, containers)
+            "predictor": templates.predictor(
+                isvc, runtime, access, containers, await self._recording(isvc, "predictor")
+            )
         }
         if spec.get("transformer"):
-            made["transformer"] = templates.transformer(isvc)
+            recording = await self._recording(isvc, "transformer")
+            made["transformer"] = templates.transformer(isvc, recording)
         if spec.get("explainer"):
-            made["explainer"] = templates.explainer(isvc)
+            recording = await self._recording(isvc, "explainer")
+            made["explainer"] = templates.explainer(isvc, recording)
         return planning.Desired(made, templates.digest(*made.values()), runtime)
 
     async def _access(self, isvc: Obj, containers: StorageContainers) -> credentials.Access:
@@ -83,13 +88,26 @@ class Wanted:
             uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
         ):
             return credentials.Access()
-        secrets = await self._account_secrets(namespace(isvc), predictor)
-        return credentials.from_secrets(secrets)
+        account = predictor.get("serviceAccountName")
+        return credentials.from_secrets(await self._account_secrets(namespace(isvc), account))
 
-    async def _account_secrets(self, where: str, predictor: Obj) -> list[Obj]:
-        account = await self._client.find(
-            SERVICE_ACCOUNTS, predictor.get("serviceAccountName") or "default", where
-        )
+    async def _recording(self, isvc: Obj, component: ComponentName) -> credentials.Access:
+        """The way to the bucket that a component's requests are recorded in."""
+        content = isvc["spec"][component]
+        logger = content.get("logger") or {}
+        if not str(logger.get("url") or "").startswith(_BUCKETS):
+            return credentials.Access()
+        storage = logger.get("storage") or {}
+        if key := storage.get("key"):
+            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
+            found = {k: v for k, v in (storage.get("parameters") or {}).items() if k != "format"}
+            field = f"spec.{component}.logger.storage.key"
+            return credentials.from_storage_config(secret, key, found, field)
+        account = storage.get("serviceAccountName") or content.get("serviceAccountName")
+        return credentials.from_secrets(await self._account_secrets(namespace(isvc), account))
+
+    async def _account_secrets(self, where: str, title: str | None) -> list[Obj]:
+        account = await self._client.find(SERVICE_ACCOUNTS, title or "default", where)
         listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
         found = [await self._client.find(SECRETS, title, where) for title in listed]
         return [secret for secret in found if secret is not None]

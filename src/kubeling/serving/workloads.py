@@ -11,6 +11,7 @@ from kubeling.kube.objects import Obj, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from kubeling.serving.mounts import main_container
 from kubeling.serving.names import (
+    AGENT_PORT_NAME,
     COMPONENT,
     COMPONENTS,
     DIGEST,
@@ -153,7 +154,11 @@ def ports_of(template: PodTemplate) -> Ports:
 
 
 def serving_port(template: PodTemplate) -> int:
-    """The port the component's main container listens on."""
+    """The port the component answers on: its agent's, or its main container's."""
+    for container in template["spec"]["containers"]:
+        for port in container.get("ports") or ():
+            if port.get("name") == AGENT_PORT_NAME:
+                return int(port["containerPort"])
     ports = main_container(template["spec"]).get("ports") or [{"containerPort": PORT}]
     return int(ports[0]["containerPort"])
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from aiohttp import web
 
+from kubeling.serving.agent.__main__ import served
 from kubeling.serving.drift.profile import Profile
 from kubeling.serving.monitor.app import Monitor, create_app
 from kubeling.serving.monitor.window import MonitorWindow
-from kubeling.serving.server.requestlog import open_log
-from kubeling.serving.server.run import stopped
+from kubeling.serving.requestlog.flags import add_log_flags, log_settings
+from kubeling.serving.requestlog.opening import open_log
+from kubeling.serving.requestlog.record import Counts
 
 __all__ = ["main"]
 
@@ -39,15 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _run(options: argparse.Namespace, reference: Profile | None) -> None:
     host = options.predictor_host
     predictor = host if "://" in host else f"http://{host}"
-    async with open_log(options.request_log, "all", lambda: None) as request_log:
-        monitor = Monitor(predictor, MonitorWindow(reference, options.window), request_log)
-        runner = web.AppRunner(create_app(monitor), access_log=None, handle_signals=False)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, options.host, options.http_port).start()
-            await stopped()
-        finally:
-            await runner.cleanup()
+    counts = Counts()
+    async with open_log(log_settings(options), counts) as request_log:
+        window = MonitorWindow(reference, options.window)
+        monitor = Monitor(predictor, window, request_log, counts)
+        await served(create_app(monitor), options.host, options.http_port)
 
 
 def _reference(path: str) -> Profile | None:
@@ -62,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--reference", default=os.environ.get("REFERENCE_PROFILE", ""))
     parser.add_argument("--window", type=int, default=5000, help="rows to compare")
-    parser.add_argument("--request_log", default=os.environ.get("REQUEST_LOG", ""))
+    add_log_flags(parser, os.environ.get("REQUEST_LOG", ""))
     return parser
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kubeling.serving.requestlog.flags import add_log_flags, log_settings
 from kubeling.serving.server.formats import FORMATS, create_model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository
 from kubeling.serving.server.run import ServerSettings, run
@@ -26,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port=options.http_port,
         grpc_port=options.grpc_port or _GRPC_PORT,
         grpc_required=options.grpc_port is not None,
-        request_log=options.request_log,
-        log_mode=options.log_mode,
+        log=log_settings(options),
     )
 
     async def empty() -> ModelRepository:
@@ -49,8 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="sklearn")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
-    parser.add_argument("--request_log", default="", help="folder, or URL that takes CloudEvents")
-    parser.add_argument("--log_mode", choices=("all", "request", "response"), default="all")
+    add_log_flags(parser)
     return parser
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kubeling.serving.requestlog.flags import add_log_flags, log_settings
 from kubeling.serving.server.conversion.keeping import Keeping, usual_folder
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.flags import WITHOUT_EFFECT, say_what_has_no_effect
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.http_port,
         (options.grpc_port or _GRPC_PORT) if options.enable_grpc else None,
         options.grpc_port is not None,
-        options.request_log,
-        options.log_mode,
+        log_settings(options),
         options.timeout_keep_alive,
         options.grpc_max_receive_message_length,
         options.grpc_max_send_message_length,
@@ -113,8 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
     parser.add_argument("--enable_grpc", type=_boolean, default=True, help="true or false")
-    parser.add_argument("--request_log", default="", help="folder, or URL that takes CloudEvents")
-    parser.add_argument("--log_mode", choices=("all", "request", "response"), default="all")
+    add_log_flags(parser)
     parser.add_argument(
         "--timeout-keep-alive",
         dest="timeout_keep_alive",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.server import bodies, cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
 from kubeling.serving.server.errors import ModelNotFound, NotSupported
@@ -16,7 +17,6 @@ from kubeling.serving.server.http import Request, Response, StreamedResponse, js
 from kubeling.serving.server.lanes import Lanes
 from kubeling.serving.server.openai.paths import page_of, route_prefix
 from kubeling.serving.server.repository import IndexEntry
-from kubeling.serving.server.requestlog import read_folder
 
 if TYPE_CHECKING:
     from kubeling.serving.server.openai.endpoints import OpenAIPages

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from kubeling.serving.requestlog.record import RequestLog, new_record
 from kubeling.serving.server import tensors
 from kubeling.serving.server.errors import (
     InferenceError,
@@ -30,7 +31,6 @@ from kubeling.serving.server.model import Model
 from kubeling.serving.server.predictor import current_predictor, predictor_ready
 from kubeling.serving.server.quick import Done, QuickModel, is_plain
 from kubeling.serving.server.repository import ModelRepository
-from kubeling.serving.server.requestlog import RequestLog, new_record
 from kubeling.serving.server.rest_v2 import decode_response
 
 if TYPE_CHECKING:
@@ -209,8 +209,7 @@ class DataPlane:
     ) -> None:
         self._count(model, status, started, headers)
         if self.request_log is not None:
-            given = headers.get("ce-id") or headers.get("x-request-id") or ""
-            self.request_log.add(new_record(model.name, status, body, answer, given))
+            self.request_log.add(new_record(model.name, status, body, answer, headers))
 
 
 def _serving_error(model: Model, verb: Verb, error: BaseException) -> ServingError:

@@ -7,6 +7,8 @@ from collections import Counter
 from itertools import accumulate
 from typing import Final
 
+from kubeling.serving.requestlog.record import Counts
+
 __all__ = ["Metrics"]
 
 _BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -69,7 +71,7 @@ class Metrics:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: dict[str, dict[str, Histogram]] = {stage: {} for stage in _STAGES}
         self._answers = self._seconds["predict"]
-        self.log_dropped = 0
+        self.log = Counts()
 
     def request(self, model: str, code: int, seconds: float) -> None:
         """Counts one answered request."""
@@ -101,9 +103,5 @@ class Metrics:
         ]
         for (model, code), count in sorted(self._requests.items()):
             lines.append(f'kubeling_requests_total{{model_name="{model}",code="{code}"}} {count}')
-        lines += [
-            "# HELP kubeling_request_log_dropped_total Requests not recorded, as the log was full",
-            "# TYPE kubeling_request_log_dropped_total counter",
-            f"kubeling_request_log_dropped_total {self.log_dropped}",
-        ]
+        lines += self.log.text()
         return "\n".join(lines) + "\n"

@@ -10,18 +10,19 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kubeling.rpc.idle import serving_when_called
+from kubeling.serving.requestlog.opening import folder_of, open_log
+from kubeling.serving.requestlog.record import LogSettings
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
-from kubeling.serving.server.requestlog import Mode, open_log
 
 if TYPE_CHECKING:
     from kubeling.serving.server.sampling import Sampler
@@ -42,8 +43,7 @@ class ServerSettings:
     port: int = 8080
     grpc_port: int | None = None
     grpc_required: bool = False
-    request_log: str = ""
-    log_mode: str = "all"
+    log: LogSettings = field(default_factory=LogSettings)
     keep_alive: float = 65.0
     grpc_max_receive: int | None = None
     grpc_max_send: int | None = None
@@ -95,20 +95,14 @@ async def _serve(
     around: Callable[[http.Handler], http.Handler],
 ) -> None:
     metrics = Metrics()
-
-    def dropped() -> None:
-        metrics.log_dropped += 1
-
     repository = await prepare()
     # What libraries and models brought stays: looking through it would hold up requests.
     gc.freeze()
-    mode = cast(Mode, settings.log_mode)
-    place = None if "://" in settings.request_log else settings.request_log
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(repository.close)
-        request_log = await stack.enter_async_context(open_log(settings.request_log, mode, dropped))
+        request_log = await stack.enter_async_context(open_log(settings.log, metrics.log))
         plane = DataPlane(repository, metrics, request_log, _sampler(settings.monitored))
-        app = ModelApp(plane, Path(place) if place else None)
+        app = ModelApp(plane, folder_of(settings.log))
         handler, keep_alive = around(app), settings.keep_alive
         immediately = app.immediately if handler is app else None
         port = await stack.enter_async_context(

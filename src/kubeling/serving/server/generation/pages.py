@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Protocol, runtime_checkable
 import msgspec
 from msgspec import Meta
 
+from kubeling.serving.requestlog.record import new_record
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.errors import (
     InferenceError,
@@ -24,7 +25,6 @@ from kubeling.serving.server.generation.engine import Growth, Piece
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
-from kubeling.serving.server.requestlog import new_record
 
 __all__ = ["Generates", "generate"]
 
@@ -73,8 +73,8 @@ async def generate(
     def done(status: int, answer: Any) -> None:
         plane.metrics.request(name, status, time.perf_counter() - started)
         if plane.request_log is not None:
-            given = request.headers.get("x-request-id") or ""
-            plane.request_log.add(new_record(name, status, _plain(request.body), answer, given))
+            body = _plain(request.body)
+            plane.request_log.add(new_record(name, status, body, answer, request.headers))
 
     try:
         if not await model.healthy():

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kubeling.serving.requestlog.record import new_record
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kubeling.serving.server.http import Request, Response, StreamedResponse
@@ -27,7 +28,6 @@ from kubeling.serving.server.openai.requests import (
     EmbeddingRequest,
     RerankRequest,
 )
-from kubeling.serving.server.requestlog import new_record
 
 __all__ = ["OpenAIPages"]
 
@@ -148,11 +148,10 @@ class _Counting:
         self._plane.metrics.request(name, status, time.perf_counter() - self._started)
         if self._plane.request_log is None:
             return
-        headers = self._request.headers
-        given = headers.get("ce-id") or headers.get("x-request-id") or ""
         body = msgspec.json.decode(self._request.body)
         plain = None if answer is None else msgspec.to_builtins(answer)
-        self._plane.request_log.add(new_record(name, status, body, plain, given))
+        headers = self._request.headers
+        self._plane.request_log.add(new_record(name, status, body, plain, headers))
 
 
 async def _events(

@@ -1,0 +1,89 @@
+"""``/api/serving/{namespace}/{name}/requests``: where servers file requests, and who reads them.
+
+``GET`` takes ``id``, ``kind`` (request or response), ``component``, ``revision``, ``status``,
+``since`` and ``until`` (RFC 3339), ``limit`` (at most 1000) and ``before`` (a ``place`` in the
+log); the newest come first, and ``next`` is the address of the older ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from kubeling.component import Context
+from kubeling.kube.objects import Key
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+__all__ = ["routes"]
+
+_PATH: Final = "/api/serving/{namespace}/{name}/requests"
+_MOST: Final = 1000
+
+
+def routes(context: Context) -> list[web.AbstractRouteDef]:
+    """The pages of the log."""
+    pages = _Pages(context)
+    return [web.post(_PATH, pages.file), web.get(_PATH, pages.read)]
+
+
+class _Pages:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._opened: Any = None
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Files what a server sends."""
+        key = await self._key(request)
+        store = await self._store()
+        from kubeling.serving.requestlog.store import Filed
+
+        try:
+            filed = msgspec.json.decode(await request.read(), type=list[Filed])
+        except msgspec.MsgspecError as error:
+            return _json({"error": str(error)}, 400)
+        await store.add(key.namespace, key.name, filed)
+        return _json({"filed": len(filed)}, 202)
+
+    async def read(self, request: web.Request) -> web.Response:
+        """The newest requests and answers, of those that are asked for."""
+        key = await self._key(request)
+        store = await self._store()
+        from kubeling.serving.requestlog.store import Filter
+
+        try:
+            asked = msgspec.convert(dict(request.query), Filter, strict=False)
+        except msgspec.ValidationError as error:
+            return _json({"error": f"query: {error}"}, 400)
+        asked.limit = max(1, min(asked.limit, _MOST))
+        found = await store.read(key.namespace, key.name, asked)
+        answer: dict[str, Any] = {"requests": found}
+        if len(found) == asked.limit:
+            older = request.rel_url.update_query(before=str(found[-1]["place"]))
+            answer["next"] = str(older)
+        return _json(answer)
+
+    async def _key(self, request: web.Request) -> Key:
+        await self._context.informers.synced(INFERENCE_SERVICES)
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        if self._context.informers.of(INFERENCE_SERVICES).get(*key) is None:
+            text = f'there is no InferenceService "{key.name}" in "{key.namespace}"'
+            raise web.HTTPNotFound(
+                body=msgspec.json.encode({"error": text}), content_type="application/json"
+            )
+        return key
+
+    async def _store(self) -> Any:
+        if self._opened is None:
+            await self._context.open_database()
+            from kubeling.serving.requestlog.store import RequestStore
+
+            self._opened = RequestStore(self._context.open_database)
+        return self._opened
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(body), status=status, content_type="application/json"
+    )

@@ -1,0 +1,102 @@
+"""JSON lines in a folder: a file for each pod, rotated once, bounded on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from kubeling.serving.requestlog.record import NO_JSON, Counts, Mode, Record
+
+__all__ = ["FolderLog", "read_folder"]
+
+log = logging.getLogger(__name__)
+
+_MAX_BYTES: Final = 16 * 1024 * 1024
+_FLUSH_SECONDS: Final = 0.2
+
+
+class FolderLog:
+    """JSON lines in a folder; at most two files of ``max_bytes`` for each pod."""
+
+    def __init__(
+        self, folder: Path, mode: Mode, counts: Counts, max_bytes: int = _MAX_BYTES
+    ) -> None:
+        self._path = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+        self._mode = mode
+        self._counts = counts
+        self._max = max_bytes
+        self._file: IO[bytes] | None = None
+        self._size = 0
+        self._flush: asyncio.TimerHandle | None = None
+
+    def add(self, record: Record) -> None:
+        try:
+            line = msgspec.json.encode(_shown(record, self._mode)) + b"\n"
+            self._open(len(line)).write(line)
+        except (OSError, *NO_JSON) as error:
+            log.warning("request not recorded: %s", error)
+            self._counts.dropped += 1
+            return
+        self._counts.written += 1
+        self._size += len(line)
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(_FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        self._flush = None
+        if self._file is not None:
+            try:
+                self._file.flush()
+            except OSError as error:
+                log.warning("requests not recorded: %s", error)
+                self._counts.dropped += 1
+
+    def close(self) -> None:
+        """Writes out what is buffered and closes the file."""
+        if self._flush is not None:
+            self._flush.cancel()
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, coming: int) -> IO[bytes]:
+        if self._file is not None and self._size + coming > self._max:
+            self._file.close()
+            self._path.replace(self._path.with_suffix(".1.jsonl"))
+            self._file = None
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab")
+            self._size = self._file.tell()
+        return self._file
+
+
+def read_folder(folder: Path) -> Iterator[bytes]:
+    """The lines recorded in a folder, oldest file first."""
+    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+        with path.open("rb") as file:
+            yield from file
+
+
+def _shown(record: Record, mode: Mode) -> dict[str, Any]:
+    shown = {
+        "id": record.id,
+        "time": record.time,
+        "model": record.model,
+        "revision": record.revision,
+        "status": record.status,
+    }
+    if mode in ("all", "request"):
+        shown["request"] = record.request
+    if mode in ("all", "response"):
+        shown["response"] = record.response
+    return shown
