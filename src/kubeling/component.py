@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kubeling.kube.admission import Admission
 from kubeling.kube.client import Client
@@ -151,8 +151,19 @@ HostHandler = Callable[["web.Request"], RequestHandler | None]
 """Returns what answers a request by its ``Host`` header, or ``None`` if the host is not claimed."""
 
 
-ConnectionTaker = Callable[[bytes], asyncio.Protocol | None]
-"""Returns what speaks with a client by the first bytes of its connection, or ``None``."""
+class ConnectionTaker(Protocol):
+    """Speaks with clients itself where the first bytes of a connection are for it."""
+
+    def takes(
+        self, beginning: bytes, otherwise: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Protocol | None:
+        """What speaks with a client, or ``None``.
+
+        What took a connection may leave it, with what it has read since, to ``otherwise``.
+        """
+
+    async def drained(self, seconds: float) -> None:
+        """Lets answers under way end, for some seconds at most; takes no more requests."""
 
 
 @dataclass(frozen=True, slots=True)

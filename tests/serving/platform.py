@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from tests.support.apiserver import running_server
 
 from kubeling.component import Context, Settings
+from kubeling.gateway.app import create_app
+from kubeling.gateway.door import DoorSite, takers_of
 from kubeling.kube.client import Client
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.informer import Informers
@@ -195,6 +199,19 @@ async def running_serving(tmp_path: Path) -> AsyncIterator[Serving]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+@contextlib.asynccontextmanager
+async def front_door(context: Context) -> AsyncIterator[int]:
+    """The gateway as the platform serves it; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    runner = web.AppRunner(create_app(context, [COMPONENT]), shutdown_timeout=0.1)
+    await runner.setup()
+    await DoorSite(runner, listener, takers_of(context, [COMPONENT]), 0.1).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        await runner.cleanup()
 
 
 def traffic(isvc: Obj) -> dict[str, int]:

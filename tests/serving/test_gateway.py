@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -12,15 +13,22 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
-from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
+from aiohttp.test_utils import TestServer
+from tests.serving.platform import (
+    NAMESPACE,
+    Serving,
+    front_door,
+    is_ready,
+    running_serving,
+    traffic,
+)
 
 from kubeling.gateway.app import create_app
 from kubeling.kube.resources import DEPLOYMENTS
 from kubeling.serving.component import COMPONENT
 from kubeling.serving.resources import INFERENCE_SERVICES
 
-Client = TestClient[Any, Any]
+Client = aiohttp.ClientSession
 
 
 @pytest.fixture
@@ -29,10 +37,18 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
         yield found
 
 
-@pytest.fixture
-async def gateway(serving: Serving) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(create_app(serving.context, [COMPONENT]))) as client:
-        yield client
+@pytest.fixture(params=["the long way", "the short way"])
+async def gateway(serving: Serving, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """A client of the application, and of the platform's port, which is quicker about models."""
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "the short way":
+            port = await stack.enter_async_context(front_door(serving.context))
+        else:
+            server = TestServer(create_app(serving.context, [COMPONENT]))
+            await stack.enter_async_context(server)
+            port = server.port or 0
+        base = f"http://127.0.0.1:{port}"
+        yield await stack.enter_async_context(aiohttp.ClientSession(base))
 
 
 async def pod(handler: Callable[[web.Request], Any]) -> TestServer:
@@ -219,7 +235,7 @@ async def test_packed_bodies_arrive_and_broken_ones_are_nobody_elses_fault(
     assert answer.status == 400
     assert "the request's body cannot be read" in (await answer.json())["error"]
 
-    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    reader, writer = await asyncio.open_connection(answer.url.host, answer.url.port)
     writer.write(b"POST /serving/default/m/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
     writer.close()
     assert await reader.read() == b""
@@ -259,6 +275,57 @@ async def test_a_request_that_was_delivered_is_never_sent_again(
     assert answer.status == 502
     assert seen == ["/x"]
     await server.close()
+
+
+async def test_a_prediction_goes_to_another_pod_if_its_own_dies(
+    serving: Serving, gateway: Client
+) -> None:
+    asked = 0
+
+    async def die(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        await request.read()
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    bad, good = await pod(die), await pod(echo)
+    await serve(serving, "1", 1, bad)
+    await serve(serving, "2", 2, good, canaryTrafficPercent=1)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    answer = await gateway.post("/serving/default/m/v1/models/m:predict", data="x")
+    assert answer.headers["x-kubeling-revision"] == "m-predictor-00002"
+    assert (await answer.json())["body"] == "x"
+    assert asked == 1
+    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
+    assert counted["revisions"]["m-predictor-00002"]["requests"] == 1
+    await good.close()
+    await bad.close()
+
+
+async def test_a_prediction_that_kills_takes_two_pods_at_most(
+    serving: Serving, gateway: Client
+) -> None:
+    asked = 0
+
+    async def die(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    servers = [await pod(die) for _ in range(3)]
+    await serve(serving, "1", 1, servers[0])
+    await serve(serving, "2", 2, servers[1], canaryTrafficPercent=50)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    answer = await gateway.post("/serving/default/m/v2/models/m/infer", data="x")
+    assert answer.status == 502
+    assert "broke off" in (await answer.json())["error"]
+    assert asked == 2
+    for server in servers:
+        await server.close()
 
 
 async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Client) -> None:

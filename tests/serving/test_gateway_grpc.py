@@ -22,13 +22,10 @@ from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from tests.serving.model_server import Doubler
-from tests.serving.platform import Serving, is_ready, running_serving, traffic
+from tests.serving.platform import Serving, front_door, is_ready, running_serving, traffic
 from tests.support.client_python import python_with
 
-from kubeling.gateway.app import create_app
-from kubeling.gateway.door import DoorSite, takers_of
 from kubeling.kube.resources import SERVICES
-from kubeling.serving.component import COMPONENT
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.grpc.service import answering
@@ -103,12 +100,8 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 @pytest.fixture
 async def port(serving: Serving) -> AsyncIterator[int]:
     """The gateway's, for HTTP/1 and HTTP/2."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    runner = web.AppRunner(create_app(serving.context, [COMPONENT]), shutdown_timeout=0.1)
-    await runner.setup()
-    await DoorSite(runner, listener, takers_of(serving.context, [COMPONENT])).start()
-    yield int(listener.getsockname()[1])
-    await runner.cleanup()
+    async with front_door(serving.context) as found:
+        yield found
 
 
 async def serve(serving: Serving, version: str, number: int, port: int, **more: Any) -> None:

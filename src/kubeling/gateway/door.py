@@ -34,8 +34,10 @@ class DoorSite(web.BaseSite):
         runner: web.AppRunner,
         listener: socket.socket,
         takers: Sequence[ConnectionTaker],
+        drain_seconds: float = 1.0,
     ) -> None:
         super().__init__(runner, backlog=_BACKLOG)
+        self._drain_seconds = drain_seconds
         self._listener = listener
         self._takers = takers
 
@@ -54,6 +56,13 @@ class DoorSite(web.BaseSite):
         self._server = await loop.create_server(
             lambda: _Arrival(self._takers, application), sock=self._listener, backlog=_BACKLOG
         )
+
+    async def stop(self) -> None:
+        """Listens no more, and lets what the takers answer come to its end."""
+        await super().stop()
+        async with asyncio.TaskGroup() as group:
+            for taker in self._takers:
+                group.create_task(taker.drained(self._drain_seconds))
 
 
 class _Arrival(asyncio.Protocol):
@@ -75,7 +84,9 @@ class _Arrival(asyncio.Protocol):
         if len(self._beginning) < len(PREFACE) and PREFACE.startswith(self._beginning):
             return
         assert self._transport is not None
-        taken = (protocol for take in self._takers if (protocol := take(self._beginning)))
+        taken = (
+            found for t in self._takers if (found := t.takes(self._beginning, self._application))
+        )
         protocol = next(taken, None) or self._application()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)

@@ -62,8 +62,13 @@ class Activator:
         """Pods that have answered before the API says that they are ready, by uid."""
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[Key, asyncio.Event] = {}
+        self._listeners: list[Callable[[Key], None]] = []
         self._informers.of(PODS).add_handler(self._on_pod)
         self._informers.of(INFERENCE_SERVICES).add_handler(self._on_service)
+
+    def on_change(self, listener: Callable[[Key], None]) -> None:
+        """Tells of services whose revisions rest, wake or answer otherwise than a moment ago."""
+        self._listeners.append(listener)
 
     def resting(self, isvc: Obj, revisions: Sequence[int]) -> list[int]:
         """Those of the revisions that have a component at rest."""
@@ -81,6 +86,7 @@ class Activator:
         """Gives a revision at rest its pods back."""
         self._going.discard((key_of(isvc), number))
         self._waking.add((key_of(isvc), number))
+        self._tell(key_of(isvc))
         try:
             await self._wake(isvc, number)
         except BaseException:
@@ -101,6 +107,7 @@ class Activator:
         number = revision_of(deployment)
         self._going.add((key_of(isvc), number))
         self._waking.discard((key_of(isvc), number))
+        self._tell(key_of(isvc))
         await self._scale(deployment, 0, "true")
 
     def is_starting(self, isvc: Obj, number: int) -> bool:
@@ -147,6 +154,10 @@ class Activator:
         if event := self._changed.pop(key, None):
             event.set()
 
+    def _tell(self, key: Key) -> None:
+        for listener in self._listeners:
+            listener(key)
+
     def _deployments(self, isvc: Obj, number: int) -> list[Obj]:
         owned = self._informers.of(DEPLOYMENTS).owned_by(uid(isvc))
         return [one for one in owned if revision_of(one) == number]
@@ -178,7 +189,9 @@ class Activator:
                     await asyncio.sleep(pause)
                     pause = min(pause * _PROBE_GROWTH, _LONGEST_PROBE_SECONDS)
             self._answering.add(uid(pod))
-            self.notify(Key(namespace(pod), labels(pod)[names.SERVICE]))
+            key = Key(namespace(pod), labels(pod)[names.SERVICE])
+            self._tell(key)
+            self.notify(key)
         finally:
             self._probing.pop(uid(pod), None)
 

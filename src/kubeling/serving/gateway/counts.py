@@ -42,8 +42,13 @@ class Counts:
 
     def record(self, key: Key, revision: str) -> RevisionRecord:
         """What a revision answered; counted from now on if it was not before."""
-        service = self.records.setdefault(key, TrafficRecord())
-        return service.revisions.setdefault(revision, RevisionRecord())
+        service = self.records.get(key)
+        if service is None:
+            service = self.records[key] = TrafficRecord()
+        found = service.revisions.get(revision)
+        if found is None:
+            found = service.revisions[revision] = RevisionRecord()
+        return found
 
     def recorded(self, key: Key, revision: str) -> RevisionRecord:
         """What a revision answered so far, if anything."""

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from kubeling.component import Context
-from kubeling.kube.clock import Clock
 from kubeling.kube.objects import Key, Obj, key_of
-from kubeling.kube.resources import DEPLOYMENTS, PODS
 from kubeling.serving.activator import Activator
 from kubeling.serving.gateway import service
 from kubeling.serving.gateway.counts import Counts
-from kubeling.serving.gateway.endpoints import Endpoints
+from kubeling.serving.gateway.routes import Route, Routes
 from kubeling.serving.gateway.splitting import Endpoint, Splitter
 from kubeling.serving.names import ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
-from kubeling.serving.traffic import RevisionRecord
 
 __all__ = ["Delivery", "Place", "Undelivered", "Unreached"]
 
@@ -49,14 +45,39 @@ class Undelivered(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
-    """A pod's place for one request."""
+    """A pod's place for one request, counted from :meth:`take` to :meth:`leave`."""
 
-    isvc: Obj
-    revision: str
-    endpoint: Endpoint
-    record: RevisionRecord
+    __slots__ = ("_delivery", "_demand", "endpoint", "record", "revision", "route", "splitter")
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        route: Route,
+        revision: str,
+        endpoint: Endpoint,
+        splitter: Splitter,
+    ) -> None:
+        self._delivery = delivery
+        self.route = route
+        self.revision = revision
+        self.endpoint = endpoint
+        self.splitter = splitter
+        counts = delivery.counts
+        self.record = counts.record(route.key, revision)
+        self._demand = counts.demand(route.key, service.number_of(revision))
+
+    def take(self) -> None:
+        """The request is on its way to the pod."""
+        self.splitter.started(self.endpoint)
+        self._demand.started(self._delivery.now())
+
+    def leave(self) -> None:
+        """The request has ended, or did not get there."""
+        self._demand.finished(self._delivery.now())
+        self.splitter.finished(self.endpoint)
+        if self.route.limit:
+            self._delivery.activator.notify(self.route.key)
 
 
 Send = Callable[[Place], Awaitable[Answer]]
@@ -67,13 +88,23 @@ class Delivery:
     """The requests of all services, on their way to pods."""
 
     def __init__(self, context: Context, counts: Counts, activator: Activator) -> None:
-        self._informers = context.informers
-        self._clock: Clock = context.clock
-        self._counts = counts
-        self._activator = activator
-        self._endpoints = Endpoints(context.informers, activator)
+        self._clock = context.clock
+        self.counts = counts
+        self.activator = activator
+        self._routes = Routes(context, activator)
         self._splitters: dict[Key, Splitter] = {}
-        self._informers.of(INFERENCE_SERVICES).add_handler(self._forget)
+        context.informers.of(INFERENCE_SERVICES).add_handler(self._forget)
+
+    def now(self) -> float:
+        """The time that demand is counted by."""
+        return self._clock.monotonic()
+
+    def place(self, key: Key, target: str, component: ComponentName | None = None) -> Place | None:
+        """Where to send a request at once, if nothing has to be woken or waited for."""
+        route = self._routes.of(key)
+        if route is None or not route.awake:
+            return None
+        return next(self._places(route, _entry(route, target, component)), None)
 
     async def deliver(
         self,
@@ -84,101 +115,78 @@ class Delivery:
     ) -> Answer:
         """The answer of a pod of the service; raises :class:`Undelivered` if none can.
 
-        It waits where waiting helps: for a revision that is woken, and for a pod with room. What
-        was sent to a pod is never sent again, so waiting costs nothing but time. ``target`` is the
-        path within the service.
+        It waits where waiting helps: for a revision that is woken, and for a pod with room.
+        ``target`` is the path within the service.
         """
-        await self._informers.synced(INFERENCE_SERVICES, PODS, DEPLOYMENTS)
-        isvc = self._service(key)
-        if component is None and service.is_explanation(isvc, target):
-            component = "explainer"
-        end = self._clock.monotonic() + service.timeout_of(isvc)
+        await self._routes.synced()
+        route = self._route(key)
+        entry = _entry(route, target, component)
+        end = self.now() + route.timeout
         held: set[int] = set()
         with contextlib.ExitStack() as waiting:
             while True:
-                starting = await self._wake(isvc)
+                starting = [] if route.awake else await self._wake(route)
                 reason = ""
                 if not starting:
                     waiting.close()
                     held.clear()
-                    for place in self._places(isvc, component):
+                    for place in self._places(route, entry):
+                        place.take()
                         try:
-                            with self._taken(place):
-                                return await send(place)
+                            return await send(place)
                         except Unreached as error:
                             reason = str(error)
                             if error.gone:
-                                self._splitter(key).failed(place.endpoint, self._clock.monotonic())
-                left = end - self._clock.monotonic()
-                if left <= 0 or not (starting or self._may_be_answered(isvc)):
-                    raise Undelivered(503, reason or service.why_not_ready(isvc))
-                for number in set(starting or service.heaviest(isvc)) - held:
-                    waiting.enter_context(self._held(isvc, number))
+                                self.failed(place)
+                        finally:
+                            place.leave()
+                left = end - self.now()
+                if left <= 0 or not (starting or _may_be_answered(route)):
+                    raise Undelivered(503, reason or service.why_not_ready(route.isvc))
+                for number in set(starting or service.heaviest(route.isvc)) - held:
+                    waiting.enter_context(self._held(key, number))
                     held.add(number)
                 # Who waits for a place, or for a pod to start, is told.
-                told = starting or service.limit_of(isvc)
-                pause = _LOOK_AGAIN_SECONDS if told else _RECONNECT_SECONDS
-                await self._activator.change(key, min(left, pause))
-                isvc = self._service(key)
+                pause = _LOOK_AGAIN_SECONDS if starting or route.limit else _RECONNECT_SECONDS
+                await self.activator.change(key, min(left, pause))
+                route = self._route(key)
 
-    def _service(self, key: Key) -> Obj:
-        isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
-        if isvc is None:
+    def failed(self, place: Place) -> None:
+        """The pod of a place could not be reached."""
+        place.splitter.failed(place.endpoint, self.now())
+
+    def _route(self, key: Key) -> Route:
+        route = self._routes.of(key)
+        if route is None:
             text = f'there is no InferenceService "{key.name}" in "{key.namespace}"'
             raise Undelivered(404, text)
-        return isvc
+        return route
 
-    def _places(self, isvc: Obj, component: ComponentName | None) -> Iterator[Place]:
+    def _places(self, route: Route, component: ComponentName | None) -> Iterator[Place]:
         """Where to try, in this order."""
-        key, limit = key_of(isvc), service.limit_of(isvc)
-        splitter = self._splitter(key)
-        found = self._endpoints.of(isvc, component)
-        now = self._clock.monotonic()
-        for revision, endpoint in splitter.order(service.weights_of(isvc), found, now):
-            if not limit or splitter.load(endpoint) < limit:
-                yield Place(isvc, revision, endpoint, self._counts.record(key, revision))
+        splitter = self._splitter(route.key)
+        found = route.endpoints(component)
+        for revision, endpoint in splitter.order(route.weights, found, self.now()):
+            if not route.limit or splitter.load(endpoint) < route.limit:
+                yield Place(self, route, revision, endpoint, splitter)
 
     @contextlib.contextmanager
-    def _taken(self, place: Place) -> Iterator[None]:
-        key = key_of(place.isvc)
-        splitter = self._splitter(key)
-        demand = self._counts.demand(key, service.number_of(place.revision))
-        splitter.started(place.endpoint)
-        demand.started(self._clock.monotonic())
+    def _held(self, key: Key, number: int) -> Iterator[None]:
+        demand = self.counts.demand(key, number)
+        demand.held(self.now())
         try:
             yield
         finally:
-            demand.finished(self._clock.monotonic())
-            splitter.finished(place.endpoint)
-            if service.limit_of(place.isvc):
-                self._activator.notify(key)
+            demand.finished(self.now())
 
-    @contextlib.contextmanager
-    def _held(self, isvc: Obj, number: int) -> Iterator[None]:
-        demand = self._counts.demand(key_of(isvc), number)
-        demand.held(self._clock.monotonic())
-        try:
-            yield
-        finally:
-            demand.finished(self._clock.monotonic())
-
-    async def _wake(self, isvc: Obj) -> list[int]:
+    async def _wake(self, route: Route) -> list[int]:
         """Wakes what is at rest; the revisions that have to be waited for."""
-        if not service.rests(isvc):
-            return []
-        weights = service.weights_of(isvc)
-        numbers = [service.number_of(revision) for revision, percent in weights.items() if percent]
-        for number in self._activator.resting(isvc, numbers):
-            self._counts.woken(key_of(isvc))
-            await self._activator.wake(isvc, number)
-        starting = [number for number in numbers if self._activator.is_starting(isvc, number)]
+        isvc, numbers = route.isvc, route.numbers()
+        for number in self.activator.resting(isvc, numbers):
+            self.counts.woken(route.key)
+            await self.activator.wake(isvc, number)
+        starting = [number for number in numbers if self.activator.is_starting(isvc, number)]
         return [] if service.has_failed(isvc) else starting
-
-    def _may_be_answered(self, isvc: Obj) -> bool:
-        """Whether a request that no pod took may be taken by one soon."""
-        if service.limit_of(isvc):
-            return any(self._endpoints.of(isvc).values())
-        return service.rests(isvc) and service.is_up_to_date(isvc)
 
     def _splitter(self, key: Key) -> Splitter:
         return self._splitters.setdefault(key, Splitter())
@@ -186,3 +194,16 @@ class Delivery:
     def _forget(self, old: Obj | None, new: Obj | None) -> None:
         if new is None and old is not None:
             self._splitters.pop(key_of(old), None)
+
+
+def _entry(route: Route, target: str, component: ComponentName | None) -> ComponentName | None:
+    """The component that a request enters by, if it is not the usual one."""
+    explains = component is None and route.explains and service.is_explanation(target)
+    return "explainer" if explains else component
+
+
+def _may_be_answered(route: Route) -> bool:
+    """Whether a request that no pod took may be taken by one soon."""
+    if route.limit:
+        return any(route.endpoints().values())
+    return service.rests(route.isvc) and service.is_up_to_date(route.isvc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -41,10 +42,20 @@ def host_handler(context: Context) -> HostHandler:
 
 
 def connection_taker(context: Context) -> ConnectionTaker:
-    """Takes HTTP/2: gRPC, on the port of everything else."""
-    gateway = gateway_of(context)
+    """Takes HTTP/2, which is gRPC, and what may go the short way."""
+    return _Taker(gateway_of(context))
 
-    def take(beginning: bytes) -> asyncio.Protocol | None:
-        return gateway.calls.connection() if beginning.startswith(PREFACE) else None
 
-    return take
+class _Taker:
+    def __init__(self, gateway: InferenceGateway) -> None:
+        self._gateway = gateway
+
+    def takes(
+        self, beginning: bytes, otherwise: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Protocol | None:
+        if beginning.startswith(PREFACE):
+            return self._gateway.calls.connection()
+        return self._gateway.short_way.takes(beginning, otherwise)
+
+    async def drained(self, seconds: float) -> None:
+        await self._gateway.drained(seconds)

@@ -8,7 +8,7 @@ one that was is never sent twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -18,10 +18,13 @@ from kubeling.kube.objects import Key, Obj, key_of
 from kubeling.serving import names
 from kubeling.serving.activator import Activator
 from kubeling.serving.demand import Demand
-from kubeling.serving.gateway import http, metrics
+from kubeling.serving.gateway import metrics
+from kubeling.serving.gateway.clients import Clients
 from kubeling.serving.gateway.connections import Connections
 from kubeling.serving.gateway.counts import Counts
-from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered
+from kubeling.serving.gateway.delivery import Delivery, Undelivered
+from kubeling.serving.gateway.http import LongWay
+from kubeling.serving.gateway.http1.client import ShortWay
 from kubeling.serving.gateway.proxying import error
 from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.names import COMPONENTS, ComponentName
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from kubeling.serving.gateway.grpc.entry import Calls
 
 __all__ = ["InferenceGateway"]
+
+_REMEMBERED: Final = 1000
+"""Host names, of which anybody may make up new ones."""
 
 
 class InferenceGateway:
@@ -48,7 +54,11 @@ class InferenceGateway:
         self.counts = Counts(context.informers, context.clock)
         self.delivery = Delivery(context, self.counts, self.activator)
         self._connections = Connections()
+        self._clients = Clients()
         self._calls: Calls | None = None
+        self._claims: dict[str, tuple[Key, ComponentName | None] | None] = {}
+        self._services.add_handler(lambda _, __: self._claims.clear())
+        self.short_way = ShortWay(self.delivery, self._clients, self.claimed, self._is_service)
         self.serves = False
         """Whether requests come through this gateway, and are counted by it."""
 
@@ -56,13 +66,19 @@ class InferenceGateway:
     def _services(self) -> Informer:
         return self._informers.of(INFERENCE_SERVICES)
 
+    async def drained(self, seconds: float) -> None:
+        """Lets the answers under way end, for a while; takes no more requests."""
+        await self._clients.drained(seconds)
+        if self._calls is not None:
+            self._calls.close()
+
     @property
     def calls(self) -> Calls:
         """gRPC, imported when the first client speaks it."""
         if self._calls is None:
             from kubeling.serving.gateway.grpc.entry import Calls
 
-            self._calls = Calls(self.delivery, self.claimed, self._graphs.claims)
+            self._calls = Calls(self.delivery, self._clients, self.claimed, self._graphs.claims)
         return self._calls
 
     def serve(self, context: Context) -> None:
@@ -93,6 +109,13 @@ class InferenceGateway:
 
     def claimed(self, host: str) -> tuple[Key, ComponentName | None] | None:
         """The service that a host name is of, and which of its components."""
+        if host not in self._claims:
+            if len(self._claims) > _REMEMBERED:
+                self._claims.clear()
+            self._claims[host] = self._claimed(host)
+        return self._claims[host]
+
+    def _claimed(self, host: str) -> tuple[Key, ComponentName | None] | None:
         found = self._services.by_index("host", host)
         if not found:
             return None
@@ -124,15 +147,14 @@ class InferenceGateway:
         component: ComponentName | None = None,
     ) -> web.StreamResponse:
         """Answers a request from a pod of the service, or says why none can."""
-        session = await self._connections.session()
-
-        async def send(place: Place) -> web.StreamResponse:
-            return await http.sent(request, session, place, target)
-
+        way = LongWay(request, await self._connections.session(), target)
         try:
-            return await self.delivery.deliver(key, send, component, target)
+            return await self.delivery.deliver(key, way.send, component, target)
         except Undelivered as refused:
             return error(refused.status, refused.message)
+
+    def _is_service(self, key: Key) -> bool:
+        return self._services.get(*key) is not None
 
     def _hosts(self, isvc: Obj) -> Iterator[str]:
         yield from names.host_names(isvc, self._domain)

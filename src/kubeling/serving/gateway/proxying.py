@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from aiohttp import web
@@ -11,7 +12,7 @@ from multidict import CIMultiDict
 
 from kubeling.proxying.headers import end_to_end
 
-__all__ = ["REVISION_HEADER", "error", "passed_on", "request_headers"]
+__all__ = ["REVISION_HEADER", "error", "error_body", "passed_on", "request_headers"]
 
 REVISION_HEADER: Final = "x-kubeling-revision"
 _WHOLE: Final = 1 << 20
@@ -61,10 +62,17 @@ def _answer_headers(found: Mapping[str, str], revision: str) -> CIMultiDict[str]
     return headers
 
 
+def error_body(message: str) -> bytes:
+    """The body of an answer of the gateway itself."""
+    return json.dumps({"error": message}).encode()
+
+
 def error(status: int, message: str, revision: str = "") -> web.Response:
     """An answer of the gateway itself."""
-    body: dict[str, Any] = {"error": message}
     headers = {REVISION_HEADER: revision} if revision else {}
     if status == 503:
         headers["Retry-After"] = "1"
-    return web.json_response(body, status=status, headers=headers)
+    body = error_body(message)
+    return web.Response(
+        body=body, status=status, headers=headers, content_type="application/json", charset="utf-8"
+    )

@@ -25,9 +25,9 @@ __all__ = [
 _DEFAULT_SECONDS: Final = 600.0
 
 
-def is_explanation(isvc: Obj, target: str) -> bool:
-    """Upstream sends the verb ``explain`` to the explainer, where there is one."""
-    return bool(isvc["spec"].get("explainer")) and target.partition("?")[0].endswith(":explain")
+def is_explanation(target: str) -> bool:
+    """Whether a path has the verb that upstream sends to the explainer, where there is one."""
+    return target.partition("?")[0].endswith(":explain")
 
 
 def rests(isvc: Obj) -> bool:

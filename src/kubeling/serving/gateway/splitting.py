@@ -49,7 +49,9 @@ class Splitter:
         able = {r: w for r, w in weights.items() if w > 0 and endpoints.get(r)}
         if not able:
             return []
-        chosen = self._next(able)
+        chosen = self._next(able) if len(able) > 1 else next(iter(able))
+        if len(able) == 1 and len(endpoints[chosen]) == 1:
+            return [(chosen, endpoints[chosen][0])]
         others = sorted(able.keys() - {chosen}, key=lambda r: -able[r])
         self._turn += 1
         found = [(r, e) for r in (chosen, *others) for e in self._by_load(endpoints[r])]

@@ -10,14 +10,15 @@ of does not take all of its pods along.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Final
 
 from h2.errors import ErrorCodes
 
+from kubeling.kube.errors import ApiError
 from kubeling.proxying.http2.pool import Pool
 from kubeling.proxying.http2.stream import WINDOW, Headers, Stream
-from kubeling.serving.gateway import service
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
 from kubeling.serving.gateway.grpc.requests import CallRequest
 from kubeling.serving.gateway.grpc.status import (
@@ -32,6 +33,8 @@ from kubeling.serving.gateway.grpc.target import CallTarget
 from kubeling.serving.gateway.proxying import REVISION_HEADER
 
 __all__ = ["Call", "refuse"]
+
+log = logging.getLogger(__name__)
 
 _ANSWER: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
@@ -107,6 +110,9 @@ class Call:
                 )
         except Undelivered as error:
             self.fail(of_http(error.status), error.message)
+        except (ApiError, ConnectionError) as error:
+            log.warning("%s: %s", target.key, error)
+            self.fail(Code.UNAVAILABLE, str(error))
         except TimeoutError:
             self.fail(Code.DEADLINE_EXCEEDED, "the client's deadline has passed")
 
@@ -124,7 +130,7 @@ class Call:
         for number, data in enumerate(said, 1):
             answer.pod.send_data(data, self.ended and number == len(said), self.consumed)
         try:
-            await answer.over(service.timeout_of(place.isvc))
+            await answer.over(place.route.timeout)
         finally:
             answer.close()
             self.answer = None

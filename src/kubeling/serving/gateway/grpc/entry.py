@@ -18,6 +18,7 @@ from kubeling.kube.objects import Key
 from kubeling.proxying.http2.connection import Connection
 from kubeling.proxying.http2.pool import Pool
 from kubeling.proxying.http2.stream import Headers, Receiver, Stream
+from kubeling.serving.gateway.clients import Clients
 from kubeling.serving.gateway.delivery import Delivery
 from kubeling.serving.gateway.grpc.call import Call, refuse
 from kubeling.serving.gateway.grpc.requests import CallRequest
@@ -35,16 +36,27 @@ class Calls:
     """The HTTP/2 connections of clients."""
 
     def __init__(
-        self, delivery: Delivery, claimed: Claimed, is_graph: Callable[[str], bool]
+        self,
+        delivery: Delivery,
+        clients: Clients,
+        claimed: Claimed,
+        is_graph: Callable[[str], bool],
     ) -> None:
         self._delivery = delivery
         self._claimed = claimed
         self._is_graph = is_graph
         self._pool = Pool()
+        self._clients = clients
 
     def connection(self) -> asyncio.Protocol:
         """What speaks with a new client."""
-        return _Client(self)
+        client = _Client(self, self._clients)
+        self._clients.came(client)
+        return client
+
+    def close(self) -> None:
+        """Closes the connections to pods."""
+        self._pool.close()
 
     def opened(self, client: Stream, headers: Headers, ended: bool, peer: str) -> Receiver | None:
         """Sets a call on its way, or refuses it."""
@@ -85,8 +97,8 @@ class Calls:
 class _Client(Connection):
     """A client's connection, which knows where it comes from."""
 
-    def __init__(self, calls: Calls) -> None:
-        super().__init__(opened=self._call)
+    def __init__(self, calls: Calls, clients: Clients) -> None:
+        super().__init__(opened=self._call, closed=clients.left)
         self._calls = calls
         self._peer = ""
 

@@ -1,0 +1,110 @@
+"""The head of a request, as far as the short way needs to understand it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import httptools
+
+__all__ = ["Request"]
+
+_DROPPED: Final = frozenset({b"keep-alive", b"proxy-authorization", b"proxy-connection", b"te"})
+_NOT_SIMPLE: Final = frozenset(
+    {b"content-encoding", b"expect", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+
+
+class Request:
+    """What a client asks; not ``simple`` if it is to be left to somebody else."""
+
+    def __init__(self, head: bytes) -> None:
+        self.method = b""
+        self.target = b""
+        self.host = ""
+        self.length = 0
+        self.simple = True
+        self.closes = False
+        self.body = b""
+        self._passed: list[bytes] = []
+        self._forwarded_for = b""
+        self._forwarded: set[bytes] = set()
+        try:
+            parser = httptools.HttpRequestParser(self)
+            parser.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.simple = False
+            return
+        self.method = parser.get_method()
+        if parser.get_http_version() != "1.1" or self.method in (b"HEAD", b"CONNECT"):
+            self.simple = False
+
+    # As a protocol of httptools
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        read = _READ.get(lowered := name.lower())
+        if read is not None:
+            read(self, value)
+        elif lowered in _NOT_SIMPLE:
+            self.simple = False
+            return
+        if lowered not in _KEPT_BACK:
+            self._passed.append(b"%b: %b\r\n" % (name, value))
+
+    # For the way to a pod
+
+    def to_pod(self, target: bytes, peer: bytes) -> bytes:
+        """The request as a pod is to see it."""
+        parts = [b"%b %b HTTP/1.1\r\n" % (self.method, target), *self._passed]
+        if b"host" not in self._forwarded:
+            parts.append(b"X-Forwarded-Host: %b\r\n" % self.host.encode("latin-1"))
+        if b"proto" not in self._forwarded:
+            parts.append(b"X-Forwarded-Proto: http\r\n")
+        before = self._forwarded_for + b", " if self._forwarded_for else b""
+        parts.append(b"X-Forwarded-For: %b%b\r\n" % (before, peer))
+        if self.length or self.method not in (b"GET", b"DELETE", b"OPTIONS"):
+            parts.append(b"Content-Length: %d\r\n" % self.length)
+        parts += (b"\r\n", self.body)
+        return b"".join(parts)
+
+    # What single headers say
+
+    def _read_host(self, value: bytes) -> None:
+        if self.host:
+            self.simple = False
+        self.host = value.decode("latin-1")
+
+    def _read_length(self, value: bytes) -> None:
+        if value.isdigit():
+            self.length = int(value)
+        else:
+            self.simple = False
+
+    def _read_connection(self, value: bytes) -> None:
+        said = value.strip().lower()
+        self.closes = said == b"close"
+        if said not in (b"close", b"keep-alive"):
+            self.simple = False
+
+    def _read_forwarded_for(self, value: bytes) -> None:
+        self._forwarded_for = value
+
+    def _read_forwarded_host(self, _: bytes) -> None:
+        self._forwarded.add(b"host")
+
+    def _read_forwarded_proto(self, _: bytes) -> None:
+        self._forwarded.add(b"proto")
+
+
+_READ: Final[dict[bytes, Callable[[Request, bytes], None]]] = {
+    b"host": Request._read_host,
+    b"content-length": Request._read_length,
+    b"connection": Request._read_connection,
+    b"x-forwarded-for": Request._read_forwarded_for,
+    b"x-forwarded-host": Request._read_forwarded_host,
+    b"x-forwarded-proto": Request._read_forwarded_proto,
+}
+_KEPT_BACK: Final = _DROPPED | {b"content-length", b"connection", b"x-forwarded-for"}

@@ -1,0 +1,169 @@
+"""What clients may do on a connection that has asked for a model, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from tests.serving.platform import Serving, front_door, is_ready, running_serving
+
+from kubeling.serving.resources import INFERENCE_SERVICES
+
+HOST = "Host: m-default.example.com"
+
+
+async def echo(request: web.Request) -> web.Response:
+    body = (await request.read()).decode()
+    return web.Response(text=f"{request.method} {request.path_qs} {body}")
+
+
+async def count(request: web.Request) -> web.StreamResponse:
+    """An answer of a length that is not known beforehand."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for number in range(3):
+        await response.write(f"{number}".encode())
+    return response
+
+
+@dataclass
+class Wire:
+    """A connection to the gateway."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, *lines: str, body: str = "") -> None:
+        self.writer.write("\r\n".join([*lines, "", body]).encode())
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], str]:
+        """A status, headers and body."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        found = dict(line.split(": ", 1) for line in head[1:] if line)
+        headers = {name.lower(): value for name, value in found.items()}
+        if headers.get("transfer-encoding") == "chunked":
+            return int(head[0].split()[1]), headers, await self._chunks()
+        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return int(head[0].split()[1]), headers, body.decode()
+
+    async def _chunks(self) -> str:
+        found = ""
+        while size := int(await self.reader.readline(), 16):
+            found += (await self.reader.readexactly(size + 2))[:-2].decode()
+        await self.reader.readline()
+        return found
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    """The gateway's, with the service ``m`` behind it."""
+    app = web.Application()
+    app.router.add_route("*", "/count", count)
+    app.router.add_route("*", "/{tail:.*}", echo)
+    async with running_serving(tmp_path) as serving, TestServer(app) as server:
+        await _serve(serving, server.port or 0)
+        async with front_door(serving.context) as found:
+            yield found
+
+
+async def _serve(serving: Serving, port: int) -> None:
+    container = {"image": "mine", "ports": [{"containerPort": port}]}
+    await serving.service("m", predictor={"containers": [container]})
+    await serving.start("m-predictor-00001")
+    await serving.until(INFERENCE_SERVICES, "m", is_ready)
+
+
+@pytest.fixture
+async def wire(port: int) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    yield Wire(reader, writer)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_requests_are_answered_in_turn_however_they_arrive(wire: Wire) -> None:
+    for number in range(3):
+        await wire.send(f"POST /{number} HTTP/1.1", HOST, "Content-Length: 2", body="hi")
+    for number in range(3):
+        status, headers, text = await wire.answer()
+        assert (status, text) == (200, f"POST /{number} hi")
+        assert headers["x-kubeling-revision"] == "m-predictor-00001"
+    for piece in ("POST /x HTTP/1.1\r\n" + HOST, "\r\nContent-Length: 4\r\n\r\nab", "cd"):
+        wire.writer.write(piece.encode())
+        await wire.writer.drain()
+        await asyncio.sleep(0)
+    assert (await wire.answer())[2] == "POST /x abcd"
+
+
+async def test_a_connection_may_go_on_to_the_rest_of_the_platform(wire: Wire) -> None:
+    await wire.send("GET /a HTTP/1.1", HOST)
+    assert (await wire.answer())[2] == "GET /a "
+    await wire.send("GET /healthz HTTP/1.1", "Host: 127.0.0.1")
+    assert (await wire.answer())[2] == "ok"
+    await wire.send("GET /b HTTP/1.1", HOST)
+    assert (await wire.answer())[2] == "GET /b "
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "answer"),
+    [
+        (("HEAD /h HTTP/1.1",), "", ""),
+        (("POST /c HTTP/1.1", "Transfer-Encoding: chunked"), "2\r\nhi\r\n0\r\n\r\n", "POST /c hi"),
+        (("GET /o HTTP/1.1", "Connection: keep-alive, foo", "Foo: 1"), "", "GET /o "),
+    ],
+)
+async def test_what_is_not_simple_is_answered_as_well(
+    wire: Wire, lines: tuple[str, ...], body: str, answer: str
+) -> None:
+    await wire.send("GET /first HTTP/1.1", HOST)
+    await wire.answer()
+    await wire.send(*lines, HOST, body=body)
+    if lines[0].startswith("HEAD"):
+        assert (await wire.reader.readline()).split()[1] == b"200"
+        return
+    status, _, text = await wire.answer()
+    assert (status, text) == (200, answer)
+
+
+async def test_an_answer_of_unknown_length_is_passed_on_whole(wire: Wire) -> None:
+    for _ in range(2):
+        await wire.send("GET /count HTTP/1.1", HOST)
+        assert (await wire.answer())[2] == "012"
+
+
+async def test_a_client_that_wants_no_more_is_let_go(wire: Wire) -> None:
+    await wire.send("GET /a HTTP/1.1", HOST, "Connection: close")
+    status, headers, _ = await wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    assert await wire.reader.read() == b""
+
+
+async def test_paths_are_for_this_machines_names_only(wire: Wire) -> None:
+    path = "GET /serving/default/m/v1 HTTP/1.1"
+    await wire.send(path, "Host: 127.0.0.1:8080")
+    assert (await wire.answer())[2] == "GET /v1 "
+    await wire.send(path, "Host: evil.example")
+    assert (await wire.answer())[0] == 421
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET /a b HTTP/1.1", HOST),
+        ("POST /a HTTP/1.1", HOST, "Content-Length: 1", "Content-Length: 2"),
+        ("GET /a HTTP/1.1", HOST, "Bad Header: x"),
+    ],
+)
+async def test_what_is_not_http_is_refused(wire: Wire, lines: tuple[str, ...]) -> None:
+    await wire.send("GET /first HTTP/1.1", HOST)
+    await wire.answer()
+    await wire.send(*lines)
+    assert (await wire.answer())[0] == 400
