@@ -239,3 +239,12 @@ def test_a_monitored_model_is_sampled_by_its_server_or_its_agent() -> None:
     own = {"containers": [{"image": "mine"}]}
     agent = _agent_of(predictor(annotated(on, predictor=own))["spec"])
     assert agent["args"][-1] == "--monitor=true"
+
+
+def test_requests_are_merged_by_the_server_or_by_an_agent() -> None:
+    batcher = {"maxBatchSize": 8, "maxLatency": 50}
+    flags = ["--max_batch_size=8", "--max_latency=50", "--batch_timeout=60"]
+    model = {"sklearn": {"storageUri": "gs://b/m"}, "batcher": batcher}
+    assert predictor(service(predictor=model))["spec"]["containers"][0]["args"][-3:] == flags
+    own = {"containers": [{"image": "mine"}], "batcher": batcher}
+    assert _agent_of(predictor(service(predictor=own))["spec"])["args"][-3:] == flags

@@ -1,4 +1,4 @@
-"""What a component does with requests besides answering them: record, sample.
+"""What a component does with requests besides answering them: record, merge, sample.
 
 The built-in servers do it themselves and are told so by flags. In front of any other container
 stands an agent, as upstream's does: it takes the component's port and passes requests on.
@@ -43,6 +43,8 @@ def add_in_front(
     arguments: list[str] = []
     if logger is not None:
         arguments += arguments_of(log_of(isvc, logger))
+    if (batcher := content.get("batcher")) is not None:
+        arguments += _batching(batcher)
     if sampled and "kubeling.serving.multimodel" not in command:
         arguments.append("--monitor=true")
     if not arguments:
@@ -59,6 +61,17 @@ def has_http(container: Obj) -> bool:
     ports = container.get("ports") or [{}]
     title = str(ports[0].get("name") or "")
     return not title.startswith(_OTHER_PROTOCOLS)
+
+
+def _batching(batcher: Obj) -> list[str]:
+    return [
+        f"--{flag}={batcher.get(key) or usual}"
+        for flag, key, usual in (
+            ("max_batch_size", "maxBatchSize", 32),
+            ("max_latency", "maxLatency", 5000),
+            ("batch_timeout", "timeout", 60),
+        )
+    ]
 
 
 def _agent(isvc: Obj, component: ComponentName, pod: Obj) -> Obj:

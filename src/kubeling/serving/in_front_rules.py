@@ -1,4 +1,4 @@
-"""What is refused in a component's ``logger``.
+"""What is refused in a component's ``logger`` and ``batcher``.
 
 Source: upstream's validateLogger, which asks for a mode and for all of a storage's fields.
 """
@@ -24,15 +24,18 @@ _FOLDERS: Final = ("file://", "pvc://")
 
 def validate_in_front(path: str, component: Obj) -> Iterator[FieldError]:
     """Names what is wrong with them."""
-    logger = component.get("logger")
+    logger, batcher = component.get("logger"), component.get("batcher")
     if isinstance(logger, dict):
         yield from _validate_logger(f"{path}.logger", logger)
+    if isinstance(batcher, dict):
+        yield from _validate_batcher(f"{path}.batcher", batcher)
+    if isinstance(logger, dict) or isinstance(batcher, dict):
         for index, container in enumerate(mappings(component.get("containers"))[:1]):
             if not has_http(container):
                 yield FieldError(
                     f"{path}.containers[{index}].ports[0].name",
                     "Unsupported value",
-                    "logger reads HTTP/1 requests, not gRPC",
+                    "logger and batcher read HTTP/1 requests, not gRPC",
                     container["ports"][0].get("name"),
                 )
 
@@ -94,3 +97,10 @@ def _validate_batches(path: str, logger: Obj) -> Iterator[FieldError]:
         parse_duration(str(interval))
     except ValueError:
         yield FieldError(f"{path}.batchInterval", "Invalid value", "e.g. 5s or 100ms", interval)
+
+
+def _validate_batcher(path: str, batcher: Obj) -> Iterator[FieldError]:
+    for field in ("maxBatchSize", "maxLatency", "timeout"):
+        value = batcher.get(field)
+        if isinstance(value, int) and value < 0:
+            yield FieldError(f"{path}.{field}", "Invalid value", "may not be negative", value)

@@ -16,6 +16,7 @@ from kubeling.serving.agent.app import Agent, Duties, create_app
 from kubeling.serving.requestlog.flags import add_log_flags, log_settings
 from kubeling.serving.requestlog.opening import folder_of, open_log
 from kubeling.serving.requestlog.record import Counts
+from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 from kubeling.serving.server.run import stopped
 
 __all__ = ["main", "served"]
@@ -40,6 +41,10 @@ async def _run(options: argparse.Namespace) -> None:
             from kubeling.serving.server.sampling import Sampler
 
             duties.sampler = Sampler(_MODEL / PROFILE_FILE)
+        if limits := batch_limits(options):
+            from kubeling.serving.server.merging import Merger
+
+            duties.merger = Merger(limits)
         await served(create_app(Agent(options.target, duties)), options.host, options.port)
 
 
@@ -63,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--monitor", type=lambda text: text == "true", default=False, help="sample for drift"
     )
     add_log_flags(parser)
+    add_batch_flags(parser)
     return parser
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -14,12 +14,17 @@ from aiohttp import web
 
 from kubeling.proxying.headers import end_to_end
 from kubeling.proxying.websockets import connected, is_websocket, joined
+from kubeling.serving.agent.answers import Answer
 from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.requestlog.record import Counts, RequestLog, new_record
 from kubeling.serving.server.errors import ServingError
+from kubeling.serving.server.rest_v2 import HEADER
 from kubeling.serving.server.sampling import Sampler, WantedAnswers
 
-__all__ = ["Agent", "Answer", "Duties", "create_app"]
+if TYPE_CHECKING:
+    from kubeling.serving.server.merging import Merger
+
+__all__ = ["Agent", "Duties", "create_app", "is_prediction", "to_json"]
 
 _MAX_BODY: Final = 256 * 1024 * 1024
 _PREDICTIONS: Final = (":predict", "/infer", ":explain")
@@ -30,15 +35,6 @@ Seen = Callable[[bytes, bytes, Mapping[str, str]], None]
 """Takes the request and the answer of a prediction that succeeded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer of the container."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 @dataclass
 class Duties:
     """What the agent is to do besides passing requests on."""
@@ -47,12 +43,14 @@ class Duties:
     counts: Counts = field(default_factory=Counts)
     log_folder: Path | None = None
     sampler: Sampler | None = None
+    merger: Merger | None = None
     seen: list[Seen] = field(default_factory=list)
 
     @property
     def any(self) -> bool:
         """Whether predictions have to be read."""
-        return self.log is not None or self.sampler is not None or bool(self.seen)
+        duties = (self.log, self.sampler, self.merger)
+        return bool(self.seen) or any(duty is not None for duty in duties)
 
 
 class Agent:
@@ -137,10 +135,15 @@ class Agent:
         text = "\n".join([own.rstrip(), *self.duties.counts.text()]).lstrip() + "\n"
         return web.Response(text=text, content_type="text/plain")
 
-    async def sent(self, request: web.Request, body: bytes) -> Answer:
-        """What the container answers to this body."""
+    async def sent(
+        self, request: web.Request, body: bytes, given: Mapping[str, str] | None = None
+    ) -> Answer:
+        """What the container answers to this body, with ``given`` in place of headers."""
         assert self._session is not None
-        headers = end_to_end(request.headers, "host", "content-length")
+        replaced = [HEADER, *given] if given else []
+        dropped = ("host", "content-length", *(name.lower() for name in replaced))
+        headers = end_to_end(request.headers, *dropped)
+        headers.update(given or {})
         # What is read here is not unpacked first.
         headers["Accept-Encoding"] = "identity"
         async with self._session.request(
@@ -160,8 +163,15 @@ class Agent:
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
     async def answer(self, request: web.Request, body: bytes) -> Answer:
-        """The answer to a prediction."""
-        return await self.sent(request, body)
+        """The answer to a prediction, in a batch if there are to be some."""
+        if self.duties.merger is None:
+            return await self.sent(request, body)
+        from kubeling.serving.agent.batching import merged
+
+        async def send(content: bytes, given: Mapping[str, str]) -> Answer:
+            return await self.sent(request, content, given)
+
+        return await merged(self.duties.merger, request.path, request.headers, body, send)
 
     def _note(self, request: web.Request, body: bytes, answer: Answer) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}

@@ -18,6 +18,7 @@ from kubeling.serving.monitor.window import MonitorWindow
 from kubeling.serving.requestlog.flags import add_log_flags, log_settings
 from kubeling.serving.requestlog.opening import open_log
 from kubeling.serving.requestlog.record import Counts
+from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 
 __all__ = ["main"]
 
@@ -44,6 +45,10 @@ async def _run(options: argparse.Namespace, reference: Profile | None) -> None:
     async with open_log(log_settings(options), counts) as request_log:
         window = MonitorWindow(reference, options.window)
         monitor = Monitor(predictor, window, request_log, counts)
+        if limits := batch_limits(options):
+            from kubeling.serving.server.merging import Merger
+
+            monitor.duties.merger = Merger(limits)
         await served(create_app(monitor), options.host, options.http_port)
 
 
@@ -59,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--reference", default=os.environ.get("REFERENCE_PROFILE", ""))
     parser.add_argument("--window", type=int, default=5000, help="rows to compare")
+    add_batch_flags(parser)
     add_log_flags(parser, os.environ.get("REQUEST_LOG", ""))
     return parser
 

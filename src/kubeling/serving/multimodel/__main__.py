@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kubeling.serving.requestlog.flags import add_log_flags, log_settings
+from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 from kubeling.serving.server.formats import FORMATS, create_model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository
 from kubeling.serving.server.run import ServerSettings, run
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grpc_port=options.grpc_port or _GRPC_PORT,
         grpc_required=options.grpc_port is not None,
         log=log_settings(options),
+        batches=batch_limits(options),
     )
 
     async def empty() -> ModelRepository:
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
     add_log_flags(parser)
+    add_batch_flags(parser)
     return parser
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kubeling.serving.requestlog.flags import add_log_flags, log_settings
+from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 from kubeling.serving.server.conversion.keeping import Keeping, usual_folder
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.flags import WITHOUT_EFFECT, say_what_has_no_effect
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.timeout_keep_alive,
         options.grpc_max_receive_message_length,
         options.grpc_max_send_message_length,
+        batch_limits(options),
         options.model_dir if options.monitor else None,
     )
     repository = FolderRepository(
@@ -114,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
     parser.add_argument("--enable_grpc", type=_boolean, default=True, help="true or false")
     add_log_flags(parser)
+    add_batch_flags(parser)
     parser.add_argument(
         "--timeout-keep-alive",
         dest="timeout_keep_alive",

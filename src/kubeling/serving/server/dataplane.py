@@ -34,6 +34,7 @@ from kubeling.serving.server.repository import ModelRepository
 from kubeling.serving.server.rest_v2 import decode_response
 
 if TYPE_CHECKING:
+    from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
 
 __all__ = ["DataPlane", "Verb"]
@@ -55,11 +56,13 @@ class DataPlane:
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
         sampler: Sampler | None = None,
+        merger: Merger | None = None,
     ) -> None:
         self.repository = repository
         self.metrics = metrics or Metrics()
         self.request_log = request_log
         self.sampler = sampler
+        self.merger = merger
 
     async def ready(self) -> bool:
         """Whether all models can answer."""
@@ -84,12 +87,10 @@ class DataPlane:
         try:
             await _check_ready(model)
             body = decode()
-            found, given = await self._call(model, verb, body, headers)
-            answer = found.to_dict() if isinstance(found, InferResponse) else found
+            answer, given = await self._v1(model, verb, body, headers)
         except ServingError as error:
             self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
             raise
-        answer = tensors.to_json(answer)
         if self.sampler is not None and verb == "predict":
             self.sampler.saw(body, answer, headers)
         self._done(model, 200, started, body, answer, headers)
@@ -110,8 +111,7 @@ class DataPlane:
             await _check_ready(model)
             request = decode()
             request.model_version = self.repository.version_of(name, version) or None
-            found, given = await self._call(model, "predict", request, headers)
-            answer = _response_of(model, request, found)
+            answer, given = await self._v2(model, request, headers)
         except ServingError as error:
             body = request.to_dict() if request is not None and self.request_log else None
             self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
@@ -124,8 +124,41 @@ class DataPlane:
             self._count(model, 200, started, headers)
         return answer, given
 
+    async def _v1(self, model: Model, verb: Verb, body: Any, headers: Mapping[str, str]) -> Answer:
+        given: dict[str, str] = {}
+
+        async def ask(payload: Any) -> Any:
+            found, more = await self._call(model, verb, payload, headers)
+            given.update(more)
+            return tensors.to_json(found.to_dict() if isinstance(found, InferResponse) else found)
+
+        if self.merger is None or verb == "explain":
+            return await ask(body), given
+        from kubeling.serving.server.merging import merged_v1
+
+        return await merged_v1(self.merger, model.name, body, ask), given
+
+    async def _v2(
+        self, model: Model, request: InferRequest, headers: Mapping[str, str]
+    ) -> tuple[InferResponse, dict[str, str]]:
+        given: dict[str, str] = {}
+
+        async def ask(payload: InferRequest) -> InferResponse:
+            found, more = await self._call(model, "predict", payload, headers)
+            given.update(more)
+            return _response_of(model, payload, found)
+
+        if self.merger is None:
+            return await ask(request), given
+        from kubeling.serving.server.merging import merged_v2
+
+        found = await merged_v2(self.merger, model.name, request, ask)
+        return _response_of(model, request, found), given
+
     def quick_model(self, name: str) -> QuickModel | None:
         """A model that needs no coroutine to answer."""
+        if self.merger is not None:
+            return None
         model = self.repository.get_model(name)
         if not isinstance(model, QuickModel) or not model.ready or not is_plain(model):
             return None

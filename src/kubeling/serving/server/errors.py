@@ -15,6 +15,7 @@ __all__ = [
     "NotSupported",
     "Overloaded",
     "ServingError",
+    "TimedOut",
     "TooLarge",
     "Unprocessable",
 ]
@@ -85,6 +86,12 @@ class ModelNotReady(ServingError):
     """The model is not loaded yet, or could not be."""
 
     http_status = 503
+
+
+class TimedOut(ServingError):
+    """The model did not answer in the time it has."""
+
+    http_status = 504
 
 
 class ModelRefusal(ServingError):

@@ -19,12 +19,14 @@ from kubeling.serving.requestlog.opening import folder_of, open_log
 from kubeling.serving.requestlog.record import LogSettings
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
+from kubeling.serving.server.batch_flags import BatchLimits
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 
 if TYPE_CHECKING:
+    from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
 
 __all__ = ["ServerSettings", "run", "serve", "stopped"]
@@ -47,6 +49,7 @@ class ServerSettings:
     keep_alive: float = 65.0
     grpc_max_receive: int | None = None
     grpc_max_send: int | None = None
+    batches: BatchLimits | None = None
     monitored: Path | None = None
     """The folder of a model whose requests are sampled for the platform."""
 
@@ -101,7 +104,8 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(repository.close)
         request_log = await stack.enter_async_context(open_log(settings.log, metrics.log))
-        plane = DataPlane(repository, metrics, request_log, _sampler(settings.monitored))
+        sampler, merger = _sampler(settings.monitored), _merger(settings.batches)
+        plane = DataPlane(repository, metrics, request_log, sampler, merger)
         app = ModelApp(plane, folder_of(settings.log))
         handler, keep_alive = around(app), settings.keep_alive
         immediately = app.immediately if handler is app else None
@@ -118,6 +122,14 @@ async def _serve(
         if settings.grpc_port is not None:
             await _listen_to_grpc(stack, plane, settings)
         await stopped()
+
+
+def _merger(limits: BatchLimits | None) -> Merger | None:
+    if limits is None:
+        return None
+    from kubeling.serving.server.merging import Merger
+
+    return Merger(limits)
 
 
 def _sampler(folder: Path | None) -> Sampler | None:

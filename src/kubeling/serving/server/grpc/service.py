@@ -30,6 +30,7 @@ _CODES: Final = {
     413: Code.RESOURCE_EXHAUSTED,
     501: Code.UNIMPLEMENTED,
     503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
 }
 
 
