@@ -41,6 +41,19 @@ async def test_an_images_own_program_is_where_the_image_has_it(node: Node) -> No
     assert "mine" not in os.listdir("/opt")
 
 
+async def test_what_an_image_s_program_keeps_is_there_for_the_next_pod(node: Node) -> None:
+    (node.engine.config.data_dir / "images.yaml").write_text(
+        "mine:\n  host: true\n  keeps: {STORE: things}\n"
+    )
+    for number in (1, 2):
+        name = f"p{number}"
+        main = container(image="mine", script=f"echo {number} >> $STORE/kept; cat $STORE/kept")
+        await node.run(pod(name, main, securityContext={"runAsUser": 1000}))
+    assert await node.logs("p2") == "1\n2\n"
+    await node.run(pod("other", container(script="ls -A /var/cache/kubeling/things")))
+    assert "kept" not in (await node.logs("other")).splitlines()
+
+
 async def test_only_the_pod_s_processes_are_seen(node: Node) -> None:
     count = await said(node, "ls /proc | grep -c '^[0-9]'")
     assert int(count[0]) < 8

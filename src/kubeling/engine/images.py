@@ -52,7 +52,8 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What the images that match a pattern stand for.
 
     ``ahead`` are modules that its Python programs import: an interpreter that is kept for them has
-    imported these already (:mod:`.templates`).
+    imported these already (:mod:`.templates`). ``keeps`` is a folder that outlives its pods, by the
+    variable that tells where it is: the node has one of that name for each namespace.
     """
 
     images: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     workdir: str = ""
     env: dict[str, str] = {}
     ahead: tuple[str, ...] = ()
+    keeps: dict[str, str] = {}
 
     def command(self, container: Mapping[str, Any]) -> list[str]:
         """What to execute: a container's ``command`` also replaces the image's ``cmd``."""

@@ -8,6 +8,7 @@ engine/
   templates/<n>/        what an interpreter changes that Python commands are forked from
   volumes/<ns>/<claim>/ what persistent volume claims keep
   snapshots/<handle>/   what volume snapshots keep
+  kept/<ns>/<name>/     what programs of some images keep from pod to pod
   memory/<uid>/<name>/  volumes made of objects, in memory where it can be had
   pods/<uid>/           one pod, removed when its object is gone
     pod.json ended.json what a restarted agent needs to know about it
@@ -60,6 +61,10 @@ class EnginePaths:
     @property
     def snapshots(self) -> Path:
         return self.root / "snapshots"
+
+    @property
+    def kept(self) -> Path:
+        return self.root / "kept"
 
     @property
     def memory(self) -> Path:

@@ -14,6 +14,7 @@ from kubeling.engine.envvars import api_env, expand_all, resolve_env, service_en
 from kubeling.engine.fields import FieldError, PodFacts
 from kubeling.engine.hostpaths import HostPathError
 from kubeling.engine.hosts import HostNameError, host_name
+from kubeling.engine.kept import kept_env, kept_mounts
 from kubeling.engine.mounts import resolve_mounts
 from kubeling.engine.notready import NotReady
 from kubeling.engine.paths import PodPaths
@@ -75,6 +76,7 @@ class Preparation:
             mounts = resolve_mounts(container, self._places, env)
         except VolumeError as error:
             raise NotReady("CreateContainerConfigError", str(error)) from error
+        mounts += kept_mounts(prepared.entry, self._kept(facts.pod))
         argv = expand_all(prepared.entry.command(container), env)
         if not argv:
             raise NotReady(
@@ -151,6 +153,9 @@ class Preparation:
                 text = f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}'
                 raise NotReady("ContainerCreating", text, "FailedMount") from error
 
+    def _kept(self, pod: Obj) -> Path:
+        return self.node.config.paths.kept / namespace(pod)
+
     def _folder(self, pod: Obj, volume: Obj) -> Path:
         memory = self.node.memory
         if memory is not None and has_content(volume):
@@ -165,6 +170,8 @@ class Preparation:
         if prepared.image is None:
             who = identity(facts.pod, container)
             env = {**passed, **base_env(own, who, prepared.entry, prepared.environment)}
+            kept = self._kept(facts.pod)
+            env.update(kept_env(prepared.entry, kept, mounted=self.node.walls.files))
         else:
             env = {name: value for name, value in passed.items() if not _names_a_file(value)}
             env["HOSTNAME"] = own

@@ -110,6 +110,8 @@ def digest_of(format_name: str, files: Iterable[Path]) -> str:
 
 def usual_folder() -> Path:
     """Where twins are kept if nothing else is said."""
+    if given := os.environ.get("ONNX_FOLDER"):
+        return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "kubeling" / "onnx"
 
