@@ -2,7 +2,7 @@
 
 A revision at rest is a Deployment without pods that says so in an annotation. The first request
 takes both back and waits; so do those that come after it. A pod is asked itself whether it is
-ready, tens of times a second, because a readiness probe is sent once a second and its result takes
+ready (:mod:`.readiness`), because a readiness probe is sent once a second and its result takes
 a way through the API: the same short cut that Knative's activator takes.
 """
 
@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-import aiohttp
+from typing import Any, Literal
 
 from kubeling.kube.client import Client
 from kubeling.kube.errors import NotFound
@@ -30,22 +28,13 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import DEPLOYMENTS, PODS
 from kubeling.serving import names
-from kubeling.serving.mounts import main_container
 from kubeling.serving.observation import is_at_rest, is_pod_ready, revision_of
+from kubeling.serving.readiness import until_ready
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.scaling import policy_of
-from kubeling.serving.workloads import entry_component, serving_port
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from kubeling.serving.workloads import entry_component
 
 __all__ = ["Activator"]
-
-_PROBE_SECONDS: Final = 0.02
-_PROBE_GROWTH: Final = 1.02
-_LONGEST_PROBE_SECONDS: Final = 1.0
-"""A pod that takes a minute, or never answers, need not be asked fifty times a second."""
-_PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 
 
 class Activator:
@@ -181,13 +170,7 @@ class Activator:
     async def _probe(self, pod: Obj, address: str) -> None:
         """Asks a pod until it answers, is ready by the API's word, or is gone."""
         try:
-            check, pause = _check_of(pod, address), _PROBE_SECONDS
-            async with aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session:
-                while True:
-                    if await check(session):
-                        break
-                    await asyncio.sleep(pause)
-                    pause = min(pause * _PROBE_GROWTH, _LONGEST_PROBE_SECONDS)
+            await until_ready(pod, address)
             self._answering.add(uid(pod))
             key = Key(namespace(pod), labels(pod)[names.SERVICE])
             self._tell(key)
@@ -211,33 +194,3 @@ class Activator:
             if new is None:
                 self._going = {one for one in self._going if one[0] != key_of(isvc)}
                 self._waking = {one for one in self._waking if one[0] != key_of(isvc)}
-
-
-def _check_of(pod: Obj, address: str) -> Callable[[aiohttp.ClientSession], Any]:
-    """The pod's readiness probe, as far as it is one over the network; else its port is tried."""
-    probe = main_container(pod["spec"]).get("readinessProbe") or {}
-    http = probe.get("httpGet") or {}
-    port = http.get("port")
-    if isinstance(port, int):
-        url = f"{str(http.get('scheme') or 'http').lower()}://{address}:{port}"
-        path = str(http.get("path") or "/")
-
-        async def ask(session: aiohttp.ClientSession) -> bool:
-            try:
-                async with session.get(url + path, ssl=False) as answer:
-                    return answer.status < 400
-            except (aiohttp.ClientError, TimeoutError):
-                return False
-
-        return ask
-
-    async def connect(session: aiohttp.ClientSession) -> bool:
-        try:
-            async with asyncio.timeout(1.0):
-                _, writer = await asyncio.open_connection(address, serving_port(pod))
-        except (OSError, TimeoutError):
-            return False
-        writer.close()
-        return True
-
-    return connect
