@@ -26,7 +26,12 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 
 
 def test_every_manifest_is_tried() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {*SERVICES, "drift-check", "graph"}
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {
+        *SERVICES,
+        "drift-check",
+        "graph",
+        "llm",
+    }
 
 
 SERVICES = [

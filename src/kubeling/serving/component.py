@@ -19,21 +19,45 @@ __all__ = ["COMPONENT"]
 
 def _crds() -> Sequence[Obj]:
     from kubeling.serving.graph.resources import graph_definition
+    from kubeling.serving.llm.resources import definitions
     from kubeling.serving.multimodel.resources import trained_model_definition
     from kubeling.serving.resources import crds
     from kubeling.serving.storage_containers import storage_container_definition
 
-    return [*crds(), graph_definition(), storage_container_definition(), trained_model_definition()]
+    return [
+        *crds(),
+        *definitions(),
+        graph_definition(),
+        storage_container_definition(),
+        trained_model_definition(),
+    ]
 
 
 def _admission() -> Mapping[Resource, Admission]:
     from kubeling.serving.admission import ADMISSION
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.graph.rules import validate_graph
+    from kubeling.serving.llm.resources import (
+        LLM_CONFIGS,
+        LLM_SERVICES,
+        V1ALPHA1_CONFIGS,
+        V1ALPHA1_SERVICES,
+    )
+    from kubeling.serving.llm.rules import (
+        default_llm_service,
+        validate_llm_config,
+        validate_llm_service,
+    )
     from kubeling.serving.multimodel.resources import TRAINED_MODELS, validate_trained_model
 
+    llm = Admission(default_llm_service, validate_llm_service)
+    llm_config = Admission(validate=validate_llm_config)
     return {
         **ADMISSION,
+        LLM_SERVICES: llm,
+        V1ALPHA1_SERVICES: llm,
+        LLM_CONFIGS: llm_config,
+        V1ALPHA1_CONFIGS: llm_config,
         INFERENCE_GRAPHS: Admission(validate=validate_graph),
         TRAINED_MODELS: Admission(validate=validate_trained_model),
     }
@@ -51,6 +75,8 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.graph.controller import InferenceGraphController
     from kubeling.serving.judgement import CanaryJudge
     from kubeling.serving.legacy_controller import LegacyController
+    from kubeling.serving.llm.configs import LLMConfigController
+    from kubeling.serving.llm.controller import LLMInferenceServiceController
     from kubeling.serving.multimodel.controller import TrainedModelController
     from kubeling.serving.watching.controller import watcher_of
 
@@ -61,16 +87,24 @@ def _controllers(context: Context) -> Sequence[Controller]:
         CanaryJudge(context).controller(),
         InferenceGraphController(context).controller(),
         TrainedModelController(context).controller(),
+        LLMInferenceServiceController(context).controller(),
+        LLMConfigController(context).controller(),
         watcher_of(context).controller(),
     ]
 
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     from kubeling.serving.gateway.entry import routes
+    from kubeling.serving.llm.routing import routes as llm_routes
     from kubeling.serving.requestlog.api import routes as log_routes
     from kubeling.serving.watching.api import routes as watching_routes
 
-    return [*routes(context), *watching_routes(context), *log_routes(context)]
+    return [
+        *routes(context),
+        *llm_routes(context),
+        *watching_routes(context),
+        *log_routes(context),
+    ]
 
 
 def _host_handler(context: Context) -> HostHandler:

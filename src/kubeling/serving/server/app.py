@@ -63,6 +63,7 @@ class ModelApp:
         self.immediately = Lanes(dataplane)
         self._pages: dict[str, tuple[str, Page]] = {
             "": ("GET", self._alive),
+            "health": ("GET", self._ready),
             "metrics": ("GET", self._metrics),
             "v1/models": ("GET", self._v1_models),
             "v2": ("GET", self._server),

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
-from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.generation.decoding import CausalDecoder, Decoder, Seq2SeqDecoder
 from kubeling.serving.server.generation.engine import Engine, Vocabulary
 from kubeling.serving.server.generation.generator import Generator, context_length
@@ -35,10 +35,13 @@ from kubeling.serving.server.tabular import first_line
 __all__ = ["GenerativeModel"]
 
 _TOKENS: Final = 64
+_SMALL: Final = 50_000_000
+"""Parameters of a model below which one thread is as fast as several, and on a busy machine faster
+by far (measured with two layers of 32: 3 ms a token against 40)."""
 
 
 class GenerativeModel(OpenAIGenerativeModel):
-    """``NTHREAD`` bounds the threads of a step; by default it is all processors of the pod."""
+    """``NTHREAD`` bounds the threads of a step; a large model uses all processors by default."""
 
     platform = "huggingface"
 
@@ -72,7 +75,7 @@ class GenerativeModel(OpenAIGenerativeModel):
             return str(tokenizer.decode(tokens, skip_special_tokens=True))
 
         vocabulary = Vocabulary(decode, _ends(model, tokenizer))
-        engine = Engine(torch, decoder, vocabulary, self.limits, _threads())
+        engine = Engine(torch, decoder, vocabulary, self.limits, _threads(model.num_parameters()))
         length = context_length(model.config, tokenizer, self.max_length)
         size = int(model.get_input_embeddings().num_embeddings)
         self.generator = Generator(tokenizer, engine, length, size, decoder.continues)
@@ -141,12 +144,12 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in several if token is not None)
 
 
-def _threads() -> int:
-    text = os.environ.get("NTHREAD", "")
-    if text and not text.isdecimal():
-        raise ModelLoadError(f'NTHREAD is "{text}"; set it to a number of threads')
-    if text:
-        return int(text)
+def _threads(parameters: int) -> int:
+    """How many threads a step uses; those of a small model would mostly wait for each other."""
+    if "NTHREAD" in os.environ:
+        return threads()
+    if parameters < _SMALL:
+        return 1
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""LLMInferenceService: language models behind OpenAI's API, one pod a replica."""
