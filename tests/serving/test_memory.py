@@ -26,13 +26,14 @@ from tests.serving.platform import is_ready, running_serving
 
 from kubeling.gateway.app import create_app
 from kubeling.serving.component import COMPONENT
+from kubeling.serving.requestlog.opening import open_log
+from kubeling.serving.requestlog.record import Counts, LogSettings, new_record
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.repository import FolderRepository
-from kubeling.serving.server.requestlog import new_record, open_log
 
 ROUNDS = 3
 REQUESTS = 25
@@ -69,7 +70,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[int, int, aiohttp.ClientSe
 async def behind(
     folder: Path, repository: FolderRepository, sink: str
 ) -> AsyncIterator[tuple[int, int, aiohttp.ClientSession]]:
-    async with open_log(sink, "all", lambda: None) as log:
+    async with open_log(LogSettings(sink), Counts()) as log:
         assert log is not None
         for _ in range(QUEUED):  # It holds as many as it ever will.
             log.add(new_record("m", 200, FINE, {"predictions": [6.0]}))
