@@ -132,6 +132,34 @@ def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser:
         fetched(platform, "/act", action="canary", percent="140")
 
 
+def test_graphs_runtimes_and_models_of_a_server_have_their_lists(platform: Platform) -> None:
+    steps = [{"serviceName": "house", "weight": 70}, {"serviceName": "nowhere", "weight": 30}]
+    graph = {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "InferenceGraph",
+        "metadata": {"name": "streets"},
+        "spec": {"nodes": {"root": {"routerType": "Splitter", "steps": steps}}},
+    }
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(graph))
+    platform.until(lambda o: bool(o.get("status")), "inferencegraph", "streets", timeout=60)
+    address = "/objects/serving.kserve.io/v1alpha1/InferenceGraph/default/streets"
+    assert f'href="{address}"' in page_at(platform, "/models/graphs")
+    page = page_at(platform, address)
+    assert "root · Splitter" in page
+    assert f'href="{PAGE}"' in page
+    assert "nowhere" in page
+    assert "70%" in page
+    assert 'href="/models/graphs"' in page_at(platform, "/models")
+    assert "No trained models" in page_at(platform, "/models/trained")
+    assert "kserve-sklearnserver" in page_at(platform, "/models/runtimes")
+    platform.kubectl("delete", "inferencegraph", "streets")
+
+
+def page_at(platform: Platform, path: str) -> str:
+    with urllib.request.urlopen(platform.url + path, timeout=30) as page:
+        return str(page.read().decode())
+
+
 def test_a_failed_load_has_its_traceback_and_what_to_try(platform: Platform) -> None:
     platform.kubectl("apply", "-f", "-", stdin=house("broken"))
     platform.until(

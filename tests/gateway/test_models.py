@@ -10,11 +10,12 @@ import pytest
 
 from kubeling.cli.serving.asking import curl_line
 from kubeling.gateway.models.failure import Explanation
+from kubeling.gateway.models.graph import details_of, service_at, steps_of
 from kubeling.gateway.models.progress import progress_of
 from kubeling.gateway.models.rest import cost_of
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.gateway.models.skew import skew_of
-from kubeling.gateway.models.traffic import revisions_of
+from kubeling.gateway.models.traffic import revisions_of, summary_of
 
 
 def signature(*inputs: tuple[str, str, list[int]], features: tuple[str, ...] = ()) -> Signature:
@@ -178,7 +179,14 @@ def test_revisions_have_their_share_their_counts_and_their_verdict() -> None:
         {"revisionName": "m-predictor-00002", "percent": 10, "latestRevision": True},
     ]
     counted = {
-        "revisions": {"m-predictor-00002": {"requests": 8, "errors": 2, "p99_ms": 3.5}},
+        "revisions": {
+            "m-predictor-00002": {
+                "requests": 80,
+                "errors": 40,
+                "recent": {"requests": 8, "errors": 2},
+                "p99_ms": 3.5,
+            }
+        },
         "demand": {"m-predictor-00002": {"in_flight": 1, "per_second": [9] * 110 + [4] * 10}},
     }
     rejected = deployment(2, **{"serving.kubeling.io/rejected": "25% failed"})
@@ -188,6 +196,44 @@ def test_revisions_have_their_share_their_counts_and_their_verdict() -> None:
     assert (newest.rate, newest.error_share, newest.p99) == (4.0, 25.0, 3.5)
     assert newest.rejected == "25% failed"
     assert (before.percent, before.latest, before.requests, before.rate) == (90, False, 0, 0.0)
+
+
+def test_a_list_has_the_requests_of_all_revisions_of_a_model_together() -> None:
+    shares = [{"revisionName": f"m-predictor-0000{n}", "percent": 50} for n in (1, 2)]
+    recent = {"recent": {"requests": 10, "errors": 1}, "p99_ms": 7.0}
+    counted = {"revisions": {"m-predictor-00001": recent, "m-predictor-00002": recent}}
+    found = summary_of(service(components={"predictor": {"traffic": shares}}), counted)
+    assert (found.answers, found.error_share, found.p99) == (20, 10.0, 7.0)
+    assert [share.percent for share in found.shares] == [50, 50]
+
+
+def test_a_graph_is_drawn_with_what_its_nodes_ask() -> None:
+    nodes = {
+        "root": {
+            "routerType": "Sequence",
+            "steps": [{"serviceName": "a"}, {"nodeName": "split", "data": "$response"}],
+        },
+        "split": {
+            "routerType": "Splitter",
+            "steps": [
+                {"serviceName": "b", "name": "most", "weight": 80, "dependency": "Hard"},
+                {"nodeName": "root", "weight": 20},
+            ],
+        },
+    }
+    graph = {"spec": {"nodes": nodes}}
+    steps = {step.id: step for step in steps_of(graph, {"a": "ready", "b": "failed"}.__getitem__)}
+    assert {key: step.label for key, step in steps.items()} == {
+        "root": "root · Sequence",
+        "root/0": "a",
+        "root/1": "split (given response) · Splitter",
+        "root/1/0": "most: b",
+        "root/1/1": "root",
+    }
+    assert steps["root/1"].after == ("root/0",)
+    assert steps["root/1/0"].state == "failed"
+    assert details_of(graph)["root/1/0"] == "80%, hard"
+    assert [service_at(graph, key) for key in ("root/0", "root/1/1")] == ["a", ""]
 
 
 def test_a_canary_beside_the_predictor_is_counted_under_its_revision() -> None:

@@ -61,6 +61,19 @@ def test_what_a_canary_is_judged_by() -> None:
         "requests": 4,
         "errors": 1,
         "statuses": {"200": 2, "400": 1, "500": 1},
+        "recent": {"minutes": 5, "requests": 4, "errors": 1},
         "p50_ms": 10.0,
         "p99_ms": 10.0,
     }
+
+
+def test_errors_of_long_ago_are_no_recent_ones() -> None:
+    now = 0.0
+    record = RevisionRecord(clock=lambda: now)
+    record.add(500, 0.01)
+    now = 200.0
+    record.add(200, 0.01)
+    assert record.recent() == (2, 1)
+    now = 301.0
+    assert record.recent() == (1, 0)
+    assert (record.requests, record.errors) == (2, 1)

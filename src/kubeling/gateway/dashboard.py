@@ -43,6 +43,7 @@ _SEARCH: Final = "/objects/trainer.kubeflow.org/v1alpha1/OptimizationJob/{namesp
 _STUDIES: Final = (_EXPERIMENT, _SEARCH)
 _TRIAL: Final = "/objects/kubeflow.org/v1beta1/Trial/{namespace}/{name}"
 _MODEL: Final = "/objects/serving.kserve.io/v1beta1/InferenceService/{namespace}/{name}"
+_GRAPH: Final = "/objects/serving.kserve.io/v1alpha1/InferenceGraph/{namespace}/{name}"
 _TRAINING: Final = tuple(
     f"/objects/{resource.api_version}/{resource.kind}/{{namespace}}/{{name}}"
     for resource in TRAINING_JOBS
@@ -75,7 +76,10 @@ _OF_RESOURCES: Final = {
     **dict.fromkeys(_RUNTIMES, "training.runtimes:runtime_page"),
     **dict.fromkeys(_TRAINING, "training.pages:training_page"),
     **{f"{path}/live": "training.pages:training_stream" for path in _TRAINING},
-    "/models": "models.pages:models",
+    "/models/graphs": "models.others:graph_list",
+    "/models/trained": "models.others:trained_list",
+    "/models/runtimes": "models.others:runtime_list",
+    _GRAPH: "models.others:graph_page",
     "/notebooks": "lists:notebooks",
     "/namespaces": "lists:namespaces",
     "/objects/{group}/{version}/{kind}/{namespace}/{name}": "objects:object_page",
@@ -108,6 +112,7 @@ _OF_COMPONENTS: Final = {
     _TRIAL: "experiments.trial:trial_page",
     f"{_TRIAL}/live": "experiments.trial:trial_stream",
     "/experiments/new": "experiments.creation:new_experiment",
+    "/models": "models.pages:models",
     _MODEL: "models.pages:model_page",
     f"{_MODEL}/live": "models.pages:model_stream",
     f"{_MODEL}/try": "models.parts:form_part",

@@ -12,6 +12,7 @@ __all__ = [
     "CLUSTER_WORKFLOW_TEMPLATES",
     "CRON_WORKFLOWS",
     "EXPERIMENTS",
+    "INFERENCE_GRAPHS",
     "INFERENCE_SERVICES",
     "NOTEBOOKS",
     "OPTIMIZATION_JOBS",
@@ -19,6 +20,8 @@ __all__ = [
     "RECURRING_RUNS",
     "RUNS",
     "SECTIONS",
+    "SERVING_RUNTIMES",
+    "TRAINED_MODELS",
     "TRAINING_JOBS",
     "TRAINING_RUNTIMES",
     "TRAIN_JOBS",
@@ -53,6 +56,20 @@ OPTIMIZATION_JOBS: Final = Resource(
 INFERENCE_SERVICES: Final = Resource(
     "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
 )
+INFERENCE_GRAPHS: Final = Resource(
+    "serving.kserve.io", "v1alpha1", "InferenceGraph", "inferencegraphs"
+)
+TRAINED_MODELS: Final = Resource("serving.kserve.io", "v1alpha1", "TrainedModel", "trainedmodels")
+SERVING_RUNTIMES: Final = (
+    Resource(
+        "serving.kserve.io",
+        "v1alpha1",
+        "ClusterServingRuntime",
+        "clusterservingruntimes",
+        namespaced=False,
+    ),
+    Resource("serving.kserve.io", "v1alpha1", "ServingRuntime", "servingruntimes"),
+)
 NOTEBOOKS: Final = Resource("kubeflow.org", "v1", "Notebook", "notebooks")
 PROFILES: Final = Resource("kubeflow.org", "v1", "Profile", "profiles", namespaced=False)
 TRAIN_JOBS: Final = Resource("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs")
@@ -81,7 +98,8 @@ BY_KIND: Final = {
     for resource in (
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
         *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
-        RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS, *TRAINING_RUNTIMES,
+        RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS, *TRAINING_RUNTIMES, INFERENCE_GRAPHS,
+        TRAINED_MODELS, *SERVING_RUNTIMES,
     )
 }  # fmt: skip
 
@@ -106,7 +124,12 @@ SECTIONS: Final = (
     ),
     Section("/experiments", "Experiments", (EXPERIMENTS, OPTIMIZATION_JOBS), (TRIALS,)),
     Section("/training", "Training", TRAINING_JOBS, (*TRAINING_RUNTIMES, JOB_SETS)),
-    Section("/models", "Models", (INFERENCE_SERVICES,)),
+    Section(
+        "/models",
+        "Models",
+        (INFERENCE_SERVICES,),
+        (INFERENCE_GRAPHS, TRAINED_MODELS, *SERVING_RUNTIMES),
+    ),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
     Section("/registry", "Registry"),
     Section("/namespaces", "Namespaces", (NAMESPACES,), (PROFILES,)),

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 __all__ = ["RevisionRecord", "TrafficRecord"]
 
 _RECENT: Final = 1000
+_MINUTES: Final = 5
+
+
+@dataclass(slots=True)
+class _Minute:
+    number: int
+    requests: int = 0
+    errors: int = 0
 
 
 @dataclass
@@ -18,9 +28,17 @@ class RevisionRecord:
     statuses: Counter[int] = field(default_factory=Counter)
     total_seconds: float = 0.0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    clock: Callable[[], float] = time.monotonic
+    _minutes: deque[_Minute] = field(default_factory=lambda: deque(maxlen=_MINUTES))
 
     def add(self, status: int, seconds: float) -> None:
         """Counts one answer."""
+        number = int(self.clock() // 60)
+        if not self._minutes or self._minutes[-1].number != number:
+            self._minutes.append(_Minute(number))
+        minute = self._minutes[-1]
+        minute.requests += 1
+        minute.errors += status >= 500
         self.statuses[status] += 1
         self.seconds.append(seconds)
         self.total_seconds += seconds
@@ -35,6 +53,12 @@ class RevisionRecord:
         """How many of them were answered with a failure of the server."""
         return sum(count for status, count in self.statuses.items() if status >= 500)
 
+    def recent(self) -> tuple[int, int]:
+        """The answers of the last minutes, the present one included, and the failures of them."""
+        first = int(self.clock() // 60) - _MINUTES
+        minutes = [minute for minute in self._minutes if minute.number > first]
+        return sum(m.requests for m in minutes), sum(m.errors for m in minutes)
+
     def quantile(self, share: float) -> float | None:
         """The seconds that this share of the recent answers took at most."""
         taken = sorted(self.seconds)
@@ -42,10 +66,12 @@ class RevisionRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Counts and quantiles."""
+        requests, errors = self.recent()
         return {
             "requests": self.requests,
             "errors": self.errors,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "recent": {"minutes": _MINUTES, "requests": requests, "errors": errors},
             "p50_ms": _milliseconds(self.quantile(0.5)),
             "p99_ms": _milliseconds(self.quantile(0.99)),
         }

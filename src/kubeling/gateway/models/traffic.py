@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubeling.gateway.states import state_of
 from kubeling.kube import objects
-from kubeling.kube.objects import Obj, labels, name
+from kubeling.kube.objects import Obj, condition, labels, name
 from kubeling.serving.canaries import canary_names
 from kubeling.serving.names import REJECTED, REVISION, VARIANT, deployment_name
 
-__all__ = ["RevisionTraffic", "canary_percent", "revisions_of", "shares_of"]
+__all__ = [
+    "RevisionTraffic",
+    "Summary",
+    "canary_percent",
+    "revisions_of",
+    "shares_of",
+    "summary_of",
+]
 
 _RATE_SECONDS: Final = 10
 
@@ -27,6 +35,8 @@ class RevisionTraffic:
     """Its name in ``spec.canary``."""
     pods: int = 0
     requests: int = 0
+    answers: int = 0
+    """Of the last minutes, as are its errors."""
     errors: int = 0
     in_flight: int = 0
     p50: float | None = None
@@ -42,8 +52,8 @@ class RevisionTraffic:
 
     @property
     def error_share(self) -> float:
-        """The percentage of its answers that were the server's failures."""
-        return 100 * self.errors / self.requests if self.requests else 0.0
+        """The percentage of its answers of the last minutes that were the server's failures."""
+        return 100 * self.errors / self.answers if self.answers else 0.0
 
 
 def shares_of(isvc: Obj) -> list[RevisionTraffic]:
@@ -59,6 +69,52 @@ def shares_of(isvc: Obj) -> list[RevisionTraffic]:
         )
         for entry in (components.get("predictor") or {}).get("traffic") or ()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A served model in a line: its revisions' requests together, and what is wrong with it."""
+
+    isvc: Obj
+    shares: Sequence[RevisionTraffic]
+    revisions: Sequence[RevisionTraffic]
+
+    @property
+    def state(self) -> str:
+        return state_of(self.isvc)
+
+    @property
+    def rate(self) -> float:
+        return sum(one.rate for one in self.revisions)
+
+    @property
+    def answers(self) -> int:
+        return sum(one.answers for one in self.revisions)
+
+    @property
+    def errors(self) -> int:
+        return sum(one.errors for one in self.revisions)
+
+    @property
+    def error_share(self) -> float:
+        return 100 * self.errors / self.answers if self.answers else 0.0
+
+    @property
+    def p99(self) -> float | None:
+        """Of its slowest revision."""
+        return max((one.p99 for one in self.revisions if one.p99 is not None), default=None)
+
+    @property
+    def why(self) -> str:
+        """Why it is not ready, if it has failed."""
+        ready = condition(self.isvc, "Ready")
+        return ready.message if ready is not None and self.state == "failed" else ""
+
+
+def summary_of(isvc: Obj, counted: Mapping[str, Any]) -> Summary:
+    """The line; ``counted`` is the gateway's answer."""
+    shares = shares_of(isvc)
+    return Summary(isvc, shares, revisions_of(isvc, counted, (), ()))
 
 
 def canary_percent(isvc: Obj) -> int | None:
@@ -81,6 +137,7 @@ def revisions_of(
     found = []
     for title in sorted(titles, reverse=True):
         record, demand = records.get(title) or {}, demands.get(title) or {}
+        recent = record.get("recent") or {}
         number = title.rpartition("-")[2]
         found.append(
             RevisionTraffic(
@@ -90,7 +147,8 @@ def revisions_of(
                 on_trial.get(title, ""),
                 sum(1 for pod in pods if labels(pod).get(REVISION) == number),
                 int(record.get("requests") or 0),
-                int(record.get("errors") or 0),
+                int(recent.get("requests") or 0),
+                int(recent.get("errors") or 0),
                 int(demand.get("in_flight") or 0),
                 record.get("p50_ms"),
                 record.get("p99_ms"),

@@ -47,7 +47,8 @@ class Counts:
             service = self.records[key] = TrafficRecord()
         found = service.revisions.get(revision)
         if found is None:
-            found = service.revisions[revision] = RevisionRecord()
+            found = RevisionRecord(clock=self._clock.monotonic)
+            service.revisions[revision] = found
         return found
 
     def recorded(self, key: Key, revision: str) -> RevisionRecord:

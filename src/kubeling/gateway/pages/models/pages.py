@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Final
 
@@ -17,14 +18,14 @@ from kubeling.gateway.models.traffic import (
     RevisionTraffic,
     canary_percent,
     revisions_of,
-    shares_of,
+    summary_of,
 )
 from kubeling.gateway.pages.models.source import counted, is_monitored, metrics_of, objects_of
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.kube import objects
-from kubeling.kube.objects import Obj, labels, name, namespace
+from kubeling.kube.objects import Obj, labels, name, namespace, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS
 from kubeling.serving.names import SERVICE, STOP
 
@@ -32,12 +33,19 @@ __all__ = ["model_page", "model_stream", "models"]
 
 _TAIL: Final = 15
 _QUIET_SECONDS: Final = 1.0
+_COUNTED: Final = 100
+"""Models whose requests are looked up for the list."""
 _SMALL: Final = (720, 200)
 
 
-async def models(views: Views, request: web.Request) -> web.Response:
+async def models(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """All served models."""
-    found = [(isvc, shares_of(isvc)) for isvc in await views.objects(INFERENCE_SERVICES)]
+    services = await views.objects(INFERENCE_SERVICES)
+    await views.objects(PODS, DEPLOYMENTS)
+    busiest = services[:_COUNTED]
+    counts = await asyncio.gather(*(counted(rest, isvc) for isvc in busiest))
+    known = {uid(isvc): found for isvc, found in zip(busiest, counts, strict=True)}
+    found = [summary_of(isvc, known.get(uid(isvc)) or {}) for isvc in services]
     watching = (INFERENCE_SERVICES,)
     return views.page(request, "models.html", "/models", "Models", watching, found=found)
 
