@@ -34,6 +34,7 @@ if os.environ["VERSION"] == "broken":
     raise ValueError("Trying to unpickle estimator SVC from version 1.2.0 when using version 1.7.2")
 http.server.ThreadingHTTPServer(("", 8080), Model).serve_forever()
 """
+STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
 PAGE = "/objects/serving.kserve.io/v1beta1/InferenceService/default/house"
 LIVE = 'document.getElementById("live").innerText'
 
@@ -130,6 +131,22 @@ def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser:
     platform.until(lambda o: split(o).get("1") == 100, "isvc", "house")
     with pytest.raises(urllib.error.HTTPError, match="400"):
         fetched(platform, "/act", action="canary", percent="140")
+
+
+def test_a_canary_beside_the_predictor_has_a_slider_of_its_own(platform: Platform) -> None:
+    isvc = json.loads(house("one"))
+    named = isvc | {"metadata": {"name": "beside", "annotations": STANDARD}}
+    changed = json.loads(house("two"))["spec"]["predictor"] | {"name": "v2"}
+    named["spec"]["canary"] = [{"trafficPercent": 20, "predictor": changed}]
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(named))
+    platform.until(lambda o: sorted(split(o).values()) == [20, 80], "isvc", "beside")
+    page = PAGE.replace("house", "beside")
+    assert "To canary v2" in page_at(platform, page)
+    form = urllib.parse.urlencode({"action": "canary", "canary": "v2", "percent": "35"}).encode()
+    with urllib.request.urlopen(f"{platform.url}{page}/act", form, timeout=30):
+        pass
+    platform.until(lambda o: sorted(split(o).values()) == [35, 65], "isvc", "beside")
+    platform.kubectl("delete", "isvc", "beside")
 
 
 def test_graphs_runtimes_and_models_of_a_server_have_their_lists(platform: Platform) -> None:

@@ -16,6 +16,7 @@ from kubeling.gateway.models.rest import cost_of
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.gateway.models.skew import skew_of
 from kubeling.gateway.models.traffic import revisions_of, summary_of
+from kubeling.gateway.states import state_of
 
 
 def signature(*inputs: tuple[str, str, list[int]], features: tuple[str, ...] = ()) -> Signature:
@@ -166,6 +167,48 @@ def test_words_become_values_of_the_models_types() -> None:
         columns.request(["7.5", "Rome", "true"])
     with pytest.raises(ValueError, match="new: 'yes' is neither true nor false"):
         columns.request(["7", "Rome", "yes"])
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({"replicas": 2}, "pending"),
+        ({"replicas": 2, "readyReplicas": 1}, "ready"),
+        ({"observedGeneration": 1}, "ready"),
+    ],
+)
+def test_a_deployment_without_ready_pods_is_not_ready(status: Any, state: str) -> None:
+    obj = {"kind": "Deployment", "metadata": {}, "spec": {}, "status": status}
+    assert state_of(obj) == state
+
+
+def test_a_wide_row_is_pasted() -> None:
+    found = signature(("x", "FP64", (-1, 30)))
+    assert (found.fields, found.wide_row) == ((), 30)
+    sent = found.row_request(", ".join(map(str, range(30))))
+    assert sent == {"instances": [[float(n) for n in range(30)]]}
+    with pytest.raises(ValueError, match="the row has 2 values, and the model takes 30"):
+        found.row_request("1 2")
+    with pytest.raises(ValueError, match="value 30: 'x' is no number"):
+        found.row_request("0 " * 29 + "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((-1, 3, 32, 48), (48, 32, 3, True)),
+        ((-1, 28, 28, 1), (28, 28, 1, False)),
+        ((1, 28, 28), (28, 28, 1, True)),
+        ((-1, 4), None),
+        ((-1, 7, 32, 32), None),
+        ((2, 2, 2, 2, 2), None),
+    ],
+)
+def test_what_looks_like_a_picture_is_asked_for_one(shape: tuple[int, ...], size: Any) -> None:
+    found = signature(("image", "FP32", shape)).picture
+    shown = found and (found.width, found.height, found.channels, found.channels_first)
+    assert shown == size
+    assert signature(("image", "BYTES", shape)).picture is None
 
 
 def deployment(revision: int, **annotations: str) -> dict[str, Any]:

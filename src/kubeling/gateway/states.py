@@ -53,8 +53,8 @@ def _by_conditions(obj: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             return _WORDS.get(kind.lower(), "pending" if kind == "Created" else kind.lower())
         if kind in _READY:
             return "failed" if _has_failed(status) else "pending"
-    if "readyReplicas" in status:
-        return "ready" if status["readyReplicas"] else "pending"
+    if status.get("replicas") or "readyReplicas" in status:
+        return "ready" if status.get("readyReplicas") else "pending"
     return "pending" if "spec" in obj and not status else "ready"
 
 

@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Signature", "Tensor", "path_of", "signature_of"]
+__all__ = ["Picture", "Signature", "Tensor", "path_of", "signature_of"]
 
 _TEXT: Final = "BYTES"
 _TRUTH: Final = "BOOL"
 _WIDEST: Final = 64
 """Values of a row that a person may be asked for one by one."""
+_WIDEST_UNNAMED: Final = 16
+_CHANNELS: Final = (1, 3)
 _MOST_SHOWN: Final = 4096
 """Values of a request that is shown as an example."""
 
@@ -76,6 +78,32 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An input that pictures fit in: its size, and where its colours are."""
+
+    tensor: Tensor
+    width: int
+    height: int
+    channels: int
+    channels_first: bool
+
+    @property
+    def settings(self) -> str:
+        """For the page's script."""
+        return json.dumps(
+            {
+                "name": self.tensor.name,
+                "datatype": self.tensor.datatype,
+                "shape": self.tensor.sizes,
+                "width": self.width,
+                "height": self.height,
+                "channels": self.channels,
+                "first": self.channels_first,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """What a model takes, and the names of its features where it has any."""
 
@@ -98,13 +126,35 @@ class Signature:
         if self.is_rows:
             only = self.inputs[0]
             width = only.row or 0
-            if width > _WIDEST:
-                return ()
             titles = self.features if len(self.features) == width else ()
+            if width > (_WIDEST if titles else _WIDEST_UNNAMED):
+                return ()
+            if width == 1 and not titles:
+                return ((only.name, only),)
             return tuple((title, only) for title in titles or map(str, range(1, width + 1)))
         if self.inputs and all(tensor.row == 1 for tensor in self.inputs):
             return tuple((tensor.name, tensor) for tensor in self.inputs[:_WIDEST])
         return ()
+
+    @property
+    def wide_row(self) -> int:
+        """How many values a row has that is better pasted than filled in; 0 if it is not so."""
+        return (self.inputs[0].row or 0) if self.is_rows and not self.fields else 0
+
+    @property
+    def picture(self) -> Picture | None:
+        """How a picture becomes the input, if that looks like one."""
+        if len(self.inputs) != 1 or self.inputs[0].datatype in (_TEXT, _TRUTH):
+            return None
+        sizes = self.inputs[0].shape[-3:]
+        if len(self.inputs[0].shape) not in (3, 4):
+            return None
+        first, middle, last = sizes
+        if first in _CHANNELS and min(middle, last) > max(_CHANNELS):
+            return Picture(self.inputs[0], last, middle, first, channels_first=True)
+        if last in _CHANNELS and min(first, middle) > max(_CHANNELS):
+            return Picture(self.inputs[0], middle, first, last, channels_first=False)
+        return None
 
     def path(self, model: str) -> str:
         """Where the model takes :meth:`sample`, below the service's address."""
@@ -135,6 +185,16 @@ class Signature:
             {**_filled(t), "data": [value]} for t, value in zip(self.inputs, row, strict=True)
         ]
         return {"inputs": tensors}
+
+    def row_request(self, text: str) -> dict[str, Any]:
+        """A request of one row from its values in a line, apart by commas or spaces."""
+        only = self.inputs[0]
+        words = text.split(",") if only.datatype == _TEXT else text.replace(",", " ").split()
+        if len(words) != self.wide_row:
+            wide = f"{len(words)} value{'' if len(words) == 1 else 's'}"
+            raise ValueError(f"the row has {wide}, and the model takes {self.wide_row}")
+        values = [only.parse(f"value {n}", word) for n, word in enumerate(words, 1)]
+        return {"instances": [values]}
 
     def sample_text(self) -> str:
         """The same as text."""

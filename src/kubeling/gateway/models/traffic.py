@@ -33,6 +33,8 @@ class RevisionTraffic:
     latest: bool
     canary: str = ""
     """Its name in ``spec.canary``."""
+    wanted: int = 0
+    """The share that ``spec.canary`` asks for it."""
     pods: int = 0
     requests: int = 0
     answers: int = 0
@@ -132,6 +134,10 @@ def revisions_of(
     titles = {*shares, *known}
     canaries = canary_names(isvc)
     on_trial = {t: v for t, d in known.items() if (v := labels(d).get(VARIANT, "")) in canaries}
+    asked = {
+        str((entry.get("predictor") or {}).get("name")): int(entry.get("trafficPercent") or 0)
+        for entry in isvc["spec"].get("canary") or ()
+    }
     newest = max(titles - on_trial.keys(), default="")
     records, demands = counted.get("revisions") or {}, counted.get("demand") or {}
     found = []
@@ -145,6 +151,7 @@ def revisions_of(
                 shares[title].percent if title in shares else 0,
                 title == newest,
                 on_trial.get(title, ""),
+                asked.get(on_trial.get(title, ""), 0),
                 sum(1 for pod in pods if labels(pod).get(REVISION) == number),
                 int(record.get("requests") or 0),
                 int(recent.get("requests") or 0),

@@ -46,6 +46,29 @@ function showChosen(root) {
 }
 document.addEventListener("change", (event) => { if (event.target.matches("select")) showChosen(document); });
 
+// A picture becomes the request of a model that takes pictures.
+document.addEventListener("change", async (event) => {
+  const input = event.target;
+  if (!input.matches("[data-picture]") || !input.files.length) return;
+  const want = JSON.parse(input.dataset.picture), { width, height, channels } = want;
+  const canvas = new OffscreenCanvas(width, height), pen = canvas.getContext("2d");
+  let picture;
+  try { picture = await createImageBitmap(input.files[0]); } catch {
+    input.setCustomValidity("This is no picture that the browser can read."); input.reportValidity(); return;
+  }
+  input.setCustomValidity("");
+  pen.drawImage(picture, 0, 0, width, height);
+  const points = pen.getImageData(0, 0, width, height).data, size = width * height;
+  const most = /^(FP|BF)/.test(want.datatype) ? 255 : 1, data = new Array(size * channels);
+  for (let i = 0; i < size; i++) {
+    const [red, green, blue] = points.slice(4 * i, 4 * i + 3);
+    const colours = channels === 3 ? [red, green, blue] : [Math.round(0.299 * red + 0.587 * green + 0.114 * blue)];
+    colours.forEach((value, c) => { data[want.first ? c * size + i : i * channels + c] = Number((value / most).toFixed(4)); });
+  }
+  const { name, datatype, shape } = want;
+  document.getElementById(input.dataset.into).value = JSON.stringify({ inputs: [{ name, datatype, shape, data }] });
+});
+
 function prepare(root) {
   showChosen(root);
   root.querySelectorAll("time[data-clock]").forEach((time) => {

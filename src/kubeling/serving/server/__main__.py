@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -23,10 +24,12 @@ from kubeling.serving.server.tabular import TabularModel
 __all__ = ["main"]
 
 _GRPC_PORT: Final = 8081
+_SAID_IN_FULL: Final = (ModuleNotFoundError, OSError)
+"""Causes whose traceback tells nobody more than the error's own words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves a model; one that cannot be loaded ends in one line and exit code 1."""
+    """Serves a model; of one that cannot be loaded the last line says why, and exit code 1."""
     options, ignored = _parser().parse_known_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for argument in ignored:
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(lambda: folder(repository), settings)
     except ModelLoadError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, _SAID_IN_FULL):
+            traceback.print_exception(error.__cause__)
         print(f"cannot load model {options.model_name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -28,7 +28,9 @@ async def act_on_model(views: Views, _: RestClient, request: web.Request) -> web
             await client.delete(INFERENCE_SERVICES, name(isvc), where)
             raise web.HTTPSeeOther("/models")
         case "canary":
-            patch = _canary(_percent(str(sent.get("percent", ""))))
+            percent = _percent(str(sent.get("percent", "")))
+            beside = str(sent.get("canary", ""))
+            patch = _beside(isvc, beside, percent) if beside else _canary(percent)
         case "promote":
             patch = _canary(None)
         case "rollback":
@@ -46,6 +48,21 @@ async def act_on_model(views: Views, _: RestClient, request: web.Request) -> web
 
 def _canary(percent: int | None) -> Obj:
     return {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
+
+
+def _beside(isvc: Obj, canary: str, percent: int) -> Obj:
+    """Another share for a canary of ``spec.canary``; a patch replaces lists as a whole."""
+    entries = isvc["spec"].get("canary") or []
+    named = [str((entry.get("predictor") or {}).get("name")) for entry in entries]
+    if canary not in named:
+        raise web.HTTPBadRequest(text=f"canary: Not found: {canary!r}")
+    changed = [
+        {**entry, "trafficPercent": percent} if title == canary else entry
+        for entry, title in zip(entries, named, strict=True)
+    ]
+    # What was listed before the other change must not come back with it.
+    version = isvc["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version}, "spec": {"canary": changed}}
 
 
 def _percent(text: str) -> int:

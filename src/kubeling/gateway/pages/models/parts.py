@@ -77,7 +77,9 @@ def _request(
         return signature.path(model), signature.request(
             [sent.get(f"v{number}", "") for number in range(len(signature.fields))]
         )
-    if sent.get("how") == "fields":
+    if sent.get("how") == "row" and signature is not None and signature.wide_row:
+        return signature.path(model), signature.row_request(sent.get("row", ""))
+    if sent.get("how") in ("fields", "row"):
         raise ValueError(
             "The model is at rest, or was replaced, and does not say what it takes. Send it JSON "
             "below, which wakes it, and come back to the fields."
@@ -102,7 +104,9 @@ def _form(
     **values: Any,
 ) -> web.Response:
     fields = signature.fields if signature else ()
-    sample = signature.sample_text() if signature and not signature.is_large else _EXAMPLE
+    sample = _EXAMPLE
+    if signature:
+        sample = "" if signature.is_large else signature.sample_text()
     return views.page(
         request,
         "model_try.html",
@@ -113,6 +117,8 @@ def _form(
         signature=signature,
         fields=fields,
         sent=sent,
+        picture=signature.picture if signature else None,
+        wide_row=signature.wide_row if signature else 0,
         body=sent.get("body") or sample,
         **values,
     )
