@@ -81,9 +81,9 @@ def program(name: str, text: str, cold: bool = False) -> Obj:
 
 
 def describe_image(node: Node) -> None:
-    """An image that has ahead what scikit-learn's servers have, and ONNX Runtime."""
+    """An image that has ahead what scikit-learn's servers have."""
     known = Catalogue(Path("/nowhere"), {}).find("kubeling/model-server:sklearn")
-    ahead = ", ".join((*known.ahead, "onnxruntime"))
+    ahead = ", ".join(known.ahead)
     text = f"learning:\n  python: {{}}\n  env: {{ORT_DISABLE_TELEMETRY: '1'}}\n  ahead: [{ahead}]\n"
     (node.engine.config.data_dir / "images.yaml").write_text(text)
 
