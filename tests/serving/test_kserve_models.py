@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import datetime as dt
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -16,10 +17,18 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from tests.serving.model_server import serving
+from tests.serving.model_server import serving, serving_repository
 
 from kubeling.rpc.client import call
-from kubeling.serving.kserve import InferInput, InferRequest, Model, ModelServer
+from kubeling.serving.kserve import (
+    InferInput,
+    InferOutput,
+    InferRequest,
+    InferResponse,
+    Model,
+    ModelRepository,
+    ModelServer,
+)
 from kubeling.serving.kserve.cors import Cors
 from kubeling.serving.kserve.errors import InferenceError, ModelNotFound, NoModelReady
 from kubeling.serving.kserve.utils.utils import get_predict_input, get_predict_response
@@ -27,7 +36,7 @@ from kubeling.serving.server import errors
 from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
 from kubeling.serving.server.http import Request, Response
-from kubeling.serving.server.predictor import PredictorConfig, predict_remotely
+from kubeling.serving.server.predictor import PredictorConfig, predict_remotely, set_predictor
 
 SCRIPT = Path(__file__).parent / "clients" / "custom_model.py"
 PIXELS = bytes([0, 255, 255, 0])
@@ -126,6 +135,81 @@ async def test_a_model_may_choose_the_status_as_in_fastapi(
     async with serving(model) as client:
         answer = await client.post(path, json=body)
         assert (answer.status, await answer.json()) == (status, said)
+
+
+class Answering(Model):
+    """Answers with what it is given at first."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__("m")
+        self.ready = True
+        self.answer = answer
+
+    def predict(self, payload: Any, headers: Any = None) -> Any:
+        return self.answer(payload) if callable(self.answer) else self.answer
+
+
+async def pieces(_: Any) -> AsyncIterator[str | bytes]:
+    yield "one "
+    yield b"two"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "kind"),
+    [
+        (pieces, b"one two", "text/event-stream"),
+        (b"\x00raw", b"\x00raw", "application/octet-stream"),
+        ("plain", b"plain", "text/plain"),
+    ],
+)
+async def test_what_is_no_json_is_sent_as_the_model_says_it(
+    answer: Any, said: bytes, kind: str
+) -> None:
+    async with serving(Answering(answer)) as client:
+        found = await client.post("/v1/models/m:predict", json={"instances": [1]})
+        assert (found.status, await found.read(), found.content_type) == (200, said, kind)
+
+
+async def test_instances_that_are_no_list_are_refused_before_the_model_sees_them() -> None:
+    async with serving(Answering([1])) as client:
+        set_predictor(PredictorConfig(None, "v1"))
+        found = await client.post("/v1/models/m:predict", json={"instances": "one"})
+        assert (found.status, await found.json()) == (
+            400,
+            {"error": 'Expected "instances" to be a list'},
+        )
+
+
+async def test_an_events_data_that_is_no_json_is_the_models_to_read() -> None:
+    attributes = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
+    event = {f"ce-{name}": value for name, value in attributes.items()}
+    event["content-type"] = "application/avro"
+    async with serving(Answering(lambda data: {"bytes": len(data)})) as client:
+        found = await client.post("/v1/models/m:predict", data=b"\x06foo", headers=event)
+        assert (found.status, await found.json()) == (200, {"bytes": 4})
+
+
+async def test_times_are_answered_as_text() -> None:
+    day = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    output = InferOutput("t", [1], "BYTES")
+    output.set_data_from_numpy(np.array([day], dtype=object), binary_data=False)
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT32", "data": [1]}]}
+    async with serving(Answering(InferResponse("1", "m", [output]))) as client:
+        found = await (await client.post("/v2/models/m/infer", json=body)).json()
+        assert found["outputs"][0]["data"] == ["2026-01-01T00:00:00+00:00"]
+
+
+async def test_a_repository_of_ones_own_may_say_that_it_did_not_load() -> None:
+    class Choosy(ModelRepository):
+        def load(self, name: str) -> bool:
+            return name == "good"
+
+    async with serving_repository(Choosy()) as client:
+        statuses = [
+            (await client.post(f"/v2/repository/models/{name}/load")).status
+            for name in ("good", "bad")
+        ]
+        assert statuses == [200, 503]
 
 
 def test_a_server_without_a_model_that_is_ready_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,7 +13,7 @@ import msgspec
 from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.server import bodies, cloudevents
 from kubeling.serving.server.dataplane import DataPlane, Verb
-from kubeling.serving.server.errors import ModelNotFound, NotSupported
+from kubeling.serving.server.errors import ModelNotFound, ModelNotReady, NotSupported
 from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
 from kubeling.serving.server.lanes import Lanes
 from kubeling.serving.server.openai.paths import page_of, route_prefix
@@ -140,7 +141,7 @@ class ModelApp:
         entries = self._repository.index()
         return json_response([_entry(e) for e in entries if not ready_only or e.state == "READY"])
 
-    async def _v1(self, request: Request, rest: str) -> Response:
+    async def _v1(self, request: Request, rest: str) -> Answer:
         name, colon, verb = rest.rpartition(":")
         if colon:
             if verb not in ("predict", "explain", "feedback"):
@@ -160,16 +161,21 @@ class ModelApp:
             return self._requests()
         return _readiness({"name": name}, await self._plane.model_ready(name))
 
-    async def _v1_call(self, request: Request, name: str, verb: Verb) -> Response:
+    async def _v1_call(self, request: Request, name: str, verb: Verb) -> Answer:
         event: cloudevents.Event | None = None
 
         def decode() -> Any:
             nonlocal event
+            event = cloudevents.event_of_bytes(request.body, request.headers)
+            if event is not None:
+                return event.data
             body = bodies.from_v1(request)
             event = cloudevents.event_of(body, request.headers)
             return body if event is None else event.data
 
         answer, given = await self._plane.v1(name, verb, decode, request.headers)
+        if isinstance(answer, str | bytes | AsyncIterator):
+            return bodies.of_own_words(answer, given)
         if event is None:
             return json_response(answer, headers=given)
         body, content_type, headers = event.answer(name, answer)
@@ -241,10 +247,13 @@ class ModelApp:
         if not _allows(request, "POST"):
             return _not_allowed(request, "POST")
         name, action = parts
-        if action == "load":
-            await self._repository.load(name)
-        else:
-            await self._repository.unload(name)
+        # A repository of a model's author may answer at once, and say by False that it did not.
+        call = self._repository.load if action == "load" else self._repository.unload
+        done: Any = call(name)
+        if inspect.isawaitable(done):
+            done = await done
+        if done is False:
+            raise ModelNotReady(f"Model with name {name} is not ready.")
         return json_response({"name": name, action: True})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -10,10 +10,10 @@ import msgspec
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.http import Request
 from kubeling.serving.server.infer_types import InferRequest, InferResponse
-from kubeling.serving.server.responses import Response, json_response
+from kubeling.serving.server.responses import Response, StreamedResponse, json_response
 from kubeling.serving.server.rest_v2 import HEADER, decode_request
 
-__all__ = ["from_v1", "from_v2", "of_answer", "of_tensors", "plain"]
+__all__ = ["from_v1", "from_v2", "of_answer", "of_own_words", "of_tensors", "plain"]
 
 _OCTETS: Final = "application/octet-stream"
 _LENGTH: Final = HEADER.lower()
@@ -50,6 +50,22 @@ def of_tensors(answer: InferResponse, given: Mapping[str, str]) -> Response:
         return json_response(body, headers=given)
     headers = {**given, HEADER: str(json_length)}
     return Response(cast(bytes, body), 200, _OCTETS, headers)
+
+
+def of_own_words(
+    answer: str | bytes | AsyncIterator[Any], given: Mapping[str, str]
+) -> Response | StreamedResponse:
+    """What a model of V1 gives that is no JSON value, sent as upstream's server sends it."""
+    if isinstance(answer, AsyncIterator):
+        return StreamedResponse(_pieces(answer), headers=given)
+    if isinstance(answer, bytes):
+        return Response(answer, 200, _OCTETS, given)
+    return Response(answer.encode(), 200, "text/plain; charset=utf-8", given)
+
+
+async def _pieces(answer: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
+    async for piece in answer:
+        yield piece if isinstance(piece, bytes) else str(piece).encode()
 
 
 def _json_length(request: Request) -> int | None:

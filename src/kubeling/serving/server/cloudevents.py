@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Event", "event_of"]
+__all__ = ["Event", "event_of", "event_of_bytes"]
 
 _CONTENT_TYPE: Final = "application/cloudevents+json"
 _NEEDED: Final = ("id", "source", "type", "specversion")
@@ -48,6 +48,13 @@ def event_of(body: Any, headers: Mapping[str, str]) -> Event | None:
         attributes = {name: value for name, value in body.items() if name != "data"}
         return Event(body["data"], attributes, binary=False)
     return None
+
+
+def event_of_bytes(body: bytes, headers: Mapping[str, str]) -> Event | None:
+    """A binary event whose data says that it is no JSON: the model reads it itself."""
+    said = ("ce-content-type", "ce-datacontenttype", "content-type")
+    kind = next((headers[name] for name in said if name in headers), "application/json")
+    return None if "json" in kind or "x-www-form-urlencoded" in kind else event_of(body, headers)
 
 
 def _answer_attributes(model: str, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -91,6 +91,10 @@ class DataPlane:
         except ServingError as error:
             self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
             raise
+        if isinstance(answer, str | bytes | AsyncIterator):
+            # The model's own words, whole or as it finds them.
+            self._count(model, 200, started, headers)
+            return answer, given
         if self.sampler is not None and verb == "predict":
             self.sampler.saw(body, answer, headers)
         self._done(model, 200, started, body, answer, headers)
@@ -130,6 +134,8 @@ class DataPlane:
         async def ask(payload: Any) -> Any:
             found, more = await self._call(model, verb, payload, headers)
             given.update(more)
+            if isinstance(found, str | bytes | AsyncIterator):
+                return found
             return tensors.to_json(found.to_dict() if isinstance(found, InferResponse) else found)
 
         if self.merger is None or verb == "explain":
@@ -208,7 +214,7 @@ class DataPlane:
         sent = dict(headers)
         extra = (given,) if model.required_response_headers else ()
         try:
-            prepared = await self._stage(model, "preprocess", payload, sent)
+            prepared = model.validate(await self._stage(model, "preprocess", payload, sent))
             if verb == "explain":
                 found = await self._stage(model, "explain", prepared, sent)
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from kubeling.serving.server.errors import NotSupported
+from kubeling.serving.server.errors import InvalidInput, NotSupported
 from kubeling.serving.server.predictor import PredictorConfig, current_predictor
 
 __all__ = ["Model"]
@@ -84,6 +84,14 @@ class Model:
 
     def preprocess(self, payload: Any, headers: Headers) -> Any | Awaitable[Any]:
         """Changes a request before it is predicted."""
+        return payload
+
+    def validate(self, payload: Any) -> Any:
+        """Refuses what ``preprocess`` made if it is no body of the predictor's protocol."""
+        if (config := self.predictor_config) is not None and isinstance(payload, dict):
+            field = {"v1": "instances", "v2": "inputs"}.get(config.protocol, "")
+            if not isinstance(payload.get(field, []), list):
+                raise InvalidInput(f'Expected "{field}" to be a list')
         return payload
 
     def predict(

@@ -18,7 +18,7 @@ __all__ = ["Done", "QuickModel", "is_plain"]
 Done = Callable[[Any, BaseException | None], None]
 """Takes an answer, or why there is none; never raises."""
 
-_STEPS: Final = ("preprocess", "predict", "postprocess", "healthy")
+_STEPS: Final = ("preprocess", "validate", "predict", "postprocess", "healthy")
 _plain: dict[type[QuickModel], bool] = {}
 
 

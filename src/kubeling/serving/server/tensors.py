@@ -8,6 +8,7 @@ follows its length, as 4 bytes.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -111,12 +112,18 @@ def json_of_array(array: Array) -> list[Any]:
     if datatype_of(array) != "BYTES":
         return found
     try:
-        return [e.decode() if isinstance(e, bytes) else to_json(e) for e in found]
+        return [_element(e) for e in found]
     except UnicodeDecodeError:
         raise InvalidInput(
             "the model answers with bytes that are no UTF-8 text, which JSON cannot hold; "
             'ask for binary output: {"parameters": {"binary_data_output": true}}'
         ) from None
+
+
+def _element(value: Any) -> Any:
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    return value.decode() if isinstance(value, bytes) else to_json(value)
 
 
 def to_json(value: Any) -> Any:
