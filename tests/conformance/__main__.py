@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Final
 from unittest import mock
 
-from tests.conformance import argo, hera, katib, kfp, kserve, trainer, training
+from tests.conformance import argo, hera, katib, kfp, kserve, kserve_server, trainer, training
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
@@ -41,6 +41,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "katib": katib,
     "kfp": kfp,
     "kserve": kserve,
+    "kserve-server": kserve_server,
     "trainer": trainer,
     "training": training,
 }
