@@ -6,14 +6,16 @@ with its format, and the scale subresource finds ``minReplicas``. Both are upstr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from kubeling.kube.admission import Admission, AdmissionRequest
+from kubeling.kube.admission import Admission, AdmissionRequest, ListAll
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.serving import legacy, validation
+from kubeling.serving.localmodel.copies import mark
+from kubeling.serving.localmodel.resources import CACHES
 from kubeling.serving.names import DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import (
     CLUSTER_SERVING_RUNTIMES,
@@ -55,6 +57,13 @@ def default_service(obj: Obj, request: AdmissionRequest) -> None:
         if isinstance(component, dict):
             _name_containers(component)
     _default_annotations(obj, mapping(mapping(predictor).get("model")))
+    if request.list is not None:
+        where = str(obj["metadata"].get("namespace") or "")
+        mark(obj, [c for kind in CACHES for c in _of(request.list, kind, where)])
+
+
+def _of(listed: ListAll, kind: Resource, where: str) -> Iterable[Obj]:
+    return listed(kind, where if kind.namespaced else "")
 
 
 def _default_annotations(obj: Obj, model: Obj) -> None:

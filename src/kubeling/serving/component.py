@@ -20,6 +20,7 @@ __all__ = ["COMPONENT"]
 def _crds() -> Sequence[Obj]:
     from kubeling.serving.graph.resources import graph_definition
     from kubeling.serving.llm.resources import definitions
+    from kubeling.serving.localmodel.resources import local_model_definitions
     from kubeling.serving.multimodel.resources import trained_model_definition
     from kubeling.serving.resources import crds
     from kubeling.serving.storage_containers import storage_container_definition
@@ -30,6 +31,7 @@ def _crds() -> Sequence[Obj]:
         graph_definition(),
         storage_container_definition(),
         trained_model_definition(),
+        *local_model_definitions(),
     ]
 
 
@@ -48,6 +50,15 @@ def _admission() -> Mapping[Resource, Admission]:
         validate_llm_config,
         validate_llm_service,
     )
+    from kubeling.serving.localmodel.resources import (
+        LOCAL_MODEL_CACHES,
+        LOCAL_MODEL_NAMESPACE_CACHES,
+    )
+    from kubeling.serving.localmodel.rules import (
+        keep_cache,
+        validate_cache,
+        validate_namespace_cache,
+    )
     from kubeling.serving.multimodel.resources import TRAINED_MODELS, validate_trained_model
 
     llm = Admission(default_llm_service, validate_llm_service)
@@ -60,6 +71,8 @@ def _admission() -> Mapping[Resource, Admission]:
         V1ALPHA1_CONFIGS: llm_config,
         INFERENCE_GRAPHS: Admission(validate=validate_graph),
         TRAINED_MODELS: Admission(validate=validate_trained_model),
+        LOCAL_MODEL_CACHES: Admission(validate=validate_cache, keep=keep_cache),
+        LOCAL_MODEL_NAMESPACE_CACHES: Admission(validate=validate_namespace_cache, keep=keep_cache),
     }
 
 
@@ -77,6 +90,9 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.legacy_controller import LegacyController
     from kubeling.serving.llm.configs import LLMConfigController
     from kubeling.serving.llm.controller import LLMInferenceServiceController
+    from kubeling.serving.localmodel.caches import LocalModelController
+    from kubeling.serving.localmodel.nodes import LocalModelNodeController
+    from kubeling.serving.localmodel.resources import CACHES
     from kubeling.serving.multimodel.controller import TrainedModelController
     from kubeling.serving.watching.controller import watcher_of
 
@@ -90,6 +106,8 @@ def _controllers(context: Context) -> Sequence[Controller]:
         LLMInferenceServiceController(context).controller(),
         LLMConfigController(context).controller(),
         watcher_of(context).controller(),
+        *(LocalModelController(context, kind).controller() for kind in CACHES),
+        LocalModelNodeController(context).controller(),
     ]
 
 

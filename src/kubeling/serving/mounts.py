@@ -8,18 +8,19 @@ from typing import Final
 
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
+from kubeling.serving.localmodel.copies import LocalCopy
 from kubeling.serving.names import SOURCE_VOLUME
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
 
-__all__ = ["MAIN_CONTAINER", "add_storage", "main_container"]
+__all__ = ["BUILT_IN", "MAIN_CONTAINER", "add_storage", "main_container", "source_mount"]
 
 MAIN_CONTAINER: Final = "kserve-container"
 
 _MODELS: Final = "/mnt/models"
 _VOLUME: Final = "kserve-provision-location"
 _INITIALIZER: Final = "storage-initializer"
-_BUILT_IN: Final[Obj] = {
+BUILT_IN: Final[Obj] = {
     "image": "kubeling/storage-initializer",
     "command": ["python", "-m", "kubeling.serving.storage"],
 }
@@ -54,15 +55,25 @@ def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
     return []
 
 
-def add_storage(pod: Obj, component: Obj, access: Access, containers: StorageContainers) -> None:
+def add_storage(
+    pod: Obj,
+    component: Obj,
+    access: Access,
+    containers: StorageContainers,
+    copy: LocalCopy | None = None,
+) -> None:
     """Provides the component's models: claims are mounted, everything else is fetched first.
+
+    What is in the local ``copy`` that a LocalModelCache keeps is mounted, too.
 
     Raises :class:`StorageNotFound` for an address that nothing fetches.
     """
     built_in: list[Fetched] = []
     others: list[tuple[Obj, Fetched]] = []
     for index, (uri, place) in enumerate(_sources(pod, component)):
-        if uri.startswith("pvc://"):
+        if copy is not None and (path := copy.path(uri)):
+            _mount_claim(pod, copy.claim, path, place, index)
+        elif uri.startswith("pvc://"):
             address = parse_uri(uri)
             _mount_claim(pod, address.root, address.path, place, index)
         elif (container := containers.of(uri)) is not None:
@@ -76,7 +87,7 @@ def add_storage(pod: Obj, component: Obj, access: Access, containers: StorageCon
     env = [*access.env, *_storage_env(main_container(pod))]
     made = [_initializer(pod, entry, [fetched], access, env) for entry, fetched in others]
     if built_in:
-        made.insert(0, _initializer(pod, _BUILT_IN, built_in, access, env))
+        made.insert(0, _initializer(pod, BUILT_IN, built_in, access, env))
     for index, container in enumerate(made):
         container["name"] = _INITIALIZER if index == 0 else f"{_INITIALIZER}-{index}"
     pod["initContainers"] = [*made, *(pod.get("initContainers") or ())]
@@ -131,15 +142,21 @@ def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> Non
 
 def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -> None:
     """A model on the node's disk is shown to the initializer at its own path."""
+    found = source_mount(uri, index)
+    if found and not any(mount["mountPath"] == found[1]["mountPath"] for mount in mounts):
+        volumes.append(found[0])
+        mounts.append(found[1])
+
+
+def source_mount(uri: str, index: int = 0) -> tuple[Obj, Obj] | None:
+    """The volume of a model that lies on the node's disk, and its mount."""
     try:
         address = parse_uri(uri)
     except UnknownScheme:
-        return
-    if address.scheme != "file":
-        return
+        return None
     folder = posixpath.dirname(address.path.rstrip("/"))
-    if folder == "/" or any(mount["mountPath"] == folder for mount in mounts):
-        return
+    if address.scheme != "file" or folder == "/":
+        return None
     volume = f"{SOURCE_VOLUME}-{index}"
-    volumes.append({"name": volume, "hostPath": {"path": folder, "type": "Directory"}})
-    mounts.append({"name": volume, "mountPath": folder, "readOnly": True})
+    source = {"name": volume, "hostPath": {"path": folder, "type": "Directory"}}
+    return source, {"name": volume, "mountPath": folder, "readOnly": True}

@@ -23,6 +23,7 @@ from kubeling.serving.storage.uris import SCHEMES, StorageNotFound, UnknownSchem
 
 __all__ = [
     "CLUSTER_STORAGE_CONTAINERS",
+    "FOR_DOWNLOADS",
     "StorageContainers",
     "storage_container_definition",
     "validate_storage_container",
@@ -35,7 +36,8 @@ CLUSTER_STORAGE_CONTAINERS: Final = Resource(
     "clusterstoragecontainers",
     False,
 )
-_FOR_PODS: Final = "initContainer"
+FOR_PODS: Final = "initContainer"
+FOR_DOWNLOADS: Final = "localModelDownloadJob"
 
 
 class SupportedUriFormat(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -83,11 +85,13 @@ def validate_storage_container(
 class StorageContainers:
     """The storage containers there are, asked by a model's address."""
 
-    def __init__(self, objects: Iterable[Obj] = (), named: str | None = None) -> None:
+    def __init__(
+        self, objects: Iterable[Obj] = (), named: str | None = None, purpose: str = FOR_PODS
+    ) -> None:
         usable = [
             obj
             for obj in sorted(objects, key=name)
-            if not obj.get("disabled") and obj["spec"].get("workloadType", _FOR_PODS) == _FOR_PODS
+            if not obj.get("disabled") and obj["spec"].get("workloadType", FOR_PODS) == purpose
         ]
         self._names = [name(obj) for obj in usable]
         self._usable = [obj for obj in usable if named in (None, "", name(obj))]

@@ -20,6 +20,7 @@ from kubeling.serving.arguments import flag
 from kubeling.serving.credentials import Access
 from kubeling.serving.in_front import add_in_front
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
+from kubeling.serving.localmodel.copies import LocalCopy
 from kubeling.serving.mounts import (
     MAIN_CONTAINER,
     add_storage,
@@ -67,7 +68,8 @@ def predictor(
         extra_labels = dict(runtime.spec.get("labels") or {})
         extra_annotations = dict(runtime.spec.get("annotations") or {})
     _prepare_containers(isvc, pod, "predictor")
-    add_storage(pod, component, access, containers or StorageContainers())
+    copy = LocalCopy.of(objects.annotations(isvc))
+    add_storage(pod, component, access, containers or StorageContainers(), copy)
     if is_multi_model(component, pod):
         add_agent(pod, name(isvc), access)
     add_in_front(isvc, "predictor", pod, recording)

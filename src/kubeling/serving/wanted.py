@@ -10,8 +10,9 @@ from typing import Final
 
 from kubeling.component import Context
 from kubeling.kube.objects import Obj, namespace
-from kubeling.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from kubeling.kube.resources import SECRETS
 from kubeling.serving import credentials, planning, templates
+from kubeling.serving.accounts import account_secrets
 from kubeling.serving.names import ComponentName
 from kubeling.serving.registered import RegisteredModels
 from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES, SERVING_RUNTIMES
@@ -88,8 +89,9 @@ class Wanted:
             uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
         ):
             return credentials.Access()
-        account = predictor.get("serviceAccountName")
-        return credentials.from_secrets(await self._account_secrets(namespace(isvc), account))
+        account = predictor.get("serviceAccountName") or "default"
+        secrets = await account_secrets(self._client, namespace(isvc), account)
+        return credentials.from_secrets(secrets)
 
     async def _recording(self, isvc: Obj, component: ComponentName) -> credentials.Access:
         """The way to the bucket that a component's requests are recorded in."""
@@ -104,10 +106,5 @@ class Wanted:
             field = f"spec.{component}.logger.storage.key"
             return credentials.from_storage_config(secret, key, found, field)
         account = storage.get("serviceAccountName") or content.get("serviceAccountName")
-        return credentials.from_secrets(await self._account_secrets(namespace(isvc), account))
-
-    async def _account_secrets(self, where: str, title: str | None) -> list[Obj]:
-        account = await self._client.find(SERVICE_ACCOUNTS, title or "default", where)
-        listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
-        found = [await self._client.find(SECRETS, title, where) for title in listed]
-        return [secret for secret in found if secret is not None]
+        secrets = await account_secrets(self._client, namespace(isvc), account or "default")
+        return credentials.from_secrets(secrets)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.download import download
 
 __all__ = ["main"]
 
+_USAGE: Final = """usage: storage-initializer URI DIR [URI DIR ...]
+       storage-initializer --remove DIR"""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Fetches every model; the last line of a failure becomes the pod's termination message."""
+    if len(arguments) == 2 and arguments[0] == "--remove":
+        shutil.rmtree(arguments[1], ignore_errors=True)
+        return 0
     if not arguments or len(arguments) % 2:
-        print("usage: storage-initializer URI DIR [URI DIR ...]", file=sys.stderr)
+        print(_USAGE, file=sys.stderr)
         return 2
     for uri, directory in zip(arguments[::2], arguments[1::2], strict=True):
         started = time.monotonic()
