@@ -80,7 +80,7 @@ class Canary:
         return (
             self.observed is not None
             and self.desired is not None
-            and self.observed.is_ready(self.desired.components)
+            and self.observed.answers(self.desired.components)
         )
 
     @property
