@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Batcher", "Runner"]
+__all__ = ["Batcher", "Runner", "TakesLong"]
 
 _SLOW: Final = 0.005
 _LARGEST: Final = 4096
 
 T = TypeVar("T")
 Waiting = tuple["Array", Done]
+
+
+class TakesLong(Exception):
+    """What work raises on the event loop that should be done in the thread instead."""
 
 
 class Runner:
@@ -46,20 +50,24 @@ class Runner:
         return self._under_way > 0
 
     def run(
-        self,
-        work: Callable[[], T],
-        done: Callable[[T | None, BaseException | None], None],
-        takes_long: bool = False,
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
     ) -> None:
         """Calls ``done`` with what ``work`` gives, or raises; it must not raise itself."""
-        if self._seconds <= _SLOW and not takes_long:
+        if self._seconds <= _SLOW:
             try:
                 found = self._timed(work)
+            except TakesLong:
+                self._in_thread(work, done)
             except Exception as error:
                 done(None, error)
             else:
                 done(found, None)
-            return
+        else:
+            self._in_thread(work, done)
+
+    def _in_thread(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
@@ -86,13 +94,8 @@ class Runner:
 class Batcher:
     """Calls ``predict`` on rows; the results come back row by row, in order."""
 
-    def __init__(
-        self,
-        predict: Callable[[Array], Array],
-        takes_long: Callable[[Array], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, predict: Callable[[Array], Array]) -> None:
         self._predict = predict
-        self._takes_long = takes_long
         self.runner = Runner()
         self._waiting: list[Waiting] = []
         self._scheduled = False
@@ -125,8 +128,7 @@ class Batcher:
                 self._held = False
                 self._flush()
 
-        rows = _stacked(batch)
-        self.runner.run(lambda: self._predict(rows), finished, self._takes_long(rows))
+        self.runner.run(lambda: self._predict(_stacked(batch)), finished)
 
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""

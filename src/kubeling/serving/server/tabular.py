@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 from kubeling.serving.server import tensors
-from kubeling.serving.server.batching import Batcher
+from kubeling.serving.server.batching import Batcher, TakesLong
 from kubeling.serving.server.conversion.background import Conversion
 from kubeling.serving.server.conversion.keeping import Keeping, Known
 from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
@@ -63,7 +64,7 @@ class TabularModel(QuickModel):
         self.columns: list[str] | None = None
         self.width: int | None = None
         self.probed: Array | None = None
-        self._batcher = Batcher(self._checked, self._takes_long)
+        self._batcher = Batcher(self._checked)
         self._file: Path | None = None
         """What is to be loaded before the model itself can answer."""
 
@@ -139,8 +140,10 @@ class TabularModel(QuickModel):
 
     def answer(self, payload: Any, done: Done) -> None:
         if isinstance(payload, InferRequest):
-            arrays = {tensor.name: _values(tensor.as_numpy()) for tensor in payload.inputs}
-            rows = self._rows(arrays)
+            if len(payload.inputs) == 1:
+                rows = _values(payload.inputs[0].as_numpy())
+            else:
+                rows = self._rows({t.name: _values(t.as_numpy()) for t in payload.inputs})
         else:
             rows = self.rows_of_json(payload)
 
@@ -170,15 +173,11 @@ class TabularModel(QuickModel):
     def _by_original(self, rows: Array) -> Array:
         """What the model itself answers; rows that its twin does not take may need it again."""
         if self._file is not None:
+            if _on_the_loop():
+                raise TakesLong
             self.load_file(self._file)
             self._file = None
         return self.predict_rows(rows)
-
-    def _takes_long(self, rows: Array) -> bool:
-        """Whether the model has to be loaded for these rows, which is nothing for the loop."""
-        if self._file is None or self._conversion is None or self._conversion.twin is None:
-            return False
-        return not self._conversion.twin.takes(rows)
 
     def _let_go(self, file: Path) -> None:
         """Its twin answers from now on."""
@@ -197,8 +196,6 @@ class TabularModel(QuickModel):
         return found if found.ndim and len(found) == 1 else None
 
     def _rows(self, arrays: Mapping[str, Array]) -> Array:
-        if len(arrays) == 1:
-            return next(iter(arrays.values()))
         named = list(arrays)
         if self.columns and set(self.columns) == set(named):
             named = self.columns
@@ -247,6 +244,14 @@ def _values(array: Array) -> Array:
     except UnicodeDecodeError:
         raise InvalidInput("the model takes text, but these bytes are no UTF-8") from None
     return found.reshape(array.shape)
+
+
+def _on_the_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def first_line(error: Exception) -> str:

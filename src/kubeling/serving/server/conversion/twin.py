@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,10 +61,6 @@ class Twin:
         self.watched = watched
         self.given_up = False
 
-    def takes(self, rows: Array) -> bool:
-        """Whether it answers these rows itself."""
-        return not self.given_up and self.watched >= WATCHED and _fed(rows) is not None
-
     def predict(self, rows: Array) -> Array:
         """One result a row."""
         fed = None if self.given_up else _fed(rows)
@@ -92,6 +89,8 @@ class Twin:
 def _fed(rows: Array) -> Array | None:
     if rows.ndim != 2 or rows.dtype.kind not in "biuf":
         return None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         fed = rows.astype(np.float32, copy=False)
-    return fed if np.isfinite(fed).all() else None
+        # A sum is finite only if all of it is; one that is not may yet have grown too large.
+        finite = math.isfinite(np.add.reduce(fed, axis=None)) or np.isfinite(fed).all()
+    return fed if finite else None
