@@ -187,10 +187,10 @@ def _wants_pods(deployment: Obj) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running_serving(tmp_path: Path) -> AsyncIterator[Serving]:
-    """Serving's controllers on a server of their own."""
+async def running_serving(tmp_path: Path, **set_: Any) -> AsyncIterator[Serving]:
+    """Serving's controllers on a server of their own, with settings of the room."""
     async with running_server(COMPONENT) as running, Informers(running.client) as informers:
-        settings = Settings(data_dir=tmp_path, workspace=tmp_path)
+        settings = Settings(data_dir=tmp_path, workspace=tmp_path, rooms={"serving": set_})
         context = Context(running.client, informers, settings)
         task = asyncio.create_task(run_controllers(COMPONENT.controllers(context), informers))
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
 
 from kubeling.gateway.app import create_app
 from kubeling.kube.admission import AdmissionRequest
-from kubeling.kube.objects import Obj, condition
+from kubeling.kube.objects import Obj, condition, name, new_object
 from kubeling.kube.resources import SERVICES
 from kubeling.serving.component import COMPONENT
+from kubeling.serving.gateway.connections import Connections
 from kubeling.serving.graph.conditions import ConditionError, check, exists
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.graph.rules import validate_graph
 from kubeling.serving.resources import INFERENCE_SERVICES
 
@@ -47,7 +50,7 @@ def graph(**nodes: Obj) -> Obj:
 def asked(nodes: Obj, body: Any, failing: Sequence[str] = ()) -> tuple[int, Any]:
     """The graph's answer where each service says its name and what it was asked."""
 
-    async def call(one: Obj, content: bytes) -> Answer:
+    async def call(one: Obj, content: bytes, path: str, last: bool) -> Answer:
         title = one["serviceName"]
         said = {"by": title, "asked": json.loads(content)}
         return Answer(500 if title in failing else 200, json.dumps(said).encode())
@@ -105,7 +108,7 @@ def test_a_splitter_draws_by_weights() -> None:
 
 
 def test_predictions_become_instances_where_asked() -> None:
-    async def call(one: Obj, content: bytes) -> Answer:
+    async def call(one: Obj, content: bytes, path: str, last: bool) -> Answer:
         return Answer(200, b'{"predictions": [3]}' if one["serviceName"] == "a" else content)
 
     second = step("b", data="$response", mapPredictionsToInstances=True)
@@ -227,3 +230,106 @@ async def test_a_graph_answers_by_path_and_by_host(serving: Serving) -> None:
         host = {"Host": "g-default.example.com"}
         by_host = await gateway.post("/", json={"x": 1}, headers=host)
         assert await by_host.json() == expected
+
+
+@contextlib.asynccontextmanager
+async def answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[TestServer]:
+    """What a step that names a URL is asked."""
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", handler)
+    async with TestServer(app) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def asking(serving: Serving, nodes: Obj, **spec: Any) -> AsyncIterator[Client]:
+    """A client of the gateway, once there is a graph."""
+    obj = graph(**nodes)
+    obj["spec"] |= spec
+    async with TestClient(TestServer(create_app(serving.context, [COMPONENT]))) as gateway:
+        await serving.apply(INFERENCE_GRAPHS, obj)
+        await serving.until(INFERENCE_GRAPHS, "g", is_ready)
+        yield gateway
+
+
+async def test_the_answer_of_the_last_step_is_passed_on_as_it_comes(serving: Serving) -> None:
+    more = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: 1\n\n")
+        await more.wait()
+        await response.write(b"data: 2\n\n")
+        return response
+
+    async with answering(stream) as step:
+        nodes = {
+            "root": node("Switch", {"nodeName": "next", "condition": "x"}),
+            "next": node("Sequence", {"serviceUrl": str(step.make_url("/")), "name": "say"}),
+        }
+        async with (
+            asking(serving, nodes) as gateway,
+            gateway.post("/serving/default/g", json={"x": 1}) as answer,
+        ):
+            assert answer.content_type == "text/event-stream"
+            assert await answer.content.readline() == b"data: 1\n"
+            more.set()
+            assert b"data: 2" in await answer.content.read()
+            text = await (await gateway.get("/metrics")).text()
+            labels = 'code="200",inferencegraph="g",namespace="default",step="next/say"'
+            assert f"kubeling_inference_graph_step_seconds_count{{{labels}}} 1" in text
+
+
+async def test_a_graph_ends_at_its_timeouts(serving: Serving) -> None:
+    never = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    async with answering(hang) as step:
+        nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/"))})}
+        async with asking(serving, nodes, routerTimeouts={"serverWrite": 1}) as gateway:
+            answer = await gateway.post("/serving/default/g", json={})
+            assert answer.status == 504
+            assert (await answer.json())["cause"] == "the steps did not answer within 1 s"
+        never.set()
+
+
+async def test_steps_get_the_headers_that_are_set_and_those_of_tracing(tmp_path: Path) -> None:
+    async def tell(request: web.Request) -> web.Response:
+        return web.json_response(sorted(name.lower() for name in request.headers))
+
+    async with (
+        running_serving(tmp_path, propagated_headers=["x-team-.*"]) as serving,
+        answering(tell) as step,
+    ):
+        await serving.gateway()
+        nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/"))})}
+        async with asking(serving, nodes) as gateway:
+            headers = {"X-Team-Id": "1", "X-Team": "2", "traceparent": "00-1-2-01", "Cookie": "a=b"}
+            answer = await gateway.post("/serving/default/g", json={}, headers=headers)
+            seen = set(await answer.json())
+    assert {"x-team-id", "traceparent"} <= seen
+    assert not {"x-team", "cookie"} & seen
+
+
+async def test_only_names_within_the_cluster_are_services(serving: Serving) -> None:
+    spec = {"ports": [{"port": 80}], "clusterIP": "10.96.7.7"}
+    seen = asyncio.Event()
+    services = serving.context.informers.of(SERVICES)
+    services.add_handler(lambda _, new: seen.set() if new and name(new) == "model" else None)
+    await serving.apply(SERVICES, new_object(SERVICES, "model", NAMESPACE, spec=spec))
+    await asyncio.wait_for(seen.wait(), 10)
+    router = GraphRouter(serving.context, Connections(), lambda _: False)
+    within = "http://10.96.7.7:80/x"
+    for host, expected in {
+        "model.default": within,
+        "model.default.svc": within,
+        "model.default.svc.cluster.local": within,
+        "model.default.example.com": "http://model.default.example.com/x",
+        "model": "http://model/x",
+    }.items():
+        asked = router.url_of(graph(), {"serviceUrl": f"http://{host}/x"}, "")
+        assert asked == (expected, host if expected == within else "")

@@ -22,6 +22,7 @@ from kubeling.cli.instance import Instance
 from kubeling.engine.config import EngineConfig
 from kubeling.gateway.settings import GatewaySettings
 from kubeling.pipelines.settings import PipelineSettings
+from kubeling.serving.settings import ServingSettings
 from kubeling.training.settings import TrainingSettings
 from kubeling.workflows.settings import WorkflowSettings
 
@@ -48,6 +49,7 @@ _ENGINE: Final = "engine."
 _ROOMS: Final[dict[str, type[msgspec.Struct]]] = {
     "gateway": GatewaySettings,
     "pipelines": PipelineSettings,
+    "serving": ServingSettings,
     "training": TrainingSettings,
     "workflows": WorkflowSettings,
 }

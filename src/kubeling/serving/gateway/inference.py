@@ -46,14 +46,14 @@ class InferenceGateway:
     def __init__(self, context: Context) -> None:
         self._informers = context.informers
         self._domain = context.settings.ingress_domain
+        self._connections = Connections()
         self._graphs = GraphRouter(
-            context, lambda host: bool(self._services.by_index("host", host))
+            context, self._connections, lambda host: bool(self._services.by_index("host", host))
         )
         self._services.add_index("host", self._hosts)
         self.activator = Activator(context.client, context.informers)
         self.counts = Counts(context.informers, context.clock)
         self.delivery = Delivery(context, self.counts, self.activator)
-        self._connections = Connections()
         self._clients = Clients()
         self._calls: Calls | None = None
         self._claims: dict[str, tuple[Key, ComponentName | None] | None] = {}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from kubeling.kube.objects import Obj
 from kubeling.serving.graph.conditions import exists
@@ -22,10 +22,12 @@ __all__ = ["Answer", "Call", "GraphFailure", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a step answered."""
+    """What a step answered; its ``rest`` is still to come if it goes to the client as it is."""
 
     status: int
     body: bytes
+    content_type: str = ""
+    rest: AsyncIterator[bytes] | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -40,8 +42,17 @@ class GraphFailure(Exception):
         self.status = status
 
 
-Call = Callable[[Obj, bytes], Awaitable[Answer]]
-"""Asks the service of a step; raises :class:`GraphFailure` if it cannot be reached."""
+class Call(Protocol):
+    """Asks the service of a step; raises :class:`GraphFailure` if it cannot be reached.
+
+    ``path`` names the step. The answer of a ``last`` step is the graph's, unread: it may stream.
+    """
+
+    def __call__(self, step: Obj, body: bytes, path: str, last: bool) -> Awaitable[Answer]: ...
+
+
+Ask = Callable[[int, bytes, bool], Awaitable[Answer]]
+"""Asks the step of an index with a body; says whether what it answers is the graph's answer."""
 Choose = Callable[[Sequence[int]], int]
 """Draws an index by weights."""
 
@@ -51,29 +62,36 @@ def _draw(weights: Sequence[int]) -> int:
 
 
 async def run(
-    nodes: Mapping[str, Obj], body: bytes, call: Call, choose: Choose = _draw, at: str = ROOT
+    nodes: Mapping[str, Obj],
+    body: bytes,
+    call: Call,
+    choose: Choose = _draw,
+    at: str = ROOT,
+    *,
+    last: bool = True,
 ) -> Answer:
     """The answer of a node; raises :class:`GraphFailure`."""
     node = nodes[at]
     steps: list[Obj] = node.get("steps") or []
 
-    async def ask(step: Obj, content: bytes) -> Answer:
+    async def ask(index: int, content: bytes, ends: bool) -> Answer:
+        step = steps[index]
         if step.get("nodeName"):
-            return await run(nodes, content, call, choose, step["nodeName"])
-        return await call(step, content)
+            return await run(nodes, content, call, choose, step["nodeName"], last=ends)
+        return await call(step, content, f"{at}/{step.get('name') or index}", ends)
 
     match node["routerType"]:
         case "Sequence":
-            return await _sequence(steps, body, ask)
+            return await _sequence(steps, body, ask, last)
         case "Ensemble":
             return await _ensemble(steps, body, ask)
         case "Switch":
-            return await ask(_switched(steps, body), body)
+            return await ask(_switched(steps, body), body, last)
         case _:
-            return await ask(steps[choose([int(step["weight"]) for step in steps])], body)
+            return await ask(choose([int(step["weight"]) for step in steps]), body, last)
 
 
-async def _sequence(steps: Sequence[Obj], body: bytes, ask: Call) -> Answer:
+async def _sequence(steps: Sequence[Obj], body: bytes, ask: Ask, last: bool) -> Answer:
     answer = Answer(200, body)
     for index, step in enumerate(steps):
         condition = step.get("condition") if index else None
@@ -84,26 +102,26 @@ async def _sequence(steps: Sequence[Obj], body: bytes, ask: Call) -> Answer:
             content = answer.body
             if step.get("mapPredictionsToInstances"):
                 content = _as_instances(content)
-        answer = await ask(step, content)
+        answer = await ask(index, content, last and index == len(steps) - 1)
         if step.get("dependency") == "Hard" and not answer.succeeded:
             return answer
     return answer
 
 
-def _switched(steps: Sequence[Obj], body: bytes) -> Obj:
+def _switched(steps: Sequence[Obj], body: bytes) -> int:
     try:
         document = json.loads(body)
     except ValueError:
         document = None
-    for step in steps:
+    for index, step in enumerate(steps):
         if document is not None and exists(document, step.get("condition") or ""):
-            return step
+            return index
     raise GraphFailure(404, "None of the routes matched with the switch condition")
 
 
-async def _ensemble(steps: Sequence[Obj], body: bytes, ask: Call) -> Answer:
+async def _ensemble(steps: Sequence[Obj], body: bytes, ask: Ask) -> Answer:
     """All at once, merged by name; the first hard step that fails decides alone."""
-    answers = await asyncio.gather(*(ask(step, body) for step in steps))
+    answers = await asyncio.gather(*(ask(index, body, False) for index in range(len(steps))))
     merged: dict[str, Any] = {}
     for index, (step, answer) in enumerate(zip(steps, answers, strict=True)):
         title = step.get("name") or str(index)

@@ -1,15 +1,17 @@
 """InferenceGraphs at the inference gateway: its requests are their steps' requests, too.
 
 A step that names a service is sent through the gateway itself, so that it is split, held while a
-model starts, and counted like any other. Of the headers only those of tracing go on: a step may
-lead outside, where nobody's token belongs.
+model starts, and counted like any other. Of the headers only those of tracing go on, and those that
+an installation names: a step may lead outside, where nobody's token belongs. The answer of a last
+step is passed on as it comes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Final
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,26 +23,38 @@ from kubeling.kube.objects import Key, Obj, condition, is_condition_true, key_of
 from kubeling.kube.resources import SERVICES
 from kubeling.serving import names
 from kubeling.serving.arguments import model_name
+from kubeling.serving.graph.calling import StepCaller
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+from kubeling.serving.graph.timings import StepTimings
 from kubeling.serving.resources import (
     CLUSTER_SERVING_RUNTIMES,
     INFERENCE_SERVICES,
     SERVING_RUNTIMES,
 )
+from kubeling.serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from kubeling.serving.gateway.connections import Connections
 
 __all__ = ["GraphRouter"]
 
-_PROPAGATED: Final = re.compile(r"^(x-request-id|traceparent|tracestate|b3|x-b3-.*)$", re.I)
-_DEFAULT_SECONDS: Final = 600.0
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class GraphRouter:
     """Answers the requests of graphs."""
 
-    def __init__(self, context: Context, is_service: Callable[[str], bool]) -> None:
+    def __init__(
+        self, context: Context, connections: Connections, is_service: Callable[[str], bool]
+    ) -> None:
         self._informers = context.informers
         self._domain = context.settings.ingress_domain
+        self._cluster_domain = context.settings.cluster_domain
+        self._connections = connections
+        self._timings = StepTimings(context.metrics)
+        self.propagated = ServingSettings.of(context.settings).propagates()
+        """Headers that steps get from the request."""
         self._is_service = is_service
         """Whether a host name is a service's of the gateway."""
         self._graphs.add_index("host", lambda graph: names.host_names(graph, self._domain))
@@ -77,19 +91,20 @@ class GraphRouter:
         graph = self.find(key)
         if graph is None:
             return _failure(404, f'there is no InferenceGraph "{key.name}" in "{key.namespace}"')
-        nodes = graph["spec"]["nodes"]
-        body = await request.read()
+        timeouts = graph["spec"].get("routerTimeouts") or {}
         try:
-            async with aiohttp.ClientSession(timeout=_timeout(graph)) as session:
-                asker = _Asker(self, graph, request, session)
-                answer = await run(nodes, body, asker.call)
+            async with _within(timeouts.get("serverRead"), 408, "the request was not read"):
+                body = await request.read()
+            async with (
+                _within(timeouts.get("serverWrite"), 504, "the steps did not answer"),
+                contextlib.AsyncExitStack() as stack,
+            ):
+                session = await self._connections.session()
+                caller = StepCaller(self, graph, request, session, stack, self._timings)
+                answer = await run(graph["spec"]["nodes"], body, caller.call)
+                return await _answered(request, answer)
         except GraphFailure as error:
             return _failure(error.status, str(error))
-        return web.Response(
-            status=answer.status,
-            body=answer.body,
-            content_type="application/json" if _is_json(answer.body) else None,
-        )
 
     def url_of(self, graph: Obj, step: Obj, own: str) -> tuple[str, str]:
         """Where a step is asked, and as which host; ``own`` is the gateway's address."""
@@ -106,12 +121,19 @@ class GraphRouter:
         rest = url._replace(scheme="", netloc="").geturl()
         if self._is_service(host) or self.claims(host):
             return f"{own}{rest}", host
-        title, _, where = host.partition(".")
-        service = self._informers.of(SERVICES).get(where.partition(".")[0], title)
+        service = self._service_of(host)
         address = (service or {}).get("spec", {}).get("clusterIP")
         if address and address != "None":
-            return f"{url.scheme}://{address}:{url.port or 80}{rest}", host
+            return f"{url.scheme}://{address}:{url.port or _PORTS[url.scheme]}{rest}", host
         return step["serviceUrl"], ""
+
+    def _service_of(self, host: str) -> Obj | None:
+        """The Service that a name within the cluster is of."""
+        title, _, rest = host.partition(".")
+        where, _, ending = rest.partition(".")
+        if not where or ending not in ("", "svc", f"svc.{self._cluster_domain}"):
+            return None
+        return self._informers.of(SERVICES).get(where, title)
 
     def _path(self, isvc: Obj) -> str:
         title = model_name(isvc)
@@ -134,44 +156,40 @@ class GraphRouter:
         return (runtime or {}).get("spec", {}).get("protocolVersions") or []
 
 
-class _Asker:
-    """Asks the steps of one request."""
-
-    def __init__(
-        self, router: GraphRouter, graph: Obj, request: web.Request, session: aiohttp.ClientSession
-    ) -> None:
-        assert request.transport is not None
-        host, port = request.transport.get_extra_info("sockname")[:2]
-        self._own = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._router = router
-        self._graph = graph
-        self._session = session
-        self._headers = {k: v for k, v in request.headers.items() if _PROPAGATED.match(k)}
-        self._headers["Content-Type"] = request.headers.get("Content-Type", "application/json")
-
-    async def call(self, step: Obj, body: bytes) -> Answer:
-        url, host = self._router.url_of(self._graph, step, self._own)
-        headers = {**self._headers, "Host": host} if host else self._headers
-        try:
-            async with self._session.post(url, data=body, headers=headers) as answer:
-                return Answer(answer.status, await answer.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            target = step.get("serviceName") or step.get("serviceUrl")
-            said = str(error) or "it did not answer in time"
-            raise GraphFailure(500, f"{target}: {said}") from error
-
-
 def _takes_requests(isvc: Obj) -> bool:
     """Whether an earlier revision answers while the newest is not ready."""
     components = (isvc.get("status") or {}).get("components") or {}
     return bool((components.get("predictor") or {}).get("traffic"))
 
 
-def _timeout(graph: Obj) -> aiohttp.ClientTimeout:
-    """A step's timeout."""
-    timeouts = graph["spec"].get("routerTimeouts") or {}
-    seconds = timeouts.get("serviceClient") or graph["spec"].get("timeout")
-    return aiohttp.ClientTimeout(total=float(seconds or _DEFAULT_SECONDS))
+@contextlib.asynccontextmanager
+async def _within(seconds: float | None, status: int, what: str) -> AsyncIterator[None]:
+    """Fails with a status if something takes longer than a graph allows, if it does."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise GraphFailure(status, f"{what} within {seconds:g} s") from None
+
+
+async def _answered(request: web.Request, answer: Answer) -> web.StreamResponse:
+    """The answer of the last step, or what was made of several."""
+    kind = "application/json" if _is_json(answer.body) else None
+    if answer.rest is None:
+        return web.Response(status=answer.status, body=answer.body, content_type=kind)
+    headers = {"Content-Type": answer.content_type} if answer.content_type else {}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for piece in answer.rest:
+            await response.write(piece)
+    except (aiohttp.ClientError, TimeoutError):
+        # Its beginning is out: only a connection that ends says that the rest is missing.
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
 
 
 def _is_json(body: bytes) -> bool:

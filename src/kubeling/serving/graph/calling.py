@@ -1,0 +1,87 @@
+"""Asks the steps of one request to a graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from re import Pattern
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from kubeling.kube.objects import Obj
+from kubeling.serving.graph.execution import Answer, GraphFailure
+from kubeling.serving.graph.timings import StepTimings
+
+__all__ = ["StepCaller"]
+
+_DEFAULT_SECONDS: Final = 600.0
+
+
+class Addresses(Protocol):
+    """Knows where steps are asked."""
+
+    propagated: Pattern[str]
+
+    def url_of(self, graph: Obj, step: Obj, own: str) -> tuple[str, str]:
+        """Where a step is asked, and as which host; ``own`` is the gateway's address."""
+
+
+class StepCaller:
+    """The calls of one request; answers that stream are open until ``stack`` is left."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        graph: Obj,
+        request: web.Request,
+        session: aiohttp.ClientSession,
+        stack: AsyncExitStack,
+        timings: StepTimings,
+    ) -> None:
+        assert request.transport is not None
+        host, port = request.transport.get_extra_info("sockname")[:2]
+        self._own = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._addresses = addresses
+        self._graph = graph
+        self._session = session
+        self._stack = stack
+        self._timings = timings
+        wanted = addresses.propagated
+        self._headers = {k: v for k, v in request.headers.items() if wanted.fullmatch(k)}
+        self._headers["Content-Type"] = request.headers.get("Content-Type", "application/json")
+
+    async def call(self, step: Obj, body: bytes, path: str, last: bool) -> Answer:
+        """What a step answers: its body, unless it is the last one and streams."""
+        url, host = self._addresses.url_of(self._graph, step, self._own)
+        headers = {**self._headers, "Host": host} if host else self._headers
+        started, status = time.perf_counter(), 500
+        try:
+            answer = await self._stack.enter_async_context(
+                self._session.post(url, data=body, headers=headers, timeout=_timeout(self._graph))
+            )
+            status = answer.status
+            kind = answer.headers.get("Content-Type", "")
+            if last and answer.content_length is None:
+                return Answer(status, b"", kind, _pieces(answer))
+            return Answer(status, await answer.read(), kind)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            target = step.get("serviceName") or step.get("serviceUrl")
+            said = str(error) or "it did not answer in time"
+            raise GraphFailure(500, f"{target}: {said}") from error
+        finally:
+            self._timings.add(self._graph, path, status, time.perf_counter() - started)
+
+
+async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async for piece in answer.content.iter_any():
+        yield piece
+
+
+def _timeout(graph: Obj) -> aiohttp.ClientTimeout:
+    """A step's timeout."""
+    timeouts = graph["spec"].get("routerTimeouts") or {}
+    seconds = timeouts.get("serviceClient") or graph["spec"].get("timeout")
+    return aiohttp.ClientTimeout(total=float(seconds or _DEFAULT_SECONDS))

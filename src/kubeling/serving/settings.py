@@ -1,0 +1,38 @@
+"""What can be set about serving."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from kubeling.component import Settings
+
+__all__ = ["ServingSettings"]
+
+
+class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that begin with ``serving.``."""
+
+    propagated_headers: list[str] = []
+    """Headers that the steps of InferenceGraphs get from the request, beside those of tracing:
+    regular expressions for whole names, as upstream's ``router.headers.propagate``."""
+
+    parent_gateway: str = "kserve/kserve-ingress-gateway"
+    """The Gateway (``namespace/name``) that HTTPRoutes and GRPCRoutes are for, where the cluster
+    has these kinds (upstream's ``ingress.kserveIngressGateway``); empty: none are written."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> ServingSettings:
+        """Those of an installation."""
+        return msgspec.convert(settings.rooms.get("serving", {}), cls)
+
+    def propagates(self) -> re.Pattern[str]:
+        """What the name of a propagated header is like."""
+        tracing = ("x-request-id", "traceparent", "tracestate", "baggage", "b3", "x-b3-.*")
+        try:
+            return re.compile(
+                "|".join(f"(?:{p})" for p in (*tracing, *self.propagated_headers)), re.I
+            )
+        except re.error as error:
+            raise ValueError(f"serving.propagated_headers: {error}") from None
