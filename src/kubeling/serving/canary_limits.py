@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kubeling.kube.durations import parse_duration
 from kubeling.kube.errors import FieldError
-from kubeling.serving.names import ROLLBACK_ERROR_RATE, ROLLBACK_P99
+from kubeling.serving.names import ROLLBACK_DRIFT, ROLLBACK_ERROR_RATE, ROLLBACK_P99
 from kubeling.serving.traffic import RevisionRecord
 
 __all__ = ["Limits", "validate_limits"]
@@ -23,13 +23,17 @@ class Limits:
 
     error_rate: float | None = None
     p99_seconds: float | None = None
+    drift: float | None = None
 
     @classmethod
     def of(cls, found: Mapping[str, str]) -> Limits:
         """The limits in a service's annotations; raises :class:`ValueError`."""
         rate, p99 = found.get(ROLLBACK_ERROR_RATE), found.get(ROLLBACK_P99)
+        drift = found.get(ROLLBACK_DRIFT)
         return cls(
-            None if rate is None else _share(rate), None if p99 is None else parse_duration(p99)
+            None if rate is None else _share(rate),
+            None if p99 is None else parse_duration(p99),
+            None if drift is None else _index(drift),
         )
 
     def verdict(self, record: RevisionRecord) -> str:
@@ -46,10 +50,26 @@ class Limits:
             return f"one answer in a hundred took {p99:.3g} s, more than {self.p99_seconds:.3g} s"
         return ""
 
+    def drifted(self, stable: str, found: Mapping[str, Any] | None) -> str:
+        """Why a canary is rejected for what it answers, or nothing.
+
+        ``found`` compares its answers with those of the stable revision, if that is known.
+        """
+        if self.drift is None or not found or not found.get("drift"):
+            return ""
+        return (
+            f"its answers differ from those of {stable}: population stability index "
+            f"{found['psi']:.3g}, more than {self.drift:.3g}"
+        )
+
 
 def validate_limits(found: Mapping[str, Any]) -> Iterator[FieldError]:
     """Names the annotations that cannot be read."""
-    for key, example in ((ROLLBACK_ERROR_RATE, "0.05 or 5%"), (ROLLBACK_P99, "500ms")):
+    for key, example in (
+        (ROLLBACK_ERROR_RATE, "0.05 or 5%"),
+        (ROLLBACK_P99, "500ms"),
+        (ROLLBACK_DRIFT, "0.2, the usual limit of a population stability index"),
+    ):
         if key in found:
             try:
                 Limits.of({key: str(found[key])})
@@ -57,6 +77,13 @@ def validate_limits(found: Mapping[str, Any]) -> Iterator[FieldError]:
                 yield FieldError(
                     f"metadata.annotations[{key}]", "Invalid value", f"e.g. {example}", found[key]
                 )
+
+
+def _index(text: str) -> float:
+    index = float(text)
+    if not 0 < index < 100:
+        raise ValueError(text)
+    return index
 
 
 def _share(text: str) -> float:

@@ -23,6 +23,7 @@ __all__ = [
     "RETRAIN",
     "RETRAINED",
     "REVISION",
+    "ROLLBACK_DRIFT",
     "ROLLBACK_ERROR_RATE",
     "ROLLBACK_P99",
     "SERVICE",
@@ -65,6 +66,8 @@ REJECTED: Final = "serving.kubeling.io/rejected"
 """On a Deployment: why a canary was rolled back."""
 ROLLBACK_ERROR_RATE: Final = "serving.kubeling.io/rollback-error-rate"
 ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
+ROLLBACK_DRIFT: Final = "serving.kubeling.io/rollback-drift"
+"""The largest population stability index of a canary's answers against the stable revision's."""
 MONITORING: Final = "serving.kubeling.io/monitoring"
 RETRAIN: Final = "serving.kubeling.io/retrain"
 RETRAINED: Final = "serving.kubeling.io/retrained"

@@ -94,12 +94,20 @@ class DriftWatcher:
         service = self._services.get(uid(isvc))
         return {r: watch.report for r, watch in service.watches.items()} if service else {}
 
-    def compared(self, isvc: Obj, canary: str, stable: str, psi: float) -> dict[str, Any] | None:
+    async def compared(
+        self, isvc: Obj, canary: str, stable: str, psi: float
+    ) -> dict[str, Any] | None:
         """How a canary's answers compare with the stable revision's, if that is known."""
         watches = self._services[uid(isvc)].watches if uid(isvc) in self._services else {}
         if canary not in watches or stable not in watches:
             return None
-        return watches[canary].against(watches[stable], psi)
+        return await asyncio.to_thread(watches[canary].against, watches[stable], psi)
+
+    def forget(self, isvc: Obj, revision: str) -> None:
+        """Begins what is known of a revision anew."""
+        if (service := self._services.get(uid(isvc))) is not None:
+            service.watches.pop(revision, None)
+            service.asked.discard(revision)
 
     async def reconcile(self, key: Key) -> Result | None:
         """Looks at one service; ``None`` if it is not monitored."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from kubeling.kube import objects
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj
-from kubeling.serving.names import MONITORING, RETRAIN
+from kubeling.serving.names import MONITORING, RETRAIN, ROLLBACK_DRIFT
 from kubeling.serving.watching.triggers import KINDS, is_trigger
 
 __all__ = [
@@ -66,8 +66,9 @@ def has_monitor(isvc: Obj) -> bool:
 
 
 def is_monitored(isvc: Obj) -> bool:
-    """Whether a service is to be watched."""
-    return objects.annotations(isvc).get(MONITORING, "") not in _OFF or has_monitor(isvc)
+    """Whether a service is to be watched, for its own sake or to judge its canaries."""
+    found = objects.annotations(isvc)
+    return found.get(MONITORING, "") not in _OFF or ROLLBACK_DRIFT in found or has_monitor(isvc)
 
 
 def settings_of(isvc: Obj) -> MonitoringSettings:

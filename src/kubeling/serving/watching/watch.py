@@ -25,6 +25,7 @@ __all__ = ["Watch", "WatchState"]
 _LEARNT: Final = 1000
 _ENOUGH: Final = 100
 """Different rows without which there is no verdict: it is asked for again and again."""
+_AS_RECENT: Final = 500
 _KNOWN: Final = 10_000
 _TRIES: Final = 3
 _SAVED: Final = 100_000
@@ -118,7 +119,10 @@ class Watch:
 
     def against(self, other: Watch, psi: float) -> dict[str, Any] | None:
         """How its answers compare with another revision's over the same time, if that is known."""
-        mine, theirs = self._window.predictions, other._window.predictions
+        # Copied first: another thread may be adding to them.
+        mine = list(self._window.predictions)
+        # What the other one answered before this one began may have been asked otherwise.
+        theirs = list(other._window.predictions)[-max(_AS_RECENT, len(mine)) :]
         if min(len(mine), len(theirs)) < _ENOUGH:
             return None
         reference = Window(len(theirs))
