@@ -44,6 +44,8 @@ def test_tags_digests_and_the_default_registry_do_not_matter(image: str, name: s
         ("jupyter/pytorch-notebook", "torch"),
         ("quay.io/jupyter/minimal-notebook", "jupyterlab"),
         ("pytorch/pytorch:2.4", "torch"),
+        ("kubeling/model-server:lightgbm", "lightgbm"),
+        ("kubeling/model-server:lightgbm-v0.15", "lightgbm"),
         ("registry.baidubce.com/paddlepaddle/paddle:2.4.0rc0-cpu", "paddlepaddle"),
     ],
 )

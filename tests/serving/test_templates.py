@@ -62,7 +62,7 @@ def test_what_the_user_says_about_the_container_comes_on_top_of_the_runtime() ->
         "args": ["--x"],
         "env": [{"name": "OMP_NUM_THREADS", "value": "4"}],
         "resources": {"limits": {"cpu": "2"}},
-        "runtimeVersion": "sklearn-next",
+        "runtimeVersion": "1.5",
     }
     isvc = service(predictor={"sklearn": content, "nodeSelector": {"disk": "ssd"}})
     pod = predictor(isvc)["spec"]
@@ -70,7 +70,7 @@ def test_what_the_user_says_about_the_container_comes_on_top_of_the_runtime() ->
     assert main["args"][-1] == "--x"
     assert env(main)["OMP_NUM_THREADS"] == "4"
     assert main["resources"] == {"limits": {"cpu": "2"}}
-    assert main["image"] == "kubeling/model-server:sklearn-next"
+    assert main["image"] == "kubeling/model-server:sklearn-1.5"
     assert pod["nodeSelector"] == {"disk": "ssd"}
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "GRPC_PORT",
     "KNATIVE",
     "MONITORING",
+    "OWN_IMAGE",
     "PORT",
     "REJECTED",
     "RETRAIN",
@@ -76,6 +77,8 @@ REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 LOG_FAILURES: Final = "serving.kubeling.io/log-failures"
 SOURCE_VOLUME: Final = "model-source"
 PORT: Final = 8080
+OWN_IMAGE: Final = "kubeling/model-server"
+"""Of the built-in runtimes; the tag is the model's format."""
 GRPC_PORT: Final = 8081
 AGENT_PORT: Final = 9081
 AGENT_PORT_NAME: Final = "agent-port"

@@ -29,6 +29,7 @@ from kubeling.serving.mounts import (
 from kubeling.serving.multimodel.predictors import add_agent, is_multi_model
 from kubeling.serving.names import (
     COMPONENT,
+    OWN_IMAGE,
     PORT,
     REVISION,
     SERVICE,
@@ -165,11 +166,19 @@ def _runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
         else:
             main[key] = deep_copy(value)
     if version := model.get("runtimeVersion"):
-        main["image"] = f"{main['image'].rpartition(':')[0] or main['image']}:{version}"
+        main["image"] = _versioned(main["image"], version)
     pod["containers"] += [
         container for container in mine if container.get("name") != MAIN_CONTAINER
     ]
     return pod
+
+
+def _versioned(image: str, version: str) -> str:
+    """The image at a version; of ours the tag begins with the format, which it has to keep."""
+    name, _, tag = image.rpartition(":")
+    if name == OWN_IMAGE:
+        return f"{image}-{version}"
+    return f"{image if '/' in tag else name or image}:{version}"
 
 
 def _move_port(main: Obj, port: str) -> None:

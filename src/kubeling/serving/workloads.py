@@ -16,6 +16,7 @@ from kubeling.serving.names import (
     COMPONENTS,
     DIGEST,
     GRPC_PORT,
+    OWN_IMAGE,
     PORT,
     SERVICE,
     VARIANT,
@@ -41,7 +42,6 @@ __all__ = [
 
 
 _H2C: Final = "kubernetes.io/h2c"
-_OWN_IMAGE: Final = "kubeling/model-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def declared_grpc_port(template: PodTemplate) -> int | None:
     if re.search(r"--enable_grpc[= ](?i:false|0)\b", arguments):
         return None
     found = re.search(r"--grpc[_-]port[= ](\d+)", arguments)
-    if found is None and str(main.get("image") or "").startswith(_OWN_IMAGE):
+    if found is None and str(main.get("image") or "").startswith(OWN_IMAGE):
         return GRPC_PORT
     return int(found[1]) if found else None
 
