@@ -28,7 +28,17 @@ from types import ModuleType
 from typing import Final
 from unittest import mock
 
-from tests.conformance import argo, hera, katib, kfp, kserve, kserve_server, trainer, training
+from tests.conformance import (
+    argo,
+    hera,
+    katib,
+    kfp,
+    kserve,
+    kserve_samples,
+    kserve_server,
+    trainer,
+    training,
+)
 from tests.conformance.rows import Case, Platform, Row
 from tests.conformance.table import rewritten, summary
 from tests.support.platform import started
@@ -41,6 +51,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "katib": katib,
     "kfp": kfp,
     "kserve": kserve,
+    "kserve-samples": kserve_samples,
     "kserve-server": kserve_server,
     "trainer": trainer,
     "training": training,
