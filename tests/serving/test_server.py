@@ -344,10 +344,9 @@ def test_flags_of_upstream_without_effect_are_named_one_by_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("joblib")
-    flags = ["--workers=4", "--max_threads=8", "--enable_docs_url=False", "--event-loop", "auto"]
+    flags = ["--max_threads=8", "--enable_docs_url=False", "--event-loop", "auto"]
     assert main([f"--model_dir={tmp_path}", *flags, "--nonsense"]) == 1
     assert [message for message in caplog.messages if "no effect" in message] == [
         "--nonsense is not known here, and has no effect",
-        "--workers=4 has no effect: a server is one process; set minReplicas for more",
         "--max_threads=8 has no effect: gRPC runs on the event loop",
     ]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from kubeling.serving.requestlog.flags import add_log_flags, log_settings
+from kubeling.serving.requestlog.opening import folder_of
 from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 from kubeling.serving.server.conversion.keeping import Keeping, usual_folder
 from kubeling.serving.server.errors import ModelLoadError
@@ -20,6 +25,7 @@ from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository
 from kubeling.serving.server.run import ServerSettings, folder, run
 from kubeling.serving.server.tabular import TabularModel
+from kubeling.serving.server.workers import Crew, end_with_the_first
 
 __all__ = ["main"]
 
@@ -46,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.grpc_max_send_message_length,
         batch_limits(options),
         options.model_dir if options.monitor else None,
+        _crew(options, arguments),
     )
+    if settings.crew is not None and settings.crew.index:
+        # gRPC's port is the first one's.
+        settings = replace(settings, grpc_port=None)
+        end_with_the_first()
     repository = FolderRepository(
         options.model_name,
         options.model_dir,
@@ -63,6 +74,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cannot listen: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _crew(options: argparse.Namespace, arguments: Sequence[str] | None) -> Crew | None:
+    """The processes that this one belongs to, if it is not alone."""
+    if options.workers == 1:
+        return None
+    log = log_settings(options)
+    if options.monitor or folder_of(log) is not None:
+        logging.warning(
+            "--workers=%d has no effect: requests are recorded in one folder, or sampled for the "
+            "platform, by one process; set minReplicas for more",
+            options.workers,
+        )
+        return None
+    if options.worker:
+        index, _, place = options.worker.partition(":")
+        return Crew(Path(place), options.workers, int(index))
+    place = tempfile.mkdtemp(prefix="workers-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    given = sys.argv[1:] if arguments is None else arguments
+    command = [sys.executable, "-m", "kubeling.serving.server", *given]
+    return Crew(Path(place), options.workers, 0, command)
 
 
 def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
@@ -119,6 +152,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, help=f"default {_GRPC_PORT}, if it can be had")
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        help="processes that answer REST at the port; gRPC is answered by the first",
+    )
+    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     parser.add_argument("--enable_grpc", type=_boolean, default=True, help="true or false")
     add_log_flags(parser)
     add_batch_flags(parser)

@@ -13,7 +13,6 @@ from typing import Any, Final
 __all__ = ["WITHOUT_EFFECT", "say_what_has_no_effect"]
 
 WITHOUT_EFFECT: Final[Mapping[str, tuple[Any, str]]] = {
-    "workers": (1, "a server is one process; set minReplicas for more"),
     "max_threads": (4, "gRPC runs on the event loop"),
     "max_asyncio_workers": (None, "what is slow has a thread of its own"),
     "enable_docs_url": (False, "there are no pages about the API"),

@@ -16,6 +16,7 @@ import socket
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Final, cast
 from urllib.parse import unquote
 
@@ -91,21 +92,27 @@ async def listening(
     *,
     keep_alive: float = 65.0,
     reuse_port: bool = False,
+    path: Path | None = None,
     immediately: Immediately | None = None,
 ) -> AsyncIterator[int]:
-    """Answers until the block is left, then finishes what was asked; gives the port."""
+    """Answers until the block is left, then finishes what was asked; gives the port.
+
+    With ``path`` it is at a socket of that name, and the port is 0.
+    """
     connections: set[_Connection] = set()
     heads = Heads()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: _Connection(handler, immediately, connections, keep_alive, heads),
-        host,
-        port,
-        backlog=1024,
-        reuse_port=reuse_port or None,
-    )
+
+    def connected() -> _Connection:
+        return _Connection(handler, immediately, connections, keep_alive, heads)
+
+    if path is not None:
+        server = await loop.create_unix_server(connected, str(path), backlog=1024)
+    else:
+        shared = reuse_port or None
+        server = await loop.create_server(connected, host, port, backlog=1024, reuse_port=shared)
     try:
-        yield int(server.sockets[0].getsockname()[1])
+        yield 0 if path is not None else int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
         for connection in list(connections):

@@ -24,6 +24,7 @@ from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
+from kubeling.serving.server.workers import Crew, standing_by, together
 
 if TYPE_CHECKING:
     from kubeling.serving.server.merging import Merger
@@ -52,6 +53,8 @@ class ServerSettings:
     batches: BatchLimits | None = None
     monitored: Path | None = None
     """The folder of a model whose requests are sampled for the platform."""
+    crew: Crew | None = None
+    """The other processes at this port, if there are some."""
 
 
 def serve(models: Sequence[Model], settings: ServerSettings | None = None) -> None:
@@ -109,16 +112,22 @@ async def _serve(
         app = ModelApp(plane, folder_of(settings.log))
         handler, keep_alive = around(app), settings.keep_alive
         immediately = app.immediately if handler is app else None
+        crew = settings.crew
+        if crew is not None:
+            handler = together(handler, crew)
         port = await stack.enter_async_context(
             http.listening(
                 handler,
                 settings.host,
                 settings.port,
                 keep_alive=keep_alive,
+                reuse_port=crew is not None,
                 immediately=immediately,
             )
         )
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
+        if crew is not None:
+            await stack.enter_async_context(standing_by(app, crew, port))
         if settings.grpc_port is not None:
             await _listen_to_grpc(stack, plane, settings)
         await stopped()

@@ -1,0 +1,187 @@
+"""Several processes that answer at one port (``--workers``), and look like one.
+
+The kernel spreads connections over them. The first starts the others, starts those again that end,
+and takes them with it. Each can be asked alone through a socket of a folder they share, so that
+whoever is asked for metrics answers with the sum, and a model that is loaded or unloaded is so
+everywhere. Upstream's workers answer a scrape each for itself (kserve#2979).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kubeling.serving.server import http
+from kubeling.serving.server.errors import ModelNotReady
+from kubeling.serving.server.http import Handler, Request, Response
+
+__all__ = ["Crew", "end_with_the_first", "merged", "standing_by", "together"]
+
+log = logging.getLogger(__name__)
+
+_PATIENCE: Final = 5.0
+_LOADING: Final = 300.0
+_AGAIN: Final = 1.0
+_LONGEST: Final = 30.0
+_GRACE: Final = 35.0
+_COUNT: Final = (
+    "# HELP kubeling_workers Processes that answer at this port\n"
+    "# TYPE kubeling_workers gauge\nkubeling_workers 1\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The processes of a server: where their sockets are, how many there are, and which is this."""
+
+    folder: Path
+    size: int
+    index: int = 0
+    command: Sequence[str] = ()
+    """Starts another one, with its number at the end."""
+
+    def socket(self, index: int) -> Path:
+        """Where one of them is asked alone."""
+        return self.folder / f"{index}.sock"
+
+    @property
+    def others(self) -> list[int]:
+        return [index for index in range(self.size) if index != self.index]
+
+
+def together(handler: Handler, crew: Crew) -> Handler:
+    """Answers for all of them what one alone does not know."""
+
+    async def answer(request: Request) -> Response | http.StreamedResponse:
+        found = await handler(request)
+        if not isinstance(found, Response) or found.status != 200:
+            return found
+        if request.path == "/metrics" and request.method == "GET":
+            texts = await asyncio.gather(*(_own_metrics(crew, index) for index in crew.others))
+            found.body = merged([_counted(found.body), *filter(None, texts)])
+        elif request.path.startswith("/v2/repository/models/") and request.method == "POST":
+            for index in crew.others:
+                if (other := await _repeated(crew, index, request)).status != 200:
+                    return other
+        return found
+
+    return answer
+
+
+def merged(texts: Sequence[bytes]) -> bytes:
+    """Metrics of several processes as those of one: series of one name and labels are added up."""
+    comments: dict[str, dict[str, None]] = {}
+    series: dict[str, dict[str, float]] = {}
+    for text in texts:
+        family = ""
+        for line in text.decode().splitlines():
+            if line.startswith("#"):
+                family = line.split(" ", 3)[2]
+                comments.setdefault(family, {})[line] = None
+            elif line:
+                name, _, value = line.rpartition(" ")
+                found = series.setdefault(family, {})
+                found[name] = found.get(name, 0.0) + float(value)
+    lines: list[str] = []
+    for family, about in comments.items():
+        lines += about
+        lines += [f"{name} {value:.15g}" for name, value in series.get(family, {}).items()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+@contextlib.asynccontextmanager
+async def standing_by(handler: Handler, crew: Crew, port: int) -> AsyncIterator[None]:
+    """Lets the others ask this one; the first keeps the others running until the block is left."""
+    started: dict[int, asyncio.subprocess.Process] = {}
+    async with http.listening(handler, path=crew.socket(crew.index)):
+        wanted = crew.others if crew.index == 0 else []
+        keeping = [asyncio.create_task(_keep(crew, index, port, started)) for index in wanted]
+        try:
+            yield
+        finally:
+            await _end(started, keeping)
+
+
+def end_with_the_first() -> None:
+    """Ends this process when the one that started it, at the other end of its input, is gone."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="the first worker", daemon=True).start()
+
+
+async def _keep(
+    crew: Crew, index: int, port: int, started: dict[int, asyncio.subprocess.Process]
+) -> None:
+    """Starts a worker, and again when it ends, the later the more often that happens."""
+    pause = _AGAIN
+    while True:
+        command = [*crew.command, f"--http_port={port}", f"--worker={index}:{crew.folder}"]
+        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
+        started[index] = process
+        code = await process.wait()
+        log.error("worker %d ended with %d; it is started again in %g s", index, code, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST)
+
+
+async def _end(
+    started: dict[int, asyncio.subprocess.Process], keeping: Sequence[asyncio.Task[None]]
+) -> None:
+    for task in keeping:
+        task.cancel()
+    await asyncio.gather(*keeping, return_exceptions=True)
+    running = [process for process in started.values() if process.returncode is None]
+    for process in running:
+        process.terminate()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE):
+            await asyncio.gather(*(process.wait() for process in running))
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+
+
+async def _own_metrics(crew: Crew, index: int) -> bytes | None:
+    """Nothing from one that is being started."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return _counted((await _ask(crew, index, "GET", "/metrics")).body)
+    except (OSError, TimeoutError):
+        return None
+
+
+async def _repeated(crew: Crew, index: int, request: Request) -> Response:
+    try:
+        async with asyncio.timeout(_LOADING):
+            return await _ask(crew, index, request.method, request.path)
+    except (OSError, TimeoutError) as error:
+        raise ModelNotReady(f"worker {index} did not do it: {error!r}") from error
+
+
+async def _ask(crew: Crew, index: int, method: str, path: str) -> Response:
+    reader, writer = await asyncio.open_unix_connection(crew.socket(index))
+    try:
+        writer.write(f"{method} {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    if not head:
+        raise ConnectionResetError("it ended")
+    return Response(body, int(head.split(None, 2)[1]))
+
+
+def _counted(text: bytes) -> bytes:
+    return text + _COUNT.encode()

@@ -1,0 +1,129 @@
+"""Several processes at one port, which look like one server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeling.serving.server.metrics import Metrics
+from kubeling.serving.server.workers import merged
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Answers rows of two numbers as they are."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import helper
+
+    kind = onnx.TensorProto.FLOAT
+    one, other = (helper.make_tensor_value_info(n, kind, [None, 2]) for n in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [one], [other])
+    opset = [helper.make_opsetid("", 17)]
+    made = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
+    return tmp_path
+
+
+@contextmanager
+def server(folder: Path, workers: int) -> Iterator[tuple[psutil.Process, str]]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    command = [sys.executable, "-m", "kubeling.serving.server", "--model_name=m", "--format=onnx"]
+    command += [f"--model_dir={folder}", f"--http_port={port}", "--enable_grpc=false"]
+    with subprocess.Popen([*command, f"--workers={workers}"]) as process:
+        try:
+            yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+async def metrics_with(url: str, line: str) -> str:
+    """The metrics, once they have a line."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                async with aiohttp.ClientSession(url) as client:
+                    text = await (await client.get("/metrics")).text()
+                if line in text.splitlines():
+                    return text
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def predicted(url: str, number: int) -> list[list[float]]:
+    async with aiohttp.ClientSession(url) as client:
+        answer = await client.post("/v1/models/m:predict", json={"instances": [[number, 1]]})
+        found: list[list[float]] = (await answer.json())["predictions"]
+        return found
+
+
+async def test_metrics_are_those_of_all_and_models_come_and_go_everywhere(model: Path) -> None:
+    with server(model, 2) as (process, url):
+        await metrics_with(url, "kubeling_workers 2")
+        answers = await asyncio.gather(*(predicted(url, number) for number in range(30)))
+        assert answers == [[[float(number), 1.0]] for number in range(30)]
+        text = await metrics_with(url, 'kubeling_requests_total{model_name="m",code="200"} 30')
+        assert 'request_predict_seconds_count{model_name="m"} 30' in text
+
+        async def statuses(path: str, method: str = "GET") -> set[int]:
+            found = set()
+            for _ in range(12):
+                async with aiohttp.ClientSession(url) as client:
+                    found.add((await client.request(method, path)).status)
+            return found
+
+        async with aiohttp.ClientSession(url) as client:
+            assert (await client.post("/v2/repository/models/m/unload")).status == 200
+            assert await statuses("/v2/models/m") == {404}
+            assert (await client.post("/v2/repository/models/m/load")).status == 200
+            assert await statuses("/v2/models/m") == {200}
+
+        (other,) = process.children()
+        other.kill()
+        await metrics_with(url, "kubeling_workers 1")
+        await metrics_with(url, "kubeling_workers 2")
+        (other,) = process.children()
+    assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_the_others_end_with_the_first(model: Path) -> None:
+    with server(model, 2) as (process, url):
+        await metrics_with(url, "kubeling_workers 2")
+        (other,) = process.children()
+        process.kill()
+        await asyncio.to_thread(psutil.wait_procs, [other], 60)
+    assert not other.is_running()
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([200, 400])))))
+def test_metrics_of_several_are_added_up(counted: list[list[tuple[str, int]]]) -> None:
+    alone, together = [], Metrics()
+    for requests in counted:
+        own = Metrics()
+        for model, code in requests:
+            own.request(model, code, 0.25)
+            together.request(model, code, 0.25)
+        alone.append(own.text().encode())
+    lines = merged(alone).decode().splitlines()
+    wanted = together.text().splitlines() if counted else [""]
+    assert sorted(map(_number, lines)) == sorted(map(_number, wanted))
+
+
+def _number(line: str) -> str:
+    name, _, value = line.rpartition(" ")
+    return line if line.startswith("#") or not name else f"{name} {float(value):g}"
