@@ -36,6 +36,7 @@ from tests.conformance import (
     kserve,
     kserve_samples,
     kserve_server,
+    oip,
     trainer,
     training,
 )
@@ -53,6 +54,7 @@ SUITES: Final[dict[str, ModuleType]] = {
     "kserve": kserve,
     "kserve-samples": kserve_samples,
     "kserve-server": kserve_server,
+    "oip": oip,
     "trainer": trainer,
     "training": training,
 }

@@ -1,8 +1,8 @@
 """KServe's end-to-end tests: unmodified, with twins of the models they fetch.
 
 ``kserve`` is a checkout of kserve/kserve; its ``test/e2e`` runs in an environment with its SDK,
-told where the platform's API and gateway are, as upstream's CI tells it. A ClusterStorageContainer
-has ``gs://`` fetched from a store of ours, where twins lie under the addresses that the tests name
+told where the platform's API and gateway are, as upstream's CI tells it. Pods have ``gs://`` from a
+store of ours (``STORAGE_EMULATOR_HOST``), where twins lie under the addresses that the tests name
 (``kserve_twins.py``); the programs of the tests' images are upstream's own or stand-ins
 (``kserve_images.py``). A test that is run with several parameters counts once.
 """
@@ -17,11 +17,13 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from msgspec.structs import fields
 from tests.conformance.kserve_images import images
 from tests.conformance.kserve_skips import skipped
 from tests.conformance.outside import address
@@ -29,11 +31,15 @@ from tests.conformance.rows import Case, Platform, Row
 from tests.support.client_python import python_with
 from tests.support.objectstore import object_store
 
-__all__ = ["ENVIRONMENT", "cases", "images", "run"]
+from kubeling.engine.config import EngineConfig
+
+__all__ = ["ENVIRONMENT", "cases", "images", "outside", "run"]
 
 ENVIRONMENT: Final = {"KUBELING_ENGINE_CAPACITY": "{cpu: '16', memory: 64Gi}"}
 """What the tests ask for, whatever the machine has."""
 
+_TESTS: Final = "kserve/test/e2e"
+_EMULATOR: Final = "STORAGE_EMULATOR_HOST"
 _NAMESPACE: Final = "kserve-ci-e2e-test"
 _NEEDS: Final = (
     "kserve==0.21.0",
@@ -59,7 +65,7 @@ _WITHIN: Final = 5400
 
 def cases(upstream: Path) -> list[Case]:
     """Every test function, in a group with those of its folder."""
-    root = upstream / "kserve" / "test" / "e2e"
+    root = upstream / _TESTS
     found = []
     for path in sorted(root.rglob("test_*.py")):
         file = str(path.relative_to(root))
@@ -81,15 +87,22 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
     if not runnable:
         return
     root = next(p for p in runnable[0].path.parents if p.name == "e2e")
-    with (
-        tempfile.TemporaryDirectory(prefix="kserve-") as folder,
-        object_store(address(), **_twins(root / "data", Path(folder) / "twins")) as store,
-    ):
-        _prepare(platform, store.url)
+    with tempfile.TemporaryDirectory(prefix="kserve-") as folder:
+        _prepare(platform, os.environ[_EMULATOR])
         outcomes = _tested(runnable, root, platform, Path(folder))
     for case in runnable:
         why = outcomes.get(case.name, "it did not run")
         yield Row(case.name, case.group, "failed" if why else "passed", why)
+
+
+@contextmanager
+def outside(folder: Path) -> Iterator[dict[str, str]]:
+    """Serves the twins until the block ends; gives the variables by which pods find them."""
+    data = Path(os.environ["KUBELING_UPSTREAM"]) / _TESTS / "data"
+    with object_store(address(), **_twins(data, folder / "twins")) as store:
+        usual = next(f.default for f in fields(EngineConfig) if f.name == "pass_env")
+        passed = [*usual, _EMULATOR]
+        yield {_EMULATOR: store.url, "KUBELING_ENGINE_PASS_ENV": json.dumps(passed)}
 
 
 def _twins(requests: Path, folder: Path) -> dict[str, dict[str, bytes]]:
@@ -106,12 +119,6 @@ def _twins(requests: Path, folder: Path) -> dict[str, dict[str, bytes]]:
 
 def _prepare(platform: Platform, store: str) -> None:
     """What upstream's setup makes before the tests: their namespace, and where models are."""
-    container = {
-        "name": "storage-initializer",
-        "image": "kubeling/storage-initializer",
-        "command": ["python", "-m", "kubeling.serving.storage"],
-        "env": [{"name": "STORAGE_EMULATOR_HOST", "value": store}],
-    }
     s3 = {
         "type": "s3",
         "access_key_id": "s3admin",
@@ -123,12 +130,6 @@ def _prepare(platform: Platform, store: str) -> None:
     }
     objects: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}},
-        {
-            "apiVersion": "serving.kserve.io/v1alpha1",
-            "kind": "ClusterStorageContainer",
-            "metadata": {"name": "twins"},
-            "spec": {"container": container, "supportedUriFormats": [{"prefix": "gs://"}]},
-        },
         {
             "apiVersion": "v1",
             "kind": "Secret",

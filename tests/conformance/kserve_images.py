@@ -6,39 +6,54 @@ package is for. What would need a downloaded model says what the tests expect of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 __all__ = ["images"]
 
 _CATALOGUE: Final = Path(__file__).with_name("kserve_images.yaml")
+_TRANSFORMER: Final = ("custom_transformer/model.py", "custom_transformer/model_grpc.py")
 _PROGRAMS: Final = {
-    "success-200-isvc": ("test_resources/graph/success_200_isvc/model.py", "fastapi"),
-    "error-404-isvc": ("test_resources/graph/error_404_isvc/model.py", "fastapi"),
-    "image-transformer": ("custom_transformer/model.py", "pillow"),
-    "custom-image-transformer-grpc": ("custom_transformer/model_grpc.py", "pillow"),
+    "success-200-isvc": ("fastapi", "test_resources/graph/success_200_isvc/model.py"),
+    "error-404-isvc": ("fastapi", "test_resources/graph/error_404_isvc/model.py"),
+    "image-transformer": ("pillow", *_TRANSFORMER),
+    "custom-image-transformer-grpc": ("pillow", *reversed(_TRANSFORMER)),
 }
-"""By image, below ``python``, and what else each imports."""
+"""By image, what else its programs import, and these, below ``python``; the first is run."""
 
 
 def images(upstream: Path) -> str:
     """Entries of the catalogue."""
     folder = upstream / "kserve" / "python"
     return _CATALOGUE.read_text() + "".join(
-        _entry(image, folder / path, needed) for image, (path, needed) in _PROGRAMS.items()
+        _entry(image, needed, [folder / path for path in paths])
+        for image, (needed, *paths) in _PROGRAMS.items()
     )
 
 
-def _entry(image: str, path: Path, needed: str) -> str:
-    program = "".join(f"      {line}\n" if line else "\n" for line in path.read_text().splitlines())
+def _entry(image: str, needed: str, paths: Sequence[Path]) -> str:
+    programs = "".join(_program(path) for path in paths)
     first = "torchvision.py, " if needed == "pillow" else ""
     return f"""
 - images: ["kserve/{image}"]
   python: {{requirements: [{needed}], platform: true}}
-  entrypoint: [as-kserve, {first}model.py]
+  entrypoint: [as-kserve, {first}{paths[0].name}]
   programs:
-    model.py: |
-{program}
+{programs}
+    python: |
+      #!/bin/sh
+      case "$2" in
+        custom_transformer.*)
+          module="${{2#*.}}" && shift 2
+          set -- "$(command -v as-kserve)" torchvision.py "$module.py" "$@" ;;
+      esac
+      exec python3 "$@"
     as-kserve: *as-kserve
     torchvision.py: *torchvision
 """
+
+
+def _program(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    return f"    {path.name}: |\n" + "".join(f"      {line}\n" if line else "\n" for line in lines)
