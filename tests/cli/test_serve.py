@@ -64,6 +64,11 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     unknown = platform.kubeling("predict", "irsi", ROW, check=False)
     assert '"irsi" not found' in unknown.stderr
 
+    why = platform.kubeling("runtimes", "iris").stdout
+    assert "✓ ClusterServingRuntime kserve-sklearnserver: no other runtime there fits" in why
+    assert "kserve-xgbserver: it serves xgboost 1, xgboost 2" in why
+    assert "kserve-sklearnserver" in platform.kubeling("runtimes").stdout
+
     line = platform.kubeling("serve", "iris", "--curl").stdout
     asked = subprocess.run([*shlex.split(line), "-s"], capture_output=True, text=True, check=True)
     assert json.loads(asked.stdout) == {"predictions": [0]}
@@ -84,6 +89,9 @@ def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform)
     assert "✗ broken  failed" in done.stdout
     assert "sklearn.tree._klasses" in done.stderr
     assert "Try this: the model was saved with scikit-learn 0." in done.stderr
+    line = platform.kubeling("serve", "--name", "broken", "nowhere", "--curl", check=False)
+    assert line.stdout == ""
+    assert "broken answers nobody now: " in line.stderr
 
 
 def manifest(*words: str) -> dict[str, Any]:
@@ -163,6 +171,7 @@ def test_who_serves_a_stopped_service_starts_it() -> None:
     ("text", "path", "sent"),
     [
         ("[[1, 2]]", "/v1/models/m:predict", {"instances": [[1, 2]]}),
+        ('{"text": "hello"}', "/v1/models/m:predict", {"text": "hello"}),
         ('{"inputs": {"a": [1]}}', "/v1/models/m:predict", {"inputs": {"a": [1]}}),
         (
             '{"inputs": [{"name": "a", "datatype": "FP32"}]}',
@@ -180,8 +189,7 @@ def test_the_protocol_is_the_requests(text: str, path: str, sent: Any) -> None:
     ("text", "says"),
     [
         ("{'instances': []}", r"not JSON: .* at line 1, column 2"),
-        ('{"rows": []}', 'neither "instances" \\(V1\\) nor "inputs" \\(V2\\)'),
-        ("3", 'neither "instances"'),
+        ("3", "no JSON object or list"),
     ],
 )
 def test_what_is_no_request_is_refused_with_an_example(text: str, says: str) -> None:

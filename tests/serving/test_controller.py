@@ -78,6 +78,13 @@ async def test_a_model_is_served_and_its_status_is_what_the_sdk_reads(serving: S
         assert found["spec"]["selector"]["serving.kubeling.io/revision"] == "00001"
 
 
+async def test_the_choice_of_a_runtime_is_told(serving: Serving) -> None:
+    await first_revision(serving)
+    await serving.event(
+        "ClusterServingRuntime kserve-sklearnserver serves it over v1: no other runtime there fits"
+    )
+
+
 async def test_a_canary_is_promoted_and_rolled_back(serving: Serving) -> None:
     await first_revision(serving)
     await second_revision(serving, canaryTrafficPercent=10)

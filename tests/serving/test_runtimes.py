@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kubeling.kube.objects import Obj
+from kubeling.serving.runtime_choice import verdicts
 from kubeling.serving.runtimes import RuntimeNotFound, builtin_runtimes, select_runtime
 
 
@@ -89,3 +90,55 @@ def test_why_no_runtime_fits(wanted: Obj, reason: str) -> None:
 def test_a_protocol_is_chosen_where_none_is_asked_for() -> None:
     only_v2 = runtime("two", {"name": "f"}, protocolVersions=["v2"])
     assert select_runtime(model("f"), [only_v2], []).protocol == "v2"
+
+
+def test_each_runtime_is_told_why_it_was_chosen_or_not() -> None:
+    named = runtime("by-name", {"name": "f", "autoSelect": False})
+    given = [
+        runtime("best", {"name": "f", "priority": 2}),
+        runtime("second", {"name": "f", "priority": 1}),
+        runtime("other", {"name": "g", "version": "1"}),
+        runtime("off", {"name": "f"}, disabled=True),
+        runtime("two", {"name": "f"}, protocolVersions=["v2"]),
+        named,
+    ]
+    cluster = [runtime("far", {"name": "f"}) | {"kind": "ClusterServingRuntime"}]
+    found = {v.name: v.reason for v in verdicts(model("f"), given, cluster)}
+    assert next(iter(found)) == "best"
+    assert found == {
+        "best": "its priority 2 is above 1 of second",
+        "second": "it fits, and another comes first",
+        "far": "it fits, and another comes first",
+        "off": "it is disabled",
+        "other": "it serves g 1",
+        "two": "it speaks v2, not v1",
+        "by-name": (
+            "it is chosen only where spec.predictor.model.runtime names it (autoSelect is off)"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ([runtime("a", {"name": "f"})], "no other runtime there fits"),
+        (
+            [
+                runtime("a", {"name": "f"}, protocolVersions=["v1"]),
+                runtime("b", {"name": "f"}),
+            ],
+            "it speaks a simpler protocol than b",
+        ),
+        ([runtime("a", {"name": "f"}), runtime("b", {"name": "f"})], "its name is before b"),
+    ],
+)
+def test_the_choice_is_said_with_its_reason(given: list[Obj], why: str) -> None:
+    chosen = select_runtime(model("f"), given, [])
+    assert (chosen.name, chosen.why) == ("a", why)
+
+
+def test_without_a_choice_each_runtime_says_what_is_against_it() -> None:
+    found = verdicts(model("f", runtime="nope"), [], [runtime("a", {"name": "f"})])
+    assert [(v.chosen, v.reason) for v in found] == [
+        (False, "spec.predictor.model.runtime names nope")
+    ]

@@ -62,6 +62,10 @@ _SECTIONS: Final[dict[str, Commands]] = {
             "kubeling.cli.serving.predict:predict",
             "Ask a served model.",
         ),
+        "runtimes": (
+            "kubeling.cli.serving.runtimes:runtimes",
+            "Say why a model is served by the runtime it has.",
+        ),
         "pipelines": (
             "kubeling.cli.pipelines:pipelines",
             "Collect old runs of pipelines, download artifacts.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from kubeling.kube.events import EventType
 from kubeling.kube.objects import Obj, condition, name
+from kubeling.serving.runtimes import Runtime
 
 __all__ = ["Announcement", "announcements"]
 
@@ -22,12 +23,22 @@ class Announcement:
 
 
 def announcements(
-    isvc: Obj, before: Mapping[str, Any], after: Mapping[str, Any]
+    isvc: Obj, before: Mapping[str, Any], after: Mapping[str, Any], runtime: Runtime | None = None
 ) -> Iterator[Announcement]:
-    """The Events of the change from one status to the next."""
+    """The Events of the change from one status to the next; ``runtime`` is what serves it now."""
+    yield from _choice(before, after, runtime)
     yield from _readiness(isvc, before, after)
     yield from _failures(before, after)
     yield from _revisions(isvc, _predictor(before), _predictor(after))
+
+
+def _choice(
+    before: Mapping[str, Any], after: Mapping[str, Any], runtime: Runtime | None
+) -> Iterator[Announcement]:
+    keys = ("servingRuntimeName", "clusterServingRuntimeName")
+    if runtime is not None and any(before.get(key) != after.get(key) for key in keys):
+        chosen = f"{runtime.kind} {runtime.name} serves it over {runtime.protocol}"
+        yield Announcement("Normal", "RuntimeSelected", f"{chosen}: {runtime.why}")
 
 
 def _readiness(

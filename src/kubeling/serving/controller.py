@@ -40,7 +40,7 @@ from kubeling.serving.resources import (
     SERVING_RUNTIMES,
 )
 from kubeling.serving.revisions import Rollout
-from kubeling.serving.runtimes import RuntimeNotFound
+from kubeling.serving.runtimes import Runtime, RuntimeNotFound
 from kubeling.serving.storage.uris import StorageNotFound
 from kubeling.serving.storage_containers import CLUSTER_STORAGE_CONTAINERS
 from kubeling.serving.wanted import Wanted
@@ -135,7 +135,8 @@ class InferenceServiceController:
             self._addresses(isvc),
             trials,
         )
-        await self._write_status(isvc, status.running_status(facts, self._clock.now()))
+        written = status.running_status(facts, self._clock.now())
+        await self._write_status(isvc, written, desired.runtime)
         # Only when the status has taken requests away from a revision are its pods.
         await self._scale(isvc, revisions, wanted, policies, grow=False)
         await self._remove_old(observed, rollout)
@@ -300,7 +301,7 @@ class InferenceServiceController:
         now = self._clock.now()
         await self._write_status(isvc, status.invalid_status(isvc, reason, message, now))
 
-    async def _write_status(self, isvc: Obj, wanted: Obj) -> None:
+    async def _write_status(self, isvc: Obj, wanted: Obj, runtime: Runtime | None = None) -> None:
         before = isvc.get("status") or {}
         if wanted == before:
             return
@@ -308,7 +309,7 @@ class InferenceServiceController:
             await self._client.replace_status(INFERENCE_SERVICES, {**isvc, "status": wanted})
         except NotFound:
             return
-        for announcement in announcements(isvc, before, wanted):
+        for announcement in announcements(isvc, before, wanted, runtime):
             await self._recorder.event(
                 isvc, announcement.type, announcement.reason, announcement.message
             )

@@ -14,7 +14,14 @@ from typing import Any, Final
 from kubeling.kube.objects import Obj, name, new_object
 from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES
 
-__all__ = ["Runtime", "RuntimeNotFound", "builtin_runtimes", "select_runtime"]
+__all__ = [
+    "Runtime",
+    "RuntimeNotFound",
+    "builtin_runtimes",
+    "fitting_runtimes",
+    "misfit",
+    "select_runtime",
+]
 
 _PROTOCOLS: Final = ("v1", "v2", "grpc-v1", "grpc-v2")
 
@@ -35,6 +42,8 @@ class Runtime:
     kind: str
     spec: Obj
     protocol: str
+    why: str = ""
+    """Why it and no other, in words."""
 
 
 def select_runtime(model: Obj, namespaced: Sequence[Obj], cluster: Sequence[Obj]) -> Runtime:
@@ -43,12 +52,32 @@ def select_runtime(model: Obj, namespaced: Sequence[Obj], cluster: Sequence[Obj]
     if wanted := model.get("runtime"):
         return _named(wanted, model, protocol, namespaced, cluster)
     for group in (namespaced, cluster):
-        fitting = [r for r in group if _fits(r, model, protocol or "v1", auto_select=True)]
-        if not fitting and not protocol:
-            fitting = [r for r in group if _fits(r, model, "", auto_select=True)]
+        fitting = fitting_runtimes(model, group)
         if fitting:
-            return _chosen(min(fitting, key=lambda r: _rank(r, model)), protocol)
+            return _chosen(fitting[0], protocol, _why_first(fitting, model))
     raise RuntimeNotFound("NoSupportingRuntime", _nothing_fits(model, protocol, cluster))
+
+
+def fitting_runtimes(model: Obj, group: Sequence[Obj]) -> list[Obj]:
+    """Those of the namespace's or the cluster's that may be chosen, in the order of choice."""
+    protocol = model.get("protocolVersion") or ""
+    fitting = [r for r in group if not misfit(r, model, protocol or "v1", auto_select=True)]
+    if not fitting and not protocol:
+        fitting = [r for r in group if not misfit(r, model, "", auto_select=True)]
+    return sorted(fitting, key=lambda r: _rank(r, model))
+
+
+def _why_first(fitting: Sequence[Obj], model: Obj) -> str:
+    """Why the first comes before the second."""
+    if len(fitting) == 1:
+        return "no other runtime there fits"
+    first, second = (_rank(runtime, model) for runtime in fitting[:2])
+    other = name(fitting[1])
+    if first[0] != second[0]:
+        return f"its priority {-first[0]} is above {-second[0]} of {other}"
+    if first[1] != second[1]:
+        return f"it speaks a simpler protocol than {other}"
+    return f"it is newer than {other}" if first[2] != second[2] else f"its name is before {other}"
 
 
 def _named(
@@ -66,35 +95,39 @@ def _named(
         raise RuntimeNotFound(
             "RuntimeDisabled", f'runtime "{wanted}" is disabled; set spec.disabled to false'
         )
-    if not _fits(found, model, protocol, auto_select=False):
+    if misfit(found, model, protocol, auto_select=False):
         raise RuntimeNotFound(
             "NoSupportingRuntime",
             f'runtime "{wanted}" does not serve {_format_text(model)}'
             + (f" over {protocol}" if protocol else "")
             + f"; it serves {', '.join(_offered([found]))}",
         )
-    return _chosen(found, protocol)
+    return _chosen(found, protocol, "spec.predictor.model.runtime names it")
 
 
-def _chosen(runtime: Obj, protocol: str) -> Runtime:
+def _chosen(runtime: Obj, protocol: str, why: str) -> Runtime:
     offered = runtime["spec"].get("protocolVersions") or ["v1"]
     lowest = min(offered, key=_protocol_rank)
     chosen = protocol or ("v1" if "v1" in offered else lowest)
-    return Runtime(name(runtime), runtime["kind"], runtime["spec"], chosen)
+    return Runtime(name(runtime), runtime["kind"], runtime["spec"], chosen, why)
 
 
-def _fits(runtime: Obj, model: Obj, protocol: str, *, auto_select: bool) -> bool:
+def misfit(runtime: Obj, model: Obj, protocol: str, *, auto_select: bool) -> str:
+    """Why a runtime cannot serve a model; empty if it can."""
     spec = runtime["spec"]
-    if spec.get("disabled") or spec.get("multiModel"):
-        return False
+    if spec.get("disabled"):
+        return "it is disabled"
+    if spec.get("multiModel"):
+        return "it is for ModelMesh (multiModel)"
     offered = spec.get("protocolVersions")
     if protocol and offered and protocol not in offered:
-        return False
-    formats = spec.get("supportedModelFormats") or ()
-    return any(
-        _format_fits(entry, model) and (entry.get("autoSelect") or not auto_select)
-        for entry in formats
-    )
+        return f"it speaks {', '.join(offered)}, not {protocol}"
+    fitting = [e for e in spec.get("supportedModelFormats") or () if _format_fits(e, model)]
+    if not fitting:
+        return f"it serves {', '.join(_offered([runtime])) or 'no format'}"
+    if auto_select and not any(entry.get("autoSelect") for entry in fitting):
+        return "it is chosen only where spec.predictor.model.runtime names it (autoSelect is off)"
+    return ""
 
 
 def _format_fits(entry: Obj, model: Obj) -> bool:

@@ -39,7 +39,8 @@ def predict(
 
     REQUEST is JSON: {"instances": [ROW, …]} as in the V1 protocol, a plain list of rows, which
     means the same, or {"inputs": [{"name": …, "shape": …, "datatype": …, "data": …}]} as in the V2
-    protocol. It is read from standard input if it is not given.
+    protocol; models of your own may take any other object. It is read from standard input if it is
+    not given.
 
     `kubeling serve NAME --curl` prints a request that fits the model.
     """
@@ -74,10 +75,8 @@ def request_of(text: str, model: str) -> tuple[str, bytes]:
         ) from None
     if isinstance(found, list):
         found = {"instances": found}
-    if not isinstance(found, dict) or not found.keys() & {"instances", "inputs"}:
-        raise CliError(
-            'the request has neither "instances" (V1) nor "inputs" (V2)', f"For example: {_EXAMPLE}"
-        )
+    if not isinstance(found, dict):
+        raise CliError("the request is no JSON object or list", f"For example: {_EXAMPLE}")
     return path_of(model, found), json.dumps(found).encode()
 
 

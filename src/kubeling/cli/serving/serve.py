@@ -189,11 +189,19 @@ def _more(rollout: Rollout) -> str:
 async def _curl_of(title: str, dashboard: str, data_dir: Path, namespace: str) -> int:
     """The command that asks a service that runs."""
     from kubeling.cli.serving.asking import curl_line, signature
+    from kubeling.gateway.models.progress import progress_of
+    from kubeling.gateway.models.traffic import shares_of
     from kubeling.serving.resources import INFERENCE_SERVICES
 
     async with connected(data_dir, None, namespace) as connection:
-        await connection.client.get(INFERENCE_SERVICES, title, connection.namespace)
+        isvc = await connection.client.get(INFERENCE_SERVICES, title, connection.namespace)
         base = f"{dashboard}/serving/{connection.namespace}/{title}"
+        if not shares_of(isvc):
+            progress = progress_of(isvc, ())
+            raise CliError(
+                f"{title} answers nobody now: {progress.doing}",
+                f"More: kubeling why isvc/{title} -n {connection.namespace}",
+            )
     found = await asyncio.to_thread(signature, base, title)
     click.echo(curl_line(base, title, found))
     return 0
