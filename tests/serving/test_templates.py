@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
+import pytest
 from tests.serving.services import service
 
 from kubeling.kube.objects import Obj
 from kubeling.serving import templates
 from kubeling.serving.credentials import Access, from_secrets, from_storage_config
 from kubeling.serving.runtimes import builtin_runtimes, select_runtime
+from kubeling.serving.storage.uris import StorageNotFound
 from kubeling.serving.templates import at_revision, digest
 from kubeling.serving.workloads import serving_port
 
@@ -153,6 +156,89 @@ def test_a_storage_config_entry_is_referred_to() -> None:
     model["storage"]["parameters"] = {"type": "s3", "bucket": "data"}
     pod = predictor(service(predictor={"model": model}))["spec"]
     assert pod["initContainers"][0]["args"][0] == "s3://data/a/b"
+
+
+def secret(title: str, kind: str = "Opaque", **data: str) -> dict[str, Any]:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"metadata": {"name": title}, "type": kind, "data": encoded}
+
+
+def test_each_stores_secret_is_known_by_its_keys() -> None:
+    found = from_secrets(
+        [
+            secret("a", AZ_CLIENT_ID="i", AZ_CLIENT_SECRET="s", AZ_TENANT_ID="t"),
+            secret("k", AZURE_STORAGE_ACCESS_KEY="k"),
+            secret("h", HF_TOKEN="t"),
+            secret("m", MODELSCOPE_API_TOKEN="t"),
+            secret("g", GIT_USERNAME="u", GIT_PASSWORD="p"),
+            secret("s", awsAccessKeyID="i", awsSecretAccessKey="s"),
+            secret("w", **{"https-host": "models.example.com", "headers": "{}"}),
+            secret("d", HDFS_NAMENODE="http://n"),
+            secret("r", "kubernetes.io/dockerconfigjson", **{".dockerconfigjson": "{}"}),
+        ]
+    )
+    keys = {
+        variable["name"]: (entry["name"], entry["key"])
+        for variable in found.env
+        if (entry := (variable.get("valueFrom") or {}).get("secretKeyRef"))
+    }
+    assert keys == {
+        "AZURE_CLIENT_ID": ("a", "AZ_CLIENT_ID"),
+        "AZURE_CLIENT_SECRET": ("a", "AZ_CLIENT_SECRET"),
+        "AZURE_TENANT_ID": ("a", "AZ_TENANT_ID"),
+        "AZURE_STORAGE_ACCESS_KEY": ("k", "AZURE_STORAGE_ACCESS_KEY"),
+        "HF_TOKEN": ("h", "HF_TOKEN"),
+        "MODELSCOPE_API_TOKEN": ("m", "MODELSCOPE_API_TOKEN"),
+        "GIT_USERNAME": ("g", "GIT_USERNAME"),
+        "GIT_PASSWORD": ("g", "GIT_PASSWORD"),
+        "AWS_ACCESS_KEY_ID": ("s", "awsAccessKeyID"),
+        "AWS_SECRET_ACCESS_KEY": ("s", "awsSecretAccessKey"),
+        "models.example.com-headers": ("w", "headers"),
+    }
+    places = {mount["name"]: mount["mountPath"] for mount in found.mounts}
+    assert places == {
+        "hdfs-secrets": "/var/secrets/kserve-hdfscreds",
+        "oci-fetch-auth": "/mnt/oci-fetch-auth",
+    }
+    assert {"name": "KSERVE_OCI_DOCKER_CONFIG", "value": "/mnt/oci-fetch-auth/config.json"} in (
+        list(found.env)
+    )
+
+
+def test_an_entry_of_storage_config_says_which_store_it_is() -> None:
+    entry = secret("storage-config", mine='{"type": "s3", "bucket": "data"}', default_hdfs="{}")
+    model = {"modelFormat": {"name": "sklearn"}, "storage": {"key": "mine", "path": "a/b"}}
+    isvc = service(predictor={"model": model})
+    pod = predictor(isvc, from_storage_config(entry, "mine", {}))["spec"]
+    assert pod["initContainers"][0]["args"][0] == "s3://data/a/b"
+    named = {"type": "hdfs"}
+    found = from_storage_config(entry, "", named)
+    assert found.env[0]["valueFrom"]["secretKeyRef"]["key"] == "default_hdfs"
+    pod = predictor(isvc, found)["spec"]
+    assert pod["initContainers"][0]["args"][0] == "hdfs://a/b"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"type": "ftp"}, "storage.parameters.type: ftp is not supported; one of s3"),
+        ({"type": "s3"}, "storage.parameters.bucket: is missing; name it there"),
+    ],
+)
+def test_what_a_stored_model_lacks_is_named(parameters: dict[str, str], said: str) -> None:
+    storage = {"path": "a/b", "parameters": parameters}
+    model = {"modelFormat": {"name": "sklearn"}, "storage": storage}
+    with pytest.raises(StorageNotFound, match=said):
+        predictor(service(predictor={"model": model}))
+
+
+def test_an_image_of_the_nodes_is_mounted() -> None:
+    model = {"storageUri": "oci+native://registry/team/net:v1"}
+    pod = predictor(service(predictor={"sklearn": model}))["spec"]
+    assert "initContainers" not in pod
+    reference = {"reference": "registry/team/net:v1"}
+    assert pod["volumes"][0] == {"name": "model-image-0", "image": reference}
+    assert pod["containers"][0]["volumeMounts"][0]["subPath"] == "models"
 
 
 def test_requests_are_recorded_where_the_logger_says() -> None:

@@ -22,7 +22,7 @@ from kubeling.artifacts.locations import AZURE, GCS, OSS, S3, secret_value
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
-__all__ = ["azure_container", "gcs_bucket", "oss_bucket", "region_of", "s3_bucket"]
+__all__ = ["azure_container", "azure_store", "gcs_bucket", "oss_bucket", "region_of", "s3_bucket"]
 
 _RETRIES: Final[RetryConfig] = {"max_retries": 4, "retry_timeout": dt.timedelta(seconds=60)}
 _PATIENCE: Final[ClientConfig] = {
@@ -32,7 +32,7 @@ _PATIENCE: Final[ClientConfig] = {
 }
 
 
-def s3_bucket(location: S3, env: Mapping[str, str]) -> Bucket:
+def s3_bucket(location: S3, env: Mapping[str, str], *, check_certificate: bool = True) -> Bucket:
     """A bucket of S3, MinIO and the like."""
     region = region_of(location, env)
     config: S3Config = {"region": region}
@@ -61,7 +61,10 @@ def s3_bucket(location: S3, env: Mapping[str, str]) -> Bucket:
         store = S3Store(
             location.bucket,
             config=config,
-            client_options=_client(url, secret_value(location.ca_secret, env)),
+            client_options={
+                **_client(url, secret_value(location.ca_secret, env)),
+                "allow_invalid_certificates": not check_certificate,
+            },
             retry_config=_RETRIES,
         )
     host = urlsplit(url).netloc if url else f"s3.{region}.amazonaws.com"
@@ -124,20 +127,22 @@ def azure_container(location: AZURE, env: Mapping[str, str]) -> Bucket:
     # An emulator has the account in the path instead.
     account = parts.path.rpartition("/")[2] or (parts.hostname or "").partition(".")[0]
     config: AzureConfig = {"account_name": account, "endpoint": location.endpoint.rstrip("/")}
-    known = True
     if location.account_key_secret is not None:
         config["account_key"] = secret_value(location.account_key_secret, env)
     elif not location.use_sdk_creds:
         config["skip_signature"] = True
-        known = False
-    with _usable(f"azure://{location.container}"):
+    return azure_store(location.container, config)
+
+
+def azure_store(container: str, config: AzureConfig) -> Bucket:
+    """A container by the library's own settings, of which ``endpoint`` is required."""
+    endpoint = str(config["endpoint"])
+    with _usable(f"azure://{container}"):
         store = AzureStore(
-            location.container,
-            config=config,
-            client_options=_client(location.endpoint),
-            retry_config=_RETRIES,
+            container, config=config, client_options=_client(endpoint), retry_config=_RETRIES
         )
-    return Bucket(store, f"azure://{location.container}", parts.netloc, known=known)
+    known = not config.get("skip_signature")
+    return Bucket(store, f"azure://{container}", urlsplit(endpoint).netloc, known=known)
 
 
 @contextmanager

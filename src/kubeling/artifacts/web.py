@@ -35,10 +35,11 @@ class Answer:
 class HttpStatus(Exception):
     """The server answered with an error status."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
+        self.headers = headers or {}
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -60,9 +61,14 @@ def _is_same(one: urllib.request.Request, other: urllib.request.Request) -> bool
     return one.host == other.host and (other.type == "https" or one.type == "http")
 
 
-def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+def get(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Answer:
     """Reads a small answer; raises :class:`HttpStatus` or :class:`ArtifactError`."""
-    with fetch(urllib.request.Request(url, headers=dict(headers or {}))) as response:
+    request = urllib.request.Request(url, headers=dict(headers or {}))
+    with fetch(request, context) as response:
         return Answer(response.read(), dict(response.headers))
 
 
@@ -124,7 +130,7 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
         response: HTTPResponse = opener.open(request, timeout=_TIMEOUT)
         return response
     except urllib.error.HTTPError as error:
-        raise HttpStatus(error.code, error.read()) from None
+        raise HttpStatus(error.code, error.read(), dict(error.headers)) from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         host = request.host

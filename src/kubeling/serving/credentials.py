@@ -7,6 +7,7 @@ the secrets: pods refer to them, and nothing is copied.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,51 @@ from typing import Final
 from kubeling.kube.objects import Obj, name
 from kubeling.serving.storage.uris import StorageNotFound
 
-__all__ = ["STORAGE_CONFIG", "Access", "from_secrets", "from_storage_config"]
+__all__ = [
+    "SECRET_NAME",
+    "STORAGE_CONFIG",
+    "Access",
+    "from_secrets",
+    "from_storage_config",
+]
 
 _GCLOUD: Final = "gcloud-application-credentials.json"
 _GCLOUD_MOUNT: Final = "/var/secrets"
+_HDFS_MOUNT: Final = "/var/secrets/kserve-hdfscreds"
+_DOCKER_MOUNT: Final = "/mnt/oci-fetch-auth"
 _ANNOTATION: Final = "serving.kserve.io/"
 _OLD_ANNOTATION: Final = "serving.kubeflow.org/"
-_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_KEYS: Final[Mapping[str, Sequence[str]]] = {
+    "AWS_ACCESS_KEY_ID": ("AWS_ACCESS_KEY_ID", "awsAccessKeyID"),
+    "AWS_SECRET_ACCESS_KEY": ("AWS_SECRET_ACCESS_KEY", "awsSecretAccessKey"),
+    "AWS_SESSION_TOKEN": ("AWS_SESSION_TOKEN",),
+    "AZURE_SUBSCRIPTION_ID": ("AZURE_SUBSCRIPTION_ID", "AZ_SUBSCRIPTION_ID"),
+    "AZURE_TENANT_ID": ("AZURE_TENANT_ID", "AZ_TENANT_ID"),
+    "AZURE_CLIENT_ID": ("AZURE_CLIENT_ID", "AZ_CLIENT_ID"),
+    "AZURE_CLIENT_SECRET": ("AZURE_CLIENT_SECRET", "AZ_CLIENT_SECRET"),
+    "AZURE_STORAGE_ACCESS_KEY": ("AZURE_STORAGE_ACCESS_KEY",),
+    "AZURE_ACCESS_TOKEN": ("AZURE_ACCESS_TOKEN",),
+    "AZURE_ACCOUNT_NAME": ("AZURE_ACCOUNT_NAME",),
+    "AZURE_SERVICE_URL": ("AZURE_SERVICE_URL",),
+    "HF_TOKEN": ("HF_TOKEN",),
+    "MODELSCOPE_API_TOKEN": ("MODELSCOPE_API_TOKEN",),
+    "GIT_USERNAME": ("GIT_USERNAME",),
+    "GIT_PASSWORD": ("GIT_PASSWORD",),
+}
+"""Variables of an initializer, and the keys of a secret that they are known by."""
+_S3_SETTINGS: Final[Mapping[str, str]] = {
+    "s3-region": "AWS_DEFAULT_REGION",
+    "s3-verifyssl": "S3_VERIFY_SSL",
+    "s3-usevirtualbucket": "S3_USER_VIRTUAL_BUCKET",
+    "s3-useaccelerate": "S3_USE_ACCELERATE",
+    "s3-useanoncredential": "awsAnonymousCredential",
+    "s3-cabundle": "AWS_CA_BUNDLE",
+}
 STORAGE_CONFIG: Final = "storage-config"
+SECRET_NAME: Final = "serving.kserve.io/storageSecretName"
+"""The annotation of a service that names a secret instead of ``storage-config``."""
+_KEY_FIELD: Final = "spec.predictor.model.storage.key"
+_DOCKER_TYPE: Final = "kubernetes.io/dockerconfigjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,49 +69,89 @@ class Access:
 
     env: Sequence[Obj] = ()
     volumes: Sequence[Obj] = ()
-    mounts: Sequence[Obj] = field(default=())
+    mounts: Sequence[Obj] = ()
+    stated: Mapping[str, str] = field(default_factory=dict)
+    """What an entry of ``storage-config`` says of the store itself: its type and bucket."""
 
 
 def from_secrets(secrets: Sequence[Obj]) -> Access:
-    """What the secrets of a service account give."""
+    """What the secrets of a service account, and those for pulling images, give."""
     env: list[Obj] = []
     volumes: list[Obj] = []
     mounts: list[Obj] = []
+
+    def mount(title: str, secret: Obj, place: str, **how: object) -> None:
+        volumes.append({"name": title, "secret": {"secretName": name(secret), **how}})
+        mounts.append({"name": title, "mountPath": place, "readOnly": True})
+
     for secret in secrets:
         data = secret.get("data") or {}
-        env += [_reference(key, name(secret), key) for key in _KEYS if key in data]
-        if "AWS_ACCESS_KEY_ID" in data:
+        for variable, keys in _KEYS.items():
+            env += [_reference(variable, name(secret), key) for key in keys if key in data][:1]
+        if any(key in data for key in _KEYS["AWS_ACCESS_KEY_ID"]):
             env += _s3_settings(secret["metadata"].get("annotations") or {})
         if _GCLOUD in data:
-            volumes.append({"name": "storage-credentials", "secret": {"secretName": name(secret)}})
-            mounts.append(
-                {"name": "storage-credentials", "mountPath": _GCLOUD_MOUNT, "readOnly": True}
-            )
+            mount("storage-credentials", secret, _GCLOUD_MOUNT)
             path = f"{_GCLOUD_MOUNT}/{_GCLOUD}"
             env.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": path})
+        if "HDFS_NAMENODE" in data:
+            mount("hdfs-secrets", secret, _HDFS_MOUNT)
+        if "https-host" in data and "headers" in data:
+            host = base64.b64decode(data["https-host"]).decode().strip()
+            env.append(_reference(f"{host}-headers", name(secret), "headers"))
+        if secret.get("type") == _DOCKER_TYPE and not any(
+            found["name"] == "oci-fetch-auth" for found in volumes
+        ):
+            items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+            mount("oci-fetch-auth", secret, _DOCKER_MOUNT, items=items)
+            config = f"{_DOCKER_MOUNT}/config.json"
+            env.append({"name": "KSERVE_OCI_DOCKER_CONFIG", "value": config})
     return Access(env, volumes, mounts)
+
+
+def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIELD) -> str:
+    """The key of the entry of ``storage-config`` that is used, or nothing.
+
+    A named key that is missing raises :class:`StorageNotFound`; a missing default does not.
+    """
+    entry = key or (f"default_{kind}" if kind else "default")
+    if entry in ((secret or {}).get("data") or {}):
+        return entry
+    if key:
+        title = name(secret) if secret else STORAGE_CONFIG
+        raise StorageNotFound(f'{field}: secret "{title}" has no key "{key}"')
+    return ""
+
+
+def stated(secret: Obj | None, entry: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """An entry's fields under ``storage.parameters``; secrets stay where they are."""
+    found: dict[str, str] = {}
+    if secret is not None and entry:
+        try:
+            found = json.loads(base64.b64decode(secret["data"][entry]))
+        except ValueError as error:
+            raise StorageNotFound(
+                f'key "{entry}" of the secret "{name(secret)}" is not valid JSON: {error}'
+            ) from None
+    return {key: str(found[key]) for key in ("type", "bucket") if key in found} | dict(parameters)
 
 
 def from_storage_config(
     secret: Obj | None,
     key: str,
     parameters: Mapping[str, str],
-    field: str = "spec.predictor.model.storage.key",
+    field: str = _KEY_FIELD,
 ) -> Access:
-    """What an entry of ``storage-config`` and ``storage.parameters`` give.
-
-    A named key that is missing raises :class:`StorageNotFound`; a missing default does not.
-    """
-    entry = key or "default"
+    """What an entry of ``storage-config`` and ``storage.parameters`` give."""
     env: list[Obj] = []
-    if entry in ((secret or {}).get("data") or {}):
-        env.append(_reference("STORAGE_CONFIG", STORAGE_CONFIG, entry))
-    elif key:
-        raise StorageNotFound(f'{field}: secret "{STORAGE_CONFIG}" has no key "{key}"')
+    entry = storage_entry(secret, key, parameters.get("type", ""), field)
+    if entry:
+        title = name(secret) if secret else STORAGE_CONFIG
+        env.append(_reference("STORAGE_CONFIG", title, entry))
     if parameters:
         text = json.dumps(dict(parameters), sort_keys=True)
         env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": text})
-    return Access(env)
+    return Access(env, stated=stated(secret, entry, parameters))
 
 
 def _s3_settings(found: Mapping[str, str]) -> list[Obj]:
@@ -86,10 +164,9 @@ def _s3_settings(found: Mapping[str, str]) -> list[Obj]:
             secure = value("s3-usehttps") not in ("0", "false")
             endpoint = f"{'https' if secure else 'http'}://{endpoint}"
         env.append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
-    if region := value("s3-region"):
-        env.append({"name": "AWS_DEFAULT_REGION", "value": region})
-    if value("s3-useanoncredential").lower() == "true":
-        env.append({"name": "awsAnonymousCredential", "value": "true"})
+    for setting, variable in _S3_SETTINGS.items():
+        if given := value(setting):
+            env.append({"name": variable, "value": given})
     return env
 
 

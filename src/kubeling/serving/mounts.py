@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
 from kubeling.serving.localmodel.copies import LocalCopy
 from kubeling.serving.names import SOURCE_VOLUME
-from kubeling.serving.storage.uris import UnknownScheme, parse_uri
+from kubeling.serving.storage.uris import StorageNotFound, UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
 
 __all__ = ["BUILT_IN", "MAIN_CONTAINER", "add_storage", "main_container", "source_mount"]
@@ -24,7 +24,20 @@ BUILT_IN: Final[Obj] = {
     "image": "kubeling/storage-initializer",
     "command": ["python", "-m", "kubeling.serving.storage"],
 }
-_STORAGE_VARIABLES: Final = ("AWS_", "S3_", "GOOGLE_", "STORAGE_")
+_STORAGE_VARIABLES: Final = (
+    "AWS_",
+    "S3_",
+    "GOOGLE_",
+    "STORAGE_",
+    "AZURE_",
+    "HF_",
+    "MODELSCOPE_",
+    "GIT_",
+    "HDFS_",
+)
+_STORED: Final = ("s3", "gs", "hdfs", "webhdfs")
+_WITH_BUCKET: Final = ("s3", "gs")
+_IMAGE: Final = "oci+native://"
 
 
 Fetched = tuple[str, str, int]
@@ -37,7 +50,26 @@ def main_container(pod: Obj) -> Obj:
     return next((c for c in containers if c.get("name") == MAIN_CONTAINER), containers[0])
 
 
-def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
+def _stored(path: str, stated: Mapping[str, str]) -> str:
+    """The address of ``storage.path``, by what is said of the store that it is in."""
+    if "://" in path:
+        return path
+    kind, bucket = stated.get("type") or "s3", stated.get("bucket", "")
+    if kind not in _STORED:
+        raise StorageNotFound(
+            f"spec.predictor.model.storage.parameters.type: {kind} is not supported; one of "
+            f"{', '.join(_STORED)}"
+        )
+    if kind in _WITH_BUCKET and not bucket:
+        raise StorageNotFound(
+            "spec.predictor.model.storage.parameters.bucket: is missing; name it there or in the "
+            f"entry of storage-config, as {kind} keeps models in buckets"
+        )
+    place = path.lstrip("/")
+    return f"{kind}://{bucket}/{place}" if kind in _WITH_BUCKET else f"{kind}://{place}"
+
+
+def _sources(pod: Obj, component: Obj, stated: Mapping[str, str]) -> list[tuple[str, str]]:
     """The models to provide, with their places in the container."""
     if several := component.get("storageUris"):
         return [(entry["uri"], entry.get("mountPath") or _MODELS) for entry in several]
@@ -45,10 +77,7 @@ def _sources(pod: Obj, component: Obj) -> list[tuple[str, str]]:
     if uri := model.get("storageUri"):
         return [(uri, _MODELS)]
     if path := (model.get("storage") or {}).get("path"):
-        parameters = model["storage"].get("parameters") or {}
-        bucket = parameters.get("bucket", "")
-        scheme = parameters.get("type", "s3")
-        return [(path if "://" in path else f"{scheme}://{bucket}/{path.lstrip('/')}", _MODELS)]
+        return [(_stored(path, {**(model["storage"].get("parameters") or {}), **stated}), _MODELS)]
     for variable in main_container(pod).get("env") or ():
         if variable["name"] == "STORAGE_URI" and variable.get("value"):
             return [(variable["value"], _MODELS)]
@@ -70,9 +99,11 @@ def add_storage(
     """
     built_in: list[Fetched] = []
     others: list[tuple[Obj, Fetched]] = []
-    for index, (uri, place) in enumerate(_sources(pod, component)):
+    for index, (uri, place) in enumerate(_sources(pod, component, access.stated)):
         if copy is not None and (path := copy.path(uri)):
             _mount_claim(pod, copy.claim, path, place, index)
+        elif uri.startswith(_IMAGE):
+            _mount_image(pod, uri.removeprefix(_IMAGE), place, index)
         elif uri.startswith("pvc://"):
             address = parse_uri(uri)
             _mount_claim(pod, address.root, address.path, place, index)
@@ -136,6 +167,15 @@ def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> Non
     mount: Obj = {"name": volume, "mountPath": place, "readOnly": True}
     if path.strip("/"):
         mount["subPath"] = path.strip("/")
+    main = main_container(pod)
+    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+
+
+def _mount_image(pod: Obj, image: str, place: str, index: int) -> None:
+    """The folder ``/models`` of an image, as a volume of the node's."""
+    volume = f"model-image-{index}"
+    pod.setdefault("volumes", []).append({"name": volume, "image": {"reference": image}})
+    mount = {"name": volume, "mountPath": place, "subPath": "models", "readOnly": True}
     main = main_container(pod)
     main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
 

@@ -6,9 +6,11 @@ decided from plain data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from kubeling.component import Context
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, namespace
 from kubeling.kube.resources import SECRETS
 from kubeling.serving import credentials, planning, templates
@@ -25,7 +27,8 @@ from kubeling.serving.storage_containers import (
 __all__ = ["Wanted"]
 
 _BUCKETS: Final = ("s3://", "gs://", "minio://")
-_REMOTE: Final = ("s3://", "minio://", "gs://", "https://", "http://")
+_ON_THE_NODE: Final = ("pvc://", "file://", "/", "oci+native://")
+_IMAGES: Final = ("oci://", "oci+fetch://")
 
 
 class Wanted:
@@ -77,20 +80,28 @@ class Wanted:
         """The way to the model's store, from the secrets that the spec leads to."""
         predictor = isvc["spec"]["predictor"]
         model = predictor.get("model") or {}
+        named = objects.annotations(isvc).get(credentials.SECRET_NAME)
         if storage := model.get("storage"):
-            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
+            title = named or credentials.STORAGE_CONFIG
+            secret = await self._client.find(SECRETS, title, namespace(isvc))
             return credentials.from_storage_config(
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
         # No address at all means models that come later, from anywhere.
-        if any(uris) and not any(
-            uri.startswith(_REMOTE) or (uri and containers.of(uri)) for uri in uris
+        given = [uri for uri in uris if uri]
+        if given and not any(
+            not uri.startswith(_ON_THE_NODE) or containers.of(uri) for uri in given
         ):
             return credentials.Access()
+        if named:
+            return credentials.from_secrets(await self._secrets([named], namespace(isvc)))
         account = predictor.get("serviceAccountName") or "default"
         secrets = await account_secrets(self._client, namespace(isvc), account)
+        if any(uri.startswith(_IMAGES) for uri in given):
+            pulling = [entry.get("name", "") for entry in predictor.get("imagePullSecrets") or ()]
+            secrets += await self._secrets(pulling, namespace(isvc))
         return credentials.from_secrets(secrets)
 
     async def _recording(self, isvc: Obj, component: ComponentName) -> credentials.Access:
@@ -108,3 +119,7 @@ class Wanted:
         account = storage.get("serviceAccountName") or content.get("serviceAccountName")
         secrets = await account_secrets(self._client, namespace(isvc), account or "default")
         return credentials.from_secrets(secrets)
+
+    async def _secrets(self, titles: Sequence[str], where: str) -> list[Obj]:
+        found = [await self._client.find(SECRETS, title, where) for title in titles]
+        return [secret for secret in found if secret is not None]

@@ -15,6 +15,7 @@ from kubeling.serving.storage.uris import ModelUri
 __all__ = ["model_bucket"]
 
 _ACCOUNT_KEY: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+_AUTHORITY: Final = "AWS_CA_BUNDLE"
 
 
 def model_bucket(address: ModelUri, env: Mapping[str, str]) -> Bucket:
@@ -32,30 +33,45 @@ def _gcs(address: ModelUri, env: Mapping[str, str]) -> Bucket:
         endpoint=f"http://{host}" if host and "://" not in host else host,
         service_account_key_secret=Secret(env=_ACCOUNT_KEY) if file else None,
     )
-    try:
-        key = Path(file).read_text() if file else ""
-    except OSError as error:
-        raise ArtifactError(f"{_ACCOUNT_KEY} names a file that cannot be read: {error}") from None
+    key = _read(_ACCOUNT_KEY, env) if file else ""
     return gcs_bucket(location, {_ACCOUNT_KEY: key})
 
 
 def _s3(address: ModelUri, env: Mapping[str, str]) -> Bucket:
     """Anonymous unless there are keys."""
-    anonymous = env.get("awsAnonymousCredential", "").lower() in ("1", "true")
+    anonymous = _is_on(env, "awsAnonymousCredential")
     known = not anonymous and env.get("AWS_ACCESS_KEY_ID") and env.get("AWS_SECRET_ACCESS_KEY")
 
     def secret(name: str) -> Secret | None:
         return Secret(env=name) if known and env.get(name) else None
+
+    def is_off(name: str) -> bool:
+        return env.get(name, "1").lower() in ("0", "false")
 
     endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT")
     location = S3(
         bucket=address.root,
         key=address.path,
         endpoint=next((env[name] for name in endpoints if env.get(name)), ""),
-        insecure=env.get("S3_USE_HTTPS", "1").lower() in ("0", "false"),
+        insecure=is_off("S3_USE_HTTPS"),
+        addressing_style="virtual-hosted" if _is_on(env, "S3_USER_VIRTUAL_BUCKET") else "",
+        ca_secret=Secret(env=_AUTHORITY) if env.get(_AUTHORITY) else None,
         region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "",
         access_key_secret=secret("AWS_ACCESS_KEY_ID"),
         secret_key_secret=secret("AWS_SECRET_ACCESS_KEY"),
         session_token_secret=secret("AWS_SESSION_TOKEN"),
     )
-    return s3_bucket(location, env)
+    authority = {_AUTHORITY: _read(_AUTHORITY, env)} if env.get(_AUTHORITY) else {}
+    known_env = {**env, **authority}
+    return s3_bucket(location, known_env, check_certificate=not is_off("S3_VERIFY_SSL"))
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").lower() in ("1", "true")
+
+
+def _read(name: str, env: Mapping[str, str]) -> str:
+    try:
+        return Path(env[name]).read_text()
+    except OSError as error:
+        raise ArtifactError(f"{name} names a file that cannot be read: {error}") from None

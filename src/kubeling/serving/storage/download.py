@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
 from kubeling.artifacts import web
+from kubeling.artifacts.buckets import Bucket
 from kubeling.artifacts.errors import ArtifactDenied, ArtifactError
-from kubeling.serving.storage import archives, registry
+from kubeling.serving.storage import (
+    archives,
+    azure,
+    hdfs,
+    hubs,
+    images,
+    registry,
+    repositories,
+)
 from kubeling.serving.storage.buckets import model_bucket
+from kubeling.serving.storage.patterns import Patterns
 from kubeling.serving.storage.settings import store_settings
 from kubeling.serving.storage.uris import ModelUri, UnknownScheme, parse_uri
 
 __all__ = ["download"]
+
+_BLOBS: Final = re.compile(r"^[^/]+\.blob\.(core\.windows\.net|storage\.azure\.net)$")
 
 _ADVICE: Final = {
     "gs": "put a service account's key into a secret as gcloud-application-credentials.json and "
@@ -35,17 +49,44 @@ def download(uri: str, target: Path, env: Mapping[str, str]) -> list[Path]:
     address = _parse(uri)
     if address.scheme == "model-registry":
         address = _parse(registry.resolve(address, env))
-    match address.scheme:
-        case "file":
-            _copy(Path(address.path), target)
-        case "http" | "https":
-            _fetch(address, target)
-        case "gs" | "s3" | "minio":
-            _copy_objects(address, target, env)
-        case scheme:
-            raise ArtifactError(f"{scheme}:// is mounted into the pod, not fetched")
+    _fetch(address, target, Patterns.of(env), env)
     _unpack_single(target)
     return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def _fetch(address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]) -> None:
+    match address.scheme:
+        case "file":
+            _copy(Path(address.path), target, patterns)
+        case "http" | "https":
+            _fetch_from_web(address, target, patterns, env)
+        case "gs" | "s3" | "minio":
+            bucket = model_bucket(address, env)
+            advice = _ADVICE.get(address.scheme, _ADVICE["s3"])
+            _copy_objects(bucket, address.path, target, patterns, advice)
+        case "hf":
+            hubs.fetch_from_hugging_face(address, target, patterns, env)
+        case "modelscope":
+            hubs.fetch_from_model_scope(address, target, patterns, env)
+        case "hdfs" | "webhdfs":
+            hdfs.fetch_from_hdfs(address, target, patterns, env)
+        case "oci" | "oci+fetch":
+            images.fetch_image(address, target, env)
+        case scheme:
+            raise ArtifactError(f"{scheme}:// is mounted into the pod, not fetched")
+
+
+def _fetch_from_web(
+    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]
+) -> None:
+    """What an address of the web leads to is told by its host and its end, as upstream does."""
+    if _BLOBS.match(address.root):
+        container, path = azure.blob_container(address, env)
+        _copy_objects(container, path, target, patterns, azure.ADVICE)
+    elif address.path.endswith(".git"):
+        repositories.clone(address, target, env)
+    else:
+        _save(address, target, env)
 
 
 def _parse(uri: str) -> ModelUri:
@@ -57,9 +98,17 @@ def _parse(uri: str) -> ModelUri:
         raise ArtifactError(f'"{uri}" {error}') from None
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, patterns: Patterns) -> None:
+    def unwanted(folder: str, names: list[str]) -> list[str]:
+        below = Path(folder).relative_to(source)
+        return [
+            one
+            for one in names
+            if not (source / below / one).is_dir() and not patterns.takes(str(below / one))
+        ]
+
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=unwanted)
     elif source.is_file():
         shutil.copy2(source, target / source.name)
     else:
@@ -68,10 +117,10 @@ def _copy(source: Path, target: Path) -> None:
         )
 
 
-def _fetch(address: ModelUri, target: Path) -> None:
+def _save(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
     name = PurePosixPath(address.path.partition("?")[0]).name or "model"
     try:
-        headers = web.save(address.text, target / name)
+        headers = web.save(address.text, target / name, _headers(address, env))
     except web.HttpStatus as error:
         hint = "check storageUri" if error.status == 404 else "may it be read without signing in?"
         raise ArtifactError(f"the server answered HTTP {error.status}; {hint}") from None
@@ -82,27 +131,31 @@ def _fetch(address: ModelUri, target: Path) -> None:
             (target / name).rename(target / f"{name}{suffix}")
 
 
-def _copy_objects(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
+def _headers(address: ModelUri, env: Mapping[str, str]) -> dict[str, str]:
+    """What a secret with ``https-host`` and ``headers`` says that a host is to be sent."""
+    variable = f"{urlsplit(address.text).hostname}-headers"
+    text = env.get(variable) or "{}"
     try:
-        bucket = model_bucket(address, env)
-        files = bucket.files(address.path)
-        wanted = {key: path for key, path in files.items() if _allowed(path, env)}
+        return {str(key): str(value) for key, value in json.loads(text).items()}
+    except (ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"the key headers of the secret for {address.root} is no JSON object: {error}"
+        ) from None
+
+
+def _copy_objects(bucket: Bucket, key: str, target: Path, patterns: Patterns, advice: str) -> None:
+    try:
+        files = bucket.files(key)
+        wanted = {found: path for found, path in files.items() if patterns.takes(path)}
         if not wanted:
+            title = bucket.address.partition("://")[2]
             raise ArtifactError(
-                f'there is no object "{address.path}" and none below it in bucket '
-                f'"{address.root}"; check the path in storageUri'
+                f'there is no object "{key}" and none below it in bucket "{title}"; check the '
+                "path in storageUri"
             )
-        bucket.save_files({key: _inside(target, path) for key, path in wanted.items()})
+        bucket.save_files({found: _inside(target, path) for found, path in wanted.items()})
     except ArtifactDenied as error:
-        raise ArtifactError(f"{error}; {_ADVICE.get(address.scheme, _ADVICE['s3'])}") from None
-
-
-def _allowed(path: str, env: Mapping[str, str]) -> bool:
-    allow = env.get("STORAGE_ALLOW_PATTERNS", "").split()
-    ignore = env.get("STORAGE_IGNORE_PATTERNS", "").split()
-    if any(fnmatch(path, pattern) for pattern in ignore):
-        return False
-    return not allow or any(fnmatch(path, pattern) for pattern in allow)
+        raise ArtifactError(f"{error}; {advice}") from None
 
 
 def _inside(target: Path, relative: str) -> Path:

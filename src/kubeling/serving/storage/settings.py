@@ -16,7 +16,10 @@ _FIELDS: Final = {
     "endpoint_url": "AWS_ENDPOINT_URL",
     "region": "AWS_DEFAULT_REGION",
     "anonymous": "awsAnonymousCredential",
+    "ca_bundle": "AWS_CA_BUNDLE",
+    "verify_ssl": "S3_VERIFY_SSL",
 }
+_HDFS: Final = ("hdfs", "webhdfs")
 
 
 def store_settings(env: Mapping[str, str]) -> dict[str, str]:
@@ -30,7 +33,11 @@ def store_settings(env: Mapping[str, str]) -> dict[str, str]:
             entry = json.loads(text)
         except ValueError as error:
             raise ArtifactError(f"{variable} is not valid JSON: {error}") from None
+        if not isinstance(entry, dict):
+            raise ArtifactError(f"{variable} is no JSON object")
         for field, name in _FIELDS.items():
             if entry.get(field):
                 settings[name] = str(entry[field])
+        if entry.get("type") in _HDFS:
+            settings |= {key: str(value) for key, value in entry.items() if key.isupper()}
     return settings

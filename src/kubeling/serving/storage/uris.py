@@ -6,9 +6,31 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["SCHEMES", "ModelUri", "StorageNotFound", "UnknownScheme", "parse_uri"]
+__all__ = ["MOUNTED", "SCHEMES", "ModelUri", "StorageNotFound", "UnknownScheme", "parse_uri"]
 
-SCHEMES: Final = ("gs", "s3", "minio", "https", "http", "pvc", "file", "model-registry")
+SCHEMES: Final = (
+    "gs",
+    "s3",
+    "minio",
+    "https",
+    "http",
+    "hf",
+    "modelscope",
+    "hdfs",
+    "webhdfs",
+    "oci",
+    "oci+fetch",
+    "oci+native",
+    "pvc",
+    "file",
+    "model-registry",
+)
+MOUNTED: Final = ("pvc", "oci+native")
+"""What a pod mounts; everything else is fetched first."""
+
+
+_WITHOUT_ROOT: Final = ("hdfs", "webhdfs")
+"""All of the address is a path; the secret says of which file system."""
 
 
 class UnknownScheme(ValueError):
@@ -46,7 +68,7 @@ def parse_uri(text: str) -> ModelUri:
             raise ValueError("must be file:///absolute/path")
         return ModelUri("file", "", path, text)
     root, _, path = rest.partition("/")
-    if not root:
+    if not root and not (path and scheme in _WITHOUT_ROOT):
         what = {"pvc": "the claim's name", "model-registry": "the model's name"}
         raise ValueError(f"names no {what.get(scheme, 'bucket or host')} after {scheme}://")
     return ModelUri(scheme, root, path, text)

@@ -14,16 +14,17 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kubeling.artifacts import web
+from kubeling.artifacts import hub, web
 from kubeling.artifacts.buckets import Bucket
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.locations import GCS, S3, Secret
-from kubeling.training.initializer import hub
 
 __all__ = ["Source", "fetch"]
 
 _MODEL_FILES: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.gguf")
 """What upstream takes of a model on the Hub."""
+_REPOSITORY_PARTS: Final = 2
+_ADVICE: Final = "put a token that may into a secret as ACCESS_TOKEN and name it in secretRef"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,19 @@ class Source:
         return not self.allow or any(fnmatch(path, pattern) for pattern in self.allow)
 
 
+def _repository(source: Source) -> hub.Repository:
+    """The repository of ``hf://OWNER/NAME[@REVISION]``."""
+    split = urlsplit(source.uri)
+    parts = [split.netloc, *split.path.strip("/").split("/")][:_REPOSITORY_PARTS]
+    title, _, revision = "/".join(filter(None, parts)).partition("@")
+    return hub.Repository(
+        title,
+        revision,
+        "dataset" if source.kind == "dataset" else "model",
+        advice=_ADVICE,
+    )
+
+
 def fetch(source: Source, target: Path) -> list[Path]:
     """Fetches into a folder and returns the files; raises :class:`ArtifactError`."""
     target.mkdir(parents=True, exist_ok=True)
@@ -80,7 +94,7 @@ def fetch(source: Source, target: Path) -> list[Path]:
             bucket = _s3(split.netloc, source.env) if split.scheme == "s3" else _gcs(split.netloc)
             _copy_objects(source, bucket, key, target)
         case "hf":
-            hub.snapshot(source.uri, source.kind, target, source.takes, source.env)
+            hub.snapshot(_repository(source), target, source.takes, source.env)
         case scheme:
             raise ArtifactError(
                 f"{scheme or 'no scheme'} is not a known kind of storage for a {source.kind}; use "
