@@ -74,6 +74,16 @@ def test_admission_is_idempotent() -> None:
             'spec.predictor.model.storageUri: Invalid value: "models/iris": a plain path must be',
         ),
         (
+            {"sklearn": {"storageUri": "gs://b", "confidential": {"enabled": True}}},
+            "spec.predictor.model.confidential.enabled: Forbidden: needs a key broker and a "
+            "trusted execution environment; serve the model decrypted",
+        ),
+        (
+            {"sklearn": {"storageUri": "gs://b"}, "scaleMetricType": "Value"},
+            'spec.predictor.scaleMetricType: Unsupported value: "Value": supported: Utilization, '
+            "AverageValue (what is measured is each pod's)",
+        ),
+        (
             {"sklearn": {"storageUri": "gs://b"}, "canaryTrafficPercent": 101},
             "spec.predictor.canaryTrafficPercent: Invalid value: 101: must be between 0 and 100",
         ),

@@ -10,7 +10,7 @@ import pytest
 from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
 
 from kubeling.kube import yaml
-from kubeling.kube.errors import Invalid
+from kubeling.kube.errors import BadRequest, Invalid
 from kubeling.kube.objects import Obj, condition
 from kubeling.kube.resources import (
     DEPLOYMENTS,
@@ -188,6 +188,15 @@ async def test_a_model_that_is_not_registered_is_said_in_the_status(serving: Ser
 async def test_a_wrong_manifest_is_refused_at_apply(serving: Serving) -> None:
     with pytest.raises(Invalid, match=r"spec\.predictor\.canaryTrafficPercent"):
         await serving.service("bad", predictor={**SKLEARN, "canaryTrafficPercent": 200})
+
+
+async def test_fields_of_pods_are_known_to_their_ends(serving: Serving) -> None:
+    wrong = {**SKLEARN["sklearn"], "readinessProbe": {"periodSeconds": "soon"}}
+    with pytest.raises(Invalid, match=r"spec\.predictor\.model\.readinessProbe\.periodSeconds"):
+        await serving.service("iris", predictor={"sklearn": wrong})
+    misspelt = {**SKLEARN, "tolerations": [{"kee": "gpu", "operator": "Exists"}]}
+    with pytest.raises(BadRequest, match=r"tolerations\[0\]\.kee: field not declared in schema"):
+        await serving.service("iris", predictor=misspelt)
 
 
 async def test_replicas_follow_the_scale_subresource(serving: Serving) -> None:

@@ -232,6 +232,22 @@ def test_what_a_stored_model_lacks_is_named(parameters: dict[str, str], said: st
         predictor(service(predictor={"model": model}))
 
 
+def test_a_transformer_and_an_explainer_may_read_models_of_their_own() -> None:
+    container = {"containers": [{"image": "mine"}]}
+    own = [{"uri": "gs://bucket/words", "mountPath": "/mnt/words"}]
+    art = {"type": "SquareAttack", "storageUri": "gs://bucket/art"}
+    isvc = service(
+        predictor={"sklearn": {"storageUri": "gs://bucket/iris"}},
+        transformer={**container, "storageUris": own},
+        explainer={"art": art},
+    )
+    pod = templates.transformer(isvc)["spec"]
+    assert pod["initContainers"][0]["args"] == ["gs://bucket/words", "/mnt/words"]
+    assert pod["containers"][0]["volumeMounts"][0]["mountPath"] == "/mnt/words"
+    pod = templates.explainer(isvc)["spec"]
+    assert pod["initContainers"][0]["args"] == ["gs://bucket/art", "/mnt/models"]
+
+
 def test_an_image_of_the_nodes_is_mounted() -> None:
     model = {"storageUri": "oci+native://registry/team/net:v1"}
     pod = predictor(service(predictor={"sklearn": model}))["spec"]

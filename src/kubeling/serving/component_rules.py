@@ -60,6 +60,9 @@ def _validate_scaling(
 ) -> Iterator[FieldError]:
     metric, target = component.get("scaleMetric"), component.get("scaleTarget")
     by_resource = annotations.get(AUTOSCALER_CLASS) == "hpa"
+    if component.get("scaleMetricType") == "Value":
+        message = "supported: Utilization, AverageValue (what is measured is each pod's)"
+        yield FieldError(f"{path}.scaleMetricType", "Unsupported value", message, "Value")
     if by_resource and metric in _REQUEST_METRICS:
         yield FieldError(
             f"{path}.scaleMetric",

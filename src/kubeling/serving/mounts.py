@@ -13,7 +13,14 @@ from kubeling.serving.names import SOURCE_VOLUME
 from kubeling.serving.storage.uris import StorageNotFound, UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
 
-__all__ = ["BUILT_IN", "MAIN_CONTAINER", "add_storage", "main_container", "source_mount"]
+__all__ = [
+    "BUILT_IN",
+    "MAIN_CONTAINER",
+    "add_storage",
+    "main_container",
+    "model_of",
+    "source_mount",
+]
 
 MAIN_CONTAINER: Final = "kserve-container"
 
@@ -50,6 +57,12 @@ def main_container(pod: Obj) -> Obj:
     return next((c for c in containers if c.get("name") == MAIN_CONTAINER), containers[0])
 
 
+def model_of(component: Obj) -> Obj:
+    """Where a component says what it reads: a predictor's model, or ART."""
+    found: Obj = component.get("model") or component.get("art") or {}
+    return found
+
+
 def _stored(path: str, stated: Mapping[str, str]) -> str:
     """The address of ``storage.path``, by what is said of the store that it is in."""
     if "://" in path:
@@ -73,7 +86,7 @@ def _sources(pod: Obj, component: Obj, stated: Mapping[str, str]) -> list[tuple[
     """The models to provide, with their places in the container."""
     if several := component.get("storageUris"):
         return [(entry["uri"], entry.get("mountPath") or _MODELS) for entry in several]
-    model = component.get("model") or {}
+    model = model_of(component)
     if uri := model.get("storageUri"):
         return [(uri, _MODELS)]
     if path := (model.get("storage") or {}).get("path"):

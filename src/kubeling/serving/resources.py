@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from kubeling.kube.crd import AnyObject, Column, Condition, Container, Scale, Time, Version, crd
+from kubeling.kube.crd import Column, Condition, Container, EnvVar, Scale, Time, Version, crd
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.serving.inline import InlineContainer, InlinePodSpec
+from kubeling.serving.scaling_fields import AutoScaling, DeploymentStrategy
 
 __all__ = [
     "CLUSTER_SERVING_RUNTIMES",
@@ -78,6 +79,13 @@ class StorageSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     parameters: dict[str, str] | None = None
 
 
+class Confidential(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A model that is decrypted in a trusted execution environment."""
+
+    enabled: bool
+    resource_id: str | None = None
+
+
 class FrameworkModel(InlineContainer):
     """A model named by its framework."""
 
@@ -85,6 +93,7 @@ class FrameworkModel(InlineContainer):
     runtime_version: str | None = None
     protocol_version: Protocol | None = None
     storage: StorageSpec | None = None
+    confidential: Confidential | None = None
 
 
 class Model(FrameworkModel, kw_only=True):
@@ -98,7 +107,7 @@ class StorageUri(msgspec.Struct, rename="camel", omit_defaults=True):
     """One of several models of a predictor, and where it is mounted."""
 
     uri: str
-    mount_path: str | None = None
+    mount_path: Annotated[str, msgspec.Meta(pattern="^/.*")] = "/mnt/models"
 
 
 class LoggerStorage(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -144,8 +153,8 @@ class ServedComponent(InlinePodSpec):
     max_replicas: Count | None = None
     scale_target: int | None = None
     scale_metric: Literal["cpu", "memory", "concurrency", "rps"] | None = None
-    scale_metric_type: Literal["Utilization", "AverageValue"] | None = None
-    auto_scaling: AnyObject | None = None
+    scale_metric_type: Literal["Utilization", "Value", "AverageValue"] | None = None
+    auto_scaling: AutoScaling | None = None
     container_concurrency: Count | None = None
     timeout: int | None = None
     canary_traffic_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
@@ -153,7 +162,8 @@ class ServedComponent(InlinePodSpec):
     batcher: Batcher | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    deployment_strategy: AnyObject | None = None
+    deployment_strategy: DeploymentStrategy | None = None
+    storage_uris: Annotated[list[StorageUri], msgspec.Meta(min_length=1)] | None = None
 
 
 class ArtExplainer(InlineContainer):
@@ -163,12 +173,20 @@ class ArtExplainer(InlineContainer):
     storage_uri: str | None = None
     runtime_version: str | None = None
     config: dict[str, str] | None = None
+    storage: StorageSpec | None = None
 
 
 class Explainer(ServedComponent):
     """What answers ``:explain``: containers of one's own, or ART."""
 
     art: ArtExplainer | None = None
+
+
+class WorkerSpec(InlinePodSpec):
+    """The pods of a model that is spread over several nodes."""
+
+    pipeline_parallel_size: int | None = None
+    tensor_parallel_size: int | None = None
 
 
 class Predictor(ServedComponent):
@@ -185,10 +203,9 @@ class Predictor(ServedComponent):
     pmml: FrameworkModel | None = None
     lightgbm: FrameworkModel | None = None
     paddle: FrameworkModel | None = None
-    name: str | None = None
-    storage_uris: list[StorageUri] | None = None
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$")] | None = None
     storage_container_name: str | None = None
-    worker_spec: AnyObject | None = None
+    worker_spec: WorkerSpec | None = None
 
 
 class CanarySpec(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -355,6 +372,29 @@ class SupportedModelFormat(msgspec.Struct, rename="camel", omit_defaults=True):
     priority: int | None = None
 
 
+class RuntimeWorkerSpec(WorkerSpec):
+    """The same, as a runtime says it."""
+
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class BuiltInAdapter(msgspec.Struct, rename="camel", omit_defaults=True):
+    """ModelMesh's adapter to a server."""
+
+    server_type: str | None = None
+    runtime_management_port: int | None = None
+    mem_buffer_bytes: int | None = None
+    model_loading_timeout_millis: int | None = None
+    env: list[EnvVar] | None = None
+
+
+class StorageHelper(msgspec.Struct, rename="camel", omit_defaults=True):
+    """ModelMesh's helper that fetches models."""
+
+    disabled: bool | None = None
+
+
 class ServingRuntimeSpec(InlinePodSpec):
     """A pod template that serves models of certain formats."""
 
@@ -364,13 +404,13 @@ class ServingRuntimeSpec(InlinePodSpec):
     disabled: bool | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    worker_spec: AnyObject | None = None
+    worker_spec: RuntimeWorkerSpec | None = None
     grpc_endpoint: str | None = None
     grpc_data_endpoint: str | None = None
     http_data_endpoint: str | None = None
     replicas: int | None = None
-    built_in_adapter: AnyObject | None = None
-    storage_helper: AnyObject | None = None
+    built_in_adapter: BuiltInAdapter | None = None
+    storage_helper: StorageHelper | None = None
 
 
 _SERVICE_COLUMNS: Final = (

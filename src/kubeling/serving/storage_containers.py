@@ -53,6 +53,7 @@ class StorageContainerSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     container: Container
     supported_uri_formats: list[SupportedUriFormat]
     workload_type: Literal["initContainer", "localModelDownloadJob"] = "initContainer"
+    supports_multi_model_download: bool | None = None
 
 
 def storage_container_definition() -> Obj:

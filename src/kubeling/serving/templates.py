@@ -77,11 +77,17 @@ def predictor(
     return _template(isvc, "predictor", component, pod, extra_labels, extra_annotations)
 
 
-def transformer(isvc: Obj, recording: Access | None = None) -> PodTemplate:
-    """The transformer's pods, told where the predictor is."""
+def transformer(
+    isvc: Obj,
+    recording: Access | None = None,
+    access: Access | None = None,
+    containers: StorageContainers | None = None,
+) -> PodTemplate:
+    """The transformer's pods, told where the predictor is, with what it reads itself."""
     component = isvc["spec"]["transformer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     _prepare_containers(isvc, pod, "transformer")
+    add_storage(pod, component, access or Access(), containers or StorageContainers())
     _add_flags(isvc, main_container(pod))
     add_in_front(isvc, "transformer", pod, recording)
     return _template(isvc, "transformer", component, pod, {}, {})
@@ -102,13 +108,19 @@ def _add_flags(isvc: Obj, main: Obj) -> None:
             arguments += [title, value]
 
 
-def explainer(isvc: Obj, recording: Access | None = None) -> PodTemplate:
-    """The explainer's pods, told where the predictor is."""
+def explainer(
+    isvc: Obj,
+    recording: Access | None = None,
+    access: Access | None = None,
+    containers: StorageContainers | None = None,
+) -> PodTemplate:
+    """The explainer's pods, told where the predictor is, with what it reads itself."""
     component = isvc["spec"]["explainer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     if art := component.get("art"):
         pod["containers"] = [_art_container(art)]
     _prepare_containers(isvc, pod, "explainer")
+    add_storage(pod, component, access or Access(), containers or StorageContainers())
     _add_flags(isvc, main_container(pod))
     add_in_front(isvc, "explainer", pod, recording)
     return _template(isvc, "explainer", component, pod, {}, {})

@@ -56,11 +56,13 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from _validate_predictor(path, predictor)
         yield from validate_variant(path, predictor, title)
         yield from validate_component(path, predictor, annotations)
+        yield from _validate_places(f"{path}.storageUris", predictor)
     for component in ("transformer", "explainer"):
         content = spec.get(component)
         if isinstance(content, dict):
             yield from _validate_own(component, content)
             yield from validate_component(f"spec.{component}", content, annotations)
+            yield from _validate_places(f"spec.{component}.storageUris", content)
     yield from validate_canaries(obj)
     yield from _validate_annotations(annotations)
     yield from validate_limits(annotations)
@@ -102,7 +104,6 @@ def _validate_predictor(path: str, predictor: Obj) -> Iterator[FieldError]:
         model = predictor[named[0]]
         if isinstance(model, dict):
             yield from _validate_model(f"{path}.{named[0]}", model, predictor)
-    yield from _validate_places(f"{path}.storageUris", mappings(predictor.get("storageUris")))
     yield from _validate_collocated(f"{path}.containers", mappings(predictor.get("containers")))
     if predictor.get("workerSpec") is not None:
         yield FieldError(
@@ -126,6 +127,12 @@ def _validate_model(path: str, model: Obj, predictor: Obj) -> Iterator[FieldErro
         yield FieldError(f"{path}.storageUri", "Forbidden", "may not be used with storage")
     if isinstance(uri, str):
         yield from _validate_uri(f"{path}.storageUri", uri)
+    if mapping(model.get("confidential")).get("enabled"):
+        yield FieldError(
+            f"{path}.confidential.enabled",
+            "Forbidden",
+            "needs a key broker and a trusted execution environment; serve the model decrypted",
+        )
 
 
 def _validate_uri(path: str, uri: str) -> Iterator[FieldError]:
@@ -138,8 +145,9 @@ def _validate_uri(path: str, uri: str) -> Iterator[FieldError]:
         yield FieldError(path, "Invalid value", str(error), uri)
 
 
-def _validate_places(path: str, entries: Sequence[Obj]) -> Iterator[FieldError]:
+def _validate_places(path: str, component: Obj) -> Iterator[FieldError]:
     """Each model has a place of its own; all that are fetched share a folder to fetch into."""
+    entries = mappings(component.get("storageUris"))
     taken: set[str] = set()
     fetched: list[str] = []
     for index, entry in enumerate(entries):

@@ -15,6 +15,7 @@ from kubeling.kube.objects import Obj, namespace
 from kubeling.kube.resources import SECRETS
 from kubeling.serving import credentials, planning, templates
 from kubeling.serving.accounts import account_secrets
+from kubeling.serving.mounts import model_of
 from kubeling.serving.names import ComponentName
 from kubeling.serving.registered import RegisteredModels
 from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES, SERVING_RUNTIMES
@@ -62,24 +63,27 @@ class Wanted:
             self._informers.of(CLUSTER_STORAGE_CONTAINERS).list(),
             spec["predictor"].get("storageContainerName"),
         )
-        access = await self._access(isvc, containers)
+        access = await self._access(isvc, spec["predictor"], containers)
         made: dict[ComponentName, templates.PodTemplate] = {
             "predictor": templates.predictor(
                 isvc, runtime, access, containers, await self._recording(isvc, "predictor")
             )
         }
-        if spec.get("transformer"):
+        if transformer := spec.get("transformer"):
             recording = await self._recording(isvc, "transformer")
-            made["transformer"] = templates.transformer(isvc, recording)
-        if spec.get("explainer"):
+            access = await self._access(isvc, transformer, containers)
+            made["transformer"] = templates.transformer(isvc, recording, access, containers)
+        if explainer := spec.get("explainer"):
             recording = await self._recording(isvc, "explainer")
-            made["explainer"] = templates.explainer(isvc, recording)
+            access = await self._access(isvc, explainer, containers)
+            made["explainer"] = templates.explainer(isvc, recording, access, containers)
         return planning.Desired(made, templates.digest(*made.values()), runtime)
 
-    async def _access(self, isvc: Obj, containers: StorageContainers) -> credentials.Access:
-        """The way to the model's store, from the secrets that the spec leads to."""
-        predictor = isvc["spec"]["predictor"]
-        model = predictor.get("model") or {}
+    async def _access(
+        self, isvc: Obj, component: Obj, containers: StorageContainers
+    ) -> credentials.Access:
+        """The way to the component's store, from the secrets that the spec leads to."""
+        model = model_of(component)
         named = objects.annotations(isvc).get(credentials.SECRET_NAME)
         if storage := model.get("storage"):
             title = named or credentials.STORAGE_CONFIG
@@ -88,7 +92,7 @@ class Wanted:
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
         uris = [model.get("storageUri") or ""]
-        uris += [entry.get("uri", "") for entry in predictor.get("storageUris") or ()]
+        uris += [entry.get("uri", "") for entry in component.get("storageUris") or ()]
         # No address at all means models that come later, from anywhere.
         given = [uri for uri in uris if uri]
         if given and not any(
@@ -97,10 +101,10 @@ class Wanted:
             return credentials.Access()
         if named:
             return credentials.from_secrets(await self._secrets([named], namespace(isvc)))
-        account = predictor.get("serviceAccountName") or "default"
+        account = component.get("serviceAccountName") or "default"
         secrets = await account_secrets(self._client, namespace(isvc), account)
         if any(uri.startswith(_IMAGES) for uri in given):
-            pulling = [entry.get("name", "") for entry in predictor.get("imagePullSecrets") or ()]
+            pulling = [entry.get("name", "") for entry in component.get("imagePullSecrets") or ()]
             secrets += await self._secrets(pulling, namespace(isvc))
         return credentials.from_secrets(secrets)
 

@@ -8,7 +8,6 @@ import msgspec
 
 from kubeling.kube.crd import (
     Affinity,
-    AnyObject,
     Column,
     Condition,
     ResourceRequirements,
@@ -16,6 +15,7 @@ from kubeling.kube.crd import (
 )
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+from kubeling.serving.inline import Toleration
 
 __all__ = ["INFERENCE_GRAPHS", "ROOT", "graph_definition"]
 
@@ -67,7 +67,7 @@ class InferenceGraphSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     router_timeouts: RouterTimeouts | None = None
     resources: ResourceRequirements | None = None
     affinity: Affinity | None = None
-    tolerations: list[AnyObject] | None = None
+    tolerations: list[Toleration] | None = None
     node_selector: dict[str, str] | None = None
     node_name: str | None = None
     service_account_name: str | None = None
