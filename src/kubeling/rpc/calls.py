@@ -28,6 +28,7 @@ class Code(IntEnum):
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
     @classmethod
     def of(cls, number: int) -> Code:

@@ -22,6 +22,10 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The Gateway (``namespace/name``) that HTTPRoutes and GRPCRoutes are for, where the cluster
     has these kinds (upstream's ``ingress.kserveIngressGateway``); empty: none are written."""
 
+    authentication: bool = False
+    """Whether the inference gateway asks for a token, of somebody who may ``get`` the
+    InferenceService or the InferenceGraph. The dashboard's form has none to send."""
+
     @classmethod
     def of(cls, settings: Settings) -> ServingSettings:
         """Those of an installation."""

@@ -14,7 +14,9 @@ from kubeling.component import Context
 from kubeling.kube.objects import Key, Obj, key_of
 from kubeling.serving.activator import Activator
 from kubeling.serving.gateway import service
+from kubeling.serving.gateway.access import Access
 from kubeling.serving.gateway.counts import Counts
+from kubeling.serving.gateway.refusals import Undelivered, Unreached
 from kubeling.serving.gateway.routes import Route, Routes
 from kubeling.serving.gateway.splitting import Endpoint, Splitter
 from kubeling.serving.names import ComponentName
@@ -26,23 +28,6 @@ _LOOK_AGAIN_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.05
 
 Answer = TypeVar("Answer")
-
-
-class Unreached(Exception):
-    """Another pod may be asked; says why this one did not answer, and whether it is ``gone``."""
-
-    def __init__(self, message: str, *, gone: bool = True) -> None:
-        super().__init__(message)
-        self.gone = gone
-
-
-class Undelivered(Exception):
-    """No pod was asked; ``status`` is HTTP's."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 class Place:
@@ -89,6 +74,7 @@ class Delivery:
 
     def __init__(self, context: Context, counts: Counts, activator: Activator) -> None:
         self._clock = context.clock
+        self.access = Access(context)
         self.counts = counts
         self.activator = activator
         self._routes = Routes(context, activator)

@@ -47,13 +47,16 @@ class InferenceGateway:
         self._informers = context.informers
         self._domain = context.settings.ingress_domain
         self._connections = Connections()
-        self._graphs = GraphRouter(
-            context, self._connections, lambda host: bool(self._services.by_index("host", host))
-        )
         self._services.add_index("host", self._hosts)
         self.activator = Activator(context.client, context.informers)
         self.counts = Counts(context.informers, context.clock)
         self.delivery = Delivery(context, self.counts, self.activator)
+        self._graphs = GraphRouter(
+            context,
+            self._connections,
+            lambda host: bool(self._services.by_index("host", host)),
+            self.delivery.access,
+        )
         self._clients = Clients()
         self._calls: Calls | None = None
         self._claims: dict[str, tuple[Key, ComponentName | None] | None] = {}
@@ -149,6 +152,7 @@ class InferenceGateway:
         """Answers a request from a pod of the service, or says why none can."""
         way = LongWay(request, await self._connections.session(), target)
         try:
+            await self.delivery.access.require(key, request.headers.get("Authorization"))
             return await self.delivery.deliver(key, way.send, component, target)
         except Undelivered as refused:
             return error(refused.status, refused.message)

@@ -24,6 +24,7 @@ class Addresses(Protocol):
     """Knows where steps are asked."""
 
     propagated: Pattern[str]
+    passes_tokens: bool
 
     def url_of(self, graph: Obj, step: Obj, own: str) -> tuple[str, str]:
         """Where a step is asked, and as which host; ``own`` is the gateway's address."""
@@ -51,12 +52,16 @@ class StepCaller:
         self._timings = timings
         wanted = addresses.propagated
         self._headers = {k: v for k, v in request.headers.items() if wanted.fullmatch(k)}
+        token = request.headers.get("Authorization") if addresses.passes_tokens else None
+        self._token = {"Authorization": token} if token else {}
         self._headers["Content-Type"] = request.headers.get("Content-Type", "application/json")
 
     async def call(self, step: Obj, body: bytes, path: str, last: bool) -> Answer:
         """What a step answers: its body, unless it is the last one and streams."""
         url, host = self._addresses.url_of(self._graph, step, self._own)
         headers = {**self._headers, "Host": host} if host else self._headers
+        if url.startswith(f"{self._own}/"):
+            headers = {**headers, **self._token}
         started, status = time.perf_counter(), 500
         try:
             answer = await self._stack.enter_async_context(

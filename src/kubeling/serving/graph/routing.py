@@ -35,6 +35,7 @@ from kubeling.serving.resources import (
 from kubeling.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
+    from kubeling.serving.gateway.access import Access
     from kubeling.serving.gateway.connections import Connections
 
 __all__ = ["GraphRouter"]
@@ -46,8 +47,15 @@ class GraphRouter:
     """Answers the requests of graphs."""
 
     def __init__(
-        self, context: Context, connections: Connections, is_service: Callable[[str], bool]
+        self,
+        context: Context,
+        connections: Connections,
+        is_service: Callable[[str], bool],
+        access: Access | None = None,
     ) -> None:
+        self._access = access if access is not None and access.on else None
+        self.passes_tokens = self._access is not None
+        """Whether steps at this gateway get the token of who asks: they need one, too."""
         self._informers = context.informers
         self._domain = context.settings.ingress_domain
         self._cluster_domain = context.settings.cluster_domain
@@ -91,6 +99,10 @@ class GraphRouter:
         graph = self.find(key)
         if graph is None:
             return _failure(404, f'there is no InferenceGraph "{key.name}" in "{key.namespace}"')
+        if self._access is not None:
+            token = request.headers.get("Authorization")
+            if refused := await self._access.refusal(key, token, INFERENCE_GRAPHS):
+                return _failure(*refused)
         timeouts = graph["spec"].get("routerTimeouts") or {}
         try:
             async with _within(timeouts.get("serverRead"), 408, "the request was not read"):

@@ -105,6 +105,7 @@ class Call:
     async def _run(self, delivery: Delivery, pool: Pool, target: CallTarget) -> None:
         try:
             async with asyncio.timeout(self._left()):
+                await delivery.access.require(target.key, self.request.get(b"authorization"))
                 await delivery.deliver(
                     target.key, lambda place: self._send(place, pool, target.path), target.component
                 )

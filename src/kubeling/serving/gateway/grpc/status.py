@@ -24,6 +24,7 @@ class Code(IntEnum):
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 _HTTP: Final[Mapping[int, int]] = {
@@ -31,6 +32,12 @@ _HTTP: Final[Mapping[int, int]] = {
     9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,
 }  # fmt: skip
 """As google/rpc/code.proto has it."""
+
+_REFUSALS: Final[Mapping[int, Code]] = {
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.UNIMPLEMENTED,
+}
 
 _RESETS: Final[Mapping[int, Code]] = {
     7: Code.UNAVAILABLE,
@@ -49,7 +56,7 @@ def to_http(code: int) -> int:
 
 def of_http(status: int) -> Code:
     """What a refusal of the gateway is to a caller of gRPC; as in Envoy."""
-    return Code.UNIMPLEMENTED if status == 404 else Code.UNAVAILABLE
+    return _REFUSALS.get(status, Code.UNAVAILABLE)
 
 
 def of_reset(code: int) -> Code:
