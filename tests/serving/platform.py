@@ -38,6 +38,8 @@ class Serving:
 
     client: Client
     context: Context
+    kubeconfig: Path | None = None
+    """For others' processes, if there are to be any."""
 
     async def apply(self, resource: Resource, obj: Obj) -> Obj:
         return await self.client.apply(resource, obj)
@@ -187,14 +189,19 @@ def _wants_pods(deployment: Obj) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running_serving(tmp_path: Path, **set_: Any) -> AsyncIterator[Serving]:
+async def running_serving(
+    tmp_path: Path, *, https: bool = False, **set_: Any
+) -> AsyncIterator[Serving]:
     """Serving's controllers on a server of their own, with settings of the room."""
-    async with running_server(COMPONENT) as running, Informers(running.client) as informers:
+    async with (
+        running_server(COMPONENT, https=https) as running,
+        Informers(running.client) as informers,
+    ):
         settings = Settings(data_dir=tmp_path, workspace=tmp_path, rooms={"serving": set_})
         context = Context(running.client, informers, settings)
         task = asyncio.create_task(run_controllers(COMPONENT.controllers(context), informers))
         try:
-            yield Serving(running.client, context)
+            yield Serving(running.client, context, running.kubeconfig if https else None)
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -15,6 +15,7 @@ import click
 from kubeling.cli.instance import data_dir_option
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.kube.client import Client
+from kubeling.kube.clusterdomain import cluster_domain
 from kubeling.kube.config import load
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.crd import portable
@@ -40,6 +41,17 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 @click.option("--database", default="", help="URL of the metadata database.")
 @click.option("--artifacts", default="", help="URI under which artifacts are kept.")
 @click.option("--gateway", default="http://127.0.0.1:8080", help="URL of the dashboard.")
+@click.option(
+    "--cluster-domain",
+    default=cluster_domain,
+    help="The domain of Services' names.  [default: (the pod's own, else cluster.local)]",
+)
+@click.option(
+    "--ingress-domain",
+    default="example.com",
+    show_default=True,
+    help="The domain under which models have host names, as NAME-NAMESPACE.DOMAIN.",
+)
 @click.option("--install/--no-install", default=True, help="Install missing CRDs and objects.")
 @click.option(
     "--webhook-host",
@@ -64,6 +76,8 @@ def controllers(
     database: str,
     artifacts: str,
     gateway: str,
+    cluster_domain: str,
+    ingress_domain: str,
     install: bool,
     webhook_host: str,
     webhook_port: int,
@@ -81,6 +95,8 @@ def controllers(
         data_dir=data_dir.absolute(),
         workspace=workspace.absolute(),
         gateway_url=gateway,
+        cluster_domain=cluster_domain,
+        ingress_domain=ingress_domain,
         database_url=database,
         artifact_root=artifacts,
         rooms=rooms_in_environment(os.environ),

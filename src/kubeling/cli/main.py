@@ -36,6 +36,10 @@ _SECTIONS: Final[dict[str, Commands]] = {
             "kubeling.cli.controllers:controllers",
             "Run all controllers against any API server.",
         ),
+        "inference-gateway": (
+            "kubeling.cli.inference_gateway:inference_gateway",
+            "Serve the models of a cluster at one address.",
+        ),
         "demo": ("kubeling.cli.demo:demo", "Run the main job: from data to a monitored model."),
     },
     "Resources": {

@@ -25,7 +25,7 @@ from kubeling.gateway.settings import GatewaySettings
 from kubeling.kube.errors import ApiError
 from kubeling.monitoring.registry import CONTENT_TYPE
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "create_routes"]
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,28 @@ def create_app(context: Context, components: Sequence[Component]) -> web.Applica
         ],
         client_max_size=_MAX_BODY,
     )
+    _mount(app, context, components)
+    app.add_routes(dashboard_routes(context))
+    return app
+
+
+def create_routes(context: Context, components: Sequence[Component]) -> web.Application:
+    """The components' routes alone, for an address that nobody opens in a browser.
+
+    There is nothing that a page of another site could change, so it answers to any name: which one
+    it has is for whatever stands in front of it to say.
+    """
+    hosts = [resolve for c in components if (resolve := c.host_handler(context)) is not None]
+    app = web.Application(middlewares=[_errors, _by_host(hosts)], client_max_size=_MAX_BODY)
+    _mount(app, context, components)
+    return app
+
+
+def _mount(app: web.Application, context: Context, components: Sequence[Component]) -> None:
     for component in components:
         app.add_routes(component.routes(context))
-    app.add_routes(dashboard_routes(context))
     app.router.add_get("/healthz", _healthy)
     app.router.add_get("/metrics", partial(_metrics, context))
-    return app
 
 
 async def _metrics(context: Context, _: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from kubeling.kube.resources import Resource
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["COMPONENT"]
+__all__ = ["COMPONENT", "gateway_controllers", "gateway_synced"]
 
 
 def _crds() -> Sequence[Obj]:
@@ -83,10 +83,8 @@ def _objects() -> Sequence[Obj]:
 
 
 def _controllers(context: Context) -> Sequence[Controller]:
-    from kubeling.serving.autoscaler import RequestAutoscaler
     from kubeling.serving.controller import InferenceServiceController
     from kubeling.serving.graph.controller import InferenceGraphController
-    from kubeling.serving.judgement import CanaryJudge
     from kubeling.serving.legacy_controller import LegacyController
     from kubeling.serving.llm.configs import LLMConfigController
     from kubeling.serving.llm.controller import LLMInferenceServiceController
@@ -94,13 +92,14 @@ def _controllers(context: Context) -> Sequence[Controller]:
     from kubeling.serving.localmodel.nodes import LocalModelNodeController
     from kubeling.serving.localmodel.resources import CACHES
     from kubeling.serving.multimodel.controller import TrainedModelController
+    from kubeling.serving.routes.controller import RouteController
     from kubeling.serving.watching.controller import watcher_of
 
     return [
         InferenceServiceController(context).controller(),
         LegacyController(context).controller(),
-        RequestAutoscaler(context).controller(),
-        CanaryJudge(context).controller(),
+        RouteController(context).controller(),
+        *gateway_controllers(context),
         InferenceGraphController(context).controller(),
         TrainedModelController(context).controller(),
         LLMInferenceServiceController(context).controller(),
@@ -109,6 +108,24 @@ def _controllers(context: Context) -> Sequence[Controller]:
         *(LocalModelController(context, kind).controller() for kind in CACHES),
         LocalModelNodeController(context).controller(),
     ]
+
+
+def gateway_controllers(context: Context) -> Sequence[Controller]:
+    """Those that go by what the inference gateway counts, and do nothing where it is not."""
+    from kubeling.serving.autoscaler import RequestAutoscaler
+    from kubeling.serving.judgement import CanaryJudge
+
+    return [RequestAutoscaler(context).controller(), CanaryJudge(context).controller()]
+
+
+async def gateway_synced(context: Context) -> None:
+    """Waits until the inference gateway knows what there is."""
+    from kubeling.kube.resources import DEPLOYMENTS, PODS, SERVICES
+    from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+    from kubeling.serving.resources import INFERENCE_SERVICES
+
+    kinds = (INFERENCE_SERVICES, INFERENCE_GRAPHS, DEPLOYMENTS, PODS, SERVICES)
+    await context.informers.synced(*kinds)
 
 
 def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:

@@ -325,7 +325,7 @@ class InferenceServiceController:
         ]
 
     def _addresses(self, isvc: Obj) -> status.Addresses:
-        host = names.host_names(isvc, self._settings.ingress_domain)[0]
+        host = names.host_names(isvc, self._settings)[0]
         service = f"{name(isvc)}.{namespace(isvc)}.svc.{self._settings.cluster_domain}"
         return status.Addresses(f"http://{host}", f"http://{service}")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kubeling.kube.objects import Obj, name
+
+if TYPE_CHECKING:
+    from kubeling.component import Settings
 
 __all__ = [
     "AT_REST",
@@ -116,7 +119,7 @@ def is_knative(annotations: Mapping[str, Any]) -> bool:
 
 
 def host_names(
-    isvc: Obj, ingress_domain: str, component: ComponentName | None = None
+    isvc: Obj, settings: Settings, component: ComponentName | None = None
 ) -> tuple[str, ...]:
     """The host names a service, or a component of it, answers to; that in the status first."""
     namespace = isvc["metadata"].get("namespace", "")
@@ -124,10 +127,10 @@ def host_names(
     return tuple(
         f"{title}{separator}{namespace}{ending}"
         for separator, ending in (
-            ("-", f".{ingress_domain}"),
-            (".", f".{ingress_domain}"),
+            ("-", f".{settings.ingress_domain}"),
+            (".", f".{settings.ingress_domain}"),
             (".", ""),
             (".", ".svc"),
-            (".", ".svc.cluster.local"),
+            (".", f".svc.{settings.cluster_domain}"),
         )
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kubeling.kube import objects
-from kubeling.kube.objects import Obj, deep_copy, generation, name, namespace, set_condition
+from kubeling.kube.objects import Obj, deep_copy, generation, name, set_condition
 from kubeling.serving.canaries import Canary
 from kubeling.serving.names import (
     KNATIVE,
@@ -164,8 +164,9 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
     )
     if grpc:
         entry["grpcUrl"] = entry["url"].replace("http://", "grpc://", 1)
-    service = f"{name(facts.isvc)}-{component}.{namespace(facts.isvc)}"
-    entry["address"] = {"url": f"http://{service}.svc.cluster.local"}
+    whole = f"//{name(facts.isvc)}."
+    own = facts.addresses.cluster_url.replace(whole, f"//{name(facts.isvc)}-{component}.", 1)
+    entry["address"] = {"url": own}
     return entry
 
 

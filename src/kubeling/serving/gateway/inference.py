@@ -45,7 +45,7 @@ class InferenceGateway:
 
     def __init__(self, context: Context) -> None:
         self._informers = context.informers
-        self._domain = context.settings.ingress_domain
+        self._settings = context.settings
         self._connections = Connections()
         self._services.add_index("host", self._hosts)
         self.activator = Activator(context.client, context.informers)
@@ -122,7 +122,7 @@ class InferenceGateway:
         found = self._services.by_index("host", host)
         if not found:
             return None
-        isvc = next((s for s in found if host in names.host_names(s, self._domain)), found[0])
+        isvc = next((s for s in found if host in names.host_names(s, self._settings)), found[0])
         return key_of(isvc), self._component_of(isvc, host)
 
     def demand(self, isvc: Obj, number: int) -> Demand:
@@ -161,14 +161,14 @@ class InferenceGateway:
         return self._services.get(*key) is not None
 
     def _hosts(self, isvc: Obj) -> Iterator[str]:
-        yield from names.host_names(isvc, self._domain)
+        yield from names.host_names(isvc, self._settings)
         for component in COMPONENTS:
             if isvc["spec"].get(component):
-                yield from names.host_names(isvc, self._domain, component)
+                yield from names.host_names(isvc, self._settings, component)
 
     def _component_of(self, isvc: Obj, host: str) -> ComponentName | None:
-        if host in names.host_names(isvc, self._domain):
+        if host in names.host_names(isvc, self._settings):
             return None
         return next(
-            (c for c in COMPONENTS if host in names.host_names(isvc, self._domain, c)), None
+            (c for c in COMPONENTS if host in names.host_names(isvc, self._settings, c)), None
         )

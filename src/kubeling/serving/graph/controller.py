@@ -71,7 +71,7 @@ class InferenceGraphController:
     def _status(self, graph: Obj) -> Obj:
         status: Obj = deep_copy(graph.get("status") or {})
         status["observedGeneration"] = generation(graph)
-        status["url"] = f"http://{names.host_names(graph, self._settings.ingress_domain)[0]}"
+        status["url"] = f"http://{names.host_names(graph, self._settings)[0]}"
         status["deploymentMode"] = names.STANDARD
         reason, message = next(self._obstacles(graph), ("", ""))
         ready = not reason

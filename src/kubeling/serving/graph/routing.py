@@ -57,15 +57,14 @@ class GraphRouter:
         self.passes_tokens = self._access is not None
         """Whether steps at this gateway get the token of who asks: they need one, too."""
         self._informers = context.informers
-        self._domain = context.settings.ingress_domain
-        self._cluster_domain = context.settings.cluster_domain
+        self._settings = context.settings
         self._connections = connections
         self._timings = StepTimings(context.metrics)
         self.propagated = ServingSettings.of(context.settings).propagates()
         """Headers that steps get from the request."""
         self._is_service = is_service
         """Whether a host name is a service's of the gateway."""
-        self._graphs.add_index("host", lambda graph: names.host_names(graph, self._domain))
+        self._graphs.add_index("host", lambda graph: names.host_names(graph, self._settings))
 
     @property
     def _graphs(self) -> Informer:
@@ -143,7 +142,7 @@ class GraphRouter:
         """The Service that a name within the cluster is of."""
         title, _, rest = host.partition(".")
         where, _, ending = rest.partition(".")
-        if not where or ending not in ("", "svc", f"svc.{self._cluster_domain}"):
+        if not where or ending not in ("", "svc", f"svc.{self._settings.cluster_domain}"):
             return None
         return self._informers.of(SERVICES).get(where, title)
 

@@ -1,0 +1,1 @@
+"""Routes of the Gateway API for models, on clusters that have its kinds."""
