@@ -167,7 +167,9 @@ def test_graphs_runtimes_and_models_of_a_server_have_their_lists(platform: Platf
     assert "nowhere" in page
     assert "70%" in page
     assert 'href="/models/graphs"' in page_at(platform, "/models")
-    assert "No trained models" in page_at(platform, "/models/trained")
+    for path, what in (("trained", "trained models"), ("llms", "language models")):
+        assert f"No {what}" in page_at(platform, f"/models/{path}")
+    assert "No models on nodes" in page_at(platform, "/models/caches")
     assert "kserve-sklearnserver" in page_at(platform, "/models/runtimes")
     platform.kubectl("delete", "inferencegraph", "streets")
 

@@ -78,6 +78,8 @@ _OF_RESOURCES: Final = {
     **{f"{path}/live": "training.pages:training_stream" for path in _TRAINING},
     "/models/graphs": "models.others:graph_list",
     "/models/trained": "models.others:trained_list",
+    "/models/llms": "models.others:llm_list",
+    "/models/caches": "models.others:cache_list",
     "/models/runtimes": "models.others:runtime_list",
     _GRAPH: "models.others:graph_page",
     "/notebooks": "lists:notebooks",

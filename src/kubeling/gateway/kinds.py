@@ -14,6 +14,8 @@ __all__ = [
     "EXPERIMENTS",
     "INFERENCE_GRAPHS",
     "INFERENCE_SERVICES",
+    "LLM_SERVICES",
+    "MODEL_CACHES",
     "NOTEBOOKS",
     "OPTIMIZATION_JOBS",
     "PROFILES",
@@ -60,6 +62,17 @@ INFERENCE_GRAPHS: Final = Resource(
     "serving.kserve.io", "v1alpha1", "InferenceGraph", "inferencegraphs"
 )
 TRAINED_MODELS: Final = Resource("serving.kserve.io", "v1alpha1", "TrainedModel", "trainedmodels")
+LLM_SERVICES: Final = Resource(
+    "serving.kserve.io", "v1alpha2", "LLMInferenceService", "llminferenceservices"
+)
+MODEL_CACHES: Final = (
+    Resource(
+        "serving.kserve.io", "v1alpha1", "LocalModelCache", "localmodelcaches", namespaced=False
+    ),
+    Resource(
+        "serving.kserve.io", "v1alpha1", "LocalModelNamespaceCache", "localmodelnamespacecaches"
+    ),
+)
 SERVING_RUNTIMES: Final = (
     Resource(
         "serving.kserve.io",
@@ -99,7 +112,7 @@ BY_KIND: Final = {
         *BUILTIN, WORKFLOWS, RUNS, EXPERIMENTS, TRIALS, INFERENCE_SERVICES, NOTEBOOKS, PROFILES,
         *TRAINING_JOBS, WORKFLOW_TEMPLATES, CLUSTER_WORKFLOW_TEMPLATES, CRON_WORKFLOWS,
         RECURRING_RUNS, JOB_SETS, OPTIMIZATION_JOBS, *TRAINING_RUNTIMES, INFERENCE_GRAPHS,
-        TRAINED_MODELS, *SERVING_RUNTIMES,
+        TRAINED_MODELS, *SERVING_RUNTIMES, LLM_SERVICES, *MODEL_CACHES,
     )
 }  # fmt: skip
 
@@ -128,7 +141,7 @@ SECTIONS: Final = (
         "/models",
         "Models",
         (INFERENCE_SERVICES,),
-        (INFERENCE_GRAPHS, TRAINED_MODELS, *SERVING_RUNTIMES),
+        (INFERENCE_GRAPHS, TRAINED_MODELS, *SERVING_RUNTIMES, LLM_SERVICES, *MODEL_CACHES),
     ),
     Section("/notebooks", "Notebooks", (NOTEBOOKS,)),
     Section("/registry", "Registry"),

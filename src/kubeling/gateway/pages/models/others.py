@@ -11,6 +11,8 @@ from kubeling.gateway.drawing.graph import draw_graph
 from kubeling.gateway.kinds import (
     INFERENCE_GRAPHS,
     INFERENCE_SERVICES,
+    LLM_SERVICES,
+    MODEL_CACHES,
     SERVING_RUNTIMES,
     TRAINED_MODELS,
     link_to,
@@ -23,7 +25,7 @@ from kubeling.gateway.steps.model import StepTree
 from kubeling.gateway.steps.visible import View, shown
 from kubeling.kube.objects import Obj, name, namespace
 
-__all__ = ["graph_list", "graph_page", "runtime_list", "trained_list"]
+__all__ = ["cache_list", "graph_list", "graph_page", "llm_list", "runtime_list", "trained_list"]
 
 
 async def graph_list(views: Views, request: web.Request) -> web.Response:
@@ -38,6 +40,18 @@ async def trained_list(views: Views, request: web.Request) -> web.Response:
     """All models that a server loads beside others."""
     found = await views.objects(TRAINED_MODELS)
     return _list(views, request, "model_trained.html", "Trained models", (TRAINED_MODELS,), found)
+
+
+async def llm_list(views: Views, request: web.Request) -> web.Response:
+    """All language models."""
+    found = await views.objects(LLM_SERVICES)
+    return _list(views, request, "model_llms.html", "Language models", (LLM_SERVICES,), found)
+
+
+async def cache_list(views: Views, request: web.Request) -> web.Response:
+    """All models that nodes keep."""
+    found = await views.objects(*MODEL_CACHES)
+    return _list(views, request, "model_caches.html", "Models on nodes", MODEL_CACHES, found)
 
 
 async def runtime_list(views: Views, request: web.Request) -> web.Response:
