@@ -12,8 +12,11 @@ _LLM: Final = "needs vLLM and the Gateway API's inference extension"
 _KEDA: Final = "reads the objects of KEDA"
 _KNATIVE: Final = "reads the objects of Knative"
 _OCI: Final = "needs a registry with an image of a model"
+_TENSORFLOW: Final = "needs a network of TensorFlow's for pictures"
+_TORCHSERVE: Final = "needs TorchServe's handlers of pictures"
 _SKIPPED: Final = {
     "custom/test_ray.py::*": "needs Ray",
+    "explainer/*": "needs the Adversarial Robustness Toolbox",
     "llmisvc/*": _LLM,
     "modelcache/*llmisvc*": _LLM,
     "predictor/test_autogluon*": "downloads models of AutoGluon",
@@ -22,10 +25,15 @@ _SKIPPED: Final = {
     "predictor/test_autoscaling.py::*keda*": _KEDA,
     "predictor/test_huggingface*": _HUB,
     "predictor/test_modelscope.py::*": "is skipped upstream",
+    "predictor/test_canary.py::*": _TENSORFLOW,
+    "predictor/test_paddle.py::*": "needs a network of Paddle's for pictures",
+    "predictor/test_tensorflow.py::*": _TENSORFLOW,
+    "predictor/test_torchserve.py::*": _TORCHSERVE,
     "predictor/test_triton.py::*": "needs Triton",
     "predictor/test_vllm.py::*": _HUB,
     "qpext/*": "needs Knative's queue proxy",
     "storage/test_oci_*": _OCI,
+    "transformer/*": _TORCHSERVE,
 }
 
 
