@@ -1,8 +1,8 @@
 """The acceptance test of serving in a Kubeflow distribution.
 
-``manifests`` is a checkout of kubeflow/manifests: its ``tests/kserve_sklearn_test.py``, and the
-parts of ``tests/kserve_test.sh`` that are about KServe, unmodified. Istio's kinds are there, and mean
-nothing: what its policies allow, ``serving.authentication`` and the roles of profiles do.
+``manifests`` is a checkout of kubeflow/manifests: its ``tests/kserve_sklearn_test.py``, and those
+parts of ``tests/kserve_test.sh`` that are about KServe, unmodified. Istio's kinds are there, and
+mean nothing: what its policies allow, ``serving.authentication`` and the roles of profiles do.
 """
 
 from __future__ import annotations
