@@ -350,3 +350,13 @@ def test_requests_are_merged_by_the_server_or_by_an_agent() -> None:
     assert predictor(service(predictor=model))["spec"]["containers"][0]["args"][-3:] == flags
     own = {"containers": [{"image": "mine"}], "batcher": batcher}
     assert _agent_of(predictor(service(predictor=own))["spec"])["args"][-3:] == flags
+
+
+def test_servers_are_told_of_timeouts_longer_than_the_usual() -> None:
+    def told(**fields: Any) -> Any:
+        isvc = service(predictor={"containers": [{"image": "mine"}], **fields})
+        return env(predictor(isvc)["spec"]["containers"][0]).get("SERVING_TIMEOUT")
+
+    assert told(timeout=3600) == "3600"
+    assert told(timeout=60) is None
+    assert told() is None

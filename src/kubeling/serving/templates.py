@@ -38,6 +38,7 @@ from kubeling.serving.names import (
 )
 from kubeling.serving.runtimes import Runtime
 from kubeling.serving.storage_containers import StorageContainers
+from kubeling.serving.timeouts import USUAL_TIMEOUT
 
 __all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
 
@@ -243,6 +244,10 @@ def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
             {"name": "SERVING_COMPONENT", "value": component},
             {"name": "POD_NAMESPACE", "value": namespace(isvc)},
         ]
+        timeout = float(isvc["spec"]["predictor"].get("timeout") or 0)
+        if timeout > USUAL_TIMEOUT:
+            # Only then, as it makes a revision: the servers' watchdog has more patience.
+            added.append({"name": "SERVING_TIMEOUT", "value": f"{timeout:.0f}"})
         container["env"] = _merged_env(added, container.get("env") or [])
     main = main_container(pod)
     main.setdefault("ports", [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}])

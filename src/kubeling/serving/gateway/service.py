@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from kubeling.kube.objects import Obj, condition, name
 from kubeling.serving.names import COMPONENTS
 from kubeling.serving.scaling import policy_of
+from kubeling.serving.timeouts import USUAL_TIMEOUT
 
 __all__ = [
     "has_failed",
@@ -21,8 +21,6 @@ __all__ = [
     "weights_of",
     "why_not_ready",
 ]
-
-_DEFAULT_SECONDS: Final = 600.0
 
 
 def is_explanation(target: str) -> bool:
@@ -60,7 +58,7 @@ def heaviest(isvc: Obj) -> Sequence[int]:
 
 def timeout_of(isvc: Obj) -> float:
     """The seconds that an answer may take."""
-    return float(isvc["spec"]["predictor"].get("timeout") or _DEFAULT_SECONDS)
+    return float(isvc["spec"]["predictor"].get("timeout") or USUAL_TIMEOUT)
 
 
 def is_up_to_date(isvc: Obj) -> bool:

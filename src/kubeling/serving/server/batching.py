@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from kubeling.serving.server.quick import Done
+from kubeling.serving.server.watchdog import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Runner:
         self._seconds = 0.0
         self._thread: ThreadPoolExecutor | None = None
         self._under_way = 0
+        self._work = Work()
 
     @property
     def busy(self) -> bool:
@@ -85,8 +87,11 @@ class Runner:
         loop.run_in_executor(self._thread, self._timed, work).add_done_callback(finished)
 
     def _timed(self, work: Callable[[], T]) -> T:
-        started = time.perf_counter()
-        found = work()
+        started = self._work.since = time.perf_counter()
+        try:
+            found = work()
+        finally:
+            self._work.since = 0.0
         self._seconds += 0.2 * (time.perf_counter() - started - self._seconds)
         return found
 

@@ -29,6 +29,7 @@ from kubeling.serving.server.workers import Crew, standing_by, together
 if TYPE_CHECKING:
     from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
+from kubeling.serving.server.watchdog import patience, watched
 
 __all__ = ["ServerSettings", "run", "serve", "stopped"]
 
@@ -125,6 +126,7 @@ async def _serve(
                 immediately=immediately,
             )
         )
+        stack.enter_context(watched(patience()))
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
         if crew is not None:
             await stack.enter_async_context(standing_by(app, crew, port))
