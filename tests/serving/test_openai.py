@@ -199,6 +199,7 @@ async def test_echo_and_prompts_of_tokens(client: Any) -> None:
         ({"max_tokens": 1000}, 400, "maximum context length is 256 tokens"),
         ({"prompt": None}, 400, "prompt is required"),
         ({"prompt": [5000]}, 400, "5000 is no token; tokens are 0 to 96"),
+        ({"n": 100}, 400, "a request has at most 72 texts here, not 100"),
         ({"suffix": "x"}, 400, "suffix: is not supported"),
         ({"best_of": 2}, 400, "best_of: is not supported"),
         ({"stop": [""]}, 400, "stop: a stop sequence has at least a character"),

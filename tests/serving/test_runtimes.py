@@ -43,6 +43,8 @@ def model(name: str, version: str | None = None, **fields: Any) -> Obj:
         (model("xgboost", "2", runtime="kserve-predictiveserver"), "kserve-predictiveserver"),
         (model("huggingface", protocolVersion="v2"), "kserve-huggingfaceserver"),
         (model("catboost"), "kubeling-catboostserver"),
+        (model("pmml", "4"), "kserve-pmmlserver"),
+        (model("paddle", "2"), "kserve-paddleserver"),
     ],
 )
 def test_the_built_in_runtimes_serve_the_common_formats(wanted: Obj, expected: str) -> None:

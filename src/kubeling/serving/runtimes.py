@@ -251,6 +251,8 @@ def builtin_runtimes() -> list[Obj]:
         _runtime_of_several("kserve-mlserver", **_TABULAR, mlflow=["1", "2", "3"]),
         _runtime_of_several("kserve-predictiveserver", **_TABULAR),
         _runtime("kserve-huggingfaceserver", "huggingface", ["1"]),
+        _runtime("kserve-pmmlserver", "pmml", ["3", "4"]),
+        _runtime("kserve-paddleserver", "paddle", ["2", "3"]),
         _runtime("kubeling-onnxserver", "onnx", ["1"]),
         _runtime("kubeling-catboostserver", "catboost", ["1"]),
     ]

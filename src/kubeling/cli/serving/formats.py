@@ -29,6 +29,7 @@ _BY_SUFFIX: Final = {
     ".mar": "pytorch",
     ".pmml": "pmml",
     ".pdmodel": "paddle",
+    ".pdiparams": "paddle",
     ".keras": "tensorflow",
     ".safetensors": "huggingface",
 }

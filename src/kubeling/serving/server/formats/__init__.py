@@ -22,6 +22,8 @@ FORMATS: Final = {
     "catboost": "catboost",
     "mlflow": "mlflow-skinny",
     "huggingface": "transformers",
+    "pmml": "pypmml",
+    "paddle": "paddlepaddle",
 }
 """The formats served, with the package each needs."""
 

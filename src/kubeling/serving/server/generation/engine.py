@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kubeling.serving.server.errors import GenerationFailed, Overloaded
+from kubeling.serving.server.errors import GenerationFailed, InvalidInput, Overloaded
 from kubeling.serving.server.generation.decoding import Decoder
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Chooser, Chosen, Sampling
@@ -76,6 +76,9 @@ class Engine:
 
     def grow(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> Growth:
         """Begins a text for each prompt; raises :class:`~..errors.Overloaded`."""
+        most = self._limits.growing + self._limits.waiting
+        if len(prompts) > most:
+            raise InvalidInput(f"a request has at most {most} texts here, not {len(prompts)}")
         reader = _Reader(asyncio.get_running_loop(), self._changed)
         texts = [
             _Text(index, prompt, sampling, reader)

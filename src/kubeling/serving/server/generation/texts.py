@@ -17,7 +17,6 @@ from kubeling.serving.server.openai.requests import GenerationRequest
 __all__ = ["FINISH", "Grown", "Texts", "grown", "pieces_of", "prompts_of", "sampling_of", "started"]
 
 FINISH: Final = {"length": "length", "eos": "stop", "stop": "stop"}
-_MOST: Final = 128
 
 
 @dataclass(slots=True)
@@ -101,8 +100,6 @@ def started(
     if request.stream_options is not None and not request.stream:
         raise InvalidInput("stream_options: is for streams; set stream to true")
     each = request.n or 1
-    if each * len(prompts) > _MOST:
-        raise InvalidInput(f"n: a request has at most {_MOST} texts")
     repeated = [prompt for prompt in prompts for _ in range(each)]
     samplings = [
         sampling_of(request, generator.room(prompt, max_tokens), logprobs, index % each)
