@@ -82,6 +82,8 @@ async def test_predictions_are_recorded_and_sampled(tmp_path: Path) -> None:
         assert isinstance(duties.log, FolderLog)
         duties.log.flush()
         lines = await (await client.get("/v1/models/m/requests")).text()
+        headers = {"X-Forwarded-Host": "m.example.com"}
+        assert (await client.post("/monitor/samples", headers=headers)).status == 404
         found = await (await client.post("/monitor/samples")).json()
         metrics = await (await client.get("/metrics")).text()
     first, second = [json.loads(line) for line in lines.splitlines()]

@@ -209,6 +209,9 @@ def test_an_autoscaler_of_the_old_group_scales_to_its_minimum(
     )
 
 
+_DRIFT_PAGE = "/objects/serving.kserve.io/v1beta1/InferenceService/default/drifting/drift"
+
+
 def test_drift_becomes_a_condition_and_starts_one_retraining(
     platform: Platform, workspace: Path
 ) -> None:
@@ -230,7 +233,8 @@ def test_drift_becomes_a_condition_and_starts_one_retraining(
             "templates": [{"name": "main", "suspend": {}}],
         },
     }
-    watched = isvc("drifting", predictor={"sklearn": {"storageUri": f"file://{workspace}/v1"}})
+    model = {"storageUri": f"file://{workspace}/v1"}
+    watched = isvc("drifting", predictor={"sklearn": model, "logger": {"url": "metadata://"}})
     watched["metadata"]["annotations"] = {
         "serving.kubeling.io/monitoring": "window=200",
         "serving.kubeling.io/retrain": "WorkflowTemplate/train",
@@ -265,4 +269,10 @@ def test_drift_becomes_a_condition_and_starts_one_retraining(
     with urllib.request.urlopen(f"{platform.url}/api/serving/default/drifting/drift") as answer:
         report = json.load(answer)["revisions"]["drifting-predictor-00001"]
     assert report["drifted"] == ["c"]
+    with urllib.request.urlopen(f"{platform.url}{_DRIFT_PAGE}") as page:
+        assert message in page.read().decode()
+    path = "/api/serving/default/drifting/requests?kind=response&limit=1"
+    with urllib.request.urlopen(f"{platform.url}{path}") as answer:
+        found = json.load(answer)["requests"][0]
+    assert (found["status"], len(found["data"]["predictions"])) == (200, 50)
     platform.kubectl("delete", "isvc,wftmpl,wf", "--all")

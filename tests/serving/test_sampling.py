@@ -36,6 +36,15 @@ async def test_rows_and_predictions_are_shown_once() -> None:
         assert await look(client) == {}
 
 
+async def test_nobody_outside_sees_what_others_asked() -> None:
+    async with serving(Doubler(), sampler=Sampler()) as client:
+        await client.post("/v1/models/double:predict", json=V1)
+        headers = {"X-Forwarded-For": "10.0.0.1"}
+        async with client.post("/monitor/samples", json={}, headers=headers) as answer:
+            assert answer.status == 404
+        assert (await look(client))["requests"] == 1
+
+
 async def test_both_protocols_and_named_features_are_understood() -> None:
     tensors = [
         {"name": title, "shape": [1, 1], "datatype": "FP64", "data": [value]}

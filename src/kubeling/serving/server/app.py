@@ -39,7 +39,11 @@ class SampledPages:
         self._sampler = sampler
 
     async def samples(self, request: Request) -> Response:
-        """What there is since the last look."""
+        """What there is since the last look: others' requests, so gateways get none."""
+        from kubeling.serving.server.sampling import came_through_a_gateway
+
+        if came_through_a_gateway(request.headers):
+            raise _no_page(request)
         wanted = bodies.plain(request.body or b"{}")
         listed = wanted.get("answers") if isinstance(wanted, dict) else None
         found = self._sampler.look(listed if isinstance(listed, list) else ())

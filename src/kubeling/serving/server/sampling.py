@@ -18,7 +18,7 @@ from kubeling.serving.drift.records import named_rows, predictions_of, tensor_ro
 from kubeling.serving.server.errors import InvalidInput, ServingError
 from kubeling.serving.server.infer_types import InferRequest, InferResponse
 
-__all__ = ["Feedback", "Sample", "Sampler", "Samples", "WantedAnswers"]
+__all__ = ["Feedback", "Sample", "Sampler", "Samples", "WantedAnswers", "came_through_a_gateway"]
 
 _REQUESTS: Final = 256
 """How many requests are kept between two looks."""
@@ -147,6 +147,11 @@ class _TooMuch(ServingError):
     """More than is kept."""
 
     http_status = 503
+
+
+def came_through_a_gateway(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from outside: gateways say for whom they ask."""
+    return any(name in headers for name in ("x-forwarded-for", "x-forwarded-host"))
 
 
 def _sample(payload: Any, answer: Any, given: str) -> Sample:

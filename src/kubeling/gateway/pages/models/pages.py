@@ -20,7 +20,7 @@ from kubeling.gateway.models.traffic import (
     revisions_of,
     summary_of,
 )
-from kubeling.gateway.pages.models.source import counted, is_monitored, metrics_of, objects_of
+from kubeling.gateway.pages.models.source import counted, metrics_of, objects_of
 from kubeling.gateway.pages.objects import object_values
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
@@ -28,6 +28,7 @@ from kubeling.kube import objects
 from kubeling.kube.objects import Obj, labels, name, namespace, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS
 from kubeling.serving.names import SERVICE, STOP
+from kubeling.serving.watching.settings import is_monitored
 
 __all__ = ["model_page", "model_stream", "models"]
 

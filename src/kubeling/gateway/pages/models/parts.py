@@ -12,7 +12,7 @@ from aiohttp import web
 
 from kubeling.gateway.kinds import INFERENCE_SERVICES
 from kubeling.gateway.models.signature import Signature, path_of
-from kubeling.gateway.pages.models.source import from_pod, objects_of, signature_from
+from kubeling.gateway.pages.models.source import drift_of, objects_of, signature_from
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import RestClient
 from kubeling.kube.objects import Obj, name, namespace
@@ -59,13 +59,12 @@ async def try_model(views: Views, rest: RestClient, request: web.Request) -> web
 
 
 async def drift_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
-    """How the requests compare with the training data, as the monitor in front says."""
+    """How the requests compare with the training data, and what monitoring knows besides."""
     isvc = await views.object(INFERENCE_SERVICES, request)
-    found = await objects_of(views, isvc)
-    report: Obj | None = None
-    for pod in found.ready("transformer")[:1]:
-        report = await from_pod(rest, pod, "/monitor/drift")
-    text = views.templates.get_template("model_drift.html").render(report=report)
+    found = await drift_of(rest, isvc)
+    text = views.templates.get_template("model_drift.html").render(
+        said=found.get("condition"), revisions=found.get("revisions") or {}
+    )
     return web.Response(text=text, content_type="text/html")
 
 

@@ -19,15 +19,14 @@ from kubeling.serving.workloads import serving_port
 __all__ = [
     "ModelObjects",
     "counted",
+    "drift_of",
     "from_pod",
-    "is_monitored",
     "metrics_of",
     "objects_of",
     "signature_from",
 ]
 
 _METRICS: Final = "/apis/metrics.k8s.io/v1beta1/namespaces"
-_MONITOR: Final = "model-monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,9 @@ async def signature_from(rest: RestClient, isvc: Obj, found: ModelObjects) -> Si
     return None
 
 
-def is_monitored(isvc: Obj) -> bool:
-    """Whether a drift monitor stands in front of the model."""
-    containers = (isvc["spec"].get("transformer") or {}).get("containers") or ()
-    return any(_MONITOR in str(container.get("image", "")) for container in containers)
+async def drift_of(rest: RestClient, isvc: Obj) -> Mapping[str, Any]:
+    """What monitoring knows of the service; nothing where that cannot be asked."""
+    try:
+        return await rest.get(f"/api/serving/{namespace(isvc)}/{quote(name(isvc))}/drift")
+    except (Refused, ConnectionError):
+        return {}
