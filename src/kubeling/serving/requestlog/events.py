@@ -17,8 +17,7 @@ __all__ = ["Event", "Origin", "events_of"]
 _OK: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A request or an answer, encoded; ``metadata`` is JSON."""
 
     kind: Kind
@@ -68,6 +67,8 @@ def _event(record: Record, kind: Kind, data: bytes, metadata: str) -> Event:
 
 def _metadata(record: Record, settings: LogSettings) -> str:
     """The headers that are wanted, each with its values, as upstream encodes them."""
+    if not settings.metadata_headers:
+        return "{}"
     found = {
         name: [record.headers[name.lower()]]
         for name in settings.metadata_headers

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
-import uuid
+import random
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -71,8 +73,7 @@ class Counts:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One request and its answer."""
 
     id: str
@@ -82,7 +83,7 @@ class Record:
     status: int
     request: Any
     response: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 def new_record(
@@ -93,11 +94,31 @@ def new_record(
     headers: Mapping[str, str] | None = None,
 ) -> Record:
     """A record of now; its id is the request's own, if it has one."""
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-    revision = os.environ.get("SERVING_REVISION", "")
     sent = headers or {}
-    given = sent.get("ce-id") or sent.get("x-request-id") or str(uuid.uuid4())
-    return Record(given, model, revision, now, status, request, response, sent)
+    given = sent.get("ce-id") or sent.get("x-request-id") or _new_id()
+    return Record(given, model, _revision(), _now(), status, request, response, sent)
+
+
+def _new_id() -> str:
+    """A random UUID without a system call: it names, and hides nothing."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _now() -> str:
+    seconds, fraction = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{fraction:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    """Requests of one second share all but the fraction."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@functools.cache
+def _revision() -> str:
+    return os.environ.get("SERVING_REVISION", "")
 
 
 class RequestLog(Protocol):
