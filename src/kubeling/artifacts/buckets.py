@@ -20,6 +20,7 @@ import obstore
 from kubeling.artifacts.errors import ArtifactAway, ArtifactDenied, ArtifactError, ArtifactNotFound
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore, S3Store
 
 __all__ = ["Bucket", "StoredObject"]
@@ -34,11 +35,15 @@ _CAUSE: Final = re.compile(r'message: "([^"]+)"')
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of an artifact, its path below it, and its size in bytes."""
+    """One object of an artifact, its path below it, and its size in bytes.
+
+    ``version`` changes with its content, where the store says so.
+    """
 
     key: str
     path: str
     size: int
+    version: str = ""
 
 
 class Bucket:
@@ -69,14 +74,23 @@ class Bucket:
         with self._told(key):
             if key:
                 with contextlib.suppress(FileNotFoundError):
-                    size = obstore.head(self._store, key)["size"]
-                    yield StoredObject(key, PurePosixPath(key).name, size)
+                    meta = obstore.head(self._store, key)
+                    path = PurePosixPath(key).name
+                    yield StoredObject(key, path, meta["size"], self._version(meta))
                     return
             below = len(key) + 1 if key else 0
             for batch in obstore.list(self._store, key or None):
                 for meta in batch:
                     if not meta["path"].endswith("/"):
-                        yield StoredObject(meta["path"], meta["path"][below:], meta["size"])
+                        path, version = meta["path"][below:], self._version(meta)
+                        yield StoredObject(meta["path"], path, meta["size"], version)
+
+    def _version(self, meta: ObjectMeta) -> str:
+        tag = meta["e_tag"]
+        if not tag:
+            return ""
+        place = f"{self._host}/{self.address}/{meta['path']}"
+        return f"{place} {tag} {meta['size']} {meta['last_modified'].isoformat()}"
 
     def load(self, key: str, target: Path) -> None:
         """Writes an artifact, one object or a folder of them, to ``target``."""

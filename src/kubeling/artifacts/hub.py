@@ -35,6 +35,18 @@ class _Listing(msgspec.Struct):
     siblings: list[_File] = []
 
 
+Fetch = Callable[[str, Path, Callable[[Path], None]], None]
+"""Puts a file of a version in its place, or lets it be saved there."""
+
+
+def _fetched(_: str, target: Path, save: Callable[[Path], None]) -> None:
+    save(target)
+
+
+def _save(url: str, target: Path, headers: Mapping[str, str]) -> None:
+    web.save(url, target, headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A repository at a revision; ``advice`` is what to do where it may not be read."""
@@ -46,9 +58,16 @@ class Repository:
 
 
 def snapshot(
-    repository: Repository, target: Path, takes: Callable[[str], bool], env: Mapping[str, str]
+    repository: Repository,
+    target: Path,
+    takes: Callable[[str], bool],
+    env: Mapping[str, str],
+    fetch: Fetch = _fetched,
 ) -> None:
-    """Fetches the files of a repository that are wanted, several at once."""
+    """Fetches the files of a repository that are wanted, several at once.
+
+    ``fetch`` may know a file by its version, which is the commit's.
+    """
     base = (env.get("HF_ENDPOINT") or _HUB).rstrip("/")
     token = env.get("ACCESS_TOKEN") or env.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -63,8 +82,10 @@ def snapshot(
         place = (target / name).resolve()
         if not place.is_relative_to(target.resolve()):
             raise ArtifactError(f"{name} would be written outside of {target}")
+        url = f"{root}/resolve/{found.sha}/{quote(name)}"
+        version = url if found.sha != _REVISION else ""
         try:
-            web.save(f"{root}/resolve/{found.sha}/{quote(name)}", place, headers)
+            fetch(version, place, lambda path: _save(url, path, headers))
         except web.HttpStatus as error:
             raise _refused(error.status, repository) from None
 

@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
 from kubeling.artifacts import web
-from kubeling.artifacts.buckets import Bucket
+from kubeling.artifacts.buckets import Bucket, StoredObject
 from kubeling.artifacts.errors import ArtifactDenied, ArtifactError
 from kubeling.serving.storage import (
     archives,
@@ -23,6 +24,7 @@ from kubeling.serving.storage import (
     repositories,
 )
 from kubeling.serving.storage.buckets import model_bucket
+from kubeling.serving.storage.cache import ModelCache
 from kubeling.serving.storage.patterns import Patterns
 from kubeling.serving.storage.settings import store_settings
 from kubeling.serving.storage.uris import ModelUri, UnknownScheme, parse_uri
@@ -31,6 +33,7 @@ __all__ = ["download"]
 
 _BLOBS: Final = re.compile(r"^[^/]+\.blob\.(core\.windows\.net|storage\.azure\.net)$")
 
+_AT_ONCE: Final = 4
 _ADVICE: Final = {
     "gs": "put a service account's key into a secret as gcloud-application-credentials.json and "
     "name the secret in the pod's service account",
@@ -49,25 +52,31 @@ def download(uri: str, target: Path, env: Mapping[str, str]) -> list[Path]:
     address = _parse(uri)
     if address.scheme == "model-registry":
         address = _parse(registry.resolve(address, env))
-    _fetch(address, target, Patterns.of(env), env)
+    _fetch(address, target, Patterns.of(env), env, ModelCache.of(env))
     _unpack_single(target)
     return sorted(path for path in target.rglob("*") if path.is_file())
 
 
-def _fetch(address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]) -> None:
+def _fetch(
+    address: ModelUri,
+    target: Path,
+    patterns: Patterns,
+    env: Mapping[str, str],
+    cache: ModelCache,
+) -> None:
     match address.scheme:
         case "file":
             _copy(Path(address.path), target, patterns)
         case "http" | "https":
-            _fetch_from_web(address, target, patterns, env)
+            _fetch_from_web(address, target, patterns, env, cache)
         case "gs" | "s3" | "minio":
             bucket = model_bucket(address, env)
             advice = _ADVICE.get(address.scheme, _ADVICE["s3"])
-            _copy_objects(bucket, address.path, target, patterns, advice)
+            _copy_objects(bucket, address.path, target, patterns, advice, cache)
         case "hf":
-            hubs.fetch_from_hugging_face(address, target, patterns, env)
+            hubs.fetch_from_hugging_face(address, target, patterns, env, cache)
         case "modelscope":
-            hubs.fetch_from_model_scope(address, target, patterns, env)
+            hubs.fetch_from_model_scope(address, target, patterns, env, cache)
         case "hdfs" | "webhdfs":
             hdfs.fetch_from_hdfs(address, target, patterns, env)
         case "oci" | "oci+fetch":
@@ -77,12 +86,16 @@ def _fetch(address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str
 
 
 def _fetch_from_web(
-    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]
+    address: ModelUri,
+    target: Path,
+    patterns: Patterns,
+    env: Mapping[str, str],
+    cache: ModelCache,
 ) -> None:
     """What an address of the web leads to is told by its host and its end, as upstream does."""
     if _BLOBS.match(address.root):
         container, path = azure.blob_container(address, env)
-        _copy_objects(container, path, target, patterns, azure.ADVICE)
+        _copy_objects(container, path, target, patterns, azure.ADVICE, cache)
     elif address.path.endswith(".git"):
         repositories.clone(address, target, env)
     else:
@@ -143,17 +156,24 @@ def _headers(address: ModelUri, env: Mapping[str, str]) -> dict[str, str]:
         ) from None
 
 
-def _copy_objects(bucket: Bucket, key: str, target: Path, patterns: Patterns, advice: str) -> None:
+def _copy_objects(
+    bucket: Bucket, key: str, target: Path, patterns: Patterns, advice: str, cache: ModelCache
+) -> None:
+    def fetch(found: StoredObject) -> None:
+        place = _inside(target, found.path)
+        cache.fetch(found.version, place, lambda path: bucket.save(found.key, path))
+
     try:
-        files = bucket.files(key)
-        wanted = {found: path for found, path in files.items() if patterns.takes(path)}
+        wanted = [found for found in bucket.objects(key) if patterns.takes(found.path)]
         if not wanted:
             title = bucket.address.partition("://")[2]
             raise ArtifactError(
                 f'there is no object "{key}" and none below it in bucket "{title}"; check the '
                 "path in storageUri"
             )
-        bucket.save_files({found: _inside(target, path) for found, path in wanted.items()})
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for fetched in [pool.submit(fetch, found) for found in wanted]:
+                fetched.result()
     except ArtifactDenied as error:
         raise ArtifactError(f"{error}; {advice}") from None
 

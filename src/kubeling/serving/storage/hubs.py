@@ -16,6 +16,7 @@ import msgspec
 
 from kubeling.artifacts import hub, web
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.serving.storage.cache import ModelCache
 from kubeling.serving.storage.patterns import Patterns
 from kubeling.serving.storage.uris import ModelUri
 
@@ -28,16 +29,17 @@ _PARTS: Final = 2
 
 
 def fetch_from_hugging_face(
-    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]
+    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str], cache: ModelCache
 ) -> None:
     """Fetches a model's snapshot."""
     title, revision = _repository(address)
     advice = "put a token that may into a secret of the service account as HF_TOKEN"
-    hub.snapshot(hub.Repository(title, revision, advice=advice), target, patterns.takes, env)
+    repository = hub.Repository(title, revision, advice=advice)
+    hub.snapshot(repository, target, patterns.takes, env, cache.fetch)
 
 
 def fetch_from_model_scope(
-    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str]
+    address: ModelUri, target: Path, patterns: Patterns, env: Mapping[str, str], cache: ModelCache
 ) -> None:
     """Fetches a model's files."""
     title, revision = _repository(address)
@@ -49,7 +51,11 @@ def fetch_from_model_scope(
     query = urlencode({"Revision": revision, "Recursive": "True"})
     found = _asked(f"{base}/api/v1/models/{title}/repo/files?{query}", title, headers)
     files = (found.get("Data") or {}).get("Files") or ()
-    wanted = [f["Path"] for f in files if f.get("Type") != "tree" and patterns.takes(f["Path"])]
+    wanted = {
+        entry["Path"]: str(entry.get("Sha256") or "")
+        for entry in files
+        if entry.get("Type") != "tree" and patterns.takes(entry["Path"])
+    }
     if not wanted:
         raise ArtifactError(f"{title} has no file that is wanted")
 
@@ -58,8 +64,13 @@ def fetch_from_model_scope(
         if not place.is_relative_to(target.resolve()):
             raise ArtifactError(f'"{name}" would be written outside of the model\'s folder')
         path = f"{title}/resolve/{quote(revision, safe='')}/{quote(name)}"
+
+        def saved(file: Path) -> None:
+            web.save(f"{base}/models/{path}", file, headers)
+
         try:
-            web.save(f"{base}/models/{path}", place, headers)
+            digest = wanted[name]
+            cache.fetch(f"{base}/models/{path} {digest}" if digest else "", place, saved)
         except web.HttpStatus as error:
             raise _refused(error.status, title) from None
 

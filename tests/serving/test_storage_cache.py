@@ -1,0 +1,84 @@
+"""Models that were fetched before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.support.objectstore import object_store
+
+from kubeling.serving.storage.cache import ModelCache
+from kubeling.serving.storage.download import download
+
+
+def fetched(cache: ModelCache, version: str, target: Path, content: str) -> tuple[str, bool]:
+    """What arrives, and whether it had to be fetched."""
+    calls: list[str] = []
+
+    def save(path: Path) -> None:
+        calls.append(content)
+        path.write_text(content)
+
+    cache.fetch(version, target, save)
+    return target.read_text(), bool(calls)
+
+
+def test_a_version_that_was_seen_is_not_fetched_again(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache")
+    assert fetched(cache, "a 1", tmp_path / "1", "one") == ("one", True)
+    assert fetched(cache, "a 1", tmp_path / "2", "other") == ("one", False)
+    assert fetched(cache, "a 2", tmp_path / "3", "two") == ("two", True)
+    assert fetched(cache, "", tmp_path / "4", "no version") == ("no version", True)
+    assert fetched(cache, "", tmp_path / "4", "no version") == ("no version", True)
+
+
+def test_equal_files_are_kept_once(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache")
+    fetched(cache, "a", tmp_path / "1", "same")
+    fetched(cache, "b", tmp_path / "2", "same")
+    assert len(list((tmp_path / "cache" / "contents").iterdir())) == 1
+
+
+def test_what_is_damaged_is_fetched_again(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache")
+    fetched(cache, "a", tmp_path / "1", "whole")
+    (content,) = (tmp_path / "cache" / "contents").iterdir()
+    content.write_text("broken")
+    assert fetched(cache, "a", tmp_path / "2", "whole") == ("whole", True)
+    assert fetched(cache, "a", tmp_path / "3", "whole") == ("whole", False)
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache", limit=10)
+    for name in ("a", "b"):
+        fetched(cache, name, tmp_path / name, name * 4)
+    for content in (tmp_path / "cache" / "contents").iterdir():
+        used = 1000 if content.read_text() == "bbbb" else 2000
+        os.utime(content, (used, used))
+    fetched(cache, "c", tmp_path / "c", "cccc")
+    assert fetched(cache, "a", tmp_path / "a2", "aaaa") == ("aaaa", False)
+    assert fetched(cache, "b", tmp_path / "b2", "bbbb") == ("bbbb", True)
+    fetched(cache, "large", tmp_path / "large", "l" * 11)
+    assert fetched(cache, "large", tmp_path / "large2", "l" * 11)[1]
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = ModelCache(tmp_path / "file")
+    assert fetched(cache, "a", tmp_path / "1", "one") == ("one", True)
+
+
+def test_a_bucket_is_asked_but_not_fetched_from_twice(tmp_path: Path) -> None:
+    objects = {"iris/model.joblib": b"model", "iris/extra/notes.txt": b"notes"}
+    cache = tmp_path / "cache"
+    with object_store(public=objects) as store:
+        env = {"STORAGE_EMULATOR_HOST": store.url, "MODEL_CACHE": str(cache)}
+        download("gs://public/iris", tmp_path / "first", env)
+        names = sorted(path.name for path in (cache / "contents").iterdir())
+        download("gs://public/iris", tmp_path / "second", env)
+        assert (tmp_path / "second" / "model.joblib").read_bytes() == b"model"
+        assert (tmp_path / "second" / "extra" / "notes.txt").read_bytes() == b"notes"
+        assert sorted(path.name for path in (cache / "contents").iterdir()) == names
+        store.buckets["public"]["iris/model.joblib"] = b"another model"
+        download("gs://public/iris", tmp_path / "third", env)
+        assert (tmp_path / "third" / "model.joblib").read_bytes() == b"another model"
