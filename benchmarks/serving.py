@@ -1,124 +1,125 @@
-"""Model servers side by side: ours with scikit-learn and with ONNX Runtime, and upstream's.
+"""Model servers side by side: ours as it comes and without ONNX, and those of others.
 
-    .venv/bin/python benchmarks/serving.py --kserve .venvs/kserve/bin/python --before ../before
+    .venv/bin/python benchmarks/serving.py --models iris --protocols v1 --clients 1,32
 
-Servers run on one core and wrk on another, in turns, one row a request; what counts is the ratio
-within a run. CPU is the server's own for each request, which other work on the machine changes less
-than the rate. Needs Linux, wrk, and scikit-learn, skl2onnx and onnxruntime here; kserve and
-scikit-learn where ``--kserve`` says (without it, upstream's server is left out). ``--before`` is a
-checkout of another version of this one, to compare with.
+All servers of a part run at once and take turns, one row a request; what counts is the ratio within
+a run. A server has one core and the client another, or both share two where there are two
+processes. CPU is the server's own for each request, of all its processes, which other work on the
+machine changes less than the rate. Environments of peers are made below ``--venvs`` and kept. Needs
+Linux, wrk (and h2load for gRPC), and scikit-learn, XGBoost, skl2onnx, onnxmltools and onnxruntime
+here. ``--before`` is a checkout of another version of this one, to compare with.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
-import re
-import signal
-import socket
 import statistics
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
-import numpy as np
-import psutil
+from serving_load import bodies
+from serving_peers import OURS, SPEAK, command, model_of
+from serving_processes import Figures, Server, free_ports, serving
 
-PEER = Path(__file__).parent / "peers" / "kserve_model.py"
-NAMES = {"iris": "SVC on iris", "digits": "forest of 100 trees on digits"}
-
-
-@dataclass(frozen=True)
-class Figures:
-    """One measurement."""
-
-    rate: float
-    p50: float
-    p99: float
-    cpu: float
+MODELS = {
+    "iris": "SVC on iris",
+    "forest": "forest of 100 trees on digits",
+    "xgboost": "XGBoost of 500 trees on digits",
+    "mlp": "MLP of 64 neurons on digits",
+}
+BASE = "kserve"
 
 
 def main() -> None:
     options = _options()
+    if options.before:
+        os.environ["BEFORE"] = str(options.before / "src")
     for model in options.models.split(","):
         with TemporaryDirectory() as folder:
-            row = _train(model, Path(folder))
-            print(f"\n{NAMES[model]}; {options.rounds} rounds of {options.seconds} s each")
-            _compare(_commands(Path(folder), options), row, Path(folder), options)
-
-
-def _commands(folder: Path, options: argparse.Namespace) -> dict[str, list[str]]:
-    ours = [sys.executable, "-m", "kubeling.serving.server", "--model_name=model"]
-    ours += ["--enable_grpc=false", "--convert_to_onnx=false"]
-    found = {}
-    if options.kserve:
-        found["kserve"] = [options.kserve, str(PEER), str(folder / "sklearn"), "{port}"]
-    for name in ("sklearn", "onnx"):
-        where = [f"--format={name}", f"--model_dir={folder / name}", "--http_port={port}"]
-        found[f"ours, {name}"] = ours + where
-        if options.before:
-            path = f"PYTHONPATH={options.before / 'src'}"
-            found[f"before, {name}"] = ["env", path, *ours, *where]
-    return found
-
-
-def _train(model: str, folder: Path) -> list[float]:
-    import joblib
-    import skl2onnx
-    from sklearn.datasets import load_digits, load_iris
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.svm import SVC
-
-    features, target = (load_iris if model == "iris" else load_digits)(return_X_y=True)
-    made: Any = SVC() if model == "iris" else RandomForestClassifier(100, random_state=0)
-    made.fit(features, target)
-    for name in ("sklearn", "onnx"):
-        (folder / name).mkdir()
-    joblib.dump(made, folder / "sklearn" / "model.joblib")
-    first = features[:1].astype(np.float32)
-    converted = skl2onnx.to_onnx(made, first, options={id(made): {"zipmap": False}})
-    (folder / "onnx" / "model.onnx").write_bytes(converted.SerializeToString())
-    row: list[float] = features[-1].tolist()
-    return row
+            row = _row(model)
+            bodies(row, Path(folder))
+            for protocol in options.protocols.split(","):
+                for processes in map(int, options.processes.split(",")):
+                    print(f"\n{MODELS[model]}, {protocol}, {processes} process(es)", flush=True)
+                    _compare(model, protocol, processes, row, Path(folder), options)
 
 
 def _compare(
-    commands: dict[str, list[str]], row: Sequence[float], folder: Path, options: Any
+    model: str,
+    protocol: str,
+    processes: int,
+    row: Sequence[float],
+    folder: Path,
+    options: argparse.Namespace,
 ) -> None:
-    script = folder / "post.lua"
-    body = f'{{"instances": [{list(row)}]}}'
-    script.write_text(
-        f"wrk.method = 'POST'\nwrk.body = '{body}'\n"
-        "wrk.headers['Content-Type'] = 'application/json'\n"
-    )
+    wanted = [n for n in options.servers.split(",") if n in SPEAK[protocol]]
+    if options.before:
+        wanted.append("before")
+    cores = "0" if processes == 1 else "0,1"
     with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(_serving(c)) for name, c in commands.items()}
-        for name, server in servers.items():
-            memory = server.process.memory_info().rss / 2**20
-            print(f"  {name:14} ready after {server.ready:.2f} s, {memory:.0f} MiB")
+        servers: dict[str, Server] = {}
+        for name in wanted:
+            try:
+                place = model_of(name, model, folder, options.venvs)
+                if name in ("ours", "before"):
+                    _convert(name, place, processes, row, cores, options)
+                ports = free_ports()
+                made = command(name, place, ports, processes, options.venvs)
+                servers[name] = stack.enter_context(serving(made, ports, cores))
+            except (SystemExit, subprocess.CalledProcessError) as error:
+                print(f"  {name:10} left out: {str(error)[:200]}", flush=True)
+                continue
+            resident, shared = servers[name].memory()
+            print(
+                f"  {name:10} ready after {servers[name].ready:5.2f} s, "
+                f"{resident:4.0f} MiB resident, {shared:4.0f} proportional",
+                flush=True,
+            )
+        for server in servers.values():
+            server.pause(True)
         for clients in map(int, options.clients.split(",")):
             found: dict[str, list[Figures]] = {name: [] for name in servers}
             for _ in range(options.rounds):
                 for name, server in servers.items():
-                    found[name].append(server.measure(script, clients, options.seconds))
+                    server.pause(False)
+                    found[name].append(server.measure(protocol, folder, clients, options.seconds))
+                    server.pause(True)
             _print(clients, {name: _middle(values) for name, values in found.items()})
 
 
+def _convert(
+    name: str,
+    place: Path,
+    processes: int,
+    row: Sequence[float],
+    cores: str,
+    options: argparse.Namespace,
+) -> None:
+    """A first start, in which the model's twin is made and watched; the second is measured."""
+    ports = free_ports()
+    made = command(name, place, ports, processes, options.venvs)
+    with serving(made, ports, cores) as server:
+        print(f"  {name:10} ready after {server.ready:5.2f} s the first time", flush=True)
+        server.settle(json.dumps(list(row)))
+
+
 def _print(clients: int, found: dict[str, Figures]) -> None:
-    base = found.get("kserve")
+    base = found.get(BASE)
     for name, figures in found.items():
-        ratio = f"{figures.rate / base.rate:6.1f}x" if base else ""
-        times = f"p50 {figures.p50:6.2f} p99 {figures.p99:6.2f} ms  CPU {figures.cpu:7.1f} us"
+        ratio = cheaper = ""
+        if base is not None:
+            ratio = f"{figures.rate / base.rate:6.1f}x"
+            cheaper = f"{base.cpu / figures.cpu:6.1f}x" if figures.cpu else ""
         print(
-            f"  {clients:3} clients  {name:14} {figures.rate:8.0f}/s {ratio}  {times}", flush=True
+            f"  {clients:3} clients  {name:10} {figures.rate:7.0f}/s {ratio}  "
+            f"p50 {figures.p50:7.2f} p99 {figures.p99:7.2f} ms  "
+            f"CPU {figures.cpu:7.1f} us {cheaper}",
+            flush=True,
         )
 
 
@@ -127,71 +128,28 @@ def _middle(values: Sequence[Figures]) -> Figures:
     return Figures(*(statistics.median(column) for column in columns))
 
 
-class _Server:
-    """A server that answers."""
+def _row(model: str) -> list[float]:
+    from sklearn.datasets import load_digits, load_iris
 
-    def __init__(self, process: psutil.Process, port: int, ready: float) -> None:
-        self.process, self.port, self.ready = process, port, ready
-
-    def measure(self, script: Path, clients: int, seconds: float) -> Figures:
-        url = f"http://127.0.0.1:{self.port}/v1/models/model:predict"
-        command = f"taskset -c 1 wrk -t1 -c{clients} -d{seconds}s --latency -s {script} {url}"
-        before = sum(self.process.cpu_times()[:2])
-        text = subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout
-        spent = sum(self.process.cpu_times()[:2]) - before
-        if "Non-2xx" in text:
-            raise SystemExit(f"{url} refused requests:\n{text}")
-        total = int(_found(r"(\d+) requests in", text)[0])
-        rate = float(_found(r"Requests/sec:\s+([\d.]+)", text)[0])
-        return Figures(rate, _latency("50%", text), _latency("99%", text), 1e6 * spent / total)
-
-
-@contextlib.contextmanager
-def _serving(command: Sequence[str]) -> Iterator[_Server]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    filled = ["taskset", "-c", "0", *(part.format(port=port) for part in command)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    started = time.perf_counter()
-    with subprocess.Popen(
-        filled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        try:
-            _wait(process, f"http://127.0.0.1:{port}/v2/health/ready")
-            yield _Server(psutil.Process(process.pid), port, time.perf_counter() - started)
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    opener = build_opener(ProxyHandler({}))
-    while process.poll() is None:
-        with contextlib.suppress(URLError, OSError), opener.open(url, timeout=5):
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"{process.args!r} ended before it was ready")
-
-
-def _latency(percentile: str, text: str) -> float:
-    number, unit = _found(rf"{percentile}\s+([\d.]+)(us|ms|s)", text)
-    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
-
-
-def _found(pattern: str, text: str) -> tuple[str, ...]:
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"wrk said:\n{text}")
-    return match.groups()
+    features, _ = (load_iris if model == "iris" else load_digits)(return_X_y=True)
+    found: list[float] = features[-1].tolist()
+    return found
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kserve", default="", help="a Python with kserve and scikit-learn")
-    parser.add_argument("--before", type=Path, help="a checkout of another version")
-    parser.add_argument("--models", default="iris,digits")
-    parser.add_argument("--clients", default="1,8,32")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    everybody = [*OURS, "kserve", "mlserver", "litserve", "bentoml", "starlette", "echo"]
+    parser.add_argument("--servers", default=",".join(everybody))
+    parser.add_argument("--models", default="iris", help=",".join(MODELS))
+    parser.add_argument("--protocols", default="v1", help=",".join(SPEAK))
+    parser.add_argument("--clients", default="1,8,32", help="and 128")
+    parser.add_argument("--processes", default="1", help="1,2")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--seconds", type=int, default=1)
+    parser.add_argument("--venvs", type=Path, default=Path(".venvs/serving"))
+    parser.add_argument("--before", type=Path, help="a checkout of another version")
     return parser.parse_args()
 
 
