@@ -16,6 +16,7 @@ from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.admission import ADMISSION
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.runtimes import RuntimeNotFound, select_runtime
 
 MODEL = {"storageUri": "gs://testbucket/testmodel", "runtimeVersion": "0.14.0"}
 OWN = {"name": "kserve-container", "image": "test/predictor:latest"}
@@ -272,3 +273,64 @@ def test_the_mode_is_kept_once_the_status_has_it(recorded: str, asked: str, acce
     new = deep_copy(old)
     new["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": asked}
     assert (not changed(old, new)) is accepted
+
+
+def runtime(name: str, *formats: Obj, protocols: tuple[str, ...] = ("v2",), **spec: Any) -> Obj:
+    return {
+        "kind": "ClusterServingRuntime" if name.startswith("cluster-") else "ServingRuntime",
+        "metadata": {"name": name},
+        "spec": {
+            "supportedModelFormats": list(formats),
+            "protocolVersions": list(protocols),
+            "containers": [{"name": "kserve-container", "image": f"{name}:latest"}],
+            **spec,
+        },
+    }
+
+
+def chosen(name: str, version: str, priority: int | None = None, auto: bool = True) -> Obj:
+    ranked = {} if priority is None else {"priority": priority}
+    return {"name": name, "version": version, "autoSelect": auto, **ranked}
+
+
+BOTH = ("v1", "v2")
+NAMESPACED = [
+    runtime("tf", chosen("tensorflow", "1", 1), protocols=BOTH),
+    runtime("sklearn", chosen("sklearn", "0", 1), protocols=BOTH),
+    runtime("pmml", chosen("pmml", "4", 1, auto=False), protocols=BOTH, disabled=True),
+    runtime("mlserver", chosen("sklearn", "0", 2), chosen("lightgbm", "3", 2)),
+    runtime("triton", chosen("sklearn", "0"), chosen("triton", "1", 1), chosen("lightgbm", "3")),
+    runtime("test", chosen("sklearn", "0")),
+    runtime("many-nodes", chosen("huggingface", "1", 2), protocols=BOTH, workerSpec={}),
+]
+CLUSTER = [
+    runtime("cluster-mms", chosen("sklearn", "0", 2), chosen("xgboost", "1", 2), multiModel=True),
+    runtime("cluster-tf", chosen("tensorflow", "1", 1), protocols=BOTH),
+    runtime("cluster-xgboost", chosen("xgboost", "0", 1)),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "protocol", "expected"),
+    [
+        ("tensorflow", "", "tf"),
+        ("nonexistent", "", ""),
+        ("pmml", "", ""),
+        ("sklearn", "", "sklearn"),
+        ("sklearn", "v2", "mlserver"),
+        ("xgboost", "v2", "cluster-xgboost"),
+        ("xgboost", "v1", ""),
+        ("lightgbm", "v2", "mlserver"),
+        ("huggingface", "v2", ""),
+    ],
+)
+def test_which_runtime_serves_a_model(wanted: str, protocol: str, expected: str) -> None:
+    """From TestGetSupportingRuntimes; runtimes for several nodes serve no model on one."""
+    model: Obj = {"modelFormat": {"name": wanted}, "storageUri": "s3://test/model"}
+    model |= {"protocolVersion": protocol} if protocol else {}
+    if expected:
+        assert select_runtime(model, NAMESPACED, CLUSTER).name == expected
+    else:
+        with pytest.raises(RuntimeNotFound) as refused:
+            select_runtime(model, NAMESPACED, CLUSTER)
+        assert refused.value.reason == "NoSupportingRuntime"

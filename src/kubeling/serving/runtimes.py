@@ -119,6 +119,8 @@ def misfit(runtime: Obj, model: Obj, protocol: str, *, auto_select: bool) -> str
         return "it is disabled"
     if spec.get("multiModel"):
         return "it is for ModelMesh (multiModel)"
+    if spec.get("workerSpec") is not None:
+        return "it is for models over several nodes (workerSpec)"
     offered = spec.get("protocolVersions")
     if protocol and offered and protocol not in offered:
         return f"it speaks {', '.join(offered)}, not {protocol}"
