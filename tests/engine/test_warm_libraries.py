@@ -74,6 +74,13 @@ print(names)
 """
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To import such libraries takes ten seconds where much else is done."""
+    for module in ("tests.engine.node", "tests.engine.test_warm_python"):
+        monkeypatch.setattr(f"{module}.TIMEOUT", 120.0)
+
+
 def program(name: str, text: str, cold: bool = False) -> Obj:
     made = pod(name, container(image="learning", command=["python", "-c", text]))
     made["metadata"]["annotations"] = {ANNOTATION: "false"} if cold else {}
