@@ -63,7 +63,7 @@ async def test_what_deployments_ask_for_is_there_from_the_start_and_only_once(
         await client.create(DEPLOYMENTS, at_rest(name, program(), program("again")), "default")
     others = [program("unknown", "registry.example/unknown"), container("shell", "true")]
     await client.create(DEPLOYMENTS, at_rest("without", *others), "default")
-    async with running_node(tmp_path / "data", api, warm_python_idle_seconds=0.0) as node:
+    async with running_node(tmp_path / "data", api, warm_python_idle_seconds=0.1) as node:
         await until_ready(node)
         assert await is_forked(node)
         assert templates(node).running == 1

@@ -48,10 +48,10 @@ def overlap(one: str, other: str) -> bool:
     )
 
 
-def has_room() -> bool:
-    """Whether the machine has memory to spare."""
+def has_room(times: int = 1) -> bool:
+    """Whether the machine has memory to spare, or so many times what is to be spared."""
     with open("/proc/meminfo") as file:
         lines = (line.split() for line in file)
         kib = {line[0]: int(line[1]) for line in lines if len(line) > 1}
     available = kib.get("MemAvailable:", 0) << 10
-    return available > max(_SPARE_MEMORY, _SPARE_PART * (kib.get("MemTotal:", 0) << 10))
+    return available > times * max(_SPARE_MEMORY, _SPARE_PART * (kib.get("MemTotal:", 0) << 10))

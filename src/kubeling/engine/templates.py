@@ -150,7 +150,7 @@ class Templates:
         missing = self._kept.keys() - self._ready.keys() - self._starting.keys() - self._useless
         if not missing:
             return
-        if not has_room():
+        if not has_room(2):  # or one that has ended for that would begin and end all the time
             self._start_kept_later()
             return
         for key in missing:
@@ -275,11 +275,12 @@ class Templates:
             self._timer = loop.call_later(self.idle_seconds, self._release)
 
     def _release(self) -> None:
-        """Ends those that were not used for long."""
+        """Ends those that were not used for long, and all others if memory is short."""
         self._timer = None
-        now = self.now()
+        now, room = self.now(), has_room()
         for key, template in list(self._ready.items()):
-            if now - template.used_at >= self.idle_seconds and key not in self._kept:
+            idle = now - template.used_at >= self.idle_seconds and key not in self._kept
+            if idle or not room:
                 self._end(key)
         self._wait()
 
