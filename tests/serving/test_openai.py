@@ -231,6 +231,15 @@ async def test_what_cannot_be_done_is_refused_in_openais_form(
         ({"tool_choice": "required"}, "tool_choice"),
         ({"top_logprobs": 2}, "top_logprobs: needs logprobs"),
         ({"chat_template": "{{ 1 }}"}, "chat_template: is not taken from requests"),
+        (
+            {"chat_template_kwargs": {"chat_template": "{{ 1 }}"}},
+            "chat_template: is not taken from requests",
+        ),
+        ({"chat_template_kwargs": {"tokenize": True}}, "tokenize is no variable of a template"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": 3}]},
+            r"messages\[0\].tool_calls: takes a list",
+        ),
     ],
 )
 async def test_chats_that_cannot_be_had_are_refused(

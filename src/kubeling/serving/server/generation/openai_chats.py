@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Piece
@@ -34,7 +34,14 @@ from kubeling.serving.server.openai.requests import ChatCompletionRequest
 
 __all__ = ["create_chat_completion", "prompt_of"]
 
-_ROLE = "assistant"
+_ROLE: Final = "assistant"
+_OURS: Final = frozenset(
+    {
+        *("chat_template", "conversation", "tokenize", "tokenizer_kwargs", "return_dict"),
+        *("return_tensors", "return_assistant_tokens_mask", "padding", "truncation", "max_length"),
+    }
+)
+"""What transformers takes beside the variables of a template."""
 
 
 async def create_chat_completion(
@@ -103,8 +110,11 @@ def _refuse(request: ChatCompletionRequest) -> None:
         raise InvalidInput(f'response_format: "{kind}" is not supported; only "text" is')
     if request.tool_choice not in (None, "none", "auto"):
         raise InvalidInput("tool_choice: a call of a tool cannot be forced; leave it at auto")
-    if request.chat_template is not None:
+    taken = _OURS & (request.chat_template_kwargs or {}).keys()
+    if request.chat_template is not None or "chat_template" in taken:
         raise InvalidInput("chat_template: is not taken from requests; the tokenizer's is used")
+    if taken:
+        raise InvalidInput(f"chat_template_kwargs: {sorted(taken)[0]} is no variable of a template")
     if request.top_logprobs and not request.logprobs:
         raise InvalidInput("top_logprobs: needs logprobs to be true")
     if request.add_generation_prompt and request.continue_final_message:
@@ -124,7 +134,10 @@ def _message(index: int, given: dict[str, Any]) -> dict[str, Any]:
         message["content"] = ""
     elif not isinstance(content, str):
         raise InvalidInput(f"{path}.content: takes a text, or a list of parts")
-    for call in message.get("tool_calls") or ():
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise InvalidInput(f"{path}.tool_calls: takes a list of calls")
+    for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
             try:
