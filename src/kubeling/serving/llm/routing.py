@@ -139,6 +139,8 @@ def _has_route(llm: Obj) -> bool:
 
 def _why_not(llm: Obj) -> str:
     ready = condition(llm, "Ready")
+    if ready is not None and ready.status == "True":
+        return f"no pod of {name(llm)} is ready; has it replicas?"
     said = f": {ready.message}" if ready is not None and ready.message else ""
     return f"{name(llm)} is not ready{said}"
 
