@@ -122,9 +122,10 @@ async def gateway_synced(context: Context) -> None:
     """Waits until the inference gateway knows what there is."""
     from kubeling.kube.resources import DEPLOYMENTS, PODS, SERVICES
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+    from kubeling.serving.llm.resources import LLM_SERVICES
     from kubeling.serving.resources import INFERENCE_SERVICES
 
-    kinds = (INFERENCE_SERVICES, INFERENCE_GRAPHS, DEPLOYMENTS, PODS, SERVICES)
+    kinds = (INFERENCE_SERVICES, INFERENCE_GRAPHS, LLM_SERVICES, DEPLOYMENTS, PODS, SERVICES)
     await context.informers.synced(*kinds)
 
 
