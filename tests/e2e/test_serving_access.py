@@ -139,3 +139,19 @@ async def test_the_same_holds_for_grpc(platform: Platform) -> None:
         "a stranger": Code.UNAUTHENTICATED,
         "ben": Code.PERMISSION_DENIED,
     }
+
+
+def test_only_who_may_ask_a_model_sees_what_it_was_asked(platform: Platform) -> None:
+    def read(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        path = "/api/serving/ann/iris/requests"
+        request = urllib.request.Request(f"{platform.url}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    assert read(token_of(platform, "ann")) == 200
+    assert read("") == 403
+    assert read(token_of(platform, "ben")) == 403

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from kubeling.component import Context
 from kubeling.kube.objects import Key
+from kubeling.serving.gateway import gateway_of
+from kubeling.serving.gateway.refusals import Undelivered
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 __all__ = ["routes"]
@@ -31,6 +33,7 @@ def routes(context: Context) -> list[web.AbstractRouteDef]:
 class _Pages:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._access = gateway_of(context).delivery.access
         self._opened: Any = None
 
     async def file(self, request: web.Request) -> web.Response:
@@ -49,6 +52,11 @@ class _Pages:
     async def read(self, request: web.Request) -> web.Response:
         """The newest requests and answers, of those that are asked for."""
         key = await self._key(request)
+        try:
+            # Whoever may ask a model may see what it was asked, and nobody else.
+            await self._access.require(key, request.headers.get("Authorization"))
+        except Undelivered as refused:
+            return _json({"error": refused.message}, refused.status)
         store = await self._store()
         from kubeling.serving.requestlog.store import Filter
 
