@@ -258,7 +258,7 @@ def test_drift_becomes_a_condition_and_starts_one_retraining(
     moved = [[a, b, c + 5 + a / 100, d] for a, b, c, d in features]
     said = asked_until("True", moved)
     message = next(c["message"] for c in said["status"]["conditions"] if c["type"] == "DataDrift")
-    assert message == "c differ from the profile kept with the model"
+    assert message == "drifted from the profile kept with the model: c"
     started = platform.until(
         lambda obj: "serving.kubeling.io/retrained" in obj["metadata"]["annotations"],
         *("isvc", "drifting"),

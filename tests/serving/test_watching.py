@@ -61,7 +61,7 @@ def test_drift_is_said_after_two_verdicts_and_ends_when_the_window_does() -> Non
     found.take(shown(rows(3, 10, 2.0)))
     status, message = judged(found, "False")
     assert status == "True"
-    assert message == ("length, width differ from the training data, and so do the predictions")
+    assert message == "drifted from the training data: length, width, and the predictions"
     found.take(shown(rows(4, 300)))
     assert judged(found, "True")[0] == "False"
 

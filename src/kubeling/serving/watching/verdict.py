@@ -41,7 +41,7 @@ def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict
         return Verdict("False", "NoDrift", f"requests look like {source}")
     drifted = report["drifted"]
     if not drifted:
-        return Verdict("True", "PredictionsDrifted", f"predictions differ from {source}")
+        return Verdict("True", "PredictionsDrifted", f"drifted from {source}: the predictions")
     shown = ", ".join(drifted[:_NAMED]) + (" and others" if len(drifted) > _NAMED else "")
-    also = ", and so do the predictions" if report.get("predictions", {}).get("drift") else ""
-    return Verdict("True", "FeaturesDrifted", f"{shown} differ from {source}{also}")
+    also = ", and the predictions" if report.get("predictions", {}).get("drift") else ""
+    return Verdict("True", "FeaturesDrifted", f"drifted from {source}: {shown}{also}")
