@@ -345,7 +345,7 @@ def test_a_monitored_model_is_sampled_by_its_server_or_its_agent() -> None:
 
 def test_requests_are_merged_by_the_server_or_by_an_agent() -> None:
     batcher = {"maxBatchSize": 8, "maxLatency": 50}
-    flags = ["--max_batch_size=8", "--max_latency=50", "--batch_timeout=60"]
+    flags = ["--max_batch_size=8", "--max_latency=50", "--batch_timeout=600"]
     model = {"sklearn": {"storageUri": "gs://b/m"}, "batcher": batcher}
     assert predictor(service(predictor=model))["spec"]["containers"][0]["args"][-3:] == flags
     own = {"containers": [{"image": "mine"}], "batcher": batcher}

@@ -69,7 +69,7 @@ def _batching(batcher: Obj) -> list[str]:
         for flag, key, usual in (
             ("max_batch_size", "maxBatchSize", 32),
             ("max_latency", "maxLatency", 5000),
-            ("batch_timeout", "timeout", 60),
+            ("batch_timeout", "timeout", 600),
         )
     ]
 

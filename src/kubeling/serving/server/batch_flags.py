@@ -14,7 +14,7 @@ class BatchLimits:
 
     size: int = 32
     latency: float = 5.0
-    timeout: float = 60.0
+    timeout: float = 600.0
 
 
 def add_batch_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_batch_flags(parser: argparse.ArgumentParser) -> None:
         "--max_latency", type=float, default=5000, help="milliseconds that a request may wait"
     )
     parser.add_argument(
-        "--batch_timeout", type=float, default=60, help="seconds that a batch may take"
+        "--batch_timeout", type=float, default=600, help="seconds that a batch may take"
     )
 
 
