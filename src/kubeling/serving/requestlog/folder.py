@@ -22,6 +22,18 @@ _MAX_BYTES: Final = 16 * 1024 * 1024
 _FLUSH_SECONDS: Final = 0.2
 
 
+class _Line(msgspec.Struct, gc=False):
+    """A record as it is written."""
+
+    id: str
+    time: str
+    model: str
+    revision: str
+    status: int
+    request: Any
+    response: Any
+
+
 class FolderLog:
     """JSON lines in a folder; at most two files of ``max_bytes`` for each pod."""
 
@@ -35,14 +47,14 @@ class FolderLog:
         self._file: IO[bytes] | None = None
         self._size = 0
         self._flush: asyncio.TimerHandle | None = None
+        self._failing = False
 
     def add(self, record: Record) -> None:
         try:
-            line = msgspec.json.encode(_shown(record, self._mode)) + b"\n"
+            line = _line(record, self._mode)
             self._open(len(line)).write(line)
         except (OSError, *NO_JSON) as error:
-            log.warning("request not recorded: %s", error)
-            self._counts.dropped += 1
+            self._failed(error)
             return
         self._counts.written += 1
         self._size += len(line)
@@ -56,9 +68,9 @@ class FolderLog:
         if self._file is not None:
             try:
                 self._file.flush()
+                self._failing = False
             except OSError as error:
-                log.warning("requests not recorded: %s", error)
-                self._counts.dropped += 1
+                self._failed(error)
 
     def close(self) -> None:
         """Writes out what is buffered and closes the file."""
@@ -67,6 +79,13 @@ class FolderLog:
         self.flush()
         if self._file is not None:
             self._file.close()
+
+    def _failed(self, error: Exception) -> None:
+        self._counts.dropped += 1
+        if not self._failing:
+            # Once, however many requests there are until it works again.
+            self._failing = True
+            log.warning("requests are not recorded at present: %s", error)
 
     def _open(self, coming: int) -> IO[bytes]:
         if self._file is not None and self._size + coming > self._max:
@@ -87,16 +106,14 @@ def read_folder(folder: Path) -> Iterator[bytes]:
             yield from file
 
 
-def _shown(record: Record, mode: Mode) -> dict[str, Any]:
-    shown = {
-        "id": record.id,
-        "time": record.time,
-        "model": record.model,
-        "revision": record.revision,
-        "status": record.status,
-    }
-    if mode in ("all", "request"):
-        shown["request"] = record.request
-    if mode in ("all", "response"):
-        shown["response"] = record.response
-    return shown
+def _line(record: Record, mode: Mode) -> bytes:
+    line = _Line(
+        record.id,
+        record.time,
+        record.model,
+        record.revision,
+        record.status,
+        msgspec.UNSET if mode == "response" else record.request,
+        msgspec.UNSET if mode == "request" else record.response,
+    )
+    return msgspec.json.encode(line) + b"\n"
