@@ -14,6 +14,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.serving import legacy, validation
+from kubeling.serving.configuration import default_by_config, local_models_are_used
 from kubeling.serving.localmodel.copies import mark
 from kubeling.serving.localmodel.resources import CACHES
 from kubeling.serving.names import DEPLOYMENT_MODE, KNATIVE, STANDARD
@@ -57,7 +58,8 @@ def default_service(obj: Obj, request: AdmissionRequest) -> None:
         if isinstance(component, dict):
             _name_containers(component)
     _default_annotations(obj, mapping(mapping(predictor).get("model")))
-    if request.list is not None:
+    default_by_config(obj, request)
+    if request.list is not None and local_models_are_used(request):
         where = str(obj["metadata"].get("namespace") or "")
         mark(obj, [c for kind in CACHES for c in _of(request.list, kind, where)])
 

@@ -36,7 +36,9 @@ def _crds() -> Sequence[Obj]:
 
 
 def _admission() -> Mapping[Resource, Admission]:
+    from kubeling.kube.resources import CONFIG_MAPS
     from kubeling.serving.admission import ADMISSION
+    from kubeling.serving.configuration import CONFIG_LABEL, validate_config, warn_of_config
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.graph.rules import validate_graph
     from kubeling.serving.llm.resources import (
@@ -65,6 +67,9 @@ def _admission() -> Mapping[Resource, Admission]:
     llm_config = Admission(validate=validate_llm_config)
     return {
         **ADMISSION,
+        CONFIG_MAPS: Admission(
+            validate=validate_config, warn=warn_of_config, labelled=CONFIG_LABEL
+        ),
         LLM_SERVICES: llm,
         V1ALPHA1_SERVICES: llm,
         LLM_CONFIGS: llm_config,
@@ -77,9 +82,10 @@ def _admission() -> Mapping[Resource, Admission]:
 
 
 def _objects() -> Sequence[Obj]:
+    from kubeling.serving.configuration import config_objects
     from kubeling.serving.runtimes import builtin_runtimes
 
-    return builtin_runtimes()
+    return [*builtin_runtimes(), *config_objects()]
 
 
 def _controllers(context: Context) -> Sequence[Controller]:

@@ -1,0 +1,70 @@
+"""What an administrator says for all services, where KServe's tools read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving.platform import NAMESPACE, Serving, running_serving
+
+from kubeling.kube.errors import Invalid
+from kubeling.kube.objects import Obj, annotations, new_object
+from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
+from kubeling.serving.configuration import config_objects
+
+MODE = "serving.kserve.io/deploymentMode"
+SKLEARN = {"sklearn": {"storageUri": "gs://bucket/iris"}}
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
+    async with running_serving(tmp_path) as found:
+        for title in (NAMESPACE, "kserve"):
+            if await found.client.find(NAMESPACES, title) is None:
+                await found.client.create(NAMESPACES, new_object(NAMESPACES, title))
+        shipped = config_objects()[1]
+        if await found.client.find(CONFIG_MAPS, "inferenceservice-config", "kserve") is None:
+            await found.client.create(CONFIG_MAPS, shipped)
+        yield found
+
+
+async def configure(serving: Serving, **sections: Any) -> Obj:
+    data = {key: json.dumps(value) for key, value in sections.items()}
+    patch = {"data": data}
+    return await serving.client.patch(CONFIG_MAPS, "inferenceservice-config", patch, "kserve")
+
+
+async def test_as_shipped_it_changes_nothing(serving: Serving) -> None:
+    isvc = await serving.service("iris", predictor=SKLEARN)
+    assert MODE not in annotations(isvc)
+    assert "resources" not in isvc["spec"]["predictor"]["model"]
+    assert "automountServiceAccountToken" not in isvc["spec"]["predictor"]
+
+
+async def test_services_that_name_none_get_the_mode_and_the_resources(serving: Serving) -> None:
+    resource = {"cpuRequest": "100m", "memoryRequest": "1Gi", "memoryLimit": "2Gi"}
+    await configure(
+        serving,
+        deploy={"defaultDeploymentMode": "RawDeployment"},
+        inferenceService={"resource": resource},
+        security={"autoMountServiceAccountToken": False},
+    )
+    own = {"resources": {"requests": {"memory": "3Gi"}}, **SKLEARN["sklearn"]}
+    isvc = await serving.service("iris", predictor={"sklearn": own})
+    assert annotations(isvc)[MODE] == "Standard"
+    assert isvc["spec"]["predictor"]["model"]["resources"] == {
+        "requests": {"cpu": "100m", "memory": "3Gi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert isvc["spec"]["predictor"]["automountServiceAccountToken"] is False
+
+
+async def test_what_cannot_be_read_is_refused(serving: Serving) -> None:
+    patch = {"data": {"deploy": "Standard"}}
+    with pytest.raises(Invalid, match=r"data\[deploy\]: Invalid value: .*must be JSON"):
+        await serving.client.patch(CONFIG_MAPS, "inferenceservice-config", patch, "kserve")
+    with pytest.raises(Invalid, match="supported: Standard, RawDeployment, Knative, Serverless"):
+        await configure(serving, deploy={"defaultDeploymentMode": "Mesh"})
