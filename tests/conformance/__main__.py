@@ -1,9 +1,10 @@
 """``python -m tests.conformance``: others' material against a real platform, and a table of it.
 
 KUBELING_UPSTREAM names a folder with checkouts of kubeflow/pipelines, kubeflow/katib,
-kubeflow/trainer, its branch release-1.9, argoproj/argo-workflows and argoproj-labs/hera
-(``pipelines``, ``katib``, ``trainer``, ``training-operator``, ``argo-workflows``, ``hera``);
-nothing of them is kept here. A suite that ran as a whole has its part of
+kubeflow/trainer, its branch release-1.9, argoproj/argo-workflows, argoproj-labs/hera,
+kserve/kserve, kserve/open-inference-protocol and kubeflow/manifests (``pipelines``, ``katib``,
+``trainer``, ``training-operator``, ``argo-workflows``, ``hera``, ``kserve``, ``oip``,
+``manifests``); nothing of them is kept here. A suite that ran as a whole has its part of
 docs/reference/conformance.md written anew.
 
 A suite is a module with ``cases``, ``run`` and, where it needs them, ``IMAGES`` that the catalogue

@@ -9,6 +9,7 @@ gRPC's test server calls ours by gRPC, with upstream's own messages, read from i
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import importlib.util
 import json
@@ -32,6 +33,7 @@ from kubeling.serving.kserve.errors import InvalidInput
 from kubeling.serving.server import predictor
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
+from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.grpc.service import answering
 from kubeling.serving.server.http import listening
 from kubeling.serving.server.repository import ModelRepository
@@ -211,6 +213,9 @@ def _alias() -> None:
     root = Path(os.environ["KSERVE_CHECKOUT"]) / "python/kserve/kserve/protocol"
     messages = _loaded("kserve.protocol.grpc.grpc_predict_v2_pb2", root / "grpc")
     grpc_package.__dict__.update(grpc_predict_v2_pb2=messages, servicer=servicer)
+    _stand("sklearnserver", SKLearnModel=functools.partial(Loaded, "sklearn"))
+    _stand("xgbserver", XGBoostModel=functools.partial(Loaded, "xgboost"))
+    _stand("lgbserver", LightGBMModel=functools.partial(Loaded, "lightgbm"))
     client = importlib.import_module("fastapi.testclient")
     client.__dict__["TestClient"] = Client
     grpc_testing.server_from_dictionary = lambda servicers, _: GrpcServer(_server_of(servicers))
@@ -231,6 +236,24 @@ def _server_of(servicers: Any) -> Server:
     server = Server()
     (server.dataplane,) = servicers.values()
     return server
+
+
+class Loaded:
+    """A model of a format as upstream's servers have it: it answers whoever calls it."""
+
+    def __init__(self, kind: str, name: str, directory: str, *_: Any) -> None:
+        self.model = create_model(kind, name, Path(directory))
+
+    def load(self) -> bool:
+        self.model.load()
+        self.model.ready = True
+        return True
+
+    def predict(self, payload: Any, headers: Any = None) -> Any:
+        async def predicted() -> Any:
+            return await self.model.predict(payload, headers or {})
+
+        return LOOP.run(predicted())
 
 
 def _stand(name: str, **content: Any) -> types.ModuleType:
