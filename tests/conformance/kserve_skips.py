@@ -24,6 +24,7 @@ _SKIPPED: Final = {
     "predictor/test_autoscaling.py::test_sklearn_kserve_cpu": "is skipped upstream",
     "predictor/test_autoscaling.py::test_sklearn_kserve_*": _KNATIVE,
     "predictor/test_autoscaling.py::*keda*": _KEDA,
+    "predictor/test_grpc.py::test_custom_model_grpc": "wants requests over gRPC logged: refused",
     "predictor/test_huggingface*": _HUB,
     "predictor/test_modelscope.py::*": "is skipped upstream",
     "predictor/test_canary.py::*": _TENSORFLOW,

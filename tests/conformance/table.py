@@ -21,7 +21,8 @@ _HEAD: Final = """# Conformance: others' material, run here
 Written by `make conformance`, which runs it against a real platform with the unmodified SDKs;
 nothing of it is kept in this repository. Small programs and servers of ours stand in for images and
 hosts that are not there and for data that would be downloaded (`tests/conformance/*_images.yaml`,
-`outside.py`); what they cannot stand in for is not runnable.
+`outside.py`), and small models of the same form for those that would be (`kserve_twins.py`); what
+they cannot stand in for is not runnable.
 
 """
 
