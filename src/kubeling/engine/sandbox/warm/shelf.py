@@ -16,7 +16,7 @@ from kubeling.engine.sandbox.warm.freshening import freshen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
     from typing import Any
 
@@ -40,6 +40,7 @@ class Shelf:
         self._listed: dict[str, tuple[int, frozenset[str]]] = {}
         self._children: dict[str, tuple[str, str]] = {}
         self._aside: dict[str, ModuleType] = {}
+        self._order: dict[str, int] = {}
         self._closures: dict[str, frozenset[str]] = {}
         self._taken: dict[str, ModuleType] = {}
         self._kept: list[ModuleType] = []
@@ -55,6 +56,7 @@ class Shelf:
         for name in loaded:
             del sys.modules[name]
         self._aside.update((name, module) for name, module in loaded.items() if module)
+        self._order = {name: place for place, name in enumerate(self._aside)}
         self._closures = {name: self._closure(name) for name in self._aside}
         for name in [name for name in self._aside if self._is_useless(name)]:
             del self._aside[name]
@@ -71,7 +73,7 @@ class Shelf:
     @property
     def contents(self) -> list[object]:
         """The modules, and what is known of them."""
-        known = [self._aside, self._closures, self._children, self._recording]
+        known = [self._aside, self._order, self._closures, self._children, self._recording]
         return [*known, *self._aside.values(), *self._kept]
 
     @property
@@ -117,7 +119,7 @@ class Shelf:
     def take(self, name: str) -> bool:
         """Hands out a module with all that it needs; ``False`` if it has to be imported."""
         wanted = self._closures[name]
-        new = wanted & self._aside.keys()
+        new = [one for one in wanted if one in self._aside]
         if not (self._finds_as_before(new) and self._reads_as_before(new)):
             return False
         for needed in wanted:
@@ -125,10 +127,10 @@ class Shelf:
                 return False
             if needed not in self._aside and needed not in sys.modules:
                 return False
-        taken = [one for one in self._aside if one in wanted]  # in the order of their imports
-        for needed in taken:
+        new.sort(key=self._order.__getitem__)
+        for needed in new:
             self._taken[needed] = sys.modules[needed] = self._aside.pop(needed)
-        for needed in taken:
+        for needed in new:
             self._do_as_imported(needed)
         for needed in wanted:
             if needed in self._children:
@@ -162,14 +164,14 @@ class Shelf:
         self._recording.filters.hand_out(name)
         freshen(name, self._taken[name])
 
-    def _reads_as_before(self, names: frozenset[str]) -> bool:
+    def _reads_as_before(self, names: Iterable[str]) -> bool:
         for name in names:
             for variable, value in self._recording.reads.get(name, {}).items():
                 if os.environ.get(variable) != value:
                     return False
         return True
 
-    def _finds_as_before(self, names: frozenset[str]) -> bool:
+    def _finds_as_before(self, names: Iterable[str]) -> bool:
         if sys.meta_path != self._meta_path or sys.path_hooks != self._path_hooks:
             return False
         known = frozenset(self._path)
