@@ -216,6 +216,14 @@ async def test_room_to_grow_makes_an_autoscaler(serving: Serving) -> None:
     assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (2, 5)
 
 
+async def test_who_says_by_what_to_grow_has_an_autoscaler_to_read(serving: Serving) -> None:
+    await serving.service("iris", predictor={**SKLEARN, "scaleMetric": "cpu", "scaleTarget": 50})
+    found = await serving.exists(HORIZONTAL_POD_AUTOSCALERS, "iris-predictor-00001")
+    assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (1, 1)
+    target = found["spec"]["metrics"][0]["resource"]["target"]
+    assert target == {"type": "Utilization", "averageUtilization": 50}
+
+
 async def test_stopping_takes_the_pods_and_starting_brings_them_back(serving: Serving) -> None:
     await first_revision(serving)
     stop = {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}}

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 
+_SCALING: Final = ("scaleMetric", "scaleTarget", "autoScaling")
 _H2C: Final = "kubernetes.io/h2c"
 
 
@@ -202,14 +203,15 @@ def autoscaler(
     policy: ScalingPolicy,
     title: str,
 ) -> Obj | None:
-    """The autoscaler of a Deployment whose component may grow, else ``None``."""
-    if policy.by != "hpa" or policy.high <= low:
-        return None
+    """The autoscaler of a Deployment whose component may grow, or says by what; else ``None``."""
     content = isvc["spec"][component]
+    told = any(content.get(field) is not None for field in _SCALING)
+    if policy.by != "hpa" or (policy.high <= low and not (told and low)):
+        return None
     spec: Obj = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": title},
         "minReplicas": low,
-        "maxReplicas": policy.high,
+        "maxReplicas": max(policy.high, low),
         "metrics": resource_metrics(content, policy),
     }
     if behavior := (content.get("autoScaling") or {}).get("behavior"):
