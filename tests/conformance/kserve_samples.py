@@ -25,6 +25,8 @@ _UNKNOWN: Final = "unknown field"
 _REFUSED: Final = {
     "explanation/aif/germancredit/bias-v1alpha1.yaml": "no matches for kind",
     "explanation/alibi/*": _UNKNOWN,
+    "llmisvc/kv-cache-offloading/*": _UNKNOWN,
+    "llmisvc/latency-predictor/*": "invalid type",
     "multimodelserving/sklearn/inferenceservice.yaml": "Forbidden",
     "rollout-strategy/rollout-strategy-example.yaml": _UNKNOWN,
     "storage/pvc/mnist-pvc.yaml": "no matches for kind",
