@@ -216,6 +216,14 @@ async def test_room_to_grow_makes_an_autoscaler(serving: Serving) -> None:
     assert (found["spec"]["minReplicas"], found["spec"]["maxReplicas"]) == (2, 5)
 
 
+async def test_deployments_are_found_by_the_labels_of_their_service(serving: Serving) -> None:
+    await serving.service("iris", predictor=SKLEARN)
+    named = {"metadata": {"labels": {"team": "vision"}}}
+    await serving.client.patch(INFERENCE_SERVICES, "iris", named, NAMESPACE)
+    found = await serving.exists(DEPLOYMENTS, "iris-predictor-00002")
+    assert found["metadata"]["labels"]["team"] == "vision"
+
+
 async def test_who_says_by_what_to_grow_has_an_autoscaler_to_read(serving: Serving) -> None:
     await serving.service("iris", predictor={**SKLEARN, "scaleMetric": "cpu", "scaleTarget": 50})
     found = await serving.exists(HORIZONTAL_POD_AUTOSCALERS, "iris-predictor-00001")

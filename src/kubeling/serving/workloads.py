@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kubeling.kube.objects import Obj, name, namespace, new_object
+from kubeling.kube.objects import Obj, labels, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from kubeling.serving.mounts import main_container
 from kubeling.serving.names import (
@@ -76,7 +76,8 @@ def deployment(
         DEPLOYMENTS,
         title or deployment_name(name(isvc), component, number),
         namespace(isvc),
-        labels={**selector, VARIANT: variant} if variant else selector,
+        # The service's own too, as upstream has it: by these people find what is theirs.
+        labels={**labels(isvc), **selector, **({VARIANT: variant} if variant else {})},
         annotations={DIGEST: digest},
         owner=isvc,
         spec=spec,
