@@ -23,6 +23,7 @@ _SKIPPED: Final = {
     "predictor/test_autogluon*": "downloads models of AutoGluon",
     "predictor/test_autoscaling.py::test_sklearn_kserve_cpu": "is skipped upstream",
     "predictor/test_autoscaling.py::test_sklearn_kserve_*": _KNATIVE,
+    "predictor/test_autoscaling.py::*_update": "reads the only Deployment: here revisions have one",
     "predictor/test_autoscaling.py::*keda*": _KEDA,
     "predictor/test_grpc.py::test_custom_model_grpc": "wants requests over gRPC logged: refused",
     "predictor/test_huggingface*": _HUB,
@@ -30,6 +31,9 @@ _SKIPPED: Final = {
     "predictor/test_canary.py::*": _TENSORFLOW,
     "predictor/test_paddle.py::*": "needs a network of Paddle's for pictures",
     "predictor/test_tensorflow.py::*": _TENSORFLOW,
+    "predictor/test_sklearn.py::test_sklearn_runtime_kserve": (
+        "counts processes that Python's multiprocessing spawned"
+    ),
     "predictor/test_torchserve.py::*": _TORCHSERVE,
     "predictor/test_triton.py::*": "needs Triton",
     "predictor/test_vllm.py::*": _HUB,
