@@ -11,13 +11,14 @@ import json
 import os
 import random
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.support.load import asked
+from tests.support.load import Load, asked
 from tests.support.objectstore import object_store
 from tests.support.platform import Platform, started
 from tests.support.processes import processes_of
@@ -170,6 +171,14 @@ def restarts(platform: Platform, name: str) -> int:
     return sum(entry["restartCount"] for entry in entries)
 
 
+def until_restarted(platform: Platform, name: str, load: Load) -> None:
+    """Waits until a container of the service runs again, which the service need not show."""
+    deadline = time.monotonic() + 60
+    while not restarts(platform, name):
+        assert time.monotonic() < deadline
+        load.until_answered(10)
+
+
 def test_one_input_that_crashes_a_pod_fails_nobody_else(platform: Platform) -> None:
     url = serve(platform, "crashes", "one")
     with asked(url, FINE) as load:
@@ -180,7 +189,8 @@ def test_one_input_that_crashes_a_pod_fails_nobody_else(platform: Platform) -> N
         platform.until(whole(2), "isvc", "crashes")
     assert all(failure.startswith(BROKE_OFF) for failure in load.failures), load.failures
     assert len(load.failures) <= 4
-    assert restarts(platform, "crashes") == 1
+    # The input is tried once more, while another pod is there, and no third time.
+    assert restarts(platform, "crashes") <= 2
     platform.kubectl("delete", "isvc", "crashes")
 
 
@@ -191,7 +201,7 @@ def test_who_asks_a_pod_that_hangs_is_told_in_time_and_the_pod_is_restarted(
     status, said = ask(url, "hang")
     assert (status, "did not answer within 2 s" in said) == (504, True)
     with asked(url, FINE) as load:
-        platform.until(lambda _: restarts(platform, "hangs") > 0, "isvc", "hangs")
+        until_restarted(platform, "hangs", load)
         platform.until(whole(2), "isvc", "hangs")
         load.until_answered(100)
     assert {failure[:3] for failure in load.failures} <= {"504", BROKE_OFF}
@@ -205,7 +215,8 @@ def test_a_pod_that_leaks_is_ended_and_its_status_says_why(platform: Platform) -
         answers.append(ask(url, "leak"))
         assert len(answers) < 10
     assert answers[-1][0] == 502
-    platform.until(lambda _: bool(endings(platform, "leaks")), "isvc", "leaks")
+    while not endings(platform, "leaks"):
+        ask(url, "fine")
     assert [end["reason"] for end in endings(platform, "leaks")] == ["OOMKilled"]
     platform.until(is_ready, "isvc", "leaks")
     assert ask(url, "fine")[0] == 200
@@ -249,7 +260,7 @@ def test_a_pod_that_is_killed_is_missed_only_by_who_it_was_answering(
         for _ in range(fuzz):
             load.until_answered(moments.randrange(20, 200))
             os.kill(moments.choice(servers(platform)), signal.SIGKILL)
-            platform.until(lambda _: restarts(platform, "killed") == 1, "isvc", "killed")
+            until_restarted(platform, "killed", load)
             platform.until(whole(2), "isvc", "killed")
             for pod in pods_of(platform, "killed"):
                 platform.kubectl("delete", "pod", pod["metadata"]["name"])

@@ -6,6 +6,7 @@ counts, and tries another one if the caller says that the first was not sent any
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
@@ -26,6 +27,10 @@ __all__ = ["Delivery", "Place", "Undelivered", "Unreached"]
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.05
+_CONNECT_SECONDS: Final = 1.0
+_SPARE_SECONDS: Final = 15.0
+_WITH_SPARE: Final = 2
+"""Pods that have to be there for a request that one may have died of."""
 
 Answer = TypeVar("Answer")
 
@@ -98,22 +103,26 @@ class Delivery:
         send: Send[Answer],
         component: ComponentName | None = None,
         target: str = "",
+        broken: Unreached | None = None,
     ) -> Answer:
         """The answer of a pod of the service; raises :class:`Undelivered` if none can.
 
-        It waits where waiting helps: for a revision that is woken, and for a pod with room.
-        ``target`` is the path within the service.
+        It waits where waiting helps: for a revision that is woken, for a pod with room, and for
+        another pod beside the one that is asked, if one has died with this request: ``broken`` is
+        how one broke off. ``target`` is the path within the service.
         """
         await self._routes.synced()
+        died_of_it = await _died(broken)
         route = self._route(key)
         entry = _entry(route, target, component)
         end = self.now() + route.timeout
+        until = min(end, self.now() + _SPARE_SECONDS)
         held: set[int] = set()
         with contextlib.ExitStack() as waiting:
             while True:
                 starting = [] if route.awake else await self._wake(route)
-                reason = ""
-                if not starting:
+                reason, just_now = "", False
+                if not starting and (not died_of_it or self._has_spare(route, entry)):
                     waiting.close()
                     held.clear()
                     for place in self._places(route, entry):
@@ -122,20 +131,41 @@ class Delivery:
                             return await send(place)
                         except Unreached as error:
                             reason = str(error)
-                            if error.gone:
+                            died = await _died(error)
+                            if error.gone or died:
                                 self.failed(place)
+                            if died:
+                                died_of_it, just_now = died, True
+                                until = min(end, self.now() + _SPARE_SECONDS)
+                                break
                         finally:
                             place.leave()
-                left = end - self.now()
-                if left <= 0 or not (starting or _may_be_answered(route)):
+                left = (until if died_of_it else end) - self.now()
+                if died_of_it:
+                    if left <= 0 or route.pods(entry) < _WITH_SPARE:
+                        raise Undelivered(502, died_of_it)
+                elif left <= 0 or not (starting or _may_be_answered(route)):
                     raise Undelivered(503, reason or service.why_not_ready(route.isvc))
                 for number in set(starting or service.heaviest(route.isvc)) - held:
                     waiting.enter_context(self._held(key, number))
                     held.add(number)
                 # Who waits for a place, or for a pod to start, is told.
-                pause = _LOOK_AGAIN_SECONDS if starting or route.limit else _RECONNECT_SECONDS
-                await self.activator.change(key, min(left, pause))
+                told = starting or route.limit or died_of_it
+                pause = _LOOK_AGAIN_SECONDS if told else _RECONNECT_SECONDS
+                if not (just_now and self._has_spare(route, entry)):
+                    await self.activator.change(key, min(left, pause))
                 route = self._route(key)
+
+    def _has_spare(self, route: Route, entry: ComponentName | None) -> bool:
+        """Whether a pod is left if the one that is asked dies of it."""
+        found = route.endpoints(entry)
+        able = [
+            one
+            for title, percent in route.weights.items()
+            if percent
+            for one in found.get(title, ())
+        ]
+        return self._splitter(route.key).reachable(able, self.now()) >= _WITH_SPARE
 
     def failed(self, place: Place) -> None:
         """The pod of a place could not be reached."""
@@ -193,3 +223,17 @@ def _may_be_answered(route: Route) -> bool:
     if route.limit:
         return any(route.endpoints().values())
     return service.rests(route.isvc) and service.is_up_to_date(route.isvc)
+
+
+async def _died(error: Unreached | None) -> str:
+    """How a pod died that had the request; empty if it did not, and only closed a connection."""
+    if error is None or not error.broke_off:
+        return ""
+    host, _, port = error.broke_off.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except (OSError, TimeoutError):
+        return str(error)
+    writer.close()
+    return ""

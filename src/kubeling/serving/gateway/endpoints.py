@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from kubeling.kube.informer import Informer, Informers
 from kubeling.kube.objects import Obj, deletion_requested, labels, name, namespace, uid
 from kubeling.kube.resources import DEPLOYMENTS, PODS
@@ -28,7 +30,21 @@ class Endpoints:
         return self._informers.of(PODS)
 
     def of(self, isvc: Obj, entry: ComponentName | None = None) -> dict[str, list[Endpoint]]:
-        """The ready pods of the component asked, filed under the predictor's revision.
+        """The ready pods of the component asked, filed under the predictor's revision."""
+        return {
+            names.deployment_name(name(isvc), "predictor", number): [
+                endpoint for pod in asked if (endpoint := self._endpoint(isvc, pod))
+            ]
+            for number, asked in self._asked(isvc, entry)
+        }
+
+    def count(self, isvc: Obj, entry: ComponentName | None = None) -> int:
+        """All pods of the component asked, be they ready or on their way."""
+        pods = [pod for _, asked in self._asked(isvc, entry) for pod in asked]
+        return sum(not deletion_requested(pod) for pod in pods)
+
+    def _asked(self, isvc: Obj, entry: ComponentName | None) -> Iterator[tuple[int, Sequence[Obj]]]:
+        """The pods of the component asked, by the number of their revision.
 
         Where a revision is entered is told by its Deployments: a transformer that has no pods for a
         moment must not be passed by.
@@ -41,12 +57,8 @@ class Endpoints:
         for pod in self._pods.by_index("service", f"{namespace(isvc)}/{name(isvc)}"):
             of_revision = pods.setdefault(revision_of(pod), {})
             of_revision.setdefault(labels(pod).get(names.COMPONENT, ""), []).append(pod)
-        found: dict[str, list[Endpoint]] = {}
         for number, components in pods.items():
-            asked = components.get(entry or entry_component(deployed.get(number, ())), ())
-            revision = names.deployment_name(name(isvc), "predictor", number)
-            found[revision] = [endpoint for pod in asked if (endpoint := self._endpoint(isvc, pod))]
-        return found
+            yield number, components.get(entry or entry_component(deployed.get(number, ())), ())
 
     def _endpoint(self, isvc: Obj, pod: Obj) -> Endpoint | None:
         status = pod.get("status") or {}

@@ -79,7 +79,7 @@ class LongWay:
             said = f"{place.revision} broke off: {str(broken) or type(broken).__name__}"
             if self._repeatable:
                 self._repeatable, status = False, 0
-                raise Unreached(said) from broken
+                raise Unreached(said, broke_off=place.endpoint.address) from broken
             status = 502
             return proxying.error(502, said, place.revision)
         finally:

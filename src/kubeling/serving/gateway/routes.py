@@ -44,6 +44,10 @@ class Route:
             self._found[component] = self._endpoints.of(self.isvc, component)
         return self._found[component]
 
+    def pods(self, component: ComponentName | None = None) -> int:
+        """How many pods of a component there are, ready or not."""
+        return self._endpoints.count(self.isvc, component)
+
     def numbers(self) -> Sequence[int]:
         """The revisions that get requests."""
         return [service.number_of(title) for title, percent in self.weights.items() if percent]

@@ -8,7 +8,7 @@ is asked last for a moment: it is often gone before the API says so.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,6 +63,10 @@ class Splitter:
     def failed(self, endpoint: Endpoint, now: float) -> None:
         """The endpoint could not be reached."""
         self._avoided[endpoint.address] = now + _AVOID_SECONDS
+
+    def reachable(self, endpoints: Iterable[Endpoint], now: float) -> int:
+        """How many of the endpoints have not failed just now."""
+        return sum(self._avoided.get(endpoint.address, now) <= now for endpoint in endpoints)
 
     def started(self, endpoint: Endpoint) -> None:
         """A request was sent to the endpoint."""

@@ -197,7 +197,9 @@ class _Answer:
             return
         if not self._call.begun and self._call.may_go_elsewhere(untouched):
             gone = code == ErrorCodes.CONNECT_ERROR
-            self._over.set_exception(Unreached(f"{self._place.revision} broke off", gone=gone))
+            said = f"{self._place.revision} broke off"
+            address = "" if untouched else self._place.endpoint.grpc
+            self._over.set_exception(Unreached(said, gone=gone, broke_off=address))
             return
         self._give_up(of_reset(code), f"{self._place.revision} broke off")
 

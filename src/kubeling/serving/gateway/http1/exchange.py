@@ -149,9 +149,9 @@ class Exchange:
 
     # On its way
 
-    def _deliver(self, first: Place | None = None) -> None:
+    def _deliver(self, first: Place | None = None, broken: Unreached | None = None) -> None:
         self._first = first
-        self._task = asyncio.create_task(self._run(first), name="request")
+        self._task = asyncio.create_task(self._run(first, broken), name="request")
         # A task that is cancelled before it begins cleans nothing up.
         self._task.add_done_callback(lambda _: self._leave_first())
 
@@ -160,28 +160,31 @@ class Exchange:
         if place is not None:
             place.leave()
 
-    async def _run(self, first: Place | None) -> None:
+    async def _run(self, first: Place | None, broken: Unreached | None) -> None:
         where = self._destination
         target = where.target.decode("latin-1")
         try:
-            if first is None or not await self._reaches(first):
-                await self._delivery.deliver(where.key, self._ask, where.component, target)
+            if first is not None:
+                broken = await self._asked_first(first)
+                if broken is None:
+                    return
+            await self._delivery.deliver(where.key, self._ask, where.component, target, broken)
         except Undelivered as refused:
             self._refuse(refused.status, refused.message)
         except (ApiError, ConnectionError) as error:
             log.warning("%s: %s", where.key, error)
             self._refuse(503, str(error))
 
-    async def _reaches(self, place: Place) -> bool:
-        """Whether the pod whose turn it is answers."""
+    async def _asked_first(self, place: Place) -> Unreached | None:
+        """Asks the pod whose turn it is; gives why it does not answer."""
         try:
             await self._ask(place)
-        except Unreached:
+        except Unreached as error:
             self._delivery.failed(place)
-            return False
+            return error
         finally:
             self._leave_first()
-        return True
+        return None
 
     async def _ask(self, place: Place) -> None:
         address = place.endpoint.address
@@ -226,12 +229,13 @@ class Exchange:
         over, place = self._over, self._place
         assert place is not None
         self._leave()
+        broken = Unreached(why, broke_off=place.endpoint.address)
         if over is not None:
-            over.set_exception(Unreached(why))
+            over.set_exception(broken)
         else:
             self._delivery.failed(place)
             place.leave()
-            self._deliver()
+            self._deliver(broken=broken)
 
     def _fail(self, status: int, message: str) -> None:
         revision = self.revision
