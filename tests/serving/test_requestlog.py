@@ -174,20 +174,26 @@ async def test_batches_become_files_laid_out_as_upstreams(
         ("SERVING_COMPONENT", "predictor"),
     ):
         monkeypatch.setenv(name, value)
-    wanted = settings(str(tmp_path), format="json", path="logs", batch_size=3)
+    wanted = settings(str(tmp_path), format="json", path="logs", batch_size=2)
     counts = Counts()
     async with open_log(wanted, counts) as log:
         assert log is not None
-        for number in (1, 2):
+        for number in (1, 2, 3):
             log.add(record(number))
     files = files_below(tmp_path)
     folder = "default/iris/predictor/logs"
-    assert files == [f"{folder}/1-request.json", f"{folder}/2-response.json"]
+    assert files == [
+        f"{folder}/{name}.json" for name in ("1-request", "1-response", "3-request", "3-response")
+    ]
     batch = json.loads((tmp_path / files[0]).read_text())
-    assert [entry["reqType"] for entry in batch] == ["request", "response", "request"]
-    alone = json.loads((tmp_path / files[1]).read_text())
+    assert [(entry["reqType"], entry["id"]) for entry in batch] == [
+        ("request", "1"),
+        ("request", "2"),
+    ]
+    # What is left at the end is a file of its own.
+    alone = json.loads((tmp_path / files[3]).read_text())
     assert base64.b64decode(alone["bytes"]) == b'{"predictions":[1]}'
-    assert counts.written == 4
+    assert counts.written == 6
 
 
 async def test_a_batch_that_is_not_full_is_sent_after_its_interval() -> None:

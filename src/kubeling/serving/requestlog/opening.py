@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import msgspec
 from kubeling.serving.requestlog.delivery import Delivery, Sink
 from kubeling.serving.requestlog.events import Origin
 from kubeling.serving.requestlog.folder import FolderLog
-from kubeling.serving.requestlog.record import PREFIX, Counts, LogSettings, RequestLog
+from kubeling.serving.requestlog.record import PREFIX, Counts, LogSettings, Record, RequestLog
 
 __all__ = ["BUCKETS", "METADATA", "folder_of", "open_log"]
 
@@ -44,8 +44,33 @@ async def open_log(settings: LogSettings, counts: Counts) -> AsyncIterator[Reque
         return
     if settings.url.startswith(METADATA):
         settings = msgspec.structs.replace(settings, failures=True)
-    async with Delivery(_sink(settings, counts), settings, counts).running() as delivery:
-        yield delivery
+    async with contextlib.AsyncExitStack() as stack:
+        deliveries = []
+        for each in _settings_of_deliveries(settings):
+            delivery = Delivery(_sink(each, counts), each, counts)
+            deliveries.append(await stack.enter_async_context(delivery.running()))
+        yield deliveries[0] if len(deliveries) == 1 else _Apart(deliveries)
+
+
+class _Apart:
+    """Requests and answers that are delivered apart."""
+
+    def __init__(self, logs: Sequence[RequestLog]) -> None:
+        self._logs = logs
+
+    def add(self, record: Record) -> None:
+        """Each takes its part of the record."""
+        for one in self._logs:
+            one.add(record)
+
+
+def _settings_of_deliveries(settings: LogSettings) -> Iterator[LogSettings]:
+    """A file holds requests or answers, as its name says; so each have batches of their own."""
+    if not settings.format or settings.mode != "all":
+        yield settings
+        return
+    for mode in ("request", "response"):
+        yield msgspec.structs.replace(settings, mode=mode)
 
 
 def _sink(settings: LogSettings, counts: Counts) -> Sink:
