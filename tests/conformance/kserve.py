@@ -164,7 +164,6 @@ def _tested(
         "KSERVE_INGRESS_HOST_PORT": urlsplit(platform.url).netloc,
         "CUSTOM_MODEL_GRPC_IMG_TAG": "kserve/custom-model-grpc:latest",
         "IMAGE_TRANSFORMER_IMG_TAG": "kserve/image-transformer:latest",
-        "S3_ENDPOINT": os.environ[_EMULATOR],
         "PYTHONDONTWRITEBYTECODE": "1",
         "S3_ENDPOINT": os.environ[_EMULATOR],
     }
