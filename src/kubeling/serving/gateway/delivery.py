@@ -113,6 +113,7 @@ class Delivery:
         """
         await self._routes.synced()
         died_of_it = await _died(broken)
+        just_now = bool(died_of_it)
         route = self._route(key)
         entry = _entry(route, target, component)
         end = self.now() + route.timeout
@@ -121,7 +122,7 @@ class Delivery:
         with contextlib.ExitStack() as waiting:
             while True:
                 starting = [] if route.awake else await self._wake(route)
-                reason, just_now = "", False
+                reason = ""
                 if not starting and (not died_of_it or self._has_spare(route, entry)):
                     waiting.close()
                     held.clear()
@@ -142,7 +143,8 @@ class Delivery:
                             place.leave()
                 left = (until if died_of_it else end) - self.now()
                 if died_of_it:
-                    if left <= 0 or route.pods(entry) < _WITH_SPARE:
+                    alone = just_now and route.pods(entry) < _WITH_SPARE
+                    if left <= 0 or alone:
                         raise Undelivered(502, died_of_it)
                 elif left <= 0 or not (starting or _may_be_answered(route)):
                     raise Undelivered(503, reason or service.why_not_ready(route.isvc))
@@ -154,7 +156,7 @@ class Delivery:
                 pause = _LOOK_AGAIN_SECONDS if told else _RECONNECT_SECONDS
                 if not (just_now and self._has_spare(route, entry)):
                     await self.activator.change(key, min(left, pause))
-                route = self._route(key)
+                route, just_now = self._route(key), False
 
     def _has_spare(self, route: Route, entry: ComponentName | None) -> bool:
         """Whether a pod is left if the one that is asked dies of it."""

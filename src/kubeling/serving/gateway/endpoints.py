@@ -39,9 +39,8 @@ class Endpoints:
         }
 
     def count(self, isvc: Obj, entry: ComponentName | None = None) -> int:
-        """All pods of the component asked, be they ready or on their way."""
-        pods = [pod for _, asked in self._asked(isvc, entry) for pod in asked]
-        return sum(not deletion_requested(pod) for pod in pods)
+        """All pods of the component asked, be they ready, on their way or about to go."""
+        return sum(len(asked) for _, asked in self._asked(isvc, entry))
 
     def _asked(self, isvc: Obj, entry: ComponentName | None) -> Iterator[tuple[int, Sequence[Obj]]]:
         """The pods of the component asked, by the number of their revision.
