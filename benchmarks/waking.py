@@ -6,7 +6,7 @@
 A wake is a request through the inference gateway to a service without a pod: the time includes the
 pod, its walls, the server, the model and the prediction. In turns with it, a few times: the same
 with interpreters that are not kept; the bare process of our server; and, with ``--kserve``, that of
-upstream's (``peers/kserve_model.py``, scikit-learn's models only), each until its first prediction.
+upstream's (``peers/kserve_serving.py``, scikit-learn's models only), each until its first answer.
 Only what one run measures can be compared. Needs scikit-learn, skl2onnx, onnxruntime and xgboost
 here; interpreters are kept on Linux, as root.
 """
@@ -44,7 +44,7 @@ from kubeling.serving import names
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 NAMESPACE = "default"
-PEER = Path(__file__).parent / "peers" / "kserve_model.py"
+PEER = Path(__file__).parent / "peers" / "kserve_serving.py"
 FORMATS = {"iris": "sklearn", "digits": "sklearn", "onnx": "onnx", "xgboost": "xgboost"}
 COLD = {"kubeling.io/warm-python": "false"}
 KEPT = re.compile(r"^kubeling_python_templates (\d+)", re.MULTILINE)
@@ -203,8 +203,9 @@ def processes(model: Model, kserve: str) -> dict[str, Callable[[], Awaitable[flo
         return started([*command, f"--http_port={port}", "--enable_grpc=false"], port, model)
 
     def upstreams() -> Awaitable[float]:
-        port = free_port()
-        return started([kserve, str(PEER), str(model.folder), str(port)], port, model)
+        port, workers = free_port(), 1
+        places = [str(model.folder), str(port), str(free_port()), str(workers)]
+        return started([kserve, str(PEER), *places], port, model)
 
     found = {"our server's process": ours}
     if kserve and FORMATS[model.name] == "sklearn":
@@ -225,14 +226,16 @@ async def compare(services: Services, model: Model, options: argparse.Namespace)
         for name, work in beside.items() if turn < options.beside else ():
             found[name].append(await work())
     for name, times in found.items():
-        milliseconds = [seconds * 1000 for seconds in times]
-        middle, worst = statistics.median(milliseconds), max(milliseconds)
-        print(
-            f"{model.name:8} {name:21} p50 {middle:6.0f} ms  max {worst:6.0f} ms  of {len(times)}"
-        )
+        if times:
+            print(f"{model.name:8} {name:21} {_figures(times)}")
     sys.stdout.flush()
     for title in (model.name, f"{model.name}-cold"):
         await services.delete(title)
+
+
+def _figures(times: Sequence[float]) -> str:
+    best, middle, worst = (f(times) * 1000 for f in (min, statistics.median, max))
+    return f"best {best:6.0f}  p50 {middle:6.0f}  max {worst:6.0f} ms  of {len(times)}"
 
 
 @asynccontextmanager
