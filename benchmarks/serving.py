@@ -16,8 +16,10 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +39,7 @@ BASE = "kserve"
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # Or the servers would stay.
     if options.before:
         os.environ["BEFORE"] = str(options.before / "src")
     for model in options.models.split(","):
