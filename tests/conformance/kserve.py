@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 from urllib.parse import urlsplit
 
 from msgspec.structs import fields
@@ -28,6 +29,7 @@ from tests.conformance.kserve_images import images
 from tests.conformance.kserve_skips import skipped
 from tests.conformance.outside import address
 from tests.conformance.rows import Case, Platform, Row
+from tests.support import objectstore
 from tests.support.client_python import python_with
 from tests.support.objectstore import object_store
 
@@ -100,7 +102,11 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
 def outside(folder: Path) -> Iterator[dict[str, str]]:
     """Serves the twins until the block ends; gives the variables by which pods find them."""
     data = Path(os.environ["KUBELING_UPSTREAM"]) / _TESTS / "data"
-    with object_store(address(), **_twins(data, folder / "twins")) as store:
+    with (
+        # As much to a page as real stores give: the tests read one.
+        mock.patch.object(objectstore, "PAGE", 1000),
+        object_store(address(), **_twins(data, folder / "twins")) as store,
+    ):
         usual = next(f.default for f in fields(EngineConfig) if f.name == "pass_env")
         passed = [*usual, _EMULATOR]
         yield {_EMULATOR: store.url, "KUBELING_ENGINE_PASS_ENV": json.dumps(passed)}
