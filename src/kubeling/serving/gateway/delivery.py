@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from kubeling.component import Context
@@ -113,6 +113,7 @@ class Delivery:
         """
         await self._routes.synced()
         died_of_it = await _died(broken)
+        died_at = broken.broke_off if broken is not None else ""
         just_now = bool(died_of_it)
         route = self._route(key)
         entry = _entry(route, target, component)
@@ -126,7 +127,7 @@ class Delivery:
                 if not starting and (not died_of_it or self._has_spare(route, entry)):
                     waiting.close()
                     held.clear()
-                    for place in self._places(route, entry):
+                    for place in self._places_after(died_at, route, entry):
                         place.take()
                         try:
                             return await send(place)
@@ -137,6 +138,7 @@ class Delivery:
                                 self.failed(place)
                             if died:
                                 died_of_it, just_now = died, True
+                                died_at = error.broke_off
                                 until = min(end, self.now() + _SPARE_SECONDS)
                                 break
                         finally:
@@ -179,6 +181,15 @@ class Delivery:
             text = f'there is no InferenceService "{key.name}" in "{key.namespace}"'
             raise Undelivered(404, text)
         return route
+
+    def _places_after(
+        self, address: str, route: Route, component: ComponentName | None
+    ) -> Iterable[Place]:
+        """The same, but last the pod that died with the request: it has only just come back."""
+        found = self._places(route, component)
+        if not address:
+            return found
+        return sorted(found, key=lambda place: place.endpoint.address == address)
 
     def _places(self, route: Route, component: ComponentName | None) -> Iterator[Place]:
         """Where to try, in this order."""
