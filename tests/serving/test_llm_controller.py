@@ -13,8 +13,14 @@ from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
 
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
-from kubeling.kube.objects import Obj, condition
-from kubeling.kube.resources import DEPLOYMENTS, SERVICES
+from kubeling.kube.objects import Obj, condition, new_object
+from kubeling.kube.resources import (
+    DEPLOYMENTS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
 from kubeling.serving.llm.resources import (
     LLM_CONFIGS,
     LLM_SERVICES,
@@ -57,6 +63,22 @@ async def told(serving: Serving, type_: str, reason: str, title: str = "tiny") -
 
 def conditions(obj: Obj) -> dict[str, str]:
     return {entry["type"]: entry["status"] for entry in obj["status"]["conditions"]}
+
+
+async def reader_of_models(serving: Serving) -> str:
+    """The token of an account that may get LLM services."""
+    client, title = serving.client, "reader"
+    rule = {"apiGroups": [LLM_SERVICES.group], "resources": [LLM_SERVICES.plural], "verbs": ["get"]}
+    await client.create(SERVICE_ACCOUNTS, new_object(SERVICE_ACCOUNTS, title, NAMESPACE))
+    await client.create(ROLES, {**new_object(ROLES, title, NAMESPACE), "rules": [rule]})
+    binding = {
+        "roleRef": {"apiGroup": ROLES.group, "kind": "Role", "name": title},
+        "subjects": [{"kind": "ServiceAccount", "name": title, "namespace": NAMESPACE}],
+    }
+    await client.create(ROLE_BINDINGS, {**new_object(ROLE_BINDINGS, title, NAMESPACE), **binding})
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await client.create_subresource(SERVICE_ACCOUNTS, title, NAMESPACE, "token", request)
+    return str(answer["status"]["token"])
 
 
 async def test_a_model_is_served_at_upstreams_path(serving: Serving) -> None:
@@ -251,3 +273,22 @@ async def test_requests_go_to_its_pods_by_path(serving: Serving) -> None:
             assert await found.text() == "data: /v1/chat/completions?a=1\n\n"
             assert found.headers["x-kubeling-revision"] == "tiny-kserve-pod"
         assert (await client.get(f"/{NAMESPACE}/tiny/admin")).status == 404
+
+
+async def test_who_may_ask_is_found_out_where_that_is_wanted(tmp_path: Path) -> None:
+    application = web.Application()
+    async with running_serving(tmp_path, authentication=True) as serving:
+        await serving.gateway()
+        application.add_routes(routes(serving.context))
+        await serving.apply(LLM_SERVICES, llm(router=ROUTE))
+        await serving.until(LLM_SERVICES, "tiny", lambda o: "url" in (o.get("status") or {}))
+        token = await reader_of_models(serving)
+        async with TestClient(TestServer(application)) as client:
+            for path in (
+                f"/{NAMESPACE}/tiny/v1/models",
+                f"/publishers/{NAMESPACE}/models/acme/tiny/v1/models",
+            ):
+                assert (await client.get(path)).status == 403
+                for given, status in (("nobody's", 401), (token, 503)):
+                    headers = {"Authorization": f"Bearer {given}"}
+                    assert (await client.get(path, headers=headers)).status == status

@@ -24,7 +24,8 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     authentication: bool = False
     """Whether the inference gateway asks for a token, of somebody who may ``get`` the
-    InferenceService or the InferenceGraph. The dashboard's form has none to send."""
+    InferenceService, the LLMInferenceService or the InferenceGraph. The dashboard's form has none
+    to send."""
 
     @classmethod
     def of(cls, settings: Settings) -> ServingSettings:

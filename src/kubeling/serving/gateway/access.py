@@ -3,8 +3,9 @@
 As in front of Kubeflow's ingress gateway: without a token a request is refused with 403, with one
 that nobody issued with 401, and the token of another namespace, which may not read the service,
 with 403. The cluster's own roles decide: whoever may ``get`` the InferenceService (or the
-InferenceGraph) may ask it, so the accounts of a profile may, and those of other profiles may not.
-A judgement is kept for a short while, so that it is not asked for with every request.
+LLMInferenceService, or the InferenceGraph) may ask it, so the accounts of a profile may, and those
+of other profiles may not. A judgement is kept for a short while, so that it is not asked for with
+every request.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import PODS
 from kubeling.serving.gateway import proxying
+from kubeling.serving.gateway.access import Access
 from kubeling.serving.gateway.connections import Connections
 from kubeling.serving.gateway.splitting import Endpoint, Splitter
 from kubeling.serving.llm import workload
@@ -55,6 +56,7 @@ class LLMRouter:
         self._informers = context.informers
         self._splitters: dict[Key, Splitter] = {}
         self._connections = Connections()
+        self._access = Access(context)
         self._informers.of(PODS).add_index("llm", _llm_index)
         self._informers.of(LLM_SERVICES).add_handler(self._forget)
 
@@ -83,10 +85,14 @@ class LLMRouter:
     ) -> web.StreamResponse:
         if llm is None:
             raise web.HTTPNotFound
+        key = Key(namespace(llm), name(llm))
+        if self._access.on:
+            token = request.headers.get("Authorization")
+            if refused := await self._access.refusal(key, token, LLM_SERVICES):
+                return proxying.error(*refused)
         if not _has_route(llm):
             text = f"{name(llm)} has no route; set spec.router.route to {{}}"
             return proxying.error(404, text)
-        key = Key(namespace(llm), name(llm))
         splitter = self._splitters.setdefault(key, Splitter())
         session = await self._connections.session()
         for _, endpoint in splitter.order({"": 1}, {"": list(self._endpoints(key))}):
