@@ -15,7 +15,9 @@ import pytest
 from tests.serving.language_models import END, encoder, gpt2, loaded, t5
 from tests.serving.model_server import Doubler, serving
 
+from kubeling.serving.server.errors import ModelNotReady
 from kubeling.serving.server.generation.limits import Limits
+from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.model import Model
 
 openai = pytest.importorskip("openai")
@@ -343,6 +345,13 @@ async def test_more_than_may_wait_is_refused_and_others_are_answered(tmp_path: P
         assert [found.usage.completion_tokens for found in await asyncio.gather(*waiting)] == [
             16
         ] * 2
+
+
+async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folder: Path) -> None:
+    model = loaded(folder)
+    model.stop()
+    with pytest.raises(ModelNotReady, match="the model was unloaded"):
+        model.generator.grow([[1]], [Sampling(1)])
 
 
 async def test_who_goes_away_ends_the_text(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kubeling.serving.server.errors import GenerationFailed, InvalidInput, Overloaded
+from kubeling.serving.server.errors import (
+    GenerationFailed,
+    InvalidInput,
+    ModelNotReady,
+    Overloaded,
+)
 from kubeling.serving.server.generation.decoding import Decoder
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Chooser, Chosen, Sampling
@@ -75,7 +80,7 @@ class Engine:
         self._thread.start()
 
     def grow(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> Growth:
-        """Begins a text for each prompt; raises :class:`~..errors.Overloaded`."""
+        """Begins a text for each prompt; raises :class:`~..errors.ServingError`."""
         most = self._limits.growing + self._limits.waiting
         if len(prompts) > most:
             raise InvalidInput(f"a request has at most {most} texts here, not {len(prompts)}")
@@ -85,6 +90,8 @@ class Engine:
             for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
         ]
         with self._changed:
+            if self._closed:
+                raise ModelNotReady("the model was unloaded")
             free = max(0, self._limits.growing - len(self._growing) - len(self._waiting))
             if len(self._waiting) + len(texts) > self._limits.waiting + free:
                 raise Overloaded(
