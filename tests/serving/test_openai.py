@@ -15,7 +15,7 @@ import pytest
 from tests.serving.language_models import END, encoder, gpt2, loaded, t5
 from tests.serving.model_server import Doubler, serving
 
-from kubeling.serving.server.errors import ModelNotReady
+from kubeling.serving.server.errors import ModelNotReady, Overloaded
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.model import Model
@@ -345,6 +345,21 @@ async def test_more_than_may_wait_is_refused_and_others_are_answered(tmp_path: P
         assert [found.usage.completion_tokens for found in await asyncio.gather(*waiting)] == [
             16
         ] * 2
+
+
+async def test_who_goes_away_while_waiting_makes_room(folder: Path) -> None:
+    engine = (model := loaded(folder)).generator.engine
+    engine._limits = Limits(growing=1, waiting=1)
+    sampling = Sampling(200, ignore_eos=True)
+    first = engine.grow([[1]], [sampling])
+    second = engine.grow([[1]], [sampling])
+    with pytest.raises(Overloaded):
+        engine.grow([[1]], [sampling])
+    await second.aclose()
+    third = engine.grow([[1]], [sampling])
+    await first.aclose()
+    assert (await anext(third)).chosen.token
+    model.stop()
 
 
 async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folder: Path) -> None:

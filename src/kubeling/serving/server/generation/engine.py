@@ -92,8 +92,10 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise ModelNotReady("the model was unloaded")
-            free = max(0, self._limits.growing - len(self._growing) - len(self._waiting))
-            if len(self._waiting) + len(texts) > self._limits.waiting + free:
+            # Those whose reader went away keep nobody out.
+            self._growing = [text for text in self._growing if not text.over]
+            self._waiting = deque(text for text in self._waiting if not text.over)
+            if len(self._growing) + len(self._waiting) + len(texts) > most:
                 raise Overloaded(
                     f"{len(self._growing)} texts are being made and {len(self._waiting)} wait; "
                     "try again later"
@@ -105,12 +107,14 @@ class Engine:
     @property
     def growing(self) -> int:
         """How many texts grow."""
-        return len([text for text in self._growing if not text.over])
+        with self._changed:
+            return sum(not text.over for text in self._growing)
 
     @property
     def waiting(self) -> int:
         """How many texts wait for another one's end."""
-        return len(self._waiting)
+        with self._changed:
+            return sum(not text.over for text in self._waiting)
 
     def close(self) -> None:
         """Ends all texts, and the thread."""
