@@ -137,6 +137,13 @@ async def test_seeds_make_texts_that_can_be_had_again(client: Any) -> None:
     assert len(set(first)) == 4
 
 
+@pytest.mark.parametrize("asked", [{"temperature": 1e-300}, {"repetition_penalty": 1e-300}])
+async def test_numbers_near_nothing_make_texts_too(client: Any, asked: dict[str, Any]) -> None:
+    body = {"model": "tiny", "prompt": PROMPT, "max_tokens": 4, **asked}
+    found = await client.post("/completions", body=body, cast_to=object)
+    assert found["choices"][0]["text"]
+
+
 async def test_a_stop_sequence_ends_a_text_and_is_not_part_of_it(client: Any) -> None:
     whole = await client.completions.create(model="tiny", prompt=PROMPT, temperature=0)
     text = whole.choices[0].text
@@ -206,6 +213,7 @@ async def test_echo_and_prompts_of_tokens(client: Any) -> None:
         ({"best_of": 2}, 400, "best_of: is not supported"),
         ({"stop": [""]}, 400, "stop: a stop sequence has at least a character"),
         ({"logit_bias": {"100": 1}}, 400, "logit_bias: 100 is no token"),
+        ({"logit_bias": {"1": 1e38}}, 400, "logit_bias[...]: Expected `float` <= 100.0"),
         ({"stream_options": {"include_usage": True}}, 400, "stream_options: is for streams"),
     ],
 )

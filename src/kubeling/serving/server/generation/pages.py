@@ -50,7 +50,7 @@ class Parameters(msgspec.Struct, forbid_unknown_fields=True):
     details: bool = False
     seed: int | None = None
     top_k: Annotated[int, Meta(ge=-1)] = 0
-    repetition_penalty: Annotated[float, Meta(gt=0)] = 1.0
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] = 1.0
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Chooser", "Chosen", "Sampling"]
+
+_GREEDY: Final = 1e-5
+"""Temperatures below it only leave the likeliest token, and numbers that are none (as vLLM's)."""
+_LARGEST: Final = 1e30
+"""What a logit may become; beyond it probabilities would not be numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,8 @@ class Chooser:
         if self._seen:
             seen = sorted(self._seen)
             found, penalty = logits[seen], sampling.repetition_penalty
-            logits[seen] = self._torch.where(found > 0, found / penalty, found * penalty)
+            changed = self._torch.where(found > 0, found / penalty, found * penalty)
+            logits[seen] = changed.clamp(-_LARGEST, _LARGEST)
         if sampling.presence_penalty or sampling.frequency_penalty:
             for token, count in self._made.items():
                 logits[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
@@ -91,7 +97,7 @@ class Chooser:
 
     def _picked(self, logits: Any) -> int:
         sampling = self._sampling
-        if sampling.temperature <= 0:
+        if sampling.temperature < _GREEDY:
             return int(logits.argmax())
         logits = logits / sampling.temperature
         if 0 < sampling.top_k < len(logits):

@@ -26,6 +26,7 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
 Likeliest = Annotated[int, Meta(ge=0, le=20)]
 Message = dict[str, Any]
 
@@ -43,7 +44,7 @@ class GenerationRequest(ApiObject, kw_only=True, forbid_unknown_fields=True):
 
     model: str
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Bias] | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = 1
     presence_penalty: Penalty | None = None
     seed: int | None = None
