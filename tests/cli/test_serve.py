@@ -22,6 +22,13 @@ from kubeling.cli.serving.predict import request_of
 
 ROW = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 
+GRAPH = {
+    "apiVersion": "serving.kserve.io/v1alpha1",
+    "kind": "InferenceGraph",
+    "metadata": {"name": "chain"},
+    "spec": {"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceName": "iris"}]}}},
+}
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
@@ -60,7 +67,7 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     wrong = platform.kubeling("predict", "iris", '{"instances": [[5.1]]}', check=False)
     assert wrong.returncode == 1
     assert "answered 400: every row needs 4 features, but these have 1" in wrong.stderr
-    assert "kubeling serve iris --curl" in wrong.stderr
+    assert "kubeling serve iris -n default --curl" in wrong.stderr
     unknown = platform.kubeling("predict", "irsi", ROW, check=False)
     assert '"irsi" not found' in unknown.stderr
 
@@ -72,6 +79,12 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     line = platform.kubeling("serve", "iris", "--curl").stdout
     asked = subprocess.run([*shlex.split(line), "-s"], capture_output=True, text=True, check=True)
     assert json.loads(asked.stdout) == {"predictions": [0]}
+
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(GRAPH))
+    platform.kubectl("wait", "inferencegraph/chain", "--for=condition=Ready", "--timeout=60s")
+    assert platform.kubeling("predict", "chain", ROW).stdout == '{"predictions":[0]}\n'
+    named = platform.kubeling("predict", "chain", ROW, "--model", "iris", check=False)
+    assert "chain is a graph and has no model of its own" in named.stderr
 
     again = platform.kubeling("serve", str(folder), "--json", "--min-replicas", "1")
     assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,10 +15,26 @@ from kubeling.cli.connection import connected
 from kubeling.cli.errors import CliError
 from kubeling.cli.instance import data_dir_option
 
+if TYPE_CHECKING:
+    from kubeling.cli.serving.asking import Answer
+
 __all__ = ["predict", "request_of"]
 
 _EXAMPLE: Final = "kubeling predict iris '{\"instances\": [[5.1, 3.5, 1.4, 0.2]]}'"
 _OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A service and what its model is called, or a graph, which has none."""
+
+    name: str
+    namespace: str
+    model: str
+
+    @property
+    def is_graph(self) -> bool:
+        return not self.model
 
 
 @click.command("predict")
@@ -35,12 +52,12 @@ _OK: Final = 200
 def predict(
     name: str, request: str | None, file: Path | None, namespace: str, model: str, data_dir: Path
 ) -> int:
-    """Ask a served model, and print its answer.
+    """Ask a served model, or an InferenceGraph, and print the answer.
 
     REQUEST is JSON: {"instances": [ROW, …]} as in the V1 protocol, a plain list of rows, which
     means the same, or {"inputs": [{"name": …, "shape": …, "datatype": …, "data": …}]} as in the V2
-    protocol; models of your own may take any other object. It is read from standard input if it is
-    not given.
+    protocol; models of your own may take any other object, and a graph gets it as it is. It is read
+    from standard input if it is not given.
 
     `kubeling serve NAME --curl` prints a request that fits the model.
     """
@@ -48,16 +65,22 @@ def predict(
     from kubeling.cli.serving.asking import ask
 
     endpoints = Instance(data_dir).require_running()
-    path, body = request_of(_text(request, file), model or name)
-    where = asyncio.run(_namespace(data_dir, namespace, name))
-    base = f"{endpoints.dashboard}/serving/{where}/{name}"
+    text = _text(request, file)
+    target = asyncio.run(_target(data_dir, namespace, name))
+    if target.is_graph:
+        if model:
+            raise CliError(f"{name} is a graph and has no model of its own", "Leave out --model.")
+        path, body = "", text.encode()
+    else:
+        path, body = request_of(text, model or target.model)
+    base = f"{endpoints.dashboard}/serving/{target.namespace}/{name}"
     try:
         answer = ask(base + path, body)
     except OSError as error:
         raise CliError(f"{base} does not answer: {error}", "kubeling status") from None
     if answer.status != _OK:
         which = answer.revision or name
-        raise CliError(f"{which} answered {answer.status}: {answer.error}", _hint(name, answer))
+        raise CliError(f"{which} answered {answer.status}: {answer.error}", _hint(target, answer))
     click.echo(answer.body.decode(errors="replace").rstrip("\n"))
     return 0
 
@@ -92,16 +115,29 @@ def _text(request: str | None, file: Path | None) -> str:
     return sys.stdin.read()
 
 
-async def _namespace(data_dir: Path, namespace: str, title: str) -> str:
-    """The namespace that is meant, in which there is a service of that name."""
+async def _target(data_dir: Path, namespace: str, title: str) -> _Target:
+    """The service of that name, or else the graph."""
+    from kubeling.kube.errors import NotFound
+    from kubeling.serving.arguments import model_name
+    from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.resources import INFERENCE_SERVICES
 
     async with connected(data_dir, None, namespace) as connection:
-        await connection.client.get(INFERENCE_SERVICES, title, connection.namespace)
-        return connection.namespace
+        where = connection.namespace
+        try:
+            isvc = await connection.client.get(INFERENCE_SERVICES, title, where)
+        except NotFound as missing:
+            try:
+                await connection.client.get(INFERENCE_GRAPHS, title, where)
+            except NotFound:
+                raise missing from None
+            return _Target(title, where, "")
+        return _Target(title, where, model_name(isvc) or title)
 
 
-def _hint(name: str, answer: Any) -> str:
+def _hint(target: _Target, answer: Answer) -> str:
+    if target.is_graph:
+        return f"More: kubectl describe inferencegraph {target.name} -n {target.namespace}"
     if answer.status < 500:
-        return f"A request that fits: kubeling serve {name} --curl"
-    return f"More: kubeling why isvc/{name}"
+        return f"A request that fits: kubeling serve {target.name} -n {target.namespace} --curl"
+    return f"More: kubeling why isvc/{target.name} -n {target.namespace}"
