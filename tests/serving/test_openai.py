@@ -260,6 +260,27 @@ async def test_chats_that_cannot_be_had_are_refused(
         await client.post("/chat/completions", body=body, cast_to=object)
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ({"role": "user", "more": json.loads("[" * 900 + "]" * 900)}, "recursion depth"),
+        (
+            {
+                "role": "assistant",
+                "tool_calls": [{"function": {"name": "f", "arguments": "[" * 100_000}}],
+            },
+            "arguments are not JSON",
+        ),
+    ],
+)
+async def test_what_is_nested_too_deeply_is_refused(
+    client: Any, message: dict[str, Any], told: str
+) -> None:
+    body = {"model": "tiny", "messages": [message]}
+    with pytest.raises(openai.BadRequestError, match=told):
+        await client.post("/chat/completions", body=body, cast_to=object)
+
+
 async def test_a_model_without_a_template_says_so(tmp_path: Path) -> None:
     gpt2(tmp_path, template=None)
     async with asking(loaded(tmp_path)) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
@@ -126,7 +125,7 @@ def _message(index: int, given: dict[str, Any]) -> dict[str, Any]:
     path = f"messages[{index}]"
     if not isinstance(given.get("role"), str):
         raise InvalidInput(f"{path}.role: is missing")
-    message = copy.deepcopy(given)
+    message = dict(given)
     content = message.get("content")
     if isinstance(content, list):
         message["content"] = "\n".join(_part(path, i, part) for i, part in enumerate(content))
@@ -134,17 +133,22 @@ def _message(index: int, given: dict[str, Any]) -> dict[str, Any]:
         message["content"] = ""
     elif not isinstance(content, str):
         raise InvalidInput(f"{path}.content: takes a text, or a list of parts")
-    calls = message.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise InvalidInput(f"{path}.tool_calls: takes a list of calls")
-    for call in calls:
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-            try:
-                function["arguments"] = json.loads(function["arguments"] or "{}")
-            except ValueError:
-                raise InvalidInput(f"{path}.tool_calls: arguments are not JSON") from None
+    if calls := message.get("tool_calls"):
+        if not isinstance(calls, list):
+            raise InvalidInput(f"{path}.tool_calls: takes a list of calls")
+        message["tool_calls"] = [_call(path, call) for call in calls]
     return message
+
+
+def _call(path: str, given: Any) -> Any:
+    function = given.get("function") if isinstance(given, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return given
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{path}.tool_calls: arguments are not JSON") from None
+    return {**given, "function": {**function, "arguments": arguments}}
 
 
 def _part(path: str, index: int, part: Any) -> str:
