@@ -72,6 +72,16 @@ async def test_a_completion_is_what_the_model_itself_makes(client: Any, folder: 
     assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (len(PROMPT), 16)
 
 
+async def test_only_the_logits_of_the_next_token_are_computed(folder: Path) -> None:
+    model = loaded(folder)
+    shapes: list[Any] = []
+    inner = model.generator.engine._decoder._model
+    inner.lm_head.register_forward_hook(lambda _, __, found: shapes.append(found.shape[1]))
+    async with asking(model) as client:
+        await client.completions.create(model="tiny", prompt=PROMPT, max_tokens=3)
+    assert shapes == [1, 1, 1]
+
+
 async def test_a_stream_is_the_same_text_in_pieces(client: Any) -> None:
     asked = {"model": "tiny", "prompt": PROMPT, "temperature": 0, "max_tokens": 12}
     whole = await client.completions.create(**asked)
