@@ -155,3 +155,29 @@ def test_only_who_may_ask_a_model_sees_what_it_was_asked(platform: Platform) -> 
     assert read(token_of(platform, "ann")) == 200
     assert read("") == 403
     assert read(token_of(platform, "ben")) == 403
+
+
+def test_the_command_line_asks_as_an_account_that_may(platform: Platform) -> None:
+    request = '{"instances": [[1, 2]]}'
+    for name in ("iris", "chain"):
+        answer = platform.kubeling("predict", name, "-n", "ann", request).stdout
+        assert json.loads(answer) == {"predictions": [1, 1]}
+    line = platform.kubeling("serve", "iris", "-n", "ann", "--curl").stdout
+    assert "create token default-editor -n ann" in line
+    asked = platform.run("bash", "-c", f"{line.strip()} -d '{request}' -s").stdout
+    assert json.loads(asked) == {"predictions": [1, 1]}
+
+
+def test_the_command_line_says_how_an_account_gets_to_ask(platform: Platform) -> None:
+    model = {**MODEL, "metadata": {"name": "iris", "namespace": "default"}}
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(model))
+    platform.kubectl("wait", "isvc", "iris", "--for=condition=Ready", "--timeout=120s")
+    line = platform.kubeling("serve", "iris", "--curl")
+    refused = platform.kubeling("predict", "iris", "[[1, 2]]", check=False)
+    for told in (line.stderr, refused.stderr):
+        grant = told.partition("Let it ask: ")[2].strip()
+        assert grant.startswith("kubectl create rolebinding default-asks-models")
+    platform.run("bash", "-c", grant)
+    # A judgement is kept for a moment; a token of its own is judged anew.
+    answer = platform.kubeling("predict", "iris", "[[1, 2]]").stdout
+    assert json.loads(answer) == {"predictions": [1, 1]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import shlex
@@ -10,9 +11,13 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kubeling.gateway.models.signature import Signature, signature_of
+import click
 
-__all__ = ["Answer", "ask", "curl_line", "signature"]
+from kubeling.cli.serving.identity import account_in, grant_of, header_of, token_of
+from kubeling.gateway.models.signature import Signature, signature_of
+from kubeling.kube.client import Client
+
+__all__ = ["Answer", "ask", "curl_line", "fitting_line"]
 
 _SECONDS: Final = 630.0
 """A little more than the gateway waits, so that its own words come through."""
@@ -20,6 +25,8 @@ _SHORT: Final = 30.0
 _OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 """The platform is on this machine: no proxy leads to it."""
 _REVISION: Final = "X-Kubeling-Revision"
+_OK: Final = 200
+_FORBIDDEN: Final = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +38,28 @@ class Answer:
     revision: str = ""
 
     @property
+    def asks_who(self) -> bool:
+        """Whether the gateway wants to know who asks: no pod has seen the request."""
+        return self.status == _FORBIDDEN and not self.revision
+
+    @property
     def error(self) -> str:
         """What a refusal says."""
         try:
             found = json.loads(self.body)
-            return str(found.get("error") or found.get("detail") or found)
+            said = str(found.get("error") or found.get("detail") or found)
+            return f"{said}: {found['cause']}" if found.get("cause") else said
         except (ValueError, AttributeError):
             return self.body.decode(errors="replace").strip()
 
 
-def ask(url: str, body: bytes | None = None, seconds: float = _SECONDS) -> Answer:
+def ask(
+    url: str, body: bytes | None = None, seconds: float = _SECONDS, *, token: str = ""
+) -> Answer:
     """Sends a request; raises :class:`OSError` if nobody answers."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         with _OPEN(request, timeout=seconds) as answer:
             return Answer(answer.status, answer.read(), answer.headers.get(_REVISION, ""))
@@ -53,20 +70,50 @@ def ask(url: str, body: bytes | None = None, seconds: float = _SECONDS) -> Answe
         raise OSError(f"the answer broke off: {type(error).__name__}: {error}") from error
 
 
-def signature(base: str, model: str) -> Signature | None:
-    """What the model at a service's address says it takes."""
-    try:
-        answer = ask(f"{base}/v2/models/{model}", seconds=_SHORT)
-        found: Any = json.loads(answer.body)
-    except (OSError, ValueError):
-        return None
-    return signature_of(found) if answer.status == 200 and isinstance(found, dict) else None
+async def fitting_line(
+    client: Client, namespace: str, kubeconfig: str, base: str, model: str
+) -> str:
+    """A command that asks the model of a service at an address."""
+    answer = await asyncio.to_thread(_metadata, base, model)
+    header = ""
+    if answer is not None and answer.asks_who:
+        account = await account_in(client, namespace)
+        header = header_of(account, namespace, kubeconfig)
+        token = await token_of(client, namespace, account)
+        answer = await asyncio.to_thread(_metadata, base, model, token)
+        if answer is not None and answer.asks_who:
+            grant = grant_of(account, namespace)
+            click.echo(f"{account} may not ask {model} yet. Let it ask: {grant}", err=True)
+    return curl_line(base, model, _signature(answer), header)
 
 
-def curl_line(base: str, model: str, found: Signature | None) -> str:
-    """A command that asks the model; without a signature, for what it says of itself."""
+def curl_line(base: str, model: str, found: Signature | None, header: str = "") -> str:
+    """A command that asks the model; without a signature, for what it says of itself.
+
+    ``header`` is another one, as a shell reads it.
+    """
+    curl = f"curl -H {header}" if header else "curl"
     if found is None or found.is_large:
-        return f"curl {shlex.quote(f'{base}/v1/models/{model}')}"
+        return f"{curl} {shlex.quote(f'{base}/v1/models/{model}')}"
     target = shlex.quote(base + found.path(model))
     kind = shlex.quote("Content-Type: application/json")
-    return f"curl -H {kind} -d {shlex.quote(found.sample_text())} {target}"
+    return f"{curl} -H {kind} -d {shlex.quote(found.sample_text())} {target}"
+
+
+def _metadata(base: str, model: str, token: str = "") -> Answer | None:
+    """What the model says of itself, if anybody answers."""
+    try:
+        return ask(f"{base}/v2/models/{model}", seconds=_SHORT, token=token)
+    except OSError:
+        return None
+
+
+def _signature(answer: Answer | None) -> Signature | None:
+    """What the model takes, if it says so."""
+    if answer is None or answer.status != _OK:
+        return None
+    try:
+        found: Any = json.loads(answer.body)
+    except ValueError:
+        return None
+    return signature_of(found) if isinstance(found, dict) else None

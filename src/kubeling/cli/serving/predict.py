@@ -57,7 +57,8 @@ def predict(
     REQUEST is JSON: {"instances": [ROW, …]} as in the V1 protocol, a plain list of rows, which
     means the same, or {"inputs": [{"name": …, "shape": …, "datatype": …, "data": …}]} as in the V2
     protocol; models of your own may take any other object, and a graph gets it as it is. It is read
-    from standard input if it is not given.
+    from standard input if it is not given. Where the installation asks who asks, it is the account
+    default-editor of the namespace, or else its account default.
 
     `kubeling serve NAME --curl` prints a request that fits the model.
     """
@@ -76,6 +77,9 @@ def predict(
     base = f"{endpoints.dashboard}/serving/{target.namespace}/{name}"
     try:
         answer = ask(base + path, body)
+        if answer.asks_who:
+            token = asyncio.run(_token(data_dir, target.namespace))
+            answer = ask(base + path, body, token=token)
     except OSError as error:
         raise CliError(f"{base} does not answer: {error}", "kubeling status") from None
     if answer.status != _OK:
@@ -135,7 +139,19 @@ async def _target(data_dir: Path, namespace: str, title: str) -> _Target:
         return _Target(title, where, model_name(isvc) or title)
 
 
+async def _token(data_dir: Path, namespace: str) -> str:
+    from kubeling.cli.serving.identity import account_in, token_of
+
+    async with connected(data_dir, None, namespace) as connection:
+        account = await account_in(connection.client, namespace)
+        return await token_of(connection.client, namespace, account)
+
+
 def _hint(target: _Target, answer: Answer) -> str:
+    if answer.asks_who:
+        from kubeling.cli.serving.identity import grant_of
+
+        return f"Let it ask: {grant_of('default', target.namespace)}"
     if target.is_graph:
         return f"More: kubectl describe inferencegraph {target.name} -n {target.namespace}"
     if answer.status < 500:

@@ -56,8 +56,8 @@ def serve(model: str, data_dir: Path, **given: Any) -> int:
     from kubeling.cli.instance import Instance
 
     if given["curl"] and "://" not in model and not Path(model).exists():
-        base = Instance(data_dir).require_running().dashboard
-        return asyncio.run(_curl_of(given["name"] or model, base, data_dir, given["namespace"]))
+        running = Instance(data_dir).require_running()
+        return asyncio.run(_curl_of(given["name"] or model, running, data_dir, given["namespace"]))
     served, title = _served(model, given)
     if given["dry_run"]:
         from kubeling.cli.serving.manifest import new_service
@@ -109,6 +109,7 @@ async def _serve(
     data_dir: Path,
 ) -> int:
     from kubeling.cli.running.watching import Watch
+    from kubeling.cli.serving.asking import fitting_line
     from kubeling.cli.serving.rollout import Rollout
     from kubeling.cli.serving.view import View
 
@@ -116,7 +117,6 @@ async def _serve(
     async with connected(data_dir, None, given["namespace"]) as connection:
         rollout = await Rollout.begin(connection.client, title, connection.namespace, served)
         view = View(title, quiet=quiet)
-        base = endpoints.dashboard + rollout.path
         if not given["follow"]:
             view.say(f"inferenceservice {title} goes on. {endpoints.dashboard}{rollout.page}")
             return 0
@@ -126,23 +126,24 @@ async def _serve(
             return _INTERRUPTED
         if progress.state != "ready":
             return await _failed(rollout, progress, view, given)
-        await _tell(rollout, progress, base, endpoints.dashboard, view, given)
+        base = endpoints.dashboard + rollout.path
+        line = await fitting_line(
+            connection.client, rollout.namespace, endpoints.kubeconfig, base, rollout.name
+        )
+        _tell(rollout, progress, line, base, endpoints.dashboard, view, given)
         return 0
 
 
-async def _tell(
+def _tell(
     rollout: Rollout,
     progress: Progress,
+    line: str,
     base: str,
     dashboard: str,
     view: View,
     given: dict[str, Any],
 ) -> None:
     """Where it answers, and how it is asked."""
-    from kubeling.cli.serving.asking import curl_line, signature
-
-    found = await asyncio.to_thread(signature, base, rollout.name)
-    line = curl_line(base, rollout.name, found)
     if given["curl"]:
         click.echo(line)
         return
@@ -186,22 +187,24 @@ def _more(rollout: Rollout) -> str:
     return f"More: kubeling why isvc/{rollout.name} -n {rollout.namespace}"
 
 
-async def _curl_of(title: str, dashboard: str, data_dir: Path, namespace: str) -> int:
+async def _curl_of(title: str, running: Endpoints, data_dir: Path, namespace: str) -> int:
     """The command that asks a service that runs."""
-    from kubeling.cli.serving.asking import curl_line, signature
+    from kubeling.cli.serving.asking import fitting_line
     from kubeling.gateway.models.progress import progress_of
     from kubeling.gateway.models.traffic import shares_of
+    from kubeling.serving.arguments import model_name
     from kubeling.serving.resources import INFERENCE_SERVICES
 
     async with connected(data_dir, None, namespace) as connection:
-        isvc = await connection.client.get(INFERENCE_SERVICES, title, connection.namespace)
-        base = f"{dashboard}/serving/{connection.namespace}/{title}"
+        client, where = connection.client, connection.namespace
+        isvc = await client.get(INFERENCE_SERVICES, title, where)
         if not shares_of(isvc):
             progress = progress_of(isvc, ())
             raise CliError(
                 f"{title} answers nobody now: {progress.doing}",
-                f"More: kubeling why isvc/{title} -n {connection.namespace}",
+                f"More: kubeling why isvc/{title} -n {where}",
             )
-    found = await asyncio.to_thread(signature, base, title)
-    click.echo(curl_line(base, title, found))
+        base = f"{running.dashboard}/serving/{where}/{title}"
+        line = await fitting_line(client, where, running.kubeconfig, base, model_name(isvc))
+    click.echo(line)
     return 0
