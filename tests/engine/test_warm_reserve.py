@@ -69,6 +69,14 @@ async def test_what_deployments_ask_for_is_there_from_the_start_and_only_once(
         assert templates(node).running == 1
 
 
+async def test_what_cannot_be_run_is_in_nobodys_way(node: Node) -> None:
+    odd = {**program(), "env": [{"name": "PATH", "value": "/a\0b"}]}
+    await node.client.create(DEPLOYMENTS, at_rest("odd", odd), "default")
+    await node.client.create(DEPLOYMENTS, at_rest("one", program()), "default")
+    await until_ready(node)
+    assert await is_forked(node)
+
+
 async def test_nothing_is_kept_any_more_when_nobody_asks(tmp_path: Path, api: MemoryApi) -> None:
     async with running_node(tmp_path / "data", api, warm_python_idle_seconds=0.2) as node:
         for name in ("one", "other"):

@@ -48,7 +48,7 @@ def find_program(name: str, env: Mapping[str, str]) -> str | None:
     else:
         candidates = [f"{f}/{name}" for f in env.get("PATH", os.defpath).split(os.pathsep)]
     for candidate in candidates:
-        if not candidate.startswith("/"):
+        if not candidate.startswith("/") or "\0" in candidate:
             return None
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return candidate

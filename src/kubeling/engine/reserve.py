@@ -66,5 +66,8 @@ async def _programs(node: NodeServices, deployment: Obj) -> AsyncIterator[Contai
     for container in (*init_containers(pod), *main_containers(pod)):
         try:
             yield await preparation.as_it_would_be(facts, container)
-        except (NotReady, ApiError) as error:
+        except (NotReady, ApiError, ConnectionError) as error:
             log.info("nothing is kept ready for %s: %s", container["name"], error)
+        except Exception:
+            # Anybody may write a Deployment, and the node goes on whatever it says.
+            log.exception("nothing is kept ready for %s", container["name"])
