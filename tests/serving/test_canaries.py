@@ -94,6 +94,8 @@ async def test_more_requests_are_more_pods_taken_from_the_stable_predictor(
     await serving.until(DEPLOYMENTS, "iris-v2-predictor", replicas(2))
     await serving.until(DEPLOYMENTS, "iris-v3-predictor", replicas(1))
     await serving.until(INFERENCE_SERVICES, "iris", splits(r1=50, r2=50, r3=0))
+    # What answers half of the requests keeps half of the pods, whoever watches beside it.
+    await serving.until(DEPLOYMENTS, "iris-predictor-00001", replicas(2))
 
 
 async def test_naming_the_predictor_like_its_canary_promotes_it_and_restarts_nothing(

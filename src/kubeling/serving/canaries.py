@@ -186,8 +186,8 @@ def are_missing(isvc: Obj, revisions: Mapping[int, ObservedRevision]) -> bool:
 def stable_policy(
     policy: ScalingPolicy, component: ComponentName, canaries: Sequence[Canary]
 ) -> ScalingPolicy:
-    """The stable predictor's policy, less the pods that ready canaries have."""
-    ready = sum(canary.replicas(component) for canary in canaries if canary.ready)
+    """The stable predictor's policy, less the pods of canaries that take requests from it."""
+    ready = sum(c.replicas(component) for c in canaries if c.ready and c.share)
     return replace(policy, low=max(1, policy.low - ready)) if policy.low else policy
 
 
