@@ -116,6 +116,8 @@ async def test_parameters_reach_the_model_and_come_back() -> None:
         ({"inputs": [tensor(datatype="BYTES", data=[1, 2, 3, 4])]}, 0, "a list of strings"),
         ({"inputs": [tensor(shape=[-1, 2], data=[1, 2])]}, 0, "is not a list of sizes"),
         ({"inputs": [tensor(shape="2", data=[1, 2])]}, 0, "Expected `array`, got `str`"),
+        ({"inputs": [tensor(shape=[1] * 65, data=[1])]}, 0, "no array has this shape"),
+        ({"inputs": [tensor(shape=[0, 2**62], data=[])]}, 0, "no array has this shape"),
     ],
 )
 async def test_tensors_that_are_not_what_they_say_are_refused(

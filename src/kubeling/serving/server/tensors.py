@@ -92,7 +92,7 @@ def array_of_bytes(name: str, datatype: str, shape: Sequence[int], raw: bytes) -
             f'input "{name}": shape {list(shape)} of {datatype} is {wanted} bytes, '
             f"but {len(raw)} were sent"
         )
-    return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape)
+    return _reshaped(name, shape, np.frombuffer(raw, dtype.newbyteorder("<")))
 
 
 def bytes_of_array(array: Array) -> bytes:
@@ -159,7 +159,15 @@ def _shaped(name: str, datatype: str, shape: Sequence[int], array: Array) -> Arr
             f'input "{name}": data does not fit shape {list(shape)} and datatype {datatype}: '
             f"{array.size} elements were sent, {wanted} are needed"
         )
-    return array.reshape(shape)
+    return _reshaped(name, shape, array)
+
+
+def _reshaped(name: str, shape: Sequence[int], array: Array) -> Array:
+    """Arrays have so many dimensions at most, and none too large, not even where they are empty."""
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f'input "{name}": no array has this shape: {error}') from None
 
 
 def _numbers(name: str, datatype: str, dtype: np.dtype[Any], data: Any) -> Array:
