@@ -183,6 +183,28 @@ async def test_an_answer_that_no_log_can_hold_is_still_answered(tmp_path: Path) 
     log.close()
 
 
+@pytest.mark.parametrize(
+    ("data", "tail"),
+    [('"parameters": {"binary_data_size": 8}', bytes(8)), (f'"data": {"[" * 900}{"]" * 900}', b"")],
+    ids=["too few bytes", "nested too deep"],
+)
+async def test_a_request_that_no_log_can_hold_is_still_refused(
+    tmp_path: Path, data: str, tail: bytes
+) -> None:
+    log = FolderLog(tmp_path, "all", Counts())
+    head = f'{{"inputs": [{{"name": "x", "shape": [1, 2], "datatype": "FP64", {data}}}]}}'
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    async with serving(Doubler(), request_log=log) as client, asyncio.timeout(10):
+        sent = head.encode() + tail
+        answer = await client.post("/v2/models/double/infer", data=sent, headers=headers)
+        assert answer.status == 400, await answer.text()
+        text = await (await client.get("/metrics")).text()
+    assert 'kubeling_requests_total{model_name="double",code="400"} 1' in text
+    log.close()
+    (record,) = b"".join(read_folder(tmp_path)).splitlines()
+    assert json.loads(record)["request"] is None
+
+
 async def test_what_a_model_raises_is_told_to_the_caller_and_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -28,7 +28,7 @@ __all__ = [
 Mode = Literal["all", "request", "response"]
 Kind = Literal["request", "response"]
 
-NO_JSON: Final = (TypeError, ValueError, OverflowError)
+NO_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding raises: what a model answers may be anything."""
 
 

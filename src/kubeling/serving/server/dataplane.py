@@ -117,15 +117,11 @@ class DataPlane:
             request.model_version = self.repository.version_of(name, version) or None
             answer, given = await self._v2(model, request, headers)
         except ServingError as error:
-            body = request.to_dict() if request is not None and self.request_log else None
-            self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
+            self._done(model, error.http_status, started, request, {"error": str(error)}, headers)
             raise
         if self.sampler is not None:
             self.sampler.saw(request, answer, headers)
-        if self.request_log is not None:
-            self._done(model, 200, started, request.to_dict(), answer.to_dict(), headers)
-        else:
-            self._count(model, 200, started, headers)
+        self._done(model, 200, started, request, answer, headers)
         return answer, given
 
     async def _v1(self, model: Model, verb: Verb, body: Any, headers: Mapping[str, str]) -> Answer:
@@ -191,7 +187,7 @@ class DataPlane:
             if self.request_log is None:
                 self.metrics.request(model.name, status, time.perf_counter() - started)
             else:
-                self._done(model, status, started, _plain(payload), _plain(found), headers)
+                self._done(model, status, started, payload, found, headers)
             done(found, error)
 
         try:
@@ -248,7 +244,8 @@ class DataPlane:
     ) -> None:
         self._count(model, status, started, headers)
         if self.request_log is not None:
-            self.request_log.add(new_record(model.name, status, body, answer, headers))
+            record = new_record(model.name, status, _plain(body), _plain(answer), headers)
+            self.request_log.add(record)
 
 
 def _serving_error(model: Model, verb: Verb, error: BaseException) -> ServingError:
@@ -271,7 +268,13 @@ def _status_of(error: BaseException) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    return value.to_dict() if isinstance(value, InferRequest | InferResponse) else value
+    """What is recorded of a payload or an answer: nothing of tensors that cannot be read."""
+    if not isinstance(value, InferRequest | InferResponse):
+        return value
+    try:
+        return value.to_dict()
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _check_ready(model: Model) -> None:
