@@ -217,6 +217,72 @@ async def test_a_batch_that_is_not_full_is_sent_after_its_interval() -> None:
         assert await taker.sent.get() == 2
 
 
+class Taker:
+    """A sink of batches of a size, which fails at first if it is told to."""
+
+    interval = 0.0
+
+    def __init__(self, size: int, error: Exception | None = None) -> None:
+        self.size = size
+        self._error = error
+        self.sent: asyncio.Queue[int] = asyncio.Queue()
+
+    async def send(self, events: Sequence[Event]) -> Sequence[Event]:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        self.sent.put_nowait(len(events))
+        return ()
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_a_batch_larger_than_there_is_room_for_is_sent_as_far_as_it_came() -> None:
+    taker, counts = Taker(size=5000), Counts()
+    large = new_record("iris", 200, "x" * 9_000_000, {})
+    wanted = settings(mode="request")
+    async with asyncio.timeout(20), Delivery(taker, wanted, counts).running() as log:
+        log.add(large)
+        assert await taker.sent.get() == 1
+        for number in range(2000):
+            log.add(record(number))
+        assert await taker.sent.get() == 2000
+    assert counts.dropped == 0
+
+
+async def test_a_batch_that_cannot_be_sent_does_not_end_the_log() -> None:
+    taker, counts = Taker(size=1, error=UnicodeError("no text")), Counts()
+    wanted = settings(mode="request")
+    async with asyncio.timeout(20), Delivery(taker, wanted, counts).running() as log:
+        log.add(record(1))
+        log.add(record(2))
+        assert await taker.sent.get() == 1
+    assert counts.dropped == 1
+
+
+@pytest.mark.parametrize("given", ["caf\udce9", "x" * 1000, "../../é/\udcff" * 100])
+async def test_ids_that_clients_choose_are_recorded_whatever_they_are(
+    given: str, tmp_path: Path
+) -> None:
+    taken: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append(request.headers["ce-id"])
+        return web.Response()
+
+    counts = Counts()
+    found = record(**{"ce-id": given})
+    async with sink(take) as url:
+        for place in (settings(url), settings(str(tmp_path), format="json")):
+            async with open_log(place, counts) as log:
+                assert log is not None
+                log.add(found)
+    assert (counts.written, counts.dropped) == (4, 0)
+    assert len(taken) == 2
+    assert len(files_below(tmp_path)) == 2
+
+
 def _events() -> list[Event]:
     return [event for number in (1, 2) for event in events_of(record(number), settings())]
 

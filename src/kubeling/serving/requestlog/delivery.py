@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _EVENTS: Final = 2000
 _BYTES: Final = 16 * 1024 * 1024
+_BYTES_OF_A_BATCH: Final = _BYTES // 2
+"""A batch this large does not wait for more, for which there may be no room."""
 _TRIES: Final = 6
 _PAUSE_SECONDS: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
@@ -37,7 +39,7 @@ class Sink(Protocol):
 
     ``send`` gives the events that are to be tried again, and counts what was refused for good;
     :class:`SinkAway` means all of them. With an ``interval`` fewer are sent when so many seconds
-    have passed since the first; without, a batch waits until it is full.
+    have passed since the first; without, a batch waits until it is full, or too large to wait.
     """
 
     size: int
@@ -108,7 +110,7 @@ class Delivery:
         """Waits for a batch; false when the end has come and nothing is left."""
         loop = asyncio.get_running_loop()
         due = None
-        while len(self._queue) < self._sink.size and not self._ending:
+        while not (self._is_full or self._ending):
             if self._queue and self._sink.interval > 0:
                 due = due or loop.time() + self._sink.interval
             left = None if due is None else due - loop.time()
@@ -119,10 +121,18 @@ class Delivery:
                 await asyncio.wait_for(self._changed.wait(), left)
         return bool(self._queue)
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether a batch is complete, or as much of it as there is room for."""
+        return len(self._queue) >= min(self._sink.size, _EVENTS) or self._bytes >= _BYTES_OF_A_BATCH
+
     async def _deliver(self, batch: Sequence[Event]) -> None:
         left = batch
         try:
             left = await self._tried(batch)
+        except Exception:
+            # What is wrong with one batch must not end the log of all that comes after it.
+            log.exception("%d requests and answers cannot be recorded", len(batch))
         finally:
             # Those that were given up, and those that the end cut off.
             self._counts.dropped += len(left)

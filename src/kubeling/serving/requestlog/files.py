@@ -10,6 +10,7 @@ import asyncio
 import base64
 import csv
 import functools
+import hashlib
 import io
 import os
 import tempfile
@@ -47,6 +48,8 @@ _TEXTS: Final = (
 )
 """Upstream's columns; the last one is ``tlsSkipVerify``."""
 
+_LONGEST_NAME: Final = 200
+
 Write = Callable[[str, bytes], None]
 """Writes an object at a path; raises :class:`ArtifactError` or :class:`OSError`."""
 
@@ -78,9 +81,17 @@ class FileSink:
         first, kind = events[0], self._settings.format or "json"
         origin, settings = self._origin, self._settings
         folder = (origin.namespace, origin.service, origin.component, settings.path.strip("/"))
-        name = f"{quote(first.id, safe='')}-{first.kind}.{kind}"
+        name = f"{_file_name(first.id)}-{first.kind}.{kind}"
         path = "/".join([part for part in folder if part] + [name])
         self._write(path, encoded(kind, events, settings, origin))
+
+
+def _file_name(given: str) -> str:
+    """An id as a name: clients choose it, and names have an end."""
+    name = quote(given, safe="")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(given.encode()).hexdigest()[:16]}"
 
 
 def folder_writer(folder: Path) -> Write:
@@ -90,10 +101,14 @@ def folder_writer(folder: Path) -> Write:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=".")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(fresh).chmod(0o644)
-        Path(fresh).replace(target)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(fresh).chmod(0o644)
+            Path(fresh).replace(target)
+        except BaseException:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
     return write
 

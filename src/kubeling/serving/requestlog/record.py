@@ -96,6 +96,9 @@ def new_record(
     """A record of now; its id is the request's own, if it has one."""
     sent = headers or {}
     given = sent.get("ce-id") or sent.get("x-request-id") or _new_id()
+    if not given.isascii():
+        # A header may hold bytes that are no text, which no sink could take.
+        given = given.encode(errors="replace").decode()
     return Record(given, model, _revision(), _now(), status, request, response, sent)
 
 
