@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -105,6 +106,27 @@ async def test_streams_and_sockets_are_passed_on() -> None:
             assert (await socket.receive()).data == "HELLO"
         missing = await client.get("/nothing")
         assert missing.status == 404
+
+
+async def _cut_off(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"the beginning")
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def test_an_answer_that_is_cut_off_is_not_finished_by_another() -> None:
+    app = web.Application()
+    app.router.add_get("/large", _cut_off)
+    async with TestServer(app) as container:
+        agent = Agent(str(container.make_url("/")), Duties())
+        async with TestClient(TestServer(create_app(agent))) as client:
+            answer = await client.get("/large")
+            assert answer.status == 200
+            with pytest.raises(aiohttp.ClientError):
+                await answer.read()
 
 
 async def test_a_container_that_is_away_is_a_503() -> None:
