@@ -90,6 +90,10 @@ def test_only_answers_that_differ_enough_count() -> None:
     assert limits.drifted("m-1", {"drift": True, "psi": 0.75}) == (
         "its answers differ from those of m-1: population stability index 0.75, more than 0.5"
     )
+    no_numbers = {"drift": True, "message": "these are not numbers any more"}
+    assert limits.drifted("m-1", no_numbers) == (
+        "its answers differ from those of m-1: these are not numbers any more"
+    )
     assert not limits.drifted("m-1", {"drift": False, "psi": 0.1})
     assert not limits.drifted("m-1", None)
     assert not Limits().drifted("m-1", {"drift": True, "psi": 0.75})

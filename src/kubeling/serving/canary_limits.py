@@ -57,6 +57,8 @@ class Limits:
         """
         if self.drift is None or not found or not found.get("drift"):
             return ""
+        if "psi" not in found:
+            return f"its answers differ from those of {stable}: {found['message']}"
         return (
             f"its answers differ from those of {stable}: population stability index "
             f"{found['psi']:.3g}, more than {self.drift:.3g}"
