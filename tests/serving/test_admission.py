@@ -10,6 +10,7 @@ from tests.serving.services import admit, errors, service
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj
 from kubeling.serving.admission import default_service, validate_service
+from kubeling.serving.names import MONITORING, ROLLBACK_DRIFT
 from kubeling.serving.resources import INFERENCE_SERVICES, SERVING_RUNTIMES
 from kubeling.serving.runtime_rules import validate_runtime
 
@@ -309,3 +310,14 @@ def test_a_container_that_speaks_grpc_has_no_logger() -> None:
     assert [e.path for e in admit(service(predictor=own))] == [
         "spec.predictor.containers[0].ports[0].name"
     ]
+
+
+@pytest.mark.parametrize("asked", [{MONITORING: "true"}, {ROLLBACK_DRIFT: "0.2"}])
+def test_a_container_that_speaks_grpc_is_not_monitored(asked: dict[str, str]) -> None:
+    ports = [{"name": "h2c", "containerPort": 8081}]
+    found = service(predictor={"containers": [{"image": "mine", "ports": ports}]})
+    assert not admit(found)
+    found["metadata"]["annotations"] = asked
+    (error,) = admit(found)
+    assert error.path == "spec.predictor.containers[0].ports[0].name"
+    assert "not gRPC" in error.message

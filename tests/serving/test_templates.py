@@ -307,6 +307,10 @@ def test_an_agent_stands_in_front_of_a_container_whose_requests_are_recorded() -
         "annotations": {"team": "a"},
         "failures": True,
     }
+    own["containers"][0]["ports"][0]["name"] = "h2c"
+    template = predictor(annotated(notes, predictor=own))
+    assert [c["name"] for c in template["spec"]["containers"]] == ["kserve-container"]
+    assert serving_port(template) == 5000, "an agent could not pass gRPC on"
     quiet = {"containers": [{"image": "mine", "ports": [{"containerPort": 5000}]}]}
     assert serving_port(predictor(service(predictor=quiet))) == 5000
 

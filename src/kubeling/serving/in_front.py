@@ -49,6 +49,9 @@ def add_in_front(
         arguments.append("--monitor=true")
     if not arguments:
         return
+    if not (built_in or monitor or has_http(main_container(pod))):
+        # A runtime whose container speaks gRPC: it would not be understood behind an agent.
+        return
     told = main_container(pod) if built_in or monitor else _agent(isvc, component, pod)
     told["args"] = [*(told.get("args") or ()), *arguments]
     if logger is not None:

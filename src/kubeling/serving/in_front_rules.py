@@ -1,4 +1,4 @@
-"""What is refused in a component's ``logger`` and ``batcher``.
+"""What is refused in a component's ``logger`` and ``batcher``, and where it is monitored.
 
 Source: upstream's validateLogger, which asks for a mode and for all of a storage's fields.
 """
@@ -14,8 +14,9 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.in_front import has_http
 from kubeling.serving.requestlog.formats import FORMATS
+from kubeling.serving.watching.settings import has_monitor, is_monitored
 
-__all__ = ["validate_in_front"]
+__all__ = ["validate_in_front", "validate_watched"]
 
 _LOG_MODES: Final = ("all", "request", "response")
 _BUCKETS: Final = ("s3://", "gs://", "minio://")
@@ -30,14 +31,24 @@ def validate_in_front(path: str, component: Obj) -> Iterator[FieldError]:
     if isinstance(batcher, dict):
         yield from _validate_batcher(f"{path}.batcher", batcher)
     if isinstance(logger, dict) or isinstance(batcher, dict):
-        for index, container in enumerate(mappings(component.get("containers"))[:1]):
-            if not has_http(container):
-                yield FieldError(
-                    f"{path}.containers[{index}].ports[0].name",
-                    "Unsupported value",
-                    "logger and batcher read HTTP/1 requests, not gRPC",
-                    container["ports"][0].get("name"),
-                )
+        yield from _validate_protocol(path, component, "logger and batcher read")
+
+
+def validate_watched(path: str, predictor: Obj, isvc: Obj) -> Iterator[FieldError]:
+    """Names what keeps a predictor from being monitored, if its service asks for that."""
+    if is_monitored(isvc) and not has_monitor(isvc):
+        yield from _validate_protocol(path, predictor, "monitoring and the judging of drift read")
+
+
+def _validate_protocol(path: str, component: Obj, who: str) -> Iterator[FieldError]:
+    for container in mappings(component.get("containers"))[:1]:
+        if not has_http(container):
+            yield FieldError(
+                f"{path}.containers[0].ports[0].name",
+                "Unsupported value",
+                f"{who} HTTP/1 requests, not gRPC",
+                container["ports"][0].get("name"),
+            )
 
 
 def _validate_logger(path: str, logger: Obj) -> Iterator[FieldError]:

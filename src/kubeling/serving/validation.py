@@ -20,6 +20,7 @@ from kubeling.serving.canary_rules import (
     validate_variant_is_kept,
 )
 from kubeling.serving.component_rules import validate_component
+from kubeling.serving.in_front_rules import validate_watched
 from kubeling.serving.name_rules import validate_name
 from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
@@ -56,6 +57,7 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from _validate_predictor(path, predictor)
         yield from validate_variant(path, predictor, title)
         yield from validate_component(path, predictor, annotations)
+        yield from validate_watched(path, predictor, obj)
         yield from _validate_places(f"{path}.storageUris", predictor)
     for component in ("transformer", "explainer"):
         content = spec.get(component)

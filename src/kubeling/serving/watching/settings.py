@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj
+from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.names import MONITORING, RETRAIN, ROLLBACK_DRIFT
 from kubeling.serving.watching.triggers import KINDS, is_trigger
 
@@ -60,7 +60,7 @@ class MonitoringSettings:
 
 def has_monitor(isvc: Obj) -> bool:
     """Whether the monitoring transformer stands in front of the model."""
-    containers = (isvc["spec"].get("transformer") or {}).get("containers") or ()
+    containers = mappings(mapping(isvc["spec"].get("transformer")).get("containers"))
     images = (str(container.get("image", "")) for container in containers)
     return any(image.rpartition("/")[2].partition(":")[0] == _MONITOR_IMAGE for image in images)
 
