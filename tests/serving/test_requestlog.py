@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -362,3 +363,21 @@ async def test_the_last_of_each_service_are_kept(
     kept = await store.read("default", "iris", Filter())
     assert [entry["id"] for entry in kept] == [str(n) for n in range(29, 19, -1)]
     assert len(await store.read("default", "quiet", Filter())) == 1
+
+
+async def test_a_server_whose_clock_is_ahead_makes_nobody_elses_requests_old(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.requestlog.store._SWEEP", 1)
+    now = dt.datetime.now(dt.UTC).isoformat()
+    await store.add("default", "iris", [filed(1, time=now)])
+    await store.add("other", "wrong", [filed(2, time="2999-01-01T00:00:00Z")])
+    assert len(await store.read("default", "iris", Filter())) == 1
+
+
+async def test_metadata_is_shown_as_it_was_filed(store: RequestStore) -> None:
+    await store.add("default", "iris", [filed(1, metadata={"X-User": ["a"]}), filed(2)])
+    found = await store.read("default", "iris", Filter())
+    assert [bytes(entry["metadata"]) for entry in found] == [b"{}", b'{"X-User":["a"]}']
+    with pytest.raises(msgspec.MsgspecError):
+        filed(3, metadata=msgspec.Raw(b"nothing"))

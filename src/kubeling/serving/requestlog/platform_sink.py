@@ -66,6 +66,6 @@ class PlatformSink:
             "revision": event.revision,
             "model": event.model,
             "status": event.status,
-            "metadata": event.metadata,
+            "metadata": msgspec.Raw(event.metadata.encode()),
             "data": msgspec.Raw(event.data),
         }

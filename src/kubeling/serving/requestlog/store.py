@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,7 +43,7 @@ _SWEEP: Final = 1000
 
 
 class Filed(msgspec.Struct):
-    """A request or an answer; ``data`` is its JSON."""
+    """A request or an answer; ``data`` and ``metadata`` are JSON."""
 
     id: str
     kind: Kind
@@ -52,7 +53,7 @@ class Filed(msgspec.Struct):
     model: str
     status: int
     data: msgspec.Raw
-    metadata: str = "{}"
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class Filter(msgspec.Struct):
@@ -89,7 +90,7 @@ class RequestStore:
         def write(connection: sa.Connection) -> None:
             connection.execute(sa.insert(REQUESTS), rows)
             if sweep:
-                _sweep(connection, namespace, service, rows[-1]["time"])
+                _sweep(connection, namespace, service, min(rows[-1]["time"], _now()))
 
         await (await self._database()).run(write)
 
@@ -152,18 +153,18 @@ def _row(namespace: str, service: str, one: Filed) -> dict[str, Any]:
         "revision": one.revision[:253],
         "model": one.model[:253],
         "status": one.status,
-        "metadata": one.metadata,
+        "metadata": bytes(one.metadata).decode(),
         "data": data.decode(),
     }
 
 
 def _shown(row: sa.RowMapping) -> dict[str, Any]:
-    time = dt.datetime.fromtimestamp(row["time"] / 1_000_000, dt.UTC)
+    when = dt.datetime.fromtimestamp(row["time"] / 1_000_000, dt.UTC)
     return {
         "place": row["id"],
         "id": row["request_id"],
         "kind": row["kind"],
-        "time": time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "time": when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "component": row["component"],
         "revision": row["revision"],
         "model": row["model"],
@@ -173,7 +174,12 @@ def _shown(row: sa.RowMapping) -> dict[str, Any]:
     }
 
 
-def _stamp(time: dt.datetime) -> int:
+def _now() -> int:
+    """A server's clock may be ahead, and must not make the others' requests old."""
+    return time.time_ns() // 1000
+
+
+def _stamp(when: dt.datetime) -> int:
     """Microseconds since 1970."""
-    aware = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+    aware = when if when.tzinfo else when.replace(tzinfo=dt.UTC)
     return int((aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(microseconds=1))
