@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kubeling.artifacts.errors import ArtifactAway
 
@@ -67,16 +67,22 @@ def get(
     context: ssl.SSLContext | None = None,
 ) -> Answer:
     """Reads a small answer; raises :class:`HttpStatus` or :class:`ArtifactError`."""
-    request = urllib.request.Request(url, headers=dict(headers or {}))
-    with fetch(request, context) as response:
-        return Answer(response.read(), dict(response.headers))
+    return _answered(urllib.request.Request(url, headers=dict(headers or {})), context)
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Posts a small body; raises :class:`HttpStatus` or :class:`ArtifactError`."""
-    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
-    with fetch(request) as response:
-        return Answer(response.read(), dict(response.headers))
+    return _answered(
+        urllib.request.Request(url, data=body, headers=dict(headers), method="POST"), None
+    )
+
+
+def _answered(request: urllib.request.Request, context: ssl.SSLContext | None) -> Answer:
+    with fetch(request, context) as response:
+        try:
+            return Answer(response.read(), dict(response.headers))
+        except (HTTPException, OSError) as error:
+            raise _broke_off(request.host, error) from None
 
 
 def put(
@@ -112,18 +118,29 @@ def _copy(response: HTTPResponse, file: BinaryIO, host: str) -> None:
         try:
             piece = response.read(_PIECE)
         except (HTTPException, OSError) as error:
-            raise ArtifactAway(f"{host} broke off: {str(error) or type(error).__name__}") from None
+            raise _broke_off(host, error) from None
         if not piece:
-            return
+            break
         file.write(piece)
+    if response.length:
+        # Reading in pieces does not tell the end of an answer from the end of a connection.
+        raise ArtifactAway(f"{host} broke off: {response.length} more bytes were to come")
+
+
+def _broke_off(host: str, error: Exception) -> ArtifactAway:
+    return ArtifactAway(f"{host} broke off: {str(error) or type(error).__name__}")
 
 
 def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
     """Opens a request; the caller closes it. A user in the address signs in, as in Go's client."""
-    user, at, request.host = request.host.rpartition("@")
-    if at and not request.has_header("Authorization"):
-        token = base64.b64encode(unquote(user).encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
+    parts = urlsplit(request.full_url)
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        # Out of the address, too: it is what relative redirects are resolved against.
+        request.full_url = urlunsplit(parts._replace(netloc=host))
+        if not request.has_header("Authorization"):
+            token = base64.b64encode(unquote(user).encode()).decode()
+            request.add_header("Authorization", f"Basic {token}")
     try:
         https = urllib.request.HTTPSHandler(context=context or ssl.create_default_context())
         opener = urllib.request.build_opener(https, _Redirects)
@@ -131,7 +148,7 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
         return response
     except urllib.error.HTTPError as error:
         raise HttpStatus(error.code, error.read(), dict(error.headers)) from None
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
+    except (HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
         host = request.host
         raise ArtifactAway(
