@@ -270,6 +270,19 @@ def layer(**content: str) -> bytes:
     return packed.getvalue()
 
 
+def linked_layer(kind: bytes, name: str, to: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        text = b"model"
+        member = tarfile.TarInfo("models/model.txt")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = kind, to
+        tar.addfile(link)
+    return packed.getvalue()
+
+
 def digest(body: bytes) -> str:
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
@@ -295,6 +308,8 @@ def registry(*layers: bytes, damaged: bool = False) -> Iterator[str]:
         **blobs,
     }
     basic = base64.b64encode(b"me:secret").decode()
+    ends = {f"/v2/team/net/blobs/{digest(layers[-1])}"}
+    """When this is asked for, the first token has ended."""
 
     def answer(request: BaseHTTPRequestHandler) -> Answer:
         path = urlsplit(request.path).path
@@ -302,6 +317,9 @@ def registry(*layers: bytes, damaged: bool = False) -> Iterator[str]:
         if path == "/token":
             known = said == f"Basic {basic}"
             return (200, b'{"token": "t"}', {}) if known else (401, b"", {})
+        if path in ends:
+            ends.remove(path)
+            said = ""
         if said != "Bearer t":
             realm = f"http://{request.headers['Host']}/token"
             return 401, b"", {"WWW-Authenticate": f'Bearer realm="{realm}",service="r"'}
@@ -327,6 +345,48 @@ def test_the_models_of_an_image_are_unpacked(tmp_path: Path, scheme: str) -> Non
         env = signed_in(host, tmp_path)
         download(f"{scheme}://{host}/team/net:v1", tmp_path / "found", env)
     assert files(tmp_path / "found") == {"model.txt": "model", "sub/a.txt": "a"}
+
+
+@pytest.mark.parametrize(
+    ("top", "left"),
+    [
+        ({"models/.wh.sub": ""}, {"old.txt": "old"}),
+        ({"models/new.txt": "new", "models/.wh..wh..opq": ""}, {"new.txt": "new"}),
+        (
+            {"models/sub/new.txt": "new", "models/sub/.wh..wh..opq": ""},
+            {"old.txt": "old", "sub/new.txt": "new"},
+        ),
+        ({"models/.wh...": "", "models/sub": "file"}, {"old.txt": "old", "sub": "file"}),
+    ],
+)
+def test_what_an_upper_layer_removes_is_gone(
+    tmp_path: Path, top: dict[str, str], left: dict[str, str]
+) -> None:
+    base = layer(**{"models/old.txt": "old", "models/sub/a.txt": "a", "models/sub/b/c.txt": "c"})
+    with registry(base, layer(**top)) as host:
+        env = signed_in(host, tmp_path)
+        download(f"oci://{host}/team/net:v1", tmp_path / "found", env)
+    assert files(tmp_path / "found") == left
+
+
+def test_links_of_an_image_stay_in_its_models(tmp_path: Path) -> None:
+    def fetched(kind: bytes, name: str, to: str) -> dict[str, str]:
+        with registry(linked_layer(kind, name, to)) as host:
+            target = tmp_path / str(len(list(tmp_path.iterdir())))
+            download(f"oci://{host}/team/net:v1", target, signed_in(host, tmp_path))
+        return files(target)
+
+    both = {"model.txt": "model", "same.txt": "model"}
+    assert fetched(tarfile.LNKTYPE, "models/same.txt", "models/model.txt") == both
+    assert fetched(tarfile.SYMTYPE, "models/same.txt", "model.txt") == both
+    for kind, to in (
+        (tarfile.LNKTYPE, "etc/passwd"),
+        (tarfile.LNKTYPE, "models/../../etc/passwd"),
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "../../etc/passwd"),
+    ):
+        with pytest.raises(ArtifactError, match=r"cannot be unpacked: .*(link|outside)"):
+            fetched(kind, "models/same.txt", to)
 
 
 def test_what_is_wrong_with_an_image_is_said(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import base64
 import hashlib
 import json
 import platform
+import posixpath
 import re
 import tarfile
 import urllib.request
-from collections.abc import Mapping
-from http.client import HTTPResponse
+from collections.abc import Collection, Mapping
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final, cast
 from urllib.parse import urlencode
@@ -34,6 +35,7 @@ _MANIFESTS: Final = (
 )
 _MODELS: Final = "models/"
 _WHITEOUT: Final = ".wh."
+_OPAQUE: Final = ".wh..wh..opq"
 _CONFIG: Final = "/mnt/oci-fetch-auth/config.json"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -68,7 +70,8 @@ class _Registry:
         try:
             return web.fetch(self._request(url, accept))
         except web.HttpStatus as error:
-            if error.status != _UNAUTHORIZED or self._headers:
+            # A token may end while a large layer is fetched; then there is a new one.
+            if error.status != _UNAUTHORIZED:
                 raise self._refused(error.status, path) from None
             self._sign_in(error.headers.get("WWW-Authenticate", ""))
         try:
@@ -90,9 +93,11 @@ class _Registry:
             query["service"] = asked["service"]
         try:
             body = web.get(f"{asked.get('realm', '')}?{urlencode(query)}", basic).body
-            found = json.loads(body)
+            found: dict[str, Any] = json.loads(body)
         except web.HttpStatus as error:
             raise self._refused(error.status, "token") from None
+        except ValueError as error:
+            raise ArtifactError(f"{self._host} gives no token as it says: {error}") from None
         token = found.get("token") or found.get("access_token") or ""
         self._headers = {"Authorization": f"Bearer {token}"}
 
@@ -164,36 +169,74 @@ class _Checked:
 
 def _unpack(answer: HTTPResponse, digest: str, target: Path, address: ModelUri) -> bool:
     """Unpacks a layer as it arrives; whether it had anything of the model."""
-    checked, found = _Checked(answer), False
+    checked, fresh = _Checked(answer), set[Path]()
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", checked), mode="r|*") as layer:
             for member in layer:
-                path = member.name.removeprefix("./").removeprefix("/")
-                if not path.startswith(_MODELS) or path == _MODELS:
-                    continue
-                member.name = path.removeprefix(_MODELS)
-                if _hides(member.name, target):
-                    continue
-                layer.extract(member, target, filter="data")
-                found = True
-    except (tarfile.TarError, OSError, EOFError) as error:
+                path = _below_models(member.name)
+                if path and not _hides(path, target, fresh):
+                    _extract(layer, member, path, target)
+                    fresh.add(target / path)
+        while checked.read(1 << 20):
+            pass
+    except (tarfile.TarError, HTTPException, OSError, EOFError) as error:
         raise ArtifactError(f"a layer of {address.text} cannot be unpacked: {error}") from None
-    while checked.read(1 << 20):
-        pass
     if digest != f"sha256:{checked.digest.hexdigest()}":
         raise ArtifactError(f"a layer of {address.text} arrived damaged; try again")
-    return found
+    return bool(fresh)
 
 
-def _hides(name: str, target: Path) -> bool:
-    """Whether an entry stands for a file of a lower layer that is gone; then it goes."""
-    folder, _, last = name.rpartition("/")
+def _below_models(name: str) -> str:
+    """An entry's path in the model's folder, without ``..``; empty for all others."""
+    path = posixpath.normpath(name).lstrip("/")
+    return path.removeprefix(_MODELS) if path.startswith(_MODELS) else ""
+
+
+def _extract(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, target: Path) -> None:
+    """Puts an entry in the place of what a lower layer, or an earlier try, has there."""
+    member.name, place = path, target / path
+    if member.islnk():
+        linked = _below_models(member.linkname)
+        if not linked or not (target / linked).exists():
+            raise tarfile.ExtractError(f"{path} is linked to {member.linkname}, which is not there")
+        member.linkname = linked
+    if _is_inside(place, target) and not (member.isdir() and place.is_dir()):
+        _clear(place, ())
+    layer.extract(member, target, filter="data")
+
+
+def _hides(path: str, target: Path, fresh: Collection[Path]) -> bool:
+    """Whether an entry stands for what lower layers have and is gone; then it goes.
+
+    That is one file or folder or, for an "opaque" entry, all that is in its own folder.
+    """
+    folder, _, last = path.rpartition("/")
     if not last.startswith(_WHITEOUT):
         return False
-    hidden = (target / folder / last.removeprefix(_WHITEOUT)).resolve()
-    if hidden.is_relative_to(target.resolve()) and hidden.is_file():
-        hidden.unlink()
+    where, name = target / folder, last.removeprefix(_WHITEOUT)
+    hidden = [where / name] if name not in ("", ".", "..") else []
+    if last == _OPAQUE:
+        hidden = [*where.iterdir()] if where.is_dir() else []
+    for place in hidden:
+        if _is_inside(place, target):
+            _clear(place, fresh)
     return True
+
+
+def _is_inside(place: Path, target: Path) -> bool:
+    """Whether no link leads to a folder elsewhere."""
+    return place.parent.resolve().is_relative_to(target.resolve())
+
+
+def _clear(place: Path, fresh: Collection[Path]) -> None:
+    """Removes a file or a folder, but what this layer itself has in it."""
+    if place.is_dir() and not place.is_symlink():
+        for found in [*place.iterdir()]:
+            _clear(found, fresh)
+        if place not in fresh and not any(place.iterdir()):
+            place.rmdir()
+    elif place not in fresh:
+        place.unlink(missing_ok=True)
 
 
 def _basic(host: str, env: Mapping[str, str]) -> str:
