@@ -479,6 +479,30 @@ async def test_a_slow_answer_ends_at_the_services_timeout(
     await server.close()
 
 
+@pytest.mark.parametrize("size", [1, 2 << 20], ids=["the short way", "the long way"])
+async def test_a_pod_is_left_when_its_client_is(serving: Serving, size: int) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        await request.content.read()
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return web.Response()
+
+    server = await pod(hang)
+    await serve(serving, "1", 1, server)
+    async with front_door(serving.context) as port, Client() as client, asyncio.timeout(30):
+        url = f"http://127.0.0.1:{port}/serving/default/m/"
+        asking = asyncio.create_task(client.post(url, data=b"x" * size))
+        await asked.wait()
+        asking.cancel()
+        await left.wait()
+    await server.close()
+
+
 async def test_a_deleted_service_is_forgotten(serving: Serving, gateway: Client) -> None:
     server = await pod(echo)
     await serve(serving, "1", 1, server)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
+from tests.serving.platform import NAMESPACE, Serving, front_door, is_ready, running_serving
 
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
@@ -273,6 +275,33 @@ async def test_requests_go_to_its_pods_by_path(serving: Serving) -> None:
             assert await found.text() == "data: /v1/chat/completions?a=1\n\n"
             assert found.headers["x-kubeling-revision"] == "tiny-kserve-pod"
         assert (await client.get(f"/{NAMESPACE}/tiny/admin")).status == 404
+
+
+async def test_a_pod_is_left_when_its_client_is(serving: Serving) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    pod = await asyncio.start_server(hang, "127.0.0.1", 0)
+    main = {"name": "main", "ports": [{"containerPort": pod.sockets[0].getsockname()[1]}]}
+    await serving.apply(LLM_SERVICES, llm(router=ROUTE, template={"containers": [main]}))
+    await serving.start("tiny-kserve")
+    await serving.until(LLM_SERVICES, "tiny", is_ready)
+    async with (
+        pod,
+        front_door(serving.context) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+        asyncio.timeout(30),
+    ):
+        asking = asyncio.create_task(client.get(f"/{NAMESPACE}/tiny/v1/models"))
+        await asked.wait()
+        asking.cancel()
+        await left.wait()
 
 
 async def test_who_may_ask_is_found_out_where_that_is_wanted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -12,6 +13,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from kubeling.proxying.websockets import is_websocket
 from kubeling.serving.gateway import proxying
 from kubeling.serving.gateway.delivery import Place, Unreached
+from kubeling.serving.gateway.leaving import LEFT
 from kubeling.serving.gateway.repetition import may_be_repeated
 from kubeling.serving.gateway.websockets import passed_through
 
@@ -63,6 +65,9 @@ class LongWay:
                 return await proxying.passed_on(self._request, answer, place.revision)
         except _UNREACHED:
             status = 0
+            raise
+        except asyncio.CancelledError:
+            status = LEFT
             raise
         except TimeoutError:
             status = 504

@@ -25,6 +25,7 @@ from kubeling.serving.gateway.counts import Counts
 from kubeling.serving.gateway.delivery import Delivery, Undelivered
 from kubeling.serving.gateway.http import LongWay
 from kubeling.serving.gateway.http1.client import ShortWay
+from kubeling.serving.gateway.leaving import while_there
 from kubeling.serving.gateway.proxying import error
 from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.names import COMPONENTS, ComponentName
@@ -153,7 +154,8 @@ class InferenceGateway:
         way = LongWay(request, await self._connections.session(), target)
         try:
             await self.delivery.access.require(key, request.headers.get("Authorization"))
-            return await self.delivery.deliver(key, way.send, component, target)
+            delivered = self.delivery.deliver(key, way.send, component, target)
+            return await while_there(request, delivered)
         except Undelivered as refused:
             return error(refused.status, refused.message)
 

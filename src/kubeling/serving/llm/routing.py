@@ -28,6 +28,7 @@ from kubeling.kube.resources import PODS
 from kubeling.serving.gateway import proxying
 from kubeling.serving.gateway.access import Access
 from kubeling.serving.gateway.connections import Connections
+from kubeling.serving.gateway.leaving import while_there
 from kubeling.serving.gateway.splitting import Endpoint, Splitter
 from kubeling.serving.llm import workload
 from kubeling.serving.llm.resources import LLM_SERVICES
@@ -98,7 +99,7 @@ class LLMRouter:
         for _, endpoint in splitter.order({"": 1}, {"": list(self._endpoints(key))}):
             splitter.started(endpoint)
             try:
-                return await _sent(request, session, endpoint, target)
+                return await while_there(request, _sent(request, session, endpoint, target))
             except _UNREACHED:
                 continue
             finally:
