@@ -225,6 +225,20 @@ async def test_a_failed_load_is_told_in_the_status(serving: Serving) -> None:
     assert "no ClusterStorageContainer fetches abc://" in message
 
 
+async def test_a_name_that_is_taken_is_told_and_used_once_it_is_free(serving: Serving) -> None:
+    await serving.apply(LLM_SERVICES, llm("first"))
+    theirs = await serving.exists(DEPLOYMENTS, "first-kserve")
+    theirs["metadata"] = {"name": "tiny-kserve", "namespace": NAMESPACE}
+    await serving.client.create(DEPLOYMENTS, theirs)
+    await serving.apply(LLM_SERVICES, llm())
+    assert "is another's" in await told(serving, "MainWorkloadReady", "NameTaken")
+    # By now the controller has seen what it wrote, and waits.
+    await serving.apply(LLM_SERVICES, llm("last"))
+    await told(serving, "MainWorkloadReady", "MinimumReplicasUnavailable", "last")
+    await serving.client.delete(DEPLOYMENTS, "tiny-kserve", NAMESPACE)
+    await told(serving, "MainWorkloadReady", "MinimumReplicasUnavailable")
+
+
 async def test_both_versions_are_served(serving: Serving) -> None:
     old = {**llm(), "apiVersion": V1ALPHA1_SERVICES.api_version}
     old["spec"]["model"]["criticality"] = "Critical"

@@ -61,6 +61,7 @@ class LLMInferenceServiceController:
             owns=(DEPLOYMENTS, SERVICES),
             watches={
                 PODS: _service_of,
+                DEPLOYMENTS: self._services_named,
                 LLM_CONFIGS: self._services_near,
                 CLUSTER_STORAGE_CONTAINERS: self._all_services,
                 SERVICES: self._when_gateway_changes,
@@ -187,6 +188,12 @@ class LLMInferenceServiceController:
         elif before is not None and before.status == "True":
             text = f"LLMInferenceService [{name(llm)}] is no longer Ready: {now.message}"
             await self._recorder.event(llm, "Warning", "LLMInferenceServiceNotReady", text)
+
+    def _services_named(self, deployment: Obj) -> Iterable[Key]:
+        """Those that want a Deployment of this name, which may be another's."""
+        for llm in self._informers.of(LLM_SERVICES).list(namespace(deployment)):
+            if workload.deployment_name(llm) == name(deployment):
+                yield key_of(llm)
 
     def _when_gateway_changes(self, service: Obj) -> Iterable[Key]:
         is_gateway = (namespace(service), name(service)) == names.GATEWAY
