@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from tests.serving.platform import NAMESPACE, Serving, front_door, is_ready, running_serving
+from yarl import URL
 
 from kubeling.kube import yaml
 from kubeling.kube.errors import Invalid
@@ -282,13 +283,18 @@ async def test_requests_go_to_its_pods_by_path(serving: Serving) -> None:
         await serving.start("tiny-kserve")
         await serving.until(LLM_SERVICES, "tiny", is_ready)
         for path in (
-            f"/{NAMESPACE}/tiny/v1/chat/completions?a=1",
-            f"/publishers/{NAMESPACE}/models/acme/tiny/v1/chat/completions?a=1",
+            f"/{NAMESPACE}/tiny/v1/chat/completions?a=%26",
+            f"/publishers/{NAMESPACE}/models/acme/tiny/v1/chat/completions?a=%26",
         ):
-            found = await client.post(path, data=b"{}")
-            assert await found.text() == "data: /v1/chat/completions?a=1\n\n"
+            found = await client.post(URL(path, encoded=True), data=b"{}")
+            assert await found.text() == "data: /v1/chat/completions?a=%26\n\n"
             assert found.headers["x-kubeling-revision"] == "tiny-kserve-pod"
         assert (await client.get(f"/{NAMESPACE}/tiny/admin")).status == 404
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        address = f"http://models.example/{NAMESPACE}/tiny/v1/models"
+        writer.write(f"GET {address} HTTP/1.0\r\n\r\n".encode())
+        assert (await reader.read()).endswith(b"data: /v1/models\n\n")
+        writer.close()
 
 
 async def test_a_pod_is_left_when_its_client_is(serving: Serving) -> None:

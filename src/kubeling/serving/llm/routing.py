@@ -67,7 +67,9 @@ class LLMRouter:
         await self._informers.synced(LLM_SERVICES, PODS)
         llm = self._informers.of(LLM_SERVICES).get(found["namespace"], found["name"])
         prefix = f"/{found['namespace']}/{found['name']}"
-        return await self._answer(request, llm, request.raw_path.removeprefix(prefix))
+        # Not the raw path, which is a whole address where one is asked for.
+        target = request.rel_url.raw_path_qs.removeprefix(prefix)
+        return await self._answer(request, llm, target)
 
     async def by_model(self, request: web.Request) -> web.StreamResponse:
         """``/publishers/{namespace}/models/{model}/v1/…``."""
@@ -78,7 +80,7 @@ class LLMRouter:
             for llm in self._informers.of(LLM_SERVICES).list(found["namespace"])
             if mapping(llm["spec"].get("model")).get("name", name(llm)) == found["model"]
         )
-        query = f"?{request.query_string}" if request.query_string else ""
+        query = f"?{asked}" if (asked := request.rel_url.raw_query_string) else ""
         return await self._answer(request, next(named, None), f"/{found['page']}{query}")
 
     async def _answer(
