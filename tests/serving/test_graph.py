@@ -297,6 +297,29 @@ async def test_a_graph_ends_at_its_timeouts(serving: Serving) -> None:
         never.set()
 
 
+async def test_an_answer_that_streams_for_too_long_breaks_off(serving: Serving) -> None:
+    never = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"data: 1\n")
+        await never.wait()
+        return response
+
+    async with answering(stream) as step:
+        nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/"))})}
+        async with asking(serving, nodes, routerTimeouts={"serverWrite": 1}) as gateway:
+            reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+            head = b"POST /serving/default/g HTTP/1.1\r\nHost: localhost\r\n"
+            writer.write(head + b"Content-Length: 2\r\n\r\n{}")
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            assert answer.count(b"HTTP/1.1 ") == 1, "no second answer within the first"
+            assert answer.endswith(b"data: 1\n\r\n"), "and it is no whole one"
+        never.set()
+
+
 async def test_steps_get_the_headers_that_are_set_and_those_of_tracing(tmp_path: Path) -> None:
     async def tell(request: web.Request) -> web.Response:
         return web.json_response(sorted(name.lower() for name in request.headers))

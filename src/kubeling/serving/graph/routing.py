@@ -194,10 +194,12 @@ async def _answered(request: web.Request, answer: Answer) -> web.StreamResponse:
     try:
         async for piece in answer.rest:
             await response.write(piece)
-    except (aiohttp.ClientError, TimeoutError):
+    except (aiohttp.ClientError, TimeoutError, asyncio.CancelledError) as error:
         # Its beginning is out: only a connection that ends says that the rest is missing.
         if request.transport is not None:
             request.transport.abort()
+        if isinstance(error, asyncio.CancelledError):
+            raise
         return response
     await response.write_eof()
     return response
