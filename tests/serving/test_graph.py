@@ -102,6 +102,25 @@ def test_an_ensemble_merges_what_all_say() -> None:
     assert asked(hard, 1, ["a"])[0] == 200
 
 
+def test_an_ensemble_that_has_no_answer_leaves_no_step_behind() -> None:
+    left: list[str] = []
+
+    async def call(one: Obj, content: bytes, path: str, last: bool) -> Answer:
+        if one["serviceName"] == "a":
+            raise GraphFailure(500, "a is away")
+        try:
+            return await asyncio.Future[Answer]()
+        finally:
+            left.append(one["serviceName"])
+
+    async def ask() -> None:
+        with pytest.raises(GraphFailure, match="a is away"):
+            await run({"root": node("Ensemble", step("b"), step("a"))}, b"1", call)
+        assert left == ["b"]
+
+    asyncio.run(ask())
+
+
 def test_a_splitter_draws_by_weights() -> None:
     nodes = {"root": node("Splitter", step("a", weight=0), step("b", weight=100))}
     assert {asked(nodes, 1)[1]["by"] for _ in range(20)} == {"b"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,7 +51,7 @@ class Call(Protocol):
     def __call__(self, step: Obj, body: bytes, path: str, last: bool) -> Awaitable[Answer]: ...
 
 
-Ask = Callable[[int, bytes, bool], Awaitable[Answer]]
+Ask = Callable[[int, bytes, bool], Coroutine[Any, Any, Answer]]
 """Asks the step of an index with a body; says whether what it answers is the graph's answer."""
 Choose = Callable[[Sequence[int]], int]
 """Draws an index by weights."""
@@ -120,8 +120,16 @@ def _switched(steps: Sequence[Obj], body: bytes) -> int:
 
 
 async def _ensemble(steps: Sequence[Obj], body: bytes, ask: Ask) -> Answer:
-    """All at once, merged by name; the first hard step that fails decides alone."""
-    answers = await asyncio.gather(*(ask(index, body, False) for index in range(len(steps))))
+    """All at once, merged by name; the first hard step that fails decides alone.
+
+    Once a step cannot be reached there is no answer to merge, and the others are asked no more.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask(index, body, False)) for index in range(len(steps))]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    answers = [task.result() for task in asked]
     merged: dict[str, Any] = {}
     for index, (step, answer) in enumerate(zip(steps, answers, strict=True)):
         title = step.get("name") or str(index)
