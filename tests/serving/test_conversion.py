@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,11 +109,35 @@ async def test_a_model_answers_the_same_before_and_after(
     assert found[0] == huge[0]
     assert np.array_equal(found[1], huge[1])
 
+    (twin,) = (tmp_path / "kept").glob("*.onnx")
+    twin.write_bytes(twin.read_bytes()[:-100])
+    cut = _loaded(format_name, folder, keeping)
+    assert not _by_twin_alone(cut)
+    cut.stop()
+
     with next(folder.iterdir()).open("ab") as file:
         file.write(b" ")
     changed = _loaded(format_name, folder, keeping)
     assert not _by_twin_alone(changed)
     changed.stop()
+
+
+def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.datasets import load_iris
+
+    folder, kept = tmp_path / "model", tmp_path / "kept"
+    folder.mkdir()
+    _forest(folder, *load_iris(return_X_y=True))
+    first = _loaded("sklearn", folder, Keeping(kept))
+    assert _ended(first).startswith("yes")
+    first.stop()
+    (place,) = kept.glob("*.json")
+    proof, _ = Keeping(kept).find(place.stem) or pytest.fail("nothing was kept")
+    nonsense = b"no model"
+    told = msgspec.structs.replace(proof, file=sha256(nonsense).hexdigest())
+    Keeping(kept).put(place.stem, told, nonsense)
+    assert _ended(_loaded("sklearn", folder, Keeping(kept))).startswith("yes")
 
 
 def _by_twin_alone(model: TabularModel) -> bool:
@@ -209,6 +235,20 @@ def test_rows_are_made_on_both_sides_of_every_threshold(values: list[float]) -> 
     places = np.searchsorted(ordered, rows[:, 1])
     gaps = np.flatnonzero(np.diff(ordered) > 1e-6) + 1
     assert {0, len(ordered), *gaps.tolist()} <= set(places.tolist())
+
+
+def test_a_twin_of_other_files_than_were_loaded_is_not_taken(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.datasets import load_iris
+
+    features, target = load_iris(return_X_y=True)
+    folder, other = tmp_path / "model", tmp_path / "other"
+    for place, labels in ((folder, target), (other, 2 - target)):
+        place.mkdir()
+        _forest(place, features, labels)
+    model = _loaded("sklearn", folder)
+    (other / "model.joblib").replace(folder / "model.joblib")
+    assert "changed while it was converted" in _ended(model)
 
 
 def test_a_sample_beside_the_model_is_compared_too(tmp_path: Path) -> None:

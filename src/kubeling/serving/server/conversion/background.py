@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import subprocess
@@ -75,16 +76,20 @@ class Conversion:
 
     def found(self) -> Known | None:
         """Puts a twin in place that was kept; what is known of its model, if it needs no other."""
-        if self._keeping is None or self._format not in _NEEDED or self._missing():
+        if self._format not in _NEEDED or self._missing():
             return None
         if self._file.stat().st_size > _LARGEST:
             return None
-        samples = (path for name in SAMPLES for path in sorted(self._directory.rglob(name)))
-        self._digest = digest_of(self._format, [self._file, *samples])
-        found = self._keeping.find(self._digest)
+        self._digest = self._digest_now()
+        found = None if self._keeping is None else self._keeping.find(self._digest)
         if found is None:
             return None
-        self._put_in_place(*found)
+        try:
+            self._put_in_place(*found)
+        except Exception:
+            # ONNX Runtime raises all kinds; the model itself is there, and so is its conversion.
+            log.warning("the twin that was kept cannot be opened; it is made anew", exc_info=True)
+            return None
         return found[0].known if found[0].watched >= WATCHED else None
 
     def start(self, known: Known) -> None:
@@ -110,6 +115,10 @@ class Conversion:
             watched = min(self.twin.watched, WATCHED)
             if watched > self._proof.watched:
                 self._keep(msgspec.structs.replace(self._proof, watched=watched))
+
+    def _digest_now(self) -> str:
+        samples = (path for name in SAMPLES for path in sorted(self._directory.rglob(name)))
+        return digest_of(self._format, [self._file, *samples])
 
     def _missing(self) -> str:
         absent = (n for n in _NEEDED[self._format] if importlib.util.find_spec(n) is None)
@@ -144,8 +153,10 @@ class Conversion:
         report = msgspec.json.decode(text, type=Found)
         if report.answer is None:
             return f"no: {report.reason}"
+        if self._digest_now() != self._digest:
+            return "no: the model's files changed while it was converted; load it again"
         twin = out.read_bytes()
-        proof = Proof(report.answer, report.rows, 0, known)
+        proof = Proof(report.answer, report.rows, 0, known, hashlib.sha256(twin).hexdigest())
         self._put_in_place(proof, twin)
         self._keep(proof, twin)
         return self._said

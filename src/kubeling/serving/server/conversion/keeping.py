@@ -51,6 +51,8 @@ class Proof(msgspec.Struct, frozen=True):
     watched: int
     """How many of clients were, since."""
     known: Known
+    file: str
+    """The digest of the twin's own file: a cut or another one proves nothing."""
 
 
 class Keeping:
@@ -63,7 +65,8 @@ class Keeping:
         """The twin of a digest, and what is known of it."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
             proof = msgspec.json.decode(self._path(digest, "json").read_bytes(), type=Proof)
-            return proof, self._path(digest, "onnx").read_bytes()
+            twin = self._path(digest, "onnx").read_bytes()
+            return (proof, twin) if hashlib.sha256(twin).hexdigest() == proof.file else None
         return None
 
     def put(self, digest: str, proof: Proof, twin: bytes | None = None) -> None:
@@ -89,9 +92,13 @@ class Keeping:
     def _write(self, path: Path, content: bytes) -> None:
         """Whole or not at all, whoever else writes it."""
         descriptor, name = tempfile.mkstemp(dir=self._folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 def digest_of(format_name: str, files: Iterable[Path]) -> str:
@@ -113,7 +120,11 @@ def usual_folder() -> Path:
     if given := os.environ.get("ONNX_FOLDER"):
         return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "kubeling" / "onnx"
+    try:
+        return Path(cache).expanduser() / "kubeling" / "onnx"
+    except RuntimeError:
+        # A user without a home, as containers have them; then nothing is kept.
+        return Path()
 
 
 def _version(name: str) -> str:
