@@ -119,6 +119,22 @@ def test_answers_by_id_and_feedback_are_bounded() -> None:
     assert refused.value.http_status == 503
 
 
+def test_what_is_kept_of_large_requests_and_answers_is_bounded() -> None:
+    sampler = Sampler()
+    wide = {"instances": [[0.5] * 500 for _ in range(100)]}
+    for number in range(100):
+        scores = {"predictions": [[0.1] * 20_000]}
+        sampler.saw(wide, scores, {"x-request-id": str(number)})
+    sampler.saw({"instances": [["x" * 100_000]]}, {"predictions": ["y" * 100_000]}, {})
+    found = sampler.look([str(number) for number in range(100)])
+    assert [len(sample.predictions) for sample in found.samples] == [1] * 101
+    assert sum(len(row) for sample in found.samples for row in sample.rows) <= 500_000
+    assert len(found.samples[0].rows) == 64
+    assert max(map(len, map(str, found.samples[-1].predictions))) == 256
+    assert "99" in found.answers
+    assert "0" not in found.answers
+
+
 def test_pictures_are_watched_by_their_answers_only() -> None:
     picture = np.zeros((1, 64, 64), dtype=np.float32)
     request = InferRequest("m", [InferInput("image", [1, 64, 64], "FP32", picture)])

@@ -8,6 +8,7 @@ by it for a while, so that whoever learns the truth can say it (``:feedback``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,9 @@ _REQUESTS: Final = 256
 _ROWS: Final = 64
 _WIDEST: Final = 512
 """Features of a row; wider ones are pictures or signals, of which only the answers are watched."""
+_VALUES: Final = 500_000
+"""How many values are kept of all sampled rows, and of the answers of half the ids known."""
+_LONGEST_TEXT: Final = 256
 _KNOWN: Final = 10_000
 _FEEDBACK: Final = 2000
 _LONGEST_ID: Final = 256
@@ -77,10 +81,13 @@ class Sampler:
         self._profile = profile
         self._every = 1
         self._seen = 0
-        self._taken: list[tuple[Any, Any, str]] = []
+        self._unreadable = 0
+        self._taken: list[Sample] = []
+        self._values = 0
         self._feedback: list[Feedback] = []
         self._recent: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
+        self._weight = 0
 
     def saw(self, payload: Any, answer: Any, headers: Mapping[str, str]) -> None:
         """Takes note of an answered request."""
@@ -91,7 +98,7 @@ class Sampler:
         if given:
             self._remember(given, answer)
         if self._seen % self._every == 0 and len(self._taken) < _REQUESTS:
-            self._taken.append((payload, answer, given))
+            self._take(payload, answer, given)
 
     def profile(self) -> bytes | None:
         """The reference profile as it was kept."""
@@ -113,28 +120,36 @@ class Sampler:
 
     def look(self, wanted: Sequence[str] = ()) -> Samples:
         """What there is since the last look; the next sample is spread by how much there was."""
-        taken, self._taken = self._taken, []
-        told, self._feedback = self._feedback, []
-        seen, self._seen = self._seen, 0
-        self._every = max(1, -(-seen // _REQUESTS))
-        found = Samples(requests=seen, feedback=told)
-        for payload, answer, given in taken:
-            try:
-                found.samples.append(_sample(payload, answer, given))
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                # A request may be anything that its model takes.
-                found.unreadable += 1
+        found = Samples(self._seen, self._unreadable, self._taken, self._feedback)
+        self._every = max(1, -(-self._seen // _REQUESTS))
+        self._seen = self._unreadable = self._values = 0
+        self._taken, self._feedback = [], []
         for title in wanted:
             if (predictions := self._predictions(title)) is not None:
                 found.answers[title] = predictions
         return found
 
-    def _remember(self, given: str, answer: Any) -> None:
-        if len(given) > _LONGEST_ID or not _is_small(answer):
+    def _take(self, payload: Any, answer: Any, given: str) -> None:
+        """Keeps of a request what is shown of it: the whole of it may be large."""
+        try:
+            sample = _sample(payload, answer, given)
+        except Exception:
+            # A request may be anything that its model takes.
+            self._unreadable += 1
             return
-        if len(self._recent) >= _KNOWN:
-            self._before, self._recent = self._recent, {}
+        self._values += sum(map(len, sample.rows))
+        if self._values > _VALUES:
+            sample.names, sample.rows = [], []
+        self._taken.append(sample)
+
+    def _remember(self, given: str, answer: Any) -> None:
+        weight = _weight(answer)
+        if len(given) > _LONGEST_ID or not weight:
+            return
+        if len(self._recent) >= _KNOWN or self._weight >= _VALUES:
+            self._before, self._recent, self._weight = self._recent, {}, 0
         self._recent[given] = answer
+        self._weight += weight
 
     def _predictions(self, given: str) -> list[Any] | None:
         answer = self._recent.get(given)
@@ -156,7 +171,8 @@ def came_through_a_gateway(headers: Mapping[str, str]) -> bool:
 
 def _sample(payload: Any, answer: Any, given: str) -> Sample:
     if isinstance(payload, InferRequest):
-        arrays = [(t.name, t.as_numpy(), t.shape) for t in payload.inputs]
+        found = [(t.name, t.as_numpy()[:_ROWS]) for t in payload.inputs]
+        arrays = [(name, array, array.shape) for name, array in found]
         names, rows = tensor_rows(arrays) if _width(arrays) <= _WIDEST else ([], [])
     else:
         names, rows = named_rows(_plain(payload))
@@ -164,15 +180,18 @@ def _sample(payload: Any, answer: Any, given: str) -> Sample:
     if rows and (len(rows[0]) > _WIDEST or any(isinstance(v, list | dict) for v in rows[0])):
         rows = []
     rows = [[_text(value) for value in row] for row in rows]
-    return Sample(names, rows, predictions_of(_plain(answer))[:_ROWS], given)
+    predictions = [_text(value) for value in predictions_of(_plain(answer))[:_ROWS]]
+    return Sample(names, rows, predictions, given)
 
 
-def _width(arrays: list[tuple[Any, Any, list[int]]]) -> int:
+def _width(arrays: list[tuple[Any, Any, tuple[int, ...]]]) -> int:
     return sum(array.size // max(1, shape[0]) for _, array, shape in arrays)
 
 
 def _text(value: Any) -> Any:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        value = value[: 4 * _LONGEST_TEXT].decode(errors="replace")
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:
@@ -183,19 +202,24 @@ def _plain(value: Any) -> Any:
 
 def _tensors(answer: InferResponse) -> dict[str, Any]:
     first = answer.outputs[0]
-    data = [_text(value) for value in first.as_numpy().ravel().tolist()]
-    return {"outputs": [{"data": data, "shape": list(first.shape)}]}
+    array = first.as_numpy()
+    array = array[:_ROWS] if array.ndim else array
+    data = [_text(value) for value in array.ravel().tolist()]
+    return {"outputs": [{"data": data, "shape": list(array.shape)}]}
 
 
-def _is_small(answer: Any) -> bool:
-    """Whether an answer may be kept for later."""
+def _weight(answer: Any) -> int:
+    """About how many values an answer holds; 0 for one that is not kept for later."""
     if isinstance(answer, InferResponse):
-        outputs = answer.outputs
-        return bool(outputs) and bool(outputs[0].shape) and outputs[0].shape[0] <= _ROWS
+        shapes = [output.shape for output in answer.outputs]
+        kept = bool(shapes) and bool(shapes[0]) and shapes[0][0] <= _ROWS
+        return sum(map(math.prod, shapes)) if kept else 0
     if isinstance(answer, bytes):
-        return len(answer) <= 4096
+        return len(answer) if len(answer) <= 4096 else 0
     found = answer.get("predictions") if isinstance(answer, dict) else None
-    return isinstance(found, list) and len(found) <= _ROWS
+    if not isinstance(found, list) or not 0 < len(found) <= _ROWS:
+        return 0
+    return len(found) * (len(found[0]) if isinstance(found[0], list | str) else 1)
 
 
 def _feedback_of(body: Any) -> list[Feedback]:
