@@ -456,12 +456,28 @@ def test_a_folder_of_hdfs_arrives_with_its_structure(tmp_path: Path, scheme: str
             download(f"{scheme}://me/none", tmp_path / "none", mounted)
 
 
+@pytest.mark.parametrize("name", ["/tmp/outside.txt", "../outside.txt"])
+def test_a_name_node_cannot_say_where_files_are_written(tmp_path: Path, name: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        if "GETFILESTATUS" in request.path:
+            return 200, b'{"FileStatus": {"type": "DIRECTORY"}}', {}
+        entries = {"FileStatuses": {"FileStatus": [{"pathSuffix": name, "type": "FILE"}]}}
+        return 200, json.dumps(entries).encode(), {}
+
+    with (
+        server(answer) as url,
+        pytest.raises(ArtifactError, match=r"outside\.txt\" would be written outside of"),
+    ):
+        download("hdfs://user/me", tmp_path, {"HDFS_NAMENODE": url})
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
         ({}, "HDFS_NAMENODE is not set: put the name node"),
         ({"KERBEROS_PRINCIPAL": "me"}, "KERBEROS_PRINCIPAL: Kerberos is not spoken here"),
         ({"HDFS_NAMENODE": "http://n", "HEADERS": "x"}, "HEADERS is not valid JSON"),
+        ({"HDFS_NAMENODE": "http://n", "TLS_CA": "x"}, "TLS_CA is neither PEM nor base64 of it"),
         ({"HDFS_NAMENODE": "http://n", "TLS_CA": "eA=="}, "TLS_CA, TLS_CERT or TLS_KEY cannot"),
     ],
 )

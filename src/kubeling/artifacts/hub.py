@@ -17,6 +17,7 @@ import msgspec
 
 from kubeling.artifacts import web
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.places import place_inside
 
 __all__ = ["Repository", "snapshot"]
 
@@ -79,9 +80,7 @@ def snapshot(
         raise ArtifactError(f"{repository.name} has no file that is wanted")
 
     def save(name: str) -> None:
-        place = (target / name).resolve()
-        if not place.is_relative_to(target.resolve()):
-            raise ArtifactError(f"{name} would be written outside of {target}")
+        place = place_inside(target, name)
         url = f"{root}/resolve/{found.sha}/{quote(name)}"
         version = url if found.sha != _REVISION else ""
         try:

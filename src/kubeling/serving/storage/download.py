@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from kubeling.artifacts import web
 from kubeling.artifacts.buckets import Bucket, StoredObject
 from kubeling.artifacts.errors import ArtifactDenied, ArtifactError
+from kubeling.artifacts.places import place_inside
 from kubeling.serving.storage import (
     archives,
     azure,
@@ -160,7 +161,7 @@ def _copy_objects(
     bucket: Bucket, key: str, target: Path, patterns: Patterns, advice: str, cache: ModelCache
 ) -> None:
     def fetch(found: StoredObject) -> None:
-        place = _inside(target, found.path)
+        place = place_inside(target, found.path)
         cache.fetch(found.version, place, lambda path: bucket.save(found.key, path))
 
     try:
@@ -176,14 +177,6 @@ def _copy_objects(
                 fetched.result()
     except ArtifactDenied as error:
         raise ArtifactError(f"{error}; {advice}") from None
-
-
-def _inside(target: Path, relative: str) -> Path:
-    path = (target / relative).resolve()
-    if not path.is_relative_to(target.resolve()):
-        raise ArtifactError(f'object "{relative}" would be written outside of the model\'s folder')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _unpack_single(target: Path) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 from kubeling.artifacts import web
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.places import place_inside
 from kubeling.serving.storage.patterns import Patterns
 from kubeling.serving.storage.uris import ModelUri
 
@@ -85,7 +86,7 @@ def fetch_from_hdfs(
     if not wanted:
         raise ArtifactError(f"there is nothing below {path}; check storageUri")
     for found in wanted:
-        files.save(f"{path}/{found}", target / found)
+        files.save(f"{path}/{found}", place_inside(target, found))
 
 
 def _below(files: _FileSystem, path: str, relative: str) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _below(files: _FileSystem, path: str, relative: str) -> Iterator[str]:
         title = f"{relative}{entry['pathSuffix']}"
         if entry["type"] == "DIRECTORY":
             yield from _below(files, f"{path}/{entry['pathSuffix']}", f"{title}/")
-        elif ".." not in title.split("/"):
+        else:
             yield title
 
 
@@ -104,8 +105,15 @@ def _settings(env: Mapping[str, str]) -> dict[str, str]:
     for key in _KEYS:
         if value := env.get(key):
             encoded = key in _FILES and "-----BEGIN" not in value
-            found[key] = base64.b64decode(value).decode() if encoded else value
+            found[key] = _decoded(key, value) if encoded else value
     return {key: value.strip() for key, value in found.items()}
+
+
+def _decoded(key: str, value: str) -> str:
+    try:
+        return base64.b64decode(value).decode()
+    except ValueError as error:
+        raise ArtifactError(f"{key} is neither PEM nor base64 of it: {error}") from None
 
 
 def _file_system(settings: Mapping[str, str]) -> _FileSystem:
@@ -145,7 +153,7 @@ def _context(settings: Mapping[str, str]) -> ssl.SSLContext:
 
 def _refused(path: str, error: web.HttpStatus) -> ArtifactError:
     try:
-        said = json.loads(error.body)["RemoteException"]["message"]
+        said = str(json.loads(error.body)["RemoteException"]["message"]).partition("\n")[0]
     except (ValueError, KeyError, TypeError):
         said = f"HTTP {error.status}"
-    return ArtifactError(f"HDFS refused {path}: {said.splitlines()[0]}; check storageUri")
+    return ArtifactError(f"HDFS refused {path}: {said}; check storageUri")

@@ -16,6 +16,7 @@ import msgspec
 
 from kubeling.artifacts import hub, web
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.places import place_inside
 from kubeling.serving.storage.cache import ModelCache
 from kubeling.serving.storage.patterns import Patterns
 from kubeling.serving.storage.uris import ModelUri
@@ -60,9 +61,7 @@ def fetch_from_model_scope(
         raise ArtifactError(f"{title} has no file that is wanted")
 
     def save(name: str) -> None:
-        place = (target / name).resolve()
-        if not place.is_relative_to(target.resolve()):
-            raise ArtifactError(f'"{name}" would be written outside of the model\'s folder')
+        place = place_inside(target, name)
         path = f"{title}/resolve/{quote(revision, safe='')}/{quote(name)}"
 
         def saved(file: Path) -> None:

@@ -18,6 +18,7 @@ from kubeling.artifacts import hub, web
 from kubeling.artifacts.buckets import Bucket
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.locations import GCS, S3, Secret
+from kubeling.artifacts.places import place_inside
 
 __all__ = ["Source", "fetch"]
 
@@ -129,11 +130,7 @@ def _copy_objects(source: Source, bucket: Bucket, key: str, target: Path) -> Non
     wanted = {name: path for name, path in files.items() if source.takes(path)}
     if not wanted:
         raise ArtifactError(f"there is nothing to fetch at {source.shown}; check the address")
-    places = {name: (target / path).resolve() for name, path in wanted.items()}
-    for place in places.values():
-        if not place.is_relative_to(target.resolve()):
-            raise ArtifactError(f"{place} would be written outside of {target}")
-    bucket.save_files(places)
+    bucket.save_files({name: place_inside(target, path) for name, path in wanted.items()})
 
 
 def _s3(name: str, env: Mapping[str, str]) -> Bucket:
