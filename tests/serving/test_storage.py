@@ -127,9 +127,13 @@ def test_an_archive_from_the_web_is_unpacked(suffix: str, tmp_path: Path) -> Non
             member = tarfile.TarInfo("model.joblib")
             member.size = 5
             tar.addfile(member, io.BytesIO(b"model"))
+    (tmp_path / ".fetching").mkdir()
+    (tmp_path / ".fetching" / "half.joblib").write_bytes(b"of a run that was killed")
     with http_server(lambda *_: (200, packed.getvalue())) as url:
-        download(f"{url}/models/iris{suffix}", tmp_path, {})
-    assert names(tmp_path) == ["model.joblib"]
+        for _ in ("first", "again after a restart of the node"):
+            found = download(f"{url}/models/iris{suffix}", tmp_path, {})
+            assert found == [tmp_path / "model.joblib"]
+            assert names(tmp_path) == ["model.joblib"]
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
@@ -196,6 +200,12 @@ def test_the_command_ends_with_one_line_that_says_why(
         "cannot fetch /nowhere/model: /nowhere/model does not exist on the machine the pod runs "
         "on; check storageUri\n"
     )
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file"), str(tmp_path / "file" / "models")]) == 1
+    err = capsys.readouterr().err
+    assert f"cannot write {tmp_path}/file/models" in err
+    assert err.count("\n") == 1
+    assert err.endswith(": Not a directory\n")
 
 
 def test_addresses() -> None:

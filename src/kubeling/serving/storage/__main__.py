@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kubeling.artifacts.errors import ArtifactError
+from kubeling.artifacts.errors import ArtifactError, written_error
 from kubeling.serving.storage.download import download
 
 __all__ = ["main"]
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str]) -> int:
             files = download(uri, Path(directory), os.environ)
         except ArtifactError as error:
             print(f"cannot fetch {uri}: {error}", file=sys.stderr)
+            return 1
+        except OSError as error:
+            why = written_error(error.filename or directory, error)
+            print(f"cannot fetch {uri}: {why}", file=sys.stderr)
             return 1
         size = sum(path.stat().st_size for path in files)
         seconds = time.monotonic() - started

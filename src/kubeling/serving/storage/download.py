@@ -34,6 +34,7 @@ __all__ = ["download"]
 
 _BLOBS: Final = re.compile(r"^[^/]+\.blob\.(core\.windows\.net|storage\.azure\.net)$")
 
+_FRESH: Final = ".fetching"
 _AT_ONCE: Final = 4
 _ADVICE: Final = {
     "gs": "put a service account's key into a secret as gcloud-application-credentials.json and "
@@ -46,16 +47,34 @@ def download(uri: str, target: Path, env: Mapping[str, str]) -> list[Path]:
     """Fetches a model and returns its files; raises :class:`ArtifactError`.
 
     A folder arrives with its structure below ``target``, a file under its own name; one archive
-    is unpacked.
+    is unpacked. All files appear at once, in place of those that an earlier run left: a pod's init
+    containers run again when its node was restarted.
     """
-    target.mkdir(parents=True, exist_ok=True)
     env = store_settings(env)
     address = _parse(uri)
     if address.scheme == "model-registry":
         address = _parse(registry.resolve(address, env))
-    _fetch(address, target, Patterns.of(env), env, ModelCache.of(env))
-    _unpack_single(target)
-    return sorted(path for path in target.rglob("*") if path.is_file())
+    fresh = target / _FRESH
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        _fetch(address, fresh, Patterns.of(env), env, ModelCache.of(env))
+        _unpack_single(fresh)
+        found = [path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()]
+        _settle(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return sorted(target / path for path in found)
+
+
+def _settle(fresh: Path, target: Path) -> None:
+    """Moves all that is in a folder into another, which may have some of it."""
+    for entry in list(fresh.iterdir()):
+        place = target / entry.name
+        if place.is_dir() and entry.is_dir() and not entry.is_symlink():
+            _settle(entry, place)
+        else:
+            shutil.move(entry, place)
 
 
 def _fetch(
