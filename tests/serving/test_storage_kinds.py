@@ -246,6 +246,23 @@ def test_a_repository_is_cloned_without_its_history(
             download(f"{url}/model.git", tmp_path / "x", {"PATH": os.environ["PATH"]})
 
 
+def test_a_password_of_git_is_not_told_to_another_host(
+    tmp_path: Path,
+) -> None:
+    seen: list[str] = []
+
+    def other(request: BaseHTTPRequestHandler) -> Answer:
+        seen.append(request.headers.get("Authorization", ""))
+        return 401, b"", {"WWW-Authenticate": "Basic realm=git"}
+
+    with server(other) as elsewhere:
+        redirect = server(lambda request: (302, b"", {"Location": f"{elsewhere}{request.path}"}))
+        env = {"GIT_USERNAME": "me", "GIT_PASSWORD": "secret", "PATH": os.environ["PATH"]}
+        with redirect as url, pytest.raises(ArtifactError, match="put GIT_USERNAME"):
+            download(f"{url}/model.git", tmp_path / "found", env)
+    assert seen == [""]
+
+
 def test_a_pointer_of_git_lfs_is_no_model(
     tmp_path: Path, repository: Callable[[str], Path]
 ) -> None:

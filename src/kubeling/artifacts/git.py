@@ -21,10 +21,15 @@ __all__ = ["checkout"]
 
 _ASK: Final = """#!/bin/sh
 case "$1" in
+  *"//$GIT_ARTIFACT_HOST'"* | *"@$GIT_ARTIFACT_HOST'"*) ;;
+  *) exit 1 ;;
+esac
+case "$1" in
   Username*) printf %s "$GIT_ARTIFACT_USER" ;;
   *) printf %s "$GIT_ARTIFACT_PASSWORD" ;;
 esac
 """
+"""Answers what Git asks, but not for other hosts, which redirects and submodules lead to."""
 
 
 def checkout(location: Git, target: Path, outer: Mapping[str, str]) -> None:
@@ -79,6 +84,7 @@ def _environment(location: Git, outer: Mapping[str, str]) -> Iterator[dict[str, 
             ask.write_text(_ASK)
             ask.chmod(0o700)
             env["GIT_ASKPASS"] = str(ask)
+            env["GIT_ARTIFACT_HOST"] = urlsplit(location.repo).netloc.rpartition("@")[2]
             env["GIT_ARTIFACT_USER"] = secret_value(location.username_secret, outer)
             env["GIT_ARTIFACT_PASSWORD"] = secret_value(location.password_secret, outer)
         ssh = ["ssh", "-o", "BatchMode=yes"]

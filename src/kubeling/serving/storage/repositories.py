@@ -1,8 +1,8 @@
 """Models in Git repositories: ``https://HOST/PATH.git``, shallow, by the ``git`` command.
 
-As upstream's, with ``GIT_USERNAME`` (or the address's user) and ``GIT_PASSWORD``. Git's own folder
-is left out, and a file that Git only has a pointer to is said to be missing: a server could only
-fail on it.
+As upstream's, with ``GIT_USERNAME`` (or the address's user) and ``GIT_PASSWORD``, and without
+submodules. Git's own folder is left out, and a file that Git only has a pointer to is said to be
+missing: a server could only fail on it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def clone(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
     location = Git(
         repo=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
         depth=1,
-        single_branch=False,
+        disable_submodules=True,
         username_secret=Secret(env=_USER) if known.get(_USER) else None,
         password_secret=Secret(env=_PASSWORD) if known.get(_PASSWORD) else None,
     )
