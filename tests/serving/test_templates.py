@@ -141,6 +141,21 @@ def test_credentials_stay_in_their_secrets() -> None:
     assert "AWS_ACCESS_KEY_ID" not in env(pod["containers"][0])
 
 
+def test_a_variable_or_volume_that_two_secrets_give_is_there_once() -> None:
+    google = "gcloud-application-credentials.json"
+    access = from_secrets(
+        [secret(name, AWS_ACCESS_KEY_ID="i", **{google: "e30="}) for name in ("one", "two")]
+    )
+    own = [{"name": "AWS_ACCESS_KEY_ID", "value": "mine"}]
+    model = {"storageUri": "s3://b/m", "env": own}
+    pod = predictor(service(predictor={"sklearn": model}), access)["spec"]
+    variables = [variable["name"] for variable in pod["initContainers"][0]["env"]]
+    assert variables == ["AWS_ACCESS_KEY_ID", "GOOGLE_APPLICATION_CREDENTIALS"]
+    assert env(pod["initContainers"][0])["AWS_ACCESS_KEY_ID"] == "mine"
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    assert len(volumes) == len(set(volumes))
+
+
 def test_the_models_environment_tells_where_its_store_is() -> None:
     emulator = {"name": "STORAGE_EMULATOR_HOST", "value": "http://gcs:4443"}
     model = {"storageUri": "gs://b/m", "env": [emulator, {"name": "OTHER", "value": "x"}]}

@@ -75,12 +75,18 @@ class Access:
 
 
 def from_secrets(secrets: Sequence[Obj]) -> Access:
-    """What the secrets of a service account, and those for pulling images, give."""
+    """What the secrets of a service account, and those for pulling images, give.
+
+    Of two that give one variable the last holds, as in a pod; of two volumes the first is mounted.
+    Both names once: what is applied may not have them twice.
+    """
     env: list[Obj] = []
     volumes: list[Obj] = []
     mounts: list[Obj] = []
 
     def mount(title: str, secret: Obj, place: str, **how: object) -> None:
+        if any(found["name"] == title for found in volumes):
+            return
         volumes.append({"name": title, "secret": {"secretName": name(secret), **how}})
         mounts.append({"name": title, "mountPath": place, "readOnly": True})
 
@@ -99,14 +105,12 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
         if "https-host" in data and "headers" in data:
             host = base64.b64decode(data["https-host"]).decode().strip()
             env.append(_reference(f"{host}-headers", name(secret), "headers"))
-        if secret.get("type") == _DOCKER_TYPE and not any(
-            found["name"] == "oci-fetch-auth" for found in volumes
-        ):
+        if secret.get("type") == _DOCKER_TYPE:
             items = [{"key": ".dockerconfigjson", "path": "config.json"}]
             mount("oci-fetch-auth", secret, _DOCKER_MOUNT, items=items)
             config = f"{_DOCKER_MOUNT}/config.json"
             env.append({"name": "KSERVE_OCI_DOCKER_CONFIG", "value": config})
-    return Access(env, volumes, mounts)
+    return Access([*{variable["name"]: variable for variable in env}.values()], volumes, mounts)
 
 
 def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIELD) -> str:

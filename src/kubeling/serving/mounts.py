@@ -157,9 +157,10 @@ def _initializer(
         _mount_source(uri, index, volumes, mounts)
     container: Obj = deep_copy(given)
     own = container.get("env") or []
-    named = {variable["name"] for variable in own}
-    if merged := [*own, *(variable for variable in env if variable["name"] not in named)]:
-        container["env"] = merged
+    merged = {variable["name"]: variable for variable in (*own, *env)}
+    merged |= {variable["name"]: variable for variable in own}
+    if merged:
+        container["env"] = [*merged.values()]
     container["args"] = [*(container.get("args") or ()), *arguments]
     container["volumeMounts"] = [*(container.get("volumeMounts") or ()), *mounts]
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
