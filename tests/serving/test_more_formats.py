@@ -85,6 +85,10 @@ async def test_pmml_answers_with_the_target_and_the_declared_outputs(fruit: Path
     [
         ([1], "a row has 2 values"),
         (["big", "red"], "field \"size\" takes a number, not 'big'"),
+        ([[1], "red"], 'field "size" takes a single value, not a list'),
+        ([1, {"r": 1}], 'field "colour" takes a single value, not a dict'),
+        ([10**400, "red"], 'field "size" takes no number as large as this'),
+        ([1, 1 << 63], 'field "colour" takes no number as large as this'),
         ({"weight": 1}, 'there is no field "weight"; fields: size, colour'),
     ],
 )

@@ -27,6 +27,8 @@ __all__ = ["create"]
 
 _PREDICTED: Final = "predicted_"
 _NUMBERS: Final = {"double": "FP64", "float": "FP32", "integer": "INT64"}
+_BITS: Final = {"double": 1023, "float": 127}
+"""How many bits a whole number may have, by the type of its field; 63 in all others."""
 _TYPES: Final = {**_NUMBERS, "boolean": "BOOL"}
 
 
@@ -121,6 +123,10 @@ def _value(value: Any, name: str, kind: str) -> Any:
     """A value of its field's type; ``None`` is missing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, list | dict):
+        raise InvalidInput(f'field "{name}" takes a single value, not a {type(value).__name__}')
+    if isinstance(value, int) and value.bit_length() > _BITS.get(kind, 63):
+        raise InvalidInput(f'field "{name}" takes no number as large as this')
     if kind in _NUMBERS:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidInput(f'field "{name}" takes a number, not {value!r}')
