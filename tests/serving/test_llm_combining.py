@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubeling.kube.objects import Obj
@@ -142,6 +142,7 @@ values = st.recursive(
 specs = st.dictionaries(st.sampled_from("abcd"), values, max_size=4)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs, specs, specs)
 def test_merging_in_steps_is_merging_at_once(first: Obj, second: Obj, third: Obj) -> None:
     assert merged(first, second, third) == merged(merged(first, second), third)
