@@ -314,3 +314,10 @@ def test_what_a_service_costs_and_what_rest_would_save() -> None:
     assert (cost.memory_mib, cost.starts, cost.window) == (140.0, 3.0, 60.0)
     resting = deployment(2, **{"serving.kubeling.io/at-rest": "true"})
     assert cost_of(isvc, [], [resting], [], 2).state == "at rest"
+
+
+def test_a_language_model_that_does_not_load_has_failed() -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "ModelLoadFailed"}
+    kind = "LLMInferenceService"
+    obj = {"kind": kind, "metadata": {}, "spec": {}, "status": {"conditions": [ready]}}
+    assert state_of(obj) == "failed"

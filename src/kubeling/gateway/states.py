@@ -28,6 +28,8 @@ _DECISIVE: Final = (
     "Failed", "Succeeded", "Complete", "Completed", "Ready", "Suspended", "Running", "Created"
 )  # fmt: skip
 _READY: Final = ("Ready", "Available")
+_NOT_LOADED: Final = "ModelLoadFailed"
+"""Why a service of a language model is not ready, for good."""
 
 
 def state_of(obj: Mapping[str, Any]) -> str:
@@ -52,7 +54,8 @@ def _by_conditions(obj: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         if found.get("status") == "True":
             return _WORDS.get(kind.lower(), "pending" if kind == "Created" else kind.lower())
         if kind in _READY:
-            return "failed" if _has_failed(status) else "pending"
+            failed = _has_failed(status) or found.get("reason") == _NOT_LOADED
+            return "failed" if failed else "pending"
     if status.get("replicas") or "readyReplicas" in status:
         return "ready" if status.get("readyReplicas") else "pending"
     return "pending" if "spec" in obj and not status else "ready"
