@@ -104,6 +104,20 @@ def test_the_form_is_made_of_what_the_model_takes_and_shows_its_answer(
         assert browser.faint() == []
 
 
+def test_the_form_is_used_with_the_keyboard_and_keeps_the_place(
+    platform: Platform, browser: Browser
+) -> None:
+    focused = "document.activeElement.id"
+    browser.open(platform.url + PAGE)
+    browser.until("document.querySelector('#v1')")
+    browser.evaluate("document.querySelector('#v1').focus()")
+    browser.press("Tab")
+    assert browser.evaluate(focused) == "predict-fields"
+    browser.press("Enter")
+    browser.until(f'{LIVE}.includes("200 from house-predictor-00001")')
+    browser.until(f"{focused} === 'predict-fields'")
+
+
 def test_the_form_works_without_scripts(platform: Platform) -> None:
     assert 'name="v1"' in fetched(platform, "/try")
     answer = fetched(platform, "/try", how="fields", v0="1", v1="2")
@@ -118,11 +132,12 @@ def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser:
     browser.resize(1280)
     browser.open(platform.url + PAGE)
     browser.until("document.querySelector('#percent').value === '10'")
-    browser.evaluate("document.querySelector('#percent').value = '40'")
-    slid = "new Event('input', {bubbles: true})"
-    browser.evaluate(f"document.querySelector('#percent').dispatchEvent({slid})")
+    browser.evaluate("document.querySelector('#percent').value = '39'")
+    browser.evaluate("document.querySelector('#percent').focus()")
+    browser.press("ArrowRight")
     assert browser.evaluate("document.querySelector('#percent-shown').innerText") == "40%"
-    browser.leave(lambda: browser.evaluate("document.querySelector('form.canary button').click()"))
+    browser.press("Tab")
+    browser.leave(lambda: browser.press("Enter"))
     platform.until(lambda o: split(o) == {"1": 60, "2": 40}, "isvc", "house")
 
     fetched(platform, "/act", action="promote")
