@@ -206,6 +206,9 @@ async def test_what_is_refused_in_a_cache(serving: Serving) -> None:
     lost["spec"]["nodeGroups"] = ["nowhere"]
     with pytest.raises(Invalid, match=r"spec.nodeGroups\[0\]: Not found: .* NodeGroup nowhere"):
         await serving.client.create(LOCAL_MODEL_NAMESPACE_CACHES, lost)
+    for kind in (LOCAL_MODEL_CACHES, LOCAL_MODEL_NODE_GROUPS, LOCAL_MODEL_NODES):
+        with pytest.raises(Invalid, match="spec: Required value"):
+            await serving.client.create(kind, new_object(kind, "empty"))
 
 
 @pytest.mark.parametrize(

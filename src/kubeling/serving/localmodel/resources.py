@@ -133,20 +133,10 @@ class LocalModelNodeGroupStatus(msgspec.Struct, rename="camel", omit_defaults=Tr
 
 
 def local_model_definitions() -> list[Obj]:
-    """The definitions of the kinds; upstream requires no ``spec`` of any of them."""
+    """The definitions of the kinds. Upstream's do without a ``spec``, which means nothing."""
     return [
-        crd(LOCAL_MODEL_CACHES, LocalModelCacheSpec, LocalModelCacheStatus, spec_required=False),
-        crd(
-            LOCAL_MODEL_NAMESPACE_CACHES,
-            LocalModelCacheSpec,
-            LocalModelCacheStatus,
-            spec_required=False,
-        ),
-        crd(
-            LOCAL_MODEL_NODE_GROUPS,
-            LocalModelNodeGroupSpec,
-            LocalModelNodeGroupStatus,
-            spec_required=False,
-        ),
-        crd(LOCAL_MODEL_NODES, LocalModelNodeSpec, LocalModelNodeStatus, spec_required=False),
+        crd(LOCAL_MODEL_CACHES, LocalModelCacheSpec, LocalModelCacheStatus),
+        crd(LOCAL_MODEL_NAMESPACE_CACHES, LocalModelCacheSpec, LocalModelCacheStatus),
+        crd(LOCAL_MODEL_NODE_GROUPS, LocalModelNodeGroupSpec, LocalModelNodeGroupStatus),
+        crd(LOCAL_MODEL_NODES, LocalModelNodeSpec, LocalModelNodeStatus),
     ]
