@@ -26,28 +26,37 @@ _TIMEOUT_SECONDS: Final = 1.0
 
 
 async def until_ready(pod: Obj, address: str) -> None:
-    """Returns once a pod's readiness probe succeeds, as far as it is one over HTTP; else once its
-    port can be connected to.
+    """Returns once the pod's port can be connected to and its server's readiness probe succeeds, as
+    far as it is one over HTTP.
+
+    The port may be that of an agent, which starts beside the server and may be the later one.
     """
-    port, url = _target(pod, address)
+    ports, url = _target(pod, address)
     pause = _PAUSE_SECONDS
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        while not (await _listens(address, port) and await _answers(session, url)):
+        while not (await _listen(address, ports) and await _answers(session, url)):
             await asyncio.sleep(pause)
             pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
 
 
-def _target(pod: Obj, address: str) -> tuple[int, str]:
-    """The port to connect to, and what to ask for there."""
-    probe = main_container(pod["spec"]).get("readinessProbe") or {}
-    http = probe.get("httpGet") or {}
+def _target(pod: Obj, address: str) -> tuple[set[int], str]:
+    """The ports to connect to, and what to ask for."""
+    main = main_container(pod["spec"])
+    http = (main.get("readinessProbe") or {}).get("httpGet") or {}
+    named = {one.get("name"): int(one["containerPort"]) for one in main.get("ports") or ()}
     port = http.get("port")
     if not isinstance(port, int):
-        return serving_port(pod), ""
+        port = named.get(port)
+    if not http or port is None:
+        return {serving_port(pod)}, ""
     host = f"[{address}]" if ":" in address else address
     scheme = str(http.get("scheme") or "http").lower()
-    return port, f"{scheme}://{host}:{port}{http.get('path') or '/'}"
+    return {port, serving_port(pod)}, f"{scheme}://{host}:{port}{http.get('path') or '/'}"
+
+
+async def _listen(address: str, ports: set[int]) -> bool:
+    return all([await _listens(address, port) for port in ports])
 
 
 async def _listens(address: str, port: int) -> bool:
