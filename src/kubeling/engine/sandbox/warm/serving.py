@@ -8,6 +8,7 @@ import fcntl
 import gc
 import marshal
 import os
+import signal
 import sys
 import termios
 
@@ -112,6 +113,7 @@ class Server:
 
     def tell_ready(self) -> None:
         """Says what was imported from where, so that it is seen when that changes."""
+        signal.alarm(0)
         shelf = self._shelf
         folders = {os.path.dirname(file) for file in shelf.files}
         own = (sys.prefix, sys.base_prefix)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONTROL = 3
 OUTPUT = 4
+_LONGEST_SECONDS = 90
+"""How long a template may take until it is ready: longer than anybody waits for it."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 _BOOT = """(lambda sys, fresh: (\
 sys.modules.update(kubeling=type(sys)("kubeling")),\
@@ -43,6 +45,8 @@ def start(plan: TemplatePlan, control: int) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
+    # What importing never comes back from would be left behind.
+    signal.alarm(_LONGEST_SECONDS)
     boot = _BOOT.format(path=_PACKAGE)
     argv = [plan["argv0"], *plan["options"], "-c", boot]
     os.execve(plan["program"], argv, plan["env"])
