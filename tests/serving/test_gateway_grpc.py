@@ -26,6 +26,8 @@ from tests.serving.platform import Serving, front_door, is_ready, running_servin
 from tests.support.client_python import python_with
 
 from kubeling.kube.resources import SERVICES
+from kubeling.serving.gateway.grpc.requests import CallRequest
+from kubeling.serving.gateway.grpc.status import code_of
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.grpc.service import answering
@@ -333,3 +335,24 @@ async def test_the_clients_of_kserve_and_triton_work_unmodified(
         assert found == {"ready": True, "infer": [6.0, 14.0], "by metadata": [6.0, 14.0]}
         found = await run_client("gateway_client.py", triton, "triton", str(port), HOST)
         assert found == {"ready": True, "infer": [6.0, 14.0], "by metadata": [6.0, 14.0]}
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (b"250m", 0.25),
+        (b"99999999H", 99_999_999 * 3600.0),
+        (b"123456789S", None),
+        (b"9" * 5000 + b"S", None),
+        (b"\xb2S", None),
+        (b"S", None),
+        (b"", None),
+    ],
+)
+def test_what_is_no_timeout_is_none(said: bytes, seconds: float | None) -> None:
+    assert CallRequest.of([(b"grpc-timeout", said)]).timeout == seconds
+
+
+def test_a_status_that_is_no_number_is_an_unknown_one() -> None:
+    for said, code in ((b"5", 5), (b"-1", 2), (b"9" * 5000, 2)):
+        assert code_of([(b"grpc-status", said)]) == code

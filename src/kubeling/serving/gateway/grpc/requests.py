@@ -12,6 +12,7 @@ from kubeling.proxying.http2.stream import Headers
 __all__ = ["CallRequest"]
 
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _PREFIX: Final = re.compile(r"/serving/([^/]+)/([^/]+)(/[^/]+/[^/]+)")
 _REPEATABLE: Final = re.compile(
     r"/(inference\.GRPCInferenceService/(?!Repository)|grpc\.health\.v1\.Health/Check$).*"
@@ -59,16 +60,14 @@ class CallRequest:
     @property
     def timeout(self) -> float | None:
         """The seconds that the client waits."""
-        text = self.get(b"grpc-timeout")
-        if not text[:-1].isdigit() or text[-1:] not in _UNITS:
-            return None
-        return int(text[:-1]) * _UNITS[text[-1]]
+        found = _TIMEOUT.fullmatch(self.get(b"grpc-timeout"))
+        return int(found[1]) * _UNITS[found[2]] if found else None
 
     def to_pod(self, path: str, left: float | None, forwarded: Headers) -> Headers:
         """The headers that a pod is to see; the client still waits ``left`` seconds."""
         given = {name for name, _ in self.headers}
         headers = [
-            (name, path.encode() if name == b":path" else value)
+            (name, path.encode("latin-1") if name == b":path" else value)
             for name, value in self.headers
             if name != b"grpc-timeout"
         ]

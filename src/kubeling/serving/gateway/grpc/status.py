@@ -27,6 +27,9 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+_DIGITS: Final = 4
+"""More than any code has; Python refuses to read numbers of thousands."""
+
 _HTTP: Final[Mapping[int, int]] = {
     0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429,
     9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,
@@ -69,7 +72,7 @@ def code_of(headers: Headers) -> int | None:
     found = next((value for name, value in headers if name == b"grpc-status"), None)
     if found is None:
         return None
-    return int(found) if found.isdigit() else Code.UNKNOWN
+    return int(found) if found.isdigit() and len(found) < _DIGITS else Code.UNKNOWN
 
 
 def trailers(code: int, message: str) -> list[tuple[bytes, bytes]]:
