@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,18 @@ async def count(request: web.Request) -> web.StreamResponse:
     for number in range(3):
         await response.write(f"{number}".encode())
     return response
+
+
+@dataclass
+class Large:
+    """Answers of some size, and how many were given."""
+
+    size: int = 30_000
+    given: int = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.given += 1
+        return web.Response(body=b"x" * self.size)
 
 
 @dataclass
@@ -62,10 +75,16 @@ class Wire:
 
 
 @pytest.fixture
-async def port(tmp_path: Path) -> AsyncIterator[int]:
+def large() -> Large:
+    return Large()
+
+
+@pytest.fixture
+async def port(tmp_path: Path, large: Large) -> AsyncIterator[int]:
     """The gateway's, with the service ``m`` behind it."""
     app = web.Application()
     app.router.add_route("*", "/count", count)
+    app.router.add_route("*", "/large", large.answer)
     app.router.add_route("*", "/{tail:.*}", echo)
     async with running_serving(tmp_path) as serving, TestServer(app) as server:
         await _serve(serving, server.port or 0)
@@ -152,6 +171,28 @@ async def test_paths_are_for_this_machines_names_only(wire: Wire) -> None:
     assert (await wire.answer())[2] == "GET /v1 "
     await wire.send(path, "Host: evil.example")
     assert (await wire.answer())[0] == 421
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_but_itself(
+    wire: Wire, port: int, large: Large
+) -> None:
+    asked = 300
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        deaf.connect(("127.0.0.1", port))
+        for _ in range(asked):
+            deaf.sendall(f"GET /large HTTP/1.1\r\n{HOST}\r\n\r\n".encode())
+            for number in range(3):
+                await wire.send(f"GET /{number} HTTP/1.1", HOST)
+                async with asyncio.timeout(30):
+                    assert (await wire.answer())[2] == f"GET /{number} "
+        deaf.setblocking(False)
+        assert large.given < asked
+        reader, writer = await asyncio.open_connection(sock=deaf)
+        for _ in range(asked):
+            assert len((await Wire(reader, writer).answer())[2]) == large.size
+        assert large.given == asked
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._used = 0.0
+        self._paused = False
         self._leaving = False
         self.peer = b""
 
@@ -95,11 +96,12 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown"
         self._way.clients.came(self)
+        self._used = asyncio.get_running_loop().time()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        if self._exchange is None:
+        if self._exchange is None and not self._paused:
             self._next()
         elif len(self._buffer) > _HEAD and self._transport is not None:
             self._transport.pause_reading()
@@ -113,12 +115,16 @@ class ClientConnection(asyncio.Protocol):
             exchange.cancel()
 
     def pause_writing(self) -> None:
+        self._paused = True
         if self._exchange is not None:
             self._exchange.pause(True)
 
     def resume_writing(self) -> None:
+        self._paused = False
         if self._exchange is not None:
             self._exchange.pause(False)
+        else:
+            self._go_on()
 
     # As a client
 
@@ -136,9 +142,9 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
             return
         self._used = asyncio.get_running_loop().time()
-        transport.resume_reading()
-        if self._buffer:
-            self._next()
+        # Answers that nobody reads would pile up here if more were asked for.
+        if not self._paused:
+            self._go_on()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -149,6 +155,16 @@ class ClientConnection(asyncio.Protocol):
         self._leaving = True
         if self._exchange is None and self._transport is not None:
             self._transport.close()
+        elif self._request is not None:
+            self._request.closes = True
+
+    def _go_on(self) -> None:
+        """Turns to what the client has sent, or will, once its answer is out."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        if self._buffer:
+            self._next()
 
     def _next(self) -> None:
         """Begins with the next request, if all of it is there."""
@@ -187,8 +203,11 @@ class ClientConnection(asyncio.Protocol):
     def _watch(self) -> None:
         """Closes a connection by which nothing was asked for long."""
         loop = asyncio.get_running_loop()
-        if self._exchange is None and loop.time() - self._used > _IDLE_SECONDS and self._used:
-            self.leave()
+        if self._exchange is None and loop.time() - self._used > _IDLE_SECONDS:
+            if self._paused:
+                self.abort()
+            else:
+                self.leave()
             return
         self._idle = loop.call_later(_IDLE_SECONDS, self._watch)
 

@@ -109,7 +109,7 @@ class PodConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pods.forget(self)
-        if self._until_end:
+        if self._until_end and exc is None:
             self.on_message_complete()
         else:
             self._break(str(exc) if exc else "Server disconnected")
@@ -158,6 +158,8 @@ class PodConnection(asyncio.Protocol):
         self._flush()
         self._receiver, self._until_end = None, False
         if self.usable and self._parser.should_keep_alive():
+            # The client that could take no more has nothing to do with the next one.
+            self.pause(False)
             self._pods.keep(self)
         elif self._transport is not None:
             self._transport.close()

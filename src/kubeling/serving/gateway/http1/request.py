@@ -85,7 +85,7 @@ class Request:
 
     def _read_connection(self, value: bytes) -> None:
         said = value.strip().lower()
-        self.closes = said == b"close"
+        self.closes = self.closes or said == b"close"
         if said not in (b"close", b"keep-alive"):
             self.simple = False
 
