@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeling.serving.server.metrics import Metrics
-from kubeling.serving.server.workers import merged
+from kubeling.serving.server.workers import merged, until_free
 
 
 @pytest.fixture
@@ -108,6 +108,14 @@ async def test_the_others_end_with_the_first(model: Path) -> None:
         process.kill()
         await asyncio.to_thread(psutil.wait_procs, [other], 60)
     assert not other.is_running()
+
+
+async def test_a_port_that_another_server_has_is_not_shared_with_it(model: Path) -> None:
+    with server(model, 2) as (_, url):
+        await metrics_with(url, "kubeling_workers 2")
+        with pytest.raises(OSError, match="in use"):
+            await until_free("127.0.0.1", int(url.rpartition(":")[2]))
+    await until_free("127.0.0.1", int(url.rpartition(":")[2]))
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([200, 400])))))

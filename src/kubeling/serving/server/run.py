@@ -24,12 +24,12 @@ from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
-from kubeling.serving.server.workers import Crew, standing_by, together
+from kubeling.serving.server.watchdog import patience, watched
+from kubeling.serving.server.workers import Crew, standing_by, together, until_free
 
 if TYPE_CHECKING:
     from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
-from kubeling.serving.server.watchdog import patience, watched
 
 __all__ = ["ServerSettings", "run", "serve", "stopped"]
 
@@ -116,6 +116,8 @@ async def _serve(
         crew = settings.crew
         if crew is not None:
             handler = together(handler, crew)
+            if crew.index == 0:
+                await until_free(settings.host, settings.port)
         port = await stack.enter_async_context(
             http.listening(
                 handler,

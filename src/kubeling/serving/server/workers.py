@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,16 +21,18 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from kubeling.serving.server import http
 from kubeling.serving.server.errors import ModelNotReady
 from kubeling.serving.server.http import Handler, Request, Response
 
-__all__ = ["Crew", "end_with_the_first", "merged", "standing_by", "together"]
+__all__ = ["Crew", "end_with_the_first", "merged", "standing_by", "together", "until_free"]
 
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5.0
+_PAUSE: Final = 0.1
 _LOADING: Final = 300.0
 _AGAIN: Final = 1.0
 _LONGEST: Final = 30.0
@@ -112,6 +115,31 @@ async def standing_by(handler: Handler, crew: Crew, port: int) -> AsyncIterator[
             await _end(started, keeping)
 
 
+async def until_free(host: str, port: int) -> None:
+    """Raises :class:`OSError` if another server is at the port and stays.
+
+    Both would listen there, and the kernel hand each a part of what is asked. Workers whose first
+    was killed are gone in a moment.
+    """
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        try:
+            return _bind_alone(host, port)
+        except OSError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise OSError(error.errno, f"port {port}: {error.strerror}") from error
+        await asyncio.sleep(_PAUSE)
+
+
+def _bind_alone(host: str, port: int) -> None:
+    kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
+    for family, _, _, _, place in socket.getaddrinfo(host or None, port, type=kind, flags=passive):
+        with socket.socket(family, kind) as taken:
+            # Without SO_REUSEPORT; connections that have ended do not count.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(place)
+
+
 def end_with_the_first() -> None:
     """Ends this process when the one that started it, at the other end of its input, is gone."""
 
@@ -129,10 +157,14 @@ async def _keep(
     pause = _AGAIN
     while True:
         command = [*crew.command, f"--http_port={port}", f"--worker={index}:{crew.folder}"]
-        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
-        started[index] = process
-        code = await process.wait()
-        log.error("worker %d ended with %d; it is started again in %g s", index, code, pause)
+        try:
+            process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
+        except OSError as error:
+            log.error("worker %d cannot be started (%s); again in %g s", index, error, pause)
+        else:
+            started[index] = process
+            code = await process.wait()
+            log.error("worker %d ended with %d; it is started again in %g s", index, code, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST)
 
@@ -174,7 +206,7 @@ async def _repeated(crew: Crew, index: int, request: Request) -> Response:
 async def _ask(crew: Crew, index: int, method: str, path: str) -> Response:
     reader, writer = await asyncio.open_unix_connection(crew.socket(index))
     try:
-        writer.write(f"{method} {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"{method} {quote(path)} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
