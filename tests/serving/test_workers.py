@@ -17,6 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeling.rpc.client import call
+from kubeling.serving.server.grpc.messages import RepositoryModelRequest
+from kubeling.serving.server.grpc.methods import REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.workers import merged, until_free
 
@@ -37,12 +40,16 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@contextmanager
-def server(folder: Path, workers: int) -> Iterator[tuple[psutil.Process, str]]:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def server(folder: Path, workers: int, *more: str) -> Iterator[tuple[psutil.Process, str]]:
+    port = free_port()
     command = [sys.executable, "-m", "kubeling.serving.server", "--model_name=m", "--format=onnx"]
-    command += [f"--model_dir={folder}", f"--http_port={port}", "--enable_grpc=false"]
+    command += [f"--model_dir={folder}", f"--http_port={port}", *(more or ["--enable_grpc=false"])]
     with subprocess.Popen([*command, f"--workers={workers}"]) as process:
         try:
             yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
@@ -73,7 +80,8 @@ async def predicted(url: str, number: int) -> list[list[float]]:
 
 
 async def test_metrics_are_those_of_all_and_models_come_and_go_everywhere(model: Path) -> None:
-    with server(model, 2) as (process, url):
+    grpc = free_port()
+    with server(model, 2, f"--grpc_port={grpc}") as (process, url):
         await metrics_with(url, "kubeling_workers 2")
         answers = await asyncio.gather(*(predicted(url, number) for number in range(30)))
         assert answers == [[[float(number), 1.0]] for number in range(30)]
@@ -93,10 +101,18 @@ async def test_metrics_are_those_of_all_and_models_come_and_go_everywhere(model:
             assert (await client.post("/v2/repository/models/m/load")).status == 200
             assert await statuses("/v2/models/m") == {200}
 
+        asked = RepositoryModelRequest("m")
+        await call("127.0.0.1", REPOSITORY_MODEL_UNLOAD, asked, 60, port=grpc)
+        assert await statuses("/v2/models/m") == {404}
+
+        # One that is started again has what the others have.
         (other,) = process.children()
         other.kill()
         await metrics_with(url, "kubeling_workers 1")
         await metrics_with(url, "kubeling_workers 2")
+        assert await statuses("/v2/models/m") == {404}
+        await call("127.0.0.1", REPOSITORY_MODEL_LOAD, asked, 60, port=grpc)
+        assert await statuses("/v2/models/m") == {200}
         (other,) = process.children()
     assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
 

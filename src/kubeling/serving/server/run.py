@@ -25,7 +25,14 @@ from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 from kubeling.serving.server.watchdog import patience, watched
-from kubeling.serving.server.workers import Crew, standing_by, together, until_free
+from kubeling.serving.server.workers import (
+    Crew,
+    caught_up,
+    elsewhere,
+    standing_by,
+    together,
+    until_free,
+)
 
 if TYPE_CHECKING:
     from kubeling.serving.server.merging import Merger
@@ -118,6 +125,7 @@ async def _serve(
             handler = together(handler, crew)
             if crew.index == 0:
                 await until_free(settings.host, settings.port)
+            await caught_up(crew, repository)
         port = await stack.enter_async_context(
             http.listening(
                 handler,
@@ -165,7 +173,8 @@ async def _listen_to_grpc(
         from kubeling.serving.server.grpc.service import answering
 
         limits = Limits(_bytes(settings.grpc_max_receive), _bytes(settings.grpc_max_send))
-        return answering(plane, listening=taken, limits=limits)
+        repeat = elsewhere(settings.crew) if settings.crew is not None else None
+        return answering(plane, listening=taken, limits=limits, elsewhere=repeat)
 
     try:
         waiting = serving_when_called(serve, settings.host, settings.grpc_port)

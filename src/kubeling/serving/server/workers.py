@@ -17,17 +17,29 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from kubeling.serving.server import http
 from kubeling.serving.server.errors import ModelNotReady
 from kubeling.serving.server.http import Handler, Request, Response
+from kubeling.serving.server.repository import ModelRepository
 
-__all__ = ["Crew", "end_with_the_first", "merged", "standing_by", "together", "until_free"]
+__all__ = [
+    "Crew",
+    "caught_up",
+    "elsewhere",
+    "end_with_the_first",
+    "merged",
+    "standing_by",
+    "together",
+    "until_free",
+]
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +86,39 @@ def together(handler: Handler, crew: Crew) -> Handler:
             found.body = merged([_counted(found.body), *filter(None, texts)])
         elif request.path.startswith("/v2/repository/models/") and request.method == "POST":
             for index in crew.others:
-                if (other := await _repeated(crew, index, request)).status != 200:
+                if (other := await _repeated(crew, index, request.path)).status != 200:
                     return other
         return found
 
     return answer
+
+
+def elsewhere(crew: Crew) -> Callable[[str, str], Awaitable[None]]:
+    """Has the others load or unload a model as well, for requests that came by gRPC."""
+
+    async def repeat(name: str, action: str) -> None:
+        for index in crew.others:
+            answer = await _repeated(crew, index, f"/v2/repository/models/{name}/{action}")
+            if answer.status != 200:
+                raise ModelNotReady(f"worker {index}: {answer.body.decode(errors='replace')}")
+
+    return repeat
+
+
+async def caught_up(crew: Crew, repository: ModelRepository) -> None:
+    """Loads and unloads what was so at the first while this one was not there."""
+    if crew.index == 0:
+        return
+    async with asyncio.timeout(_PATIENCE):
+        entries = msgspec.json.decode((await _ask(crew, 0, "POST", "/v2/repository/index")).body)
+    own = set(repository.get_models())
+    for name in {entry["name"] for entry in entries if entry["state"] == "READY"} - own:
+        try:
+            await repository.load(name)
+        except ModelNotReady as error:
+            log.warning("worker %d lacks a model that the first has: %s", crew.index, error)
+    for name in own - {entry["name"] for entry in entries}:
+        await repository.unload(name)
 
 
 def merged(texts: Sequence[bytes]) -> bytes:
@@ -195,10 +235,10 @@ async def _own_metrics(crew: Crew, index: int) -> bytes | None:
         return None
 
 
-async def _repeated(crew: Crew, index: int, request: Request) -> Response:
+async def _repeated(crew: Crew, index: int, path: str) -> Response:
     try:
         async with asyncio.timeout(_LOADING):
-            return await _ask(crew, index, request.method, request.path)
+            return await _ask(crew, index, "POST", path)
     except (OSError, TimeoutError) as error:
         raise ModelNotReady(f"worker {index} did not do it: {error!r}") from error
 

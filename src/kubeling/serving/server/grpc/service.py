@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from kubeling.rpc.calls import Code, Method, RpcError
@@ -42,9 +42,14 @@ async def answering(
     *,
     listening: socket.socket | None = None,
     limits: Limits | None = None,
+    elsewhere: Callable[[str, str], Awaitable[None]] | None = None,
 ) -> AsyncIterator[int]:
-    """Answers until the block is left; gives the port. ``listening`` is a socket that listens."""
-    service = _Service(plane)
+    """Answers until the block is left; gives the port.
+
+    ``listening`` is a socket that listens. ``elsewhere`` is called with each model that was loaded
+    or unloaded here, and which of the two it was.
+    """
+    service = _Service(plane, elsewhere)
     handlers: dict[Method[Any, Any], Handler] = {
         methods.SERVER_LIVE: service.live,
         methods.SERVER_READY: service.ready,
@@ -75,8 +80,11 @@ def _translating(handler: Handler) -> Handler:
 class _Service:
     """A method of this for each of the protocol's."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(
+        self, plane: DataPlane, elsewhere: Callable[[str, str], Awaitable[None]] | None
+    ) -> None:
         self._plane = plane
+        self._elsewhere = elsewhere
         self._repository = plane.repository
 
     async def live(self, _: m.ServerLiveRequest) -> m.ServerLiveResponse:
@@ -123,10 +131,14 @@ class _Service:
 
     async def load(self, asked: m.RepositoryModelRequest) -> m.RepositoryModelResponse:
         await self._repository.load(asked.model_name)
+        if self._elsewhere is not None:
+            await self._elsewhere(asked.model_name, "load")
         return m.RepositoryModelResponse(asked.model_name, done=True)
 
     async def unload(self, asked: m.RepositoryModelRequest) -> m.RepositoryModelResponse:
         await self._repository.unload(asked.model_name)
+        if self._elsewhere is not None:
+            await self._elsewhere(asked.model_name, "unload")
         return m.RepositoryModelResponse(asked.model_name, done=True)
 
 
