@@ -65,7 +65,9 @@ def test_what_cannot_be_read_is_counted() -> None:
     window = MonitorWindow(None)
     window.add(b"not json", b"{}")
     window.add(b'{"inputs": [{"datatype": "FP32"}]}', b"{}")
-    assert window.report()["unreadable"] == 2
+    window.add(b'{"instances": [{"a": 1}, 5]}', b"{}")
+    window.add(b'{"inputs": [{"datatype": "FP32", "data": [1], "shape": []}]}', b"{}")
+    assert window.report()["unreadable"] == 4
 
 
 async def test_the_platform_fetches_samples_and_feedback() -> None:

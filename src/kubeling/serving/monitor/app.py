@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -35,11 +36,15 @@ class Monitor(Agent):
 
     async def drift(self, _: web.Request) -> web.Response:
         """The report over the window."""
-        return to_json(self._window.report())
+        return to_json(await self._report())
+
+    async def _report(self) -> dict[str, Any]:
+        # A window of many features takes a while, in which requests are not to wait.
+        return await asyncio.to_thread(self._window.report)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """The report as Prometheus gauges."""
-        text = _metrics(self._window.report(), self.duties.counts)
+        text = _metrics(await self._report(), self.duties.counts)
         return web.Response(text=text, content_type="text/plain")
 
     async def profile(self, request: web.Request) -> web.StreamResponse:
