@@ -330,7 +330,7 @@ async def test_the_clients_of_kserve_and_triton_work_unmodified(
 ) -> None:
     async with answering(DataPlane(ModelRepository([Doubler()]))) as grpc:
         await serve(serving, "1", 1, grpc)
-        kserve, triton = "kserve==0.21.0 kubernetes<36", "tritonclient[http,grpc]==2.73.0"
+        kserve, triton = "kserve==0.21.0 kubernetes<36 pytest", "tritonclient[http,grpc]==2.73.0"
         found = await run_client("gateway_client.py", kserve, "kserve", str(port), HOST)
         assert found == {"ready": True, "infer": [6.0, 14.0], "by metadata": [6.0, 14.0]}
         found = await run_client("gateway_client.py", triton, "triton", str(port), HOST)

@@ -233,7 +233,7 @@ async def run_client(file: str, requirement: str, *ports: int) -> Any:
 @pytest.mark.e2e
 async def test_the_clients_of_kserves_sdk_work_unmodified() -> None:
     async with serving(Doubler()) as ports:
-        found = await run_client("kserve_client.py", "kserve==0.21.0 kubernetes<36", *ports)
+        found = await run_client("kserve_client.py", "kserve==0.21.0 kubernetes<36 pytest", *ports)
     answer = ["7", [6.0, 14.0]]
     assert found == {
         "live": [True, True],
