@@ -62,6 +62,18 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert fetched(cache, "large", tmp_path / "large2", "l" * 11)[1]
 
 
+def test_what_a_killed_initializer_left_is_removed(tmp_path: Path) -> None:
+    cache = ModelCache(tmp_path / "cache")
+    left, running = tmp_path / "cache" / ".new-left", tmp_path / "cache" / ".new-running"
+    for folder in (left, running):
+        folder.mkdir(parents=True)
+        (folder / "content").write_text("half")
+    os.utime(left, (1000, 1000))
+    fetched(cache, "a", tmp_path / "1", "one")
+    assert running.exists()
+    assert not left.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = ModelCache(tmp_path / "file")

@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ __all__ = ["ModelCache"]
 
 Save = Callable[[Path], None]
 
+_NEW: Final = ".new-"
+_STALE_SECONDS: Final = 6 * 3600.0
 _PIECE: Final = 1 << 20
 _LIMIT: Final = 20 << 30
 _SHARE_OF_DISK: Final = 4
@@ -80,9 +83,10 @@ class ModelCache:
         contents = self._folder / "contents"
         contents.mkdir(parents=True, exist_ok=True)
         name.parent.mkdir(exist_ok=True)
+        _sweep(self._folder)
         if not self._has_room_for(source.stat().st_size, contents):
             return
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as new:
+        with tempfile.TemporaryDirectory(prefix=_NEW, dir=self._folder) as new:
             copy, note = Path(new) / "content", Path(new) / "name"
             digest = _copied(source, copy)
             copy.chmod(0o644)
@@ -106,6 +110,13 @@ class ModelCache:
             found.unlink(missing_ok=True)
             total -= freed
         return total + size <= limit
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what initializers left that were killed while they kept a file."""
+    for left in folder.glob(f"{_NEW}*"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _copied(source: Path, target: Path) -> str:
