@@ -158,9 +158,10 @@ def test_a_variable_or_volume_that_two_secrets_give_is_there_once() -> None:
 
 def test_the_models_environment_tells_where_its_store_is() -> None:
     emulator = {"name": "STORAGE_EMULATOR_HOST", "value": "http://gcs:4443"}
-    model = {"storageUri": "gs://b/m", "env": [emulator, {"name": "OTHER", "value": "x"}]}
+    plain = {"name": "KSERVE_OCI_INSECURE_REGISTRY", "value": "true"}
+    model = {"storageUri": "gs://b/m", "env": [emulator, plain, {"name": "OTHER", "value": "x"}]}
     pod = predictor(service(predictor={"sklearn": model}))["spec"]
-    assert pod["initContainers"][0]["env"] == [emulator]
+    assert pod["initContainers"][0]["env"] == [emulator, plain]
 
 
 def test_a_storage_config_entry_is_referred_to() -> None:

@@ -41,6 +41,7 @@ _STORAGE_VARIABLES: Final = (
     "MODELSCOPE_",
     "GIT_",
     "HDFS_",
+    "KSERVE_OCI_",
 )
 _STORED: Final = ("s3", "gs", "hdfs", "webhdfs")
 _WITH_BUCKET: Final = ("s3", "gs")

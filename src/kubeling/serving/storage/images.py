@@ -37,6 +37,9 @@ _MODELS: Final = "models/"
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _CONFIG: Final = "/mnt/oci-fetch-auth/config.json"
+_SERVERS: Final = {"docker.io": "registry-1.docker.io"}
+_TITLES: Final = {"docker.io": "https://index.docker.io/v1/"}
+"""Docker's own registry is elsewhere than it is named, and has an old name where users sign in."""
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOOPBACK: Final = re.compile(r"^(localhost|127(\.\d+){3})(:|$)")
@@ -50,7 +53,7 @@ class _Registry:
     def __init__(self, host: str, repository: str, env: Mapping[str, str]) -> None:
         insecure = env.get("KSERVE_OCI_INSECURE_REGISTRY", "").lower() in ("1", "true", "yes")
         scheme = "http" if insecure or _LOOPBACK.match(host) else "https"
-        self._base = f"{scheme}://{host}/v2/{repository}"
+        self._base = f"{scheme}://{_SERVERS.get(host, host)}/v2/{repository}"
         self._host, self._repository = host, repository
         self._basic = _basic(host, env)
         self._headers: dict[str, str] = {}
@@ -244,7 +247,7 @@ def _basic(host: str, env: Mapping[str, str]) -> str:
     try:
         found = json.loads(Path(env.get("KSERVE_OCI_DOCKER_CONFIG") or _CONFIG).read_text())
         entries = found["auths"]
-        titles = (host, f"https://{host}", host.partition(":")[0])
+        titles = (host, f"https://{host}", host.partition(":")[0], _TITLES.get(host))
         entry = next(entries[title] for title in titles if title in entries)
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return ""
