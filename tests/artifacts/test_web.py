@@ -66,6 +66,14 @@ def test_credentials_stay_with_the_host_they_are_for(tmp_path: Path) -> None:
         assert cdn.seen == [("/file", None, "kept")]
 
 
+def test_a_header_may_be_for_one_host_only(tmp_path: Path) -> None:
+    with serving() as store, serving() as cdn:
+        store.elsewhere = {"/old": "/new", "/new": f"{cdn.url}/file"}
+        web.save(f"{store.url}/old", tmp_path / "file", SENT, secrets=["x-note"])
+        assert store.seen[-1] == ("/new", "Bearer secret", "kept")
+        assert cdn.seen == [("/file", None, None)]
+
+
 def test_the_user_in_an_address_signs_in(tmp_path: Path) -> None:
     with serving() as store:
         address = store.url.replace("://", "://me:pass%20word@")

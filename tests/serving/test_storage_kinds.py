@@ -174,6 +174,19 @@ def test_a_host_gets_the_headers_of_its_secret(tmp_path: Path) -> None:
             download(f"{url}/model.bin", tmp_path, {"127.0.0.1-headers": "X-Token: secret"})
 
 
+def test_the_headers_of_a_hosts_secret_stay_with_it(tmp_path: Path) -> None:
+    def other(request: BaseHTTPRequestHandler) -> Answer:
+        return 200, request.headers.get("X-Token", "nothing").encode(), {}
+
+    with (
+        server(other) as elsewhere,
+        server(lambda _: (302, b"", {"Location": f"{elsewhere}/model.bin"})) as url,
+    ):
+        env = {"127.0.0.1-headers": json.dumps({"X-Token": "secret"})}
+        download(f"{url}/model.bin", tmp_path, env)
+    assert files(tmp_path) == {"model.bin": "nothing"}
+
+
 # --- Git ------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import base64
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -45,13 +45,16 @@ class HttpStatus(Exception):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Keeps credentials from other hosts, as browsers and curl do: stores send one to a CDN."""
 
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._secrets = {name.capitalize() for name in (*_SECRETS, *secrets)}
+
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         """The next request, with the credentials only where the first host is asked again."""
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and not _is_same(req, following):
-            for secret in _SECRETS & following.headers.keys():
+            for secret in self._secrets & following.headers.keys():
                 following.remove_header(secret)
         return following
 
@@ -103,10 +106,14 @@ def save(
     target: Path,
     headers: Mapping[str, str] | None = None,
     context: ssl.SSLContext | None = None,
+    secrets: Collection[str] = (),
 ) -> Mapping[str, str]:
-    """Streams an answer into a file and returns its headers."""
+    """Streams an answer into a file and returns its headers.
+
+    ``secrets`` names headers that no other host is sent, besides those that it never is.
+    """
     request = urllib.request.Request(url, headers=dict(headers or {}))
-    with fetch(request, context) as response:
+    with fetch(request, context, secrets) as response:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             _copy(response, file, request.host)
@@ -131,7 +138,11 @@ def _broke_off(host: str, error: Exception) -> ArtifactAway:
     return ArtifactAway(f"{host} broke off: {str(error) or type(error).__name__}")
 
 
-def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None) -> HTTPResponse:
+def fetch(
+    request: urllib.request.Request,
+    context: ssl.SSLContext | None = None,
+    secrets: Collection[str] = (),
+) -> HTTPResponse:
     """Opens a request; the caller closes it. A user in the address signs in, as in Go's client."""
     parts = urlsplit(request.full_url)
     user, at, host = parts.netloc.rpartition("@")
@@ -143,7 +154,7 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
             request.add_header("Authorization", f"Basic {token}")
     try:
         https = urllib.request.HTTPSHandler(context=context or ssl.create_default_context())
-        opener = urllib.request.build_opener(https, _Redirects)
+        opener = urllib.request.build_opener(https, _Redirects(secrets))
         response: HTTPResponse = opener.open(request, timeout=_TIMEOUT)
         return response
     except urllib.error.HTTPError as error:

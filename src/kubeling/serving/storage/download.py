@@ -152,8 +152,9 @@ def _copy(source: Path, target: Path, patterns: Patterns) -> None:
 
 def _save(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
     name = PurePosixPath(address.path.partition("?")[0]).name or "model"
+    sent = _headers(address, env)
     try:
-        headers = web.save(address.text, target / name, _headers(address, env))
+        headers = web.save(address.text, target / name, sent, secrets=sent)
     except web.HttpStatus as error:
         hint = "check storageUri" if error.status == 404 else "may it be read without signing in?"
         raise ArtifactError(f"the server answered HTTP {error.status}; {hint}") from None
