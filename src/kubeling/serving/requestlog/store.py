@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["REQUESTS", "Filed", "Filter", "RequestStore"]
 
+_PLACE: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""Counts all events there ever were; SQLite's integers are as long, by this name alone."""
+
 REQUESTS: Final = sa.Table(
     "serving_requests",
     METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _PLACE, primary_key=True, autoincrement=True),
     sa.Column("namespace", sa.String(63), nullable=False),
     sa.Column("service", sa.String(63), nullable=False),
     sa.Column("request_id", sa.String(255), nullable=False),
@@ -31,8 +34,8 @@ REQUESTS: Final = sa.Table(
     sa.Column("revision", sa.String(253), nullable=False),
     sa.Column("model", sa.String(253), nullable=False),
     sa.Column("status", sa.Integer, nullable=False),
-    sa.Column("metadata", sa.Text(2**24 - 1), nullable=False),
-    sa.Column("data", sa.Text(2**24 - 1), nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
 )
 _TABLE: Final = REQUESTS.c
 _MOST: Final = 100_000

@@ -9,14 +9,14 @@ branch_labels = None
 depends_on = None
 
 _TABLE = "serving_requests"
-_LARGEST = 2**24 - 1
+_PLACE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
     """Creates the table."""
     op.create_table(
         _TABLE,
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("id", _PLACE, primary_key=True, autoincrement=True),
         sa.Column("namespace", sa.String(63), nullable=False),
         sa.Column("service", sa.String(63), nullable=False),
         sa.Column("request_id", sa.String(255), nullable=False),
@@ -26,8 +26,8 @@ def upgrade() -> None:
         sa.Column("revision", sa.String(253), nullable=False),
         sa.Column("model", sa.String(253), nullable=False),
         sa.Column("status", sa.Integer, nullable=False),
-        sa.Column("metadata", sa.Text(_LARGEST), nullable=False),
-        sa.Column("data", sa.Text(_LARGEST), nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("data", sa.Text, nullable=False),
     )
     op.create_index("serving_requests_of_service", _TABLE, ["namespace", "service", "id"])
     op.create_index("serving_requests_by_id", _TABLE, ["request_id"])
