@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving, traffic
 
-from kubeling.kube.objects import condition
+from kubeling.kube.objects import condition, uid
 from kubeling.kube.resources import NAMESPACES
 from kubeling.serving.canary_limits import Limits, validate_limits
 from kubeling.serving.names import ROLLBACK_DRIFT
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.watching.store import WatchStore
 
 _AGENT_PORT = 9081
 
@@ -55,7 +57,10 @@ async def roll_out(serving: Serving, version: str, address: str, **fields: Any) 
     await serving.start(f"m-predictor-{int(version):05d}", address)
 
 
-async def test_a_canary_that_answers_otherwise_is_rolled_back(serving: Serving) -> None:
+async def test_a_canary_that_answers_otherwise_is_rolled_back(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.watching.controller._SAVE_SECONDS", 0.1)
     stable, first = await pod(0, [0, 1] * 60)
     canary, second = await pod(1, [1] * 120)
     container = {"image": "mine", "env": [{"name": "VERSION", "value": "1"}]}
@@ -81,6 +86,14 @@ async def test_a_canary_that_answers_otherwise_is_rolled_back(serving: Serving) 
     )
     assert condition(isvc, "DataDrift") is not None, "it is watched, as its canaries are judged"
     assert is_ready(isvc)
+    await serving.client.delete(INFERENCE_SERVICES, "m", NAMESPACE)
+    saved = WatchStore(serving.context.open_database)
+    for _ in range(1000):
+        if not await saved.load(uid(isvc)):
+            break
+        await asyncio.sleep(0.05)
+    else:
+        pytest.fail("what was known of a service that is gone is kept")
     for server in (stable, canary):
         await server.close()
 

@@ -103,6 +103,19 @@ def test_rows_of_another_width_are_named_and_no_drift() -> None:
     assert message == "the reference has 2 features, but the recorded rows have 3"
 
 
+def test_other_settings_are_followed_at_once() -> None:
+    found = watch()
+    found.refer_to(reference(), "it")
+    found.take(shown([*rows(1, 300), *rows(2, 200, 2.0)]))
+    found.assess()
+    assert found.report["window"] == 500
+    found.follow(MonitoringSettings(window=200))
+    assert found.changed
+    found.assess()
+    assert found.report["window"] == 200
+    assert found.report["share_drifted"] == 1.0, "the newest rows are kept"
+
+
 def test_a_restart_loses_nothing() -> None:
     found = watch()
     found.refer_to(reference(), "it")

@@ -38,10 +38,19 @@ class Window:
         """Takes rows and predictions; each replaces the oldest once there are enough."""
         for row in rows:
             if not self.rows or len(row) != len(self.rows[-1]):
-                most = max(1, min(self._size, _VALUES // max(1, len(row))))
-                self.rows = deque(maxlen=most)
+                self.rows = deque(maxlen=self._most(len(row)))
             self.rows.append(row)
         self.predictions.extend(predictions)
+
+    def resize(self, size: int) -> None:
+        """Keeps so many from now on: of those that are there, the newest."""
+        self._size = size
+        self.predictions = deque(self.predictions, maxlen=size)
+        width = len(self.rows[-1]) if self.rows else 1
+        self.rows = deque(self.rows, maxlen=self._most(width))
+
+    def _most(self, width: int) -> int:
+        return max(1, min(self._size, _VALUES // max(1, width)))
 
     def profile(self, names: Sequence[str] = ()) -> Profile:
         """What is in it now, as a reference for what comes."""

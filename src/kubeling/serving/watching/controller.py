@@ -8,7 +8,7 @@ service's condition is that of the revision with most of the requests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from kubeling.serving.drift.profile import Profile
     from kubeling.serving.watching.looking import Looked
     from kubeling.serving.watching.store import WatchStore
-    from kubeling.serving.watching.watch import Watch
+    from kubeling.serving.watching.watch import Watch, WatchState
 
 __all__ = ["DriftWatcher", "watcher_of"]
 
@@ -66,6 +66,7 @@ class _Service:
     def __init__(self) -> None:
         self.watches: dict[str, Watch] = {}
         self.saved = 0.0
+        self.unsaved = False
         self.judge_after = 0.0
         self.asked: set[str] = set()
         """Revisions whose reference was looked for."""
@@ -108,12 +109,13 @@ class DriftWatcher:
         if (service := self._services.get(uid(isvc))) is not None:
             service.watches.pop(revision, None)
             service.asked.discard(revision)
+            service.unsaved = True
 
     async def reconcile(self, key: Key) -> Result | None:
         """Looks at one service; ``None`` if it is not monitored."""
         isvc = self._informers.of(INFERENCE_SERVICES).get(*key)
         if isvc is None or deletion_requested(isvc):
-            self._forget()
+            await self._forget()
             return None
         if not is_monitored(isvc):
             await self._stop(isvc)
@@ -122,7 +124,7 @@ class DriftWatcher:
             self._services[uid(isvc)] = await self._load(isvc)
         service = self._services[uid(isvc)]
         for watch in service.watches.values():
-            watch.settings = settings_of(isvc)
+            watch.follow(settings_of(isvc))
         await self._look(isvc, service)
         await self._judge(isvc, service)
         await self._save(isvc, service)
@@ -196,6 +198,7 @@ class DriftWatcher:
         due = [watch for watch in service.watches.values() if watch.changed or not watch.report]
         if due and now >= service.judge_after:
             await asyncio.to_thread(_assess, due)
+            service.unsaved = True
             taken = self._clock.monotonic() - now
             service.judge_after = now + max(_LOOK_SECONDS, _SHARE * taken)
         main = _heaviest(isvc)
@@ -237,10 +240,16 @@ class DriftWatcher:
             return
         service.saved = now
         revisions = _known_revisions(isvc, self._pods(isvc))
-        service.watches = {r: w for r, w in service.watches.items() if r in revisions}
-        states = {revision: watch.state() for revision, watch in service.watches.items()}
-        store = await self._store()
-        await store.save(uid(isvc), states, int(self._clock.now().timestamp()))
+        kept = {r: w for r, w in service.watches.items() if r in revisions}
+        service.unsaved |= len(kept) < len(service.watches)
+        service.watches = kept
+        # The reference of one that comes back is looked for again.
+        service.asked &= revisions
+        if service.unsaved:
+            states = await asyncio.to_thread(_states, dict(kept))
+            store = await self._store()
+            await store.save(uid(isvc), states, int(self._clock.now().timestamp()))
+            service.unsaved = False
 
     async def _store(self) -> WatchStore:
         await self._context.open_database()
@@ -257,10 +266,11 @@ class DriftWatcher:
         pods = self._informers.of(PODS).list(namespace(isvc))
         return [pod for pod in pods if labels(pod).get(SERVICE) == name(isvc)]
 
-    def _forget(self) -> None:
+    async def _forget(self) -> None:
         present = {uid(isvc) for isvc in self._informers.of(INFERENCE_SERVICES).list()}
         for gone in self._services.keys() - present:
-            del self._services[gone]
+            await (await self._store()).save(gone, {}, 0)
+            self._services.pop(gone, None)
 
     def _shown(self) -> list[tuple[Key, str, dict[str, Any]]]:
         found = []
@@ -275,17 +285,27 @@ def _assess(watches: Sequence[Watch]) -> None:
         watch.assess()
 
 
+def _states(watches: Mapping[str, Watch]) -> dict[str, WatchState]:
+    return {revision: watch.state() for revision, watch in watches.items()}
+
+
+def _shares(isvc: Obj) -> Sequence[Obj]:
+    components = (isvc.get("status") or {}).get("components") or {}
+    return (components.get("predictor") or {}).get("traffic") or ()
+
+
 def _heaviest(isvc: Obj) -> str:
     """The revision with most of the requests."""
-    components = (isvc.get("status") or {}).get("components") or {}
-    shares = (components.get("predictor") or {}).get("traffic") or ()
+    shares = _shares(isvc)
     if not shares:
         return ""
     return str(max(shares, key=lambda share: int(share.get("percent") or 0))["revisionName"])
 
 
 def _known_revisions(isvc: Obj, pods: Sequence[Obj]) -> set[str]:
+    """Those that requests go to, which may be without a pod at times, and those with pods."""
     from kubeling.serving.watching.looking import watched_pods
 
     component = "transformer" if has_monitor(isvc) else "predictor"
-    return {_heaviest(isvc), *watched_pods(isvc, pods, component)}
+    shared = {str(share["revisionName"]) for share in _shares(isvc)}
+    return shared | watched_pods(isvc, pods, component).keys()

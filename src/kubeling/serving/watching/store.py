@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -52,15 +53,7 @@ class WatchStore:
 
     async def save(self, service_uid: str, states: Mapping[str, WatchState], now: int) -> None:
         """Replaces what was saved of a service."""
-        rows = [
-            {
-                "service_uid": service_uid,
-                "revision": revision,
-                "saved": now,
-                "state": msgspec.msgpack.encode(state),
-            }
-            for revision, state in states.items()
-        ]
+        rows = await asyncio.to_thread(_rows, service_uid, states, now)
 
         def write(connection: sa.Connection) -> None:
             connection.execute(sa.delete(WATCHES).where(_TABLE.service_uid == service_uid))
@@ -78,3 +71,15 @@ class WatchStore:
                 connection.execute(sa.delete(WATCHES).where(_TABLE.service_uid == gone))
 
         await (await self._database()).run(write)
+
+
+def _rows(service_uid: str, states: Mapping[str, WatchState], now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "service_uid": service_uid,
+            "revision": revision,
+            "saved": now,
+            "state": msgspec.msgpack.encode(state),
+        }
+        for revision, state in states.items()
+    ]

@@ -89,7 +89,14 @@ class Watch:
         for title, predictions in found.answers.items():
             if (waiting := self._pending.pop(title, None)) is not None:
                 self._judge(predictions, waiting[0])
-        self.changed = self.changed or bool(found.samples or found.feedback or found.answers)
+        self.changed = self.changed or bool(found.requests or found.feedback or found.answers)
+
+    def follow(self, settings: MonitoringSettings) -> None:
+        """Goes by these settings from now on."""
+        if settings != self.settings:
+            self.settings = settings
+            self._window.resize(settings.window)
+            self.changed = True
 
     def refer_to(self, reference: Profile, source: str) -> None:
         """Compares with this profile from now on."""
