@@ -355,6 +355,13 @@ async def test_vectors_of_texts(tmp_path: Path) -> None:
     assert ranked["results"][0]["document"] == {"text": "abc"}
 
 
+async def test_a_text_that_is_too_long_is_cut(tmp_path: Path) -> None:
+    encoder(tmp_path, max_position_embeddings=32)
+    async with asking(loaded(tmp_path)) as client:
+        found = await client.embeddings.create(model="tiny", input="x" * 1000)
+        assert found.usage.prompt_tokens == 32
+
+
 async def test_a_classifier_of_pairs_ranks(tmp_path: Path) -> None:
     encoder(tmp_path, "BertForSequenceClassification", num_labels=1)
     async with asking(loaded(tmp_path)) as client:

@@ -19,6 +19,7 @@ import numpy as np
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError, NotSupported
 from kubeling.serving.server.formats import library, threads
 from kubeling.serving.server.formats.huggingface_encoding import create_embedding, create_rerank
+from kubeling.serving.server.generation.generator import context_length
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.openai.answers import Embedding, Rerank
 from kubeling.serving.server.openai.models import OpenAIEncoderModel
@@ -91,6 +92,7 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         self._tokenizer, self._model = tokenizer, model.eval()
+        self._length = context_length(model.config, tokenizer)
         self._probabilities = os.environ.get("PREDICT_PROBA", "").lower() == "true"
 
     def get_input_types(self) -> list[dict[str, Any]]:
@@ -142,7 +144,13 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
 
     def _tokens(self, *texts: list[str]) -> Any:
         with self._lock:
-            return self._tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
+            return self._tokenizer(
+                *texts,
+                padding=True,
+                truncation=True,
+                max_length=self._length,
+                return_tensors="pt",
+            )
 
     def _tasks(self) -> dict[str, Callable[[Any], Array]]:
         return {
