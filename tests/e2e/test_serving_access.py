@@ -141,20 +141,27 @@ async def test_the_same_holds_for_grpc(platform: Platform) -> None:
     }
 
 
-def test_only_who_may_ask_a_model_sees_what_it_was_asked(platform: Platform) -> None:
-    def read(token: str) -> int:
+@pytest.mark.parametrize(
+    ("method", "page", "answer"),
+    [("GET", "requests", 200), ("POST", "requests", 202), ("GET", "drift", 200)],
+)
+def test_only_who_may_ask_a_model_sees_and_says_what_it_was_asked(
+    platform: Platform, method: str, page: str, answer: int
+) -> None:
+    def status(token: str) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        path = "/api/serving/ann/iris/requests"
-        request = urllib.request.Request(f"{platform.url}{path}", headers=headers)
+        url = f"{platform.url}/api/serving/ann/iris/{page}"
+        body = b"[]" if method == "POST" else None
+        request = urllib.request.Request(url, data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return int(answer.status)
+            with urllib.request.urlopen(request, timeout=60) as answered:
+                return int(answered.status)
         except urllib.error.HTTPError as refused:
             return refused.code
 
-    assert read(token_of(platform, "ann")) == 200
-    assert read("") == 403
-    assert read(token_of(platform, "ben")) == 403
+    assert status(token_of(platform, "ann")) == answer
+    assert status("") == 403
+    assert status(token_of(platform, "ben")) == 403
 
 
 def test_the_command_line_asks_as_an_account_that_may(platform: Platform) -> None:

@@ -44,17 +44,34 @@ class Access:
         if self.on and (refusal := await self.refusal(key, authorization, INFERENCE_SERVICES)):
             raise Undelivered(*refusal)
 
+    async def require_pod(self, key: Key, authorization: str | None) -> None:
+        """Returns if it is an account of the service's namespace, as a pod's is, that asks.
+
+        Pods report what they were asked, and their accounts may read nothing.
+        """
+        if not self.on:
+            return
+        token = _token(authorization)
+        try:
+            found = await self._review(TOKEN_REVIEWS, {"token": token}) if token else {}
+        except ApiError as error:
+            raise Undelivered(503, _nobody_can_say(error)) from error
+        groups = (found.get("user") or {}).get("groups") or ()
+        if f"system:serviceaccounts:{key.namespace}" not in groups:
+            text = f"only pods of the namespace {key.namespace} may report what a model was asked"
+            raise Undelivered(403, text)
+
     async def refusal(
         self, key: Key, authorization: str | None, kind: Resource
     ) -> tuple[int, str] | None:
         """The status and the reason that a request is refused with, if it is."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = _token(authorization)
+        if not token:
             return 403, (
                 "this gateway asks who you are: send a token in the header Authorization, e.g. of "
                 f"kubectl create token ACCOUNT -n {key.namespace}"
             )
-        judgement = await self._judged(token.strip(), key, kind)
+        judgement = await self._judged(token, key, kind)
         return None if judgement[0] == 200 else judgement
 
     async def _judged(self, token: str, key: Key, kind: Resource) -> _Judgement:
@@ -89,7 +106,7 @@ class Access:
             }
             allowed = (await self._review(SUBJECT_ACCESS_REVIEWS, spec)).get("allowed")
         except ApiError as error:
-            return 503, f"nobody can say now whether the token is good: {error}"
+            return 503, _nobody_can_say(error)
         if allowed:
             return 200, ""
         return 403, (
@@ -107,3 +124,12 @@ class Access:
         answer = await self._context.client.create(kind, review)
         status: Obj = answer.get("status") or {}
         return status
+
+
+def _token(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _nobody_can_say(error: ApiError) -> str:
+    return f"nobody can say now whether the token is good: {error}"

@@ -39,6 +39,10 @@ class _Pages:
     async def file(self, request: web.Request) -> web.Response:
         """Files what a server sends."""
         key = await self._key(request)
+        try:
+            await self._access.require_pod(key, request.headers.get("Authorization"))
+        except Undelivered as refused:
+            return _json({"error": refused.message}, refused.status)
         store = await self._store()
         from kubeling.serving.requestlog.store import Filed
 

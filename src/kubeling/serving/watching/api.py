@@ -10,6 +10,8 @@ from aiohttp import web
 
 from kubeling.component import Context
 from kubeling.kube.objects import Key, Obj, uid
+from kubeling.serving.gateway import gateway_of
+from kubeling.serving.gateway.refusals import Undelivered
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.watching.controller import watcher_of
 from kubeling.serving.watching.reporting import condition_of
@@ -24,9 +26,15 @@ __all__ = ["routes"]
 def routes(context: Context) -> list[web.AbstractRouteDef]:
     """``/api/serving/{namespace}/{name}/drift``."""
 
+    access = gateway_of(context).delivery.access
+
     async def drift(request: web.Request) -> web.Response:
         await context.informers.synced(INFERENCE_SERVICES)
         key = Key(request.match_info["namespace"], request.match_info["name"])
+        try:
+            await access.require(key, request.headers.get("Authorization"))
+        except Undelivered as refused:
+            return web.json_response({"error": refused.message}, status=refused.status)
         isvc = context.informers.of(INFERENCE_SERVICES).get(*key)
         if isvc is None:
             text = f'there is no InferenceService "{key.name}" in "{key.namespace}"'
