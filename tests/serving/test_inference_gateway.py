@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -34,13 +35,16 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 
 
 @contextlib.asynccontextmanager
-async def gateway(serving: Serving, port: int = 0) -> AsyncIterator[tuple[Any, int]]:
+async def gateway(
+    serving: Serving, port: int = 0, **environment: str
+) -> AsyncIterator[tuple[Any, int]]:
     """The command's process, and its port."""
     script = str(Path(sys.executable).parent / "kubeling")
     process = await asyncio.create_subprocess_exec(
         *(script, "inference-gateway", "--kubeconfig", str(serving.kubeconfig)),
         *("--host", "127.0.0.1", "--port", str(port), "--drain", "20"),
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None
     try:
@@ -96,6 +100,19 @@ async def test_it_splits_and_begins_again_where_it_was_killed(serving: Serving) 
         async with gateway(serving, at) as (_, again):
             assert again == at
             assert (await http.post(f"http://127.0.0.1:{at}{PATH}", json={})).status == 200
+
+
+async def test_it_asks_who_asks_where_that_is_wanted(serving: Serving) -> None:
+    async with (
+        pod() as port,
+        gateway(serving, KUBELING_SERVING_AUTHENTICATION="true") as (_, at),
+        aiohttp.ClientSession() as http,
+    ):
+        await serve(serving, "1", 1, port)
+        url = f"http://127.0.0.1:{at}{PATH}"
+        assert (await http.post(url, json={})).status == 403
+        headers = {"Authorization": "Bearer nobody's"}
+        assert (await http.post(url, json={}, headers=headers)).status == 401
 
 
 async def test_it_sends_services_to_rest_and_wakes_them(serving: Serving) -> None:

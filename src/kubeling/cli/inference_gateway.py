@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import tempfile
@@ -32,7 +33,13 @@ __all__ = ["inference_gateway"]
     help="The cluster; else $KUBECONFIG, the pod's own account, or ~/.kube/config.",
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8080, show_default=True, help="Its port; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Its port; 0 takes a free one.",
+)
 @click.option(
     "--cluster-domain",
     default=cluster_domain,
@@ -65,12 +72,15 @@ def inference_gateway(
     """
     import uvloop
 
+    from kubeling.cli.settings import rooms_in_environment
+
     with tempfile.TemporaryDirectory() as empty:
         settings = Settings(
             data_dir=Path(empty),
             workspace=Path(empty),
             cluster_domain=cluster_domain,
             ingress_domain=ingress_domain,
+            rooms=rooms_in_environment(os.environ),
         )
         try:
             listener = socket.create_server((host, port), backlog=1024)
