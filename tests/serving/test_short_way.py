@@ -137,6 +137,9 @@ async def test_a_connection_may_go_on_to_the_rest_of_the_platform(wire: Wire) ->
         (("HEAD /h HTTP/1.1",), "", ""),
         (("POST /c HTTP/1.1", "Transfer-Encoding: chunked"), "2\r\nhi\r\n0\r\n\r\n", "POST /c hi"),
         (("GET /o HTTP/1.1", "Connection: keep-alive, foo", "Foo: 1"), "", "GET /o "),
+        (("GET http://m-default.example.com/a?b=1 HTTP/1.1",), "", "GET /a?b=1 "),
+        (("GET http://m-default.example.com HTTP/1.1",), "", "GET / "),
+        (("OPTIONS * HTTP/1.1",), "", "OPTIONS / "),
     ],
 )
 async def test_what_is_not_simple_is_answered_as_well(

@@ -107,7 +107,7 @@ class InferenceGateway:
         key, component = found
 
         async def handler(request: web.Request) -> web.StreamResponse:
-            return await self.forward(request, key, request.raw_path, component)
+            return await self.forward(request, key, _origin_form(request), component)
 
         return handler
 
@@ -174,3 +174,9 @@ class InferenceGateway:
         return next(
             (c for c in COMPONENTS if host in names.host_names(isvc, self._settings, c)), None
         )
+
+
+def _origin_form(request: web.Request) -> str:
+    """The target as a server gets it: proxies send whole URLs, and ``OPTIONS`` may name none."""
+    target = request.raw_path
+    return target if target.startswith("/") else f"/{request.rel_url.raw_path_qs.lstrip('/*')}"
