@@ -298,6 +298,10 @@ async def test_the_answer_of_the_last_step_is_passed_on_as_it_comes(serving: Ser
             text = await (await gateway.get("/metrics")).text()
             labels = 'code="200",inferencegraph="g",namespace="default",step="next/say"'
             assert f"kubeling_inference_graph_step_seconds_count{{{labels}}} 1" in text
+            await serving.client.delete(INFERENCE_GRAPHS, "g", "default")
+            async with asyncio.timeout(10):
+                while 'inferencegraph="g"' in text:
+                    text = await (await gateway.get("/metrics")).text()
 
 
 async def test_a_graph_ends_at_its_timeouts(serving: Serving) -> None:

@@ -98,6 +98,15 @@ class Registry:
         if (metric := self._metrics.get(name)) is not None:
             metric.values.pop(_key(labels), None)
 
+    def forget(self, name: str, labels: Mapping[str, str]) -> None:
+        """Forgets every series of a metric that has these labels, whatever others it has."""
+        if (metric := self._metrics.get(name)) is not None:
+            wanted = labels.items()
+            for key in [key for key in metric.values if wanted <= dict(key).items()]:
+                del metric.values[key]
+            for key in [key for key in metric.histograms if wanted <= dict(key).items()]:
+                del metric.histograms[key]
+
     def render(self) -> str:
         """All metrics, as a scrape gets them."""
         lines: list[str] = []

@@ -65,10 +65,15 @@ class GraphRouter:
         self._is_service = is_service
         """Whether a host name is a service's of the gateway."""
         self._graphs.add_index("host", lambda graph: names.host_names(graph, self._settings))
+        self._graphs.add_handler(self._forget)
 
     @property
     def _graphs(self) -> Informer:
         return self._informers.of(INFERENCE_GRAPHS)
+
+    def _forget(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None and old is not None:
+            self._timings.forget(old)
 
     def find(self, key: Key) -> Obj | None:
         """The graph of a name."""

@@ -28,3 +28,8 @@ class StepTimings:
             "code": str(status),
         }
         self._registry.observe(_NAME, labels, seconds)
+
+    def forget(self, graph: Obj) -> None:
+        """Drops what was counted of a graph that is gone."""
+        labels = {"namespace": namespace(graph), "inferencegraph": name(graph)}
+        self._registry.forget(_NAME, labels)
