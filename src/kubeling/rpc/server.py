@@ -12,11 +12,13 @@ from typing import Any, Final
 from grpclib.const import Cardinality, Status
 from grpclib.const import Handler as Route
 from grpclib.exceptions import GRPCError
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 
 from kubeling.rpc.calls import Method, RpcError
 from kubeling.rpc.codec import Codec, Limits
 from kubeling.rpc.wire import Message, MessageError, integer, text
+from kubeling.rpc.writing import GatheringProtocol
 
 __all__ = ["Handler", "metadata", "serving"]
 
@@ -57,7 +59,7 @@ async def serving(
 
     ``listening`` is a socket that listens already.
     """
-    server = Server([_Routes(handlers)], codec=Codec(limits))
+    server = _Server([_Routes(handlers)], codec=Codec(limits))
     listening = listening or socket.create_server((host, port))
     await server.start(sock=listening)
     try:
@@ -65,6 +67,12 @@ async def serving(
     finally:
         server.close()
         await server.wait_closed()
+
+
+class _Server(Server):
+    def _protocol_factory(self) -> H2Protocol:
+        made = super()._protocol_factory()
+        return GatheringProtocol(made.handler, made.config, made.h2_config)
 
 
 class _Routes:
