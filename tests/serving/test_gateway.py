@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from tests.serving.platform import (
     NAMESPACE,
     Serving,
@@ -500,6 +501,48 @@ async def test_a_pod_is_left_when_its_client_is(serving: Serving, size: int) -> 
         await asked.wait()
         asking.cancel()
         await left.wait()
+    await server.close()
+
+
+async def test_a_pod_is_not_asked_again_for_a_client_that_left(serving: Serving) -> None:
+    asked, ended = 0, asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        return response
+
+    @web.middleware
+    async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        finally:
+            ended.set()
+
+    async def leave(request: web.Request, _: web.StreamResponse) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    server = await pod(stream)
+    await serve(serving, "1", 1, server)
+    await serve(serving, "2", 2, server, canaryTrafficPercent=50)
+    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
+    app = create_app(serving.context, [COMPONENT])
+    app.middlewares.insert(0, watch)
+    app.on_response_prepare.append(leave)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with Client(base) as client:
+        with pytest.raises(aiohttp.ClientError):
+            await client.post("/serving/default/m/v2/models/m/infer", data="x")
+        await ended.wait()
+    assert asked == 1
+    await runner.cleanup()
     await server.close()
 
 

@@ -43,16 +43,16 @@ async def passed_on(
     if length is not None and length <= _WHOLE:
         return web.Response(body=await answer.read(), status=answer.status, headers=headers)
     response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         async for chunk in answer.content.iter_any():
             await response.write(chunk)
-    except (aiohttp.ClientPayloadError, TimeoutError):
-        # Its beginning is out: only a connection that ends says that the rest is missing.
+        await response.write_eof()
+    except (aiohttp.ClientError, TimeoutError):
+        # Its beginning is out: only a connection that ends says that the rest is missing. And a
+        # client that left looks, to who writes, like a pod that broke off.
         if request.transport is not None:
             request.transport.abort()
-        return response
-    await response.write_eof()
     return response
 
 
