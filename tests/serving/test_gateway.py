@@ -368,6 +368,19 @@ async def test_a_stream_that_breaks_off_does_not_look_whole(
     await server.close()
 
 
+async def test_head_is_told_the_length_that_get_has(serving: Serving, gateway: Client) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1234)
+
+    server = await pod(answer)
+    await serve(serving, "1", 1, server)
+    for method in ("HEAD", "GET"):
+        found = await gateway.request(method, "/serving/default/m/")
+        assert found.headers["Content-Length"] == "1234"
+        assert len(await found.read()) == (1234 if method == "GET" else 0)
+    await server.close()
+
+
 async def test_headers_are_those_of_the_client_and_of_the_pod(
     serving: Serving, gateway: Client
 ) -> None:

@@ -40,6 +40,9 @@ async def passed_on(
     """The pod's answer: whole if it is small, else as it comes."""
     headers = _answer_headers(answer.headers, revision)
     length = answer.content_length
+    if request.method == "HEAD" and length is not None:
+        headers["Content-Length"] = str(length)
+        return web.Response(status=answer.status, headers=headers)
     if length is not None and length <= _WHOLE:
         return web.Response(body=await answer.read(), status=answer.status, headers=headers)
     response = web.StreamResponse(status=answer.status, headers=headers)
