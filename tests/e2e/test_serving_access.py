@@ -164,6 +164,14 @@ def test_only_who_may_ask_a_model_sees_and_says_what_it_was_asked(
     assert status(token_of(platform, "ben")) == 403
 
 
+def test_the_page_of_a_model_says_that_the_dashboard_may_not_ask(platform: Platform) -> None:
+    page = "/objects/serving.kserve.io/v1beta1/InferenceService/ann/iris/drift"
+    with urllib.request.urlopen(platform.url + page, timeout=60) as found:
+        text = found.read().decode()
+    assert "Monitoring cannot be asked: this gateway asks who you are: send a token" in text
+    assert "no requests" not in text
+
+
 def test_the_command_line_asks_as_an_account_that_may(platform: Platform) -> None:
     request = '{"instances": [[1, 2]]}'
     for name in ("iris", "chain"):

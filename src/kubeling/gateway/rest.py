@@ -121,9 +121,9 @@ class RestClient:
 
 
 def _message(body: str) -> str:
-    """The sentence in an error's body: every component's errors are JSON with a ``message``."""
+    """The sentence in an error's body: JSON with a ``message``, in model serving an ``error``."""
     try:
         said = json.loads(body)
-        return str(said.get("error_message") or said["message"])
+        return str(said.get("error_message") or said.get("message") or said["error"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return body

@@ -14,7 +14,7 @@ from kubeling.gateway.kinds import INFERENCE_SERVICES
 from kubeling.gateway.models.signature import Signature, path_of
 from kubeling.gateway.pages.models.source import drift_of, objects_of, signature_from
 from kubeling.gateway.pages.view import Views
-from kubeling.gateway.rest import RestClient
+from kubeling.gateway.rest import Refused, RestClient
 from kubeling.kube.objects import Obj, name, namespace
 
 __all__ = ["drift_part", "form_part", "try_model"]
@@ -61,9 +61,14 @@ async def try_model(views: Views, rest: RestClient, request: web.Request) -> web
 async def drift_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """How the requests compare with the training data, and what monitoring knows besides."""
     isvc = await views.object(INFERENCE_SERVICES, request)
-    found = await drift_of(rest, isvc)
+    found: Mapping[str, Any] = {}
+    refused = ""
+    try:
+        found = await drift_of(rest, isvc)
+    except Refused as error:
+        refused = str(error)
     text = views.templates.get_template("model_drift.html").render(
-        said=found.get("condition"), revisions=found.get("revisions") or {}
+        refused=refused, said=found.get("condition"), revisions=found.get("revisions") or {}
     )
     return web.Response(text=text, content_type="text/html")
 

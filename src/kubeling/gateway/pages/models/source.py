@@ -99,8 +99,13 @@ async def signature_from(rest: RestClient, isvc: Obj, found: ModelObjects) -> Si
 
 
 async def drift_of(rest: RestClient, isvc: Obj) -> Mapping[str, Any]:
-    """What monitoring knows of the service; nothing where that cannot be asked."""
+    """What monitoring knows of the service; nothing where that cannot be asked.
+
+    Raises :class:`Refused` where it may not be asked without a token, which the dashboard has not.
+    """
     try:
         return await rest.get(f"/api/serving/{namespace(isvc)}/{quote(name(isvc))}/drift")
-    except (Refused, ConnectionError):
+    except Refused:
+        raise
+    except ConnectionError:
         return {}
