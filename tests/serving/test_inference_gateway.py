@@ -115,6 +115,16 @@ async def test_it_asks_who_asks_where_that_is_wanted(serving: Serving) -> None:
         assert (await http.post(url, json={}, headers=headers)).status == 401
 
 
+async def test_it_takes_nothing_that_it_cannot_keep(serving: Serving) -> None:
+    async with pod() as port, gateway(serving) as (_, at), aiohttp.ClientSession() as http:
+        await serve(serving, "1", 1, port)
+        for method, page in (("POST", "requests"), ("GET", "requests"), ("GET", "drift")):
+            url = f"http://127.0.0.1:{at}/api/serving/default/m/{page}"
+            async with http.request(method, url, json=[]) as answer:
+                assert answer.status == 404
+                assert "no metadata database" in (await answer.json())["error"]
+
+
 async def test_it_sends_services_to_rest_and_wakes_them(serving: Serving) -> None:
     async with pod() as port, gateway(serving) as (_, at), aiohttp.ClientSession() as http:
         window = {"autoscaling.knative.dev/window": "1s"}

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -110,7 +111,7 @@ async def _run(
     from kubeling.gateway.door import DoorSite, takers_of
     from kubeling.kube.controller import run_controllers
     from kubeling.kube.https import HttpsTransport
-    from kubeling.serving.component import gateway_controllers, gateway_synced
+    from kubeling.serving.component import gateway_controllers, gateway_routes, gateway_synced
 
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -118,7 +119,8 @@ async def _run(
         stack.push_async_callback(client.close)
         informers = await stack.enter_async_context(Informers(client))
         context = Context(client, informers, settings)
-        components = load_components(["serving"])
+        serving = load_components(["serving"])
+        components = [replace(component, routes=gateway_routes) for component in serving]
         runner = web.AppRunner(
             create_routes(context, components), access_log=None, shutdown_timeout=drain
         )

@@ -14,7 +14,7 @@ from kubeling.kube.resources import Resource
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["COMPONENT", "gateway_controllers", "gateway_synced"]
+__all__ = ["COMPONENT", "gateway_controllers", "gateway_routes", "gateway_synced"]
 
 
 def _crds() -> Sequence[Obj]:
@@ -147,6 +147,15 @@ def _routes(context: Context) -> Sequence[web.AbstractRouteDef]:
         *watching_routes(context),
         *log_routes(context),
     ]
+
+
+def gateway_routes(context: Context) -> Sequence[web.AbstractRouteDef]:
+    """The inference gateway's where it is alone, without the metadata database."""
+    from kubeling.serving.gateway.entry import routes
+    from kubeling.serving.gateway.unkept import routes as unkept_routes
+    from kubeling.serving.llm.routing import routes as llm_routes
+
+    return [*routes(context), *llm_routes(context), *unkept_routes()]
 
 
 def _host_handler(context: Context) -> HostHandler:
