@@ -96,7 +96,7 @@ class _Silent:
 
     def end(self) -> None:
         self._ended = True
-        for transport in self._timers:
+        for transport in list(self._timers):
             transport.close()
 
 
