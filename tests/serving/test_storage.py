@@ -208,6 +208,29 @@ def test_the_command_ends_with_one_line_that_says_why(
     assert err.endswith(": Not a directory\n")
 
 
+def test_the_command_shows_no_password_and_no_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http_server(lambda path, _: (200 if path.startswith("/m?") else 404, b"m")) as url:
+        address = url.replace("://", "://me:hush@")
+        assert main([f"{address}/m?sig=hush", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"fetched {url}/m: 1 files")
+        assert main([f"{address}/absent?sig=hush", str(tmp_path)]) == 1
+        said += capsys.readouterr().err
+    for refused in (
+        "https://me.blob.core.windows.net/c?sig=hush",
+        "me:hush@example.com/m?sig=hush",
+        "oci://me:hush@example.com",
+        "hf://me?sig=hush",
+        "ftp://me:hush@example.com/m",
+    ):
+        assert main([refused, str(tmp_path)]) == 1
+        said += capsys.readouterr().err
+    assert "hush" not in said
+    assert '"example.com/m" a plain path must be absolute' in said
+
+
 def test_addresses() -> None:
     assert parse_uri("pvc://claim/a/b").path == "a/b"
     assert parse_uri("file:///a%20b").path == "/a b"

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.serving.storage.download import download
 
@@ -90,7 +91,7 @@ class Agent:
             print(f"model {name}: {_said(error)}; trying again", file=sys.stderr, flush=True)
             return
         self._loaded.add(name)
-        print(f"loaded {name} from {spec['storageUri']}", flush=True)
+        print(f"loaded {name} from {shown_address(spec['storageUri'])}", flush=True)
 
     def _fetch(self, name: str, spec: Any) -> None:
         new, old = self._models / f".new-{name}", self._models / f".old-{name}"

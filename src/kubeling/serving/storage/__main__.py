@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.errors import ArtifactError, written_error
 from kubeling.serving.storage.download import download
 
@@ -28,19 +29,19 @@ def main(arguments: Sequence[str]) -> int:
         print(_USAGE, file=sys.stderr)
         return 2
     for uri, directory in zip(arguments[::2], arguments[1::2], strict=True):
-        started = time.monotonic()
+        shown, started = shown_address(uri), time.monotonic()
         try:
             files = download(uri, Path(directory), os.environ)
         except ArtifactError as error:
-            print(f"cannot fetch {uri}: {error}", file=sys.stderr)
+            print(f"cannot fetch {shown}: {error}", file=sys.stderr)
             return 1
         except OSError as error:
             why = written_error(error.filename or directory, error)
-            print(f"cannot fetch {uri}: {why}", file=sys.stderr)
+            print(f"cannot fetch {shown}: {why}", file=sys.stderr)
             return 1
         size = sum(path.stat().st_size for path in files)
         seconds = time.monotonic() - started
-        print(f"fetched {uri}: {len(files)} files, {size} bytes in {seconds:.2f} s")
+        print(f"fetched {shown}: {len(files)} files, {size} bytes in {seconds:.2f} s")
     return 0
 
 

@@ -32,7 +32,7 @@ def blob_container(address: ModelUri, env: Mapping[str, str]) -> tuple[Bucket, s
     parts = urlsplit(address.text)
     container, _, path = parts.path.lstrip("/").partition("/")
     if not container or not path.strip("/"):
-        raise ArtifactError(f"{address.text} names no container and path; check storageUri")
+        raise ArtifactError(f"{address.shown} names no container and path; check storageUri")
     endpoint = env.get("AZURE_SERVICE_URL") or f"https://{parts.netloc}"
     account = env.get("AZURE_ACCOUNT_NAME") or (parts.hostname or "").partition(".")[0]
     settings: AzureConfig = {"account_name": account, "endpoint": endpoint.rstrip("/")}

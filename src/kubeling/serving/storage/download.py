@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from kubeling.artifacts import web
+from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.buckets import Bucket, StoredObject
 from kubeling.artifacts.errors import ArtifactDenied, ArtifactError
 from kubeling.artifacts.places import place_inside
@@ -128,7 +129,7 @@ def _parse(uri: str) -> ModelUri:
     except UnknownScheme as error:
         raise ArtifactError(f"{error}:// is not a known kind of storage") from None
     except ValueError as error:
-        raise ArtifactError(f'"{uri}" {error}') from None
+        raise ArtifactError(f'"{shown_address(uri)}" {error}') from None
 
 
 def _copy(source: Path, target: Path, patterns: Patterns) -> None:
@@ -167,13 +168,13 @@ def _save(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
 
 def _headers(address: ModelUri, env: Mapping[str, str]) -> dict[str, str]:
     """What a secret with ``https-host`` and ``headers`` says that a host is to be sent."""
-    variable = f"{urlsplit(address.text).hostname}-headers"
-    text = env.get(variable) or "{}"
+    host = urlsplit(address.text).hostname
+    text = env.get(f"{host}-headers") or "{}"
     try:
         return {str(key): str(value) for key, value in json.loads(text).items()}
     except (ValueError, AttributeError) as error:
         raise ArtifactError(
-            f"the key headers of the secret for {address.root} is no JSON object: {error}"
+            f"the key headers of the secret for {host} is no JSON object: {error}"
         ) from None
 
 

@@ -83,7 +83,7 @@ def _repository(address: ModelUri) -> tuple[str, str]:
     given = f"{address.root}/{address.path}".strip("/").split("/")
     if len(given) != _PARTS or not all(part.partition(":")[0] for part in given):
         raise ArtifactError(
-            f"{address.text} is not {address.scheme}://OWNER/MODEL[:REVISION]; check storageUri"
+            f"{address.shown} is not {address.scheme}://OWNER/MODEL[:REVISION]; check storageUri"
         )
     model, _, revision = given[1].partition(":")
     return f"{given[0]}/{model}", revision

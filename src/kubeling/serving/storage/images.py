@@ -128,18 +128,20 @@ def fetch_image(address: ModelUri, target: Path, env: Mapping[str, str]) -> None
             continue
         if "zstd" in layer["mediaType"]:
             raise ArtifactError(
-                f"a layer of {address.text} is compressed by zstd; build the image with gzip"
+                f"a layer of {address.shown} is compressed by zstd; build the image with gzip"
             )
         with registry.open(f"blobs/{layer['digest']}") as answer:
             found |= _unpack(answer, layer["digest"], target, address)
     if not found:
-        raise ArtifactError(f"the image {address.text} has nothing in /models; put the model there")
+        raise ArtifactError(
+            f"the image {address.shown} has nothing in /models; put the model there"
+        )
 
 
 def _reference(address: ModelUri) -> tuple[str, str]:
     """The repository, and a tag or digest."""
     if not address.path:
-        raise ArtifactError(f"{address.text} is not oci://REGISTRY/REPOSITORY[:TAG]")
+        raise ArtifactError(f"{address.shown} is not oci://REGISTRY/REPOSITORY[:TAG]")
     name, at, digest = address.path.partition("@")
     if at:
         return name, digest
@@ -154,7 +156,7 @@ def _of_this_machine(manifests: list[dict[str, Any]], address: ModelUri) -> str:
         wanted = entry.get("platform") or {}
         if (wanted.get("os"), wanted.get("architecture")) == ("linux", machine):
             return str(entry["digest"])
-    raise ArtifactError(f"the image {address.text} has no manifest for linux/{machine}")
+    raise ArtifactError(f"the image {address.shown} has no manifest for linux/{machine}")
 
 
 class _Checked:
@@ -183,9 +185,9 @@ def _unpack(answer: HTTPResponse, digest: str, target: Path, address: ModelUri) 
         while checked.read(1 << 20):
             pass
     except (tarfile.TarError, HTTPException, OSError, EOFError) as error:
-        raise ArtifactError(f"a layer of {address.text} cannot be unpacked: {error}") from None
+        raise ArtifactError(f"a layer of {address.shown} cannot be unpacked: {error}") from None
     if digest != f"sha256:{checked.digest.hexdigest()}":
-        raise ArtifactError(f"a layer of {address.text} arrived damaged; try again")
+        raise ArtifactError(f"a layer of {address.shown} arrived damaged; try again")
     return bool(fresh)
 
 

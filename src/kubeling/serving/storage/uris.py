@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from kubeling.artifacts.addresses import shown_address
+
 __all__ = ["MOUNTED", "SCHEMES", "ModelUri", "StorageNotFound", "UnknownScheme", "parse_uri"]
 
 SCHEMES: Final = (
@@ -49,6 +51,11 @@ class ModelUri:
     root: str
     path: str
     text: str
+
+    @property
+    def shown(self) -> str:
+        """The address without passwords and signatures, for messages."""
+        return shown_address(self.text)
 
 
 def parse_uri(text: str) -> ModelUri:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from kubeling.artifacts import hub, web
+from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.buckets import Bucket
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.locations import GCS, S3, Secret
@@ -58,8 +59,7 @@ class Source:
     @property
     def shown(self) -> str:
         """The address without passwords and signatures, for logs."""
-        split = urlsplit(self.uri)
-        return urlunsplit((split.scheme, split.netloc.rpartition("@")[2], split.path, "", ""))
+        return shown_address(self.uri)
 
     def takes(self, path: str) -> bool:
         """Whether a file is wanted."""
