@@ -207,6 +207,8 @@ def test_modes_are_called_by_their_present_names_and_kept() -> None:
         (["mnt"], ["spec.predictor.storageUris[0].mountPath: Invalid value"]),
         (["/mnt/../x"], ["spec.predictor.storageUris[0].mountPath: Invalid value"]),
         (["/mnt/a", "/mnt/a"], ["spec.predictor.storageUris[1].mountPath: Duplicate value"]),
+        (["/mnt/a", "//mnt/./a/"], ["spec.predictor.storageUris[1].mountPath: Duplicate value"]),
+        (["/./"], ["spec.predictor.storageUris[0].mountPath: Invalid value"]),
     ],
 )
 def test_models_have_places_of_their_own(places: list[str], expected: list[str]) -> None:

@@ -156,14 +156,15 @@ def _validate_places(path: str, component: Obj) -> Iterator[FieldError]:
         uri, place = str(entry.get("uri") or ""), str(entry.get("mountPath") or "/mnt/models")
         yield from _validate_uri(f"{path}[{index}].uri", uri)
         where = f"{path}[{index}].mountPath"
-        if not place.startswith("/") or ".." in place.split("/") or place.strip("/") == "":
+        normal = posixpath.normpath("/" + place.strip("/"))
+        if not place.startswith("/") or ".." in place.split("/") or normal == "/":
             message = "must be an absolute path below / without .."
             yield FieldError(where, "Invalid value", message, place)
-        elif place in taken:
+        elif normal in taken:
             yield FieldError(where, "Duplicate value", "each model needs a place of its own", place)
         elif not uri.startswith("pvc://"):
-            fetched.append(place)
-        taken.add(place)
+            fetched.append(normal)
+        taken.add(normal)
     if len(fetched) > 1 and posixpath.commonpath(fetched) == "/":
         yield FieldError(
             path, "Invalid value", "the mountPaths must share a folder below /", sorted(fetched)
