@@ -327,6 +327,7 @@ def test_empty_values_hide_nothing() -> None:
         ),
         ([canary("main", 10)], 'spec.canary[0].predictor.name: Duplicate value: "main": conflicts'),
         ([canary("V2", 10)], 'spec.canary[0].predictor.name: Invalid value: "V2"'),
+        ([canary("v2\n", 10)], "spec.canary[0].predictor.name: Invalid value"),
         ([canary("v" * 60, 10)], "spec.canary[0].predictor.name: Too long"),
         ([canary("v2", 101)], "spec.canary[0].trafficPercent: Invalid value: 101"),
         ([canary("v2", 60), canary("v3", 50)], "spec.canary: Invalid value: 110: the sum of all"),

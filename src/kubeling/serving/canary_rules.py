@@ -16,7 +16,7 @@ from kubeling.kube.objects import Obj, mapping, mappings
 
 __all__ = ["validate_canaries", "validate_variant", "validate_variant_is_kept"]
 
-_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+_NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST: Final = 63 - len("--transformer")
 _TAGS: Final = ("prev", "latest")
 _OF_STABLE: Final = ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling")
@@ -57,7 +57,7 @@ def validate_variant(path: str, predictor: Obj, service: str) -> Iterator[FieldE
     title = predictor.get("name")
     if not title:
         return
-    if not _NAME.match(str(title)):
+    if not _NAME.fullmatch(str(title)):
         message = (
             "must consist of lower case letters, digits and '-', and not begin or end with '-'"
         )
