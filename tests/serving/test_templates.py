@@ -188,7 +188,7 @@ def test_each_stores_secret_is_known_by_its_keys() -> None:
             secret("m", MODELSCOPE_API_TOKEN="t"),
             secret("g", GIT_USERNAME="u", GIT_PASSWORD="p"),
             secret("s", awsAccessKeyID="i", awsSecretAccessKey="s"),
-            secret("w", **{"https-host": "models.example.com", "headers": "{}"}),
+            secret("w", **{"https-host": "Models.example.com:8443", "headers": "{}"}),
             secret("d", HDFS_NAMENODE="http://n"),
             secret("r", "kubernetes.io/dockerconfigjson", **{".dockerconfigjson": "{}"}),
         ]

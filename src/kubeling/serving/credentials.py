@@ -103,7 +103,9 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
         if "HDFS_NAMENODE" in data:
             mount("hdfs-secrets", secret, _HDFS_MOUNT)
         if "https-host" in data and "headers" in data:
-            host = base64.b64decode(data["https-host"]).decode().strip()
+            # It is looked up by the address's host: without a port, in lower case.
+            given = base64.b64decode(data["https-host"]).decode().strip()
+            host = given.partition(":")[0].lower()
             env.append(_reference(f"{host}-headers", name(secret), "headers"))
         if secret.get("type") == _DOCKER_TYPE:
             items = [{"key": ".dockerconfigjson", "path": "config.json"}]
