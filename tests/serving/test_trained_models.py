@@ -141,10 +141,11 @@ class Place:
     def new_agent(self) -> Agent:
         return Agent(self._config, self._models, self._server)
 
-    async def listed(self, *names: str) -> None:
+    async def listed(self, *names: str, **addresses: str) -> None:
+        addresses |= {title: str(self.source / title) for title in names}
         entries = [
-            {"modelName": title, "modelSpec": {"storageUri": str(self.source / title)}}
-            for title in names
+            {"modelName": title, "modelSpec": {"storageUri": address}}
+            for title, address in addresses.items()
         ]
         self._config.write_text(json.dumps(entries))
         await asyncio.to_thread(self.agent.look)
@@ -176,9 +177,11 @@ async def test_the_agent_loads_what_is_listed_and_unloads_what_is_not(place: Pla
 async def test_a_model_that_cannot_be_had_does_not_keep_others_from_being_loaded(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await place.listed("absent", "b")
+    await place.listed("absent", "b", unreadable="http://[::1/model")
     assert await place.loaded() == ["b"]
-    assert "model absent:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "model absent:" in said
+    assert "model unreadable: ValueError: Invalid IPv6 URL; trying again" in said
 
 
 async def test_an_agent_that_starts_anew_unloads_what_is_no_longer_listed(place: Place) -> None:

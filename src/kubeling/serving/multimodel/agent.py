@@ -84,7 +84,8 @@ class Agent:
             if self._fetched.get(name) != spec:
                 self._fetch(name, spec)
             self._call(f"models/{name}/load")
-        except (ArtifactError, OSError) as error:
+        except Exception as error:
+            # Whatever is wrong with one model, the others go on.
             starting = isinstance(getattr(error, "reason", None), ConnectionError)
             pause = _LOOK_SECONDS if starting else _AGAIN_SECONDS
             self._next_try[name] = time.monotonic() + pause
@@ -135,7 +136,9 @@ class Agent:
 def _said(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code}: {error.read().decode(errors='replace')}"
-    return str(error)
+    if isinstance(error, (ArtifactError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
