@@ -129,6 +129,23 @@ async def test_a_model_is_fetched_to_the_nodes_of_a_group(serving: Serving) -> N
     assert await serving.client.find(LOCAL_MODEL_NODES, "slow") is None
 
 
+async def test_a_node_of_two_groups_gets_a_model_for_the_first(serving: Serving) -> None:
+    await serving.client.create(LOCAL_MODEL_NODE_GROUPS, group("also", "fast"))
+    wanted = cache("iris")
+    wanted["spec"]["nodeGroups"] = ["ssd", "also"]
+    await serving.client.create(LOCAL_MODEL_CACHES, wanted)
+    await finish(serving, await job(serving))
+    seen: list[str] = []
+
+    def is_fetched(node: Obj) -> bool:
+        seen.extend(entry["nodeGroup"] for entry in node["spec"]["localModels"])
+        return "ModelDownloaded" in (node.get("status") or {}).get("modelStatus", {}).values()
+
+    await until(serving, LOCAL_MODEL_NODES, "fast", is_fetched)
+    await until(serving, LOCAL_MODEL_CACHES, "iris", is_on_the_node)
+    assert set(seen) == {"ssd"}
+
+
 async def test_a_service_mounts_what_is_there_and_fetches_nothing(serving: Serving) -> None:
     await serving.client.create(LOCAL_MODEL_CACHES, cache("iris"))
     await finish(serving, await job(serving))

@@ -142,10 +142,13 @@ class LocalModelController:
         return False
 
     async def _list_on_nodes(self, cache: Obj, groups: Mapping[str, Obj]) -> None:
+        """A node has one entry of a cache: of two groups that it is in, the first's."""
+        listed: set[str] = set()
         for title, group in groups.items():
             info = plan.model_info(cache, title)
             for node in self._nodes(group):
-                if plan.is_node_ready(node):
+                if plan.is_node_ready(node) and name(node) not in listed:
+                    listed.add(name(node))
                     await self._set_entry(name(node), info, info)
 
     async def _set_entry(self, node: str, info: Mapping[str, Any], wanted: Obj | None) -> None:
