@@ -9,7 +9,7 @@ import pytest
 from tests.serving.platform import NAMESPACE, Serving, running_serving
 
 from kubeling.kube.errors import Forbidden, Invalid
-from kubeling.kube.objects import Obj, new_object
+from kubeling.kube.objects import Obj, deletion_requested, new_object
 from kubeling.kube.resources import (
     DEPLOYMENTS,
     JOBS,
@@ -183,6 +183,29 @@ async def test_a_deleted_cache_takes_its_files_along(serving: Serving) -> None:
     async for event in serving.client.watch(LOCAL_MODEL_CACHES):
         if event.type == "DELETED":
             break
+
+
+@pytest.mark.parametrize("where", ["", NAMESPACE])
+async def test_a_cache_outlives_its_group_without_a_trace(serving: Serving, where: str) -> None:
+    made = cache("iris", where)
+    kind = LOCAL_MODEL_NAMESPACE_CACHES if where else LOCAL_MODEL_CACHES
+    await serving.client.create(kind, made)
+    await finish(serving, await job(serving))
+    await until(serving, kind, "iris", is_on_the_node)
+    await serving.client.delete(LOCAL_MODEL_NODE_GROUPS, "ssd")
+    # It has seen that the group is gone.
+    await until(serving, kind, "iris", lambda o: not (o.get("status") or {}).get("nodeStatus"))
+    async for event in serving.client.watch(kind):
+        if event.type == "ADDED":
+            await serving.client.delete(kind, "iris", where)
+        if event.type == "DELETED":
+            break
+    node = await serving.client.get(LOCAL_MODEL_NODES, "fast")
+    assert not node["spec"]["localModels"]
+    if where:
+        # The cluster's own go with their owner.
+        volumes = (await serving.client.list(PERSISTENT_VOLUMES)).items
+        assert all(deletion_requested(volume) for volume in volumes)
 
 
 async def test_a_namespaces_own_cache_goes_before_the_clusters(serving: Serving) -> None:

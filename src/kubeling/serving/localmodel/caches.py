@@ -149,9 +149,9 @@ class LocalModelController:
             for node in self._nodes(group):
                 if plan.is_node_ready(node) and name(node) not in listed:
                     listed.add(name(node))
-                    await self._set_entry(name(node), info, info)
+                    await self._set_entry(name(node), plan.info_key(info), info)
 
-    async def _set_entry(self, node: str, info: Mapping[str, Any], wanted: Obj | None) -> None:
+    async def _set_entry(self, node: str, key: str, wanted: Obj | None) -> None:
         """Writes, or with ``None`` removes, a cache's entry of a LocalModelNode."""
         found = self._informers.of(LOCAL_MODEL_NODES).get("", node)
         if found is None:
@@ -162,12 +162,9 @@ class LocalModelController:
                 )
             return
         before = list(found["spec"].get("localModels") or ())
-        after = [entry for entry in before if plan.info_key(entry) != plan.info_key(info)]
+        after = [entry for entry in before if plan.info_key(entry) != key]
         if wanted is not None:
-            place = next(
-                (i for i, e in enumerate(before) if plan.info_key(e) == plan.info_key(info)),
-                len(after),
-            )
+            place = next((i for i, e in enumerate(before) if plan.info_key(e) == key), len(after))
             after.insert(place, wanted)
         if after != before:
             changed = {**found, "spec": {**found["spec"], "localModels": after}}
@@ -204,15 +201,15 @@ class LocalModelController:
             return
         if not await self._files_are_gone(cache, groups):
             return
-        for title in groups:
-            info = plan.model_info(cache, title)
-            for node in self._informers.of(LOCAL_MODEL_NODES).list():
-                await self._set_entry(name(node), info, None)
+        # Its groups may be gone, and with them the word on which nodes it was.
+        entry = copies.status_key(name(cache), namespace(cache))
+        for node in self._informers.of(LOCAL_MODEL_NODES).list():
+            await self._set_entry(name(node), entry, None)
         for job in self._jobs(cache):
             await self._delete(JOBS, namespace(job), name(job))
         if namespace(cache):
             # Volumes belong to no namespace, so a namespace's cache cannot own them.
-            for title in groups:
+            for title in cache["spec"]["nodeGroups"]:
                 volume, claim = plan.download_names(plan.model_info(cache, title))
                 await self._delete(PERSISTENT_VOLUME_CLAIMS, plan.JOB_NAMESPACE, claim)
                 await self._delete(PERSISTENT_VOLUMES, "", volume)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj, labels, mapping, name, namespace
+from kubeling.kube.objects import Obj, deletion_requested, labels, mapping, name, namespace
 from kubeling.serving.localmodel.copies import MODEL, MODEL_NAMESPACE
 from kubeling.serving.localmodel.resources import LOCAL_MODEL_CACHES, LOCAL_MODEL_NODE_GROUPS
 from kubeling.serving.resources import INFERENCE_SERVICES
@@ -29,8 +29,10 @@ def validate_cache(obj: Obj, old: Obj | None, request: AdmissionRequest) -> Iter
 def validate_namespace_cache(
     obj: Obj, old: Obj | None, request: AdmissionRequest
 ) -> Iterator[FieldError]:
-    """The groups of nodes have to be there."""
+    """The groups of nodes have to be there, but a cache may outlive them to its end."""
     yield from _validate_kept(obj, old)
+    if old is not None and deletion_requested(old):
+        return
     groups = mapping(obj.get("spec")).get("nodeGroups")
     for index, group in enumerate(groups if isinstance(groups, list) else ()):
         if request.find is not None and request.find(LOCAL_MODEL_NODE_GROUPS, group, "") is None:
