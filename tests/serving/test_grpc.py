@@ -23,6 +23,7 @@ from kubeling.rpc.wire import MessageError
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
+from kubeling.serving.server.errors import ModelRefusal, Overloaded, ServingError, Unprocessable
 from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
 from kubeling.serving.server.grpc.conversion import (
@@ -116,6 +117,29 @@ async def test_refusals_have_the_status_of_their_kind(
     async with serving(Doubler()) as (_, port):
         with pytest.raises(RpcError, match=message) as found:
             await infer(port, request_)
+    assert found.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (ModelRefusal(401, "who are you?"), Code.UNAUTHENTICATED),
+        (ModelRefusal(403, "not for you"), Code.PERMISSION_DENIED),
+        (ModelRefusal(409, "changed meanwhile"), Code.ABORTED),
+        (Unprocessable("no request"), Code.INVALID_ARGUMENT),
+        (Overloaded("8 texts wait"), Code.RESOURCE_EXHAUSTED),
+    ],
+)
+async def test_what_a_model_refuses_has_the_status_of_its_kind(
+    refusal: ServingError, code: Code
+) -> None:
+    class Refusing(Doubler):
+        async def predict(self, *_: Any) -> Any:
+            raise refusal
+
+    async with serving(Refusing()) as (_, port):
+        with pytest.raises(RpcError, match=str(refusal)) as found:
+            await infer(port, m.ModelInferRequest("double", inputs=[ROWS]))
     assert found.value.code is code
 
 
