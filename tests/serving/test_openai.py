@@ -408,6 +408,22 @@ async def test_who_goes_away_while_waiting_makes_room(folder: Path) -> None:
     model.stop()
 
 
+async def test_prompts_that_are_too_many_are_refused_before_they_are_read(folder: Path) -> None:
+    model = loaded(folder)
+    read: list[str] = []
+    tokenizer = model.generator.tokenizer
+
+    def reading(text: str, **options: Any) -> Any:
+        read.append(text)
+        return tokenizer(text, **options)
+
+    model.generator.tokenizer = reading
+    async with asking(model) as client:
+        with pytest.raises(openai.BadRequestError, match="at most 72 texts here, not 73"):
+            await client.completions.create(model="tiny", prompt=[PROMPT] * 73)
+    assert read == []
+
+
 async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folder: Path) -> None:
     model = loaded(folder)
     model.stop()

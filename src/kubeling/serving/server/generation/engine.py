@@ -81,9 +81,8 @@ class Engine:
 
     def grow(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> Growth:
         """Begins a text for each prompt; raises :class:`~..errors.ServingError`."""
+        self.check_number(len(prompts))
         most = self._limits.growing + self._limits.waiting
-        if len(prompts) > most:
-            raise InvalidInput(f"a request has at most {most} texts here, not {len(prompts)}")
         reader = _Reader(asyncio.get_running_loop(), self._changed)
         texts = [
             _Text(index, prompt, sampling, reader)
@@ -103,6 +102,12 @@ class Engine:
             self._waiting.extend(texts)
             self._changed.notify()
         return Growth(reader, len(texts))
+
+    def check_number(self, texts: int) -> None:
+        """Refuses a request for more texts than there ever are at once."""
+        most = self._limits.growing + self._limits.waiting
+        if texts > most:
+            raise InvalidInput(f"a request has at most {most} texts here, not {texts}")
 
     @property
     def growing(self) -> int:

@@ -51,6 +51,8 @@ async def prompts_of(generator: Generator, prompt: Any, special: bool) -> list[l
     if prompt is None or prompt == []:
         raise InvalidInput("prompt is required")
     several = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+    # A long list of texts would take long to read before it is refused.
+    generator.engine.check_number(len(several))
     found = []
     for one in several:
         if isinstance(one, str):
