@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -429,6 +430,29 @@ async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folde
     model.stop()
     with pytest.raises(ModelNotReady, match="the model was unloaded"):
         model.generator.grow([[1]], [Sampling(1)])
+
+
+async def test_others_are_answered_while_an_unloaded_model_ends_its_step(folder: Path) -> None:
+    model = loaded(folder)
+    begun, unloaded = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def long(*_: Any) -> None:
+        begun.set()
+        in_time.append(unloaded.wait(30))
+
+    model.generator.engine._decoder._model.lm_head.register_forward_hook(long)
+    async with serving(model) as client:
+        body = {"model": "tiny", "prompt": PROMPT}
+        asked = asyncio.create_task(client.post("/v1/completions", json=body))
+        await until(begun.is_set)
+        assert (await client.post("/v2/repository/models/tiny/unload")).status == 200
+        assert (await client.get("/v2/health/live")).status == 200
+        unloaded.set()
+        answer = await asked
+        assert answer.status == 424
+        assert "the model was unloaded" in await answer.text()
+    assert in_time == [True]
 
 
 async def test_who_goes_away_ends_the_text(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ pauses, one whose reader went away ends before its next token.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import threading
@@ -122,11 +123,12 @@ class Engine:
             return sum(not text.over for text in self._waiting)
 
     def close(self) -> None:
-        """Ends all texts, and the thread."""
+        """Ends all texts; the thread ends after the step it is at, and before the process."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        # A step may take long, and whoever unloads a model does so on the event loop.
+        atexit.register(self._thread.join)
 
     def _run(self) -> None:
         self._torch.set_num_threads(self._threads)
