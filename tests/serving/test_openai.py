@@ -16,7 +16,11 @@ import pytest
 from tests.serving.language_models import END, encoder, gpt2, loaded, t5
 from tests.serving.model_server import Doubler, serving
 
+from kubeling.serving.requestlog.folder import read_folder
+from kubeling.serving.requestlog.opening import open_log
+from kubeling.serving.requestlog.record import Counts, LogSettings
 from kubeling.serving.server.errors import ModelNotReady, Overloaded
+from kubeling.serving.server.generation.engine import Vocabulary
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.model import Model
@@ -472,6 +476,30 @@ async def test_who_goes_away_ends_the_text(tmp_path: Path) -> None:
             await until(lambda: model.generator.engine.growing == 0)
     model.stop()
     assert model.generator.made_tokens < 4000
+
+
+async def test_whole_answers_that_nobody_waited_for_are_counted(tmp_path: Path) -> None:
+    gpt2(tmp_path, context=4096)
+    model = loaded(tmp_path)
+    model.generator.engine._vocabulary = Vocabulary(str, frozenset())
+    pages = {
+        "/v1/completions": {"model": "tiny", "prompt": PROMPT, "max_tokens": 4000},
+        "/v2/models/tiny/generate": {"text_input": PROMPT, "parameters": {"max_tokens": 4000}},
+    }
+    async with (
+        open_log(LogSettings(str(tmp_path / "log")), Counts()) as log,
+        serving(model, request_log=log) as client,
+    ):
+        for page, body in pages.items():
+            asking = asyncio.create_task(client.post(page, json=body))
+            await until(lambda: model.generator.engine.growing == 1)
+            asking.cancel()
+            await until(lambda: model.generator.engine.growing == 0)
+        text = await (await client.get("/metrics")).text()
+    model.stop()
+    assert 'kubeling_requests_total{model_name="tiny",code="499"} 2' in text
+    records = [json.loads(line) for line in read_folder(tmp_path / "log")]
+    assert [record["status"] for record in records] == [499, 499]
 
 
 async def test_short_texts_do_not_wait_for_long_ones(client: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -88,6 +89,9 @@ async def generate(
             events = _events(answered, growth, parameters.details, done)
             return StreamedResponse(events, headers={"cache-control": "no-cache"})
         answer = await _whole(answered, growth, parameters.details)
+    except asyncio.CancelledError:
+        done(499, None)
+        raise
     except ServingError as error:
         done(error.http_status, {"error": str(error)})
         raise

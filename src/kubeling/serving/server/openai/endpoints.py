@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -118,6 +119,9 @@ class OpenAIPages:
             found = await getattr(model, method)(
                 request=asked, raw_request=request, context=context
             )
+        except asyncio.CancelledError:
+            counting.done(499, None)
+            raise
         except Exception as error:
             refused = error_of(error, getattr(error, "param", None))
             if refused.error.code == "500":
