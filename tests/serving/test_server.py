@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -281,6 +282,17 @@ def test_lines_of_several_pods_are_read_together(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
     (tmp_path / "b.jsonl").write_text('{"id": 2}\n')
     assert len(list(read_folder(tmp_path))) == 2
+
+
+def test_files_that_go_while_a_folder_is_read_are_passed_by(tmp_path: Path) -> None:
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nothing")
+    for number, name in enumerate("abc"):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"id": {number}}}\n')
+        os.utime(tmp_path / f"{name}.jsonl", (number + 1, number + 1))
+    lines = read_folder(tmp_path)
+    assert next(lines) == b'{"id": 0}\n'
+    (tmp_path / "b.jsonl").unlink()
+    assert list(lines) == [b'{"id": 2}\n']
 
 
 def _train(format_name: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ class Agent:
         """What this pod recorded, as JSON lines."""
         if self.duties.log_folder is None:
             return await self.forward(request)
-        body = b"".join(read_folder(self.duties.log_folder))
+        body = await asyncio.to_thread(b"".join, read_folder(self.duties.log_folder))
         return web.Response(body=body, content_type="application/x-ndjson")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:

@@ -100,10 +100,21 @@ class FolderLog:
 
 
 def read_folder(folder: Path) -> Iterator[bytes]:
-    """The lines recorded in a folder, oldest file first."""
-    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
-        with path.open("rb") as file:
+    """The lines recorded in a folder, oldest file first; one that is rotated away is passed by."""
+    for path in sorted(folder.glob("*.jsonl"), key=_written):
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            continue
+        with file:
             yield from file
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _line(record: Record, mode: Mode) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -162,7 +163,7 @@ class ModelApp:
             raise _no_page(request)
         self._repository.model(name)
         if page == "requests":
-            return self._requests()
+            return await self._requests()
         return _readiness({"name": name}, await self._plane.model_ready(name))
 
     async def _v1_call(self, request: Request, name: str, verb: Verb) -> Answer:
@@ -196,11 +197,12 @@ class ModelApp:
         told = bodies.plain(request.body)
         return json_response({"accepted": self._plane.sampler.told(told)}, 202)
 
-    def _requests(self) -> Response:
+    async def _requests(self) -> Response:
         """What this pod recorded, as JSON lines."""
         if self._log_folder is None:
             raise ModelNotFound("requests are not recorded; set spec.predictor.logger")
-        return Response(b"".join(read_folder(self._log_folder)), 200, "application/x-ndjson")
+        body = await asyncio.to_thread(b"".join, read_folder(self._log_folder))
+        return Response(body, 200, "application/x-ndjson")
 
     async def _v2(self, request: Request, parts: list[str]) -> Answer:
         name, version, action = _address(request, parts)
