@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.model_server import serving
 
-from kubeling.serving.server.conversion.keeping import Keeping
+from kubeling.serving.server.conversion.keeping import Keeping, Proof
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Answer, equal, fitting
-from kubeling.serving.server.conversion.twin import Twin
+from kubeling.serving.server.conversion.twin import WATCHED, Twin
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.tabular import TabularModel
 
@@ -98,6 +98,7 @@ async def test_a_model_answers_the_same_before_and_after(
     assert equal(after[1], before)
     assert metadata["parameters"]["onnx"].startswith("yes")
 
+    _kept(tmp_path / "kept")
     again = _loaded(format_name, folder, keeping)
     assert _by_twin_alone(again)
     assert (again.get_input_types(), again.get_output_types()) == told
@@ -138,6 +139,18 @@ def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     told = msgspec.structs.replace(proof, file=sha256(nonsense).hexdigest())
     Keeping(kept).put(place.stem, told, nonsense)
     assert _ended(_loaded("sklearn", folder, Keeping(kept))).startswith("yes")
+
+
+def _kept(folder: Path) -> None:
+    """Returns once it is written, in a thread, that the twin was watched for long enough."""
+    deadline = time.monotonic() + 60
+    while not any(_watched(path) >= WATCHED for path in folder.glob("*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _watched(proof: Path) -> int:
+    return msgspec.json.decode(proof.read_bytes(), type=Proof).watched
 
 
 def _by_twin_alone(model: TabularModel) -> bool:
