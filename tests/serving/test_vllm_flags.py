@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kubeling.serving.server.vllm import arguments
 
 
@@ -23,3 +25,26 @@ def test_flags_that_mean_something_on_a_cpu_are_translated() -> None:
         "--enforce-eager",
     ]
     assert arguments(["serve"])[0] == "--model_name=/mnt/models"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "serve /m",
+        "serve /m --dtype float32",
+        "serve --dtype float32 /m",
+        "serve --dtype float32 /m --port 8000",
+        "serve --port 8000 /m --dtype float32",
+        "serve --enforce-eager /m --dtype=float32",
+    ],
+)
+def test_the_model_comes_first_or_last(given: str) -> None:
+    found = arguments(given.split())
+    assert "--model_dir=/m" in found
+    assert ("float32" in found) == ("--dtype" in found)
+
+
+def test_names_that_the_model_is_not_served_by_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    found = arguments(["serve", "/m", "--served-model-name", "a", "b", "c"])
+    assert found[0] == "--model_name=a"
+    assert caplog.messages == [f"the model is served as a only, not as {name}" for name in "bc"]

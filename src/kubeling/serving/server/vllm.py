@@ -8,29 +8,37 @@ that mean something without a GPU; each of the others is named in the log.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from kubeling.serving.server.__main__ import main as serve
 
 __all__ = ["arguments", "main"]
+
+log = logging.getLogger(__name__)
+
+_MODEL: Final = "/mnt/models"
 
 
 def arguments(given: Sequence[str]) -> list[str]:
     """The flags of this server for those of ``vllm serve``."""
     parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
     parser.add_argument("command", choices=("serve",))
-    parser.add_argument("model", nargs="?", default="/mnt/models")
     parser.add_argument("--served-model-name", nargs="+")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", default="8000")
     parser.add_argument("--max-model-len")
     parser.add_argument("--max-num-seqs")
-    options, others = parser.parse_known_args(given)
-    names = options.served_model_name or [options.model]
+    options, rest = parser.parse_known_args(given)
+    model, others = _model_of(rest)
+    names = options.served_model_name or [model]
+    for name in names[1:]:
+        log.warning("the model is served as %s only, not as %s", names[0], name)
     found = [
         f"--model_name={names[0]}",
-        f"--model_dir={options.model}",
+        f"--model_dir={model}",
         "--format=huggingface",
         f"--host={options.host}",
         f"--http_port={options.port}",
@@ -41,6 +49,19 @@ def arguments(given: Sequence[str]) -> list[str]:
     if options.max_num_seqs:
         found.append(f"--max_num_seqs={options.max_num_seqs}")
     return [*found, *others]
+
+
+def _model_of(rest: list[str]) -> tuple[str, list[str]]:
+    """The model among what is no flag known here, and the others.
+
+    Of a flag that is not known nobody can tell whether a word after it is its value. So the model
+    is what comes before all of them, where vLLM's help has it, or else the last word.
+    """
+    words = [index for index, word in enumerate(rest) if not word.startswith("-")]
+    if not words:
+        return _MODEL, rest
+    index = 0 if words[0] == 0 else words[-1]
+    return rest[index], [*rest[:index], *rest[index + 1 :]]
 
 
 def main(given: Sequence[str] | None = None) -> int:
