@@ -123,6 +123,30 @@ async def test_a_model_answers_the_same_before_and_after(
     changed.stop()
 
 
+async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.datasets import load_iris
+
+    features, target = load_iris(return_X_y=True)
+    folder, other = tmp_path / "model", tmp_path / "other"
+    for place, labels in ((folder, target), (other, 2 - target)):
+        place.mkdir()
+        _forest(place, features, labels)
+    model = _loaded("sklearn", folder)
+    assert _ended(model).startswith("yes")
+    async with serving(model) as client:
+        for _ in range(3):
+            before = await _asked(client, features.tolist())
+        assert _by_twin_alone(model)
+        (other / "model.joblib").replace(folder / "model.joblib")
+        status, error = await _asked(client, HUGE)
+        assert status == 500
+        assert "model.joblib changed since the model was loaded" in str(error)
+        assert equal((await _asked(client, features.tolist()))[1], before[1])
+
+
 def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     pytest.importorskip("skl2onnx")
     from sklearn.datasets import load_iris

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,31 @@ def single_file(directory: Path, suffixes: Sequence[str], format_name: str) -> P
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _ModelFile:
+    """A file as it was when the model, or its twin, was loaded."""
+
+    path: Path
+    state: tuple[int, int, int] | None
+
+    def unchanged(self) -> Path:
+        """Its path; raises :class:`InferenceError` where there is another model by now."""
+        if _state_of(self.path) != self.state:
+            raise InferenceError(
+                f"{self.path.name} changed since the model was loaded, and these rows need the "
+                "model itself; load it again"
+            )
+        return self.path
+
+
+def _state_of(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class TabularModel(QuickModel):
     """Subclasses load a file and predict an array; both protocols and batching come from here.
 
@@ -65,23 +91,24 @@ class TabularModel(QuickModel):
         self.width: int | None = None
         self.probed: Array | None = None
         self._batcher = Batcher(self._checked)
-        self._file: Path | None = None
+        self._file: _ModelFile | None = None
         """What is to be loaded before the model itself can answer."""
 
     def load(self) -> bool:
         file = single_file(self.directory, self.suffixes, self.format_name)
         self.stop_converting()
         self._conversion = None
+        as_it_is = _ModelFile(file, _state_of(file))
         conversion = Conversion(
             self.format_name,
             self.directory,
             file,
             self._by_original,
-            lambda: self._let_go(file),
+            lambda: self._let_go(as_it_is),
             self.keeping,
         )
         if self.converting and (known := conversion.found()) is not None:
-            self._conversion, self._file = conversion, file
+            self._conversion, self._file = conversion, as_it_is
             self.width, self.columns = known.width, known.columns
             if known.shape is not None:
                 self.probed = np.zeros(known.shape, known.dtype)
@@ -175,11 +202,11 @@ class TabularModel(QuickModel):
         if self._file is not None:
             if _on_the_loop():
                 raise TakesLong
-            self.load_file(self._file)
+            self.load_file(self._file.unchanged())
             self._file = None
         return self.predict_rows(rows)
 
-    def _let_go(self, file: Path) -> None:
+    def _let_go(self, file: _ModelFile) -> None:
         """Its twin answers from now on."""
         self.forget()
         self._file = file
