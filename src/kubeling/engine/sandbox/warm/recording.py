@@ -204,9 +204,18 @@ def look(fresh: dict[str, ModuleType]) -> dict[str, Any]:
     }
     for name, module in fresh.items():
         if name not in _ITS_OWN:
-            inside = {key: id(value) for key, value in vars(module).items()}
+            inside = {key: _seen(value) for key, value in vars(module).items()}
             children = [key for key in inside if f"{name}.{key}" in sys.modules]
             for key in (*children, "__warningregistry__"):
                 inside.pop(key, None)
             found[f"module {name}"] = inside
     return found
+
+
+def _seen(value: Any) -> Any:
+    """What tells a value from another: ``time.tzset``, which pandas calls, makes equal ones."""
+    if isinstance(value, int | float | str | bytes):
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(_seen, value))
+    return id(value)
