@@ -42,6 +42,12 @@ if [ -n "${CI:-}" ] && ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/docke
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io >/dev/null
 fi
 
+# For models of PMML.
+if [ -n "${CI:-}" ] && ! command -v java >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends default-jre-headless >/dev/null
+fi
+
 # Only in CI: Debian starts them, and the tests start their own.
 if [ -n "${CI:-}" ] && ! command -v mariadbd >/dev/null; then
     apt-get update -qq
@@ -53,7 +59,7 @@ if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     "$venv/bin/pip" install --quiet 'torch==2.13.0'
 fi
 
-if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, keras, mlflow, openai, pypmml, transformers' 2>/dev/null; then
+if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, keras, mlflow, openai, paddle, pyarrow, pypmml, transformers' 2>/dev/null; then
     "$venv/bin/pip" install --quiet 'catboost==1.2.10' 'keras==3.15.1' 'mlflow-skinny==3.17.2' 'openai==3.57.0' \
-        'pypmml==1.5.8' 'transformers==5.24.0'
+        'paddlepaddle==3.3.1' 'pyarrow' 'pypmml==1.5.8' 'transformers==5.24.0'
 fi

@@ -149,6 +149,8 @@ async def test_what_it_answers_comes_to_its_end_when_it_is_stopped(serving: Serv
         metrics = ""
         async with asyncio.timeout(20):
             while not re.search(r"requests_in_flight{.*} 1\n", metrics):
+                if asked.done():  # Refused before the gateway knew the service.
+                    asked = asyncio.create_task(http.post(f"http://127.0.0.1:{at}{PATH}", json={}))
                 metrics = await (await http.get(f"http://127.0.0.1:{at}/metrics")).text()
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
