@@ -122,6 +122,25 @@ def test_weights_alone_and_code_for_torchserve_are_refused(tmp_path: Path) -> No
         _loaded("pytorch", tmp_path)
 
 
+async def test_pipelines_that_go_by_the_names_of_columns_are_given_them(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    pd = pytest.importorskip("pandas")
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    table = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "colour": ["red", "blue", "red", "blue"]})
+    by_name = ColumnTransformer([("c", OneHotEncoder(), ["colour"])], remainder="passthrough")
+    made = make_pipeline(by_name, LinearRegression()).fit(table, [12.0, 4.0, 16.0, 8.0])
+    joblib.dump(made, tmp_path / "model.joblib")
+    model = _loaded("sklearn", tmp_path)
+    found = await _v1(model, [{"colour": "red", "size": 5}, {"size": 6, "colour": "blue"}])
+    assert found["predictions"] == pytest.approx([20.0, 12.0])
+    found = await _v2(model, _tensor("FP64", [5.0]) | {"name": "size"}, _colour("red"))
+    assert found["outputs"][0]["data"] == pytest.approx([20.0])
+
+
 async def test_catboost_answers_labels_or_probabilities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,8 +50,8 @@ class SklearnModel(TabularModel):
         names = getattr(estimator, "feature_names_in_", None)
         self.columns = None if names is None else [str(column) for column in names]
         self.width = getattr(estimator, "n_features_in_", None)
-        self._frame = names is not None and _wants_frame(estimator)
-        self.original = None if self._frame else estimator
+        self._pandas = library("pandas") if names is not None and _wants_frame(estimator) else None
+        self.original = None if self._pandas else estimator
 
     def forget(self) -> None:
         super().forget()
@@ -62,9 +62,9 @@ class SklearnModel(TabularModel):
         return found
 
     def _table(self, rows: NDArray[Any]) -> Any:
-        if not self._frame:
+        if self._pandas is None:
             return rows
-        return library("pandas").DataFrame(rows, columns=self.columns)
+        return self._pandas.DataFrame(rows, columns=self.columns)
 
 
 def _method(estimator: Any) -> Any:
