@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
@@ -10,11 +9,11 @@ from typing import Any, Final
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.openai_events import events
 from kubeling.serving.server.generation.texts import (
     FINISH,
     Texts,
     grown,
-    pieces_of,
     started,
 )
 from kubeling.serving.server.openai.answers import (
@@ -27,6 +26,7 @@ from kubeling.serving.server.openai.answers import (
     ChatMessage,
     ChoiceDelta,
     ChunkChoice,
+    UsageInfo,
     new_id,
 )
 from kubeling.serving.server.openai.requests import ChatCompletionRequest
@@ -160,43 +160,28 @@ def _part(path: str, index: int, part: Any) -> str:
     return str(part["text"])
 
 
-async def _streamed(
+def _streamed(
     generator: Generator, request: ChatCompletionRequest, texts: Texts
 ) -> AsyncGenerator[str, None]:
     identity = new_id("chatcmpl")
-    usage = request.stream_options is not None and request.stream_options.include_usage
-    running = request.stream_options is not None and request.stream_options.continuous_usage_stats
 
-    def event(*choices: ChunkChoice, last: bool = False) -> str:
-        chunk = ChatCompletionChunk(
-            id=identity,
-            model=request.model,
-            choices=list(choices),
-            usage=texts.usage if last or running else None,
+    def grew(pieces: Sequence[Piece]) -> ChunkChoice:
+        last = pieces[-1]
+        return ChunkChoice(
+            index=last.index,
+            delta=ChoiceDelta(content=last.text or None),
+            logprobs=_logprobs(generator, request, pieces),
+            finish_reason=FINISH[last.finish] if last.finish else None,
         )
-        return f"data: {chunk.model_dump_json()}\n\n"
 
-    for index in range(len(texts.prompts)):
-        yield event(ChunkChoice(index=index, delta=ChoiceDelta(role=_ROLE, content="")))
-    held: dict[int, list[Piece]] = {}
-    async with contextlib.aclosing(pieces_of(generator, texts)) as pieces:
-        async for piece in pieces:
-            waiting = held.setdefault(piece.index, [])
-            waiting.append(piece)
-            if not piece.text and piece.finish is None:
-                continue
-            yield event(
-                ChunkChoice(
-                    index=piece.index,
-                    delta=ChoiceDelta(content=piece.text or None),
-                    logprobs=_logprobs(generator, request, waiting),
-                    finish_reason=FINISH[piece.finish] if piece.finish else None,
-                )
-            )
-            waiting.clear()
-    if usage:
-        yield event(last=True)
-    yield "data: [DONE]\n\n"
+    def chunk(choices: list[ChunkChoice], usage: UsageInfo | None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(id=identity, model=request.model, choices=choices, usage=usage)
+
+    begin = (
+        ChunkChoice(index=index, delta=ChoiceDelta(role=_ROLE, content=""))
+        for index in range(len(texts.prompts))
+    )
+    return events(generator, request, texts, begin, grew, chunk)
 
 
 def _logprobs(

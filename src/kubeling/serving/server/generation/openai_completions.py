@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.openai_events import events
 from kubeling.serving.server.generation.texts import (
     FINISH,
     Texts,
     grown,
-    pieces_of,
     prompts_of,
     started,
 )
@@ -22,6 +21,7 @@ from kubeling.serving.server.openai.answers import (
     CompletionChunk,
     CompletionChunkChoice,
     CompletionLogProbs,
+    UsageInfo,
     new_id,
 )
 from kubeling.serving.server.openai.requests import CompletionRequest
@@ -70,44 +70,27 @@ def _echo(generator: Generator, prompt: Sequence[int]) -> str:
     return str(generator.tokenizer.decode(list(prompt), skip_special_tokens=True))
 
 
-async def _streamed(
+def _streamed(
     generator: Generator, request: CompletionRequest, texts: Texts, shown: Sequence[str]
 ) -> AsyncGenerator[str, None]:
     identity = new_id("cmpl")
-    usage = request.stream_options is not None and request.stream_options.include_usage
-    running = request.stream_options is not None and request.stream_options.continuous_usage_stats
 
-    def event(*choices: CompletionChunkChoice, last: bool = False) -> str:
-        chunk = CompletionChunk(
-            id=identity,
-            model=request.model,
-            choices=list(choices),
-            usage=texts.usage if last or running else None,
+    def grew(pieces: Sequence[Piece]) -> CompletionChunkChoice:
+        last = pieces[-1]
+        return CompletionChunkChoice(
+            index=last.index,
+            text=last.text,
+            logprobs=_logprobs(generator, request, pieces),
+            finish_reason=FINISH[last.finish] if last.finish else None,
         )
-        return f"data: {chunk.model_dump_json()}\n\n"
 
-    for index, text in enumerate(shown):
-        if text:
-            yield event(CompletionChunkChoice(index=index, text=text))
-    held: dict[int, list[Piece]] = {}
-    async with contextlib.aclosing(pieces_of(generator, texts)) as pieces:
-        async for piece in pieces:
-            waiting = held.setdefault(piece.index, [])
-            waiting.append(piece)
-            if not piece.text and piece.finish is None:
-                continue
-            yield event(
-                CompletionChunkChoice(
-                    index=piece.index,
-                    text=piece.text,
-                    logprobs=_logprobs(generator, request, waiting),
-                    finish_reason=FINISH[piece.finish] if piece.finish else None,
-                )
-            )
-            waiting.clear()
-    if usage:
-        yield event(last=True)
-    yield "data: [DONE]\n\n"
+    def chunk(choices: list[CompletionChunkChoice], usage: UsageInfo | None) -> CompletionChunk:
+        return CompletionChunk(id=identity, model=request.model, choices=choices, usage=usage)
+
+    begin = (
+        CompletionChunkChoice(index=index, text=text) for index, text in enumerate(shown) if text
+    )
+    return events(generator, request, texts, begin, grew, chunk)
 
 
 def _logprobs(
