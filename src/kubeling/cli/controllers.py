@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
+from kubeling.cli.cluster import cluster_domain_option, ingress_domain_option, kubeconfig_option
 from kubeling.cli.instance import data_dir_option
 from kubeling.component import Component, Context, Settings, load_components
 from kubeling.kube.client import Client
-from kubeling.kube.clusterdomain import cluster_domain
 from kubeling.kube.config import load
 from kubeling.kube.controller import run_controllers
 from kubeling.kube.crd import portable
@@ -29,11 +29,7 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 
 
 @click.command()
-@click.option(
-    "--kubeconfig",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The cluster; else $KUBECONFIG, the pod's own account, or ~/.kube/config.",
-)
+@kubeconfig_option
 @data_dir_option
 @click.option(
     "--workspace", type=click.Path(path_type=Path), default=Path.cwd, help="The workspace folder."
@@ -41,17 +37,8 @@ __all__ = ["controllers", "ensure_objects", "run_components"]
 @click.option("--database", default="", help="URL of the metadata database.")
 @click.option("--artifacts", default="", help="URI under which artifacts are kept.")
 @click.option("--gateway", default="http://127.0.0.1:8080", help="URL of the dashboard.")
-@click.option(
-    "--cluster-domain",
-    default=cluster_domain,
-    help="The domain of Services' names.  [default: (the pod's own, else cluster.local)]",
-)
-@click.option(
-    "--ingress-domain",
-    default="example.com",
-    show_default=True,
-    help="The domain under which models have host names, as NAME-NAMESPACE.DOMAIN.",
-)
+@cluster_domain_option
+@ingress_domain_option
 @click.option("--install/--no-install", default=True, help="Install missing CRDs and objects.")
 @click.option(
     "--webhook-host",

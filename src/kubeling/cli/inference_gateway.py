@@ -17,10 +17,10 @@ from pathlib import Path
 
 import click
 
+from kubeling.cli.cluster import cluster_domain_option, ingress_domain_option, kubeconfig_option
 from kubeling.cli.errors import CliError
 from kubeling.component import Context, Settings, load_components
 from kubeling.kube.client import Client
-from kubeling.kube.clusterdomain import cluster_domain
 from kubeling.kube.config import load
 from kubeling.kube.informer import Informers
 
@@ -28,11 +28,7 @@ __all__ = ["inference_gateway"]
 
 
 @click.command("inference-gateway")
-@click.option(
-    "--kubeconfig",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The cluster; else $KUBECONFIG, the pod's own account, or ~/.kube/config.",
-)
+@kubeconfig_option
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
@@ -41,17 +37,8 @@ __all__ = ["inference_gateway"]
     show_default=True,
     help="Its port; 0 takes a free one.",
 )
-@click.option(
-    "--cluster-domain",
-    default=cluster_domain,
-    help="The domain of Services' names.  [default: (the pod's own, else cluster.local)]",
-)
-@click.option(
-    "--ingress-domain",
-    default="example.com",
-    show_default=True,
-    help="The domain under which models have host names, as NAME-NAMESPACE.DOMAIN.",
-)
+@cluster_domain_option
+@ingress_domain_option
 @click.option(
     "--drain",
     default=30.0,
