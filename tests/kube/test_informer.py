@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from tests.support.apiserver import running_server
 
 from kubeling.kube.client import Client
@@ -51,6 +52,19 @@ async def seen(informer: Informer, wanted: str) -> None:
     informer.add_handler(note)
     async with asyncio.timeout(10):
         await there.wait()
+
+
+async def test_an_object_that_one_handler_fails_on_is_told_to_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running_server() as running, Informers(running.client) as informers:
+        informer = informers.of(CONFIG_MAPS)
+        await informer.wait_synced()
+        informer.add_handler(lambda _old, new: (new or {})["data"]["x"])
+        for title in ("a", "b"):
+            await running.client.create(CONFIG_MAPS, new_object(CONFIG_MAPS, title, "default"))
+            await seen(informer, title)
+        assert "ConfigMap default/a cannot be followed" in caplog.text
 
 
 async def test_the_cache_follows_creations_changes_and_deletions() -> None:

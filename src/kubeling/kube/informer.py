@@ -119,7 +119,7 @@ class Informer:
         """Calls ``handler`` for every change, beginning with what is cached already."""
         self._handlers.append(handler)
         for obj in list(self._items.values()):
-            handler(None, obj)
+            self._call(handler, None, obj)
 
     def remove_handler(self, handler: Handler) -> None:
         """Stops calling ``handler``."""
@@ -215,7 +215,15 @@ class Informer:
 
     def _tell(self, old: Obj | None, new: Obj | None) -> None:
         for handler in tuple(self._handlers):
+            self._call(handler, old, new)
+
+    def _call(self, handler: Handler, old: Obj | None, new: Obj | None) -> None:
+        try:
             handler(old, new)
+        except Exception:
+            # An object nobody thought of must not end the cache for all who use it.
+            key = "/".join(key_of(new or old or {}))
+            log.exception("%s %s cannot be followed", self.resource.kind, key)
 
     def _file(self, index: str, key: Key, obj: Obj) -> None:
         filed = self._indices[index]
