@@ -199,7 +199,7 @@ def look(fresh: dict[str, ModuleType]) -> dict[str, Any]:
         "warning filters": list(warnings.filters),
         "handlers of signals": [signals.getsignal(number) for number in range(1, 32)],
         "the working directory": os.getcwd(),
-        "threads": len(os.listdir("/proc/self/task")),
+        "threads": _threads(),
         "open files": os.listdir("/proc/self/fd"),
     }
     for name, module in fresh.items():
@@ -210,6 +210,15 @@ def look(fresh: dict[str, ModuleType]) -> dict[str, Any]:
                 inside.pop(key, None)
             found[f"module {name}"] = inside
     return found
+
+
+def _threads() -> int:
+    """How many there are, but for Arrow's that gives memory back: its allocator bears forks."""
+    count = 0
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as file:
+            count += file.read() != "jemalloc_bg_thd\n"
+    return count
 
 
 def _seen(value: Any) -> Any:
