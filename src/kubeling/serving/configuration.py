@@ -46,6 +46,15 @@ _RESOURCES: Final = {
     "memoryLimit": ("limits", "memory"),
 }
 _SHIPPED: Final[dict[str, Any]] = {
+    "credentials": {
+        "storageSpecSecretName": "storage-config",
+        "storageSecretNameAnnotation": "serving.kserve.io/storageSecretName",
+        "gcs": {"gcsCredentialFileName": "gcloud-application-credentials.json"},
+        "s3": {
+            "s3AccessKeyIDName": "AWS_ACCESS_KEY_ID",
+            "s3SecretAccessKeyName": "AWS_SECRET_ACCESS_KEY",
+        },
+    },
     "deploy": {"defaultDeploymentMode": "Serverless"},
     "inferenceService": {},
     "ingress": {"kserveIngressGateway": "kubeflow/kubeling", "urlScheme": "http"},
