@@ -6,6 +6,7 @@ on what nobody looks at any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from kubeling.kube.clock import Clock
@@ -30,8 +31,13 @@ class Counts:
         self._clock = clock
         self.records: dict[Key, TrafficRecord] = {}
         self.demands: dict[Key, dict[int, Demand]] = {}
+        self._listeners: list[Callable[[Key], object]] = []
         informers.of(INFERENCE_SERVICES).add_handler(self._forget_service)
         informers.of(DEPLOYMENTS).add_handler(self._forget_revision)
+
+    def on_forget(self, listener: Callable[[Key], object]) -> None:
+        """Tells of services whose records and demands are no more those that they were."""
+        self._listeners.append(listener)
 
     def demand(self, key: Key, number: int) -> Demand:
         """What is asked of a revision."""
@@ -64,6 +70,7 @@ class Counts:
         """Begins what is counted of a revision anew."""
         if record := self.records.get(key):
             record.revisions.pop(revision, None)
+        self._tell(key)
 
     def to_json(self, key: Key) -> dict[str, Any]:
         """What was counted of a service."""
@@ -82,11 +89,16 @@ class Counts:
         if new is None and old is not None:
             self.records.pop(key_of(old), None)
             self.demands.pop(key_of(old), None)
+            self._tell(key_of(old))
 
     def _forget_revision(self, old: Obj | None, new: Obj | None) -> None:
         if new is not None or old is None or labels(old).get(names.COMPONENT) != "predictor":
             return
         if isvc := labels(old).get(names.SERVICE):
             key, number = Key(namespace(old), isvc), revision_of(old)
-            self.forget(key, names.deployment_name(isvc, "predictor", number))
             self.demands.get(key, {}).pop(number, None)
+            self.forget(key, names.deployment_name(isvc, "predictor", number))
+
+    def _tell(self, key: Key) -> None:
+        for listener in self._listeners:
+            listener(key)

@@ -17,9 +17,10 @@ from kubeling.serving.activator import Activator
 from kubeling.serving.gateway import service
 from kubeling.serving.gateway.access import Access
 from kubeling.serving.gateway.counts import Counts
+from kubeling.serving.gateway.places import Place, Places
 from kubeling.serving.gateway.refusals import Undelivered, Unreached
 from kubeling.serving.gateway.routes import Route, Routes
-from kubeling.serving.gateway.splitting import Endpoint, Splitter
+from kubeling.serving.gateway.splitting import Splitter
 from kubeling.serving.names import ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
 
@@ -33,41 +34,6 @@ _WITH_SPARE: Final = 2
 """Pods that have to be there for a request that one may have died of."""
 
 Answer = TypeVar("Answer")
-
-
-class Place:
-    """A pod's place for one request, counted from :meth:`take` to :meth:`leave`."""
-
-    __slots__ = ("_delivery", "_demand", "endpoint", "record", "revision", "route", "splitter")
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        route: Route,
-        revision: str,
-        endpoint: Endpoint,
-        splitter: Splitter,
-    ) -> None:
-        self._delivery = delivery
-        self.route = route
-        self.revision = revision
-        self.endpoint = endpoint
-        self.splitter = splitter
-        counts = delivery.counts
-        self.record = counts.record(route.key, revision)
-        self._demand = counts.demand(route.key, service.number_of(revision))
-
-    def take(self) -> None:
-        """The request is on its way to the pod."""
-        self.splitter.started(self.endpoint)
-        self._demand.started(self._delivery.now())
-
-    def leave(self) -> None:
-        """The request has ended, or did not get there."""
-        self._demand.finished(self._delivery.now())
-        self.splitter.finished(self.endpoint)
-        if self.route.limit:
-            self._delivery.activator.notify(self.route.key)
 
 
 Send = Callable[[Place], Awaitable[Answer]]
@@ -84,6 +50,8 @@ class Delivery:
         self.activator = activator
         self._routes = Routes(context, activator)
         self._splitters: dict[Key, Splitter] = {}
+        self._places: dict[Key, Places] = {}
+        counts.on_forget(lambda key: self._places.pop(key, None))
         context.informers.of(INFERENCE_SERVICES).add_handler(self._forget)
 
     def now(self) -> float:
@@ -95,7 +63,7 @@ class Delivery:
         route = self._routes.of(key)
         if route is None or not route.awake:
             return None
-        return next(self._places(route, _entry(route, target, component)), None)
+        return self._places_of(route).first(_entry(route, target, component), self.now())
 
     async def deliver(
         self,
@@ -128,7 +96,7 @@ class Delivery:
                     waiting.close()
                     held.clear()
                     for place in self._places_after(died_at, route, entry):
-                        place.take()
+                        place.take(self.now())
                         try:
                             return await send(place)
                         except Unreached as error:
@@ -142,7 +110,7 @@ class Delivery:
                                 until = min(end, self.now() + _SPARE_SECONDS)
                                 break
                         finally:
-                            place.leave()
+                            place.leave(self.now())
                 left = (until if died_of_it else end) - self.now()
                 if died_of_it:
                     alone = just_now and route.pods(entry) < _WITH_SPARE
@@ -185,19 +153,19 @@ class Delivery:
     def _places_after(
         self, address: str, route: Route, component: ComponentName | None
     ) -> Iterable[Place]:
-        """The same, but last the pod that died with the request: it has only just come back."""
-        found = self._places(route, component)
+        """Where to try, but last the pod that died with the request: it has only just come back."""
+        found = self._places_of(route).in_order(component, self.now())
         if not address:
             return found
         return sorted(found, key=lambda place: place.endpoint.address == address)
 
-    def _places(self, route: Route, component: ComponentName | None) -> Iterator[Place]:
-        """Where to try, in this order."""
-        splitter = self._splitter(route.key)
-        found = route.endpoints(component)
-        for revision, endpoint in splitter.order(route.weights, found, self.now()):
-            if not route.limit or splitter.load(endpoint) < route.limit:
-                yield Place(self, route, revision, endpoint, splitter)
+    def _places_of(self, route: Route) -> Places:
+        found = self._places.get(route.key)
+        if found is None or found.route is not route:
+            splitter = self._splitter(route.key)
+            found = Places(route, splitter, self.counts, self.activator.notify)
+            self._places[route.key] = found
+        return found
 
     @contextlib.contextmanager
     def _held(self, key: Key, number: int) -> Iterator[None]:
@@ -223,6 +191,7 @@ class Delivery:
     def _forget(self, old: Obj | None, new: Obj | None) -> None:
         if new is None and old is not None:
             self._splitters.pop(key_of(old), None)
+            self._places.pop(key_of(old), None)
 
 
 def _entry(route: Route, target: str, component: ComponentName | None) -> ComponentName | None:

@@ -7,7 +7,6 @@ is asked last for a moment: it is often gone before the API says so.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,7 +30,7 @@ class Splitter:
     """The turns of one service. Not thread-safe: one event loop uses it."""
 
     _credit: dict[str, float] = field(default_factory=dict)
-    _in_flight: Counter[str] = field(default_factory=Counter)
+    _in_flight: dict[str, int] = field(default_factory=dict)
     _turn: int = 0
     _avoided: dict[str, float] = field(default_factory=dict)
     """Until when, by address."""
@@ -70,17 +69,19 @@ class Splitter:
 
     def started(self, endpoint: Endpoint) -> None:
         """A request was sent to the endpoint."""
-        self._in_flight[endpoint.address] += 1
+        self._in_flight[endpoint.address] = self.load(endpoint) + 1
 
     def load(self, endpoint: Endpoint) -> int:
         """The requests that the endpoint has now."""
-        return self._in_flight[endpoint.address]
+        return self._in_flight.get(endpoint.address, 0)
 
     def finished(self, endpoint: Endpoint) -> None:
         """A request to the endpoint ended."""
-        self._in_flight[endpoint.address] -= 1
-        if self._in_flight[endpoint.address] <= 0:
-            del self._in_flight[endpoint.address]
+        left = self.load(endpoint) - 1
+        if left > 0:
+            self._in_flight[endpoint.address] = left
+        else:
+            self._in_flight.pop(endpoint.address, None)
 
     def _next(self, weights: Mapping[str, int]) -> str:
         self._credit = {r: self._credit.get(r, 0.0) + w for r, w in weights.items()}
@@ -91,4 +92,4 @@ class Splitter:
     def _by_load(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         count = len(endpoints)
         turned = [endpoints[(self._turn + i) % count] for i in range(count)]
-        return sorted(turned, key=lambda e: self._in_flight[e.address])
+        return sorted(turned, key=self.load)

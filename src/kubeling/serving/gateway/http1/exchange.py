@@ -91,7 +91,7 @@ class Exchange:
         if place is None:
             self._deliver()
             return
-        place.take()
+        place.take(self._delivery.now())
         if connection := self._pods.take(place.endpoint.address):
             self._send(place, connection)
         else:
@@ -158,7 +158,7 @@ class Exchange:
     def _leave_first(self) -> None:
         place, self._first = self._first, None
         if place is not None:
-            place.leave()
+            place.leave(self._delivery.now())
 
     async def _run(self, first: Place | None, broken: Unreached | None) -> None:
         where = self._destination
@@ -234,7 +234,7 @@ class Exchange:
             over.set_exception(broken)
         else:
             self._delivery.failed(place)
-            place.leave()
+            place.leave(self._delivery.now())
             self._deliver(broken=broken)
 
     def _fail(self, status: int, message: str) -> None:
@@ -278,6 +278,6 @@ class Exchange:
         self._leave()
         if over is None:
             if place is not None:
-                place.leave()
+                place.leave(self._delivery.now())
         elif not over.done():
             over.set_result(None)
