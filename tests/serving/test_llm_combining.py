@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kubeling.kube.objects import Obj
 from kubeling.serving.llm.combining import NotCombined, combined
-from kubeling.serving.llm.merging import child_name, merged, substituted
 from kubeling.serving.llm.obstacles import obstacles
+from kubeling.serving.llm.variables import child_name, substituted
+from kubeling.serving.strategic import merged
 
 MODEL = {"uri": "hf://acme/tiny", "name": "tiny"}
 

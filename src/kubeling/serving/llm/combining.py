@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj, name, namespace
-from kubeling.serving.llm.merging import TemplateError, merged, substituted
 from kubeling.serving.llm.presets import SYSTEM_NAMESPACE, complete, needed
 from kubeling.serving.llm.resources import LLM_SERVICES
 from kubeling.serving.llm.rules import validate_llm_service
 from kubeling.serving.llm.status import Problem
+from kubeling.serving.llm.variables import TemplateError, substituted
+from kubeling.serving.strategic import merged
 
 __all__ = ["Combined", "Find", "NotCombined", "combined"]
 

@@ -12,8 +12,8 @@ from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, mapping, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, SERVICES
 from kubeling.serving.credentials import Access
-from kubeling.serving.llm.merging import child_name
 from kubeling.serving.llm.presets import PORT
+from kubeling.serving.llm.variables import child_name
 from kubeling.serving.mounts import add_storage
 from kubeling.serving.storage_containers import StorageContainers
 

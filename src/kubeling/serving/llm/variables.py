@@ -1,35 +1,20 @@
-"""Configurations merged into a service's spec, and the variables in them.
+"""The variables in the configurations of a service.
 
-Source: pkg/controller/v1alpha2/llmisvc/config_merge.go: a strategic merge, in which later specs win
-and containers, volumes, variables and ports are merged by their names; then Go templates over the
-service. Of Go's templates this knows fields (``{{ .Spec.Model.Name }}``) and ``ChildName``, which
-is what configurations are written with; the conditions in upstream's own presets are about vLLM.
+Source: pkg/controller/v1alpha2/llmisvc/config_merge.go: Go templates over the service, once what it
+builds on is merged. Of Go's templates this knows fields (``{{ .Spec.Model.Name }}``) and
+``ChildName``, which is what configurations are written with; the conditions in upstream's own
+presets are about vLLM.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
-from kubeling.kube.objects import Obj, deep_copy
+from kubeling.kube.objects import Obj
 
-__all__ = ["TemplateError", "child_name", "merged", "substituted"]
-
-_KEYS: Final[Mapping[str, str]] = {
-    "containers": "name",
-    "initContainers": "name",
-    "ephemeralContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "imagePullSecrets": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-    "hostAliases": "ip",
-    "topologySpreadConstraints": "topologyKey",
-}
-"""Lists whose entries are merged, and by what; all others are replaced."""
+__all__ = ["TemplateError", "child_name", "substituted"]
 
 _VARIABLE: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _FIELD: Final = re.compile(r"^(?:\.[A-Za-z]\w*)+$")
@@ -40,40 +25,6 @@ _HASH: Final = 32
 
 class TemplateError(ValueError):
     """A variable that is not understood, or that has no value."""
-
-
-def merged(base: Obj, *overrides: Obj) -> Obj:
-    """Specs, the last of which wins."""
-    found = deep_copy(base)
-    for override in overrides:
-        found = _merge(found, override, "")
-    result: Obj = found
-    return result
-
-
-def _merge(base: Any, override: Any, field: str) -> Any:
-    if isinstance(base, dict) and isinstance(override, dict):
-        found = dict(base)
-        for key, value in override.items():
-            if value is None:
-                continue
-            found[key] = _merge(base[key], value, key) if key in base else deep_copy(value)
-        return found
-    if isinstance(base, list) and isinstance(override, list) and field in _KEYS:
-        return _merge_list(base, override, _KEYS[field])
-    return deep_copy(override)
-
-
-def _merge_list(base: list[Any], override: list[Any], key: str) -> list[Any]:
-    """By key: entries that both have are merged, new ones stand first, as in Kubernetes."""
-    wanted = {entry.get(key): entry for entry in override}
-    kept = [
-        _merge(entry, wanted[entry.get(key)], "") if entry.get(key) in wanted else entry
-        for entry in base
-    ]
-    known = {entry.get(key) for entry in base}
-    new = [deep_copy(entry) for entry in override if entry.get(key) not in known]
-    return new + kept
 
 
 def substituted(value: Any, service: Obj) -> Any:
