@@ -169,6 +169,7 @@ async def test_an_unknown_format_is_refused_with_what_there_is(serving: Serving)
     await serving.service("odd", predictor={"model": model})
     isvc = await serving.until(INFERENCE_SERVICES, "odd", lambda o: "status" in o)
     assert isvc["status"]["modelStatus"]["transitionStatus"] == "InvalidSpec"
+    assert isvc["status"]["modelStatus"]["states"] == {"targetModelState": "FailedToLoad"}
     ready = condition(isvc, "Ready")
     assert ready is not None
     assert ready.reason == "NoSupportingRuntime"

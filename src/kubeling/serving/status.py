@@ -108,6 +108,7 @@ def invalid_status(isvc: Obj, reason: str, message: str, now: dt.datetime) -> Ob
     status = _carried_over(isvc)
     model = status.setdefault("modelStatus", {})
     model["transitionStatus"] = "InvalidSpec"
+    model["states"] = {**(model.get("states") or {}), "targetModelState": "FailedToLoad"}
     model["lastFailureInfo"] = {"reason": reason, "message": message}
     set_condition(status, "PredictorReady", False, reason=reason, message=message, now=now)
     set_condition(status, "Ready", False, reason=reason, message=message, now=now)
@@ -172,7 +173,10 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
 
 def _canary(facts: Facts, canary: Canary, now: dt.datetime) -> Obj:
     if canary.desired is None:
-        model: Obj = {"transitionStatus": "InvalidSpec"}
+        model: Obj = {
+            "transitionStatus": "InvalidSpec",
+            "states": {"targetModelState": "FailedToLoad"},
+        }
         if canary.problem is not None:
             model["lastFailureInfo"] = {
                 "reason": canary.problem.reason,
