@@ -72,7 +72,8 @@ def test_what_the_user_says_about_the_container_comes_on_top_of_the_runtime() ->
     main = pod["containers"][0]
     assert main["args"][-1] == "--x"
     assert env(main)["OMP_NUM_THREADS"] == "4"
-    assert main["resources"] == {"limits": {"cpu": "2"}}
+    assert main["resources"]["limits"] == {"cpu": "2"}
+    assert main["resources"]["requests"]["cpu"] == "100m"
     assert main["image"] == "kubeling/model-server:sklearn-1.5"
     assert pod["nodeSelector"] == {"disk": "ssd"}
 

@@ -96,7 +96,8 @@ def _framework_to_model(predictor: Obj, *, update: bool) -> None:
 
 
 def _name_containers(component: Obj) -> None:
-    containers = component.get("containers")
+    """Names the container that serves; beside a model all are others."""
+    containers = None if component.get("model") else component.get("containers")
     if isinstance(containers, list) and len(containers) == 1 and isinstance(containers[0], dict):
         containers[0].setdefault("name", "kserve-container")
 

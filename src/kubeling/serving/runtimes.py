@@ -7,10 +7,11 @@ version such as ``1.0`` also finds a runtime that states only ``1``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name, new_object
 from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES
 
@@ -44,6 +45,7 @@ class Runtime:
     protocol: str
     why: str = ""
     """Why it and no other, in words."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def select_runtime(model: Obj, namespaced: Sequence[Obj], cluster: Sequence[Obj]) -> Runtime:
@@ -109,7 +111,9 @@ def _chosen(runtime: Obj, protocol: str, why: str) -> Runtime:
     offered = runtime["spec"].get("protocolVersions") or ["v1"]
     lowest = min(offered, key=_protocol_rank)
     chosen = protocol or ("v1" if "v1" in offered else lowest)
-    return Runtime(name(runtime), runtime["kind"], runtime["spec"], chosen, why)
+    return Runtime(
+        name(runtime), runtime["kind"], runtime["spec"], chosen, why, objects.annotations(runtime)
+    )
 
 
 def misfit(runtime: Obj, model: Obj, protocol: str, *, auto_select: bool) -> str:

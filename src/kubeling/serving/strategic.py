@@ -28,6 +28,10 @@ _KEYS: Final[Mapping[str, str]] = {
     "topologySpreadConstraints": "topologyKey",
 }
 """Lists whose entries are merged, and by what; all others are replaced."""
+_HANDLERS: Final = frozenset({"exec", "grpc", "httpGet", "sleep", "tcpSocket"})
+_HANDLED: Final = ("livenessProbe", "readinessProbe", "startupProbe", "postStart", "preStop")
+_OF_ONE_KIND: Final = ("env", "volumes")
+"""Whose entries have a name and one more field: a source, a value."""
 
 
 def merged(base: Obj, *overrides: Obj) -> Obj:
@@ -41,22 +45,36 @@ def merged(base: Obj, *overrides: Obj) -> Obj:
 
 def _merge(base: Any, override: Any, field: str) -> Any:
     if isinstance(base, dict) and isinstance(override, dict):
-        found = dict(base)
+        found = _without_other_kinds(base, override, field)
         for key, value in override.items():
             if value is None:
                 continue
             found[key] = _merge(base[key], value, key) if key in base else deep_copy(value)
         return found
     if isinstance(base, list) and isinstance(override, list) and field in _KEYS:
-        return _merge_list(base, override, _KEYS[field])
+        return _merge_list(base, override, field)
     return deep_copy(override)
 
 
-def _merge_list(base: list[Any], override: list[Any], key: str) -> list[Any]:
+def _without_other_kinds(base: Obj, override: Obj, field: str) -> Obj:
+    """What is merged with an object: not its source or handler, if the object has another one."""
+    before, now = _kinds(base, field), _kinds(override, field)
+    others = before - now if now - before else set()
+    return {key: value for key, value in base.items() if key not in others}
+
+
+def _kinds(value: Obj, field: str) -> set[str]:
+    if field in _HANDLED:
+        return value.keys() & _HANDLERS
+    return value.keys() - {"name"} if field in _OF_ONE_KIND else set()
+
+
+def _merge_list(base: list[Any], override: list[Any], field: str) -> list[Any]:
     """By key: entries that both have are merged, new ones stand first, as in Kubernetes."""
+    key = _KEYS[field]
     wanted = {entry.get(key): entry for entry in override}
     kept = [
-        _merge(entry, wanted[entry.get(key)], "") if entry.get(key) in wanted else entry
+        _merge(entry, wanted[entry.get(key)], field) if entry.get(key) in wanted else entry
         for entry in base
     ]
     known = {entry.get(key) for entry in base}

@@ -8,15 +8,12 @@ without it tells whether a new revision is needed.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from typing import Any, Final
 
 import msgspec
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, name, namespace
-from kubeling.serving.arguments import flag
 from kubeling.serving.credentials import Access
 from kubeling.serving.in_front import add_in_front
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
@@ -29,22 +26,19 @@ from kubeling.serving.mounts import (
 from kubeling.serving.multimodel.predictors import add_agent, is_multi_model
 from kubeling.serving.names import (
     COMPONENT,
-    OWN_IMAGE,
     PORT,
     REVISION,
     SERVICE,
     ComponentName,
     deployment_name,
 )
+from kubeling.serving.runtime_pods import merged_env, runtime_pod
 from kubeling.serving.runtimes import Runtime
+from kubeling.serving.server_types import prepared
 from kubeling.serving.storage_containers import StorageContainers
 from kubeling.serving.timeouts import USUAL_TIMEOUT
 
 __all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
-
-_TEMPLATE: Final = re.compile(
-    r"\{\{\s*\.(Name|Namespace|Labels\.([^}\s]+)|Annotations\.([^}\s]+))\s*\}\}"
-)
 
 PodTemplate = Obj
 
@@ -66,7 +60,8 @@ def predictor(
     extra_labels: dict[str, str] = {}
     extra_annotations: dict[str, str] = {}
     if runtime is not None:
-        pod = _runtime_pod(isvc, runtime, component["model"], pod)
+        isvc = prepared(isvc, runtime)
+        pod = runtime_pod(isvc, runtime, isvc["spec"]["predictor"]["model"], pod)
         extra_labels = dict(runtime.spec.get("labels") or {})
         extra_annotations = dict(runtime.spec.get("annotations") or {})
     _prepare_containers(isvc, pod, "predictor")
@@ -159,83 +154,6 @@ def digest(*templates: PodTemplate | None) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def _runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
-    """The runtime's pod, overlaid by what the user says about the pod and the container."""
-    fields = {key: deep_copy(v) for key, v in runtime.spec.items() if key in POD_FIELDS}
-    pod: Obj = _substitute(fields, isvc)
-    mine = own.pop("containers", None) or []
-    pod.update(own)
-    main = main_container(pod)
-    _move_port(main, flag(model.get("args"), "--http_port"))
-    for key, value in model.items():
-        if key not in CONTAINER_FIELDS or value is None or key == "name":
-            continue
-        if key in ("args", "volumeMounts"):
-            main[key] = [*(main.get(key) or ()), *deep_copy(value)]
-        elif key == "ports":
-            main[key] = _merged_ports(main.get(key) or [], deep_copy(value))
-        elif key == "env":
-            main[key] = _merged_env(main.get(key) or [], deep_copy(value))
-        else:
-            main[key] = deep_copy(value)
-    if version := model.get("runtimeVersion"):
-        main["image"] = _versioned(main["image"], version)
-    pod["containers"] += [
-        container for container in mine if container.get("name") != MAIN_CONTAINER
-    ]
-    return pod
-
-
-def _versioned(image: str, version: str) -> str:
-    """The image at a version; of ours the tag begins with the format, which it has to keep."""
-    name, _, tag = image.rpartition(":")
-    if name == OWN_IMAGE:
-        return f"{image}-{version}"
-    return f"{image if '/' in tag else name or image}:{version}"
-
-
-def _move_port(main: Obj, port: str) -> None:
-    """Has the runtime's own port and the probe of it be where the server is told to listen."""
-    if not port.isdecimal() or not main.get("ports"):
-        return
-    first = main["ports"][0]
-    asked = (main.get("readinessProbe") or {}).get("httpGet") or {}
-    if asked.get("port") == first["containerPort"]:
-        asked["port"] = int(port)
-    first["containerPort"] = int(port)
-
-
-def _merged_ports(base: list[Obj], own: list[Obj]) -> list[Obj]:
-    """The runtime's first, as it serves REST; one that the user has, too, is as the user says."""
-    said = {port["containerPort"]: port for port in own}
-    mine = [said.pop(port["containerPort"], port) for port in base]
-    return [*mine, *said.values()]
-
-
-def _merged_env(base: list[Obj], own: list[Obj]) -> list[Obj]:
-    named = {variable["name"] for variable in own}
-    return [*(variable for variable in base if variable["name"] not in named), *own]
-
-
-def _substitute(value: Any, isvc: Obj) -> Any:
-    if isinstance(value, str):
-        return _TEMPLATE.sub(lambda found: _field(found, isvc), value)
-    if isinstance(value, dict):
-        return {key: _substitute(item, isvc) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_substitute(item, isvc) for item in value]
-    return value
-
-
-def _field(found: re.Match[str], isvc: Obj) -> str:
-    whole, label, annotation = found.groups()
-    if label:
-        return objects.labels(isvc).get(label, "")
-    if annotation:
-        return objects.annotations(isvc).get(annotation, "")
-    return name(isvc) if whole == "Name" else namespace(isvc)
-
-
 def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
     for container in pod["containers"]:
         container.setdefault("name", MAIN_CONTAINER)
@@ -248,7 +166,7 @@ def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
         if timeout > USUAL_TIMEOUT:
             # Only then, as it makes a revision: the servers' watchdog has more patience.
             added.append({"name": "SERVING_TIMEOUT", "value": f"{timeout:.0f}"})
-        container["env"] = _merged_env(added, container.get("env") or [])
+        container["env"] = merged_env(added, container.get("env") or [])
     main = main_container(pod)
     main.setdefault("ports", [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}])
     main.setdefault(
