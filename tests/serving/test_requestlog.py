@@ -15,9 +15,13 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from alembic import command
+from alembic.config import Config
 
+import kubeling.metadata
 from kubeling.metadata.database import Database
 from kubeling.serving.requestlog.delivery import Delivery
 from kubeling.serving.requestlog.events import Event, Origin, events_of
@@ -26,9 +30,10 @@ from kubeling.serving.requestlog.http_sink import HttpSink, headers_of
 from kubeling.serving.requestlog.opening import open_log
 from kubeling.serving.requestlog.parquet import table_bytes
 from kubeling.serving.requestlog.record import Counts, LogSettings, Record, new_record
-from kubeling.serving.requestlog.store import Filed, Filter, RequestStore
+from kubeling.serving.requestlog.store import REQUESTS, Filed, Filter, RequestStore
 
 ORIGIN = Origin("iris", "default", "predictor", "iris-pod")
+MIGRATIONS = Path(kubeling.metadata.__file__).parent / "migrations"
 Take = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -318,7 +323,11 @@ def store(tmp_path: Path) -> RequestStore:
     async def opened() -> Database:
         return database
 
-    return RequestStore(opened)
+    return RequestStore(opened, 1 << 20)
+
+
+async def kept_of(store: RequestStore, asked: Filter | None = None) -> list[dict[str, Any]]:
+    return (await store.read("default", "iris", asked or Filter())).events
 
 
 def filed(number: int, kind: str = "request", **fields: Any) -> Filed:
@@ -339,17 +348,17 @@ def filed(number: int, kind: str = "request", **fields: Any) -> Filed:
 async def test_requests_are_found_again_in_the_database(store: RequestStore) -> None:
     await store.add("default", "iris", [filed(1), filed(2), filed(2, "response", status=500)])
     await store.add("other", "iris", [filed(3)])
-    found = await store.read("default", "iris", Filter())
+    found = await kept_of(store)
     assert [(entry["id"], entry["kind"]) for entry in found] == [
         ("2", "response"), ("2", "request"), ("1", "request"),
     ]  # fmt: skip
     assert bytes(found[-1]["data"]) == b'{"instances":[1]}'
     assert found[-1]["time"] == "2026-01-01T00:00:01.000000Z"
-    failed = await store.read("default", "iris", Filter(status=500))
+    failed = await kept_of(store, Filter(status=500))
     assert [entry["kind"] for entry in failed] == ["response"]
     since = msgspec.convert({"since": "2026-01-01T00:00:02Z", "kind": "request"}, Filter)
-    assert len(await store.read("default", "iris", since)) == 1
-    older = await store.read("default", "iris", Filter(before=found[0]["place"], limit=1))
+    assert len(await kept_of(store, since)) == 1
+    older = await kept_of(store, Filter(before=found[0]["place"], limit=1))
     assert [entry["place"] for entry in older] == [found[1]["place"]]
 
 
@@ -360,9 +369,43 @@ async def test_the_last_of_each_service_are_kept(
     monkeypatch.setattr("kubeling.serving.requestlog.store._SWEEP", 20)
     await store.add("default", "quiet", [filed(1)])
     await store.add("default", "iris", [filed(number) for number in range(30)])
-    kept = await store.read("default", "iris", Filter())
+    kept = await kept_of(store)
     assert [entry["id"] for entry in kept] == [str(n) for n in range(29, 19, -1)]
-    assert len(await store.read("default", "quiet", Filter())) == 1
+    assert len((await store.read("default", "quiet", Filter())).events) == 1
+
+
+async def test_large_requests_take_no_more_room_than_each_service_has(store: RequestStore) -> None:
+    await store.add("default", "quiet", [filed(1)])
+    for number in range(60):
+        await store.add("default", "iris", [filed(number, data="x" * 50_000)])
+    kept = await kept_of(store)
+    assert [entry["id"] for entry in kept] == [str(n) for n in range(59, 59 - len(kept), -1)]
+    # A mebibyte, and up to an eighth of one that came since what is too much was last removed.
+    assert 20 <= len(kept) <= 23
+    assert len((await store.read("default", "quiet", Filter())).events) == 1
+
+
+async def test_an_answer_is_of_bounded_size_and_says_where_the_older_ones_are(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.requestlog.store._PAGE", 100_000)
+    await store.add("default", "iris", [filed(n, data="x" * 40_000) for n in range(6)])
+    pages, before = [], None
+    while not pages or before is not None:
+        page = await store.read("default", "iris", Filter(before=before))
+        pages.append([entry["id"] for entry in page.events])
+        before = page.older
+    assert pages == [["5", "4"], ["3", "2"], ["1", "0"]]
+    large = filed(7, data="x" * 200_000)
+    await store.add("default", "iris", [large])
+    assert [entry["id"] for entry in await kept_of(store)] == ["7"], "one is always shown"
+
+
+async def test_of_what_is_larger_than_a_mebibyte_the_size_is_kept(store: RequestStore) -> None:
+    await store.add("default", "iris", [filed(1, data="x" * (1 << 20), metadata=["y" * (1 << 20)])])
+    kept = (await kept_of(store))[0]
+    assert b"omitted" in bytes(kept["data"])
+    assert b"omitted" in bytes(kept["metadata"])
 
 
 async def test_a_server_whose_clock_is_ahead_makes_nobody_elses_requests_old(
@@ -372,12 +415,29 @@ async def test_a_server_whose_clock_is_ahead_makes_nobody_elses_requests_old(
     now = dt.datetime.now(dt.UTC).isoformat()
     await store.add("default", "iris", [filed(1, time=now)])
     await store.add("other", "wrong", [filed(2, time="2999-01-01T00:00:00Z")])
-    assert len(await store.read("default", "iris", Filter())) == 1
+    assert len(await kept_of(store)) == 1
 
 
 async def test_metadata_is_shown_as_it_was_filed(store: RequestStore) -> None:
     await store.add("default", "iris", [filed(1, metadata={"X-User": ["a"]}), filed(2)])
-    found = await store.read("default", "iris", Filter())
+    found = await kept_of(store)
     assert [bytes(entry["metadata"]) for entry in found] == [b"{}", b'{"X-User":["a"]}']
     with pytest.raises(msgspec.MsgspecError):
         filed(3, metadata=msgspec.Raw(b"nothing"))
+
+
+async def test_a_log_of_an_older_version_is_measured(store: RequestStore, tmp_path: Path) -> None:
+    await store.add("default", "iris", [filed(1, data="x" * 100, metadata={"a": "b"})])
+    url = f"sqlite:///{tmp_path / 'metadata.db'}"
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0014")
+    engine.dispose()
+    database = Database(url)
+    with database.engine.connect() as connection:
+        sizes = list(connection.scalars(sa.select(REQUESTS.c.size)))
+    database.close()
+    assert sizes == [len(b'"%s"{"a":"b"}' % (100 * b"x"))]

@@ -26,7 +26,7 @@ __all__ = ["HEAD", "METADATA", "Database", "DatabaseError"]
 
 T = TypeVar("T")
 
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 """The newest revision in ``migrations/versions``."""
 
 METADATA: Final = sa.MetaData()

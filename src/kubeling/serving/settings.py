@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import msgspec
 
@@ -26,6 +27,10 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the inference gateway asks for a token, of somebody who may ``get`` the
     InferenceService, the LLMInferenceService or the InferenceGraph. The dashboard's form has none
     to send."""
+
+    request_log_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
+    """Mebibytes of requests and answers of each service that the metadata database keeps for
+    ``logger: {url: metadata://}``; the oldest go first."""
 
     @classmethod
     def of(cls, settings: Settings) -> ServingSettings:

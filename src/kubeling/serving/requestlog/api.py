@@ -2,7 +2,8 @@
 
 ``GET`` takes ``id``, ``kind`` (request or response), ``component``, ``revision``, ``status``,
 ``since`` and ``until`` (RFC 3339), ``limit`` (at most 1000) and ``before`` (a ``place`` in the
-log); the newest come first, and ``next`` is the address of the older ones.
+log); the newest come first. An answer ends after 8 MiB, too; ``next`` is the address of the older
+ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kubeling.kube.objects import Key
 from kubeling.serving.gateway import gateway_of
 from kubeling.serving.gateway.refusals import Undelivered
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.settings import ServingSettings
 
 __all__ = ["routes"]
 
@@ -69,11 +71,10 @@ class _Pages:
         except msgspec.ValidationError as error:
             return _json({"error": f"query: {error}"}, 400)
         asked.limit = max(1, min(asked.limit, _MOST))
-        found = await store.read(key.namespace, key.name, asked)
-        answer: dict[str, Any] = {"requests": found}
-        if len(found) == asked.limit:
-            older = request.rel_url.update_query(before=str(found[-1]["place"]))
-            answer["next"] = str(older)
+        page = await store.read(key.namespace, key.name, asked)
+        answer: dict[str, Any] = {"requests": page.events}
+        if page.older is not None:
+            answer["next"] = str(request.rel_url.update_query(before=str(page.older)))
         return _json(answer)
 
     async def _key(self, request: web.Request) -> Key:
@@ -91,7 +92,8 @@ class _Pages:
             await self._context.open_database()
             from kubeling.serving.requestlog.store import RequestStore
 
-            self._opened = RequestStore(self._context.open_database)
+            kept = ServingSettings.of(self._context.settings).request_log_mib << 20
+            self._opened = RequestStore(self._context.open_database, kept)
         return self._opened
 
 

@@ -16,7 +16,7 @@ from kubeling.serving.requestlog.record import Kind
 if TYPE_CHECKING:
     from kubeling.metadata.database import Database
 
-__all__ = ["REQUESTS", "Filed", "Filter", "RequestStore"]
+__all__ = ["REQUESTS", "Filed", "Filter", "Page", "RequestStore"]
 
 _PLACE: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Counts all events there ever were; SQLite's integers are as long, by this name alone."""
@@ -36,13 +36,20 @@ REQUESTS: Final = sa.Table(
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("metadata", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
 )
 _TABLE: Final = REQUESTS.c
 _MOST: Final = 100_000
 """Events of a service that are kept."""
 _DAYS: Final = 30
 _LARGEST: Final = 1 << 20
+"""Bytes of an event that are kept; of a larger one it is said how large it was."""
+_PAGE: Final = 8 << 20
+"""Bytes after which an answer ends, however many events were asked for."""
+_AT_ONCE: Final = 8
 _SWEEP: Final = 1000
+_SWEEP_SHARE: Final = 8
+"""What is too much is forgotten after so many events, or this part of the bytes, of a service."""
 
 
 class Filed(msgspec.Struct):
@@ -73,32 +80,46 @@ class Filter(msgspec.Struct):
     limit: int = 100
 
 
-class RequestStore:
-    """The log of each service."""
+class Page(msgspec.Struct, frozen=True):
+    """Events, and the place before which older ones are, if the page does not hold all."""
 
-    def __init__(self, database: Callable[[], Awaitable[Database]]) -> None:
+    events: list[dict[str, Any]]
+    older: int | None
+
+
+class RequestStore:
+    """The log of each service, of which the last ``kept_bytes`` are kept."""
+
+    def __init__(self, database: Callable[[], Awaitable[Database]], kept_bytes: int) -> None:
         self._database = database
-        self._unswept = 0
+        self._kept_bytes = kept_bytes
+        self._unswept: dict[tuple[str, str], tuple[int, int]] = {}
 
     async def add(self, namespace: str, service: str, filed: Sequence[Filed]) -> None:
         """Files events, and forgets what is too old or too much."""
         rows = [_row(namespace, service, one) for one in filed]
         if not rows:
             return
-        self._unswept += len(rows)
-        sweep = self._unswept >= _SWEEP
-        if sweep:
-            self._unswept = 0
+        sweep = self._is_to_sweep((namespace, service), rows)
 
         def write(connection: sa.Connection) -> None:
             connection.execute(sa.insert(REQUESTS), rows)
             if sweep:
-                _sweep(connection, namespace, service, min(rows[-1]["time"], _now()))
+                now = min(rows[-1]["time"], _now())
+                _sweep(connection, namespace, service, now, self._kept_bytes)
 
         await (await self._database()).run(write)
 
-    async def read(self, namespace: str, service: str, asked: Filter) -> list[dict[str, Any]]:
-        """The events that a filter lets through."""
+    def _is_to_sweep(self, service: tuple[str, str], rows: Sequence[dict[str, Any]]) -> bool:
+        """Whether enough came since the last time; after a start nobody knows what did before."""
+        events, size = self._unswept.get(service, (_SWEEP, 0))
+        events, size = events + len(rows), size + sum(row["size"] for row in rows)
+        sweep = events >= _SWEEP or size >= self._kept_bytes // _SWEEP_SHARE
+        self._unswept[service] = (0, 0) if sweep else (events, size)
+        return sweep
+
+    async def read(self, namespace: str, service: str, asked: Filter) -> Page:
+        """The events that a filter lets through, as many as fit on a page."""
         query = (
             sa.select(REQUESTS)
             .where(_TABLE.namespace == namespace, _TABLE.service == service, *_wanted(asked))
@@ -106,8 +127,8 @@ class RequestStore:
             .limit(asked.limit)
         )
 
-        def select(connection: sa.Connection) -> list[dict[str, Any]]:
-            return [_shown(row) for row in connection.execute(query).mappings()]
+        def select(connection: sa.Connection) -> Page:
+            return _page(connection, query, asked.limit)
 
         return await (await self._database()).run(select)
 
@@ -131,21 +152,43 @@ def _wanted(asked: Filter) -> Iterable[sa.ColumnElement[bool]]:
         yield _TABLE.id < asked.before
 
 
-def _sweep(connection: sa.Connection, namespace: str, service: str, now: int) -> None:
+def _page(connection: sa.Connection, query: sa.Select[Any], limit: int) -> Page:
+    """Reads a few at once, and no more when the page is full."""
+    events: list[dict[str, Any]] = []
+    size = 0
+    with connection.execute(query, execution_options={"yield_per": _AT_ONCE}) as found:
+        for row in found.mappings():
+            size += row["size"]
+            if events and size > _PAGE:
+                return Page(events, events[-1]["place"])
+            events.append(_shown(row))
+    return Page(events, events[-1]["place"] if len(events) == limit else None)
+
+
+def _sweep(
+    connection: sa.Connection, namespace: str, service: str, now: int, kept_bytes: int
+) -> None:
     oldest = now - _DAYS * 24 * 3600 * 1_000_000
     connection.execute(sa.delete(REQUESTS).where(_TABLE.time < oldest))
     mine = sa.and_(_TABLE.namespace == namespace, _TABLE.service == service)
-    last = connection.execute(
-        sa.select(_TABLE.id).where(mine).order_by(_TABLE.id.desc()).offset(_MOST).limit(1)
-    ).scalar()
+    newest_first = _TABLE.id.desc()
+    kept = (
+        sa.select(
+            _TABLE.id,
+            sa.func.row_number().over(order_by=newest_first).label("events"),
+            sa.func.sum(_TABLE.size).over(order_by=newest_first).label("size"),
+        )
+        .where(mine)
+        .subquery()
+    )
+    too_much = sa.or_(kept.c.events > _MOST, kept.c.size > kept_bytes)
+    last = connection.execute(sa.select(sa.func.max(kept.c.id)).where(too_much)).scalar()
     if last is not None:
         connection.execute(sa.delete(REQUESTS).where(mine, _TABLE.id <= last))
 
 
 def _row(namespace: str, service: str, one: Filed) -> dict[str, Any]:
-    data = bytes(one.data)
-    if len(data) > _LARGEST:
-        data = msgspec.json.encode({"omitted": f"{len(data)} bytes; more than {_LARGEST}"})
+    data, metadata = _kept(one.data), _kept(one.metadata)
     return {
         "namespace": namespace,
         "service": service,
@@ -156,9 +199,18 @@ def _row(namespace: str, service: str, one: Filed) -> dict[str, Any]:
         "revision": one.revision[:253],
         "model": one.model[:253],
         "status": one.status,
-        "metadata": bytes(one.metadata).decode(),
+        "metadata": metadata.decode(),
         "data": data.decode(),
+        "size": len(metadata) + len(data),
     }
+
+
+def _kept(sent: msgspec.Raw) -> bytes:
+    """What was sent, or how much it was."""
+    content = bytes(sent)
+    if len(content) <= _LARGEST:
+        return content
+    return msgspec.json.encode({"omitted": f"{len(content)} bytes; more than {_LARGEST}"})
 
 
 def _shown(row: sa.RowMapping) -> dict[str, Any]:
