@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tests.serving.model_server import Doubler, serving_repository
 from tests.serving.platform import NAMESPACE, Serving, is_ready, running_serving
 
@@ -147,8 +149,18 @@ class Place:
             {"modelName": title, "modelSpec": {"storageUri": address}}
             for title, address in addresses.items()
         ]
-        self._config.write_text(json.dumps(entries))
-        await asyncio.to_thread(self.agent.look)
+        await self.listed_as(json.dumps(entries))
+
+    async def listed_as(self, text: str) -> None:
+        self._config.write_text(text)
+        await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        """Until all is done that there is to do now."""
+        self.agent.look()
+        while self.agent.is_busy:
+            self.agent.rest(60)
+            self.agent.look()
 
     async def loaded(self) -> list[str]:
         async with self._client.post("/v2/repository/index") as answer:
@@ -182,6 +194,62 @@ async def test_a_model_that_cannot_be_had_does_not_keep_others_from_being_loaded
     said = capsys.readouterr().err
     assert "model absent:" in said
     assert "model unreadable: ValueError: Invalid IPv6 URL; trying again" in said
+
+
+async def test_an_entry_that_is_wrong_does_not_keep_others_from_being_loaded(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await place.listed("a")
+    entries = [
+        "a text",
+        {"modelSpec": {"storageUri": "/nameless"}},
+        {"modelName": "../escaped", "modelSpec": {"storageUri": "/escaped"}},
+        {"modelName": "a"},
+        {"modelName": "b", "modelSpec": {"storageUri": str(place.source / "b")}},
+    ]
+    await place.listed_as(json.dumps(entries))
+    assert await place.loaded() == ["a", "b"], "what is there stays while its entry is wrong"
+    said = capsys.readouterr().err
+    assert "entry 0 of the list has no usable modelName: None" in said
+    assert "entry 2 of the list has no usable modelName: '../escaped'" in said
+    assert "model a: ValueError: modelSpec.storageUri is missing; trying again" in said
+
+
+@pytest.mark.parametrize("text", ["", "[{", "{}"])
+async def test_a_list_that_cannot_be_read_unloads_nothing(
+    place: Place, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    await place.listed("a", "b")
+    await place.listed_as(text)
+    await place.listed_as(text)
+    assert await place.loaded() == ["a", "b"]
+    assert capsys.readouterr().err.count("the models stay as they are") == 1, "said once"
+    await place.listed("b")
+    assert await place.loaded() == ["b"]
+
+
+async def test_a_slow_model_keeps_no_other_waiting(place: Place) -> None:
+    """Four are brought at once; here one of them is sent only when all others are loaded."""
+    others = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await others.wait()
+        return web.Response(body=b"slow")
+
+    app = web.Application()
+    app.router.add_get("/slow.txt", slow)
+    async with TestServer(app) as server:
+        listed = asyncio.create_task(
+            place.listed("a", "b", a_first=str(server.make_url("/slow.txt")))
+        )
+        async with asyncio.timeout(60):
+            while True:
+                if await place.loaded() == ["a", "b"]:
+                    break
+                await asyncio.sleep(0.001)
+        others.set()
+        await listed
+    assert await place.loaded() == ["a", "a_first", "b"]
 
 
 async def test_an_agent_that_starts_anew_unloads_what_is_no_longer_listed(place: Place) -> None:

@@ -2,8 +2,10 @@
 
 It compares, again and again, what is listed with what it has brought and with what the server says
 it has; so a list that changes, a server that starts anew and an agent that does are one case. A
-model is put in place whole before the server is told, and one that cannot be had is tried again
-later while the others go on.
+model is put in place whole before the server is told. Several are brought at once, as upstream's
+agent does (kserve's pkg/agent, puller.go); one that is slow, cannot be had or is listed wrongly
+keeps no other waiting, and is tried again later. Threads bring, and only :meth:`Agent.look` takes
+notes of it.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.errors import ArtifactError
+from kubeling.serving.multimodel.listing import Listing, ModelSpec
 from kubeling.serving.storage.download import download
 
 __all__ = ["Agent", "main"]
@@ -33,79 +38,110 @@ _LOOK_SECONDS: Final = 1.0
 _INDEX_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 600.0
+_AT_ONCE: Final = 4
 
 
 class Agent:
     """Brings models to one server."""
 
     def __init__(self, config: Path, models: Path, server: str) -> None:
-        self._config = config
+        self._listing = Listing(config)
         self._models = models
         self._server = server.rstrip("/")
-        self._fetched: dict[str, Any] = {}
+        self._fetched: dict[str, ModelSpec] = {}
         self._loaded: set[str] = set()
         self._next_try: dict[str, float] = {}
         self._next_index = 0.0
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="model")
+        self._working: dict[str, Future[Callable[[], None]]] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether models are being brought or taken away."""
+        return bool(self._working)
 
     def look(self) -> None:
-        """Compares once, and does what is missing."""
-        wanted = self._wanted()
+        """Compares once, and has done what is missing, as much of it as there are threads for."""
+        self._take_notes()
+        wanted = self._listing.read()
+        if wanted is None:
+            return
+        self._compare_with_server(wanted)
         present = {p.name for p in self._models.iterdir() if not p.name.startswith(".")}
         for name in sorted(present - wanted.keys()):
-            self._remove(name)
-        self._compare_with_server(wanted)
+            self._begin(name, partial(self._remove, name))
         for name, spec in wanted.items():
             current = name in self._loaded and self._fetched.get(name) == spec
             if not current and time.monotonic() >= self._next_try.get(name, 0.0):
-                self._bring(name, spec)
+                is_here = self._fetched.get(name) == spec
+                self._begin(name, partial(self._bring, name, spec, is_here=is_here))
 
-    def _wanted(self) -> dict[str, Any]:
-        try:
-            listed = json.loads(self._config.read_bytes())
-        except FileNotFoundError:
-            return {}
-        return {entry["modelName"]: entry["modelSpec"] for entry in listed}
+    def rest(self, seconds: float) -> None:
+        """Waits for something to be done, or so long."""
+        if self._working:
+            wait(self._working.values(), seconds, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(seconds)
 
-    def _compare_with_server(self, wanted: dict[str, Any]) -> None:
+    def _begin(self, name: str, work: Callable[[], Callable[[], None]]) -> None:
+        """What finds no thread now is found missing again by the next look, if it still is."""
+        if name not in self._working and len(self._working) < _AT_ONCE:
+            self._working[name] = self._threads.submit(work)
+
+    def _take_notes(self) -> None:
+        for name, work in list(self._working.items()):
+            if work.done():
+                del self._working[name]
+                work.result()()
+
+    def _compare_with_server(self, wanted: Mapping[str, ModelSpec]) -> None:
         """A server that was started anew has lost its models."""
         now = time.monotonic()
         if not self._loaded & wanted.keys() or now < self._next_index:
             return
         self._next_index = now + _INDEX_SECONDS
         try:
-            index = json.loads(self._call("index"))
+            index = json.loads(self._call("index", _INDEX_SECONDS))
         except (OSError, ValueError):
             self._loaded.clear()
             return
         self._loaded &= {entry["name"] for entry in index if entry.get("state") == "READY"}
 
-    def _bring(self, name: str, spec: Any) -> None:
+    def _bring(self, name: str, spec: ModelSpec, *, is_here: bool) -> Callable[[], None]:
+        """In a thread; what is returned notes how it went."""
         try:
-            if self._fetched.get(name) != spec:
+            if not is_here:
                 self._fetch(name, spec)
+            is_here = True
             self._call(f"models/{name}/load")
         except Exception as error:
             # Whatever is wrong with one model, the others go on.
             starting = isinstance(getattr(error, "reason", None), ConnectionError)
             pause = _LOOK_SECONDS if starting else _AGAIN_SECONDS
-            self._next_try[name] = time.monotonic() + pause
             print(f"model {name}: {_said(error)}; trying again", file=sys.stderr, flush=True)
-            return
-        self._loaded.add(name)
-        print(f"loaded {name} from {shown_address(spec['storageUri'])}", flush=True)
+            return partial(self._note, name, spec if is_here else None, pause)
+        print(f"loaded {name} from {shown_address(spec.uri)}", flush=True)
+        return partial(self._note, name, spec)
 
-    def _fetch(self, name: str, spec: Any) -> None:
+    def _note(self, name: str, fetched: ModelSpec | None, pause: float | None = None) -> None:
+        if fetched is not None:
+            self._fetched[name] = fetched
+        if pause is None:
+            self._loaded.add(name)
+        else:
+            self._next_try[name] = time.monotonic() + pause
+
+    def _fetch(self, name: str, spec: ModelSpec) -> None:
         new, old = self._models / f".new-{name}", self._models / f".old-{name}"
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        download(spec["storageUri"], new, os.environ)
+        download(spec.uri, new, os.environ)
         if (self._models / name).exists():
             (self._models / name).rename(old)
         new.rename(self._models / name)
         shutil.rmtree(old, ignore_errors=True)
-        self._fetched[name] = spec
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, name: str) -> Callable[[], None]:
         try:
             self._call(f"models/{name}/unload")
         except urllib.error.HTTPError as error:
@@ -115,18 +151,22 @@ class Agent:
             # The server is being started, and will not load what is not there.
             pass
         shutil.rmtree(self._models / name, ignore_errors=True)
+        print(f"unloaded {name}", flush=True)
+        return partial(self._forget, name)
+
+    def _forget(self, name: str) -> None:
         self._fetched.pop(name, None)
         self._loaded.discard(name)
-        print(f"unloaded {name}", flush=True)
+        self._next_try.pop(name, None)
 
-    def _call(self, path: str) -> bytes:
+    def _call(self, path: str, timeout: float = _CALL_SECONDS) -> bytes:
         request = urllib.request.Request(
             f"{self._server}/v2/repository/{path}",
             b"{}",
             {"Content-Type": "application/json"},
         )
         try:
-            with _OPEN(request, timeout=_CALL_SECONDS) as answer:
+            with _OPEN(request, timeout=timeout) as answer:
                 found: bytes = answer.read()
         except http.client.HTTPException as error:
             raise OSError(f"the server broke off: {type(error).__name__}") from error
@@ -151,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     agent = Agent(options.config, options.models, options.server)
     while True:
         agent.look()
-        time.sleep(_LOOK_SECONDS)
+        agent.rest(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The file that lists a server's models, in upstream's form (``models.json``).
+
+``[{"modelName": …, "modelSpec": {"storageUri": …, "framework": …, "memory": …}}]``
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+__all__ = ["Listing", "ModelSpec"]
+
+
+class ModelSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """A model as it is listed; any field that changes makes it another one."""
+
+    storage_uri: str = ""
+    framework: str = ""
+    memory: Any = ""
+
+    @property
+    def uri(self) -> str:
+        """Where it is; raises :class:`ValueError`."""
+        if not self.storage_uri:
+            raise ValueError("modelSpec.storageUri is missing")
+        return self.storage_uri
+
+
+class Listing:
+    """Reads the list, and says once what is wrong with it."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._said: list[str] = []
+
+    def read(self) -> dict[str, ModelSpec] | None:
+        """The models by name, none of them if there is no list; ``None`` if it cannot be read.
+
+        That is no list of no models, and unloads nothing. An entry without a usable name is left
+        out; one with a name and nothing to fetch keeps what has that name.
+        """
+        wrong: list[str] = []
+        try:
+            entries = msgspec.json.decode(self._config.read_bytes())
+            if not isinstance(entries, list):
+                raise ValueError("is no list")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            self._say([f"{self._config}: {error}; the models stay as they are"])
+            return None
+        found = dict(_specs(entries, wrong))
+        self._say(wrong)
+        return found
+
+    def _say(self, wrong: list[str]) -> None:
+        for line in wrong:
+            if line not in self._said:
+                print(line, file=sys.stderr, flush=True)
+        self._said = wrong
+
+
+def _specs(entries: list[Any], wrong: list[str]) -> Iterator[tuple[str, ModelSpec]]:
+    for index, entry in enumerate(entries):
+        named = entry.get("modelName") if isinstance(entry, dict) else None
+        if not isinstance(named, str) or not named or named.startswith(".") or "/" in named:
+            wrong.append(f"entry {index} of the list has no usable modelName: {named!r}")
+            continue
+        try:
+            yield named, msgspec.convert(entry.get("modelSpec"), ModelSpec)
+        except msgspec.ValidationError as error:
+            wrong.append(f"model {named}: modelSpec: {error}")
+            yield named, ModelSpec()
