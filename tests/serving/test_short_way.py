@@ -74,6 +74,23 @@ class Wire:
         return found
 
 
+@dataclass
+class Scripted:
+    """A pod's port where each path is answered by bytes, sent piece by piece."""
+
+    said: dict[str, list[bytes]]
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                for piece in self.said[head.split()[1].decode()]:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)  # or both would arrive as one
+        writer.close()
+
+
 @pytest.fixture
 def large() -> Large:
     return Large()
@@ -211,3 +228,77 @@ async def test_what_is_not_http_is_refused(wire: Wire, lines: tuple[str, ...]) -
     await wire.answer()
     await wire.send(*lines)
     assert (await wire.answer())[0] == 400
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_answers_are_read_alike_whether_their_head_is_known_or_not(tmp_path: Path) -> None:
+    said = {
+        "/whole": [OK + b"hi"],
+        "/halves": [OK, b"ho"],
+        "/short": [OK + b"h", b"a"],
+        "/interim": [b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"hu"],
+        "/empty": [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n"],
+    }
+    pod = await asyncio.start_server(Scripted(said).answer, "127.0.0.1", 0)
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        async with front_door(serving.context) as port:
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+            for _ in range(3):
+                for path, body in (
+                    ("/whole", "hi"),
+                    ("/halves", "ho"),
+                    ("/whole", "hi"),
+                    ("/short", "ha"),
+                    ("/interim", "hu"),
+                ):
+                    await wire.send(f"GET {path} HTTP/1.1", HOST)
+                    assert (await wire.answer())[2] == body
+                await wire.send("GET /empty HTTP/1.1", HOST)
+                head = await wire.reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 304 ")
+            wire.writer.close()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(OK + b"hiHTTP/1.1 200 OK\r\n\r\n", id="more than it says"),
+        pytest.param(
+            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nhi", id="a body where none is"
+        ),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"hihi", id="after a hint"),
+    ],
+)
+async def test_an_answer_that_lies_about_its_length_says_nothing_of_the_next(
+    tmp_path: Path, lie: bytes
+) -> None:
+    pod = await asyncio.start_server(
+        Scripted({"/lie": [lie], "/whole": [OK + b"ok"]}).answer, "127.0.0.1", 0
+    )
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        async with front_door(serving.context) as port:
+            for _ in range(3):
+                wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+                await wire.send("GET /lie HTTP/1.1", HOST)
+                await wire.send("GET /whole HTTP/1.1", HOST)
+                heard = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
+                while not heard.endswith(b"ok"):
+                    more = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
+                    assert more, heard
+                    heard += more
+                assert heard.count(b"x-kubeling-revision: ") == 2
+                assert heard.count(b"hi") <= (0 if lie.startswith(b"HTTP/1.1 304") else 1)
+                wire.writer.close()
+
+
+async def test_heads_that_differ_by_a_letter_are_told_apart(wire: Wire) -> None:
+    for _ in range(2):
+        for path in ("/a", "/b"):
+            for body in ("1", "22"):
+                length = f"Content-Length: {len(body)}"
+                await wire.send(f"POST {path} HTTP/1.1", HOST, length, body=body)
+                assert (await wire.answer())[2] == f"POST {path} {body}"

@@ -61,8 +61,8 @@ class InferenceGateway:
         self._clients = Clients()
         self._calls: Calls | None = None
         self._claims: dict[str, tuple[Key, ComponentName | None] | None] = {}
-        self._services.add_handler(lambda _, __: self._claims.clear())
         self.short_way = ShortWay(self.delivery, self._clients, self.claimed, self._is_service)
+        self._services.add_handler(self._on_service)
         self.serves = False
         """Whether requests come through this gateway, and are counted by it."""
 
@@ -158,6 +158,10 @@ class InferenceGateway:
             return await while_there(request, delivered)
         except Undelivered as refused:
             return error(refused.status, refused.message)
+
+    def _on_service(self, _: Obj | None, __: Obj | None) -> None:
+        self._claims.clear()
+        self.short_way.forget()
 
     def _is_service(self, key: Key) -> bool:
         return self._services.get(*key) is not None

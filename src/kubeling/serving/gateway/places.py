@@ -11,6 +11,7 @@ from kubeling.kube.objects import Key
 from kubeling.serving.demand import Demand
 from kubeling.serving.gateway import service
 from kubeling.serving.gateway.counts import Counts
+from kubeling.serving.gateway.proxying import REVISION_HEADER
 from kubeling.serving.gateway.routes import Route
 from kubeling.serving.gateway.splitting import Endpoint, Splitter
 from kubeling.serving.names import ComponentName
@@ -25,7 +26,10 @@ Freed = Callable[[Key], None]
 class Place:
     """A pod's place for requests; each counts from :meth:`take` to :meth:`leave`."""
 
-    __slots__ = ("_demand", "_freed", "endpoint", "record", "revision", "route", "splitter")
+    __slots__ = (
+        *("_demand", "_freed", "endpoint", "record", "revision", "route"),
+        *("shown", "shown_last", "splitter"),
+    )
 
     def __init__(
         self,
@@ -44,6 +48,10 @@ class Place:
         self.record = record
         self._demand = demand
         self._freed = freed
+        self.shown = f"{REVISION_HEADER}: {revision}\r\n\r\n".encode()
+        """What ends the head of an answer over HTTP/1."""
+        self.shown_last = b"Connection: close\r\n" + self.shown
+        """The same, where the connection ends with the answer."""
 
     def take(self, now: float) -> None:
         """A request is on its way to the pod."""

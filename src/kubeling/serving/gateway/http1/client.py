@@ -11,7 +11,8 @@ from typing import Final, cast
 from kubeling.kube.objects import Key
 from kubeling.serving.gateway.clients import Clients
 from kubeling.serving.gateway.delivery import Delivery
-from kubeling.serving.gateway.http1.exchange import Destination, Exchange
+from kubeling.serving.gateway.http1.exchange import Asked, Destination, Exchange
+from kubeling.serving.gateway.http1.heads import END, Heads
 from kubeling.serving.gateway.http1.pods import Pods
 from kubeling.serving.gateway.http1.request import Request
 from kubeling.serving.names import ComponentName
@@ -42,17 +43,34 @@ class ShortWay:
         self.pods = Pods()
         self._claimed = claimed
         self._is_service = is_service
+        self._heads: Heads[Asked] = Heads()
 
     def takes(
         self, beginning: bytes, otherwise: Callable[[], asyncio.Protocol]
     ) -> asyncio.Protocol | None:
         """What speaks with a client whose first request is for a model."""
-        end = beginning.find(b"\r\n\r\n")
-        if end < 0 or self.destination(Request(beginning[: end + 4])) is None:
+        end = beginning.find(END)
+        if end < 0 or self.asked(beginning[: end + len(END)]) is None:
             return None
         return ClientConnection(self, otherwise)
 
-    def destination(self, request: Request) -> Destination | None:
+    def asked(self, head: bytes) -> Asked | None:
+        """What a head asks of a service, if that may go there the short way."""
+        asked = self._heads.find(head)
+        if asked is None:
+            request = Request(head)
+            destination = self._destination(request)
+            if destination is None:
+                return None
+            asked = Asked(request, destination)
+            self._heads.learn(head, asked)
+        return asked
+
+    def forget(self) -> None:
+        """Services, or their names, are others now."""
+        self._heads.forget()
+
+    def _destination(self, request: Request) -> Destination | None:
         """The service that a request is for, if it may go there the short way."""
         if self.delivery.access.on:
             # Who may ask is found out on the way that waits.
@@ -62,14 +80,15 @@ class ShortWay:
         host = request.host.rpartition(":")[0] or request.host
         host = (host if not request.host.endswith("]") else request.host).lower()
         if found := self._claimed(host):
-            return Destination(*found, request.target)
+            return Destination(*found, request.target.decode("latin-1"))
         if not request.target.startswith(_PREFIX) or not _is_this_machine(host):
             return None
         parts = request.target.split(b"/", 4)
         if len(parts) < 5 or b"?" in parts[3] or b"%" in parts[2] + parts[3]:
             return None
         key = Key(parts[2].decode("latin-1"), parts[3].decode("latin-1"))
-        return Destination(key, None, b"/" + parts[4]) if self._is_service(key) else None
+        target = "/" + parts[4].decode("latin-1")
+        return Destination(key, None, target) if self._is_service(key) else None
 
 
 class ClientConnection(asyncio.Protocol):
@@ -80,23 +99,26 @@ class ClientConnection(asyncio.Protocol):
         self._otherwise = otherwise
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._request: Request | None = None
+        self._asked: Asked | None = None
         self._head = 0
         self._exchange: Exchange | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._used = 0.0
         self._paused = False
         self._leaving = False
-        self.peer = b""
+        self._loop = asyncio.get_running_loop()
+        self.closes = False
+        self.origin = b""
 
     # As asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.peer = str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown"
+        address = str(peer[0]) if isinstance(peer, tuple) else "unknown"
+        self.origin = address.encode() + END
         self._way.clients.came(self)
-        self._used = asyncio.get_running_loop().time()
+        self._used = self._loop.time()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -134,16 +156,14 @@ class ClientConnection(asyncio.Protocol):
 
     def answered(self) -> None:
         self._exchange = None
-        transport, request = self._transport, self._request
+        transport = self._transport
         assert transport is not None
-        assert request is not None
-        self._request = None
-        if request.closes or self._leaving:
+        if self.closes:
             transport.close()
             return
-        self._used = asyncio.get_running_loop().time()
+        self._used = self._loop.time()
         # Answers that nobody reads would pile up here if more were asked for.
-        if not self._paused:
+        if self._buffer and not self._paused:
             self._go_on()
 
     def abort(self) -> None:
@@ -152,11 +172,9 @@ class ClientConnection(asyncio.Protocol):
 
     def leave(self) -> None:
         """Closes, after the answer that is under way."""
-        self._leaving = True
+        self._leaving = self.closes = True
         if self._exchange is None and self._transport is not None:
             self._transport.close()
-        elif self._request is not None:
-            self._request.closes = True
 
     def _go_on(self) -> None:
         """Turns to what the client has sent, or will, once its answer is out."""
@@ -168,26 +186,28 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begins with the next request, if all of it is there."""
-        request = self._request
-        if request is None:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._buffer) > _HEAD:
+        buffer, asked = self._buffer, self._asked
+        if asked is None:
+            end = buffer.find(END) + len(END)
+            if end < len(END):
+                if len(buffer) > _HEAD:
                     self._hand_over()
                 return
-            self._head = end + 4
-            request = self._request = Request(self._buffer[: self._head])
-        total = self._head + request.length
-        if len(self._buffer) < total and request.length <= _WHOLE and request.simple:
+            asked = self._way.asked(buffer[:end])
+            if asked is None:
+                self._hand_over()
+                return
+            self._head = end
+        total = self._head + asked.request.length
+        if len(buffer) < total:
+            self._asked = asked
             return
-        destination = self._way.destination(request)
-        if destination is None:
-            self._hand_over()
-            return
-        request.body = self._buffer[self._head : total]
-        self._buffer = self._buffer[total:]
-        self._exchange = Exchange(self, request, destination, self._way.delivery, self._way.pods)
-        self._exchange.start()
+        self._asked, self._buffer = None, buffer[total:]
+        self.closes = self._leaving or asked.request.closes
+        way = self._way
+        exchange = Exchange(self, asked, buffer[self._head : total], way.delivery, way.pods)
+        self._exchange = exchange
+        exchange.start()
 
     def _hand_over(self) -> None:
         """From here on the connection is somebody else's."""
@@ -202,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _watch(self) -> None:
         """Closes a connection by which nothing was asked for long."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if self._exchange is None and loop.time() - self._used > _IDLE_SECONDS:
             if self._paused:
                 self.abort()

@@ -13,13 +13,14 @@ from typing import Final, Protocol
 from kubeling.kube.errors import ApiError
 from kubeling.kube.objects import Key
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
+from kubeling.serving.gateway.http1.answers import AnswerHead
 from kubeling.serving.gateway.http1.pods import PodConnection, Pods
 from kubeling.serving.gateway.http1.request import Request
 from kubeling.serving.gateway.proxying import REVISION_HEADER, error_body
 from kubeling.serving.gateway.repetition import may_be_repeated
 from kubeling.serving.names import ComponentName
 
-__all__ = ["Client", "Destination", "Exchange"]
+__all__ = ["Asked", "Client", "Destination", "Exchange"]
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,35 @@ class Destination:
 
     __slots__ = ("component", "key", "target")
 
-    def __init__(self, key: Key, component: ComponentName | None, target: bytes) -> None:
+    def __init__(self, key: Key, component: ComponentName | None, target: str) -> None:
         self.key = key
         self.component = component
         self.target = target
 
 
+class Asked:
+    """What a head asks of a service, and what a pod is told instead."""
+
+    __slots__ = ("beginning", "destination", "request")
+
+    def __init__(self, request: Request, destination: Destination) -> None:
+        self.request = request
+        self.destination = destination
+        self.beginning = request.beginning(destination.target.encode("latin-1"))
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether asking twice changes nothing."""
+        return may_be_repeated(self.request.method.decode(), self.destination.target)
+
+
 class Client(Protocol):
     """Who asked."""
 
-    peer: bytes
+    origin: bytes
+    """Its address, and the end of a head."""
+    closes: bool
+    """Whether this is its last answer."""
 
     def write(self, data: bytes) -> None:
         """Sends a part of the answer."""
@@ -60,23 +80,22 @@ class Client(Protocol):
 class Exchange:
     """Receives a pod's answer for a client."""
 
+    __slots__ = (
+        *("_asked", "_body", "_client", "_connection", "_delivery", "_first", "_head"),
+        *("_over", "_place", "_pods", "_repeated", "_started", "_status", "_task"),
+    )
+
     def __init__(
-        self,
-        client: Client,
-        request: Request,
-        destination: Destination,
-        delivery: Delivery,
-        pods: Pods,
+        self, client: Client, asked: Asked, body: bytes, delivery: Delivery, pods: Pods
     ) -> None:
         self._client = client
-        self._request = request
-        self._destination = destination
+        self._asked = asked
+        self._body = body
         self._delivery = delivery
         self._pods = pods
         self._place: Place | None = None
         self._first: Place | None = None
         self._connection: PodConnection | None = None
-        self._limit: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] | None = None
         self._started = 0.0
@@ -86,15 +105,16 @@ class Exchange:
 
     def start(self) -> None:
         """Sets the request on its way."""
-        where = self._destination
-        place = self._delivery.place(where.key, where.target.decode("latin-1"), where.component)
+        where = self._asked.destination
+        place = self._delivery.place(where.key, where.target, where.component)
         if place is None:
             self._deliver()
             return
-        place.take(self._delivery.now())
         if connection := self._pods.take(place.endpoint.address):
             self._send(place, connection)
+            place.take(self._delivery.now())
         else:
+            place.take(self._delivery.now())
             self._deliver(place)
 
     def cancel(self) -> None:
@@ -112,15 +132,15 @@ class Exchange:
 
     # As a receiver
 
-    @property
-    def revision(self) -> str:
+    def answered_whole(self, head: AnswerHead, body: bytes) -> None:
         assert self._place is not None
-        return self._place.revision
+        self._client.write(b"".join((head.told, self._ending(self._place), body)))
+        self._over_with(head.status)
 
-    def answered(self, status: int, head: bytes) -> None:
-        self._status = status
-        closing = b"Connection: close\r\n\r\n" if self._request.closes else b"\r\n"
-        self._head = head + closing
+    def answered(self, head: AnswerHead) -> None:
+        assert self._place is not None
+        self._status = head.status
+        self._head = head.told + self._ending(self._place)
 
     def received(self, pieces: list[bytes]) -> None:
         if self._head:
@@ -131,21 +151,30 @@ class Exchange:
     def completed(self) -> None:
         if self._head:
             self.received([])
-        self._connection = None
-        self._count(self._status)
-        self._end()
-        self._client.answered()
+        self._over_with(self._status)
 
-    def broke(self, why: str) -> None:
-        self._connection = None
+    def late(self) -> None:
+        assert self._place is not None
         if self._status and not self._head:
             self._count(self._status)
             self._end()
             self._client.abort()
-        elif not self._repeated and self._may_be_repeated():
-            self._repeat(f"{self.revision} broke off: {why}")
         else:
-            self._fail(502, f"{self.revision} broke off: {why}")
+            seconds = self._place.route.timeout
+            self._fail(504, f"{self._place.revision} did not answer within {seconds:g} s")
+
+    def broke(self, why: str) -> None:
+        assert self._place is not None
+        self._connection = None
+        said = f"{self._place.revision} broke off: {why}"
+        if self._status and not self._head:
+            self._count(self._status)
+            self._end()
+            self._client.abort()
+        elif not self._repeated and self._asked.may_be_repeated:
+            self._repeat(said)
+        else:
+            self._fail(502, said)
 
     # On its way
 
@@ -161,14 +190,15 @@ class Exchange:
             place.leave(self._delivery.now())
 
     async def _run(self, first: Place | None, broken: Unreached | None) -> None:
-        where = self._destination
-        target = where.target.decode("latin-1")
+        where = self._asked.destination
         try:
             if first is not None:
                 broken = await self._asked_first(first)
                 if broken is None:
                     return
-            await self._delivery.deliver(where.key, self._ask, where.component, target, broken)
+            await self._delivery.deliver(
+                where.key, self._ask, where.component, where.target, broken
+            )
         except Undelivered as refused:
             self._refuse(refused.status, refused.message)
         except (ApiError, ConnectionError) as error:
@@ -205,23 +235,20 @@ class Exchange:
     def _send(self, place: Place, connection: PodConnection) -> None:
         self._place, self._connection = place, connection
         self._status, self._head = 0, b""
+        data = b"".join((self._asked.beginning, self._client.origin, self._body))
+        connection.send(data, self, place.route.timeout)
         self._started = time.perf_counter()
-        seconds = place.route.timeout
-        self._limit = asyncio.get_running_loop().call_later(seconds, self._late, seconds)
-        data = self._request.to_pod(self._destination.target, self._client.peer)
-        connection.send(data, self)
 
-    def _late(self, seconds: float) -> None:
-        if self._status and not self._head:
-            self._count(self._status)
-            self._end()
-            self._client.abort()
-        else:
-            self._fail(504, f"{self.revision} did not answer within {seconds:g} s")
+    def _ending(self, place: Place) -> bytes:
+        """What ends the head of an answer."""
+        return place.shown_last if self._client.closes else place.shown
 
-    def _may_be_repeated(self) -> bool:
-        target = self._destination.target.decode("latin-1")
-        return may_be_repeated(self._request.method.decode(), target)
+    def _over_with(self, status: int) -> None:
+        """All of the answer is out."""
+        self._connection = None
+        self._count(status)
+        self._end()
+        self._client.answered()
 
     def _repeat(self, why: str) -> None:
         """Asks another pod, if there is one."""
@@ -238,7 +265,7 @@ class Exchange:
             self._deliver(broken=broken)
 
     def _fail(self, status: int, message: str) -> None:
-        revision = self.revision
+        revision = self._place.revision if self._place is not None else ""
         self._count(status)
         self._end()
         self._refuse(status, message, revision)
@@ -254,7 +281,7 @@ class Exchange:
             lines.append(f"{REVISION_HEADER}: {revision}")
         if status == 503:
             lines.append("Retry-After: 1")
-        if self._request.closes:
+        if self._client.closes:
             lines.append("Connection: close")
         self._client.write("\r\n".join([*lines, "", ""]).encode() + body)
         self._client.answered()
@@ -265,9 +292,6 @@ class Exchange:
 
     def _leave(self) -> None:
         """Lets go of the pod, whose answer is not wanted if it has not come."""
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
         if self._connection is not None:
             self._connection.abort()
             self._connection = None

@@ -6,39 +6,24 @@ import asyncio
 import time
 from typing import Final, Protocol, cast
 
-import httptools
-
-from kubeling.serving.gateway.proxying import REVISION_HEADER
+from kubeling.serving.gateway.http1.answers import AnswerHead, AnswerReader, NotHttpError
+from kubeling.serving.gateway.http1.heads import Heads
 
 __all__ = ["PodConnection", "Pods"]
 
 _CONNECT_SECONDS: Final = 5.0
 _KEPT_SECONDS: Final = 4.0
 """Less than servers keep a connection that nothing comes by: uvicorn's 5 are the fewest known."""
-_DROPPED: Final = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
 
 
 class Receiver(Protocol):
     """Takes the answer of a pod."""
 
-    @property
-    def revision(self) -> str:
-        """The revision that is asked."""
+    def answered_whole(self, head: AnswerHead, body: bytes) -> None:
+        """The whole answer came, and nothing else will be told."""
 
-    def answered(self, status: int, head: bytes) -> None:
-        """The answer's head came, as it is to be passed on but for what ends it."""
+    def answered(self, head: AnswerHead) -> None:
+        """The answer's head came."""
 
     def received(self, pieces: list[bytes]) -> None:
         """More of the answer came."""
@@ -48,6 +33,9 @@ class Receiver(Protocol):
 
     def broke(self, why: str) -> None:
         """The answer will not come whole."""
+
+    def late(self) -> None:
+        """The answer has not come whole in time."""
 
 
 class PodConnection(asyncio.Protocol):
@@ -59,23 +47,25 @@ class PodConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._pieces: list[bytes] = []
-        self._headers: list[bytes] = []
-        self._reason = b""
-        self._framing = b""
-        self._until_end = self._chunked = self._sized = False
+        self._reader = AnswerReader(pods.heads)
+        self._loop = asyncio.get_running_loop()
+        self._limit: asyncio.TimerHandle | None = None
+        self._limit_at = self._late_at = 0.0
 
     @property
     def usable(self) -> bool:
         """Whether a request may be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes, receiver: Receiver) -> None:
-        """Sends a request whose answer goes to the receiver."""
+    def send(self, request: bytes, receiver: Receiver, seconds: float) -> None:
+        """Sends a request whose answer goes to the receiver, within some seconds."""
         assert self._transport is not None
         self._receiver = receiver
         self._transport.write(request)
+        self._late_at = self._loop.time() + seconds
+        # One timer lasts for many requests: it looks when it is time whether the latest is late.
+        if self._limit is None or self._late_at < self._limit_at:
+            self._watch(seconds)
 
     def abort(self) -> None:
         """Gives the answer up."""
@@ -97,78 +87,59 @@ class PodConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._receiver is None:
+        receiver, reader = self._receiver, self._reader
+        if receiver is None:
             self.abort()
             return
+        if reader.between and (found := reader.find(data)) is not None:
+            head, body = found
+            self._receiver = None
+            self._pods.keep(self)
+            receiver.answered_whole(head, body)
+            return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            reader.feed(data)
+        except NotHttpError:
             self._break("what it answered is not HTTP")
             return
-        self._flush()
+        self._pass_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
         self._pods.forget(self)
-        if self._until_end and exc is None:
-            self.on_message_complete()
+        if self._reader.until_end and exc is None:
+            self._reader.end()
+            self._pass_on()
         else:
             self._break(str(exc) if exc else "Server disconnected")
 
-    # As a protocol of httptools
-
-    def on_message_begin(self) -> None:
-        self._headers, self._reason, self._framing = [], b"", b""
-        self._chunked = self._sized = False
-        if self._receiver is None:
-            self.abort()
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lowered = name.lower()
-        if lowered not in _DROPPED:
-            self._headers.append(b"%b: %b\r\n" % (name, value))
-        elif lowered == b"content-length":
-            self._framing = b"Content-Length: %b\r\n" % value
-        elif lowered == b"transfer-encoding":
-            self._sized = True
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self._receiver is None or status < 200:
+    def _pass_on(self) -> None:
+        """Tells the receiver what was read."""
+        receiver, reader = self._receiver, self._reader
+        if receiver is None:
             return
-        if not self._framing and status not in (204, 304):
-            self._chunked = True
-            self._until_end = not self._sized
-            self._framing = b"Transfer-Encoding: chunked\r\n"
-        shown = b"%s: %b\r\n" % (REVISION_HEADER.encode(), self._receiver.revision.encode())
-        line = b"HTTP/1.1 %d %b\r\n" % (status, self._reason)
-        self._receiver.answered(status, b"".join((line, *self._headers, self._framing, shown)))
+        if reader.head is not None:
+            head, reader.head = reader.head, None
+            receiver.answered(head)
+        if reader.pieces:
+            pieces, reader.pieces = reader.pieces, []
+            receiver.received(pieces)
+        if reader.whole:
+            self._end()
 
-    def on_body(self, body: bytes) -> None:
-        self._pieces.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
-
-    def on_message_complete(self) -> None:
-        receiver = self._receiver
-        if receiver is None or (not self._until_end and self._parser.get_status_code() < 200):
-            return
-        if self._chunked:
-            self._pieces.append(b"0\r\n\r\n")
-        self._flush()
-        self._receiver, self._until_end = None, False
-        if self.usable and self._parser.should_keep_alive():
+    def _end(self) -> None:
+        """The answer has come whole, and what came with it was looked at."""
+        receiver, self._receiver = self._receiver, None
+        self._reader.next()
+        if self._reader.keeps and self.usable:
             # The client that could take no more has nothing to do with the next one.
             self.pause(False)
             self._pods.keep(self)
         elif self._transport is not None:
             self._transport.close()
-        receiver.completed()
-
-    def _flush(self) -> None:
-        if self._pieces and self._receiver is not None:
-            pieces, self._pieces = self._pieces, []
-            self._receiver.received(pieces)
+        if receiver is not None:
+            receiver.completed()
 
     def _break(self, why: str) -> None:
         receiver, self._receiver = self._receiver, None
@@ -177,12 +148,30 @@ class PodConnection(asyncio.Protocol):
         if receiver is not None:
             receiver.broke(why)
 
+    def _watch(self, seconds: float) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        self._limit = self._loop.call_later(seconds, self._look)
+        self._limit_at = self._loop.time() + seconds
+
+    def _look(self) -> None:
+        """Ends what is late; a connection that rests is looked at again with its next request."""
+        self._limit = None
+        if self._receiver is None:
+            return
+        left = self._late_at - self._loop.time()
+        if left > 0:
+            self._watch(left)
+        else:
+            self._receiver.late()
+
 
 class Pods:
     """The connections that nothing is asked by, the latest used first."""
 
     def __init__(self) -> None:
         self._idle: dict[str, list[PodConnection]] = {}
+        self.heads: Heads[AnswerHead] = Heads()
 
     def take(self, address: str) -> PodConnection | None:
         """A kept connection to ``host:port``, if there is one."""

@@ -25,9 +25,8 @@ class Request:
         self.length = 0
         self.simple = True
         self.closes = False
-        self.body = b""
         self._passed: list[bytes] = []
-        self._forwarded_for = b""
+        self._forwarded_for: list[bytes] = []
         self._forwarded: set[bytes] = set()
         try:
             parser = httptools.HttpRequestParser(self)
@@ -56,18 +55,17 @@ class Request:
 
     # For the way to a pod
 
-    def to_pod(self, target: bytes, peer: bytes) -> bytes:
-        """The request as a pod is to see it."""
+    def beginning(self, target: bytes) -> bytes:
+        """The head that a pod is to see, but for the address that the client has, which ends it."""
         parts = [b"%b %b HTTP/1.1\r\n" % (self.method, target), *self._passed]
         if b"host" not in self._forwarded:
             parts.append(b"X-Forwarded-Host: %b\r\n" % self.host.encode("latin-1"))
         if b"proto" not in self._forwarded:
             parts.append(b"X-Forwarded-Proto: http\r\n")
-        before = self._forwarded_for + b", " if self._forwarded_for else b""
-        parts.append(b"X-Forwarded-For: %b%b\r\n" % (before, peer))
         if self.length or self.method not in (b"GET", b"DELETE", b"OPTIONS"):
             parts.append(b"Content-Length: %d\r\n" % self.length)
-        parts += (b"\r\n", self.body)
+        parts.append(b"X-Forwarded-For: ")
+        parts += (b"%b, " % before for before in self._forwarded_for)
         return b"".join(parts)
 
     # What single headers say
@@ -90,7 +88,8 @@ class Request:
             self.simple = False
 
     def _read_forwarded_for(self, value: bytes) -> None:
-        self._forwarded_for = value
+        if value:
+            self._forwarded_for.append(value)
 
     def _read_forwarded_host(self, _: bytes) -> None:
         self._forwarded.add(b"host")
