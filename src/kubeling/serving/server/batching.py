@@ -12,10 +12,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
+from kubeling.serving.server import prediction_times
 from kubeling.serving.server.quick import Done
 from kubeling.serving.server.watchdog import Work
 
@@ -40,6 +41,9 @@ class TakesLong(Exception):
 class Runner:
     """Does what is quick at once, and what has lately taken long in a thread of its own."""
 
+    noted: ClassVar[bool] = False
+    """Whether spans are to tell when it was done."""
+
     def __init__(self) -> None:
         self._seconds = 0.0
         self._thread: ThreadPoolExecutor | None = None
@@ -52,9 +56,17 @@ class Runner:
         return self._under_way > 0
 
     def run(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        requests: int = 1,
     ) -> None:
-        """Calls ``done`` with what ``work`` gives, or raises; it must not raise itself."""
+        """Calls ``done`` with what ``work`` gives, or raises; it must not raise itself.
+
+        ``requests`` is for how many.
+        """
+        if self.noted:
+            work, done = prediction_times.noted(work, done, requests)
         if self._seconds <= _SLOW:
             try:
                 found = self._timed(work)
@@ -133,7 +145,7 @@ class Batcher:
                 self._held = False
                 self._flush()
 
-        self.runner.run(lambda: self._predict(_stacked(batch)), finished)
+        self.runner.run(lambda: self._predict(_stacked(batch)), finished, len(batch))
 
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from kubeling.serving.requestlog.record import RequestLog, new_record
-from kubeling.serving.server import tensors
+from kubeling.serving.server import tensors, tracing
 from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 Verb = Literal["predict", "explain"]
 _REFUSALS: Final = frozenset(status.value for status in HTTPStatus if status >= 400)
 
+_UNTRACED: Final = contextlib.nullcontext()
+
 Answer = tuple[Any, dict[str, str]]
 
 
@@ -63,6 +66,8 @@ class DataPlane:
         self.request_log = request_log
         self.sampler = sampler
         self.merger = merger
+        self.traced = False
+        """Whether the steps of answering are spans."""
 
     async def ready(self) -> bool:
         """Whether all models can answer."""
@@ -208,13 +213,16 @@ class DataPlane:
     ) -> Answer:
         given: dict[str, str] = {}
         sent = dict(headers)
+        if self.traced:
+            sent |= tracing.outgoing()
         extra = (given,) if model.required_response_headers else ()
         try:
             prepared = model.validate(await self._stage(model, "preprocess", payload, sent))
             if verb == "explain":
                 found = await self._stage(model, "explain", prepared, sent)
             else:
-                found = await _value(model.predict(prepared, sent, *extra))
+                with tracing.step("predict") if self.traced else _UNTRACED:
+                    found = await _value(model.predict(prepared, sent, *extra))
             return await self._stage(model, "postprocess", found, sent, *extra), given
         except ServingError:
             raise
@@ -229,7 +237,8 @@ class DataPlane:
             return await _value(step(*arguments))
         started = time.perf_counter()
         try:
-            return await _value(step(*arguments))
+            with tracing.step(stage) if self.traced else _UNTRACED:
+                return await _value(step(*arguments))
         finally:
             self.metrics.stage(model.name, stage, time.perf_counter() - started)
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from kubeling.monitoring.tracing import TRACEPARENT, TRACESTATE, Span, current_span
+from kubeling.serving import spans
 from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
@@ -49,7 +51,8 @@ _OF_ITS_BODY: Final = frozenset(
 _REFUSALS: Final[Mapping[int, type[ServingError]]] = {
     error.http_status: error for error in (ModelNotFound, TooLarge, NotSupported, ModelNotReady)
 }
-_FORWARDED: Final = ("x-request-id", "x-b3-traceid", "authorization")
+_FORWARDED: Final = ("x-request-id", "x-b3-traceid", "authorization", TRACEPARENT, TRACESTATE)
+"""Upstream's, and W3C's."""
 
 
 class PredictorProtocol(Enum):
@@ -186,20 +189,35 @@ async def _post(
         sent["Content-Type"] = "application/json"
     timeout = aiohttp.ClientTimeout(total=config.timeout)
     for attempt in range(config.retries + 1):
+        asked, status = _asked(config, attempt), 0
+        if asked is not None:
+            sent |= asked.headers()
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.post(url, data=body, headers=sent) as answer,
             ):
-                content = await answer.read()
-                if answer.status >= 400:
-                    raise _refusal(url, answer.status, content)
+                content, status = await answer.read(), answer.status
+                if status >= 400:
+                    raise _refusal(url, status, content)
                 return content, {name.lower(): value for name, value in answer.headers.items()}
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             if attempt == config.retries:
                 why = str(error) or f"no answer within {config.timeout} s"
                 raise ModelNotReady(f"the predictor at {url} cannot be reached: {why}") from None
+        finally:
+            if asked is not None:
+                spans.ended(asked, status)
     raise AssertionError("unreachable")
+
+
+def _asked(config: PredictorConfig, attempt: int) -> Span | None:
+    """The span of asking the predictor, if there are to be some."""
+    span = current_span.get()
+    if span is None:
+        return None
+    again = {spans.RESENT: attempt} if attempt else {}
+    return spans.client_of(span, "POST", config.predictor_host or "", again)
 
 
 def _refusal(url: str, status: int, content: bytes) -> ServingError:

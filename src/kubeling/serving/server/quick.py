@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from kubeling.monitoring.tracing import current_span
 from kubeling.serving.server.model import Headers, Model
+from kubeling.serving.server.prediction_times import add_prediction
 
 __all__ = ["Done", "QuickModel", "is_plain"]
 
@@ -33,10 +35,13 @@ class QuickModel(Model):
         self, payload: Any, headers: Headers, response_headers: Headers | None = None
     ) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        span = current_span.get()
 
         def done(found: Any, error: BaseException | None) -> None:
             if future.done():
                 return
+            if span is not None:
+                add_prediction(span, within=True)
             if error is None:
                 future.set_result(found)
             else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kubeling.rpc.idle import serving_when_called
 from kubeling.serving.requestlog.opening import folder_of, open_log
 from kubeling.serving.requestlog.record import LogSettings
-from kubeling.serving.server import http
+from kubeling.serving.server import http, tracing
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.batch_flags import BatchLimits
 from kubeling.serving.server.dataplane import DataPlane
@@ -35,6 +35,7 @@ from kubeling.serving.server.workers import (
 )
 
 if TYPE_CHECKING:
+    from kubeling.monitoring.tracing import Tracer
     from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
 
@@ -119,7 +120,13 @@ async def _serve(
         plane = DataPlane(repository, metrics, request_log, sampler, merger)
         app = ModelApp(plane, folder_of(settings.log))
         handler, keep_alive = around(app), settings.keep_alive
-        immediately = app.immediately if handler is app else None
+        immediately: http.Immediately | None = app.immediately if handler is app else None
+        tracer = await stack.enter_async_context(tracing.opened())
+        if tracer is not None:
+            plane.traced = True
+            handler = tracing.traced(handler, tracer)
+            if immediately is not None:
+                immediately = tracing.traced_immediately(immediately, tracer)
         crew = settings.crew
         if crew is not None:
             handler = together(handler, crew)
@@ -141,7 +148,7 @@ async def _serve(
         if crew is not None:
             await stack.enter_async_context(standing_by(app, crew, port))
         if settings.grpc_port is not None:
-            await _listen_to_grpc(stack, plane, settings)
+            await _listen_to_grpc(stack, plane, settings, tracer)
         await stopped()
 
 
@@ -163,7 +170,10 @@ def _sampler(folder: Path | None) -> Sampler | None:
 
 
 async def _listen_to_grpc(
-    stack: contextlib.AsyncExitStack, plane: DataPlane, settings: ServerSettings
+    stack: contextlib.AsyncExitStack,
+    plane: DataPlane,
+    settings: ServerSettings,
+    tracer: Tracer | None,
 ) -> None:
     """Listens for gRPC; where pods share a network, its usual port may be another server's."""
     assert settings.grpc_port is not None
@@ -174,7 +184,7 @@ async def _listen_to_grpc(
 
         limits = Limits(_bytes(settings.grpc_max_receive), _bytes(settings.grpc_max_send))
         repeat = elsewhere(settings.crew) if settings.crew is not None else None
-        return answering(plane, listening=taken, limits=limits, elsewhere=repeat)
+        return answering(plane, listening=taken, limits=limits, elsewhere=repeat, tracer=tracer)
 
     try:
         waiting = serving_when_called(serve, settings.host, settings.grpc_port)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kubeling.monitoring.tracing import current_span
 from kubeling.rpc.calls import Code, RpcError
 from kubeling.rpc.client import call
+from kubeling.serving import spans
 from kubeling.serving.server.errors import (
     InferenceError,
     InvalidInput,
@@ -41,8 +43,12 @@ async def infer(config: PredictorConfig, payload: Any, headers: Mapping[str, str
     """Asks the predictor; raises :class:`ServingError` as the predictor did."""
     if not isinstance(payload, InferRequest):
         raise InvalidInput("the predictor speaks gRPC, so preprocess has to return an InferRequest")
-    attempts = config.retries
+    attempts, span = config.retries, current_span.get()
     while True:
+        asked, code = None, Code.OK
+        if span is not None:
+            asked = spans.calling(span, MODEL_INFER.path, config.predictor_host or "", {})
+            headers = {**headers, **asked.headers()}
         try:
             answered = await call(
                 config.predictor_host or "",
@@ -55,10 +61,14 @@ async def infer(config: PredictorConfig, payload: Any, headers: Mapping[str, str
             )
             return response_from(answered)
         except RpcError as error:
-            if error.code is not Code.UNAVAILABLE or not attempts:
+            code = error.code
+            if code is not Code.UNAVAILABLE or not attempts:
                 kind = _ERRORS.get(error.code, InferenceError)
                 raise kind(f"{error} (from the predictor at {config.predictor_host})") from error
             attempts -= 1
+        finally:
+            if asked is not None:
+                spans.call_ended(asked, code.name)
 
 
 async def ready(config: PredictorConfig, model: str) -> bool:

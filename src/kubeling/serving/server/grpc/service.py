@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
+from kubeling.monitoring.tracing import Tracer
 from kubeling.rpc.calls import Code, Method, RpcError
 from kubeling.rpc.codec import Limits
 from kubeling.rpc.server import Handler, metadata, serving
@@ -21,6 +22,7 @@ from kubeling.serving.server.errors import ServingError
 from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
 from kubeling.serving.server.grpc.conversion import request_from, response_to
+from kubeling.serving.server.grpc.tracing import traced_call
 
 __all__ = ["answering"]
 
@@ -37,6 +39,7 @@ _CODES: Final = {
     503: Code.UNAVAILABLE,
     504: Code.DEADLINE_EXCEEDED,
 }
+_PROBES: Final = {methods.SERVER_LIVE, methods.SERVER_READY, methods.MODEL_READY}
 
 
 @contextlib.asynccontextmanager
@@ -48,6 +51,7 @@ async def answering(
     listening: socket.socket | None = None,
     limits: Limits | None = None,
     elsewhere: Callable[[str, str], Awaitable[None]] | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[int]:
     """Answers until the block is left; gives the port.
 
@@ -67,6 +71,11 @@ async def answering(
         methods.REPOSITORY_MODEL_UNLOAD: service.unload,
     }
     translated = {method: _translating(handler) for method, handler in handlers.items()}
+    if tracer is not None:
+        translated |= {
+            method: traced_call(method, translated[method], tracer)
+            for method in translated.keys() - _PROBES
+        }
     async with serving(translated, host, port, listening=listening, limits=limits) as found:
         yield found
 

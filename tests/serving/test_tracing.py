@@ -1,0 +1,259 @@
+"""Traces of serving: one from the client to the model, whatever lies between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.serving.model_server import Doubler
+from tests.serving.test_workers import free_port
+from tests.support.collector import Collected, Collector, collecting
+
+from kubeling.rpc.client import call
+from kubeling.serving.server import http, tracing
+from kubeling.serving.server.app import ModelApp
+from kubeling.serving.server.dataplane import DataPlane
+from kubeling.serving.server.grpc import messages as m
+from kubeling.serving.server.grpc import methods
+from kubeling.serving.server.grpc.service import answering
+from kubeling.serving.server.http import StreamedResponse
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.predictor import PredictorConfig, set_predictor
+from kubeling.serving.server.repository import ModelRepository
+
+TRACE, CLIENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+FROM_CLIENT = {"traceparent": f"00-{TRACE}-{CLIENT}-01", "tracestate": "vendor=x"}
+ROWS = m.InferTensor(
+    "x", "FP32", [2, 2], contents=m.InferTensorContents(fp32_contents=[1, 2, 3, 4])
+)
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with collecting() as found:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        yield found
+
+
+@pytest.fixture
+def predictor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    set_predictor(None)
+
+
+@contextlib.asynccontextmanager
+async def server(*models: Model) -> AsyncIterator[tuple[aiohttp.ClientSession, int, int]]:
+    """A model server with traces as it runs in a pod: a client of it, its REST and gRPC ports."""
+    plane = DataPlane(ModelRepository(models))
+    app = ModelApp(plane)
+    async with tracing.opened() as tracer:
+        assert tracer is not None
+        plane.traced = True
+        quick = tracing.traced_immediately(app.immediately, tracer)
+        async with (
+            http.listening(tracing.traced(app, tracer), immediately=quick) as rest,
+            answering(plane, tracer=tracer) as grpc,
+            aiohttp.ClientSession(f"http://127.0.0.1:{rest}") as client,
+        ):
+            yield client, rest, grpc
+
+
+def only(spans: list[Collected], name: str, **wanted: Any) -> Collected:
+    found = [
+        s for s in spans if s.name == name and all(getattr(s, k) == v for k, v in wanted.items())
+    ]
+    assert len(found) == 1, f"{name}: {found} of {[s.name for s in spans]}"
+    return found[0]
+
+
+async def test_a_prediction_is_a_span_of_the_clients_trace_with_its_parts(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFERENCE_SERVICE_NAME", "double")
+    body = {"instances": [[1, 2]]}
+    async with server(Doubler()) as (client, *_):
+        headers = {**FROM_CLIENT, "x-request-id": "r1", "authorization": "Bearer secret"}
+        answer = await client.post("/v1/models/double:predict?key=k", json=body, headers=headers)
+        assert await answer.json() == {"predictions": [6.0]}
+    spans = collector.spans(trace=TRACE)
+    request = only(spans, "POST /v1/models/{model}:predict", kind="server", parent=CLIENT)
+    assert request.service == "double-predictor"
+    assert (request.state, request.failed) == ("vendor=x", False)
+    assert request.attributes["http.request.method"] == "POST"
+    assert request.attributes["http.route"] == "/v1/models/{model}:predict"
+    assert request.attributes["http.response.status_code"] == 200
+    assert request.attributes["url.path"] == "/v1/models/double:predict"
+    assert only(spans, "queue", parent=request.id).nanoseconds >= 0
+    predict = only(spans, "predict", parent=request.id)
+    assert predict.attributes["kubeling.batch.requests"] == 1
+    assert "secret" not in str(spans)
+    assert "key=k" not in str(spans)
+
+
+async def test_requests_of_one_batch_say_so(collector: Collector) -> None:
+    async with server(Doubler()) as (_, rest, __):
+        body = b'{"instances": [[1, 2]]}'
+        head = b"POST /v1/models/double:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        both = [await asyncio.open_connection("127.0.0.1", rest) for _ in range(2)]
+        for _, writer in both:
+            writer.write(head % len(body) + body)
+        for reader, writer in both:
+            assert b"200 OK" in await reader.readuntil(b"}")
+            writer.close()
+    batches = [s.attributes["kubeling.batch.requests"] for s in collector.spans(name="predict")]
+    assert batches in ([2, 2], [1, 1]), "together if they came together"
+
+
+async def test_a_refusal_is_no_error_of_the_server_and_a_failure_is(collector: Collector) -> None:
+    class Fails(Model):
+        def predict(self, payload: Any, *_: Any) -> Any:
+            raise RuntimeError("with the client's data")
+
+    model = Fails("fails")
+    model.load()
+    async with server(model, Doubler()) as (client, *_):
+        for path in ("fails:predict", "double:predict", "nobody:predict"):
+            await client.post(f"/v1/models/{path}", json={"instances": [[-1]]}, headers=FROM_CLIENT)
+    spans = collector.spans(trace=TRACE, kind="server")
+    found = {s.attributes["url.path"].rpartition("/")[2]: s for s in spans}
+    assert found["fails:predict"].failed
+    assert found["fails:predict"].attributes["error.type"] == "500"
+    assert found["double:predict"].attributes["http.response.status_code"] == 400
+    assert found["nobody:predict"].attributes["http.response.status_code"] == 404
+    assert not found["double:predict"].failed
+    step = only(collector.spans(), "predict", parent=found["fails:predict"].id)
+    assert step.attributes == {"error.type": "RuntimeError"}
+    assert "data" not in str(collector.spans())
+
+
+async def test_a_call_of_grpc_is_a_span_too(collector: Collector) -> None:
+    async with server(Doubler()) as (_, __, grpc):
+        request = m.ModelInferRequest("double", inputs=[ROWS])
+        address = f"127.0.0.1:{grpc}"
+        await call(address, methods.MODEL_INFER, request, metadata=FROM_CLIENT)
+        await call(address, methods.SERVER_READY, m.ServerReadyRequest(), metadata=FROM_CLIENT)
+    spans = collector.spans(trace=TRACE)
+    title = "inference.GRPCInferenceService/ModelInfer"
+    request_span = only(spans, title, kind="server", parent=CLIENT)
+    assert request_span.attributes["rpc.system.name"] == "grpc"
+    assert request_span.attributes["rpc.response.status_code"] == "OK"
+    predict = only(spans, "predict", parent=request_span.id)
+    assert predict.attributes["kubeling.batch.requests"] == 1
+    assert {s.name for s in spans} == {title, "predict", "queue"}, "and probes are none"
+
+
+@pytest.mark.parametrize("protocol", ["v1", "grpc-v2"])
+@pytest.mark.usefixtures("predictor")
+async def test_a_transformer_passes_its_trace_on_to_the_predictor(
+    collector: Collector, protocol: str
+) -> None:
+    class Transformer(Model):
+        def preprocess(self, payload: Any, headers: dict[str, str]) -> Any:
+            seen.append(headers["traceparent"])
+            return payload
+
+    seen: list[str] = []
+    transformer = Transformer("double")
+    transformer.load()
+    async with server(Doubler()) as (_, rest, grpc), server(transformer) as (client, *_):
+        port = rest if protocol == "v1" else grpc
+        set_predictor(PredictorConfig(f"127.0.0.1:{port}", protocol))
+        if protocol == "v1":
+            path, body = "/v1/models/double:predict", {"instances": [[1, 2]]}
+        else:
+            tensor = {"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}
+            path, body = "/v2/models/double/infer", {"inputs": [tensor]}
+        answer = await client.post(path, json=body, headers=FROM_CLIENT)
+        assert answer.status == 200
+    spans = collector.spans(trace=TRACE)
+    first = only(spans, f"POST {path.replace('double', '{model}')}", parent=CLIENT)
+    assert seen == [f"00-{TRACE}-{first.id}-01"], "what a model asks itself can go on from there"
+    only(spans, "preprocess", parent=first.id)
+    step = next(s for s in spans if s.name == "predict" and s.parent == first.id)
+    asked = next(s for s in spans if s.kind == "client")
+    assert asked.parent == step.id
+    assert (asked.attributes["server.address"], asked.attributes["server.port"]) == (
+        "127.0.0.1",
+        port,
+    )
+    second = next(s for s in spans if s.parent == asked.id)
+    assert (second.kind, second.failed) == ("server", False)
+
+
+@pytest.mark.usefixtures("predictor")
+async def test_what_a_client_says_is_passed_on_without_traces_too() -> None:
+    seen: list[str | None] = []
+
+    async def look(request: http.Request) -> http.Response:
+        seen.append(request.headers.get("traceparent"))
+        return http.json_response({"predictions": []})
+
+    transformer = Model("m")
+    transformer.load()
+    app = ModelApp(DataPlane(ModelRepository([transformer])))
+    async with http.listening(look) as predictor_port, http.listening(app) as port:
+        set_predictor(PredictorConfig(f"127.0.0.1:{predictor_port}"))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            answer = await client.post(
+                "/v1/models/m:predict", json={"instances": []}, headers=FROM_CLIENT
+            )
+            assert answer.status == 200
+    assert seen == [FROM_CLIENT["traceparent"]]
+
+
+async def test_an_answer_that_streams_is_a_span_until_its_end(collector: Collector) -> None:
+    more = asyncio.Event()
+
+    async def pieces() -> Any:
+        yield b"one"
+        await more.wait()
+        yield b"two"
+
+    async def stream(_: http.Request) -> StreamedResponse:
+        return StreamedResponse(pieces())
+
+    async with tracing.opened() as tracer:
+        assert tracer is not None
+        async with (
+            http.listening(tracing.traced(stream, tracer)) as port,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+            client.post("/openai/v1/completions", headers=FROM_CLIENT) as answer,
+        ):
+            assert await answer.content.readany() == b"one"
+            assert collector.spans() == []
+            more.set()
+            assert await answer.content.read() == b"two"
+    span = only(collector.spans(), "POST /openai/v1/completions")
+    assert list(span.events) == ["first piece"]
+
+
+async def test_a_server_process_sends_its_spans_when_it_is_stopped(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    port = free_port()
+    script = (
+        "from tests.serving.model_server import Doubler\n"
+        "from kubeling.serving.server.run import ServerSettings, serve\n"
+        f"serve([Doubler()], ServerSettings('127.0.0.1', {port}))\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as client:
+            url = f"http://127.0.0.1:{port}/v1/models/double:predict"
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    async with client.post(url, json={"instances": [[1, 2]]}) as answer:
+                        assert answer.status == 200
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        process.terminate()
+        await process.wait()
+    assert collector.spans(kind="server", service="model-server")
