@@ -12,25 +12,28 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import marshal
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kubeling.engine.assembly import ContainerParts, template_view, working_folder
 from kubeling.engine.launcher import Launcher, LaunchError
 from kubeling.engine.preloading import modules_ahead
 from kubeling.engine.pythoncommand import PythonCommand
 from kubeling.engine.rootfs import HostView
-from kubeling.engine.sandbox import linux
-from kubeling.engine.sandbox.plan import LaunchPlan, Mount, Root, TemplatePlan
+from kubeling.engine.sandbox.plan import LaunchPlan
 from kubeling.engine.shellcommand import warm_command
-from kubeling.engine.standby import Standby
 from kubeling.engine.templatechecks import has_room, is_ordinary, look, overlap
 from kubeling.engine.templatekeys import TemplateKey, key_of
+from kubeling.engine.templatestart import (
+    Template,
+    shared_variables,
+    start_template,
+    template_plan,
+)
 from kubeling.engine.trees import remove_tree
 from kubeling.engine.walls import Walls
 from kubeling.kube import objects
@@ -47,32 +50,6 @@ _MOST: Final = 3
 _MOST_KEPT: Final = 6
 _AGAIN_KEPT_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 120.0
-_READY_SECONDS: Final = 60.0
-_SYSTEM: Final = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/bin",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/etc/ssl",
-)
-_SHARED: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
-_NAMESPACES: Final = (
-    linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET
-)
-
-
-@dataclass(slots=True)
-class _Template:
-    """A running template, ready to fork."""
-
-    way: socket.socket
-    folder: Path
-    places: tuple[str, ...]
-    seen: Mapping[str, int]
-    used_at: float
-    standby: Standby
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +78,7 @@ class Templates:
     """How many Python commands were forked so far."""
     executed: int = 0
     """How many were executed."""
-    _ready: dict[TemplateKey, _Template] = field(default_factory=dict)
+    _ready: dict[TemplateKey, Template] = field(default_factory=dict)
     _starting: dict[TemplateKey, asyncio.Task[None]] = field(default_factory=dict)
     _used: dict[TemplateKey, float] = field(default_factory=dict)
     _useless: set[TemplateKey] = field(default_factory=set)
@@ -191,7 +168,7 @@ class Templates:
             if waiting is not None:
                 waiting.close()
 
-    def _find(self, parts: ContainerParts, plan: LaunchPlan) -> _Template | None:
+    def _find(self, parts: ContainerParts, plan: LaunchPlan) -> Template | None:
         command = warm_command(plan["argv"], plan["env"])
         if command is None or not is_ordinary(plan) or not _wants(parts):
             return None
@@ -233,7 +210,7 @@ class Templates:
         folder = working_folder(parts, self.walls, self.host)
         certain, named = await asyncio.to_thread(modules_ahead, command, parts.argv, folder)
         certain += key.ahead
-        env = _shared_variables(parts.env) | dict(key.settings) | command.warm["env"]
+        env = shared_variables(parts.env) | dict(key.settings) | command.warm["env"]
         for modules in ([*certain, *named], certain) if named else (certain,):
             try:
                 self._ready[key] = await self._try(key, parts, env, modules)
@@ -247,27 +224,14 @@ class Templates:
 
     async def _try(
         self, key: TemplateKey, parts: ContainerParts, env: Mapping[str, str], modules: list[str]
-    ) -> _Template:
+    ) -> Template:
         folder = self.folder / f"{os.getpid()}-{next(self._numbers)}"
-        plan = _plan(key, env, template_view(parts, folder, self.walls, self.host))
-        for name in ("files", "tmp"):
-            (folder / name).mkdir(parents=True)
-        way = None
+        plan = template_plan(key, env, template_view(parts, folder, self.walls, self.host))
         try:
-            way = await self.launcher.start_template(plan)
-            async with asyncio.timeout(_READY_SECONDS):
-                answer = await _introduce(way, modules)
-            if reason := answer.get("useless"):
-                raise LaunchError(reason)
-        except BaseException as error:
-            if way is not None:
-                way.close()
+            return await start_template(self.launcher, plan, folder, modules, self.now())
+        except BaseException:
             self._remove(folder)
-            if isinstance(error, (OSError, TimeoutError)):
-                raise LaunchError(str(error) or "it is not ready in time") from error
             raise
-        standby = Standby(self.launcher, way)
-        return _Template(way, folder, *_places(answer), self.now(), standby)
 
     def _wait(self) -> None:
         if self._timer is None and self._ready:
@@ -288,8 +252,7 @@ class Templates:
         """A template is not wanted any more, or has ended."""
         template = self._ready.pop(key)
         asyncio.get_running_loop().remove_reader(template.way)
-        template.standby.close()
-        template.way.close()
+        template.close()
         self._remove(template.folder)
         if key in self._kept:
             self._start_kept_later()
@@ -314,38 +277,5 @@ class Templates:
         await asyncio.gather(*self._starting.values(), *self._removing, return_exceptions=True)
 
 
-def _shared_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """What a template may know of a container: others will be forked from it, too."""
-    return {name: env[name] for name in _SHARED if name in env}
-
-
-def _plan(key: TemplateKey, env: Mapping[str, str], view: tuple[Root, list[Mount]]) -> TemplatePlan:
-    root, mounts = view
-    return TemplatePlan(
-        program=key.program,
-        argv0=key.argv0,
-        options=list(key.options),
-        env=dict(env),
-        namespaces=_NAMESPACES,
-        root=root,
-        mounts=mounts,
-    )
-
-
 def _wants(parts: ContainerParts) -> bool:
     return objects.annotations(parts.pod).get(ANNOTATION, "true") != "false"
-
-
-async def _introduce(way: socket.socket, modules: list[str]) -> dict[str, Any]:
-    """Tells a template what to import; returns what it says of itself."""
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(way, marshal.dumps(modules, 4))
-    answer = await loop.sock_recv(way, 1 << 20)
-    if not answer:
-        raise ConnectionResetError("it ended before it was ready")
-    found: dict[str, Any] = marshal.loads(answer)
-    return found
-
-
-def _places(answer: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:
-    return (*answer["places"], *_SYSTEM), look(answer["seen"])
