@@ -89,6 +89,20 @@ async def test_nothing_is_kept_any_more_when_nobody_asks(tmp_path: Path, api: Me
         await until_running(node, 0)
 
 
+async def test_forks_wait_for_the_pods_of_a_deployment_that_is_to_have_some(node: Node) -> None:
+    await node.client.create(DEPLOYMENTS, at_rest("one", program()), "default")
+    await until_ready(node)
+    assert not templates(node).standing_by
+    awake = {"metadata": {"annotations": {ANNOTATION: None}}, "spec": {"replicas": 1}}
+    await node.client.patch(DEPLOYMENTS, "one", awake, "default")
+    async with asyncio.timeout(TIMEOUT):
+        for _ in itertools.count():
+            if templates(node).standing_by:
+                break
+            await asyncio.sleep(0.001)
+    assert await is_forked(node)
+
+
 async def test_one_that_was_killed_is_there_again(node: Node) -> None:
     await node.client.create(DEPLOYMENTS, at_rest("one", program()), "default")
     await until_ready(node)

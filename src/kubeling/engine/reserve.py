@@ -2,7 +2,9 @@
 
 A Deployment says so by an annotation (:data:`.templates.ANNOTATION`), and what its pods would run
 is worked out as for a pod. Deployments whose pods start the same interpreter with the same modules
-share one. Nothing depends on it: what cannot be worked out has no interpreter kept.
+share one. When one of them is to have pods again, forks wait for these before they are made:
+forking a large interpreter takes as long as all else until it is needed. Nothing depends on any of
+it: what cannot be worked out has no interpreter kept.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from kubeling.engine.services import NodeServices
 from kubeling.engine.templates import ANNOTATION, Templates
 from kubeling.kube import objects
 from kubeling.kube.errors import ApiError
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.objects import Obj, name, namespace, uid
 from kubeling.kube.resources import DEPLOYMENTS
 
 __all__ = ["keep_ready"]
@@ -36,10 +38,14 @@ _PAUSE_SECONDS: Final = 0.5
 async def keep_ready(node: NodeServices, templates: Templates) -> None:
     """Has the templates that Deployments ask for, until cancelled."""
     news = asyncio.Event()
+    programs: dict[str, list[ContainerParts]] = {}
 
     def changed(old: Obj | None, new: Obj | None) -> None:
         if _asks(old) or _asks(new):
             news.set()
+        if new is not None and _asks(old) and new["spec"].get("replicas"):
+            for parts in programs.get(uid(new), ()):
+                templates.stand_by(parts)
 
     informer = node.informers.of(DEPLOYMENTS)
     informer.add_handler(changed)
@@ -48,8 +54,12 @@ async def keep_ready(node: NodeServices, templates: Templates) -> None:
         await news.wait()
         await node.clock.sleep(_PAUSE_SECONDS)
         news.clear()
-        asking = [deployment for deployment in informer.list() if _asks(deployment)]
-        templates.keep([parts for one in asking async for parts in _programs(node, one)])
+        programs = {
+            uid(deployment): [parts async for parts in _programs(node, deployment)]
+            for deployment in informer.list()
+            if _asks(deployment)
+        }
+        templates.keep(parts for several in programs.values() for parts in several)
 
 
 def _asks(deployment: Obj | None) -> bool:

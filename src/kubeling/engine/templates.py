@@ -25,6 +25,7 @@ from kubeling.engine.preloading import modules_ahead
 from kubeling.engine.pythoncommand import PythonCommand
 from kubeling.engine.rootfs import HostView
 from kubeling.engine.sandbox.plan import LaunchPlan
+from kubeling.engine.sharing import sharing_of
 from kubeling.engine.shellcommand import warm_command
 from kubeling.engine.templatechecks import has_room, is_ordinary, look, overlap
 from kubeling.engine.templatekeys import TemplateKey, key_of
@@ -167,6 +168,15 @@ class Templates:
             os.close(way)
             if waiting is not None:
                 waiting.close()
+
+    def stand_by(self, parts: ContainerParts) -> None:
+        """Has a fork wait for a container of these parts, which is to be started in a moment."""
+        command = warm_command(parts.argv, parts.env)
+        if command is None or not _wants(parts) or not has_room():
+            return
+        key = key_of(command, parts.env, parts.entry.ahead)
+        if key is not None and (template := self._ready.get(key)) is not None:
+            template.standby.prepare(sharing_of(parts.pod, self.walls, 0).own)
 
     def _find(self, parts: ContainerParts, plan: LaunchPlan) -> Template | None:
         command = warm_command(plan["argv"], plan["env"])
