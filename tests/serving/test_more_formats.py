@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.serving.test_formats import _loaded, _v1, _v2
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
+from kubeling.serving.server.formats.named_tensors import NamedTensorsModel, Spec
 
 TREE = """<?xml version="1.0"?>
 <PMML version="4.2" xmlns="http://www.dmg.org/PMML-4_2">
@@ -172,3 +174,26 @@ def test_an_empty_folder_is_told_what_belongs_there(
     pytest.importorskip({"pmml": "pypmml", "paddle": "paddle"}[format_name])
     with pytest.raises(ModelLoadError, match=message):
         create_model(format_name, "m", tmp_path).load()
+
+
+class Backwards(NamedTensorsModel):
+    """Bytes, and a number that says which of a request's they are."""
+
+    def load(self) -> bool:
+        sizes = (-1,)
+        self.inputs = {"picture": Spec(sizes, np.dtype(object)), "key": Spec(sizes, np.dtype(int))}
+        self.outputs = self.inputs
+        return True
+
+    def compute(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        turned = np.array([picture[::-1].hex() for picture in given["picture"]], dtype=object)
+        return {"picture": turned, "key": given["key"]}
+
+
+async def test_bytes_come_as_tf_serving_takes_them() -> None:
+    model = Backwards("m")
+    model.ready = model.load()
+    rows = [{"picture": {"b64": "AQIA"}, "key": 7}]
+    assert await _v1(model, rows) == {"predictions": [{"picture": "000201", "key": 7}]}
+    wrong = await _v1(model, [{"picture": {"b64": "?"}, "key": 7}])
+    assert wrong == {"error": 'bytes are given as {"b64": "…"}, in base64'}

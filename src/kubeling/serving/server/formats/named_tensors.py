@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 __all__ = ["NamedTensorsModel", "Spec"]
+
+
+_BYTES: Final = {"b64"}
+"""How bytes stand in JSON, for TF Serving: ``{"b64": "…"}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,8 @@ class NamedTensorsModel(QuickModel):
 
     def _from_rows(self, rows: list[Any]) -> dict[str, Array]:
         if rows and isinstance(rows[0], dict) and rows[0].keys() == self.inputs.keys():
-            return {n: array_of_rows([row[n] for row in rows]) for n in self.inputs}
-        return {"": array_of_rows(rows)}
+            return {n: _array([row[n] for row in rows]) for n in self.inputs}
+        return {"": _array(rows)}
 
     def _run(self, given: Mapping[str, Array]) -> dict[str, Array]:
         if len(given) == len(self.inputs) == 1:
@@ -113,3 +119,20 @@ class NamedTensorsModel(QuickModel):
             return self.compute({n: a.astype(self.inputs[n].dtype) for n, a in given.items()})
         except refusals as error:
             raise InvalidInput(first_line(error)) from error
+
+
+def _array(values: list[Any]) -> Array:
+    """Values of one tensor; bytes are objects, as NumPy's drop zeros at their end."""
+    if not (values and isinstance(values[0], dict) and values[0].keys() == _BYTES):
+        return array_of_rows(values)
+    found = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        found[place] = _decoded(value)
+    return found
+
+
+def _decoded(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (TypeError, KeyError, ValueError, binascii.Error):
+        raise InvalidInput('bytes are given as {"b64": "…"}, in base64') from None
