@@ -106,6 +106,14 @@ async def test_a_service_with_a_model_of_its_own_takes_no_others(serving: Servin
     assert message == "InferenceService many serves a model of its own; leave out its storageUri"
 
 
+async def test_a_service_whose_model_a_flag_names_is_no_server_of_many(serving: Serving) -> None:
+    named = {"huggingface": {"args": ["--model_id", "team/model"]}}
+    await serving.service("one", predictor=named)
+    deployment = await serving.exists(DEPLOYMENTS, "one-predictor-00001")
+    (server,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert server["command"] == ["python", "-m", "kubeling.serving.server"]
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

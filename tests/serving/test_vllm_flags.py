@@ -48,3 +48,14 @@ def test_names_that_the_model_is_not_served_by_are_told(caplog: pytest.LogCaptur
     found = arguments(["serve", "/m", "--served-model-name", "a", "b", "c"])
     assert found[0] == "--model_name=a"
     assert caplog.messages == [f"the model is served as a only, not as {name}" for name in "bc"]
+
+
+def test_vllms_older_program_has_the_model_in_a_flag() -> None:
+    found = arguments(
+        [
+            *("--port=8080", "--served-model-name=m", "--model=/mnt/models"),
+            *("--model", "team/m", "--revision", "v1", "--runner", "pooling", "--convert", "embed"),
+        ]
+    )
+    assert "--model_id=team/m" in found
+    assert found[-2:] == ["--model_revision=v1", "--task=text_embedding"]

@@ -19,7 +19,7 @@ from kubeling.artifacts import web
 from kubeling.artifacts.errors import ArtifactError
 from kubeling.artifacts.places import place_inside
 
-__all__ = ["Repository", "snapshot"]
+__all__ = ["Repository", "names", "snapshot"]
 
 _HUB: Final = "https://huggingface.co"
 _REVISION: Final = "main"
@@ -69,9 +69,7 @@ def snapshot(
 
     ``fetch`` may know a file by its version, which is the commit's.
     """
-    base = (env.get("HF_ENDPOINT") or _HUB).rstrip("/")
-    token = env.get("ACCESS_TOKEN") or env.get("HF_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    base, headers = _asked(env)
     found = _listing(base, repository, headers)
     part = "datasets/" if repository.kind == "dataset" else ""
     root = f"{base}/{part}{repository.name}"
@@ -91,6 +89,19 @@ def snapshot(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for saved in [pool.submit(save, name) for name in wanted]:
             saved.result()
+
+
+def names(repository: Repository, env: Mapping[str, str]) -> list[str]:
+    """The files of a repository."""
+    base, headers = _asked(env)
+    return [file.rfilename for file in _listing(base, repository, headers).siblings]
+
+
+def _asked(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The Hub's address, and what a request says."""
+    token = env.get("ACCESS_TOKEN") or env.get("HF_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return (env.get("HF_ENDPOINT") or _HUB).rstrip("/"), headers
 
 
 def _listing(base: str, repository: Repository, headers: Mapping[str, str]) -> _Listing:

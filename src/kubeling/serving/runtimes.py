@@ -246,6 +246,21 @@ def _runtime_of_several(label: str, **formats: Sequence[str]) -> Obj:
     return made
 
 
+def _vllm_runtime(label: str) -> Obj:
+    """Upstream's for ``vLLM``, whose model may be one of the Hub's that a flag names."""
+    made = _runtime(label, "huggingface", ())
+    spec = made["spec"]
+    spec["supportedModelFormats"] = [
+        {"name": "vLLM", "version": "1", "autoSelect": True, "priority": 1}
+    ]
+    spec["containers"][0] |= {
+        "command": ["python", "-m", "kubeling.serving.server.vllm"],
+        "args": ["--port=8080", "--served-model-name={{.Name}}", "--model=/mnt/models"],
+    }
+    del spec["protocolVersions"]
+    return made
+
+
 def builtin_runtimes() -> list[Obj]:
     """The runtimes every installation has, under upstream's names where it has them."""
     return [
@@ -257,6 +272,7 @@ def builtin_runtimes() -> list[Obj]:
         _runtime_of_several("kserve-mlserver", **_TABULAR, mlflow=["1", "2", "3"]),
         _runtime_of_several("kserve-predictiveserver", **_TABULAR),
         _runtime("kserve-huggingfaceserver", "huggingface", ["1"]),
+        _vllm_runtime("kserve-vllmserver"),
         _runtime("kserve-pmmlserver", "pmml", ["3", "4"]),
         _runtime("kserve-paddleserver", "paddle", ["2", "3"]),
         _runtime("kubeling-onnxserver", "onnx", ["1"]),

@@ -14,6 +14,7 @@ _MODELS: Final = "/mnt/models"
 _CONFIGS: Final = "/mnt/configs"
 _SERVER: Final = "kubeling.serving.server"
 _AGENT: Final = "agent"
+_NAMING: Final = "--model_id"
 _SWITCH: Final = "MULTI_MODEL_SERVER"
 
 
@@ -27,7 +28,7 @@ def is_multi_model(predictor: Obj, pod: Obj) -> bool:
 
     That is upstream's ``IsMMSPredictor``, with less taken for granted: the built-in server takes
     models, others say so by the variable ``MULTI_MODEL_SERVER: "true"``. A server with a model in
-    its image is left alone, and so is one whose model the user mounts.
+    its image is left alone, and so is one whose model the user mounts or a flag names.
     """
     main = main_container(pod)
     declared = any(
@@ -42,6 +43,7 @@ def is_multi_model(predictor: Obj, pod: Obj) -> bool:
     env = mappings(model.get("env"))
     return not (
         named
+        or any(str(word).startswith(_NAMING) for word in main.get("args") or ())
         or any(str(mount.get("mountPath")).startswith(_MODELS) for mount in mounts)
         or any(variable.get("name") == "STORAGE_URI" for variable in env)
     )

@@ -21,6 +21,7 @@ from kubeling.serving.server.conversion.keeping import Keeping, usual_folder
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.flags import WITHOUT_EFFECT, say_what_has_no_effect
 from kubeling.serving.server.formats import FORMATS, create_model
+from kubeling.serving.server.formats.huggingface_options import add_hub_flags, hub_options
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository
 from kubeling.serving.server.run import ServerSettings, folder, run
@@ -58,12 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # gRPC's port is the first one's.
         settings = replace(settings, grpc_port=None)
         end_with_the_first()
-    repository = FolderRepository(
-        options.model_name,
-        options.model_dir,
-        lambda name, place: _create(options, name, place),
-    )
     try:
+        if options.model_id:
+            from kubeling.serving.server.formats.huggingface_source import fetched
+
+            options.model_dir = fetched(options.model_id, options.model_revision)
+        repository = FolderRepository(
+            options.model_name,
+            options.model_dir,
+            lambda name, place: _create(options, name, place),
+        )
         run(lambda: folder(repository), settings)
     except ModelLoadError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, _SAID_IN_FULL):
@@ -99,7 +104,8 @@ def _crew(options: argparse.Namespace, arguments: Sequence[str] | None) -> Crew 
 
 
 def _create(options: argparse.Namespace, name: str, place: Path) -> Model:
-    model = create_model(options.format, name, place)
+    more = {"options": hub_options(options)} if options.format == "huggingface" else {}
+    model = create_model(options.format, name, place, **more)
     model.enable_latency_logging = options.enable_latency_logging
     if isinstance(model, TabularModel):
         model.converting = options.convert_to_onnx
@@ -160,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     parser.add_argument("--enable_grpc", type=_boolean, default=True, help="true or false")
+    add_hub_flags(parser)
     add_log_flags(parser)
     add_batch_flags(parser)
     parser.add_argument(

@@ -2,7 +2,8 @@
 
 Upstream's LLM services run vLLM's images. Those for CPUs are names for this program here (the
 engine's catalogue.yaml), so that their manifests run as they are. Of vLLM's flags it takes those
-that mean something without a GPU; each of the others is named in the log.
+that mean something without a GPU; each of the others is named in the log. Without ``serve`` it is
+vLLM's older program, ``vllm.entrypoints.openai.api_server``, which has the model in a flag.
 """
 
 from __future__ import annotations
@@ -20,25 +21,31 @@ __all__ = ["arguments", "main"]
 log = logging.getLogger(__name__)
 
 _MODEL: Final = "/mnt/models"
+_CONVERTED: Final = {"embed": "text_embedding", "classify": "sequence_classification"}
+"""What a model is made into for pooling, and the task's name here."""
 
 
 def arguments(given: Sequence[str]) -> list[str]:
     """The flags of this server for those of ``vllm serve``."""
     parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
-    parser.add_argument("command", choices=("serve",))
+    parser.add_argument("--model", default="")
+    parser.add_argument("--revision")
+    parser.add_argument("--runner", choices=("auto", "generate", "pooling", "draft"))
+    parser.add_argument("--convert", choices=("auto", "none", *_CONVERTED))
     parser.add_argument("--served-model-name", nargs="+")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", default="8000")
     parser.add_argument("--max-model-len")
     parser.add_argument("--max-num-seqs")
-    options, rest = parser.parse_known_args(given)
-    model, others = _model_of(rest)
+    serving = list(given[:1]) == ["serve"]
+    options, rest = parser.parse_known_args(given[1:] if serving else given)
+    model, others = (options.model, rest) if options.model else _model_of(rest)
     names = options.served_model_name or [model]
     for name in names[1:]:
         log.warning("the model is served as %s only, not as %s", names[0], name)
     found = [
         f"--model_name={names[0]}",
-        f"--model_dir={model}",
+        f"--model_dir={model}" if model.startswith("/") else f"--model_id={model}",
         "--format=huggingface",
         f"--host={options.host}",
         f"--http_port={options.port}",
@@ -48,6 +55,10 @@ def arguments(given: Sequence[str]) -> list[str]:
         found.append(f"--max_model_len={options.max_model_len}")
     if options.max_num_seqs:
         found.append(f"--max_num_seqs={options.max_num_seqs}")
+    if options.revision:
+        found.append(f"--model_revision={options.revision}")
+    if task := _CONVERTED.get(options.convert or ""):
+        found.append(f"--task={task}")
     return [*found, *others]
 
 

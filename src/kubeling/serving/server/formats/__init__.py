@@ -34,14 +34,17 @@ _TELLS_NOBODY: Final = ("ORT_DISABLE_TELEMETRY", "1")
 """Without it ONNX Runtime keeps a database below HOME, and a thread that reports to Microsoft."""
 
 
-def create_model(format_name: str, name: str, directory: Path) -> Model:
-    """The model of a folder, not loaded yet; raises :class:`ModelLoadError`."""
+def create_model(format_name: str, name: str, directory: Path, **options: Any) -> Model:
+    """The model of a folder, not loaded yet; raises :class:`ModelLoadError`.
+
+    ``options`` are what the format's module takes besides.
+    """
     if format_name not in FORMATS:
         raise ModelLoadError(f'unknown format "{format_name}"; known: {", ".join(FORMATS)}')
     if not directory.is_dir():
         raise ModelLoadError(f"there is no folder {directory}; did fetching the model end well?")
     module = importlib.import_module(f"kubeling.serving.server.formats.{format_name}_model")
-    model: Model = module.create(name, directory)
+    model: Model = module.create(name, directory, **options)
     return model
 
 

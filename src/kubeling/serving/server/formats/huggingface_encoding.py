@@ -1,4 +1,4 @@
-"""Embeddings and rerank of OpenAI's API, by transformers models that encode texts.
+"""Embeddings, rerank and vLLM's classes, by transformers models that encode texts.
 
 Source: kserve's encoder_model.py, which has embeddings only; upstream's vLLM backend ranks as well:
 by a classifier of pairs with one class, or by the cosine of two vectors.
@@ -14,6 +14,8 @@ import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, NotSupported
 from kubeling.serving.server.openai.answers import (
+    Classification,
+    ClassificationData,
     Embedding,
     EmbeddingResponseData,
     Rerank,
@@ -21,12 +23,16 @@ from kubeling.serving.server.openai.answers import (
     RerankResult,
     UsageInfo,
 )
-from kubeling.serving.server.openai.requests import EmbeddingRequest, RerankRequest
+from kubeling.serving.server.openai.requests import (
+    ClassificationRequest,
+    EmbeddingRequest,
+    RerankRequest,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Encoder", "create_embedding", "create_rerank"]
+__all__ = ["Encoder", "create_classification", "create_embedding", "create_rerank"]
 
 
 class Encoder(Protocol):
@@ -40,6 +46,9 @@ class Encoder(Protocol):
 
     def relevance(self, query: str, texts: list[str]) -> tuple[NDArray[Any], int]:
         """How relevant texts are, and how many tokens were read; by a classifier of pairs."""
+
+    def classes(self, texts: list[str]) -> tuple[NDArray[Any], list[str], int]:
+        """How likely each class is for a text, what the classes are called, and tokens read."""
 
 
 async def create_embedding(model: Encoder, request: EmbeddingRequest) -> Embedding:
@@ -90,7 +99,25 @@ async def create_rerank(model: Encoder, request: RerankRequest) -> Rerank:
     )
 
 
-def _texts(request: EmbeddingRequest) -> list[str]:
+async def create_classification(model: Encoder, request: ClassificationRequest) -> Classification:
+    """Answers a request of vLLM's ``/classify``; raises :class:`~..errors.ServingError`."""
+    if model.task != "sequence_classification":
+        raise InvalidInput(f"Model {model.name} does not support Classification API")
+    texts = _texts(request)
+    chances, labels, tokens = await asyncio.to_thread(model.classes, texts)
+    return Classification(
+        model=request.model,
+        data=[
+            ClassificationData(
+                index=index, label=labels[row.argmax()], probs=row.tolist(), num_classes=len(row)
+            )
+            for index, row in enumerate(chances)
+        ],
+        usage=UsageInfo(prompt_tokens=tokens, total_tokens=tokens),
+    )
+
+
+def _texts(request: EmbeddingRequest | ClassificationRequest) -> list[str]:
     """The texts; numbers of tokens are other ones to every model, so they are refused."""
     texts = [request.input] if isinstance(request.input, str) else request.input
     if not texts:

@@ -18,12 +18,28 @@ import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError, NotSupported
 from kubeling.serving.server.formats import library, threads
-from kubeling.serving.server.formats.huggingface_encoding import create_embedding, create_rerank
+from kubeling.serving.server.formats.huggingface_answers import (
+    as_tensor,
+    of_masks,
+    of_rows,
+    of_tokens,
+)
+from kubeling.serving.server.formats.huggingface_encoding import (
+    create_classification,
+    create_embedding,
+    create_rerank,
+)
+from kubeling.serving.server.formats.huggingface_options import HubOptions
 from kubeling.serving.server.generation.generator import context_length
+from kubeling.serving.server.infer_types import InferRequest
 from kubeling.serving.server.model import Model
-from kubeling.serving.server.openai.answers import Embedding, Rerank
+from kubeling.serving.server.openai.answers import Classification, Embedding, Rerank
 from kubeling.serving.server.openai.models import OpenAIEncoderModel
-from kubeling.serving.server.openai.requests import EmbeddingRequest, RerankRequest
+from kubeling.serving.server.openai.requests import (
+    ClassificationRequest,
+    EmbeddingRequest,
+    RerankRequest,
+)
 from kubeling.serving.server.tabular import TabularModel, first_line
 
 if TYPE_CHECKING:
@@ -35,6 +51,7 @@ __all__ = ["create"]
 
 _TASKS: Final = {
     "ForSequenceClassification": ("sequence_classification", "AutoModelForSequenceClassification"),
+    "ForTokenClassification": ("token_classification", "AutoModelForTokenClassification"),
     "ForMaskedLM": ("fill_mask", "AutoModelForMaskedLM"),
     "ForCausalLM": ("text_generation", "AutoModelForCausalLM"),
     "LMHeadModel": ("text_generation", "AutoModelForCausalLM"),
@@ -46,8 +63,12 @@ _TASKS: Final = {
 _GENERATING: Final = ("text_generation", "text2text_generation")
 
 
-def create(name: str, directory: Path) -> Model:
+_CLASSES: Final = dict(_TASKS.values())
+
+
+def create(name: str, directory: Path, options: HubOptions | None = None) -> Model:
     """The model of a folder."""
+    options = options or HubOptions()
     found = sorted(directory.rglob("config.json"))
     if len(found) != 1:
         raise ModelLoadError(
@@ -55,12 +76,12 @@ def create(name: str, directory: Path) -> Model:
             f"save_pretrained() makes it, but {directory} holds {len(found)}; "
             "check storageUri"
         )
-    task, kind = _task(found[0])
+    task, kind = (options.task, _CLASSES[options.task]) if options.task else _task(found[0])
     if task in _GENERATING:
         from kubeling.serving.server.formats.huggingface_generation import GenerativeModel
 
         return GenerativeModel(name, found[0], task, kind)
-    return HuggingFaceModel(name, found[0], task, kind)
+    return HuggingFaceModel(name, found[0], task, kind, options)
 
 
 class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
@@ -69,9 +90,10 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
     format_name = "huggingface"
     platform = "huggingface"
 
-    def __init__(self, name: str, config: Path, task: str, kind: str) -> None:
+    def __init__(self, name: str, config: Path, task: str, kind: str, options: HubOptions) -> None:
         TabularModel.__init__(self, name, config.parent)
         self.task = task
+        self._options = options
         self._config, self._kind = config, kind
         # A fast tokenizer refuses to be used by two threads while one of them sets its padding.
         self._lock = threading.Lock()
@@ -105,6 +127,15 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
         # Texts of different lengths have types of their own, which could not be batched.
         return super().rows_of_json(payload).astype(object)
 
+    def _shaped(self, rows: Array) -> Array:
+        # Upstream's clients send one text without a shape.
+        return super()._shaped(rows.reshape(1) if rows.ndim == 0 else rows)
+
+    def _formed(self, payload: Any, found: Array) -> Any:
+        if isinstance(payload, InferRequest) and found.dtype == object:
+            found = as_tensor(found)
+        return super()._formed(payload, found)
+
     def predict_rows(self, rows: Array) -> Array:
         texts = rows.ravel().tolist()
         if len(texts) != len(rows) or not all(isinstance(text, str) for text in texts):
@@ -129,6 +160,15 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
             scores = self._model(**tokens).logits[:, 0].sigmoid()
         return np.asarray(scores), int(tokens["attention_mask"].sum())
 
+    def classes(self, texts: list[str]) -> tuple[Array, list[str], int]:
+        """How likely each class is for a text, what the classes are called, and tokens read."""
+        tokens = self._tokens(texts)
+        with self._torch.inference_mode():
+            chances = np.asarray(self._model(**tokens).logits.softmax(-1))
+        named = self._model.config.id2label
+        labels = [str(named.get(n, n)) for n in range(chances.shape[1])]
+        return chances, labels, int(tokens["attention_mask"].sum())
+
     async def create_embedding(
         self,
         request: EmbeddingRequest,
@@ -142,12 +182,21 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
     ) -> Rerank:
         return await create_rerank(self, request)
 
+    async def create_classification(
+        self,
+        request: ClassificationRequest,
+        raw_request: Any = None,
+        context: dict[str, Any] | None = None,
+    ) -> Classification:
+        return await create_classification(self, request)
+
     def _tokens(self, *texts: list[str]) -> Any:
         with self._lock:
             return self._tokenizer(
                 *texts,
                 padding=True,
                 truncation=True,
+                add_special_tokens=self._options.special_tokens,
                 max_length=self._length,
                 return_tensors="pt",
             )
@@ -155,20 +204,29 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
     def _tasks(self) -> dict[str, Callable[[Any], Array]]:
         return {
             "sequence_classification": self._classified,
+            "token_classification": self._labelled,
             "fill_mask": self._filled,
             "text_embedding": self._embedded,
         }
 
     def _classified(self, tokens: Any) -> Array:
         logits = self._model(**tokens).logits
-        found = logits.softmax(-1) if self._probabilities else logits.argmax(-1)
-        return np.asarray(found)
+        if self._probabilities:
+            return np.asarray(logits.softmax(-1))
+        return of_rows(logits, self._options.answers)
+
+    def _labelled(self, tokens: Any) -> Array:
+        logits = self._model(**tokens).logits
+        return of_tokens(logits, tokens["attention_mask"], self._options.answers)
 
     def _filled(self, tokens: Any) -> Array:
         masked = tokens["input_ids"] == self._tokenizer.mask_token_id
         if not masked.any(dim=1).all():
             raise InvalidInput(f"every text needs a {self._tokenizer.mask_token}")
-        best = self._model(**tokens).logits.argmax(-1)
+        logits = self._model(**tokens).logits
+        if self._options.answers != "labels":
+            return of_masks(logits, masked, self._options.answers)
+        best = logits.argmax(-1)
         words = [self._tokenizer.decode(row[mask]) for row, mask in zip(best, masked, strict=True)]
         return np.asarray(words, dtype=object)
 

@@ -20,6 +20,8 @@ __all__ = [
     "ChatMessage",
     "ChoiceDelta",
     "ChunkChoice",
+    "Classification",
+    "ClassificationData",
     "Completion",
     "CompletionChoice",
     "CompletionChunk",
@@ -218,6 +220,26 @@ class Rerank(ApiObject, kw_only=True):
     results: list[RerankResult]
     usage: UsageInfo
     id: str = field(default_factory=lambda: new_id("rerank"))
+
+
+class ClassificationData(ApiObject, kw_only=True):
+    """A text's place in the request, its likeliest class, and how likely all are."""
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+
+
+class Classification(ApiObject, kw_only=True):
+    """The classes of texts."""
+
+    model: str
+    data: list[ClassificationData]
+    usage: UsageInfo
+    object: str = "list"
+    created: int = field(default_factory=_now)
+    id: str = field(default_factory=lambda: new_id("classify"))
 
 
 class Model(ApiObject, kw_only=True):

@@ -23,8 +23,10 @@ from kubeling.serving.server.openai.models import (
     OpenAIGenerativeModel,
     OpenAIModel,
 )
+from kubeling.serving.server.openai.paths import CLASSIFY
 from kubeling.serving.server.openai.requests import (
     ChatCompletionRequest,
+    ClassificationRequest,
     CompletionRequest,
     EmbeddingRequest,
     RerankRequest,
@@ -34,7 +36,13 @@ __all__ = ["OpenAIPages"]
 
 log = logging.getLogger(__name__)
 
-Asked = CompletionRequest | ChatCompletionRequest | EmbeddingRequest | RerankRequest
+Asked = (
+    CompletionRequest
+    | ChatCompletionRequest
+    | EmbeddingRequest
+    | RerankRequest
+    | ClassificationRequest
+)
 
 _KINDS: Final[Mapping[str, tuple[type[Asked], type[OpenAIModel], str, str]]] = {
     "completions": (
@@ -51,6 +59,12 @@ _KINDS: Final[Mapping[str, tuple[type[Asked], type[OpenAIModel], str, str]]] = {
     ),
     "embeddings": (EmbeddingRequest, OpenAIEncoderModel, "create_embedding", "Embeddings"),
     "rerank": (RerankRequest, OpenAIEncoderModel, "create_rerank", "Rerank"),
+    CLASSIFY: (
+        ClassificationRequest,
+        OpenAIEncoderModel,
+        "create_classification",
+        "Classification",
+    ),
 }
 """By page: the request, the model that answers it, its method, and upstream's name of it."""
 
@@ -107,6 +121,9 @@ class OpenAIPages:
             return _not_allowed(request, "POST")
         kind, wanted, method, title = _KINDS[page]
         asked = _decoded(request.body, kind)
+        if not asked.model and len(self.models) == 1:
+            # vLLM's own page may leave it out.
+            asked = msgspec.structs.replace(asked, model=self.models[0].id)
         model = self._plane.repository.model(asked.model)
         counting = _Counting(self._plane, request, asked)
         try:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.openai.answers import (
     ChatCompletion,
+    Classification,
     Completion,
     Embedding,
     ErrorResponse,
@@ -16,6 +17,7 @@ from kubeling.serving.server.openai.answers import (
 )
 from kubeling.serving.server.openai.requests import (
     ChatCompletionRequest,
+    ClassificationRequest,
     CompletionRequest,
     EmbeddingRequest,
     RerankRequest,
@@ -78,7 +80,7 @@ class OpenAIGenerativeModel(OpenAIModel):
 
 
 class OpenAIEncoderModel(OpenAIModel):
-    """A model that knows how near texts are: override one method, or both."""
+    """A model that knows how near texts are, or their classes: override what it can."""
 
     async def create_embedding(
         self,
@@ -97,6 +99,15 @@ class OpenAIEncoderModel(OpenAIModel):
     ) -> AsyncGenerator[str, None] | Rerank | ErrorResponse:
         """Documents by their relevance."""
         raise NotImplementedError(f"model {self.name} does not implement rerank")
+
+    async def create_classification(
+        self,
+        request: ClassificationRequest,
+        raw_request: Any = None,
+        context: dict[str, Any] | None = None,
+    ) -> Classification | ErrorResponse:
+        """The classes of texts; upstream's base class has no such method, vLLM has the page."""
+        raise NotImplementedError(f"model {self.name} does not implement classification")
 
 
 class AsyncMappingIterator(Generic[T]):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["PAGES", "page_of", "route_prefix"]
+__all__ = ["CLASSIFY", "PAGES", "page_of", "route_prefix"]
 
 PAGES: Final = ("completions", "chat/completions", "embeddings", "rerank")
 """The pages that are below ``/v1`` as well."""
+CLASSIFY: Final = "classify"
+"""vLLM's own page, which is at the root."""
 
 
 def route_prefix() -> str:
@@ -27,4 +29,6 @@ def page_of(path: str, prefix: str) -> str | None:
     if prefix and path.startswith(root):
         return path.removeprefix(root)
     page = path.removeprefix("v1/")
+    if page == CLASSIFY:
+        return page
     return page if page in PAGES and page != path else None

@@ -15,6 +15,7 @@ from kubeling.serving.server.openai.structs import ApiObject
 
 __all__ = [
     "ChatCompletionRequest",
+    "ClassificationRequest",
     "CompletionRequest",
     "EmbeddingRequest",
     "GenerationRequest",
@@ -119,5 +120,14 @@ class RerankRequest(ApiObject, kw_only=True, forbid_unknown_fields=True):
     query: str
     documents: list[str]
     top_n: Count = 0
+    user: str | None = None
+    request_id: str | None = None
+
+
+class ClassificationRequest(ApiObject, kw_only=True, forbid_unknown_fields=True):
+    """Texts whose classes are wanted (vLLM's); without a model, the only one is asked."""
+
+    input: str | list[str]
+    model: str = ""
     user: str | None = None
     request_id: str | None = None
