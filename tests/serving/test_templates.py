@@ -142,6 +142,62 @@ def test_credentials_stay_in_their_secrets() -> None:
     assert "AWS_ACCESS_KEY_ID" not in env(pod["containers"][0])
 
 
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "keys", "expected"),
+    [
+        ({"s3-endpoint": "host:9"}, {}, ("", "host:9", "https://host:9")),
+        ({"s3-endpoint": "host:9", "s3-usehttps": "1"}, {}, ("1", "host:9", "https://host:9")),
+        ({}, {"S3_ENDPOINT": "host:9", "S3_USE_HTTPS": "0"}, ("0", "host:9", "http://host:9")),
+        ({}, {"S3_ENDPOINT": "HTTP://host:9"}, ("0", "host:9", "HTTP://host:9")),
+        ({"s3-endpoint": "https://a"}, {"S3_ENDPOINT": "b"}, ("1", "a", "https://a")),
+    ],
+)
+def test_where_a_store_is_may_be_said_by_annotations_or_by_keys(
+    annotations: dict[str, str], keys: dict[str, str], expected: tuple[str, str, str]
+) -> None:
+    """From upstream's table of BuildS3EnvVars."""
+    found = secret("s3", **S3_KEYS, **keys)
+    found["metadata"]["annotations"] = {f"serving.kserve.io/{k}": v for k, v in annotations.items()}
+    told = {v["name"]: v.get("value") for v in from_secrets([found]).env}
+    names = ("S3_USE_HTTPS", "S3_ENDPOINT", "AWS_ENDPOINT_URL")
+    assert tuple(told.get(name) or "" for name in names) == expected
+
+
+def test_settings_of_a_store_may_be_keys_of_its_secret() -> None:
+    keys = {"AWS_DEFAULT_REGION": "eu-1", "S3_VERIFY_SSL": "0", "awsAnonymousCredential": "true"}
+    told = {v["name"]: v.get("value") for v in from_secrets([secret("s3", **S3_KEYS, **keys)]).env}
+    assert {key: told[key] for key in keys} == keys
+
+
+def test_an_account_that_acts_as_a_role_says_itself_where_its_store_is() -> None:
+    said = {"serving.kserve.io/s3-endpoint": "host", "eks.amazonaws.com/role-arn": "arn:aws:x"}
+    account: Obj = {"metadata": {"name": "a", "annotations": said}}
+    assert [v["name"] for v in from_secrets([], account).env] == ["S3_ENDPOINT", "AWS_ENDPOINT_URL"]
+    del said["eks.amazonaws.com/role-arn"]
+    assert from_secrets([], account).env == []
+
+
+@pytest.mark.parametrize("file", ["", "/certs/own.pem"])
+def test_a_stores_authority_is_mounted_from_its_configmap(file: str) -> None:
+    keys = {"AWS_CA_BUNDLE_CONFIGMAP": "authority", **({"AWS_CA_BUNDLE": file} if file else {})}
+    pod = predictor(service(), from_secrets([secret("s3", **S3_KEYS, **keys)]))["spec"]
+    fetch = pod["initContainers"][0]
+    place = "/certs" if file else "/etc/ssl/custom-certs"
+    assert env(fetch)["AWS_CA_BUNDLE"] == (file or f"{place}/cabundle.crt")
+    assert {"name": "cabundle-cert", "configMap": {"name": "authority"}} in pod["volumes"]
+    mount = {"name": "cabundle-cert", "mountPath": place, "readOnly": True}
+    assert mount in fetch["volumeMounts"]
+
+
+def test_an_entry_of_storage_config_may_name_its_authority() -> None:
+    entry = secret("storage-config", mine='{"type": "s3", "cabundle_configmap": "authority"}')
+    access = from_storage_config(entry, "mine", {"bucket": "b"})
+    assert access.volumes == [{"name": "cabundle-cert", "configMap": {"name": "authority"}}]
+
+
 def test_a_variable_or_volume_that_two_secrets_give_is_there_once() -> None:
     google = "gcloud-application-credentials.json"
     access = from_secrets(

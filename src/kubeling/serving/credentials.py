@@ -11,9 +11,11 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name
+from kubeling.serving.s3_settings import AUTHORITY, ROLE, add_authority, s3_settings
 from kubeling.serving.storage.uris import StorageNotFound
 
 __all__ = [
@@ -28,8 +30,6 @@ _GCLOUD: Final = "gcloud-application-credentials.json"
 _GCLOUD_MOUNT: Final = "/var/secrets"
 _HDFS_MOUNT: Final = "/var/secrets/kserve-hdfscreds"
 _DOCKER_MOUNT: Final = "/mnt/oci-fetch-auth"
-_ANNOTATION: Final = "serving.kserve.io/"
-_OLD_ANNOTATION: Final = "serving.kubeflow.org/"
 _KEYS: Final[Mapping[str, Sequence[str]]] = {
     "AWS_ACCESS_KEY_ID": ("AWS_ACCESS_KEY_ID", "awsAccessKeyID"),
     "AWS_SECRET_ACCESS_KEY": ("AWS_SECRET_ACCESS_KEY", "awsSecretAccessKey"),
@@ -40,6 +40,7 @@ _KEYS: Final[Mapping[str, Sequence[str]]] = {
     "AZURE_CLIENT_SECRET": ("AZURE_CLIENT_SECRET", "AZ_CLIENT_SECRET"),
     "AZURE_STORAGE_ACCESS_KEY": ("AZURE_STORAGE_ACCESS_KEY",),
     "AZURE_ACCESS_TOKEN": ("AZURE_ACCESS_TOKEN",),
+    "AZURE_ACCESS_EXPIRES_ON_SECONDS": ("AZURE_ACCESS_EXPIRES_ON_SECONDS",),
     "AZURE_ACCOUNT_NAME": ("AZURE_ACCOUNT_NAME",),
     "AZURE_SERVICE_URL": ("AZURE_SERVICE_URL",),
     "HF_TOKEN": ("HF_TOKEN",),
@@ -48,17 +49,10 @@ _KEYS: Final[Mapping[str, Sequence[str]]] = {
     "GIT_PASSWORD": ("GIT_PASSWORD",),
 }
 """Variables of an initializer, and the keys of a secret that they are known by."""
-_S3_SETTINGS: Final[Mapping[str, str]] = {
-    "s3-region": "AWS_DEFAULT_REGION",
-    "s3-verifyssl": "S3_VERIFY_SSL",
-    "s3-usevirtualbucket": "S3_USER_VIRTUAL_BUCKET",
-    "s3-useaccelerate": "S3_USE_ACCELERATE",
-    "s3-useanoncredential": "awsAnonymousCredential",
-    "s3-cabundle": "AWS_CA_BUNDLE",
-}
 STORAGE_CONFIG: Final = "storage-config"
 SECRET_NAME: Final = "serving.kserve.io/storageSecretName"
 """The annotation of a service that names a secret instead of ``storage-config``."""
+_STATED: Final = ("type", "bucket", "cabundle_configmap")
 _KEY_FIELD: Final = "spec.predictor.model.storage.key"
 _DOCKER_TYPE: Final = "kubernetes.io/dockerconfigjson"
 
@@ -74,8 +68,10 @@ class Access:
     """What an entry of ``storage-config`` says of the store itself: its type and bucket."""
 
 
-def from_secrets(secrets: Sequence[Obj]) -> Access:
-    """What the secrets of a service account, and those for pulling images, give.
+def from_secrets(secrets: Sequence[Obj], account: Obj | None = None) -> Access:
+    """What the secrets of a service ``account``, and those for pulling images, give.
+
+    The account itself says where its store is, if its pods act as a role of AWS.
 
     Of two that give one variable the last holds, as in a pod; of two volumes the first is mounted.
     Both names once: what is applied may not have them twice.
@@ -90,12 +86,14 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
         volumes.append({"name": title, "secret": {"secretName": name(secret), **how}})
         mounts.append({"name": title, "mountPath": place, "readOnly": True})
 
+    if account is not None and ROLE in (said := objects.annotations(account)):
+        env += s3_settings(said, {})
     for secret in secrets:
         data = secret.get("data") or {}
         for variable, keys in _KEYS.items():
             env += [_reference(variable, name(secret), key) for key in keys if key in data][:1]
         if any(key in data for key in _KEYS["AWS_ACCESS_KEY_ID"]):
-            env += _s3_settings(secret["metadata"].get("annotations") or {})
+            env += s3_settings(objects.annotations(secret), data)
         if _GCLOUD in data:
             mount("storage-credentials", secret, _GCLOUD_MOUNT)
             path = f"{_GCLOUD_MOUNT}/{_GCLOUD}"
@@ -112,7 +110,9 @@ def from_secrets(secrets: Sequence[Obj]) -> Access:
             mount("oci-fetch-auth", secret, _DOCKER_MOUNT, items=items)
             config = f"{_DOCKER_MOUNT}/config.json"
             env.append({"name": "KSERVE_OCI_DOCKER_CONFIG", "value": config})
-    return Access([*{variable["name"]: variable for variable in env}.values()], volumes, mounts)
+    env = [*{variable["name"]: variable for variable in env}.values()]
+    add_authority(env, volumes, mounts)
+    return Access(env, volumes, mounts)
 
 
 def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIELD) -> str:
@@ -131,7 +131,7 @@ def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIE
 
 def stated(secret: Obj | None, entry: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """An entry's fields under ``storage.parameters``; secrets stay where they are."""
-    found: dict[str, str] = {}
+    found: Any = {}
     if secret is not None and entry:
         try:
             found = json.loads(base64.b64decode(secret["data"][entry]))
@@ -139,7 +139,9 @@ def stated(secret: Obj | None, entry: str, parameters: Mapping[str, str]) -> dic
             raise StorageNotFound(
                 f'key "{entry}" of the secret "{name(secret)}" is not valid JSON: {error}'
             ) from None
-    return {key: str(found[key]) for key in ("type", "bucket") if key in found} | dict(parameters)
+    if not isinstance(found, dict):
+        raise StorageNotFound(f'key "{entry}" of the secret "{name(secret or {})}" is no object')
+    return {key: str(found[key]) for key in _STATED if key in found} | dict(parameters)
 
 
 def from_storage_config(
@@ -157,23 +159,13 @@ def from_storage_config(
     if parameters:
         text = json.dumps(dict(parameters), sort_keys=True)
         env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": text})
-    return Access(env, stated=stated(secret, entry, parameters))
-
-
-def _s3_settings(found: Mapping[str, str]) -> list[Obj]:
-    def value(setting: str) -> str:
-        return found.get(_ANNOTATION + setting) or found.get(_OLD_ANNOTATION + setting) or ""
-
-    env: list[Obj] = []
-    if endpoint := value("s3-endpoint"):
-        if "://" not in endpoint:
-            secure = value("s3-usehttps") not in ("0", "false")
-            endpoint = f"{'https' if secure else 'http'}://{endpoint}"
-        env.append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
-    for setting, variable in _S3_SETTINGS.items():
-        if given := value(setting):
-            env.append({"name": variable, "value": given})
-    return env
+    volumes: list[Obj] = []
+    mounts: list[Obj] = []
+    found = stated(secret, entry, parameters)
+    if authority := found.get("cabundle_configmap"):
+        env.append({"name": AUTHORITY, "value": authority})
+        add_authority(env, volumes, mounts)
+    return Access(env, volumes, mounts, found)
 
 
 def _reference(variable: str, secret: str, key: str) -> Obj:

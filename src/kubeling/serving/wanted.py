@@ -14,7 +14,7 @@ from kubeling.kube import objects
 from kubeling.kube.objects import Obj, namespace
 from kubeling.kube.resources import SECRETS
 from kubeling.serving import credentials, planning, templates
-from kubeling.serving.accounts import account_secrets
+from kubeling.serving.accounts import account_access
 from kubeling.serving.mounts import model_of
 from kubeling.serving.names import ComponentName
 from kubeling.serving.registered import RegisteredModels
@@ -102,11 +102,11 @@ class Wanted:
         if named:
             return credentials.from_secrets(await self._secrets([named], namespace(isvc)))
         account = component.get("serviceAccountName") or "default"
-        secrets = await account_secrets(self._client, namespace(isvc), account)
+        secrets: list[Obj] = []
         if any(uri.startswith(_IMAGES) for uri in given):
             pulling = [entry.get("name", "") for entry in component.get("imagePullSecrets") or ()]
-            secrets += await self._secrets(pulling, namespace(isvc))
-        return credentials.from_secrets(secrets)
+            secrets = await self._secrets(pulling, namespace(isvc))
+        return await account_access(self._client, namespace(isvc), account, secrets)
 
     async def _recording(self, isvc: Obj, component: ComponentName) -> credentials.Access:
         """The way to the bucket that a component's requests are recorded in."""
@@ -121,8 +121,7 @@ class Wanted:
             field = f"spec.{component}.logger.storage.key"
             return credentials.from_storage_config(secret, key, found, field)
         account = storage.get("serviceAccountName") or content.get("serviceAccountName")
-        secrets = await account_secrets(self._client, namespace(isvc), account or "default")
-        return credentials.from_secrets(secrets)
+        return await account_access(self._client, namespace(isvc), account or "default")
 
     async def _secrets(self, titles: Sequence[str], where: str) -> list[Obj]:
         found = [await self._client.find(SECRETS, title, where) for title in titles]

@@ -23,8 +23,9 @@ from kubeling.kube.objects import (
     name,
     namespace,
 )
-from kubeling.kube.resources import DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES
+from kubeling.kube.resources import DEPLOYMENTS, PODS, SERVICES
 from kubeling.serving import credentials, names
+from kubeling.serving.accounts import account_access
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.llm import workload
 from kubeling.serving.llm.combining import Combined, NotCombined, combined
@@ -134,10 +135,7 @@ class LLMInferenceServiceController:
     async def _access(self, where: str, spec: Obj) -> credentials.Access:
         """The way to the model's store, from the secrets of the pods' account."""
         title = mapping(spec.get("template")).get("serviceAccountName") or "default"
-        account = await self._client.find(SERVICE_ACCOUNTS, title, where)
-        listed = [entry["name"] for entry in (account or {}).get("secrets") or ()]
-        found = [await self._client.find(SECRETS, entry, where) for entry in listed]
-        return credentials.from_secrets([secret for secret in found if secret is not None])
+        return await account_access(self._client, where, title)
 
     def _facts(self, llm: Obj, found: Combined, problem: Problem | None) -> Facts:
         deployments = self._informers.of(DEPLOYMENTS)

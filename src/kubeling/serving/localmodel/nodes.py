@@ -16,7 +16,7 @@ from kubeling.kube.errors import AlreadyExists, NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested, name
 from kubeling.kube.resources import JOBS, SECRETS
 from kubeling.serving import credentials
-from kubeling.serving.accounts import account_secrets
+from kubeling.serving.accounts import account_access
 from kubeling.serving.localmodel import plan
 from kubeling.serving.localmodel.copies import storage_key
 from kubeling.serving.localmodel.resources import LOCAL_MODEL_NODES
@@ -102,9 +102,7 @@ class LocalModelNodeController:
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
         elif account := info.get("serviceAccountName"):
-            access = credentials.from_secrets(
-                await account_secrets(self._client, plan.JOB_NAMESPACE, account)
-            )
+            access = await account_access(self._client, plan.JOB_NAMESPACE, account)
         return plan.download_job(node, info, containers.of(uri), access, plan.JOB_NAMESPACE)
 
     def _all(self, _: Obj) -> Iterable[Key]:
