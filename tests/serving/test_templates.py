@@ -92,6 +92,7 @@ def test_a_container_of_ones_own_may_ask_for_a_model() -> None:
     pod = predictor(service(predictor={"containers": [container]}))["spec"]
     assert pod["initContainers"][0]["args"] == ["s3://b/m", "/mnt/models"]
     assert pod["containers"][0]["image"] == "mine"
+    assert env(pod["containers"][0])["STORAGE_URI"] == "/mnt/models"
     assert pod["containers"][0]["readinessProbe"]["tcpSocket"] == {"port": 8080}
 
 
@@ -196,6 +197,56 @@ def test_an_entry_of_storage_config_may_name_its_authority() -> None:
     entry = secret("storage-config", mine='{"type": "s3", "cabundle_configmap": "authority"}')
     access = from_storage_config(entry, "mine", {"bucket": "b"})
     assert access.volumes == [{"name": "cabundle-cert", "configMap": {"name": "authority"}}]
+
+
+@pytest.mark.parametrize(("said", "expected"), [("true", True), ("false", False), ("x", True)])
+def test_models_are_shown_for_reading_unless_their_service_says_otherwise(
+    said: str, expected: bool
+) -> None:
+    for uri in ("gs://b/m", "pvc://claim/m"):
+        isvc = service(predictor={"sklearn": {"storageUri": uri}})
+        isvc["metadata"]["annotations"] = {"storage.kserve.io/readonly": said}
+        pod = predictor(isvc)["spec"]
+        assert pod["containers"][0]["volumeMounts"][0]["readOnly"] is expected
+        claim = pod["volumes"][0].get("persistentVolumeClaim")
+        assert claim is None or claim["readOnly"] is expected
+
+
+def test_models_are_fetched_as_the_user_that_a_mesh_lets_out() -> None:
+    isvc = service()
+    isvc["metadata"]["annotations"] = {"serving.kserve.io/storage-initializer-uid": "1337"}
+    fetch = predictor(isvc)["spec"]["initContainers"][0]
+    assert fetch["securityContext"] == {"runAsUser": 1337}
+
+
+def test_annotations_for_others_reach_the_pods() -> None:
+    isvc = service(
+        predictor={
+            "sklearn": {"storageUri": "gs://b/m"},
+            "annotations": {"sidecar.istio.io/inject": "true"},
+        }
+    )
+    own = {
+        "sidecar.istio.io/inject": "false",
+        "team": "blue",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "serving.kubeling.io/retrained": "3",
+        "serving.kserve.io/deploymentMode": "Standard",
+        "autoscaling.knative.dev/min-scale": "1",
+    }
+    isvc["metadata"]["annotations"] |= own
+    found = predictor(isvc)["metadata"]["annotations"]
+    assert found == {"sidecar.istio.io/inject": "true", "team": "blue"}
+
+
+def test_pods_say_where_prometheus_finds_their_metrics_if_asked_to() -> None:
+    isvc = service()
+    isvc["metadata"]["annotations"] |= {"serving.kserve.io/enable-prometheus-scraping": "true"}
+    assert predictor(isvc)["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "8080",
+        "prometheus.io/path": "/metrics",
+    }
 
 
 def test_a_variable_or_volume_that_two_secrets_give_is_there_once() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from kubeling.kube.objects import Obj, mapping, mappings, name
+from kubeling.serving.names import COLLOCATED
 
 __all__ = ["flag", "model_name"]
 
@@ -34,13 +35,15 @@ def model_name(isvc: Obj) -> str:
     spec = isvc["spec"]
     predictor = mapping(spec.get("predictor"))
     told = [*mappings(mapping(spec.get("transformer")).get("containers"))[:1]]
+    beside = mappings(predictor.get("containers"))
+    told += [container for container in beside if container.get("name") == COLLOCATED]
     if model := mapping(predictor.get("model")):
         for variable in mappings(model.get("env")):
             if variable.get("name") == _MLSERVER_NAME and not _named(told):
                 return str(variable.get("value") or "")
         told.append(model)
     else:
-        told += mappings(predictor.get("containers"))[:1]
+        told += beside[:1]
     return _named(told) or name(isvc)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.serving.credentials import Access
-from kubeling.serving.mounts import main_container
+from kubeling.serving.mounts import entry_container, main_container
 from kubeling.serving.names import AGENT_PORT, AGENT_PORT_NAME, PORT, ComponentName
 from kubeling.serving.recording import (
     add_log_volume,
@@ -35,8 +35,8 @@ def add_in_front(
     ``recording`` is the way to the log's store.
     """
     content = isvc["spec"][component]
-    command = main_container(pod).get("command") or ()
-    built_in = any(server in command for server in _SERVERS)
+    entry, command = entry_container(pod), main_container(pod).get("command") or ()
+    built_in = entry is main_container(pod) and any(server in command for server in _SERVERS)
     monitor = component == "transformer" and has_monitor(isvc)
     logger = logger_of(isvc, content, built_in=built_in)
     sampled = component == "predictor" and is_monitored(isvc) and not has_monitor(isvc)
@@ -49,10 +49,10 @@ def add_in_front(
         arguments.append("--monitor=true")
     if not arguments:
         return
-    if not (built_in or monitor or has_http(main_container(pod))):
+    if not (built_in or monitor or has_http(entry)):
         # A runtime whose container speaks gRPC: it would not be understood behind an agent.
         return
-    told = main_container(pod) if built_in or monitor else _agent(isvc, component, pod)
+    told = entry if built_in or monitor else _agent(isvc, component, pod)
     told["args"] = [*(told.get("args") or ()), *arguments]
     if logger is not None:
         add_log_volume(logger, pod, told)
@@ -78,7 +78,7 @@ def _batching(batcher: Obj) -> list[str]:
 
 
 def _agent(isvc: Obj, component: ComponentName, pod: Obj) -> Obj:
-    ports = main_container(pod).get("ports") or [{"containerPort": PORT}]
+    ports = entry_container(pod).get("ports") or [{"containerPort": PORT}]
     port = ports[0]["containerPort"]
     # What the agent watches is the model's, which is mounted into the server.
     mounts = [m for m in main_container(pod).get("volumeMounts") or () if _is_model(m)]

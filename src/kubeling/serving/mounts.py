@@ -1,22 +1,25 @@
-"""What is mounted into a component's pods: its models."""
+"""What is mounted into a component's pods: its models; and which of their containers is which."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
 from kubeling.serving.localmodel.copies import LocalCopy
-from kubeling.serving.names import SOURCE_VOLUME
+from kubeling.serving.names import COLLOCATED, SOURCE_VOLUME
 from kubeling.serving.storage.uris import StorageNotFound, UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
 
 __all__ = [
     "BUILT_IN",
     "MAIN_CONTAINER",
+    "Showing",
     "add_storage",
+    "entry_container",
     "main_container",
     "model_of",
     "source_mount",
@@ -25,6 +28,7 @@ __all__ = [
 MAIN_CONTAINER: Final = "kserve-container"
 
 _MODELS: Final = "/mnt/models"
+_ADDRESS: Final = "STORAGE_URI"
 _VOLUME: Final = "kserve-provision-location"
 _INITIALIZER: Final = "storage-initializer"
 BUILT_IN: Final[Obj] = {
@@ -48,6 +52,24 @@ _WITH_BUCKET: Final = ("s3", "gs")
 _IMAGE: Final = "oci+native://"
 
 
+_READ_ONLY: Final = "storage.kserve.io/readonly"
+_USER: Final = "serving.kserve.io/storage-initializer-uid"
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How the containers of a service see its models, and as whom they are fetched."""
+
+    read_only: bool = True
+    user: int | None = None
+
+    @classmethod
+    def of(cls, annotations: Mapping[str, str]) -> Showing:
+        """What a service's annotations say; a user that is no number means nothing, as upstream."""
+        user = annotations.get(_USER, "")
+        return cls(annotations.get(_READ_ONLY) != "false", int(user) if user.isdecimal() else None)
+
+
 Fetched = tuple[str, str, int]
 """A model's address, its place in the server's container, and its number in the spec."""
 
@@ -56,6 +78,20 @@ def main_container(pod: Obj) -> Obj:
     """The container that serves: by name, else the first."""
     containers: list[Obj] = pod["containers"]
     return next((c for c in containers if c.get("name") == MAIN_CONTAINER), containers[0])
+
+
+def entry_container(pod: Obj) -> Obj:
+    """The container that requests come to: a transformer beside the model, else what serves."""
+    containers: list[Obj] = pod["containers"]
+    found = next((c for c in containers if c.get("name") == COLLOCATED), None)
+    return main_container(pod) if found is None else found
+
+
+def _mount(pod: Obj, mount: Obj) -> None:
+    """Shows a model to what serves, and to the transformer beside it."""
+    main, entry = main_container(pod), entry_container(pod)
+    for container in (main,) if entry is main else (main, entry):
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), dict(mount)]
 
 
 def model_of(component: Obj) -> Obj:
@@ -93,7 +129,7 @@ def _sources(pod: Obj, component: Obj, stated: Mapping[str, str]) -> list[tuple[
     if path := (model.get("storage") or {}).get("path"):
         return [(_stored(path, {**(model["storage"].get("parameters") or {}), **stated}), _MODELS)]
     for variable in main_container(pod).get("env") or ():
-        if variable["name"] == "STORAGE_URI" and variable.get("value"):
+        if variable["name"] == _ADDRESS and variable.get("value"):
             return [(variable["value"], _MODELS)]
     return []
 
@@ -104,6 +140,7 @@ def add_storage(
     access: Access,
     containers: StorageContainers,
     copy: LocalCopy | None = None,
+    showing: Showing | None = None,
 ) -> None:
     """Provides the component's models: claims are mounted, everything else is fetched first.
 
@@ -111,35 +148,53 @@ def add_storage(
 
     Raises :class:`StorageNotFound` for an address that nothing fetches.
     """
+    showing = showing or Showing()
     built_in: list[Fetched] = []
     others: list[tuple[Obj, Fetched]] = []
     for index, (uri, place) in enumerate(_sources(pod, component, access.stated)):
         if copy is not None and (path := copy.path(uri)):
-            _mount_claim(pod, copy.claim, path, place, index)
+            _mount_claim(pod, copy.claim, path, place, index, read_only=True)
         elif uri.startswith(_IMAGE):
             _mount_image(pod, uri.removeprefix(_IMAGE), place, index)
         elif uri.startswith("pvc://"):
             address = parse_uri(uri)
-            _mount_claim(pod, address.root, address.path, place, index)
+            read_only = showing.read_only
+            _mount_claim(pod, address.root, address.path, place, index, read_only=read_only)
         elif (container := containers.of(uri)) is not None:
             others.append((container, (uri, place, index)))
         else:
             built_in.append((uri, place, index))
+    _lead_to_model(main_container(pod))
     if not built_in and not others:
         return
     volumes = pod.setdefault("volumes", [])
     volumes += access.volumes
     env = [*access.env, *_storage_env(main_container(pod))]
-    made = [_initializer(pod, entry, [fetched], access, env) for entry, fetched in others]
+    made = [_initializer(pod, entry, [one], access, env, showing) for entry, one in others]
     if built_in:
-        made.insert(0, _initializer(pod, BUILT_IN, built_in, access, env))
+        made.insert(0, _initializer(pod, BUILT_IN, built_in, access, env, showing))
     for index, container in enumerate(made):
         container["name"] = _INITIALIZER if index == 0 else f"{_INITIALIZER}-{index}"
+        if showing.user is not None:
+            own = container.get("securityContext") or {}
+            container["securityContext"] = {**own, "runAsUser": showing.user}
     pod["initContainers"] = [*made, *(pod.get("initContainers") or ())]
 
 
+def _lead_to_model(main: Obj) -> None:
+    """A container that asks for a model by its address finds it where it is."""
+    for variable in main.get("env") or ():
+        if variable["name"] == _ADDRESS and variable.get("value"):
+            variable["value"] = _MODELS
+
+
 def _initializer(
-    pod: Obj, given: Obj, fetched: Sequence[Fetched], access: Access, env: list[Obj]
+    pod: Obj,
+    given: Obj,
+    fetched: Sequence[Fetched],
+    access: Access,
+    env: list[Obj],
+    showing: Showing,
 ) -> Obj:
     """The container that fetches models, called as upstream's: with addresses and folders."""
     arguments: list[str] = []
@@ -149,11 +204,7 @@ def _initializer(
         volume = _VOLUME if index == 0 else f"{_VOLUME}-{index}"
         volumes.append({"name": volume, "emptyDir": {}})
         mounts.append({"name": volume, "mountPath": place})
-        main = main_container(pod)
-        main["volumeMounts"] = [
-            *(main.get("volumeMounts") or ()),
-            {"name": volume, "mountPath": place, "readOnly": True},
-        ]
+        _mount(pod, {"name": volume, "mountPath": place, "readOnly": showing.read_only})
         arguments += [uri, place]
         _mount_source(uri, index, volumes, mounts)
     container: Obj = deep_copy(given)
@@ -170,29 +221,29 @@ def _initializer(
 
 def _storage_env(container: Obj) -> list[Obj]:
     """What the model's own environment says about storage holds for fetching it, too."""
-    return [v for v in container.get("env") or () if v["name"].startswith(_STORAGE_VARIABLES)]
+    found = [v for v in container.get("env") or () if v["name"].startswith(_STORAGE_VARIABLES)]
+    return [variable for variable in found if variable["name"] != _ADDRESS]
 
 
-def _mount_claim(pod: Obj, claim: str, path: str, place: str, index: int) -> None:
+def _mount_claim(
+    pod: Obj, claim: str, path: str, place: str, index: int, *, read_only: bool
+) -> None:
     """A model on a claim is mounted where the server looks, not copied."""
     volume = f"model-claim-{index}"
     pod.setdefault("volumes", []).append(
-        {"name": volume, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        {"name": volume, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
     )
-    mount: Obj = {"name": volume, "mountPath": place, "readOnly": True}
+    mount: Obj = {"name": volume, "mountPath": place, "readOnly": read_only}
     if path.strip("/"):
         mount["subPath"] = path.strip("/")
-    main = main_container(pod)
-    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+    _mount(pod, mount)
 
 
 def _mount_image(pod: Obj, image: str, place: str, index: int) -> None:
     """The folder ``/models`` of an image, as a volume of the node's."""
     volume = f"model-image-{index}"
     pod.setdefault("volumes", []).append({"name": volume, "image": {"reference": image}})
-    mount = {"name": volume, "mountPath": place, "subPath": "models", "readOnly": True}
-    main = main_container(pod)
-    main["volumeMounts"] = [*(main.get("volumeMounts") or ()), mount]
+    _mount(pod, {"name": volume, "mountPath": place, "subPath": "models", "readOnly": True})
 
 
 def _mount_source(uri: str, index: int, volumes: list[Obj], mounts: list[Obj]) -> None:

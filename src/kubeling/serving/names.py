@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AT_REST",
     "AUTOSCALER_CLASS",
+    "COLLOCATED",
     "COMPONENT",
     "COMPONENTS",
     "DEPLOYMENT_MODE",
@@ -79,6 +80,8 @@ RETRAINED: Final = "serving.kubeling.io/retrained"
 REQUEST_LOG: Final = "serving.kubeling.io/request-log"
 LOG_FAILURES: Final = "serving.kubeling.io/log-failures"
 SOURCE_VOLUME: Final = "model-source"
+COLLOCATED: Final = "transformer-container"
+"""A transformer beside the model, in the predictor's own pods."""
 PORT: Final = 8080
 OWN_IMAGE: Final = "kubeling/model-server"
 """Of the built-in runtimes; the tag is the model's format."""

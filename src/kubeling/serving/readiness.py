@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 
 from kubeling.kube.objects import Obj
-from kubeling.serving.mounts import main_container
+from kubeling.serving.mounts import entry_container
 from kubeling.serving.workloads import serving_port
 
 __all__ = ["until_ready"]
@@ -42,7 +42,7 @@ async def until_ready(pod: Obj, address: str) -> None:
 
 def _target(pod: Obj, address: str) -> tuple[set[int], str]:
     """The ports to connect to, and what to ask for."""
-    main = main_container(pod["spec"])
+    main = entry_container(pod["spec"])
     http = (main.get("readinessProbe") or {}).get("httpGet") or {}
     named = {one.get("name"): int(one["containerPort"]) for one in main.get("ports") or ()}
     port = http.get("port")

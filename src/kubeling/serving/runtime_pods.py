@@ -17,6 +17,7 @@ from kubeling.kube.quantities import parse_quantity
 from kubeling.serving.arguments import flag
 from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
 from kubeling.serving.mounts import MAIN_CONTAINER, main_container
+from kubeling.serving.names import COLLOCATED
 from kubeling.serving.runtimes import Runtime
 from kubeling.serving.server_types import image_of
 from kubeling.serving.strategic import merged
@@ -26,7 +27,6 @@ __all__ = ["merged_env", "runtime_pod"]
 _TEMPLATE: Final = re.compile(
     r"\{\{\s*\.(Name|Namespace|Labels\.([^}\s]+)|Annotations\.([^}\s]+))\s*\}\}"
 )
-_BESIDE: Final = "transformer-container"
 
 
 def runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
@@ -51,7 +51,7 @@ def runtime_pod(isvc: Obj, runtime: Runtime, model: Obj, own: Obj) -> Obj:
         else:
             _lay_over(below, container)
     for index, container in enumerate(pod["containers"]):
-        if container is main or container.get("name") == _BESIDE:
+        if container is main or container.get("name") == COLLOCATED:
             pod["containers"][index] = _substitute(container, isvc)
     return pod
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,9 @@ from kubeling.serving.inline import CONTAINER_FIELDS, POD_FIELDS
 from kubeling.serving.localmodel.copies import LocalCopy
 from kubeling.serving.mounts import (
     MAIN_CONTAINER,
+    Showing,
     add_storage,
+    entry_container,
     main_container,
 )
 from kubeling.serving.multimodel.predictors import add_agent, is_multi_model
@@ -39,6 +42,13 @@ from kubeling.serving.storage_containers import StorageContainers
 from kubeling.serving.timeouts import USUAL_TIMEOUT
 
 __all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
+
+_OURS: Final = ("kserve.io", "kubeling.io", "kubectl.kubernetes.io", "autoscaling.knative.dev")
+"""Groups of annotations that say something of a service and nothing of its pods."""
+
+_SCRAPED: Final = "serving.kserve.io/enable-prometheus-scraping"
+_METRICS_PORT: Final = "prometheus.kserve.io/port"
+_METRICS_PATH: Final = "prometheus.kserve.io/path"
 
 PodTemplate = Obj
 
@@ -66,7 +76,7 @@ def predictor(
         extra_annotations = dict(runtime.spec.get("annotations") or {})
     _prepare_containers(isvc, pod, "predictor")
     copy = LocalCopy.of(objects.annotations(isvc))
-    add_storage(pod, component, access, containers or StorageContainers(), copy)
+    add_storage(pod, component, access, containers or StorageContainers(), copy, _showing(isvc))
     if is_multi_model(component, pod):
         add_agent(pod, name(isvc), access)
     add_in_front(isvc, "predictor", pod, recording)
@@ -83,10 +93,15 @@ def transformer(
     component = isvc["spec"]["transformer"]
     pod = {key: deep_copy(value) for key, value in component.items() if key in POD_FIELDS}
     _prepare_containers(isvc, pod, "transformer")
-    add_storage(pod, component, access or Access(), containers or StorageContainers())
+    found, fetching = access or Access(), containers or StorageContainers()
+    add_storage(pod, component, found, fetching, showing=_showing(isvc))
     _add_flags(isvc, main_container(pod))
     add_in_front(isvc, "transformer", pod, recording)
     return _template(isvc, "transformer", component, pod, {}, {})
+
+
+def _showing(isvc: Obj) -> Showing:
+    return Showing.of(objects.annotations(isvc))
 
 
 def _add_flags(isvc: Obj, main: Obj) -> None:
@@ -116,7 +131,8 @@ def explainer(
     if art := component.get("art"):
         pod["containers"] = [_art_container(art)]
     _prepare_containers(isvc, pod, "explainer")
-    add_storage(pod, component, access or Access(), containers or StorageContainers())
+    found, fetching = access or Access(), containers or StorageContainers()
+    add_storage(pod, component, found, fetching, showing=_showing(isvc))
     _add_flags(isvc, main_container(pod))
     add_in_front(isvc, "explainer", pod, recording)
     return _template(isvc, "explainer", component, pod, {}, {})
@@ -167,12 +183,13 @@ def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
             # Only then, as it makes a revision: the servers' watchdog has more patience.
             added.append({"name": "SERVING_TIMEOUT", "value": f"{timeout:.0f}"})
         container["env"] = merged_env(added, container.get("env") or [])
-    main = main_container(pod)
-    main.setdefault("ports", [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}])
-    main.setdefault(
-        "readinessProbe",
-        {"tcpSocket": {"port": main["ports"][0]["containerPort"]}, "periodSeconds": 1},
-    )
+    main, entry = main_container(pod), entry_container(pod)
+    if not entry.get("ports"):
+        entry["ports"] = [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}]
+    for container in (entry,) if entry is main else (entry, main):
+        ports = container.get("ports") or entry["ports"]
+        probe = {"tcpSocket": {"port": ports[0]["containerPort"]}, "periodSeconds": 1}
+        container.setdefault("readinessProbe", probe)
     # A crash's last lines reach the status through the termination message.
     main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
 
@@ -194,7 +211,27 @@ def _template(
             COMPONENT: component,
         },
     }
-    shown = {**annotations, **(content.get("annotations") or {})}
+    of_service = objects.annotations(isvc)
+    passed_on = {k: v for k, v in of_service.items() if not _is_for_the_service(k)}
+    shown = {**annotations, **passed_on, **(content.get("annotations") or {})}
+    if of_service.get(_SCRAPED) == "true":
+        shown = {**_scraping(pod, {**of_service, **shown}), **shown}
     if shown:
         metadata["annotations"] = shown
     return {"metadata": metadata, "spec": pod}
+
+
+def _scraping(pod: Obj, said: Mapping[str, str]) -> dict[str, str]:
+    """What Prometheus finds pods by; a runtime may say that its metrics are elsewhere."""
+    ports = entry_container(pod).get("ports") or [{"containerPort": PORT}]
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": said.get(_METRICS_PORT) or str(ports[0]["containerPort"]),
+        "prometheus.io/path": said.get(_METRICS_PATH) or "/metrics",
+    }
+
+
+def _is_for_the_service(annotation: str) -> bool:
+    """Whether it is for who reads the service; others are passed on, as to Istio or Prometheus."""
+    group, divider, _ = annotation.rpartition("/")
+    return (not divider and annotation == "modelFormat") or group.endswith(_OURS)

@@ -22,7 +22,7 @@ from kubeling.serving.canary_rules import (
 from kubeling.serving.component_rules import validate_component
 from kubeling.serving.in_front_rules import validate_watched
 from kubeling.serving.name_rules import validate_name
-from kubeling.serving.names import AUTOSCALER_CLASS, DEPLOYMENT_MODE, KNATIVE, STANDARD
+from kubeling.serving.names import AUTOSCALER_CLASS, COLLOCATED, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
 from kubeling.serving.watching.settings import validate_monitoring
@@ -32,8 +32,6 @@ __all__ = ["validate_service"]
 _LONGEST_NAME: Final = 63 - len("-transformer-00001")
 _AUTOSCALERS: Final = ("hpa", "external", "none")
 _MODES: Final = (STANDARD, KNATIVE)
-_BESIDE: Final = "transformer-container"
-"""The container of a predictor that is a transformer beside the model, in one pod."""
 
 
 def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
@@ -173,7 +171,7 @@ def _validate_places(path: str, component: Obj) -> Iterator[FieldError]:
 
 def _validate_collocated(path: str, containers: Sequence[Obj]) -> Iterator[FieldError]:
     for index, container in enumerate(containers):
-        if container.get("name") != _BESIDE:
+        if container.get("name") != COLLOCATED:
             continue
         for number, variable in enumerate(mappings(container.get("env"))):
             if variable.get("name") == "STORAGE_URI":

@@ -9,7 +9,7 @@ from typing import Final
 
 from kubeling.kube.objects import Obj, labels, name, namespace, new_object
 from kubeling.kube.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
-from kubeling.serving.mounts import main_container
+from kubeling.serving.mounts import entry_container
 from kubeling.serving.names import (
     AGENT_PORT_NAME,
     COMPONENT,
@@ -156,21 +156,21 @@ def ports_of(template: PodTemplate) -> Ports:
 
 
 def serving_port(template: PodTemplate) -> int:
-    """The port the component answers on: its agent's, or its main container's."""
+    """The port the component answers on: its agent's, or that of the container asked first."""
     for container in template["spec"]["containers"]:
         for port in container.get("ports") or ():
             if port.get("name") == AGENT_PORT_NAME:
                 return int(port["containerPort"])
-    ports = main_container(template["spec"]).get("ports") or [{"containerPort": PORT}]
+    ports = entry_container(template["spec"]).get("ports") or [{"containerPort": PORT}]
     return int(ports[0]["containerPort"])
 
 
 def declared_grpc_port(template: PodTemplate) -> int | None:
-    """The port that the main container speaks gRPC on, by the port's name, a flag or its image.
+    """The port that the container speaks gRPC on, by the port's name, a flag or its image.
 
     Upstream takes a port for one of gRPC if its name holds ``grpc`` or ``h2c``.
     """
-    main = main_container(template["spec"])
+    main = entry_container(template["spec"])
     for port in main.get("ports") or ():
         if any(part in str(port.get("name") or "").lower() for part in ("grpc", "h2c")):
             return int(port["containerPort"])
