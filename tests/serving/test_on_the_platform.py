@@ -209,6 +209,7 @@ def test_an_autoscaler_of_the_old_group_scales_to_its_minimum(
     )
 
 
+_REVISION = "drifting-predictor-00001"
 _DRIFT_PAGE = "/objects/serving.kserve.io/v1beta1/InferenceService/default/drifting/drift"
 
 
@@ -258,7 +259,7 @@ def test_drift_becomes_a_condition_and_starts_one_retraining(
     moved = [[a, b, c + 5 + a / 100, d] for a, b, c, d in features]
     said = asked_until("True", moved)
     message = next(c["message"] for c in said["status"]["conditions"] if c["type"] == "DataDrift")
-    assert message == "drifted from the profile kept with the model: c"
+    assert message == f"{_REVISION}: drifted from the profile kept with the model: c"
     started = platform.until(
         lambda obj: "serving.kubeling.io/retrained" in obj["metadata"]["annotations"],
         *("isvc", "drifting"),
@@ -267,7 +268,7 @@ def test_drift_becomes_a_condition_and_starts_one_retraining(
     runs = json.loads(platform.kubectl("get", "wf", "-l", label, "-o", "json"))["items"]
     assert [f"Workflow/{run['metadata']['name']}" for run in runs] == [started.split()[1]]
     with urllib.request.urlopen(f"{platform.url}/api/serving/default/drifting/drift") as answer:
-        report = json.load(answer)["revisions"]["drifting-predictor-00001"]
+        report = json.load(answer)["revisions"][_REVISION]
     assert report["drifted"] == ["c"]
     with urllib.request.urlopen(f"{platform.url}{_DRIFT_PAGE}") as page:
         assert message in page.read().decode()

@@ -15,7 +15,7 @@ from kubeling.serving.watching import metrics
 from kubeling.serving.watching.quality import Quality
 from kubeling.serving.watching.settings import MonitoringSettings, is_monitored, validate_monitoring
 from kubeling.serving.watching.triggers import run_name, run_of
-from kubeling.serving.watching.verdict import verdict_of
+from kubeling.serving.watching.verdict import judged_before, verdict_of
 from kubeling.serving.watching.watch import Watch, WatchState
 
 NOW = "2026-01-01T00:00:00Z"
@@ -266,3 +266,13 @@ def test_each_kind_of_trigger_makes_its_run(kind: str, source: Any, expected: An
     assert run["metadata"]["name"] == title
     assert expected.items() <= run["spec"].items()
     assert "recurringRunID" not in run["spec"]
+
+
+def test_a_verdict_names_its_revision_and_stands_for_no_other() -> None:
+    verdict = verdict_of({"enough": True, "drift": False, "reference": "x"}, 0, "").of("m-00001")
+    assert verdict.message == "m-00001: requests look like x"
+    entry = {"type": "DataDrift", "status": "True", "message": "m-00001: drifted from x: a"}
+    isvc = {"status": {"conditions": [entry]}}
+    assert judged_before(isvc, "m-00001") == "True"
+    assert judged_before(isvc, "m-00002") == ""
+    assert judged_before({}, "m-00001") == ""

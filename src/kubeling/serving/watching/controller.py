@@ -31,14 +31,14 @@ from kubeling.kube.resources import PODS
 from kubeling.serving.names import SERVICE
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.watching import metrics
+from kubeling.serving.watching.references import References
 from kubeling.serving.watching.reporting import Reporting
 from kubeling.serving.watching.settings import has_monitor, is_monitored, settings_of
-from kubeling.serving.watching.verdict import CONDITION, Verdict, verdict_of
+from kubeling.serving.watching.verdict import CONDITION, Verdict, judged_before, verdict_of
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from kubeling.serving.drift.profile import Profile
     from kubeling.serving.watching.looking import Looked
     from kubeling.serving.watching.store import WatchStore
     from kubeling.serving.watching.watch import Watch, WatchState
@@ -47,6 +47,7 @@ __all__ = ["DriftWatcher", "watcher_of"]
 
 _LOOK_SECONDS: Final = 2.0
 _SAVE_SECONDS: Final = 20.0
+_REFERENCE_SECONDS: Final = 20.0
 _SHARE: Final = 50
 """Judging may take one part in so many of the time."""
 
@@ -60,6 +61,10 @@ def watcher_of(context: Context) -> DriftWatcher:
     return _watchers[context.informers]
 
 
+_Found = tuple[str, Sequence[Obj]]
+"""A revision and its pods."""
+
+
 class _Service:
     """A monitored service."""
 
@@ -68,8 +73,8 @@ class _Service:
         self.saved = 0.0
         self.unsaved = False
         self.judge_after = 0.0
-        self.asked: set[str] = set()
-        """Revisions whose reference was looked for."""
+        self.ask_after: dict[str, float] = {}
+        """By revision, when its reference is looked for again."""
 
 
 class DriftWatcher:
@@ -80,8 +85,8 @@ class DriftWatcher:
         self._client = context.client
         self._informers = context.informers
         self._clock = context.clock
-        self._recorder = context.recorder("model-monitor")
         self._reporting = Reporting(context)
+        self._references = References(context)
         self._services: dict[str, _Service] = {}
         self._swept = False
         metrics.declare(context.metrics, self._shown)
@@ -108,7 +113,7 @@ class DriftWatcher:
         """Begins what is known of a revision anew."""
         if (service := self._services.get(uid(isvc))) is not None:
             service.watches.pop(revision, None)
-            service.asked.discard(revision)
+            service.ask_after.pop(revision, None)
             service.unsaved = True
 
     async def reconcile(self, key: Key) -> Result | None:
@@ -140,8 +145,9 @@ class DriftWatcher:
         wanted = {revision: watch.wanted for revision, watch in service.watches.items()}
         async with aiohttp.ClientSession() as session:
             looked = await look(session, pods, wanted)
-            for revision in pods.keys() - service.asked:
-                await self._find_reference(session, isvc, service, revision, pods[revision])
+            for found in pods.items():
+                if self._clock.monotonic() >= service.ask_after.get(found[0], 0.0):
+                    await self._find_reference(session, isvc, service, found)
         await asyncio.to_thread(self._take, isvc, service, looked)
 
     def _take(self, isvc: Obj, service: _Service, looked: Looked) -> None:
@@ -152,46 +158,17 @@ class DriftWatcher:
                 service.watches[revision].take(samples)
 
     async def _find_reference(
-        self,
-        session: aiohttp.ClientSession,
-        isvc: Obj,
-        service: _Service,
-        revision: str,
-        pods: Sequence[Obj],
+        self, session: aiohttp.ClientSession, isvc: Obj, service: _Service, found: _Found
     ) -> None:
-        """Once for each revision: where it is registered, else beside its files."""
-        from kubeling.serving.watching.looking import profile_of_pods
-
-        watch = service.watches.get(revision)
-        if watch is None:
-            watch = service.watches[revision] = self._watch(isvc)
-        elif watch.reference is not None:
-            service.asked.add(revision)
-            return
-        registered = await self._registered(isvc)
-        if registered is not None:
-            watch.refer_to(registered, "the profile in the Model Registry")
-            service.asked.add(revision)
-            return
-        answered, profile = await profile_of_pods(session, pods)
-        if profile is not None:
-            watch.refer_to(profile, "the profile kept with the model")
+        revision, pods = found
+        if revision not in service.watches:
+            service.watches[revision] = self._watch(isvc)
+        watch = service.watches[revision]
+        answered, reference = await self._references.find(session, isvc, pods, watch.source)
+        if reference is not None and reference != (watch.reference, watch.source):
+            watch.refer_to(*reference)
         if answered:
-            service.asked.add(revision)
-
-    async def _registered(self, isvc: Obj) -> Profile | None:
-        from kubeling.artifacts.errors import ArtifactError
-        from kubeling.serving.drift.keeping import profile_in_registry
-
-        address = str((isvc["spec"]["predictor"].get("model") or {}).get("storageUri") or "")
-        if not address.startswith("model-registry://"):
-            return None
-        env = {"MODEL_REGISTRY_BASE_URL": self._context.settings.gateway_url}
-        try:
-            return await asyncio.to_thread(profile_in_registry, address, env)
-        except ArtifactError as error:
-            await self._recorder.warning(isvc, "NoReferenceProfile", str(error))
-            return None
+            service.ask_after[revision] = self._clock.monotonic() + _REFERENCE_SECONDS
 
     async def _judge(self, isvc: Obj, service: _Service) -> None:
         now = self._clock.monotonic()
@@ -202,16 +179,15 @@ class DriftWatcher:
             taken = self._clock.monotonic() - now
             service.judge_after = now + max(_LOOK_SECONDS, _SHARE * taken)
         main = _heaviest(isvc)
-        watch = service.watches.get(main)
+        watch, before = service.watches.get(main), judged_before(isvc, main)
         if watch is None:
             nothing = Verdict("Unknown", "NoSamples", "no pod shows samples yet")
-            await self._reporting.say(isvc, nothing)
+            if not before:
+                await self._reporting.say(isvc, nothing.of(main) if main else nothing)
             return
-        before = condition(isvc, CONDITION)
-        status = before.status if before is not None else ""
-        verdict = verdict_of(watch.report, watch.positive, status)
+        verdict = verdict_of(watch.report, watch.positive, before)
         if verdict.reason != "Unchanged":
-            await self._reporting.say(isvc, verdict)
+            await self._reporting.say(isvc, verdict.of(main))
 
     async def _stop(self, isvc: Obj) -> None:
         """Forgets a service that is monitored no more."""
@@ -243,8 +219,8 @@ class DriftWatcher:
         kept = {r: w for r, w in service.watches.items() if r in revisions}
         service.unsaved |= len(kept) < len(service.watches)
         service.watches = kept
-        # The reference of one that comes back is looked for again.
-        service.asked &= revisions
+        # The reference of one that comes back is looked for at once.
+        service.ask_after = {r: at for r, at in service.ask_after.items() if r in revisions}
         if service.unsaved:
             states = await asyncio.to_thread(_states, dict(kept))
             store = await self._store()

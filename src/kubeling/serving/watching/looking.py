@@ -54,14 +54,17 @@ async def look(
 async def profile_of_pods(
     session: aiohttp.ClientSession, pods: Sequence[Obj]
 ) -> tuple[bool, Profile | None]:
-    """Whether a pod answered, and the profile that lies beside its model, if any does."""
+    """Whether a pod answered, and the profile that lies beside its model, if any does.
+
+    Raises :class:`msgspec.MsgspecError` if that is none.
+    """
     for pod in pods:
         try:
             async with session.get(f"{_address(pod)}/monitor/profile", timeout=_TIMEOUT) as answer:
                 if answer.status == 200:
                     return True, msgspec.json.decode(await answer.read(), type=Profile)
                 return answer.status == 404, None
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+        except (aiohttp.ClientError, TimeoutError):
             continue
     return False, None
 

@@ -55,7 +55,7 @@ class Reporting:
     async def _announce(self, isvc: Obj, before: str, verdict: Verdict) -> None:
         if verdict.status == "True" and before != "True":
             await self._recorder.warning(isvc, "DataDrift", verdict.message)
-        elif verdict.status == "False" and before == "True":
+        elif verdict.status != "True" and before == "True":
             await self._recorder.normal(isvc, "DataDriftEnded", verdict.message)
 
 

@@ -1,7 +1,9 @@
 """The condition ``DataDrift``, and the Events of its episodes, from a report.
 
 It is True once two verdicts in a row said so: a verdict is made every few seconds, and one of many
-is wrong by chance. Its message names features but no numbers, so that it changes when they do.
+is wrong by chance. Its message names the revision and features, but no numbers, so that it changes
+when they do. A verdict is of one revision: when another one gets most of the requests, nothing of
+it is known yet, and its drift is an episode of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CONDITION", "IN_A_ROW", "Verdict", "verdict_of"]
+from kubeling.kube.objects import Obj, condition
+
+__all__ = ["CONDITION", "IN_A_ROW", "Verdict", "judged_before", "verdict_of"]
 
 CONDITION: Final = "DataDrift"
 IN_A_ROW: Final = 2
@@ -24,6 +28,18 @@ class Verdict:
     status: str
     reason: str
     message: str
+
+    def of(self, revision: str) -> Verdict:
+        """The verdict that names the revision it is of."""
+        return Verdict(self.status, self.reason, f"{revision}: {self.message}")
+
+
+def judged_before(isvc: Obj, revision: str) -> str:
+    """The condition's status, if it is of this revision."""
+    before = condition(isvc, CONDITION)
+    if before is None or not before.message.startswith(f"{revision}: "):
+        return ""
+    return before.status
 
 
 def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict:
