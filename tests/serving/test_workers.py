@@ -21,7 +21,8 @@ from kubeling.rpc.client import call
 from kubeling.serving.server.grpc.messages import RepositoryModelRequest
 from kubeling.serving.server.grpc.methods import REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD
 from kubeling.serving.server.metrics import Metrics
-from kubeling.serving.server.workers import merged, until_free
+from kubeling.serving.server.worker_metrics import merged
+from kubeling.serving.server.workers import until_free
 
 
 @pytest.fixture
@@ -85,7 +86,8 @@ async def test_metrics_are_those_of_all_and_models_come_and_go_everywhere(model:
         await metrics_with(url, "kubeling_workers 2")
         answers = await asyncio.gather(*(predicted(url, number) for number in range(30)))
         assert answers == [[[float(number), 1.0]] for number in range(30)]
-        text = await metrics_with(url, 'kubeling_requests_total{model_name="m",code="200"} 30')
+        counted = 'kubeling_requests_total{model_name="m",code="200"} 30'
+        text = await metrics_with(url, counted)
         assert 'request_predict_seconds_count{model_name="m"} 30' in text
 
         async def statuses(path: str, method: str = "GET") -> set[int]:
@@ -105,14 +107,17 @@ async def test_metrics_are_those_of_all_and_models_come_and_go_everywhere(model:
         await call("127.0.0.1", REPOSITORY_MODEL_UNLOAD, asked, 60, port=grpc)
         assert await statuses("/v2/models/m") == {404}
 
-        # One that is started again has what the others have.
+        # One that is started again has what the others have, and counts on.
         (other,) = process.children()
         other.kill()
-        await metrics_with(url, "kubeling_workers 1")
-        await metrics_with(url, "kubeling_workers 2")
+        for workers in (1, 2):
+            text = await metrics_with(url, f"kubeling_workers {workers}")
+            assert counted in text, "what it counted is not lost with it"
         assert await statuses("/v2/models/m") == {404}
         await call("127.0.0.1", REPOSITORY_MODEL_LOAD, asked, 60, port=grpc)
         assert await statuses("/v2/models/m") == {200}
+        await asyncio.gather(*(predicted(url, number) for number in range(30)))
+        await metrics_with(url, 'kubeling_requests_total{model_name="m",code="200"} 60')
         (other,) = process.children()
     assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
 

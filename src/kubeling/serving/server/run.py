@@ -25,6 +25,7 @@ from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 from kubeling.serving.server.watchdog import patience, watched
+from kubeling.serving.server.worker_metrics import Ledger
 from kubeling.serving.server.workers import (
     Crew,
     caught_up,
@@ -129,7 +130,8 @@ async def _serve(
                 immediately = tracing.traced_immediately(immediately, tracer)
         crew = settings.crew
         if crew is not None:
-            handler = together(handler, crew)
+            ledger = Ledger(crew.counts(crew.index))
+            handler = together(ledger.around(handler), crew)
             if crew.index == 0:
                 await until_free(settings.host, settings.port)
             await caught_up(crew, repository)
@@ -146,7 +148,7 @@ async def _serve(
         stack.enter_context(watched(patience()))
         log.info("serving %s on port %d", ", ".join(repository.get_models()), port)
         if crew is not None:
-            await stack.enter_async_context(standing_by(app, crew, port))
+            await stack.enter_async_context(standing_by(ledger.around(app), crew, port))
         if settings.grpc_port is not None:
             await _listen_to_grpc(stack, plane, settings, tracer)
         await stopped()

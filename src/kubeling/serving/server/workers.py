@@ -29,13 +29,13 @@ from kubeling.serving.server import http
 from kubeling.serving.server.errors import ModelNotReady
 from kubeling.serving.server.http import Handler, Request, Response
 from kubeling.serving.server.repository import ModelRepository
+from kubeling.serving.server.worker_metrics import Ledger, is_scrape, merged
 
 __all__ = [
     "Crew",
     "caught_up",
     "elsewhere",
     "end_with_the_first",
-    "merged",
     "standing_by",
     "together",
     "until_free",
@@ -69,6 +69,10 @@ class Crew:
         """Where one of them is asked alone."""
         return self.folder / f"{index}.sock"
 
+    def counts(self, index: int) -> Path:
+        """Where one of them writes down what it counted."""
+        return self.folder / f"{index}.metrics"
+
     @property
     def others(self) -> list[int]:
         return [index for index in range(self.size) if index != self.index]
@@ -81,9 +85,9 @@ def together(handler: Handler, crew: Crew) -> Handler:
         found = await handler(request)
         if not isinstance(found, Response) or found.status != 200:
             return found
-        if request.path == "/metrics" and request.method == "GET":
+        if is_scrape(request):
             texts = await asyncio.gather(*(_own_metrics(crew, index) for index in crew.others))
-            found.body = merged([_counted(found.body), *filter(None, texts)])
+            found.body = merged([_counted(found.body), *texts])
         elif request.path.startswith("/v2/repository/models/") and request.method == "POST":
             for index in crew.others:
                 if (other := await _repeated(crew, index, request.path)).status != 200:
@@ -119,27 +123,6 @@ async def caught_up(crew: Crew, repository: ModelRepository) -> None:
             log.warning("worker %d lacks a model that the first has: %s", crew.index, error)
     for name in own - {entry["name"] for entry in entries}:
         await repository.unload(name)
-
-
-def merged(texts: Sequence[bytes]) -> bytes:
-    """Metrics of several processes as those of one: series of one name and labels are added up."""
-    comments: dict[str, dict[str, None]] = {}
-    series: dict[str, dict[str, float]] = {}
-    for text in texts:
-        family = ""
-        for line in text.decode().splitlines():
-            if line.startswith("#"):
-                family = line.split(" ", 3)[2]
-                comments.setdefault(family, {})[line] = None
-            elif line:
-                name, _, value = line.rpartition(" ")
-                found = series.setdefault(family, {})
-                found[name] = found.get(name, 0.0) + float(value)
-    lines: list[str] = []
-    for family, about in comments.items():
-        lines += about
-        lines += [f"{name} {value:.15g}" for name, value in series.get(family, {}).items()]
-    return ("\n".join(lines) + "\n").encode()
 
 
 @contextlib.asynccontextmanager
@@ -226,13 +209,13 @@ async def _end(
             process.kill()
 
 
-async def _own_metrics(crew: Crew, index: int) -> bytes | None:
-    """Nothing from one that is being started."""
+async def _own_metrics(crew: Crew, index: int) -> bytes:
+    """Of one that is being started, what the one before it counted."""
     try:
         async with asyncio.timeout(_PATIENCE):
             return _counted((await _ask(crew, index, "GET", "/metrics")).body)
     except (OSError, TimeoutError):
-        return None
+        return Ledger(crew.counts(index)).lasting()
 
 
 async def _repeated(crew: Crew, index: int, path: str) -> Response:
