@@ -17,6 +17,7 @@ from kubeling.kube.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    PODS,
     Resource,
 )
 from kubeling.serving.localmodel.copies import covers, storage_key
@@ -127,6 +128,25 @@ async def test_a_model_is_fetched_to_the_nodes_of_a_group(serving: Serving) -> N
     node = await serving.client.get(LOCAL_MODEL_NODES, "fast")
     assert node["status"]["modelStatus"] == {"iris": "ModelDownloaded"}
     assert await serving.client.find(LOCAL_MODEL_NODES, "slow") is None
+
+
+async def test_what_could_not_be_fetched_says_why(serving: Serving) -> None:
+    await serving.client.create(LOCAL_MODEL_CACHES, cache("iris"))
+    found = await job(serving)
+    template = found["spec"]["template"]
+    pod = new_object(PODS, "get-1", JOB_NAMESPACE, labels=template["metadata"]["labels"])
+    await serving.client.create(PODS, {**pod, "spec": template["spec"]}, JOB_NAMESPACE)
+    ended = {"exitCode": 1, "reason": "Error", "message": "fetching\n403: bucket is private\n"}
+    entry = {"name": "storage-initializer", "image": "x", "imageID": "", "restartCount": 0}
+    entry |= {"ready": False, "state": {"terminated": ended}}
+    failed = {"phase": "Failed", "containerStatuses": [entry]}
+    await serving.client.patch_status(PODS, "get-1", failed, JOB_NAMESPACE)
+    conditions = [{"type": "Failed", "status": "True"}]
+    await serving.client.patch_status(
+        JOBS, found["metadata"]["name"], {"conditions": conditions}, JOB_NAMESPACE
+    )
+    event = await serving.event("node fast: 403: bucket is private")
+    assert (event["reason"], event["involvedObject"]["name"]) == ("ModelDownloadError", "iris")
 
 
 async def test_a_node_of_two_groups_gets_a_model_for_the_first(serving: Serving) -> None:

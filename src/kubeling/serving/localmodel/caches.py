@@ -29,10 +29,12 @@ from kubeling.kube.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    PODS,
     Resource,
 )
 from kubeling.serving.localmodel import copies, plan
 from kubeling.serving.localmodel.copies import MODEL, MODEL_NAMESPACE
+from kubeling.serving.localmodel.failures import failed_nodes, failure_of
 from kubeling.serving.localmodel.resources import (
     LOCAL_MODEL_CACHES,
     LOCAL_MODEL_NODE_GROUPS,
@@ -188,11 +190,24 @@ class LocalModelController:
         used = [{"name": name(user), "namespace": namespace(user)} for user in users]
         status = {**before, "nodeStatus": nodes, "copies": plan.copies_of(nodes)}
         status["inferenceServices"] = used
-        if status != before:
-            try:
-                await self._client.replace_status(self._resource, {**cache, "status": status})
-            except NotFound:
-                return
+        if status == before:
+            return
+        changed = {**cache, "status": status}
+        await self._tell(changed, set(failed_nodes(changed)) - set(failed_nodes(cache)))
+        try:
+            await self._client.replace_status(self._resource, changed)
+        except NotFound:
+            return
+
+    async def _tell(self, cache: Obj, failed: set[str]) -> None:
+        """Says why the model could not be brought to nodes, while their pods are there."""
+        if not failed:
+            return
+        chosen = f"{plan.MODEL_LABEL}={name(cache)}"
+        pods = (await self._client.list(PODS, plan.JOB_NAMESPACE, labels=chosen)).items
+        for node in sorted(failed):
+            message = f"node {node}: {failure_of(cache, node, pods)}"
+            await self._recorder.warning(cache, "ModelDownloadError", message)
 
     async def _end(self, cache: Obj, groups: Mapping[str, Obj]) -> None:
         """Deletes a cache's files, then what led to them, then the cache."""

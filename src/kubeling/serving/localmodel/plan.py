@@ -19,6 +19,9 @@ from kubeling.serving.mounts import BUILT_IN, source_mount
 
 __all__ = [
     "JOB_NAMESPACE",
+    "MODEL_LABEL",
+    "MODEL_NAMESPACE_LABEL",
+    "NODE_LABEL",
     "claim",
     "copies_of",
     "download_job",

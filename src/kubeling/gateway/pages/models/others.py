@@ -24,6 +24,8 @@ from kubeling.gateway.states import state_of
 from kubeling.gateway.steps.model import StepTree
 from kubeling.gateway.steps.visible import View, shown
 from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.resources import PODS
+from kubeling.serving.localmodel.failures import failed_nodes, failure_of
 
 __all__ = ["cache_list", "graph_list", "graph_page", "llm_list", "runtime_list", "trained_list"]
 
@@ -49,9 +51,13 @@ async def llm_list(views: Views, request: web.Request) -> web.Response:
 
 
 async def cache_list(views: Views, request: web.Request) -> web.Response:
-    """All models that nodes keep."""
-    found = await views.objects(*MODEL_CACHES)
-    return _list(views, request, "model_caches.html", "Models on nodes", MODEL_CACHES, found)
+    """All models that nodes keep, and why nodes lack them."""
+    found, pods = await views.objects(*MODEL_CACHES), await views.objects(PODS)
+    rows = [
+        (cache, [(node, failure_of(cache, node, pods)) for node in failed_nodes(cache)])
+        for cache in found
+    ]
+    return _list(views, request, "model_caches.html", "Models on nodes", MODEL_CACHES, rows)
 
 
 async def runtime_list(views: Views, request: web.Request) -> web.Response:
