@@ -85,6 +85,11 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     assert platform.kubeling("predict", "chain", ROW).stdout == '{"predictions":[0]}\n'
     named = platform.kubeling("predict", "chain", ROW, "--model", "iris", check=False)
     assert "chain is a graph and has no model of its own" in named.stderr
+    line = platform.kubeling("serve", "chain", "--curl").stdout
+    asked = subprocess.run([*shlex.split(line), "-s"], capture_output=True, text=True, check=True)
+    assert json.loads(asked.stdout) == {"predictions": [0]}
+    unknown = platform.kubeling("serve", "chian", "--curl", check=False)
+    assert 'there is no "chian": neither a file or folder here, nor an' in unknown.stderr
 
     again = platform.kubeling("serve", str(folder), "--json", "--min-replicas", "1")
     assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"

@@ -16,8 +16,11 @@ import click
 from kubeling.cli.serving.identity import account_in, grant_of, header_of, token_of
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.kube.client import Client
+from kubeling.kube.objects import Obj, name
+from kubeling.serving.arguments import model_name
+from kubeling.serving.resources import INFERENCE_SERVICES
 
-__all__ = ["Answer", "ask", "curl_line", "fitting_line"]
+__all__ = ["Answer", "ask", "curl_line", "fitting_graph_line", "fitting_line"]
 
 _SECONDS: Final = 630.0
 """A little more than the gateway waits, so that its own words come through."""
@@ -74,6 +77,39 @@ async def fitting_line(
     client: Client, namespace: str, kubeconfig: str, base: str, model: str
 ) -> str:
     """A command that asks the model of a service at an address."""
+    found, header = await _signature_at(client, namespace, kubeconfig, base, model)
+    return curl_line(base, model, found, header)
+
+
+async def fitting_graph_line(
+    client: Client, namespace: str, kubeconfig: str, gateway: str, graph: Obj
+) -> str:
+    """A command that asks a graph for what the first service takes that gets the request."""
+    first, found, header = _first_service(graph), None, ""
+    if first:
+        base = f"{gateway}/serving/{namespace}/{first}"
+        isvc = await client.find(INFERENCE_SERVICES, first, namespace) or {}
+        model = model_name(isvc) if isvc else first
+        found, header = await _signature_at(client, namespace, kubeconfig, base, model)
+    body = "@request.json" if found is None or found.is_large else found.sample_text()
+    return _posting(f"{gateway}/serving/{namespace}/{name(graph)}", body, header)
+
+
+def _first_service(graph: Obj) -> str:
+    """Through the first step of each node, as far as they lead; empty where an address is asked."""
+    nodes, node, seen = graph["spec"].get("nodes") or {}, "root", set[str]()
+    while node not in seen and (steps := (nodes.get(node) or {}).get("steps")):
+        seen.add(node)
+        if steps[0].get("serviceName"):
+            return str(steps[0]["serviceName"])
+        node = str(steps[0].get("nodeName") or "")
+    return ""
+
+
+async def _signature_at(
+    client: Client, namespace: str, kubeconfig: str, base: str, model: str
+) -> tuple[Signature | None, str]:
+    """What a model says it takes, and the header by which it is asked, if it wants one."""
     answer = await asyncio.to_thread(_metadata, base, model)
     header = ""
     if answer is not None and answer.asks_who:
@@ -84,7 +120,7 @@ async def fitting_line(
         if answer is not None and answer.asks_who:
             grant = grant_of(account, namespace)
             click.echo(f"{account} may not ask {model} yet. Let it ask: {grant}", err=True)
-    return curl_line(base, model, _signature(answer), header)
+    return _signature(answer), header
 
 
 def curl_line(base: str, model: str, found: Signature | None, header: str = "") -> str:
@@ -92,12 +128,18 @@ def curl_line(base: str, model: str, found: Signature | None, header: str = "") 
 
     ``header`` is another one, as a shell reads it.
     """
-    curl = f"curl -H {header}" if header else "curl"
     if found is None or found.is_large:
-        return f"{curl} {shlex.quote(f'{base}/v1/models/{model}')}"
-    target = shlex.quote(base + found.path(model))
+        return f"{_curl(header)} {shlex.quote(f'{base}/v1/models/{model}')}"
+    return _posting(base + found.path(model), found.sample_text(), header)
+
+
+def _curl(header: str) -> str:
+    return f"curl -H {header}" if header else "curl"
+
+
+def _posting(url: str, body: str, header: str) -> str:
     kind = shlex.quote("Content-Type: application/json")
-    return f"{curl} -H {kind} -d {shlex.quote(found.sample_text())} {target}"
+    return f"{_curl(header)} -H {kind} -d {shlex.quote(body)} {shlex.quote(url)}"
 
 
 def _metadata(base: str, model: str, token: str = "") -> Answer | None:

@@ -48,7 +48,7 @@ def serve(model: str, data_dir: Path, **given: Any) -> int:
     model as its next revision; with --canary it takes a part of the requests at first. A model that
     has not changed since is no new revision.
 
-    With --curl, MODEL_DIR may be the name of a service that runs.
+    With --curl, MODEL_DIR may be the name of a service that runs, or of an InferenceGraph.
 
     The exit code is 0 if it answers. Ctrl-C asks whether to take the model back or to leave it.
     Without a running platform, one is started for the present folder.
@@ -188,16 +188,28 @@ def _more(rollout: Rollout) -> str:
 
 
 async def _curl_of(title: str, running: Endpoints, data_dir: Path, namespace: str) -> int:
-    """The command that asks a service that runs."""
-    from kubeling.cli.serving.asking import fitting_line
+    """The command that asks a service that runs, or a graph."""
+    from kubeling.cli.serving.asking import fitting_graph_line, fitting_line
     from kubeling.gateway.models.progress import progress_of
     from kubeling.gateway.models.traffic import shares_of
     from kubeling.serving.arguments import model_name
+    from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.resources import INFERENCE_SERVICES
 
     async with connected(data_dir, None, namespace) as connection:
         client, where = connection.client, connection.namespace
-        isvc = await client.get(INFERENCE_SERVICES, title, where)
+        isvc = await client.find(INFERENCE_SERVICES, title, where)
+        if isvc is None:
+            graph = await client.find(INFERENCE_GRAPHS, title, where)
+            if graph is None:
+                raise CliError(
+                    f'there is no "{title}": neither a file or folder here, nor an '
+                    f'InferenceService or InferenceGraph in namespace "{where}"',
+                    "kubeling get isvc,inferencegraphs -A",
+                )
+            door = running.dashboard
+            click.echo(await fitting_graph_line(client, where, running.kubeconfig, door, graph))
+            return 0
         if not shares_of(isvc):
             progress = progress_of(isvc, ())
             raise CliError(
