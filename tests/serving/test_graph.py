@@ -126,13 +126,59 @@ def test_a_splitter_draws_by_weights() -> None:
     assert {asked(nodes, 1)[1]["by"] for _ in range(20)} == {"b"}
 
 
-def test_predictions_become_instances_where_asked() -> None:
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"predictions": [3], "more": 1}, {"instances": [3]}),
+        ({"predictions": "3"}, {"predictions": "3"}),
+        ({"predictions": []}, {"predictions": []}),
+        ([1], [1]),
+    ],
+)
+def test_predictions_become_instances_where_asked(said: Any, expected: Any) -> None:
     async def call(one: Obj, content: bytes, path: str, last: bool) -> Answer:
-        return Answer(200, b'{"predictions": [3]}' if one["serviceName"] == "a" else content)
+        return Answer(200, json.dumps(said).encode() if one["serviceName"] == "a" else content)
 
     second = step("b", data="$response", mapPredictionsToInstances=True)
     answer = asyncio.run(run({"root": node("Sequence", step("a"), second)}, b"1", call))
-    assert json.loads(answer.body) == {"instances": [3]}
+    assert json.loads(answer.body) == expected
+    nodes = {"root": node("Sequence", step("b", mapPredictionsToInstances=True))}
+    answer = asyncio.run(run(nodes, json.dumps(said).encode(), call))
+    assert json.loads(answer.body) == expected, "of the request, too"
+
+
+def test_only_the_first_node_tells_that_no_route_fits() -> None:
+    switch = node("Switch", step("a", condition="x"))
+    with pytest.raises(GraphFailure, match="None of the routes matched") as failure:
+        asked({"root": node("Sequence", {"nodeName": "next"}), "next": switch}, {"z": 1})
+    assert failure.value.status == 500
+
+
+def test_a_condition_of_the_first_step_has_no_answer_to_hold_of() -> None:
+    with pytest.raises(GraphFailure, match="x is for an answer") as failure:
+        asked({"root": node("Sequence", step("a", condition="x"))}, {"x": 1})
+    assert failure.value.status == 500
+
+
+def test_nodes_lead_to_nodes_by_what_the_request_and_the_answers_say() -> None:
+    nodes = {
+        "root": node(
+            "Sequence",
+            {"nodeName": "kind"},
+            {"nodeName": "breeds", "condition": 'asked.#(id=="2")'},
+        ),
+        "kind": node(
+            "Switch",
+            step("cats", condition='#(id=="1")'),
+            step("dogs", condition='#(id=="2")'),
+        ),
+        "breeds": node("Ensemble", step("beagles", name="b"), step("poodles", name="p")),
+    }
+    status, found = asked(nodes, [{"id": "2"}])
+    assert status == 200
+    assert {title: one["by"] for title, one in found.items()} == {"b": "beagles", "p": "poodles"}
+    status, found = asked(nodes, [{"id": "1"}])
+    assert (status, found["by"]) == (200, "cats"), "what does not go on has succeeded"
 
 
 @pytest.mark.parametrize(
@@ -345,20 +391,53 @@ async def test_an_answer_that_streams_for_too_long_breaks_off(serving: Serving) 
 
 async def test_steps_get_the_headers_that_are_set_and_those_of_tracing(tmp_path: Path) -> None:
     async def tell(request: web.Request) -> web.Response:
-        return web.json_response(sorted(name.lower() for name in request.headers))
+        return web.json_response([[k.lower(), v] for k, v in request.headers.items()])
 
+    wanted = ["x-team-.*", "X-Test-*", "Auth*"]
     async with (
-        running_serving(tmp_path, propagated_headers=["x-team-.*"]) as serving,
+        running_serving(tmp_path, propagated_headers=wanted) as serving,
         answering(tell) as step,
     ):
         await serving.gateway()
         nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/"))})}
         async with asking(serving, nodes) as gateway:
-            headers = {"X-Team-Id": "1", "X-Team": "2", "traceparent": "00-1-2-01", "Cookie": "a=b"}
-            answer = await gateway.post("/serving/default/g", json={}, headers=headers)
-            seen = set(await answer.json())
-    assert {"x-team-id", "traceparent"} <= seen
-    assert not {"x-team", "cookie"} & seen
+            headers = [
+                *(("X-Team-Id", "1"), ("X-Team-Id", "2"), ("X-Team", "2"), ("X-Test-1", "3")),
+                *(("Authorization", "Bearer t"), ("traceparent", "00-1-2-01"), ("Cookie", "a=b")),
+                ("Content-Type", "application/x-www-form-urlencoded"),
+            ]
+            answer = await gateway.post("/serving/default/g", data=b"{}", headers=headers)
+            seen = [(k, v) for k, v in await answer.json()]
+    assert [v for k, v in seen if k == "x-team-id"] == ["1", "2"]
+    assert {"x-test-1", "authorization", "traceparent"} <= {k for k, _ in seen}
+    assert not {"x-team", "cookie"} & {k for k, _ in seen}
+    assert ("content-type", "application/json") in seen, "which no pattern names"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://m.default.{$your-domain}/switch", "http://[x/", "http://a:99999/"]
+)
+async def test_a_step_that_leads_nowhere_fails_the_request(serving: Serving, url: str) -> None:
+    async with asking(serving, {"root": node("Sequence", {"serviceUrl": url})}) as gateway:
+        answer = await gateway.post("/serving/default/g", json={})
+        assert answer.status == 500
+        found = await answer.json()
+        assert found["error"] == "Failed to process request"
+        assert url in found["cause"]
+
+
+async def test_an_empty_request_is_one_and_what_is_no_json_is_not_called_so(
+    serving: Serving,
+) -> None:
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(body=b"<" + await request.read() + b">")
+
+    async with answering(tell) as step:
+        nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/"))})}
+        async with asking(serving, nodes, routerTimeouts={"serverWrite": 60}) as gateway:
+            answer = await gateway.post("/serving/default/g")
+            assert (answer.status, await answer.read()) == (200, b"<>")
+            assert answer.content_type != "application/json"
 
 
 async def test_only_names_within_the_cluster_are_services(serving: Serving) -> None:

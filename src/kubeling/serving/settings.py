@@ -17,7 +17,7 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     propagated_headers: list[str] = []
     """Headers that the steps of InferenceGraphs get from the request, beside those of tracing:
-    regular expressions for whole names, as upstream's ``router.headers.propagate``."""
+    regular expressions for any part of a name, as upstream's ``router.headers.propagate``."""
 
     parent_gateway: str = "kserve/kserve-ingress-gateway"
     """The Gateway (``namespace/name``) that HTTPRoutes and GRPCRoutes are for, where the cluster
@@ -38,11 +38,10 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(settings.rooms.get("serving", {}), cls)
 
     def propagates(self) -> re.Pattern[str]:
-        """What the name of a propagated header is like."""
+        """What is to be found in the name of a propagated header."""
         tracing = ("x-request-id", "traceparent", "tracestate", "baggage", "b3", "x-b3-.*")
         try:
-            return re.compile(
-                "|".join(f"(?:{p})" for p in (*tracing, *self.propagated_headers)), re.I
-            )
+            wanted = (f"^(?:{'|'.join(tracing)})$", *self.propagated_headers)
+            return re.compile("|".join(f"(?:{p})" for p in wanted), re.I)
         except re.error as error:
             raise ValueError(f"serving.propagated_headers: {error}") from None

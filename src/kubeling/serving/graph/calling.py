@@ -10,14 +10,18 @@ from typing import Final, Protocol
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from kubeling.kube.objects import Obj
+from kubeling.proxying.headers import HOP_BY_HOP
 from kubeling.serving.graph.execution import Answer, GraphFailure
 from kubeling.serving.graph.timings import StepTimings
 
 __all__ = ["StepCaller"]
 
 _DEFAULT_SECONDS: Final = 600.0
+_OWN: Final = (*HOP_BY_HOP, "content-length", "content-encoding", "expect", "host")
+"""Headers of this one message, which no pattern passes on."""
 
 
 class Addresses(Protocol):
@@ -51,17 +55,20 @@ class StepCaller:
         self._stack = stack
         self._timings = timings
         wanted = addresses.propagated
-        self._headers = {k: v for k, v in request.headers.items() if wanted.fullmatch(k)}
-        token = request.headers.get("Authorization") if addresses.passes_tokens else None
-        self._token = {"Authorization": token} if token else {}
-        self._headers["Content-Type"] = request.headers.get("Content-Type", "application/json")
+        self._headers = CIMultiDict((k, v) for k, v in request.headers.items() if wanted.search(k))
+        for own in _OWN:
+            self._headers.popall(own, None)
+        self._headers.setdefault("Content-Type", "application/json")
+        self._token = request.headers.get("Authorization") if addresses.passes_tokens else None
 
     async def call(self, step: Obj, body: bytes, path: str, last: bool) -> Answer:
         """What a step answers: its body, unless it is the last one and streams."""
         url, host = self._addresses.url_of(self._graph, step, self._own)
-        headers = {**self._headers, "Host": host} if host else self._headers
-        if url.startswith(f"{self._own}/"):
-            headers = {**headers, **self._token}
+        headers = self._headers.copy()
+        if host:
+            headers["Host"] = host
+        if self._token and url.startswith(f"{self._own}/"):
+            headers["Authorization"] = self._token
         started, status = time.perf_counter(), 500
         try:
             answer = await self._stack.enter_async_context(

@@ -77,7 +77,11 @@ async def run(
     async def ask(index: int, content: bytes, ends: bool) -> Answer:
         step = steps[index]
         if step.get("nodeName"):
-            return await run(nodes, content, call, choose, step["nodeName"], last=ends)
+            try:
+                return await run(nodes, content, call, choose, step["nodeName"], last=ends)
+            except GraphFailure as failure:
+                # Only of the first node upstream tells that none of its routes fits.
+                raise GraphFailure(500, str(failure)) from failure
         return await call(step, content, f"{at}/{step.get('name') or index}", ends)
 
     match node["routerType"]:
@@ -94,14 +98,14 @@ async def run(
 async def _sequence(steps: Sequence[Obj], body: bytes, ask: Ask, last: bool) -> Answer:
     answer = Answer(200, body)
     for index, step in enumerate(steps):
-        condition = step.get("condition") if index else None
+        condition = step.get("condition")
+        if condition and not index:
+            raise GraphFailure(500, f"{condition} is for an answer, and the first step has none")
         if condition and not exists(_document(answer.body, 500), condition):
             return Answer(200, answer.body)
-        content = body
-        if index and step.get("data") == "$response":
-            content = answer.body
-            if step.get("mapPredictionsToInstances"):
-                content = _as_instances(content)
+        content = answer.body if index and step.get("data") == "$response" else body
+        if step.get("mapPredictionsToInstances"):
+            content = _as_instances(content)
         answer = await ask(index, content, last and index == len(steps) - 1)
         if step.get("dependency") == "Hard" and not answer.succeeded:
             return answer
@@ -150,8 +154,12 @@ def _document(body: bytes, status: int, prefix: str = "") -> Any:
 
 
 def _as_instances(body: bytes) -> bytes:
-    document = _document(body, 500)
-    if not isinstance(document, dict) or "predictions" not in document:
-        raise GraphFailure(500, "mapPredictionsToInstances: the answer has no predictions")
-    document["instances"] = document.pop("predictions")
-    return json.dumps(document).encode()
+    """Predictions as the instances of a request; what has none stays as it is."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body
+    predictions = document.get("predictions") if isinstance(document, dict) else None
+    if not isinstance(predictions, list) or not predictions:
+        return body
+    return json.dumps({"instances": predictions}).encode()

@@ -132,15 +132,18 @@ class GraphRouter:
                 ready = condition(isvc, "Ready")
                 raise GraphFailure(500, f"{title} is not ready: {ready.message if ready else ''}")
             return f"{own}/serving/{namespace(graph)}/{title}{self._path(isvc)}", ""
-        url = urlsplit(step["serviceUrl"])
-        host = (url.hostname or "").lower()
+        try:
+            url = urlsplit(step["serviceUrl"])
+            host, port = (url.hostname or "").lower(), url.port or _PORTS[url.scheme]
+        except ValueError as error:
+            raise GraphFailure(500, f"{step['serviceUrl']}: {error}") from None
         rest = url._replace(scheme="", netloc="").geturl()
         if self._is_service(host) or self.claims(host):
             return f"{own}{rest}", host
         service = self._service_of(host)
         address = (service or {}).get("spec", {}).get("clusterIP")
         if address and address != "None":
-            return f"{url.scheme}://{address}:{url.port or _PORTS[url.scheme]}{rest}", host
+            return f"{url.scheme}://{address}:{port}{rest}", host
         return step["serviceUrl"], ""
 
     def _service_of(self, host: str) -> Obj | None:

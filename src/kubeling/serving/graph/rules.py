@@ -62,10 +62,6 @@ def _validate_target(path: str, step: Obj, nodes: Mapping[str, object]) -> Itera
     url = step.get("serviceUrl")
     if url and not re.match(r"^https?://[^/]", str(url)):
         yield FieldError(f"{path}.serviceUrl", "Invalid value", "must be http:// or https://", url)
-    if step.get("mapPredictionsToInstances") and step.get("data") != "$response":
-        yield FieldError(
-            f"{path}.mapPredictionsToInstances", "Forbidden", "is for data: $response only"
-        )
     if step.get("data") not in (None, "", "$request", "$response"):
         yield FieldError(
             f"{path}.data", "Unsupported value", "supported: $request, $response", step["data"]
