@@ -158,6 +158,7 @@ async def test_metadata_or_the_path_say_it_where_the_authority_cannot(
         with channel(port, "127.0.0.1") as calls:
             assert await ask(calls, b"1", metadata={"x-forwarded-host": HOST}) == b"1"
             assert await ask(calls, b"2", f"/serving/default/m{ECHO}") == b"2"
+            assert await ask(calls, b"3", f"/serving/def%61ult/m{ECHO}") == b"3"
             with pytest.raises(GRPCError, match=r"no InferenceService is called 127.0.0.1: make"):
                 await ask(calls)
 
@@ -199,8 +200,10 @@ async def test_metadata_goes_along_and_the_deadline_with_it(serving: Serving, po
         await serve(serving, "1", 1, at)
         with channel(port) as calls:
             given = {"traceparent": "00-1-2-01", "authorization": "Bearer x"}
-            text = await ask(calls, path="/test.Test/Seen", timeout=30, metadata=given)
+            more = {"x-forwarded-for": "10.0.0.1"}
+            text = await ask(calls, path="/test.Test/Seen", timeout=30, metadata=given | more)
     assert given.items() <= json.loads(text).items()
+    assert json.loads(text)["x-forwarded-for"] == "10.0.0.1, 127.0.0.1"
     assert json.loads(text)["x-forwarded-host"] == HOST
 
 

@@ -21,7 +21,12 @@ HOST = "Host: m-default.example.com"
 
 async def echo(request: web.Request) -> web.Response:
     body = (await request.read()).decode()
-    return web.Response(text=f"{request.method} {request.path_qs} {body}")
+    return web.Response(text=f"{request.method} {request.raw_path} {body}")
+
+
+async def passed_by(request: web.Request) -> web.Response:
+    """Who has passed the request on, header by header."""
+    return web.json_response(request.headers.getall("X-Forwarded-For"))
 
 
 async def count(request: web.Request) -> web.StreamResponse:
@@ -101,6 +106,7 @@ async def port(tmp_path: Path, large: Large) -> AsyncIterator[int]:
     """The gateway's, with the service ``m`` behind it."""
     app = web.Application()
     app.router.add_route("*", "/count", count)
+    app.router.add_route("*", "/passed-by", passed_by)
     app.router.add_route("*", "/large", large.answer)
     app.router.add_route("*", "/{tail:.*}", echo)
     async with running_serving(tmp_path) as serving, TestServer(app) as server:
@@ -191,6 +197,39 @@ async def test_paths_are_for_this_machines_names_only(wire: Wire) -> None:
     assert (await wire.answer())[2] == "GET /v1 "
     await wire.send(path, "Host: evil.example")
     assert (await wire.answer())[0] == 421
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("/serving/default/m/v1/%6D%2Fn/../o//p?q=%41&r=a+b?", "/v1/%6D%2Fn/../o//p?q=%41&r=a+b?"),
+        ("/serving/def%61ult/%6D/v1%20?", "/v1%20?"),
+        ("/serving/default/m?a=/b", "/?a=/b"),
+        ("/serving/default/m", "/"),
+        ("http://127.0.0.1/serving/default/m/v1?x=/", "/v1?x=/"),
+    ],
+)
+async def test_a_path_arrives_as_it_was_written(wire: Wire, asked: str, path: str) -> None:
+    """By either way: a body of unknown length takes the long one."""
+    for more, body in (("Content-Length: 1", "x"), ("Transfer-Encoding: chunked", CHUNKED)):
+        await wire.send(f"POST {asked} HTTP/1.1", "Host: 127.0.0.1", more, body=body)
+        assert (await wire.answer())[2] == f"POST {path} x"
+
+
+CHUNKED = "1\r\nx\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", ["a%2Fm", "default%2Fm", "default/%252Fm", "default/m%2F.."])
+async def test_a_name_is_unquoted_once(wire: Wire, name: str) -> None:
+    await wire.send(f"GET /serving/{name}/v1 HTTP/1.1", "Host: 127.0.0.1")
+    assert (await wire.answer())[0] == 404
+
+
+async def test_all_who_passed_a_request_on_are_named(wire: Wire) -> None:
+    before = ("X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2, 10.0.0.3")
+    for more, body in (("Content-Length: 1", "x"), ("Transfer-Encoding: chunked", CHUNKED)):
+        await wire.send("POST /passed-by HTTP/1.1", HOST, *before, more, body=body)
+        assert (await wire.answer())[2] == '["10.0.0.1, 10.0.0.2, 10.0.0.3, 127.0.0.1"]'
 
 
 async def test_a_client_that_does_not_read_holds_up_nobody_but_itself(

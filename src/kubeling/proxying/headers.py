@@ -27,6 +27,7 @@ HOP_BY_HOP: Final = frozenset(
 def end_to_end(headers: Mapping[str, str], *also: str) -> CIMultiDict[str]:
     """The headers without the connection's own, and those named in lower case."""
     dropped = HOP_BY_HOP.union(also)
-    if named := headers.get("Connection"):
-        dropped |= {one.strip().lower() for one in named.split(",")}
+    for name, value in headers.items():
+        if name.lower() == "connection":
+            dropped |= {one.strip().lower() for one in value.split(",")}
     return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in dropped)

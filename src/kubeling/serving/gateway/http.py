@@ -9,6 +9,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
+from yarl import URL
 
 from kubeling.proxying.websockets import is_websocket
 from kubeling.serving.gateway import proxying
@@ -41,7 +42,7 @@ class LongWay:
 
     async def send(self, place: Place) -> web.StreamResponse:
         """The pod's answer; raises :class:`Unreached`."""
-        url = f"http://{place.endpoint.address}{self._target}"
+        url = proxying.pod_url(place.endpoint.address, self._target)
         try:
             if is_websocket(self._request.headers):
                 return await passed_through(self._request, self._session, url, place)
@@ -49,7 +50,7 @@ class LongWay:
         except _UNREACHED as error:
             raise Unreached(f"{place.revision} cannot be reached: {error}") from error
 
-    async def _answer(self, url: str, place: Place) -> web.StreamResponse:
+    async def _answer(self, url: URL, place: Place) -> web.StreamResponse:
         started, status = time.perf_counter(), 502
         seconds = place.route.timeout
         try:

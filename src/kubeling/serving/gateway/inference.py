@@ -93,10 +93,9 @@ class InferenceGateway:
     async def by_path(self, request: web.Request) -> web.StreamResponse:
         """``/serving/{namespace}/{name}/…``."""
         key = Key(request.match_info["namespace"], request.match_info["name"])
-        tail = request.raw_path.partition(f"/serving/{key.namespace}/{key.name}")[2]
         if self._services.get(*key) is None and self._graphs.find(key) is not None:
             return await self._graphs.answer(request, key)
-        return await self.forward(request, key, tail or "/")
+        return await self.forward(request, key, _within_service(_origin_form(request)))
 
     def by_host(self, request: web.Request) -> RequestHandler | None:
         """What answers for the request's ``Host``, if it is a service's, a part's or a graph's."""
@@ -184,3 +183,9 @@ def _origin_form(request: web.Request) -> str:
     """The target as a server gets it: proxies send whole URLs, and ``OPTIONS`` may name none."""
     target = request.raw_path
     return target if target.startswith("/") else f"/{request.rel_url.raw_path_qs.lstrip('/*')}"
+
+
+def _within_service(target: str) -> str:
+    """What follows ``/serving/{namespace}/{name}``, as the client wrote it."""
+    path, mark, query = target.partition("?")
+    return "/" + "/".join(path.split("/")[4:]) + mark + query

@@ -9,10 +9,11 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from kubeling.proxying.headers import end_to_end
 
-__all__ = ["REVISION_HEADER", "error", "error_body", "passed_on", "request_headers"]
+__all__ = ["REVISION_HEADER", "error", "error_body", "passed_on", "pod_url", "request_headers"]
 
 REVISION_HEADER: Final = "x-kubeling-revision"
 _WHOLE: Final = 1 << 20
@@ -29,9 +30,14 @@ def request_headers(request: web.Request) -> CIMultiDict[str]:
     headers.setdefault("X-Forwarded-Host", request.host)
     headers.setdefault("X-Forwarded-Proto", request.scheme)
     if request.remote:
-        before = headers.get("X-Forwarded-For")
-        headers["X-Forwarded-For"] = f"{before}, {request.remote}" if before else request.remote
+        before = [value for value in headers.popall("X-Forwarded-For", []) if value]
+        headers["X-Forwarded-For"] = ", ".join([*before, request.remote])
     return headers
+
+
+def pod_url(address: str, target: str) -> URL:
+    """Where a pod is asked: its path is what the client wrote, be it quoted as it may."""
+    return URL.build(scheme="http", authority=address, path=target, encoded=True)
 
 
 async def passed_on(

@@ -11,6 +11,7 @@ import time
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from kubeling.proxying.websockets import connected, joined
 from kubeling.serving.gateway import proxying
@@ -20,7 +21,7 @@ __all__ = ["passed_through"]
 
 
 async def passed_through(
-    request: web.Request, session: aiohttp.ClientSession, url: str, place: Place
+    request: web.Request, session: aiohttp.ClientSession, url: URL, place: Place
 ) -> web.StreamResponse:
     """Joins the client with a pod, or says why the pod would not.
 

@@ -126,7 +126,7 @@ async def _sent(
     try:
         async with session.request(
             request.method,
-            f"http://{endpoint.address}{target}",
+            proxying.pod_url(endpoint.address, target),
             data=request.content if request.can_read_body else None,
             headers=proxying.request_headers(request),
             # Texts take as long as they take: upstream's routes have no timeout either.

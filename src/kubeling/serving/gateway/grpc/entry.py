@@ -68,12 +68,7 @@ class Calls:
         if isinstance(target, str):
             refuse(client, Code.UNIMPLEMENTED, target)
             return None
-        forwarded = [
-            (b"x-forwarded-host", request.get(b":authority").encode("latin-1")),
-            (b"x-forwarded-proto", b"http"),
-            (b"x-forwarded-for", peer.encode()),
-        ]
-        call = Call(client, request, ended, forwarded)
+        call = Call(client, request, ended, request.forwarded(peer))
         call.start(self._delivery, self._pool, target)
         return call
 

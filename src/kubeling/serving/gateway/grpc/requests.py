@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from kubeling.kube.objects import Key
 from kubeling.proxying.http2.stream import Headers
@@ -17,6 +18,8 @@ _PREFIX: Final = re.compile(r"/serving/([^/]+)/([^/]+)(/[^/]+/[^/]+)")
 _REPEATABLE: Final = re.compile(
     r"/(inference\.GRPCInferenceService/(?!Repository)|grpc\.health\.v1\.Health/Check$).*"
 )
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+_KEPT_BACK: Final = frozenset({b"grpc-timeout", _FORWARDED_FOR})
 _LARGEST_MILLISECONDS: Final = 99_999_999
 
 
@@ -49,7 +52,7 @@ class CallRequest:
     def prefix(self) -> tuple[Key, str] | None:
         """The service that the path names in front of the method, and the method's path."""
         found = _PREFIX.fullmatch(self.get(b":path"))
-        return (Key(found[1], found[2]), found[3]) if found else None
+        return (Key(unquote(found[1]), unquote(found[2])), found[3]) if found else None
 
     @property
     def may_be_repeated(self) -> bool:
@@ -63,15 +66,22 @@ class CallRequest:
         found = _TIMEOUT.fullmatch(self.get(b"grpc-timeout"))
         return int(found[1]) * _UNITS[found[2]] if found else None
 
+    def forwarded(self, peer: str) -> Headers:
+        """Headers that say whence a call comes, as far as nobody before has said so."""
+        given = {name for name, _ in self.headers}
+        before = [value for name, value in self.headers if name == _FORWARDED_FOR and value]
+        host = (b"x-forwarded-host", self.get(b":authority").encode("latin-1"))
+        new = [one for one in (host, (b"x-forwarded-proto", b"http")) if one[0] not in given]
+        return [*new, (_FORWARDED_FOR, b", ".join([*before, peer.encode()]))]
+
     def to_pod(self, path: str, left: float | None, forwarded: Headers) -> Headers:
         """The headers that a pod is to see; the client still waits ``left`` seconds."""
-        given = {name for name, _ in self.headers}
         headers = [
             (name, path.encode("latin-1") if name == b":path" else value)
             for name, value in self.headers
-            if name != b"grpc-timeout"
+            if name not in _KEPT_BACK
         ]
-        headers += [(name, value) for name, value in forwarded if name not in given]
+        headers += forwarded
         if left is not None:
             milliseconds = max(1, min(int(left * 1000), _LARGEST_MILLISECONDS))
             headers.append((b"grpc-timeout", b"%dm" % milliseconds))
