@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.engine.test_warm_python import (
     until_running,
 )
 
+from kubeling.engine.launcher import LaunchError
+from kubeling.engine.sandbox.plan import TemplatePlan
 from kubeling.engine.sandbox.warm.interpreter import KNOWN
 from kubeling.engine.templates import ANNOTATION
 from kubeling.kube.client import Client
@@ -100,6 +103,38 @@ async def test_forks_wait_for_the_pods_of_a_deployment_that_is_to_have_some(node
             if templates(node).standing_by:
                 break
             await asyncio.sleep(0.001)
+    assert await is_forked(node)
+
+
+async def test_an_event_says_why_none_can_be_kept(node: Node) -> None:
+    image = "talkative:\n  python: {}\n  ahead: [this]\n"
+    (node.engine.config.data_dir / "images.yaml").write_text(image)
+    talkative = at_rest("one", program(image="talkative"))
+    await node.client.create(DEPLOYMENTS, talkative, "default")
+    await node.seen_event(
+        "NoInterpreterKept",
+        "container main starts with a new interpreter, as none can be kept: "
+        "importing ahead prints something",
+    )
+
+
+async def test_one_that_could_not_be_started_is_tried_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = node.engine.launcher.start_template
+    there_is_room = asyncio.Event()
+
+    async def start(plan: TemplatePlan) -> socket.socket:
+        if not there_is_room.is_set():
+            raise LaunchError("Cannot allocate memory")
+        return await real(plan)
+
+    monkeypatch.setattr(node.engine.launcher, "start_template", start)
+    monkeypatch.setattr("kubeling.engine.templatefailures._LONGEST_SECONDS", 0.2)
+    await node.client.create(DEPLOYMENTS, at_rest("one", program()), "default")
+    await node.seen_event("NoInterpreterKept", "Cannot allocate memory")
+    there_is_room.set()
+    await until_ready(node)
     assert await is_forked(node)
 
 

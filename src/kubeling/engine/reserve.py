@@ -4,14 +4,14 @@ A Deployment says so by an annotation (:data:`.templates.ANNOTATION`), and what 
 is worked out as for a pod. Deployments whose pods start the same interpreter with the same modules
 share one. When one of them is to have pods again, forks wait for these before they are made:
 forking a large interpreter takes as long as all else until it is needed. Nothing depends on any of
-it: what cannot be worked out has no interpreter kept.
+it: what cannot be worked out, or does not bear it, has no interpreter kept, and an event says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from kubeling.engine.assembly import ContainerParts
@@ -39,6 +39,8 @@ async def keep_ready(node: NodeServices, templates: Templates) -> None:
     """Has the templates that Deployments ask for, until cancelled."""
     news = asyncio.Event()
     programs: dict[str, list[ContainerParts]] = {}
+    told: dict[str, str] = {}
+    templates.on_failure(news.set)
 
     def changed(old: Obj | None, new: Obj | None) -> None:
         if _asks(old) or _asks(new):
@@ -54,16 +56,28 @@ async def keep_ready(node: NodeServices, templates: Templates) -> None:
         await news.wait()
         await node.clock.sleep(_PAUSE_SECONDS)
         news.clear()
-        programs = {
-            uid(deployment): [parts async for parts in _programs(node, deployment)]
-            for deployment in informer.list()
-            if _asks(deployment)
-        }
+        asking = [deployment for deployment in informer.list() if _asks(deployment)]
+        programs = {uid(one): [parts async for parts in _programs(node, one)] for one in asking}
         templates.keep(parts for several in programs.values() for parts in several)
+        said = {uid(one): _obstacles(templates, programs[uid(one)]) for one in asking}
+        for one in asking:
+            if (text := said[uid(one)]) and text != told.get(uid(one)):
+                node.events.normal(one, "NoInterpreterKept", text)
+        told = said
 
 
 def _asks(deployment: Obj | None) -> bool:
     return deployment is not None and objects.annotations(deployment).get(ANNOTATION) == _READY
+
+
+def _obstacles(templates: Templates, programs: Sequence[ContainerParts]) -> str:
+    """Why pods will be started as if nothing was kept for them; empty if nothing is known."""
+    why = {parts.container["name"]: templates.why_not(parts) for parts in programs}
+    return "; ".join(
+        f"container {container} starts with a new interpreter, as none can be kept: {reason}"
+        for container, reason in why.items()
+        if reason
+    )
 
 
 async def _programs(node: NodeServices, deployment: Obj) -> AsyncIterator[ContainerParts]:

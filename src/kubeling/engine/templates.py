@@ -28,6 +28,7 @@ from kubeling.engine.sandbox.plan import LaunchPlan
 from kubeling.engine.sharing import sharing_of
 from kubeling.engine.shellcommand import warm_command
 from kubeling.engine.templatechecks import has_room, is_ordinary, look, overlap
+from kubeling.engine.templatefailures import Failures
 from kubeling.engine.templatekeys import TemplateKey, key_of
 from kubeling.engine.templatestart import (
     Template,
@@ -82,12 +83,28 @@ class Templates:
     _ready: dict[TemplateKey, Template] = field(default_factory=dict)
     _starting: dict[TemplateKey, asyncio.Task[None]] = field(default_factory=dict)
     _used: dict[TemplateKey, float] = field(default_factory=dict)
-    _useless: set[TemplateKey] = field(default_factory=set)
+    _failures: Failures = field(init=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _kept: dict[TemplateKey, tuple[PythonCommand, ContainerParts]] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = None
     _again: asyncio.TimerHandle | None = None
     _removing: set[asyncio.Task[None]] = field(default_factory=set)
+    _listeners: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._failures = Failures(self.now)
+
+    def on_failure(self, listener: Callable[[], None]) -> None:
+        """Tells when one could not be started."""
+        self._listeners.append(listener)
+
+    def why_not(self, parts: ContainerParts) -> str:
+        """Why no template can be had for a container; empty if nothing is known against it."""
+        command = warm_command(parts.argv, parts.env)
+        if command is None or not _wants(parts):
+            return ""
+        key = key_of(command, parts.env, parts.entry.ahead)
+        return "" if key is None else self._failures.reason(key)
 
     @property
     def running(self) -> int:
@@ -125,19 +142,25 @@ class Templates:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        missing = self._kept.keys() - self._ready.keys() - self._starting.keys() - self._useless
-        if not missing:
+        missing = self._kept.keys() - self._ready.keys() - self._starting.keys()
+        due = {key for key in missing if self._failures.may_try(key)}
+        if due and not has_room(
+            2
+        ):  # or one that has ended for that would begin and end all the time
+            self._start_kept_later(_AGAIN_KEPT_SECONDS)
             return
-        if not has_room(2):  # or one that has ended for that would begin and end all the time
-            self._start_kept_later()
-            return
-        for key in missing:
+        for key in due:
             self._begin(key, *self._kept[key])
+        if (pause := self._failures.pause(missing - due)) is not None:
+            self._start_kept_later(pause)
 
-    def _start_kept_later(self) -> None:
+    def _start_kept_later(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._again is not None and self._again.when() > loop.time() + seconds:
+            self._again.cancel()
+            self._again = None
         if self._again is None:
-            loop = asyncio.get_running_loop()
-            self._again = loop.call_later(_AGAIN_KEPT_SECONDS, self._start_kept)
+            self._again = loop.call_later(seconds, self._start_kept)
 
     def _count(self, forked: bool) -> None:
         if forked:
@@ -204,7 +227,7 @@ class Templates:
         self._used[key] = now
         if used_at is None or now - used_at > _AGAIN_SECONDS:
             return
-        if key in self._useless or key in self._starting or not has_room():
+        if key in self._starting or not self._failures.may_try(key) or not has_room():
             return
         if len((self._ready.keys() | self._starting.keys()) - self._kept.keys()) >= _MOST:
             return
@@ -213,7 +236,12 @@ class Templates:
     def _begin(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
         starting = self._start(key, command, parts)
         task = self._starting[key] = asyncio.create_task(starting, name="template")
-        task.add_done_callback(lambda _: self._starting.pop(key))
+        task.add_done_callback(lambda done: self._begun(key, done))
+
+    def _begun(self, key: TemplateKey, done: asyncio.Task[None]) -> None:
+        del self._starting[key]
+        if not done.cancelled() and done.exception() is None:
+            self._start_kept()
 
     async def _start(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
@@ -226,11 +254,15 @@ class Templates:
                 self._ready[key] = await self._try(key, parts, env, modules)
             except LaunchError as error:
                 log.info("no template of %s: %s", key.program, error)
+                failure = error
             else:
+                self._failures.forget(key)
                 asyncio.get_running_loop().add_reader(self._ready[key].way, self._end, key)
                 self._wait()
                 return
-        self._useless.add(key)
+        self._failures.note(key, failure)
+        for tell in self._listeners:
+            tell()
 
     async def _try(
         self, key: TemplateKey, parts: ContainerParts, env: Mapping[str, str], modules: list[str]
@@ -265,7 +297,7 @@ class Templates:
         template.close()
         self._remove(template.folder)
         if key in self._kept:
-            self._start_kept_later()
+            self._start_kept_later(_AGAIN_KEPT_SECONDS)
 
     def _remove(self, folder: Path) -> None:
         task = asyncio.create_task(asyncio.to_thread(remove_tree, folder))

@@ -15,6 +15,7 @@ from kubeling.engine.sandbox import linux
 from kubeling.engine.sandbox.plan import Mount, Root, TemplatePlan
 from kubeling.engine.standby import Standby
 from kubeling.engine.templatechecks import look
+from kubeling.engine.templatefailures import Unfit
 from kubeling.engine.templatekeys import TemplateKey
 
 __all__ = ["Template", "shared_variables", "start_template", "template_plan"]
@@ -57,7 +58,8 @@ async def start_template(
 ) -> Template:
     """Starts one that imports ``modules`` ahead, with its files in a new folder, which is left.
 
-    Raises :class:`~.launcher.LaunchError` if it cannot be had, with the reason.
+    Raises :class:`~.launcher.LaunchError` if it cannot be had, with the reason;
+    :class:`.templatefailures.Unfit` if that is so each time.
     """
     way = None
     try:
@@ -67,7 +69,7 @@ async def start_template(
         async with asyncio.timeout(_READY_SECONDS):
             answer = await _introduce(way, modules)
         if reason := answer.get("useless"):
-            raise LaunchError(reason)
+            raise _refusal(plan, reason, answer.get("seen"))
     except BaseException as error:
         if way is not None:
             way.close()
@@ -107,6 +109,11 @@ async def _introduce(way: socket.socket, modules: list[str]) -> dict[str, Any]:
         raise ConnectionResetError("it ended before it was ready")
     found: dict[str, Any] = marshal.loads(answer)
     return found
+
+
+def _refusal(plan: TemplatePlan, reason: str, seen: list[str] | None) -> LaunchError:
+    """What a template says against itself; with the folders by which that is decided, if it is."""
+    return LaunchError(reason) if seen is None else Unfit(reason, look([plan["program"], *seen]))
 
 
 def _places(answer: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:

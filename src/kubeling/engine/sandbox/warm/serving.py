@@ -66,8 +66,9 @@ class Server:
         waiting = fcntl.ioctl(self._output, termios.FIONREAD, b"\0" * 4)
         return "importing ahead prints something" if any(waiting) else ""
 
-    def refuse(self, reason: str) -> None:
-        self._send({"useless": reason})
+    def refuse(self, reason: str, *, for_good: bool) -> None:
+        """Says why it cannot be used; what is so ``for_good`` holds for these packages."""
+        self._send({"useless": reason, **({"seen": sorted(set(sys.path))} if for_good else {})})
 
     def prepare(self, pristine: dict[str, Any]) -> None:
         """Gets ready what forks need."""
@@ -80,7 +81,7 @@ class Server:
             with open("/proc/sys/kernel/pid_max") as file:
                 self._far_away = int(file.read()) - 1
         except (Unsupported, OSError) as error:
-            self.refuse(str(error))
+            self.refuse(str(error), for_good=isinstance(error, Unsupported))
             os._exit(0)
 
     def take(self, shelf: Shelf) -> None:

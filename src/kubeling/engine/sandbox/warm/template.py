@@ -41,7 +41,7 @@ def main(fresh: dict[str, ModuleType]) -> None:
     recording.end()
     server.end_threads()
     if reason := server.said_something() or _difference(before, look(fresh)):
-        server.refuse(reason)
+        server.refuse(reason, for_good=True)
         return
     shelf = Shelf(recording, fresh, atexit)
     shelf.keep(own)
@@ -49,7 +49,7 @@ def main(fresh: dict[str, ModuleType]) -> None:
     shelf.set_aside()
     server.take(shelf)
     if reason := server.try_out():
-        server.refuse(reason)
+        server.refuse(reason, for_good=False)
         return
     server.tell_ready()
     server.serve()
