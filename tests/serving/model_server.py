@@ -50,10 +50,14 @@ async def serving(*models: Model, **options: Any) -> AsyncIterator[aiohttp.Clien
 
 @contextlib.asynccontextmanager
 async def serving_repository(
-    repository: ModelRepository, log_folder: Path | None = None, **options: Any
+    repository: ModelRepository,
+    log_folder: Path | None = None,
+    *,
+    docs: bool = False,
+    **options: Any,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server with the models of a repository."""
-    app = ModelApp(DataPlane(repository, **options), log_folder)
+    app = ModelApp(DataPlane(repository, **options), log_folder, docs=docs)
     async with (
         listening(app, immediately=app.immediately) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, default=1, help="no effect: one process")
     made.add_argument("--max_threads", type=int, default=4, help="no effect")
     made.add_argument("--max_asyncio_workers", type=int, help="no effect")
-    made.add_argument("--enable_docs_url", type=strtobool, default=False, help="no effect")
+    made.add_argument("--enable_docs_url", type=strtobool, default=False)
     made.add_argument("--enable_latency_logging", type=strtobool, default=False)
     made.add_argument("--configure_logging", type=strtobool, default=True)
     made.add_argument("--log_config_file")
@@ -79,6 +79,7 @@ class ModelServer:
         enable_latency_logging: bool | None = None,
         timeout_keep_alive: int | None = None,
         predictor_config: PredictorConfig | None = None,
+        enable_docs_url: bool | None = None,
         **without_effect: Any,
     ) -> None:
         given, _ = parser.parse_known_args()
@@ -93,6 +94,7 @@ class ModelServer:
             keep_alive=_first(timeout_keep_alive, given.timeout_keep_alive),
             grpc_max_receive=given.grpc_max_receive_message_length,
             grpc_max_send=given.grpc_max_send_message_length,
+            docs=_first(enable_docs_url, given.enable_docs_url),
         )
         set_predictor(predictor_config or _predictor(given))
         if given.configure_logging:

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch_limits(options),
         options.model_dir if options.monitor else None,
         _crew(options, arguments),
+        options.enable_docs_url,
     )
     if settings.crew is not None and settings.crew.index:
         # gRPC's port is the first one's.
@@ -204,6 +205,13 @@ def _parser() -> argparse.ArgumentParser:
         "--monitor", type=_boolean, default=False, help="true or false: sample requests for drift"
     )
     parser.add_argument("--enable_latency_logging", type=_boolean, default=False)
+    parser.add_argument(
+        "--enable_docs_url",
+        "--enable-docs-url",
+        type=_boolean,
+        default=False,
+        help="true or false: a page about the API at /docs",
+    )
     for name, (_, why) in WITHOUT_EFFECT.items():
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", help=f"no effect: {why}")
     return parser

@@ -61,7 +61,9 @@ class SampledPages:
 class ModelApp:
     """Finds the handler of a request. Everything it keeps of a request ends with the request."""
 
-    def __init__(self, dataplane: DataPlane, log_folder: Path | None = None) -> None:
+    def __init__(
+        self, dataplane: DataPlane, log_folder: Path | None = None, *, docs: bool = False
+    ) -> None:
         self._plane = dataplane
         self._repository = dataplane.repository
         self._log_folder = log_folder
@@ -71,6 +73,7 @@ class ModelApp:
             "": ("GET", self._alive),
             "health": ("GET", self._ready),
             "metrics": ("GET", self._metrics),
+            "openapi.json": ("GET", self._description),
             "v1/models": ("GET", self._v1_models),
             "v2": ("GET", self._server),
             "v2/health/live": ("GET", self._live),
@@ -78,6 +81,8 @@ class ModelApp:
             "v2/models": ("GET", self._models),
             "v2/repository/index": ("POST", self._index),
         }
+        if docs:
+            self._pages["docs"] = ("GET", self._docs)
         if dataplane.sampler is not None:
             shown = SampledPages(dataplane.sampler)
             self._pages["monitor/samples"] = ("POST", shown.samples)
@@ -108,6 +113,16 @@ class ModelApp:
 
     async def _alive(self, _: Request) -> Response:
         return json_response({"status": "alive"})
+
+    async def _description(self, _: Request) -> Response:
+        from kubeling.serving.server.description import described
+
+        return json_response(described(self._repository, self._openai_prefix))
+
+    async def _docs(self, _: Request) -> Response:
+        from kubeling.serving.server.description import PAGE
+
+        return Response(PAGE.encode(), content_type="text/html; charset=utf-8")
 
     async def _server(self, _: Request) -> Response:
         from kubeling import __version__

@@ -15,7 +15,6 @@ __all__ = ["WITHOUT_EFFECT", "say_what_has_no_effect"]
 WITHOUT_EFFECT: Final[Mapping[str, tuple[Any, str]]] = {
     "max_threads": (4, "gRPC runs on the event loop"),
     "max_asyncio_workers": (None, "what is slow has a thread of its own"),
-    "enable_docs_url": (False, "there are no pages about the API"),
     "access_log_format": (None, "there is no access log; see spec.predictor.logger"),
     "event_loop": ("auto", "it is uvloop where there is one"),
 }

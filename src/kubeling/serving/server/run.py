@@ -65,6 +65,8 @@ class ServerSettings:
     """The folder of a model whose requests are sampled for the platform."""
     crew: Crew | None = None
     """The other processes at this port, if there are some."""
+    docs: bool = False
+    """Whether there is a page about the API at ``/docs``."""
 
 
 def serve(models: Sequence[Model], settings: ServerSettings | None = None) -> None:
@@ -119,7 +121,7 @@ async def _serve(
         request_log = await stack.enter_async_context(open_log(settings.log, metrics.log))
         sampler, merger = _sampler(settings.monitored), _merger(settings.batches)
         plane = DataPlane(repository, metrics, request_log, sampler, merger)
-        app = ModelApp(plane, folder_of(settings.log))
+        app = ModelApp(plane, folder_of(settings.log), docs=settings.docs)
         handler, keep_alive = around(app), settings.keep_alive
         immediately: http.Immediately | None = app.immediately if handler is app else None
         tracer = await stack.enter_async_context(tracing.opened())
