@@ -20,7 +20,7 @@ from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.requestlog.opening import open_log
 from kubeling.serving.requestlog.record import Counts, LogSettings
 from kubeling.serving.server.errors import ModelNotReady, Overloaded
-from kubeling.serving.server.generation.engine import Vocabulary
+from kubeling.serving.server.generation.growing import Vocabulary
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.model import Model
@@ -223,7 +223,7 @@ async def test_echo_and_prompts_of_tokens(client: Any) -> None:
         ({"max_tokens": 1000}, 400, "maximum context length is 256 tokens"),
         ({"prompt": None}, 400, "prompt is required"),
         ({"prompt": [5000]}, 400, "5000 is no token; tokens are 0 to 96"),
-        ({"n": 100}, 400, "a request has at most 72 texts here, not 100"),
+        ({"n": 100}, 400, "a request has at most 80 texts here, not 100"),
         ({"suffix": "x"}, 400, "suffix: is not supported"),
         ({"best_of": 2}, 400, "best_of: is not supported"),
         ({"stop": [""]}, 400, "stop: a stop sequence has at least a character"),
@@ -424,8 +424,8 @@ async def test_prompts_that_are_too_many_are_refused_before_they_are_read(folder
 
     model.generator.tokenizer = reading
     async with asking(model) as client:
-        with pytest.raises(openai.BadRequestError, match="at most 72 texts here, not 73"):
-            await client.completions.create(model="tiny", prompt=[PROMPT] * 73)
+        with pytest.raises(openai.BadRequestError, match="at most 80 texts here, not 81"):
+            await client.completions.create(model="tiny", prompt=[PROMPT] * 81)
     assert read == []
 
 

@@ -12,6 +12,7 @@ def test_flags_that_mean_something_on_a_cpu_are_translated() -> None:
         [
             *("serve", "/mnt/models", "--served-model-name", "a/b", "publishers/x/models/a/b"),
             *("--port", "8001", "--max-model-len", "99", "--enforce-eager"),
+            *("--max-num-seqs", "4", "--kv-cache-memory-bytes=1000"),
         ]
     )
     assert found == [
@@ -22,6 +23,8 @@ def test_flags_that_mean_something_on_a_cpu_are_translated() -> None:
         "--http_port=8001",
         "--enable_grpc=false",
         "--max_model_len=99",
+        "--max-num-seqs=4",
+        "--kv-cache-memory-bytes=1000",
         "--enforce-eager",
     ]
     assert arguments(["serve"])[0] == "--model_name=/mnt/models"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -121,7 +122,12 @@ def _limit(options: argparse.Namespace, model: Model) -> None:
     from kubeling.serving.server.generation.limits import Limited, Limits
 
     if isinstance(model, Limited):
-        model.limits = Limits(options.max_num_seqs, options.max_num_waiting)
+        model.limits = Limits(
+            options.max_num_seqs,
+            options.max_num_waiting,
+            options.max_num_batched_tokens,
+            options.kv_cache_memory_bytes,
+        )
         model.max_length = options.max_length
 
 
@@ -137,6 +143,15 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
+
+
+def _kept_bytes() -> int:
+    """What vLLM's variable for CPUs says, in GiB; 0 and nonsense mean the usual 4, as there."""
+    try:
+        found = float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", ""))
+    except ValueError:
+        found = 0
+    return int((found if found > 0 else 4) * (1 << 30))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,8 +203,22 @@ def _parser() -> argparse.ArgumentParser:
         "--max_num_seqs",
         "--max-num-seqs",
         type=_positive,
-        default=8,
-        help="texts that are made at once, in turns",
+        default=16,
+        help="texts that are made at once",
+    )
+    parser.add_argument(
+        "--max_num_batched_tokens",
+        "--max-num-batched-tokens",
+        type=_positive,
+        default=512,
+        help="tokens that a step of a model reads at most, those of long prompts in pieces",
+    )
+    parser.add_argument(
+        "--kv_cache_memory_bytes",
+        "--kv-cache-memory-bytes",
+        type=_positive,
+        default=_kept_bytes(),
+        help="bytes for what a model keeps of texts (VLLM_CPU_KVCACHE_SPACE: GiB)",
     )
     parser.add_argument(
         "--max_num_waiting",

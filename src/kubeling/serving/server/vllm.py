@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _MODEL: Final = "/mnt/models"
 _CONVERTED: Final = {"embed": "text_embedding", "classify": "sequence_classification"}
 """What a model is made into for pooling, and the task's name here."""
+_SHARED: Final = ("--max-num-seqs", "--max-num-batched-tokens", "--kv-cache-memory-bytes")
+"""What has the same name here."""
 
 
 def arguments(given: Sequence[str]) -> list[str]:
@@ -36,7 +38,8 @@ def arguments(given: Sequence[str]) -> list[str]:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", default="8000")
     parser.add_argument("--max-model-len")
-    parser.add_argument("--max-num-seqs")
+    for flag in _SHARED:
+        parser.add_argument(flag)
     serving = list(given[:1]) == ["serve"]
     options, rest = parser.parse_known_args(given[1:] if serving else given)
     model, others = (options.model, rest) if options.model else _model_of(rest)
@@ -53,12 +56,13 @@ def arguments(given: Sequence[str]) -> list[str]:
     ]
     if options.max_model_len:
         found.append(f"--max_model_len={options.max_model_len}")
-    if options.max_num_seqs:
-        found.append(f"--max_num_seqs={options.max_num_seqs}")
     if options.revision:
         found.append(f"--model_revision={options.revision}")
     if task := _CONVERTED.get(options.convert or ""):
         found.append(f"--task={task}")
+    for flag in _SHARED:
+        if value := getattr(options, flag[2:].replace("-", "_")):
+            found.append(f"{flag}={value}")
     return [*found, *others]
 
 

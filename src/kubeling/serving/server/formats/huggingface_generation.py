@@ -6,6 +6,7 @@ request at a time, without ``n``, likelihoods and usage in streams.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -16,12 +17,14 @@ import numpy as np
 
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import library, threads
-from kubeling.serving.server.generation.decoding import CausalDecoder, Decoder, Seq2SeqDecoder
-from kubeling.serving.server.generation.engine import Engine, Vocabulary
+from kubeling.serving.server.generation.decoding import Decoder, Seq2SeqDecoder
+from kubeling.serving.server.generation.engine import Engine
 from kubeling.serving.server.generation.generator import Generator, context_length
+from kubeling.serving.server.generation.growing import Vocabulary
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.openai_chats import create_chat_completion
 from kubeling.serving.server.generation.openai_completions import create_completion
+from kubeling.serving.server.generation.packing import fastest_decoder
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.generation.texts import Grown, Texts, grown
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
@@ -33,6 +36,8 @@ from kubeling.serving.server.rows import rows_of
 from kubeling.serving.server.tabular import first_line
 
 __all__ = ["GenerativeModel"]
+
+log = logging.getLogger(__name__)
 
 _TOKENS: Final = 64
 _SMALL: Final = 50_000_000
@@ -67,7 +72,7 @@ class GenerativeModel(OpenAIGenerativeModel):
         tokenizer("")
         decoder: Decoder
         if self.task == "text_generation":
-            decoder = CausalDecoder(torch, model)
+            decoder = fastest_decoder(torch, transformers, model)
         else:
             decoder = Seq2SeqDecoder(torch, model)
 
@@ -77,6 +82,13 @@ class GenerativeModel(OpenAIGenerativeModel):
         vocabulary = Vocabulary(decode, _ends(model, tokenizer))
         engine = Engine(torch, decoder, vocabulary, self.limits, _threads(model.num_parameters()))
         length = context_length(model.config, tokenizer, self.max_length)
+        if length > engine.memory:
+            log.warning(
+                "texts have %d tokens at most, not %d: that is what --kv_cache_memory_bytes holds",
+                engine.memory,
+                length,
+            )
+            length = engine.memory
         size = int(model.get_input_embeddings().num_embeddings)
         self.generator = Generator(tokenizer, engine, length, size, decoder.continues)
         return True
@@ -93,7 +105,11 @@ class GenerativeModel(OpenAIGenerativeModel):
         return [{"name": "output-0", "datatype": "BYTES", "shape": [-1]}]
 
     def get_parameters(self) -> dict[str, Any]:
-        return {"task": self.task, "max_length": self.generator.context}
+        return {
+            "task": self.task,
+            "max_length": self.generator.context,
+            "batches": self.generator.engine.together,
+        }
 
     async def create_completion(
         self,

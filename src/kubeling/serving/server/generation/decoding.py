@@ -1,24 +1,42 @@
 """Steps of a transformers model: the logits of the next token, given those before it.
 
-``generate()`` of transformers runs one request to its end. Steps of one's own let several texts
-grow in turns in one thread, be cancelled between two tokens, and have random numbers of their own.
-A text is a batch of one, so there is no padding that a model could mistake for text.
+``generate()`` of transformers runs one request to its end. Steps of one's own let texts grow
+together, be cancelled between two tokens, and have random numbers of their own. Here a step is of
+one text, as any model can do it; :mod:`.packing` has steps of several, for models proved able to.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["CausalDecoder", "Decoder", "Seq2SeqDecoder", "State"]
+__all__ = ["CausalDecoder", "Decoder", "Part", "Seq2SeqDecoder", "State", "keeping_last"]
 
 
 class State(Protocol):
-    """One text that grows. Used in one thread only."""
+    """What a model knows of one text that grows. Used in one thread only."""
 
-    def logits(self, token: int | None) -> Any:
-        """Takes the token chosen last, none at first; the logits of the next one."""
+    @property
+    def unread(self) -> int:
+        """How many tokens the model has not read yet."""
+
+    @property
+    def kept(self) -> int:
+        """How many tokens something is kept of."""
+
+    def append(self, token: int) -> None:
+        """Adds the token that was chosen."""
+
+    def forget(self) -> None:
+        """Gives up what is kept; all tokens are unread again."""
+
+
+class Part(NamedTuple):
+    """A text, and how many of its unread tokens are to be read."""
+
+    state: State
+    length: int
 
 
 class Decoder(Protocol):
@@ -26,12 +44,37 @@ class Decoder(Protocol):
 
     continues: bool
     """Whether a text goes on where its prompt ends."""
+    together: bool
+    """Whether a step may read tokens of several texts, and prompts in pieces."""
+    token_bytes: int
+    """What is kept of a token; 0 if it is not known."""
 
     def begin(self, prompt: Sequence[int]) -> State:
         """Begins a text; nothing is computed yet."""
 
+    def read(self, parts: Sequence[Part]) -> list[Any]:
+        """Reads on in texts; the logits after the last token read of each.
 
-class CausalDecoder:
+        If it raises, every text is as it was before.
+        """
+
+
+class _Alone:
+    """Steps of one text each, which is read to its end."""
+
+    together = False
+    token_bytes = 0
+
+    def read(self, parts: Sequence[Part]) -> list[Any]:
+        """Reads on in texts, one after another."""
+        found = []
+        for state, _ in parts:
+            assert isinstance(state, _Growing)
+            found.append(state.logits())
+        return found
+
+
+class CausalDecoder(_Alone):
     """Models that go on where the prompt ends."""
 
     continues = True
@@ -39,7 +82,8 @@ class CausalDecoder:
     def __init__(self, torch: Any, model: Any) -> None:
         self._torch, self._model = torch, model
         self._cache = _cache_name(model)
-        self._last_only = _last_only(model)
+        last = keeping_last(model)
+        self._last_only = {last: 1} if last else {}
 
     def begin(self, prompt: Sequence[int]) -> State:
         def forward(tokens: Any, past: Any) -> Any:
@@ -49,7 +93,7 @@ class CausalDecoder:
         return _Growing(self._torch, forward, self._cache, prompt)
 
 
-class Seq2SeqDecoder:
+class Seq2SeqDecoder(_Alone):
     """Models that read the prompt, and answer with a text of its own."""
 
     continues = False
@@ -89,25 +133,34 @@ class _Growing:
         self._torch, self._forward, self._cache = torch, forward, cache
         self._tokens = list(tokens)
         self._past: Any = None
+        self.kept = 0
 
-    def logits(self, token: int | None) -> Any:
-        if token is not None:
-            self._tokens.append(token)
-        new = self._tokens if self._past is None or token is None else [token]
+    @property
+    def unread(self) -> int:
+        return len(self._tokens) - self.kept
+
+    def append(self, token: int) -> None:
+        self._tokens.append(token)
+
+    def forget(self) -> None:
+        self._past, self.kept = None, 0
+
+    def logits(self) -> Any:
+        new = self._tokens if self._past is None else self._tokens[self.kept :]
         found = self._forward(self._torch.tensor([new]), self._past)
         self._past = getattr(found, self._cache, None)
+        self.kept = len(self._tokens)
         return found.logits[0, -1]
 
 
-def _last_only(model: Any) -> dict[str, int]:
-    """What keeps a model from computing the logits after each token of a prompt.
+def keeping_last(model: Any) -> str | None:
+    """The argument that keeps a model from computing the logits after each token of a prompt.
 
     Of 8,000 tokens and a vocabulary of 150,000 they take 4.8 GB; only the last ones are looked at.
     """
     known = inspect.signature(model.forward).parameters
     # The second is what older releases of transformers call it.
-    found = next((n for n in ("logits_to_keep", "num_logits_to_keep") if n in known), None)
-    return {found: 1} if found else {}
+    return next((n for n in ("logits_to_keep", "num_logits_to_keep") if n in known), None)
 
 
 def _cache_name(model: Any) -> str:

@@ -1,9 +1,10 @@
-"""The thread in which texts grow, token by token, in turns.
+"""The thread in which texts grow, token by token, together.
 
 Upstream's server runs one request of a transformers model after another, from a queue without an
-end (generative_model.py). Here some texts grow at once, a token each in turn, so that a short
+end (generative_model.py). Here some texts grow at once, a token each in a step, so that a short
 answer does not wait for a long one; some wait; more are refused (429). A text whose reader is slow
-pauses, one whose reader went away ends before its next token.
+pauses, one whose reader went away ends before its next token. What a step holds is said in
+:mod:`.scheduling`; whether it reads several texts at once, or one after another, by the decoder.
 """
 
 from __future__ import annotations
@@ -13,48 +14,32 @@ import atexit
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from kubeling.serving.server.errors import (
-    GenerationFailed,
-    InvalidInput,
-    ModelNotReady,
-    Overloaded,
+from kubeling.serving.server.errors import InvalidInput, ModelNotReady, Overloaded
+from kubeling.serving.server.generation.decoding import Decoder, Part
+from kubeling.serving.server.generation.growing import (
+    AHEAD,
+    Growth,
+    Piece,
+    Reader,
+    Text,
+    Vocabulary,
 )
-from kubeling.serving.server.generation.decoding import Decoder
 from kubeling.serving.server.generation.limits import Limits
-from kubeling.serving.server.generation.sampling import Chooser, Chosen, Sampling
-from kubeling.serving.server.generation.text import TextStream
+from kubeling.serving.server.generation.sampling import Sampling
+from kubeling.serving.server.generation.scheduling import Pace, fits, parts, to_give_up
 
-__all__ = ["Engine", "Finish", "Growth", "Piece", "Vocabulary"]
+__all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
 
-_AHEAD: Final = 64
-_CONTEXT: Final = 6
+_NO_LIMIT: Final = 1 << 62
 
-Finish = Literal["length", "eos", "stop"]
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the engine knows of a tokenizer."""
-
-    decode: Callable[[Sequence[int]], str]
-    ends: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one token adds to a text; its text may be empty, when the rest of it is to come."""
-
-    index: int
-    chosen: Chosen
-    text: str
-    finish: Finish | None = None
+Step = Sequence[tuple[Text, int]]
 
 
 class Engine:
@@ -73,20 +58,34 @@ class Engine:
         self._vocabulary = vocabulary
         self._limits = limits or Limits()
         self._threads = threads
+        self._pace = Pace(self._limits.step)
         self._changed = threading.Condition()
-        self._waiting: deque[_Text] = deque()
-        self._growing: list[_Text] = []
+        self._waiting: deque[Text] = deque()
+        self._growing: list[Text] = []
         self._closed = False
+        self.preemptions = 0
+        """How often a text waited again, as the memory was full."""
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
         self._thread.start()
+
+    @property
+    def together(self) -> bool:
+        """Whether a step reads several texts."""
+        return self._decoder.together
+
+    @property
+    def memory(self) -> int:
+        """How many tokens something can be kept of."""
+        each = self._decoder.token_bytes
+        return self._limits.memory // each if each else _NO_LIMIT
 
     def grow(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> Growth:
         """Begins a text for each prompt; raises :class:`~..errors.ServingError`."""
         self.check_number(len(prompts))
         most = self._limits.growing + self._limits.waiting
-        reader = _Reader(asyncio.get_running_loop(), self._changed)
+        reader = Reader(asyncio.get_running_loop(), self._changed)
         texts = [
-            _Text(index, prompt, sampling, reader)
+            Text(index, prompt, sampling, reader)
             for index, (prompt, sampling) in enumerate(zip(prompts, samplings, strict=True))
         ]
         with self._changed:
@@ -122,6 +121,12 @@ class Engine:
         with self._changed:
             return sum(not text.over for text in self._waiting)
 
+    @property
+    def fullness(self) -> float:
+        """The share of the memory that is used."""
+        with self._changed:
+            return sum(text.kept for text in self._growing) / self.memory
+
     def close(self) -> None:
         """Ends all texts; the thread ends after the step it is at, and before the process."""
         with self._changed:
@@ -133,153 +138,102 @@ class Engine:
     def _run(self) -> None:
         self._torch.set_num_threads(self._threads)
         with self._torch.inference_mode():
-            while (turn := self._turn()) is not None:
-                for text in turn:
-                    self._advance(text)
+            while (step := self._next()) is not None:
+                # What reads one text after another hands over each token at once.
+                pieces = [step] if self._decoder.together else [[one] for one in step]
+                for piece in pieces:
+                    self._advance([(text, count) for text, count in piece if not text.over])
 
-    def _turn(self) -> list[_Text] | None:
-        """The texts whose turn it is, once there are any; ``None`` at the end."""
+    def _next(self) -> Step | None:
+        """The texts of the next step, once there are any; ``None`` at the end."""
         with self._changed:
             while not self._closed:
-                self._growing = [text for text in self._growing if not text.over]
-                while self._waiting and len(self._growing) < self._limits.growing:
-                    text = self._waiting.popleft()
-                    if not text.over:
-                        self._growing.append(text)
-                if turn := [text for text in self._growing if text.reader.unread < _AHEAD]:
-                    return turn
+                self._admit()
+                if step := self._step():
+                    return step
                 self._changed.wait()
             left, self._growing, self._waiting = [*self._growing, *self._waiting], [], deque()
         for text in left:
             text.reader.put(RuntimeError("the model was unloaded"))
         return None
 
-    def _advance(self, text: _Text) -> None:
-        if text.over:
-            return
+    def _admit(self) -> None:
+        self._growing = [text for text in self._growing if not text.over]
+        while self._waiting and len(self._growing) < self._limits.growing:
+            text = self._waiting[0]
+            if not text.over and not fits(self._growing, text, self.memory):
+                return
+            self._waiting.popleft()
+            if not text.over:
+                self._growing.append(text)
+
+    def _step(self) -> Step:
+        while True:
+            turn = [text for text in self._growing if text.reader.unread < AHEAD]
+            step = parts(turn, self._pace, self._limits.step)
+            text = to_give_up(self._growing, step, self.memory)
+            if text is None:
+                return step
+            self.preemptions += 1
+            text.forget()
+            self._growing.remove(text)
+            self._waiting.appendleft(text)
+
+    def _advance(self, step: Step) -> None:
+        begun: list[tuple[Text, Part]] = []
+        for text, count in step:
+            with self._failing(text):
+                state = text.begin(self._torch, self._decoder, self._vocabulary)
+                begun.append((text, Part(state, count)))
+        started = time.perf_counter()
+        grown = self._read(begun)
+        read = sum(count for _, count in step if count > 1)
+        self._pace.took(read, time.perf_counter() - started)
+        self._hand_over(grown)
+
+    def _read(self, begun: Sequence[tuple[Text, Part]]) -> list[tuple[Text, Piece]]:
+        if not begun:
+            return []
         try:
-            piece = text.next(self._torch, self._decoder, self._vocabulary)
+            found = self._decoder.read([part for _, part in begun])
+        except Exception:
+            if len(begun) > 1:
+                # Nobody knows whose trouble it is, so each is tried by itself.
+                return [piece for one in begun for piece in self._read([one])]
+            for text, _ in begun:
+                with self._failing(text):
+                    raise
+            return []
+        grown = []
+        for (text, _), logits in zip(begun, found, strict=True):
+            if not text.unread:
+                with self._failing(text):
+                    grown.append((text, text.grow(logits, self._vocabulary)))
+        return grown
+
+    @contextlib.contextmanager
+    def _failing(self, text: Text) -> Iterator[None]:
+        """One request's trouble is that caller's to know; the others go on."""
+        try:
+            yield
         except Exception as error:
-            # One request's trouble is that caller's to know; the others go on.
             log.exception("generating failed")
             text.failed = True
             text.reader.put(error)
-            return
+
+    def _hand_over(self, grown: Sequence[tuple[Text, Piece]]) -> None:
+        """Gives the pieces of a step to their readers; an event loop is woken up once."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Reader, Piece]]] = {}
         with self._changed:
-            text.reader.unread += 1
-        text.reader.put(piece)
+            for text, piece in grown:
+                text.reader.unread += 1
+                by_loop.setdefault(text.reader.loop, []).append((text.reader, piece))
+        for loop, pieces in by_loop.items():
+            # A loop that is closed has nobody who reads.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_put, pieces)
 
 
-class Growth:
-    """The pieces of a request's texts as they are made, until each has a ``finish``.
-
-    The texts end when it is closed, or forgotten before anybody read it.
-    """
-
-    def __init__(self, reader: _Reader, texts: int) -> None:
-        self._reader = reader
-        self._unfinished = texts
-
-    def __aiter__(self) -> Growth:
-        return self
-
-    async def __anext__(self) -> Piece:
-        if not self._unfinished:
-            raise StopAsyncIteration
-        piece = await self._reader.queue.get()
-        if isinstance(piece, BaseException):
-            await self.aclose()
-            raise GenerationFailed(f"{type(piece).__name__}: {piece}") from piece
-        self._reader.took()
-        self._unfinished -= piece.finish is not None
-        return piece
-
-    async def aclose(self) -> None:
-        """Ends the texts; the thread sees it before their next token."""
-        self._unfinished = 0
-        self._reader.leave()
-
-    def __del__(self) -> None:
-        self._reader.leave()
-
-
-class _Reader:
-    """Who reads the texts of a request, on an event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, changed: threading.Condition) -> None:
-        self._loop = loop
-        self._changed = changed
-        self.queue: asyncio.Queue[Piece | BaseException] = asyncio.Queue()
-        self.unread = 0
-        self.gone = False
-
-    def took(self) -> None:
-        """A piece was read; a text that paused may go on."""
-        with self._changed:
-            self.unread -= 1
-            if self.unread == _AHEAD // 2:
-                self._changed.notify()
-
-    def leave(self) -> None:
-        """Nobody reads any more."""
-        if not self.gone:
-            with self._changed:
-                self.gone = True
-                self._changed.notify()
-
-    def put(self, piece: Piece | BaseException) -> None:
-        """Hands over from another thread; a loop that is closed has nobody who reads."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.queue.put_nowait, piece)
-
-
-class _Text:
-    """One text that grows."""
-
-    def __init__(
-        self, index: int, prompt: Sequence[int], sampling: Sampling, reader: _Reader
-    ) -> None:
-        self._index = index
-        self._prompt = prompt
-        self._sampling = sampling
-        self.reader = reader
-        self.failed = False
-        self._finish: Finish | None = None
-        self._count = 0
-        self._last: int | None = None
-        self._begun: tuple[Any, Chooser, TextStream] | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether no more tokens are wanted."""
-        return self._finish is not None or self.failed or self.reader.gone
-
-    def next(self, torch: Any, decoder: Decoder, vocabulary: Vocabulary) -> Piece:
-        """Grows by a token."""
-        if self._begun is None:
-            before = self._prompt[-_CONTEXT:] if decoder.continues else ()
-            self._begun = (
-                decoder.begin(self._prompt),
-                Chooser(torch, self._sampling, self._prompt),
-                TextStream(vocabulary.decode, self._sampling.stop, before),
-            )
-        state, chooser, stream = self._begun
-        early = self._count < self._sampling.min_tokens
-        forbidden = vocabulary.ends if early else frozenset()
-        chosen = chooser.choose(state.logits(self._last), sorted(forbidden))
-        self._last = chosen.token
-        self._count += 1
-        text = ""
-        if chosen.token in vocabulary.ends and not self._sampling.ignore_eos:
-            self._finish = "eos"
-        else:
-            text = stream.push(chosen.token)
-            if self._count >= self._sampling.max_tokens:
-                self._finish = "length"
-        if self._finish is not None:
-            text += stream.finish()
-        if stream.stopped:
-            self._finish = "stop"
-        if self._finish is not None:
-            self._begun = None
-        return Piece(self._index, chosen, text, self._finish)
+def _put(pieces: Sequence[tuple[Reader, Piece]]) -> None:
+    for reader, piece in pieces:
+        reader.queue.put_nowait(piece)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
-from kubeling.serving.server.generation.engine import Engine, Growth
+from kubeling.serving.server.generation.engine import Engine
+from kubeling.serving.server.generation.growing import Growth
 from kubeling.serving.server.generation.sampling import Sampling
 
 __all__ = ["Generator", "context_length"]

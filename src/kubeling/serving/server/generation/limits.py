@@ -10,10 +10,14 @@ __all__ = ["Limited", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How many texts grow at once, and how many may wait."""
+    """How many texts grow at once, how many may wait, and what a step and the memory hold."""
 
-    growing: int = 8
+    growing: int = 16
     waiting: int = 64
+    step: int = 512
+    """Tokens read in a step at most."""
+    memory: int = 4 << 30
+    """Bytes for what is kept of texts."""
 
 
 @runtime_checkable

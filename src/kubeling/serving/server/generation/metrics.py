@@ -14,6 +14,8 @@ __all__ = ["generation_metrics"]
 _SERIES: Final = (
     ("num_requests_running", "gauge", "Texts being made"),
     ("num_requests_waiting", "gauge", "Texts to be made"),
+    ("kv_cache_usage_perc", "gauge", "Share of the memory for texts that is used, up to 1"),
+    ("num_preemptions_total", "counter", "Texts that waited again as that memory was full"),
     ("prompt_tokens_total", "counter", "Tokens read"),
     ("generation_tokens_total", "counter", "Tokens made"),
 )
@@ -36,12 +38,16 @@ def generation_metrics(models: Mapping[str, Model]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(generator: Generator, title: str) -> int:
+def _value(generator: Generator, title: str) -> float:
     match title:
         case "num_requests_running":
             return generator.engine.growing
         case "num_requests_waiting":
             return generator.engine.waiting
+        case "kv_cache_usage_perc":
+            return round(generator.engine.fullness, 4)
+        case "num_preemptions_total":
+            return generator.engine.preemptions
         case "prompt_tokens_total":
             return generator.prompt_tokens
         case _:

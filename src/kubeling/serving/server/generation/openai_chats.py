@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
-from kubeling.serving.server.generation.engine import Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.openai_events import events
 from kubeling.serving.server.generation.texts import (
     FINISH,

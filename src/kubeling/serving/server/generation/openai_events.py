@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from kubeling.serving.server.generation.engine import Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.texts import Texts, pieces_of
 from kubeling.serving.server.openai.answers import UsageInfo
 from kubeling.serving.server.openai.requests import GenerationRequest

@@ -22,8 +22,8 @@ from kubeling.serving.server.errors import (
     ServingError,
     Unprocessable,
 )
-from kubeling.serving.server.generation.engine import Growth, Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.growing import Growth, Piece
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
-from kubeling.serving.server.generation.engine import Growth, Piece
 from kubeling.serving.server.generation.generator import Generator
+from kubeling.serving.server.generation.growing import Growth, Piece
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.openai.answers import UsageInfo
 from kubeling.serving.server.openai.requests import GenerationRequest
