@@ -179,6 +179,7 @@ class Waiting(SimpleNamespace):
 
     unread: int
     kept: int
+    stretch = 1 << 62
 
 
 waiting = st.builds(Waiting, unread=st.integers(1, 300), kept=st.integers(0, 300))

@@ -214,6 +214,59 @@ async def test_echo_and_prompts_of_tokens(client: Any) -> None:
     assert by_token.choices[0].text == by_text.choices[0].text
 
 
+async def test_offsets_go_on_from_one_piece_of_a_stream_to_the_next(client: Any) -> None:
+    asked = {"model": "tiny", "prompt": PROMPT, "temperature": 0, "logprobs": 1, "n": 2}
+    for echo in (False, True):
+        whole = await client.completions.create(**asked, echo=echo)
+        texts: dict[int, list[Any]] = {0: [], 1: []}
+        async for chunk in await client.completions.create(**asked, echo=echo, stream=True):
+            texts[chunk.choices[0].index].append(chunk.choices[0])
+        for choice in whole.choices:
+            pieces = texts[choice.index]
+            assert "".join(piece.text for piece in pieces) == choice.text
+            tokens = [token for piece in pieces for token in piece.logprobs.tokens]
+            offsets = [offset for piece in pieces for offset in piece.logprobs.text_offset]
+            likely = [value for piece in pieces for value in piece.logprobs.token_logprobs]
+            assert tokens == choice.logprobs.tokens
+            assert offsets == choice.logprobs.text_offset
+            assert likely == pytest.approx(choice.logprobs.token_logprobs, abs=1e-4)
+            assert choice.logprobs.text_offset == list(range(len(choice.text)))
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_likelihoods_of_a_prompt_are_those_the_model_finds(
+    folder: Path, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    import transformers
+
+    if not together:
+        alone = "kubeling.serving.server.generation.packing.PackedDecoder"
+        monkeypatch.setattr(alone, None)
+    prompt = PROMPT * 6
+    model = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(prompt, return_tensors="pt")
+    with torch.inference_mode():
+        likely = model(**tokens).logits[0].log_softmax(-1)
+    expected = likely[:-1].gather(1, tokens["input_ids"][0, 1:, None])[:, 0].tolist()
+    async with asking(served := loaded(folder)) as client:
+        assert served.generator.engine.together == together
+        asked = {"model": "tiny", "prompt": prompt, "echo": True, "logprobs": 2}
+        found = await client.completions.create(**asked, max_tokens=0)
+        more = await client.completions.create(**asked, max_tokens=1)
+    told = found.choices[0].logprobs
+    assert (found.choices[0].text, "".join(told.tokens)) == (prompt, prompt)
+    assert found.usage.completion_tokens == 0
+    assert (told.token_logprobs[0], told.top_logprobs[0]) == (None, None)
+    assert told.token_logprobs[1:] == pytest.approx(expected, abs=1e-3)
+    for token, logprob, best in zip(
+        told.tokens[1:], told.token_logprobs[1:], told.top_logprobs[1:], strict=True
+    ):
+        assert best[token] == logprob
+        assert len(best) in (2, 3)
+    assert len(more.choices[0].logprobs.tokens) == len(prompt) + 1
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "message"),
     [
@@ -224,6 +277,7 @@ async def test_echo_and_prompts_of_tokens(client: Any) -> None:
         ({"prompt": None}, 400, "prompt is required"),
         ({"prompt": [5000]}, 400, "5000 is no token; tokens are 0 to 96"),
         ({"n": 100}, 400, "a request has at most 80 texts here, not 100"),
+        ({"max_tokens": 0}, 400, "max_tokens: is 0, so there would be no text"),
         ({"suffix": "x"}, 400, "suffix: is not supported"),
         ({"best_of": 2}, 400, "best_of: is not supported"),
         ({"stop": [""]}, 400, "stop: a stop sequence has at least a character"),

@@ -33,10 +33,11 @@ class State(Protocol):
 
 
 class Part(NamedTuple):
-    """A text, and how many of its unread tokens are to be read."""
+    """A text, how many of its unread tokens are to be read, and whether each one's logits count."""
 
     state: State
     length: int
+    every: bool = False
 
 
 class Decoder(Protocol):
@@ -53,7 +54,7 @@ class Decoder(Protocol):
         """Begins a text; nothing is computed yet."""
 
     def read(self, parts: Sequence[Part]) -> list[Any]:
-        """Reads on in texts; the logits after the last token read of each.
+        """Reads on in texts; the logits after the last token read of each, or a row for every one.
 
         If it raises, every text is as it was before.
         """
@@ -68,9 +69,9 @@ class _Alone:
     def read(self, parts: Sequence[Part]) -> list[Any]:
         """Reads on in texts, one after another."""
         found = []
-        for state, _ in parts:
+        for state, _, every in parts:
             assert isinstance(state, _Growing)
-            found.append(state.logits())
+            found.append(state.logits(every))
         return found
 
 
@@ -82,12 +83,11 @@ class CausalDecoder(_Alone):
     def __init__(self, torch: Any, model: Any) -> None:
         self._torch, self._model = torch, model
         self._cache = _cache_name(model)
-        last = keeping_last(model)
-        self._last_only = {last: 1} if last else {}
+        self._last = keeping_last(model)
 
     def begin(self, prompt: Sequence[int]) -> State:
-        def forward(tokens: Any, past: Any) -> Any:
-            more = {self._cache: past, **self._last_only}
+        def forward(tokens: Any, past: Any, every: bool) -> Any:
+            more = {self._cache: past, **({self._last: 1} if self._last and not every else {})}
             return self._model(input_ids=tokens, use_cache=True, **more)
 
         return _Growing(self._torch, forward, self._cache, prompt)
@@ -111,7 +111,7 @@ class Seq2SeqDecoder(_Alone):
         tokens = self._torch.tensor([list(prompt)])
         mask = self._torch.ones_like(tokens)
 
-        def forward(made: Any, past: Any) -> Any:
+        def forward(made: Any, past: Any, _: bool) -> Any:
             nonlocal read
             if read is None:
                 read = self._model.get_encoder()(input_ids=tokens, attention_mask=mask)
@@ -145,12 +145,12 @@ class _Growing:
     def forget(self) -> None:
         self._past, self.kept = None, 0
 
-    def logits(self) -> Any:
+    def logits(self, every: bool) -> Any:
         new = self._tokens if self._past is None else self._tokens[self.kept :]
-        found = self._forward(self._torch.tensor([new]), self._past)
+        found = self._forward(self._torch.tensor([new]), self._past, every)
         self._past = getattr(found, self._cache, None)
         self.kept = len(self._tokens)
-        return found.logits[0, -1]
+        return found.logits[0] if every else found.logits[0, -1]
 
 
 def keeping_last(model: Any) -> str | None:

@@ -184,7 +184,7 @@ class Engine:
         for text, count in step:
             with self._failing(text):
                 state = text.begin(self._torch, self._decoder, self._vocabulary)
-                begun.append((text, Part(state, count)))
+                begun.append((text, Part(state, count, text.every)))
         started = time.perf_counter()
         grown = self._read(begun)
         read = sum(count for _, count in step if count > 1)
@@ -205,10 +205,13 @@ class Engine:
                     raise
             return []
         grown = []
-        for (text, _), logits in zip(begun, found, strict=True):
-            if not text.unread:
-                with self._failing(text):
-                    grown.append((text, text.grow(logits, self._vocabulary)))
+        for (text, part), logits in zip(begun, found, strict=True):
+            with self._failing(text):
+                if part.every:
+                    text.see(text.kept, logits)
+                if not text.unread:
+                    last = logits[-1] if part.every else logits
+                    grown.append((text, text.grow(last, self._vocabulary)))
         return grown
 
     @contextlib.contextmanager

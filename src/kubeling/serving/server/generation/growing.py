@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from kubeling.serving.server.errors import GenerationFailed
 from kubeling.serving.server.generation.decoding import Decoder, State
-from kubeling.serving.server.generation.sampling import Chooser, Chosen, Sampling
+from kubeling.serving.server.generation.sampling import Chooser, Chosen, Sampling, told
 from kubeling.serving.server.generation.text import TextStream
 
 __all__ = ["AHEAD", "Finish", "Growth", "Piece", "Reader", "Text", "Vocabulary"]
@@ -19,6 +19,9 @@ __all__ = ["AHEAD", "Finish", "Growth", "Piece", "Reader", "Text", "Vocabulary"]
 AHEAD: Final = 64
 """Pieces that a reader may leave unread before its texts pause."""
 _CONTEXT: Final = 6
+_STRETCH: Final = 64
+"""Tokens of a prompt whose logits may be there at once; of 512 and a large vocabulary they take
+half a gigabyte."""
 
 Finish = Literal["length", "eos", "stop"]
 
@@ -39,6 +42,8 @@ class Piece:
     chosen: Chosen
     text: str
     finish: Finish | None = None
+    prompt: Sequence[Chosen] = ()
+    """With a text's first piece, how likely its prompt was; of its first token nothing is known."""
 
 
 class Growth:
@@ -118,6 +123,7 @@ class Text:
         self._finish: Finish | None = None
         self._count = 0
         self._begun: tuple[State, Chooser, TextStream] | None = None
+        self._told: list[Chosen] = []
 
     @property
     def over(self) -> bool:
@@ -133,6 +139,16 @@ class Text:
     def kept(self) -> int:
         """Tokens that something is kept of."""
         return 0 if self._begun is None else self._begun[0].kept
+
+    @property
+    def every(self) -> bool:
+        """Whether the logits after every token count."""
+        return self._sampling.prompt_logprobs and len(self._told) + 1 < len(self._prompt)
+
+    @property
+    def stretch(self) -> int:
+        """Tokens that are read in a step at most."""
+        return _STRETCH if self.every else 1 << 62
 
     def begin(self, torch: Any, decoder: Decoder, vocabulary: Vocabulary) -> State:
         """What the model knows of it, from its first step on."""
@@ -150,6 +166,15 @@ class Text:
         if self._begun is not None:
             self._begun[0].forget()
 
+    def see(self, end: int, logits: Any) -> None:
+        """Remembers how likely the prompt's tokens were, by the logits after those up to there."""
+        begin = end - len(logits)
+        known = len(self._told)
+        tokens = self._prompt[known + 1 : end + 1]
+        rows = logits[known - begin : known - begin + len(tokens)]
+        if len(tokens):
+            self._told += told(rows, tokens, self._sampling.logprobs or 0)
+
     def grow(self, logits: Any, vocabulary: Vocabulary) -> Piece:
         """Grows by a token, by the logits after those before it."""
         assert self._begun is not None
@@ -158,6 +183,7 @@ class Text:
         forbidden = vocabulary.ends if early else frozenset()
         chosen = chooser.choose(logits, sorted(forbidden))
         state.append(chosen.token)
+        first = not self._count
         self._count += 1
         text = ""
         if chosen.token in vocabulary.ends and not self._sampling.ignore_eos:
@@ -172,4 +198,4 @@ class Text:
             self._finish = "stop"
         if self._finish is not None:
             self._begun = None
-        return Piece(self._index, chosen, text, self._finish)
+        return Piece(self._index, chosen, text, self._finish, self._told if first else ())

@@ -8,6 +8,7 @@ from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.openai_events import events
+from kubeling.serving.server.generation.sampling import Chosen
 from kubeling.serving.server.generation.texts import (
     FINISH,
     Texts,
@@ -17,7 +18,6 @@ from kubeling.serving.server.generation.texts import (
 )
 from kubeling.serving.server.openai.answers import (
     Completion,
-    CompletionChoice,
     CompletionChunk,
     CompletionChunkChoice,
     CompletionLogProbs,
@@ -35,22 +35,21 @@ async def create_completion(
     """Answers a request; raises :class:`~..errors.ServingError` before anything is made."""
     _refuse(generator, request)
     prompts = await prompts_of(generator, request.prompt, request.add_special_tokens)
-    texts = started(generator, request, prompts, request.max_tokens, request.logprobs)
-    shown = [_echo(generator, prompt) if request.echo else "" for prompt in texts.prompts]
+    texts = started(
+        generator,
+        request,
+        prompts,
+        request.max_tokens,
+        request.logprobs,
+        prompt_too=bool(request.echo) and request.logprobs is not None,
+    )
+    telling = [_Telling(generator, request, prompt) for prompt in texts.prompts]
     if request.stream:
-        return _streamed(generator, request, texts, shown)
+        return _streamed(generator, request, texts, telling)
     found = await grown(generator, texts)
     return Completion(
         model=request.model,
-        choices=[
-            CompletionChoice(
-                index=index,
-                text=shown[index] + one.text,
-                logprobs=_logprobs(generator, request, one.pieces),
-                finish_reason=one.finish,
-            )
-            for index, one in enumerate(found)
-        ],
+        choices=[telling[one.pieces[0].index].choice(one.pieces) for one in found],
         usage=texts.usage,
     )
 
@@ -62,50 +61,67 @@ def _refuse(generator: Generator, request: CompletionRequest) -> None:
         raise InvalidInput("best_of: is not supported; ask for n texts")
     if request.echo and not generator.continues:
         raise InvalidInput("echo: the model's text does not go on where the prompt ends")
-    if request.echo and request.logprobs is not None:
-        raise InvalidInput("logprobs: those of the prompt are not known; leave echo out")
+    if request.max_tokens == 0 and not request.echo:
+        raise InvalidInput("max_tokens: is 0, so there would be no text; ask for 1, or for echo")
 
 
-def _echo(generator: Generator, prompt: Sequence[int]) -> str:
-    return str(generator.tokenizer.decode(list(prompt), skip_special_tokens=True))
+class _Telling:
+    """A text as it is told, in one piece or several: the prompt first, if it is asked for."""
+
+    def __init__(
+        self, generator: Generator, request: CompletionRequest, prompt: Sequence[int]
+    ) -> None:
+        self._generator = generator
+        self._request = request
+        self._prompt = prompt if request.echo else ()
+        self._offset = 0
+
+    def choice(self, pieces: Sequence[Piece]) -> CompletionChunkChoice:
+        """What the text grew by; of a whole text, everything."""
+        last = pieces[-1]
+        nothing = self._request.max_tokens == 0
+        made = [] if nothing else pieces
+        text = "".join(piece.text for piece in made)
+        likely = None if self._request.logprobs is None else CompletionLogProbs()
+        if prompt := self._prompt:
+            self._prompt = ()
+            tokenizer = self._generator.tokenizer
+            text = str(tokenizer.decode(list(prompt), skip_special_tokens=True)) + text
+            if likely is not None:
+                self._add(likely, Chosen(prompt[0]))
+                for chosen in pieces[0].prompt:
+                    self._add(likely, chosen)
+        if likely is not None:
+            for piece in made:
+                self._add(likely, piece.chosen)
+        finish = last.finish and ("length" if nothing else FINISH[last.finish])
+        return CompletionChunkChoice(
+            index=last.index, text=text, logprobs=likely, finish_reason=finish
+        )
+
+    def _add(self, likely: CompletionLogProbs, chosen: Chosen) -> None:
+        token = self._generator.text_of(chosen.token)
+        likely.tokens.append(token)
+        likely.token_logprobs.append(chosen.logprob)
+        likely.text_offset.append(self._offset)
+        self._offset += len(token)
+        if chosen.logprob is None:
+            likely.top_logprobs.append(None)
+            return
+        best = {self._generator.text_of(other): logprob for other, logprob in chosen.likeliest}
+        # The chosen one is always told, as OpenAI does, whether or not it is among them.
+        likely.top_logprobs.append({token: chosen.logprob} | best)
 
 
 def _streamed(
-    generator: Generator, request: CompletionRequest, texts: Texts, shown: Sequence[str]
+    generator: Generator, request: CompletionRequest, texts: Texts, telling: Sequence[_Telling]
 ) -> AsyncGenerator[str, None]:
     identity = new_id("cmpl")
 
     def grew(pieces: Sequence[Piece]) -> CompletionChunkChoice:
-        last = pieces[-1]
-        return CompletionChunkChoice(
-            index=last.index,
-            text=last.text,
-            logprobs=_logprobs(generator, request, pieces),
-            finish_reason=FINISH[last.finish] if last.finish else None,
-        )
+        return telling[pieces[0].index].choice(pieces)
 
     def chunk(choices: list[CompletionChunkChoice], usage: UsageInfo | None) -> CompletionChunk:
         return CompletionChunk(id=identity, model=request.model, choices=choices, usage=usage)
 
-    begin = (
-        CompletionChunkChoice(index=index, text=text) for index, text in enumerate(shown) if text
-    )
-    return events(generator, request, texts, begin, grew, chunk)
-
-
-def _logprobs(
-    generator: Generator, request: CompletionRequest, pieces: Sequence[Piece]
-) -> CompletionLogProbs | None:
-    if request.logprobs is None:
-        return None
-    found, offset = CompletionLogProbs(), 0
-    for piece in pieces:
-        token = generator.text_of(piece.chosen.token)
-        found.tokens.append(token)
-        found.token_logprobs.append(piece.chosen.logprob)
-        found.top_logprobs.append(
-            {generator.text_of(likely): logprob for likely, logprob in piece.chosen.likeliest}
-        )
-        found.text_offset.append(offset)
-        offset += len(token)
-    return found
+    return events(generator, request, texts, (), grew, chunk)

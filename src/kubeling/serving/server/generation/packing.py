@@ -84,13 +84,15 @@ class PackedDecoder:
         tokens: list[int] = []
         positions: list[int] = []
         pieces = []
-        for state, count in parts:
+        wanted: list[int] = []
+        for state, count, every in parts:
             assert isinstance(state, _Text)
             start, begin = len(tokens), state.kept
+            wanted += range(start if every else start + count - 1, start + count)
             tokens += state.tokens[begin : begin + count]
             positions += range(begin, begin + count)
             pieces.append(_Piece(state, start, count))
-        ends = self._torch.tensor([piece.start + piece.count - 1 for piece in pieces])
+        ends = self._torch.tensor(wanted)
         more = {self._last: ends} if self._last else {}
         _step.pieces, _step.windows = pieces, self._windows
         try:
@@ -104,8 +106,9 @@ class PackedDecoder:
             _step.pieces = ()
         for piece in pieces:
             piece.text.kept += piece.count
-        logits = found.logits[0]
-        return list(logits if self._last else logits[ends])
+        logits = found.logits[0] if self._last else found.logits[0][ends]
+        rows = logits.split([part.length if part.every else 1 for part in parts])
+        return [mine if part.every else mine[0] for mine, part in zip(rows, parts, strict=True)]
 
 
 class _Text:

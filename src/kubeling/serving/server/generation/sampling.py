@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Chooser", "Chosen", "Sampling"]
+__all__ = ["Chooser", "Chosen", "Sampling", "told"]
 
 _GREEDY: Final = 1e-5
 """Temperatures below it only leave the likeliest token, and numbers that are none (as vLLM's)."""
@@ -39,6 +39,8 @@ class Sampling:
     min_tokens: int = 0
     logprobs: int | None = None
     """How many of the likeliest tokens are told beside the chosen one; none if ``None``."""
+    prompt_logprobs: bool = False
+    """Whether the same is told of the tokens of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class Chosen:
     token: int
     logprob: float | None = None
     likeliest: Sequence[tuple[int, float]] = ()
+
+
+def told(logits: Any, tokens: Sequence[int], likeliest: int) -> list[Chosen]:
+    """How likely tokens were, each by a row of logits, and which ones were likeliest."""
+    logprobs = logits.float().log_softmax(-1)
+    best = logprobs.topk(min(likeliest, logprobs.shape[-1]))
+    rows = zip(tokens, best.indices.tolist(), best.values.tolist(), strict=True)
+    return [
+        Chosen(token, float(logprobs[row, token]), list(zip(ids, values, strict=True)))
+        for row, (token, ids, values) in enumerate(rows)
+    ]
 
 
 class Chooser:
@@ -76,10 +89,7 @@ class Chooser:
             self._seen.add(token)
         if self._sampling.logprobs is None:
             return Chosen(token)
-        logprobs = logits.log_softmax(-1)
-        best = logprobs.topk(min(self._sampling.logprobs, len(logprobs)))
-        likeliest = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return Chosen(token, float(logprobs[token]), likeliest)
+        return told(logits[None], [token], self._sampling.logprobs)[0]
 
     def _adjusted(self, logits: Any) -> Any:
         sampling = self._sampling

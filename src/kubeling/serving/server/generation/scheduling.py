@@ -30,6 +30,10 @@ class Reading(Protocol):
     def kept(self) -> int:
         """Tokens that the memory holds something of."""
 
+    @property
+    def stretch(self) -> int:
+        """Tokens that are read of it in a step at most."""
+
 
 T = TypeVar("T", bound=Reading)
 
@@ -62,7 +66,7 @@ def parts(texts: Sequence[T], pace: Pace, most: int) -> list[tuple[T, int]]:
     for index, text in enumerate(prompts):
         # Each has an equal share; what one leaves goes to those after it.
         share = -(-room // (len(prompts) - index))
-        count = min(text.unread, share)
+        count = min(text.unread, share, text.stretch)
         if count <= 0:
             break
         found.append((text, count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
@@ -26,6 +26,8 @@ class Texts:
     prompts: Sequence[Sequence[int]]
     each: int
     growth: Growth
+    silent: bool = False
+    """Whether the one token of each is only made to read the prompt, and not told."""
     made: int = 0
 
     @property
@@ -74,7 +76,7 @@ def sampling_of(
     if request.min_tokens > max_tokens:
         raise InvalidInput(f"min_tokens: is {request.min_tokens}, more than max_tokens")
     return Sampling(
-        max_tokens=max_tokens,
+        max_tokens=max(max_tokens, 1),
         temperature=_or(request.temperature, 1.0),
         top_p=_or(request.top_p, 1.0),
         top_k=request.top_k or 0,
@@ -97,6 +99,8 @@ def started(
     prompts: Sequence[Sequence[int]],
     max_tokens: int | None,
     logprobs: int | None,
+    *,
+    prompt_too: bool = False,
 ) -> Texts:
     """Begins the texts of a request, ``n`` for each prompt."""
     if request.stream_options is not None and not request.stream:
@@ -104,10 +108,14 @@ def started(
     each = request.n or 1
     repeated = [prompt for prompt in prompts for _ in range(each)]
     samplings = [
-        sampling_of(request, generator.room(prompt, max_tokens), logprobs, index % each)
+        replace(
+            sampling_of(request, generator.room(prompt, max_tokens), logprobs, index % each),
+            prompt_logprobs=prompt_too,
+        )
         for index, prompt in enumerate(repeated)
     ]
-    return Texts(repeated, each, generator.grow(repeated, samplings))
+    growth = generator.grow(repeated, samplings)
+    return Texts(repeated, each, growth, silent=max_tokens == 0)
 
 
 async def grown(generator: Generator, texts: Texts) -> list[Grown]:
@@ -126,7 +134,7 @@ async def pieces_of(generator: Generator, texts: Texts) -> AsyncGenerator[Piece,
     try:
         async with contextlib.aclosing(texts.growth) as growth:
             async for piece in growth:
-                texts.made += 1
+                texts.made += not texts.silent
                 yield piece
     finally:
         generator.count(texts.usage.prompt_tokens, texts.made)

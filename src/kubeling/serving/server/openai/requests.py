@@ -73,7 +73,7 @@ class CompletionRequest(GenerationRequest, kw_only=True):
     best_of: int | None = None
     echo: bool | None = False
     logprobs: Likeliest | None = None
-    max_tokens: Positive | None = 16
+    max_tokens: Count | None = 16
     suffix: str | None = None
     add_special_tokens: bool = True
 
