@@ -137,8 +137,11 @@ def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser:
     browser.press("ArrowRight")
     assert browser.evaluate("document.querySelector('#percent-shown').innerText") == "40%"
     browser.press("Tab")
-    browser.leave(lambda: browser.press("Enter"))
+    browser.press("Enter")
     platform.until(lambda o: split(o) == {"1": 60, "2": 40}, "isvc", "house")
+    # The page follows by itself, and the keyboard goes on where it was.
+    browser.until("document.querySelector('#canary-house-predictor-00002-40')")
+    browser.until("document.activeElement.id === 'move'")
 
     fetched(platform, "/act", action="promote")
     platform.until(lambda o: split(o) == {"2": 100}, "isvc", "house")

@@ -79,7 +79,14 @@ function prepare(root) {
   root.querySelectorAll("[data-log]").forEach(followLog);
 }
 
-document.addEventListener("htmx:afterSettle", () => prepare(document));
+// A part that is drawn anew keeps the keyboard's place, if it still has what was there.
+let held = null;
+document.addEventListener("htmx:beforeSwap", () => { held = document.activeElement?.id || held; });
+document.addEventListener("htmx:afterSettle", () => {
+  prepare(document);
+  if (held && document.activeElement === document.body) document.getElementById(held)?.focus({ preventScroll: true });
+  held = null;
+});
 prepare(document);
 // On a narrow screen the menu is a line that scrolls.
 const menu = document.querySelector("header nav"), here = menu?.querySelector("[aria-current]");
@@ -96,7 +103,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 document.addEventListener("htmx:responseError", (event) => {
   const { target, xhr } = event.detail;
-  if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
+  if (target.matches("form")) line.textContent = `· not done: the platform answered ${xhr.status}`;
+  else if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
 });
 document.addEventListener("htmx:sendError", () => { line.textContent = "· not up to date: the platform does not answer"; });
 document.addEventListener("htmx:afterSwap", () => { line.textContent = ""; });
