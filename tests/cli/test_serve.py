@@ -154,7 +154,7 @@ def test_the_format_is_found_out(tmp_path: Path, files: dict[str, bytes], is_of:
 
 
 def test_a_folder_that_is_no_model_or_two_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match="holds no model whose format is known: nothing"):
+    with pytest.raises(CliError, match="is empty"):
         format_of(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CliError, match=r"is known: config\.json"):

@@ -17,6 +17,8 @@ from kubeling.kube.advice import advice
         ("FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'", "data.csv"),
         ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "enough nvidia.com/gpu: "),
         ("exited with code 1: ValueError: bad", ""),
+        ("HTTP error: error sending request, retry_timeout: 60s", ""),
+        ("the model server timed out", "raise the time limit"),
         ("all is well", ""),
     ],
 )

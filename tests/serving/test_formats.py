@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -267,3 +268,34 @@ def test_onnx_runtime_reports_to_nobody_unless_asked(tmp_path: Path) -> None:
     variables = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", program], env=variables, check=True)
     assert not list(tmp_path.iterdir())
+
+
+class Changed:
+    """Whose attributes are others in this version."""
+
+    def __init__(self) -> None:
+        self.kept = 1
+
+    def __setstate__(self, _: Any) -> None:
+        raise ValueError("incompatible dtype:\n- expected: one\n- got: another")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "model.pkl is empty; save the model again"),
+        (pickle.dumps(list(range(1000)))[:500], "it ends too early; was it copied whole"),
+        (pickle.dumps(Changed()), r"dtype\); was it saved with another version of scikit-learn"),
+        (b"csklearn.gone\nName\n.", "scikit-learn does not have; was it saved with another"),
+        (b"cmissing_package\nName\n.", "needs the Python package missing_package"),
+        (b"c__main__\nMine\n.", "needs Mine, which is defined in the script that saved it"),
+    ],
+)
+def test_a_pickle_that_cannot_be_read_says_what_is_wrong(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("joblib")
+    (tmp_path / "model.pkl").write_bytes(content)
+    with pytest.raises(ModelLoadError, match=message) as refused:
+        create_model("sklearn", "m", tmp_path).load()
+    assert "\n" not in str(refused.value)

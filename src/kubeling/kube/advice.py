@@ -37,7 +37,7 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
         "data directory.",
     ),
     (
-        r"DeadlineExceeded|active longer than|timed? ?out",
+        r"DeadlineExceeded|active longer than|\btimed? ?out",
         "It took longer than allowed: raise the time limit, or find out what it waited for.",
     ),
     (

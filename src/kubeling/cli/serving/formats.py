@@ -12,7 +12,7 @@ from typing import Final
 
 from kubeling.cli.errors import CliError
 
-__all__ = ["format_of", "format_of_address"]
+__all__ = ["FORMATS", "format_of", "format_of_address"]
 
 _BY_SUFFIX: Final = {
     ".joblib": "sklearn",
@@ -37,8 +37,12 @@ _BY_NAME: Final = {"saved_model.pb": "tensorflow", "MLmodel": "mlflow"}
 _LIGHTGBM: Final = re.compile(rb"\s*tree\s*\n")
 _XGBOOST: Final = re.compile(rb'\s*\{\s*"(?:learner|version)"\s*:')
 _ENDINGS: Final = (
-    ".joblib, .pkl, .onnx, .bst, .ubj, .json, .txt (LightGBM), .cbm, .pt, saved_model.pb, MLmodel"
+    ", ".join(_BY_SUFFIX)
+    + ", .json (XGBoost), .txt (LightGBM) or are called "
+    + " or ".join(_BY_NAME)
 )
+FORMATS: Final = tuple(sorted({*_BY_SUFFIX.values(), *_BY_NAME.values(), "lightgbm"}))
+"""The names to choose from, where files tell none."""
 
 
 def format_of(place: Path) -> str:
@@ -54,7 +58,9 @@ def format_of(place: Path) -> str:
             f"{place} could be a model of {' or '.join(sorted(found))}",
             "Say which with --format, or serve one of its files.",
         )
-    there = ", ".join(sorted(file.name for file in files)[:5]) or "nothing"
+    if place.is_dir() and not any(place.iterdir()):
+        raise CliError(f"{place} is empty", "Save the model there first.")
+    there = ", ".join(sorted(file.name for file in files)[:5]) or "folders only"
     raise CliError(
         f"{place} holds no model whose format is known: {there}",
         f"Files that are known end in {_ENDINGS}; say another with --format.",

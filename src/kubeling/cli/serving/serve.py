@@ -73,14 +73,17 @@ def serve(model: str, data_dir: Path, **given: Any) -> int:
 
 def _served(model: str, given: dict[str, Any]) -> tuple[Served, str]:
     """What is to be served, and under which name."""
-    from kubeling.cli.serving.formats import format_of, format_of_address
+    from kubeling.cli.serving.formats import FORMATS, format_of, format_of_address
     from kubeling.cli.serving.manifest import Served, digest_of, name_of
 
     if "://" in model:
         uri, digest, title = model, "", name_of(model)
         format_name = given["format_name"] or format_of_address(model)
         if not format_name:
-            raise CliError(f"{model} does not tell its format", "Say it with --format.")
+            raise CliError(
+                f"{model} does not tell its format",
+                f"Say it with --format, as one of: {', '.join(FORMATS)}.",
+            )
     else:
         place = Path(model).expanduser().resolve()
         if not place.exists():

@@ -103,7 +103,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 document.addEventListener("htmx:responseError", (event) => {
   const { target, xhr } = event.detail;
-  if (target.matches("form")) line.textContent = `· not done: the platform answered ${xhr.status}`;
+  const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
+  const reason = page.querySelector(".cause")?.textContent ?? `the platform answered ${xhr.status}`;
+  if (target.matches("form")) line.textContent = `· not done: ${reason}`;
   else if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
 });
 document.addEventListener("htmx:sendError", () => { line.textContent = "· not up to date: the platform does not answer"; });

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import library
+from kubeling.serving.server.formats.pickles import unreadable
 from kubeling.serving.server.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -32,16 +33,8 @@ class SklearnModel(TabularModel):
         joblib = library("joblib")
         try:
             estimator = joblib.load(file)
-        except ModuleNotFoundError as error:
-            raise ModelLoadError(
-                f"{file.name} needs the Python package {error.name}, which the runtime does not "
-                "have; add it to the runtime's image or serve the model from your own container"
-            ) from error
         except Exception as error:
-            raise ModelLoadError(
-                f"{file.name} cannot be unpickled ({type(error).__name__}: {error}); was it saved "
-                "with another version of scikit-learn?"
-            ) from error
+            raise ModelLoadError(unreadable(file, error)) from error
         if not hasattr(estimator, "predict"):
             raise ModelLoadError(
                 f"{file.name} holds a {type(estimator).__name__}, not an estimator"
