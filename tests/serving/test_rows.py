@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubeling.serving.server.errors import InvalidInput
-from kubeling.serving.server.rows import array_of_rows
+from kubeling.serving.server.rows import array_of_rows, joined_rows, rows_of
 
 COLUMNS = ["a", "b"]
 
@@ -52,3 +55,34 @@ def test_what_a_row_of_a_table_leaves_out_is_missing() -> None:
 def test_what_is_no_row_is_refused(instances: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         array_of_rows(instances, COLUMNS)
+
+
+NUMBERS = st.one_of(st.integers(-(2**65), 2**65), st.floats(), st.just(10**400), st.booleans())
+CELLS = st.one_of(NUMBERS, st.none(), st.text(max_size=2))
+ROWS = st.one_of(
+    st.lists(st.lists(st.floats(), min_size=2, max_size=2), max_size=3),
+    st.lists(st.lists(st.integers(-9, 9), min_size=2, max_size=2), max_size=3),
+    st.lists(st.lists(NUMBERS, min_size=2, max_size=2), max_size=3),
+    st.lists(st.lists(CELLS, max_size=3), max_size=2),
+    st.lists(CELLS, max_size=3),
+)
+BODIES = st.one_of(ROWS.map(lambda rows: {"instances": rows}), ROWS, CELLS)
+
+
+@given(st.lists(BODIES, min_size=1, max_size=4), st.sampled_from([None, 2, 3]))
+def test_rows_read_together_are_those_that_are_read_alone(bodies: list[Any], width: Any) -> None:
+    found = joined_rows(bodies, width)
+    if found is None:
+        return
+    alone = [array_of_rows(rows_of(body)) for body in bodies]
+    together, sizes = found
+    assert sizes == [len(array) for array in alone]
+    assert {array.dtype for array in alone} == {together.dtype}
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+@pytest.mark.parametrize(
+    "instances", [[[[1.0, 2.0]], [[3, 0.5]]], [[[1, 2]], [[3, 4], [5, 6]]], [[[1, 0.5]]]]
+)
+def test_plain_rows_are_read_together(instances: list[Any]) -> None:
+    assert joined_rows([{"instances": rows} for rows in instances], 2) is not None

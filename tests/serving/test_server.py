@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from tests.serving.model_server import Doubler, serving
 from kubeling.serving.requestlog.folder import FolderLog, read_folder
 from kubeling.serving.requestlog.record import Counts, new_record
 from kubeling.serving.server.__main__ import main
+from kubeling.serving.server.app import ModelApp
+from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
+from kubeling.serving.server.http import Request, Response
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.repository import ModelRepository
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.8, 2.8, 4.8, 1.4]]
 
@@ -129,6 +134,31 @@ async def test_requests_that_arrive_together_are_predicted_together() -> None:
         found = await asyncio.gather(*(model.predict(body, {}) for body in bodies))
     assert model.calls == [8]
     assert [answer["predictions"] for answer in found] == [[2 * (i + 1)] for i in range(8)]
+
+
+async def test_each_of_those_that_arrive_together_is_answered_as_alone() -> None:
+    model = Doubler()
+    plane = DataPlane(ModelRepository([model]))
+    app = ModelApp(plane)
+    bodies = [b'{"instances": [[1, %d]]}' % i for i in (2, 3, -1, 4)]
+    path, answers = "/v1/models/double:predict", asyncio.Queue[tuple[int, Response]]()
+
+    def asked(bodies: Sequence[bytes]) -> None:
+        for place, body in enumerate(bodies):
+            answer = functools.partial(lambda i, found: answers.put_nowait((i, found)), place)
+            assert app.immediately(Request("POST", path, {}, body), answer)
+
+    asked([bodies[0], b'{"instances": [[1, 0], [2, 2]]}', bodies[1]])
+    found = [await answers.get() for _ in range(3)]
+    assert [json.loads(one.body)["predictions"] for _, one in found] == [[6], [2, 8], [8]]
+    assert model.calls == [4], "all of it in one array"
+    asked(bodies)
+    found = sorted([await answers.get() for _ in bodies], key=lambda entry: entry[0])
+    assert [one.status for _, one in found] == [200, 200, 400, 200]
+    assert json.loads(found[2][1].body) == {"error": "negative values are not allowed"}
+    text = plane.metrics.text()
+    assert 'kubeling_requests_total{model_name="double",code="200"} 6' in text
+    assert 'kubeling_requests_total{model_name="double",code="400"} 1' in text
 
 
 async def test_a_bad_request_does_not_fail_those_it_was_batched_with() -> None:

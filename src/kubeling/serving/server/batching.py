@@ -123,14 +123,23 @@ class Batcher:
         self._waiting.append((rows, done))
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._turned)
+
+    def submit_all(self, rows: Array, done: Done) -> None:
+        """As :meth:`submit` for all that this turn of the loop brought, so it need not wait."""
+        self._waiting.append((rows, done))
+        self._flush()
+
+    def _turned(self) -> None:
+        self._scheduled = False
+        if self._waiting:
+            self._flush()
 
     def _flush(self) -> None:
         if self.runner.busy:
             # What comes meanwhile is predicted together, when the thread is done.
             self._held = True
             return
-        self._scheduled = False
         waiting, self._waiting = self._waiting, []
         for batch in _grouped(waiting):
             self._run(batch)

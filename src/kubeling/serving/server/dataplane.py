@@ -30,7 +30,7 @@ from kubeling.serving.server.infer_types import (
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.predictor import current_predictor, predictor_ready
-from kubeling.serving.server.quick import Done, QuickModel, is_plain
+from kubeling.serving.server.quick import QuickModel, is_plain
 from kubeling.serving.server.repository import ModelRepository
 from kubeling.serving.server.rest_v2 import decode_response
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kubeling.serving.server.merging import Merger
     from kubeling.serving.server.sampling import Sampler
 
-__all__ = ["DataPlane", "Verb"]
+__all__ = ["DataPlane", "Verb", "response_of", "serving_error"]
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class DataPlane:
             body = decode()
             answer, given = await self._v1(model, verb, body, headers)
         except ServingError as error:
-            self._done(model, error.http_status, started, body, {"error": str(error)}, headers)
+            self.done(model, error.http_status, started, body, {"error": str(error)}, headers)
             raise
         if isinstance(answer, str | bytes | AsyncIterator):
             # The model's own words, whole or as it finds them.
@@ -102,7 +102,7 @@ class DataPlane:
             return answer, given
         if self.sampler is not None and verb == "predict":
             self.sampler.saw(body, answer, headers)
-        self._done(model, 200, started, body, answer, headers)
+        self.done(model, 200, started, body, answer, headers)
         return answer, given
 
     async def v2(
@@ -122,11 +122,11 @@ class DataPlane:
             request.model_version = self.repository.version_of(name, version) or None
             answer, given = await self._v2(model, request, headers)
         except ServingError as error:
-            self._done(model, error.http_status, started, request, {"error": str(error)}, headers)
+            self.done(model, error.http_status, started, request, {"error": str(error)}, headers)
             raise
         if self.sampler is not None:
             self.sampler.saw(request, answer, headers)
-        self._done(model, 200, started, request, answer, headers)
+        self.done(model, 200, started, request, answer, headers)
         return answer, given
 
     async def _v1(self, model: Model, verb: Verb, body: Any, headers: Mapping[str, str]) -> Answer:
@@ -153,14 +153,14 @@ class DataPlane:
         async def ask(payload: InferRequest) -> InferResponse:
             found, more = await self._call(model, "predict", payload, headers)
             given.update(more)
-            return _response_of(model, payload, found)
+            return response_of(model, payload, found)
 
         if self.merger is None:
             return await ask(request), given
         from kubeling.serving.server.merging import merged_v2
 
         found = await merged_v2(self.merger, model.name, request, ask)
-        return _response_of(model, request, found), given
+        return response_of(model, request, found), given
 
     def quick_model(self, name: str) -> QuickModel | None:
         """A model that needs no coroutine to answer."""
@@ -170,36 +170,6 @@ class DataPlane:
         if not isinstance(model, QuickModel) or not model.ready or not is_plain(model):
             return None
         return None if model.enable_latency_logging else model
-
-    def quick(
-        self, model: QuickModel, payload: Any, headers: Mapping[str, str], done: Done
-    ) -> None:
-        """Answers a body of V1 or a request of V2 as :meth:`v1` and :meth:`v2` do."""
-        started = time.perf_counter()
-        request = payload if isinstance(payload, InferRequest) else None
-        if request is not None:
-            request.model_version = self.repository.version_of(model.name) or None
-
-        def finished(found: Any, error: BaseException | None) -> None:
-            if error is not None:
-                error = _serving_error(model, "predict", error)
-                found, status = {"error": str(error)}, error.http_status
-            else:
-                found = found if request is None else _response_of(model, request, found)
-                status = 200
-                if self.sampler is not None:
-                    self.sampler.saw(payload, found, headers)
-            if self.request_log is None:
-                self.metrics.request(model.name, status, time.perf_counter() - started)
-            else:
-                self._done(model, status, started, payload, found, headers)
-            done(found, error)
-
-        try:
-            model.answer(payload, finished)
-        except Exception as error:
-            # As in _call: what a model raises is its caller's to know.
-            finished(None, error)
 
     def _count(self, model: Model, status: int, started: float, headers: Mapping[str, str]) -> None:
         seconds = time.perf_counter() - started
@@ -228,7 +198,7 @@ class DataPlane:
             raise
         except Exception as error:
             # A model of one's own may raise anything; the server has to outlive it.
-            raise _serving_error(model, verb, error) from error
+            raise serving_error(model, verb, error) from error
 
     async def _stage(self, model: Model, stage: str, *arguments: Any) -> Any:
         """Runs a step, and times it where the model has one of its own."""
@@ -242,7 +212,7 @@ class DataPlane:
         finally:
             self.metrics.stage(model.name, stage, time.perf_counter() - started)
 
-    def _done(
+    def done(
         self,
         model: Model,
         status: int,
@@ -251,13 +221,15 @@ class DataPlane:
         answer: Any,
         headers: Mapping[str, str],
     ) -> None:
+        """Counts a request that was answered, and records it if there is a log."""
         self._count(model, status, started, headers)
         if self.request_log is not None:
             record = new_record(model.name, status, _plain(body), _plain(answer), headers)
             self.request_log.add(record)
 
 
-def _serving_error(model: Model, verb: Verb, error: BaseException) -> ServingError:
+def serving_error(model: Model, verb: Verb, error: BaseException) -> ServingError:
+    """What a model raised, as its caller is told of it."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, NotImplementedError):
@@ -295,7 +267,7 @@ async def _value(result: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-def _response_of(model: Model, request: InferRequest, found: Any) -> InferResponse:
+def response_of(model: Model, request: InferRequest, found: Any) -> InferResponse:
     """What a model answered to V2, in the form of V2, as the request wanted it."""
     answer = found if isinstance(found, InferResponse) else _converted(model, found)
     answer.id = request.id or answer.id

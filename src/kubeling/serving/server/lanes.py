@@ -1,12 +1,14 @@
 """The short way of a prediction, from a body to a response, without a task.
 
-Which model and which protocol a path means is worked out once; each request then decodes its body,
-hands it to the model with a callback and is encoded when that is called. What a lane leaves (it
-says false), and every other request, takes the way of :class:`~.app.ModelApp`.
+Which model and which protocol a path means is worked out once. Bodies are decoded as they come, so
+that one that cannot be read is nobody else's matter; what one turn of the loop brought is handed to
+the model together. What a lane leaves (it says false), and every other request, takes the way of
+:class:`~.app.ModelApp`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from kubeling.serving.server import bodies, cloudevents
 from kubeling.serving.server.dataplane import DataPlane
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.http import Request, Response, error_response
+from kubeling.serving.server.quick import Asked, QuickModel
+from kubeling.serving.server.turn import Turn
 
 __all__ = ["Lanes"]
 
@@ -23,6 +27,7 @@ _WAYS: Final = (
 )
 
 Decode = Callable[[Request, str], Any]
+Answer = Callable[[Response], None]
 
 
 class Lanes:
@@ -30,39 +35,58 @@ class Lanes:
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self._known: dict[str, tuple[str, Decode]] = {}
+        self._known: dict[str, _Lane] = {}
 
-    def __call__(self, request: Request, answer: Callable[[Response], None]) -> bool:
+    def __call__(self, request: Request, answer: Answer) -> bool:
         """Takes a request, or says that it needs a task."""
-        found = self._known.get(request.path) or self._found(request.path)
-        if found is None or request.method != "POST":
-            return False
-        name, decode = found
-        model = self._plane.quick_model(name)
-        if model is None:
-            return False
-        try:
-            payload = decode(request, name)
-        except InvalidInput:
-            # Said, counted and recorded where all refusals are.
-            return False
-        if cloudevents.event_of(payload, request.headers) is not None:
-            return False
+        lane = self._known.get(request.path) or self._found(request.path)
+        return lane is not None and request.method == "POST" and lane.take(request, answer)
 
-        def done(found: Any, error: BaseException | None) -> None:
-            answer(_response(found) if error is None else error_response(error))
-
-        self._plane.quick(model, payload, request.headers, done)
-        return True
-
-    def _found(self, path: str) -> tuple[str, Decode] | None:
+    def _found(self, path: str) -> _Lane | None:
         for start, end, decode in _WAYS:
             if path.startswith(start) and path.endswith(end):
                 name = path[len(start) : -len(end)]
                 if self._plane.quick_model(name) is None:
                     return None
-                return self._known.setdefault(path, (name, decode))
+                return self._known.setdefault(path, _Lane(self._plane, name, decode))
         return None
+
+
+class _Lane:
+    """The requests to one model over one protocol that were read in this turn of the loop."""
+
+    def __init__(self, plane: DataPlane, name: str, decode: Decode) -> None:
+        self._plane = plane
+        self._name = name
+        self._decode = decode
+        self._asked: list[Asked] = []
+        self._model: QuickModel | None = None
+
+    def take(self, request: Request, answer: Answer) -> bool:
+        if not self._asked:
+            self._model = self._plane.quick_model(self._name)
+        if self._model is None:
+            return False
+        try:
+            payload = self._decode(request, self._name)
+        except InvalidInput:
+            # Said, counted and recorded where all refusals are.
+            return False
+        if cloudevents.event_of(payload, request.headers) is not None:
+            return False
+        self._asked.append(Asked(payload, request.headers, answer))
+        if len(self._asked) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        return True
+
+    def _hand_over(self) -> None:
+        asked, self._asked = self._asked, []
+        assert self._model is not None
+        Turn(self._plane, self._model, asked, _reply).start()
+
+
+def _reply(asked: Asked, found: Any, error: BaseException | None) -> None:
+    asked.answer(_response(found) if error is None else error_response(error))
 
 
 def _response(found: Any) -> Response:

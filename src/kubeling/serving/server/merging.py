@@ -26,6 +26,7 @@ from kubeling.serving.server.infer_types import (
     InferRequest,
     InferResponse,
 )
+from kubeling.serving.server.rows import pieces
 
 __all__ = ["Merger", "merged_v1", "merged_v2"]
 
@@ -124,7 +125,7 @@ async def merged_v1(
         sizes = [len(part) for part in parts]
         if not isinstance(predictions, list) or len(predictions) != sum(sizes):
             raise InferenceError("size of prediction is not equal to the size of instances")
-        return [{**answer, "predictions": piece} for piece in _pieces(predictions, sizes)]
+        return [{**answer, "predictions": piece} for piece in pieces(predictions, sizes)]
 
     kind = (model, msgspec.json.encode(rest, order="sorted"))
     answer, batch = await merger.join(kind, instances, len(instances), together)
@@ -194,11 +195,3 @@ def _apart_from_size(parameters: dict[str, Any] | None) -> dict[str, Any] | None
     """A tensor's parameters without the length that its own bytes had."""
     kept = {key: v for key, v in (parameters or {}).items() if key != "binary_data_size"}
     return kept or None
-
-
-def _pieces(values: list[Any], sizes: list[int]) -> list[list[Any]]:
-    found, start = [], 0
-    for size in sizes:
-        found.append(values[start : start + size])
-        start += size
-    return found

@@ -35,10 +35,10 @@ class Histogram:
         self._sum = 0.0
         self._held: list[float] = []
 
-    def observe(self, seconds: float) -> None:
-        """Adds one duration."""
-        self._held.append(seconds)
-        if len(self._held) == _HELD:
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Adds a duration that there was once, or several times."""
+        self._held += (seconds,) * times
+        if len(self._held) >= _HELD:
             self._sort()
 
     def lines(self, name: str, model: str) -> list[str]:
@@ -70,24 +70,19 @@ class Metrics:
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: dict[str, dict[str, Histogram]] = {stage: {} for stage in _STAGES}
-        self._answers = self._seconds["predict"]
         self.log = Counts()
 
-    def request(self, model: str, code: int, seconds: float) -> None:
-        """Counts one answered request."""
-        self._requests[model, code] += 1
-        found = self._answers.get(model)
-        if found is None:
-            self.stage(model, "predict", seconds)
-        else:
-            found.observe(seconds)
+    def request(self, model: str, code: int, seconds: float, times: int = 1) -> None:
+        """Counts an answered request, or several that were answered together."""
+        self._requests[model, code] += times
+        self.stage(model, "predict", seconds, times)
 
-    def stage(self, model: str, stage: str, seconds: float) -> None:
+    def stage(self, model: str, stage: str, seconds: float, times: int = 1) -> None:
         """Counts one step of a request: ``preprocess``, ``postprocess`` or ``explain``."""
         found = self._seconds[stage]
         if model not in found:
             found[model] = Histogram()
-        found[model].observe(seconds)
+        found[model].observe(seconds, times)
 
     def text(self) -> str:
         """The exposition format."""

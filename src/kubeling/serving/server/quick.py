@@ -2,34 +2,54 @@
 
 A task, a future and the coroutines of every layer cost as much as predicting a row of a small model
 in a batch does. A model of this kind is handed a request and what to call with its answer; whoever
-awaits ``predict`` gets the same through a future.
+awaits ``predict`` gets the same through a future. Requests that arrived together may be handed over
+together, so that what lies between a body and a row is done once for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from kubeling.monitoring.tracing import current_span
 from kubeling.serving.server.model import Headers, Model
 from kubeling.serving.server.prediction_times import add_prediction
 
-__all__ = ["Done", "QuickModel", "is_plain"]
+__all__ = ["AllDone", "Asked", "Done", "QuickModel", "is_plain"]
 
 Done = Callable[[Any, BaseException | None], None]
 """Takes an answer, or why there is none; never raises."""
+
+AllDone = Callable[[Sequence[Any], BaseException | None], None]
+"""Takes the answers to several requests in their order, or why there are none; never raises."""
 
 _STEPS: Final = ("preprocess", "validate", "predict", "postprocess", "healthy")
 _plain: dict[type[QuickModel], bool] = {}
 
 
+class Asked(msgspec.Struct, gc=False):
+    """A request whose body was read, and what takes its answer."""
+
+    payload: Any
+    headers: Mapping[str, str]
+    answer: Callable[[Any], None]
+
+
 class QuickModel(Model):
-    """Override :meth:`answer` instead of ``predict``."""
+    """Override :meth:`answer` instead of ``predict``, and :meth:`answer_all` where that pays."""
 
     def answer(self, payload: Any, done: Done) -> None:
         """Calls ``done`` once, now or later, or raises."""
         raise NotImplementedError
+
+    def answer_all(self, payloads: Sequence[Any], done: AllDone) -> bool:
+        """Calls ``done`` once, now or later, with what :meth:`answer` would give for each; or says
+        that it does not take these together. An error is that of one of them.
+        """
+        return False
 
     async def predict(
         self, payload: Any, headers: Headers, response_headers: Headers | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["array_of_rows", "rows_of"]
+__all__ = ["array_of_rows", "joined_rows", "pieces", "rows_of"]
+
+_LISTS: Final = {list}
+_NUMBERS: Final = {float, int}
+_MANY: Final = 4096
+"""Rows that are read at once, at most; the more there are, the less is won."""
 
 
 def rows_of(body: Any) -> list[Any]:
@@ -44,6 +50,50 @@ def array_of_rows(rows: Sequence[Any], columns: Sequence[str] | None = None) -> 
     if array.dtype == object:
         raise InvalidInput("the rows hold values that are neither numbers nor text, or none at all")
     return array
+
+
+def joined_rows(bodies: Sequence[Any], width: int | None) -> tuple[Array, list[int]] | None:
+    """The rows of several requests as one array, and how many each has.
+
+    None where any is not plainly rows of so many numbers, or would be an array of another type by
+    itself: whoever sent integers is answered as such, whatever others sent.
+    """
+    try:
+        each = [body["instances"] for body in bodies]
+    except (KeyError, TypeError):
+        return None
+    if _kinds(each) != _LISTS:
+        return None
+    sizes = list(map(len, each))
+    joined = each[0] if len(each) == 1 else list(chain.from_iterable(each))
+    if not 0 < len(joined) <= _MANY or 0 in sizes or _kinds(joined) != _LISTS:
+        return None
+    kinds = _kinds(chain.from_iterable(joined))
+    if not kinds <= _NUMBERS or (len(kinds) > 1 and not all(map(_has_a_fraction, each))):
+        return None
+    try:
+        array = np.asarray(joined)
+    except (ValueError, OverflowError):
+        return None
+    as_alone = array.ndim == 2 and array.dtype.kind == ("f" if float in kinds else "i")
+    return (array, sizes) if as_alone and width in (None, array.shape[1]) else None
+
+
+def pieces(values: list[Any], sizes: Sequence[int]) -> list[list[Any]]:
+    """A list in parts of these sizes."""
+    found, start = [], 0
+    for size in sizes:
+        found.append(values[start : start + size])
+        start += size
+    return found
+
+
+def _kinds(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
+
+
+def _has_a_fraction(rows: Sequence[Any]) -> bool:
+    return float in map(type, chain.from_iterable(rows))
 
 
 def _ordered(rows: Sequence[Any], columns: Sequence[str] | None) -> list[list[Any]]:

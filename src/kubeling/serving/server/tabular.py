@@ -17,8 +17,8 @@ from kubeling.serving.server.conversion.background import Conversion
 from kubeling.serving.server.conversion.keeping import Keeping, Known
 from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
-from kubeling.serving.server.quick import Done, QuickModel
-from kubeling.serving.server.rows import array_of_rows, rows_of
+from kubeling.serving.server.quick import AllDone, Done, QuickModel
+from kubeling.serving.server.rows import array_of_rows, joined_rows, pieces, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,9 +142,9 @@ class TabularModel(QuickModel):
         """Predicts rows; one result per row."""
         raise NotImplementedError
 
-    def rows_of_json(self, payload: Any) -> Array:
-        """The rows of a body of V1."""
-        return array_of_rows(rows_of(payload), self.columns)
+    def typed(self, rows: Array) -> Array:
+        """Rows of V1 in the type that the model takes; JSON's values have none of their own."""
+        return rows
 
     def get_input_types(self) -> list[dict[str, Any]]:
         width = -1 if self.width is None else self.width
@@ -172,7 +172,7 @@ class TabularModel(QuickModel):
             else:
                 rows = self._rows({t.name: _values(t.as_numpy()) for t in payload.inputs})
         else:
-            rows = self.rows_of_json(payload)
+            rows = self.typed(array_of_rows(rows_of(payload), self.columns))
 
         def predicted(found: Array | None, error: BaseException | None) -> None:
             try:
@@ -183,6 +183,23 @@ class TabularModel(QuickModel):
             done(answer, error)
 
         self._batcher.submit(self._shaped(rows), predicted)
+
+    def answer_all(self, payloads: Sequence[Any], done: AllDone) -> bool:
+        joined = joined_rows(payloads, self.width)
+        if joined is None:
+            return False
+        rows, sizes = joined
+
+        def predicted(found: Array | None, error: BaseException | None) -> None:
+            try:
+                answers = [] if found is None else pieces(tensors.to_json(found), sizes)
+            except Exception as unformed:
+                # As in answer: nobody may be left without one.
+                answers, error = [], unformed
+            done([{"predictions": one} for one in answers], error)
+
+        self._batcher.submit_all(self.typed(rows), predicted)
+        return True
 
     def _formed(self, payload: Any, found: Array) -> Any:
         if isinstance(payload, InferRequest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,10 @@ RELATIVE: Final = 1e-4
 """How far numbers may lie apart, as ONNX counts in 32 bits; labels must be the same."""
 
 
+_dtype = functools.cache(np.dtype)
+"""A type by its name, which takes long to read."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """Where a twin's output has what its model answers, and of which type that is."""
 
@@ -30,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     def of(self, array: Array) -> Array:
         """The model's answer, from the twin's output."""
         found = array if self.column is None else array[:, self.column]
-        return found if self.dtype == "O" else found.astype(self.dtype, copy=False)
+        return found if self.dtype == "O" else found.astype(_dtype(self.dtype), copy=False)
 
 
 class Found(msgspec.Struct):

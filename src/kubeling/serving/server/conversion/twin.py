@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,7 @@ log = logging.getLogger(__name__)
 WATCHED: Final = 256
 """How many rows of clients are predicted by both."""
 _QUIET: Final = 3
+_LARGEST_SQUARE: Final = float(np.finfo(np.float32).max) ** 2
 
 
 def open_session(raw: bytes) -> Any:
@@ -52,7 +52,8 @@ class Twin:
         told: Callable[[bool], None],
         watched: int = 0,
     ) -> None:
-        self._session = session
+        # The session proper: what is around it asks after GPUs, input by input, at every run.
+        self._compute = getattr(session, "_sess", session).run
         self._input = session.get_inputs()[0].name
         self._answer = answer
         self._outputs = [answer.output]
@@ -82,15 +83,17 @@ class Twin:
         return wanted
 
     def _run(self, fed: Array) -> Array:
-        found: Array = self._session.run(self._outputs, {self._input: fed})[0]
+        found: Array = self._compute(self._outputs, {self._input: fed}, None)[0]
         return self._answer.of(found)
 
 
 def _fed(rows: Array) -> Array | None:
-    if rows.ndim != 2 or rows.dtype.kind not in "biuf":
+    kind = rows.dtype.kind
+    if rows.ndim != 2 or kind not in "biuf":
         return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        fed = rows.astype(np.float32, copy=False)
-        # A sum is finite only if all of it is; one that is not may yet have grown too large.
-        finite = math.isfinite(np.add.reduce(fed, axis=None)) or np.isfinite(fed).all()
-    return fed if finite else None
+    if rows.dtype == np.float64:
+        # No number is too large if their squares together are not; a missing one compares as false.
+        fits = bool(np.vdot(rows, rows) < _LARGEST_SQUARE)
+    else:
+        fits = kind != "f" or bool(np.isfinite(rows).all())
+    return rows.astype(np.float32, copy=False) if fits else None

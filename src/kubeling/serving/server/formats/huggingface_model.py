@@ -123,9 +123,9 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
     def get_parameters(self) -> dict[str, Any]:
         return {"task": self.task}
 
-    def rows_of_json(self, payload: Any) -> Array:
+    def typed(self, rows: Array) -> Array:
         # Texts of different lengths have types of their own, which could not be batched.
-        return super().rows_of_json(payload).astype(object)
+        return rows.astype(object)
 
     def _shaped(self, rows: Array) -> Array:
         # Upstream's clients send one text without a shape.

@@ -55,9 +55,8 @@ class PyTorchModel(TabularModel):
     def predict_rows(self, rows: Array) -> Array:
         return self._run([rows])[0]
 
-    def rows_of_json(self, payload: Any) -> Array:
-        # Numbers of JSON have no type of their own; weights mostly have this one.
-        rows = super().rows_of_json(payload)
+    def typed(self, rows: Array) -> Array:
+        # Weights mostly have this one.
         return rows.astype(np.float32) if rows.dtype.kind in "biuf" else rows
 
     def answer(self, payload: Any, done: Done) -> None:
