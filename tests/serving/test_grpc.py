@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from tests.serving.model_server import Doubler
 from tests.support.client_python import python_with
 
-from kubeling.rpc.calls import Code, RpcError
+from kubeling.rpc.calls import Code, Limits, RpcError
 from kubeling.rpc.client import call
-from kubeling.rpc.codec import Limits
 from kubeling.rpc.wire import MessageError
 from kubeling.serving.server import http
 from kubeling.serving.server.app import ModelApp

@@ -1,4 +1,4 @@
-"""gRPC by grpclib, with messages of our own.
+"""gRPC with messages of our own: calls by grpclib, answers on :mod:`kubeling.proxying`.
 
 :mod:`.wire` has the form messages are written in, :mod:`.calls` what a method is and how a call
 fails, :mod:`.client` calls and :mod:`.server` answers. Protobuf's generated code works with the one

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from kubeling.rpc.wire import Message
 
-__all__ = ["Code", "Method", "RpcError"]
+__all__ = ["Code", "Limits", "Method", "RpcError"]
 
 Asked = TypeVar("Asked", bound=Message)
 Answered = TypeVar("Answered", bound=Message)
@@ -56,3 +56,11 @@ class Method(Generic[Asked, Answered]):
     @property
     def path(self) -> str:
         return f"/{self.service}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most bytes of a message; none where any size will do."""
+
+    received: int | None = None
+    sent: int | None = None

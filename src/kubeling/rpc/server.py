@@ -1,33 +1,28 @@
-"""Answering gRPC calls, and ``grpc.health.v1`` with them."""
+"""Answering gRPC calls, and ``grpc.health.v1`` with them.
+
+On the HTTP/2 that calls are passed on with, which hands over what came by plain calls and sends
+what one turn of the event loop brought in one write; a library for gRPC adds to that a task that
+reads, queues between tasks and events, and a system call for each part of an answer.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from grpclib.const import Cardinality, Status
-from grpclib.const import Handler as Route
-from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server, Stream
+from h2.errors import ErrorCodes
 
-from kubeling.rpc.calls import Method, RpcError
-from kubeling.rpc.codec import Codec, Limits
-from kubeling.rpc.wire import Message, MessageError, integer, text
-from kubeling.rpc.writing import GatheringProtocol
+from kubeling.proxying.http2.connection import Connection
+from kubeling.proxying.http2.stream import Headers, Receiver, Stream
+from kubeling.rpc.calls import Code, Limits, Method
+from kubeling.rpc.headers import CONTENT_TYPE
+from kubeling.rpc.unary import Handler, Route, UnaryCall, metadata, refuse
+from kubeling.rpc.wire import Message, integer, text
 
 __all__ = ["Handler", "metadata", "serving"]
-
-log = logging.getLogger(__name__)
-
-Handler = Callable[[Any], Awaitable[Message | bytes]]
-"""Answers a request, a long answer as bytes; raises :class:`RpcError` to refuse it."""
-
-_metadata: ContextVar[Mapping[str, str]] = ContextVar("metadata")
 
 _SERVING: Final = 1
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
@@ -39,11 +34,6 @@ class _HealthRequest(Message):
 
 class _HealthReply(Message):
     status: int = integer(1)
-
-
-def metadata() -> Mapping[str, str]:
-    """The text that came with the call being answered, by name in lower case."""
-    return _metadata.get({})
 
 
 @contextlib.asynccontextmanager
@@ -59,55 +49,57 @@ async def serving(
 
     ``listening`` is a socket that listens already.
     """
-    server = _Server([_Routes(handlers)], codec=Codec(limits))
+    calls = _Calls(handlers, limits or Limits())
     listening = listening or socket.create_server((host, port))
-    await server.start(sock=listening)
+    server = await asyncio.get_running_loop().create_server(calls.connection, sock=listening)
     try:
         yield int(listening.getsockname()[1])
     finally:
         server.close()
-        await server.wait_closed()
+        await calls.close()
 
 
-class _Server(Server):
-    def _protocol_factory(self) -> H2Protocol:
-        made = super()._protocol_factory()
-        return GatheringProtocol(made.handler, made.config, made.h2_config)
+class _Calls:
+    """The connections of callers, and the calls under way."""
 
-
-class _Routes:
-    """What grpclib asks for: a handler for each path."""
-
-    def __init__(self, handlers: Mapping[Method[Any, Any], Handler]) -> None:
+    def __init__(self, handlers: Mapping[Method[Any, Any], Handler], limits: Limits) -> None:
         self._routes = {
-            method.path: _route(handler, method.request, method.reply)
-            for method, handler in handlers.items()
+            method.path: Route(handler, method.request) for method, handler in handlers.items()
         }
-        self._routes[_HEALTH] = _route(_healthy, _HealthRequest, _HealthReply)
+        self._routes[_HEALTH] = Route(_healthy, _HealthRequest)
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def __mapping__(self) -> Mapping[str, Route]:
-        return self._routes
+    def connection(self) -> Connection:
+        """What speaks with a new caller."""
+        made = Connection(self._opened, self._connections.discard)
+        self._connections.add(made)
+        return made
+
+    async def close(self) -> None:
+        """Ends all."""
+        for connection in list(self._connections):
+            connection.abort()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _opened(self, stream: Stream, headers: Headers, ended: bool) -> Receiver | None:
+        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        if not found.get("content-type", "").encode("latin-1").startswith(CONTENT_TYPE):
+            stream.reset(ErrorCodes.HTTP_1_1_REQUIRED)
+            return None
+        path = found.get(":path", "")
+        if (route := self._routes.get(path)) is None:
+            refuse(stream, Code.UNIMPLEMENTED, f"there is no method {path}")
+            return None
+        call = UnaryCall(stream, route, found, self._limits, self._tasks)
+        if ended:
+            call.received_data(b"", ended=True)
+        return call
 
 
 async def _healthy(_: _HealthRequest) -> _HealthReply:
     return _HealthReply(_SERVING)
-
-
-def _route(handler: Handler, request: type[Message], reply: type[Message]) -> Route:
-    async def answer(stream: Stream[Message, Message | bytes]) -> None:
-        try:
-            asked = await stream.recv_message()
-            assert asked is not None
-            given = (stream.metadata or {}).items()
-            _metadata.set({name: value for name, value in given if isinstance(value, str)})
-            await stream.send_message(await handler(asked))
-        except MessageError as error:
-            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
-        except RpcError as error:
-            raise GRPCError(Status(error.code), str(error)) from error
-        except Exception as error:
-            # One call's trouble is that caller's to know, and no reason to end the server.
-            log.exception("a call of %s", request.__name__)
-            raise GRPCError(Status.INTERNAL, f"{type(error).__name__}: {error}") from error
-
-    return Route(answer, Cardinality.UNARY_UNARY, request, reply)

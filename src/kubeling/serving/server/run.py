@@ -183,7 +183,7 @@ async def _listen_to_grpc(
     assert settings.grpc_port is not None
 
     def serve(taken: socket.socket) -> contextlib.AbstractAsyncContextManager[int]:
-        from kubeling.rpc.codec import Limits
+        from kubeling.rpc.calls import Limits
         from kubeling.serving.server.grpc.service import answering
 
         limits = Limits(_bytes(settings.grpc_max_receive), _bytes(settings.grpc_max_send))

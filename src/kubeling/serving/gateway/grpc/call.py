@@ -19,6 +19,7 @@ from h2.errors import ErrorCodes
 from kubeling.kube.errors import ApiError
 from kubeling.proxying.http2.pool import Pool
 from kubeling.proxying.http2.stream import WINDOW, Headers, Stream
+from kubeling.rpc.headers import trailers
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
 from kubeling.serving.gateway.grpc.requests import CallRequest
 from kubeling.serving.gateway.grpc.status import (
@@ -27,7 +28,6 @@ from kubeling.serving.gateway.grpc.status import (
     of_http,
     of_reset,
     to_http,
-    trailers,
 )
 from kubeling.serving.gateway.grpc.target import CallTarget
 from kubeling.serving.gateway.proxying import REVISION_HEADER

@@ -9,11 +9,10 @@ from urllib.parse import unquote
 
 from kubeling.kube.objects import Key
 from kubeling.proxying.http2.stream import Headers
+from kubeling.rpc.headers import timeout_of
 
 __all__ = ["CallRequest"]
 
-_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _PREFIX: Final = re.compile(r"/serving/([^/]+)/([^/]+)(/[^/]+/[^/]+)")
 _REPEATABLE: Final = re.compile(
     r"/(inference\.GRPCInferenceService/(?!Repository)|grpc\.health\.v1\.Health/Check$).*"
@@ -63,8 +62,7 @@ class CallRequest:
     @property
     def timeout(self) -> float | None:
         """The seconds that the client waits."""
-        found = _TIMEOUT.fullmatch(self.get(b"grpc-timeout"))
-        return int(found[1]) * _UNITS[found[2]] if found else None
+        return timeout_of(self.get(b"grpc-timeout"))
 
     def forwarded(self, peer: str) -> Headers:
         """Headers that say whence a call comes, as far as nobody before has said so."""

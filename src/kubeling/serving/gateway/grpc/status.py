@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
-from urllib.parse import quote
 
 from kubeling.proxying.http2.stream import Headers
 
-__all__ = ["Code", "code_of", "of_http", "of_reset", "to_http", "trailers"]
+__all__ = ["Code", "code_of", "of_http", "of_reset", "to_http"]
 
 
 class Code(IntEnum):
@@ -73,9 +72,3 @@ def code_of(headers: Headers) -> int | None:
     if found is None:
         return None
     return int(found) if found.isdigit() and len(found) < _DIGITS else Code.UNKNOWN
-
-
-def trailers(code: int, message: str) -> list[tuple[bytes, bytes]]:
-    """Trailers that end a call; the message is percent-encoded UTF-8."""
-    text = quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
-    return [(b"grpc-status", b"%d" % code), (b"grpc-message", text.encode())]

@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from kubeling.monitoring.tracing import Tracer
-from kubeling.rpc.calls import Code, Method, RpcError
-from kubeling.rpc.codec import Limits
+from kubeling.rpc.calls import Code, Limits, Method, RpcError
 from kubeling.rpc.server import Handler, metadata, serving
 from kubeling.rpc.wire import Message
 from kubeling.serving.server.app import EXTENSIONS
