@@ -87,6 +87,18 @@ def test_a_server_is_asked_where_it_is_told_to_listen() -> None:
     assert main["readinessProbe"]["httpGet"]["port"] == 5000
 
 
+def test_probes_that_name_no_port_ask_the_server() -> None:
+    probes = {
+        "livenessProbe": {"httpGet": {"path": "/alive"}},
+        "readinessProbe": {"httpGet": {"path": "/ready"}, "periodSeconds": 7},
+    }
+    content = {"storageUri": "gs://b/m", **probes}
+    main = predictor(service(predictor={"sklearn": content}))["spec"]["containers"][0]
+    assert main["livenessProbe"] == {"httpGet": {"path": "/alive", "port": 8080}}
+    assert main["readinessProbe"]["httpGet"] == {"path": "/ready", "port": 8080}
+    assert main["readinessProbe"]["periodSeconds"] == 7
+
+
 def test_a_container_of_ones_own_may_ask_for_a_model() -> None:
     container = {"image": "mine", "env": [{"name": "STORAGE_URI", "value": "s3://b/m"}]}
     pod = predictor(service(predictor={"containers": [container]}))["spec"]

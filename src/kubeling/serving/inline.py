@@ -35,6 +35,9 @@ _PodSecurityContext = Annotated[_Object, Ref(f"{_CORE}.PodSecurityContext")]
 Toleration = Annotated[_Object, Ref(f"{_CORE}.Toleration")]
 _SpreadConstraint = Annotated[_Object, Ref(f"{_CORE}.TopologySpreadConstraint")]
 _EnvFrom = Annotated[_Object, Ref(f"{_CORE}.EnvFromSource")]
+_Exec = Annotated[_Object, Ref(f"{_CORE}.ExecAction")]
+_GRPC = Annotated[_Object, Ref(f"{_CORE}.GRPCAction")]
+_HTTPHeader = Annotated[_Object, Ref(f"{_CORE}.HTTPHeader")]
 _Lifecycle = Annotated[_Object, Ref(f"{_CORE}.Lifecycle")]
 _Probe = Annotated[_Object, Ref(f"{_CORE}.Probe")]
 _Port = Annotated[_Object, Ref(f"{_CORE}.ContainerPort")]
@@ -90,6 +93,35 @@ class InlinePodSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     volumes: list[Volume] | None = None
 
 
+class _HTTPGet(msgspec.Struct, rename="camel", omit_defaults=True):
+    path: str | None = None
+    port: IntOrString | None = None
+    host: str | None = None
+    scheme: str | None = None
+    http_headers: list[_HTTPHeader] | None = None
+    protocol: str | None = None
+
+
+class _TCPSocket(msgspec.Struct, rename="camel", omit_defaults=True):
+    port: IntOrString | None = None
+    host: str | None = None
+
+
+class _PortlessProbe(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A Probe that may leave the port out: it is then the server's (Knative's rule)."""
+
+    exec: _Exec | None = None
+    grpc: _GRPC | None = None
+    http_get: _HTTPGet | None = None
+    tcp_socket: _TCPSocket | None = None
+    initial_delay_seconds: int | None = None
+    timeout_seconds: int | None = None
+    period_seconds: int | None = None
+    success_threshold: int | None = None
+    failure_threshold: int | None = None
+    termination_grace_period_seconds: int | None = None
+
+
 class InlineContainer(msgspec.Struct, rename="camel", omit_defaults=True):
     """The fields of a Container."""
 
@@ -101,9 +133,9 @@ class InlineContainer(msgspec.Struct, rename="camel", omit_defaults=True):
     image: str | None = None
     image_pull_policy: str | None = None
     lifecycle: _Lifecycle | None = None
-    liveness_probe: _Probe | None = None
+    liveness_probe: _PortlessProbe | None = None
     ports: list[_Port] | None = None
-    readiness_probe: _Probe | None = None
+    readiness_probe: _PortlessProbe | None = None
     resize_policy: list[_ResizePolicy] | None = None
     resources: ResourceRequirements | None = None
     restart_policy: str | None = None

@@ -190,8 +190,18 @@ def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
         ports = container.get("ports") or entry["ports"]
         probe = {"tcpSocket": {"port": ports[0]["containerPort"]}, "periodSeconds": 1}
         container.setdefault("readinessProbe", probe)
+        _set_probed_port(container, ports[0]["containerPort"])
     # A crash's last lines reach the status through the termination message.
     main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+
+
+def _set_probed_port(container: Obj, port: int) -> None:
+    """Has probes that name no port ask the server's own."""
+    for kind in ("livenessProbe", "readinessProbe"):
+        for way in ("httpGet", "tcpSocket"):
+            asked = (container.get(kind) or {}).get(way)
+            if asked is not None and asked.get("port") is None:
+                asked["port"] = port
 
 
 def _template(
