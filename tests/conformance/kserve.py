@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,9 @@ from typing import Any, Final
 from unittest import mock
 from urllib.parse import urlsplit
 
+import yaml
 from msgspec.structs import fields
+from tests.conformance.kserve_hub import model_hub
 from tests.conformance.kserve_images import images
 from tests.conformance.kserve_skips import skipped
 from tests.conformance.outside import address
@@ -60,7 +63,13 @@ _NEEDS: Final = (
 )
 """As the group ``test`` of upstream's SDK has them; kubernetes 36 refuses that SDK's models."""
 _TWINS: Final = ("scikit-learn", "lightgbm", "xgboost-cpu")
-_AT_ONCE: Final = 4
+_RUNTIMES: Final = (
+    ("kserve-torchserve.yaml", "pytorch/torchserve-kfs:0.9.0", "pytorch"),
+    ("kserve-tritonserver.yaml", "nvcr.io/nvidia/tritonserver:23.05-py3", "triton"),
+)
+"""Files of upstream's, the images that its releases put in, and the formats of the tests."""
+_AT_ONCE: Final = 6
+"""They mostly wait."""
 _SECONDS_EACH: Final = 900
 """Upstream's client asks for six minutes again where a test expects to be answered with 404."""
 _WITHIN: Final = 7200
@@ -73,18 +82,24 @@ def cases(upstream: Path) -> list[Case]:
     for path in sorted(root.rglob("test_*.py")):
         file = str(path.relative_to(root))
         group = f"kserve e2e: {path.parent.name}"
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if not node.name.startswith("test_"):
-                    continue
-                found.append(
-                    Case(f"{file}::{node.name}", group, path, skip=skipped(file, node.name))
-                )
+        for name in _tests(ast.parse(path.read_text())):
+            found.append(Case(f"{file}::{name}", group, path, skip=skipped(file, name)))
     return sorted(found, key=lambda case: case.name)
 
 
+def _tests(node: ast.AST, within: str = "") -> Iterator[str]:
+    """Names of tests as pytest has them, those of classes with the class."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.ClassDef):
+            yield from _tests(inner, f"{inner.name}::")
+        elif isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            inner.name.startswith("test_")
+        ):
+            yield within + inner.name
+
+
 def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
-    """Runs the tests, two at once; a row for each when all have ended."""
+    """Runs the tests, some at once; a row for each when all have ended."""
     yield from (Row(c.name, c.group, "not runnable", c.skip) for c in chosen if c.skip)
     runnable = [case for case in chosen if not case.skip]
     if not runnable:
@@ -94,7 +109,7 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
         _prepare(platform, os.environ[_EMULATOR])
         outcomes = _tested(runnable, root, platform, Path(folder))
     for case in runnable:
-        why = outcomes.get(case.name, "it did not run")
+        why = outcomes.get(case.name, "not run to its end")
         yield Row(case.name, case.group, "failed" if why else "passed", why)
 
 
@@ -102,20 +117,26 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
 def outside(folder: Path) -> Iterator[dict[str, str]]:
     """Serves the twins until the block ends; gives the variables by which pods find them."""
     data = Path(os.environ["KUBELING_UPSTREAM"]) / _TESTS / "data"
+    hub = folder / "hub"
+    expected = data.parent / "predictor" / "test_output.py"
+    _written("kserve_language_twins.py", Path(sys.executable), expected, hub)
     with (
         # As much to a page as real stores give: the tests read one.
         mock.patch.object(objectstore, "PAGE", 1000),
         object_store(address(), **_twins(data, folder / "twins")) as store,
+        model_hub(hub, address()) as hub_url,
     ):
         usual = next(f.default for f in fields(EngineConfig) if f.name == "pass_env")
-        passed = [*usual, _EMULATOR]
-        yield {_EMULATOR: store.url, "KUBELING_ENGINE_PASS_ENV": json.dumps(passed)}
+        told = {_EMULATOR: store.url, "HF_ENDPOINT": hub_url}
+        yield {**told, "KUBELING_ENGINE_PASS_ENV": json.dumps([*usual, *told])}
 
 
 def _twins(requests: Path, folder: Path) -> dict[str, dict[str, bytes]]:
-    python = python_with(*(f"{name}=={version(name)}" for name in _TWINS), "pandas")
-    script = Path(__file__).with_name("kserve_twins.py")
-    subprocess.run([str(python), str(script), str(requests), str(folder)], check=True)
+    tabular = python_with(*(f"{name}=={version(name)}" for name in _TWINS), "pandas")
+    _written("kserve_twins.py", tabular, requests, folder)
+    _written("kserve_network_twins.py", Path(sys.executable), requests, folder)
+    tensorflow = python_with("tensorflow-cpu", "pillow")
+    _written("kserve_network_twins.py", tensorflow, requests, folder, "tensorflow")
     found: dict[str, dict[str, bytes]] = {"logger-output": {}}
     for file in folder.rglob("*"):
         if file.is_file():
@@ -124,8 +145,14 @@ def _twins(requests: Path, folder: Path) -> dict[str, dict[str, bytes]]:
     return found
 
 
+def _written(script: str, python: Path, requests: Path, folder: Path, *more: str) -> None:
+    """Has a script write its twins."""
+    command = [str(python), str(Path(__file__).with_name(script)), str(requests), str(folder)]
+    subprocess.run([*command, *more], check=True, stdout=subprocess.DEVNULL)
+
+
 def _prepare(platform: Platform, store: str) -> None:
-    """What upstream's setup makes before the tests: their namespace, and where models are."""
+    """What upstream's setup makes before the tests: their namespace, where models are, runtimes."""
     s3 = {
         "type": "s3",
         "access_key_id": "s3admin",
@@ -143,6 +170,7 @@ def _prepare(platform: Platform, store: str) -> None:
             "metadata": {"name": "storage-config", "namespace": _NAMESPACE},
             "stringData": {"localS3": json.dumps(s3), "loggerS3": json.dumps(s3)},
         },
+        *(_runtime(*runtime) for runtime in _RUNTIMES),
     ]
     subprocess.run(
         [str(Path(sys.executable).with_name("kubectl")), "apply", "-f", "-"],
@@ -152,6 +180,18 @@ def _prepare(platform: Platform, store: str) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def _runtime(file: str, image: str, format_name: str) -> dict[str, Any]:
+    """A runtime of upstream's that the platform has not, or another one for; for one format."""
+    folder = Path(os.environ["KUBELING_UPSTREAM"]) / "kserve/config/runtimes"
+    found: dict[str, Any] = yaml.safe_load((folder / file).read_text())
+    found["metadata"]["name"] += "-upstream"
+    spec = found["spec"]
+    spec["containers"][0]["image"] = image
+    formats = spec["supportedModelFormats"]
+    spec["supportedModelFormats"] = [one for one in formats if one["name"] == format_name]
+    return found
 
 
 def _tested(
@@ -173,8 +213,15 @@ def _tested(
         "PYTHONDONTWRITEBYTECODE": "1",
         "S3_ENDPOINT": os.environ[_EMULATOR],
     }
-    with (platform.data.parent / "kserve-tests.log").open("wb") as log:
-        subprocess.run(command, cwd=root, env=environment, check=False, stdout=log, timeout=_WITHIN)
+    with (
+        (platform.data.parent / "kserve-tests.log").open("wb") as log,
+        subprocess.Popen(command, cwd=root, env=environment, stdout=log) as tests,
+    ):
+        try:
+            tests.wait(_WITHIN)
+        except subprocess.TimeoutExpired:
+            # Interrupted, pytest still reports what has ended.
+            tests.send_signal(signal.SIGINT)
     return _outcomes(ET.parse(report))
 
 
@@ -182,8 +229,11 @@ def _outcomes(report: ET.ElementTree[Any]) -> dict[str, str]:
     """By test; of one with parameters, the first that failed."""
     found: dict[str, str] = {}
     for test in report.iter("testcase"):
-        module = str(test.get("classname")).rpartition("e2e.")[2].replace(".", "/")
-        name = f"{module}.py::{str(test.get('name')).partition('[')[0]}"
+        parts = str(test.get("classname")).rpartition("e2e.")[2].split(".")
+        classes = [part for part in parts if part.startswith("Test")]
+        module = "/".join(part for part in parts if part not in classes)
+        test_name = str(test.get("name")).partition("[")[0]
+        name = "::".join([f"{module}.py", *classes, test_name])
         found[name] = found.get(name) or _why(test)
     return found
 

@@ -26,10 +26,11 @@ _PROGRAMS: Final = {
 def images(upstream: Path) -> str:
     """Entries of the catalogue."""
     folder = upstream / "kserve" / "python"
-    return _CATALOGUE.read_text() + "".join(
+    entries = [
         _entry(image, needed, [folder / path for path in paths])
         for image, (needed, *paths) in _PROGRAMS.items()
-    )
+    ]
+    return _CATALOGUE.read_text() + "".join(entries) + _explainer(folder / "artexplainer/artserver")
 
 
 def _entry(image: str, needed: str, paths: Sequence[Path]) -> str:
@@ -54,6 +55,27 @@ def _entry(image: str, needed: str, paths: Sequence[Path]) -> str:
 """
 
 
-def _program(path: Path) -> str:
+def _explainer(package: Path) -> str:
+    """Upstream's package, whose loop runs within itself: with asyncio's own only."""
+    return f"""
+- images: ["kserve/art-explainer"]
+  python: {{requirements: [adversarial-robustness-toolbox, nest_asyncio], platform: true}}
+  entrypoint: [as-kserve, artserver.py, explainer.py]
+  programs:
+    as-kserve: *as-kserve
+    artserver.py: |
+      import importlib.util, shutil, sys
+      sys.modules["uvloop"] = None
+      found = importlib.util.spec_from_file_location("artserver", shutil.which("art_model.py"))
+      module = sys.modules["artserver"] = importlib.util.module_from_spec(found)
+      found.loader.exec_module(module)
+{_program(package / "model.py", "art_model.py")}
+{_program(package / "__main__.py", "explainer.py")}
+"""
+
+
+def _program(path: Path, name: str = "") -> str:
     lines = path.read_text().splitlines()
-    return f"    {path.name}: |\n" + "".join(f"      {line}\n" if line else "\n" for line in lines)
+    return f"    {name or path.name}: |\n" + "".join(
+        f"      {line}\n" if line else "\n" for line in lines
+    )

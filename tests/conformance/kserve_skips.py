@@ -7,18 +7,22 @@ from typing import Final
 
 __all__ = ["skipped"]
 
-_HUB: Final = "downloads a language model"
+_SKIPPED_UPSTREAM: Final = "is skipped upstream"
 _LLM: Final = "needs vLLM and the Gateway API's inference extension"
 _KEDA: Final = "reads the objects of KEDA"
 _KNATIVE: Final = "reads the objects of Knative"
 _OCI: Final = "needs a registry with an image of a model"
-_TENSORFLOW: Final = "needs a network of TensorFlow's for pictures"
-_TORCHSERVE: Final = "needs TorchServe's handlers of pictures"
 _SKIPPED: Final = {
     "custom/test_ray.py::*": "needs Ray",
     "graph/*::test_inference_graph_raw_mode*": "reads the Deployment of a graph: there is none",
-    "explainer/*": "needs the Adversarial Robustness Toolbox",
-    "llmisvc/*": _LLM,
+    "llmisvc/test_llm_autoscaling_*": "reads the objects of KEDA and of the workload autoscaler",
+    "llmisvc/test_llm_canary_lifecycle.py::*": "splits requests between services of a group",
+    "llmisvc/test_llm_inference_service.py::*": "needs an Endpoint Picker and several nodes, too",
+    "llmisvc/test_llm_lora_adapters.py::*": "loads adapters",
+    "llmisvc/test_llm_tracing.py::*": "reads spans from Jaeger",
+    "llmisvc/test_flow_control.py::*": "needs an Endpoint Picker",
+    "llmisvc/test_gateway_section_name.py::*": "reads an HTTPRoute and a Gateway",
+    "llmisvc/test_storage_version_migration.py::*": "restarts the Deployment of the controller",
     "logger/test_raw_logger.py::test_kserve_logger_cipn": "is for Services without an address",
     "modelcache/*llmisvc*": _LLM,
     "modelcache/*": "needs the nodes of a minikube",
@@ -28,20 +32,14 @@ _SKIPPED: Final = {
     "predictor/test_autoscaling.py::*_update": "reads the only Deployment: here revisions have one",
     "predictor/test_autoscaling.py::*keda*": _KEDA,
     "predictor/test_grpc.py::test_custom_model_grpc": "wants requests over gRPC logged: refused",
-    "predictor/test_huggingface*": _HUB,
     "predictor/test_modelscope.py::*": "is skipped upstream",
-    "predictor/test_canary.py::*": _TENSORFLOW,
-    "predictor/test_paddle.py::*": "needs a network of Paddle's for pictures",
-    "predictor/test_tensorflow.py::*": _TENSORFLOW,
     "predictor/test_sklearn.py::test_sklearn_runtime_kserve": (
         "counts processes that Python's multiprocessing spawned"
     ),
-    "predictor/test_torchserve.py::*": _TORCHSERVE,
-    "predictor/test_triton.py::*": "needs Triton",
-    "predictor/test_vllm.py::*": _HUB,
+    "predictor/test_vllm.py::test_vllm_openai_chat*": _SKIPPED_UPSTREAM,
+    "predictor/test_vllm.py::test_vllm_openai_text_completion*": _SKIPPED_UPSTREAM,
     "qpext/*": "needs Knative's queue proxy",
     "storage/test_oci_*": _OCI,
-    "transformer/*": _TORCHSERVE,
 }
 
 
