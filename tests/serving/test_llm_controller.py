@@ -215,6 +215,45 @@ async def test_configurations_are_merged_and_know_their_users(serving: Serving) 
     await serving.until(DEPLOYMENTS, "tiny-kserve", lambda d: d["spec"]["replicas"] == 3)
 
 
+async def test_a_configuration_that_is_used_stays_until_it_is_not(serving: Serving) -> None:
+    def config(title: str) -> Obj:
+        metadata = {"name": title, "namespace": NAMESPACE}
+        return {
+            "apiVersion": LLM_CONFIGS.api_version,
+            "kind": LLM_CONFIGS.kind,
+            "metadata": metadata,
+            "spec": {"replicas": 1},
+        }
+
+    def held(obj: Obj) -> bool:
+        finalizers = obj["metadata"].get("finalizers") or ()
+        return "serving.kserve.io/llmisvcconfig-finalizer" in finalizers
+
+    def used(obj: Obj) -> bool:
+        return bool((obj.get("status") or {}).get("referencedBy"))
+
+    def blocked(obj: Obj) -> bool:
+        used = condition(obj, "ConfigInUse")
+        return used is not None and used.reason == "DeletionBlocked"
+
+    built_in = "kserve-config-llm-template"
+    for title in ("mine", built_in, "free"):
+        await serving.apply(LLM_CONFIGS, config(title))
+        await serving.until(LLM_CONFIGS, title, held)
+    await serving.apply(LLM_SERVICES, llm(baseRefs=[{"name": "mine"}]))
+    for title in ("mine", built_in):
+        await serving.until(LLM_CONFIGS, title, used)
+    for title in ("mine", built_in, "free"):
+        await serving.client.delete(LLM_CONFIGS, title, NAMESPACE)
+    await serving.gone(LLM_CONFIGS, "free")
+    for title in ("mine", built_in):
+        found = await serving.until(LLM_CONFIGS, title, blocked)
+        assert found["status"]["referencedBy"] == [{"name": "tiny", "namespace": NAMESPACE}]
+    await serving.client.delete(LLM_SERVICES, "tiny", NAMESPACE)
+    for title in ("mine", built_in):
+        await serving.gone(LLM_CONFIGS, title)
+
+
 async def test_a_failed_load_is_told_in_the_status(serving: Serving) -> None:
     await serving.apply(LLM_SERVICES, llm())
     await serving.fail("tiny-kserve", "main", "cannot load model: no config.json")

@@ -15,7 +15,7 @@ from typing import Final
 from kubeling.kube.objects import Obj, mappings
 from kubeling.kube.quantities import parse_quantity
 
-__all__ = ["MAIN", "PORT", "SYSTEM_NAMESPACE", "TEMPLATE", "complete", "needed"]
+__all__ = ["MAIN", "PORT", "SYSTEM_NAMESPACE", "TEMPLATE", "WELL_KNOWN", "complete", "needed"]
 
 MAIN: Final = "main"
 PORT: Final = 8000
@@ -26,6 +26,22 @@ _DECODE: Final = "kserve-config-llm-decode-template"
 _SCHEDULER: Final = "kserve-config-llm-scheduler"
 _ROUTE: Final = "kserve-config-llm-router-route"
 _TRACING: Final = "kserve-config-llm-tracing"
+WELL_KNOWN: Final = frozenset(
+    {
+        TEMPLATE,
+        _PREFILL,
+        _DECODE,
+        _SCHEDULER,
+        _ROUTE,
+        _TRACING,
+        "kserve-config-llm-worker-data-parallel",
+        "kserve-config-llm-decode-worker-data-parallel",
+        "kserve-config-llm-prefill-worker-data-parallel",
+        "kserve-config-llm-scheduler-latency-predictor",
+        "kserve-config-llm-tokenizer",
+    }
+)
+"""Upstream's names of all that a service may begin with."""
 _IMAGE: Final = "kubeling/model-server:huggingface"
 _MODELS: Final = "/mnt/models"
 
