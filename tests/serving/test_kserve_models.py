@@ -255,6 +255,29 @@ async def test_a_predictors_refusals_and_headers_are_passed_on() -> None:
             await predict_remotely(predictor, "missing", {"instances": [1]}, {})
 
 
+async def test_an_explainer_asks_the_predictor_itself() -> None:
+    class Explainer(Model):
+        async def explain(self, payload: Any, headers: Any = None) -> Any:
+            asked = [await self.predict({"instances": [[row]]}) for row in (1, 2)]
+            return {"explanations": [one["predictions"] for one in asked]}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"predictions": (await request.json())["instances"]})
+
+    app = web.Application()
+    app.router.add_post("/v1/models/m:predict", answer)
+    async with TestServer(app) as predictor:
+        set_predictor(PredictorConfig(f"127.0.0.1:{predictor.port}"))
+        try:
+            explainer = Explainer("m")
+            explainer.ready = True
+            async with serving(explainer) as client:
+                found = await client.post("/v1/models/m:explain", json={"instances": [[0]]})
+                assert await found.json() == {"explanations": [[[1]], [[2]]]}
+        finally:
+            set_predictor(None)
+
+
 def test_errors_have_upstreams_arguments_and_words() -> None:
     assert str(ModelNotFound("m")) == "Model with name m does not exist."
     assert str(InferenceError("no", status="oops")) == "[oops] no"

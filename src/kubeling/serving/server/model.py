@@ -82,7 +82,7 @@ class Model:
         """What else there is to say of it in its metadata."""
         return {}
 
-    def preprocess(self, payload: Any, headers: Headers) -> Any | Awaitable[Any]:
+    def preprocess(self, payload: Any, headers: Headers | None = None) -> Any | Awaitable[Any]:
         """Changes a request before it is predicted."""
         return payload
 
@@ -95,7 +95,10 @@ class Model:
         return payload
 
     def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+        self,
+        payload: Any,
+        headers: Headers | None = None,
+        response_headers: Headers | None = None,
     ) -> Any | Awaitable[Any]:
         """Answers a request."""
         from kubeling.serving.server.predictor import predict_remotely
@@ -103,18 +106,21 @@ class Model:
         config = self.predictor_config
         if config is None or not config.predictor_host:
             raise NotSupported(f"model {self.name} does not implement predict")
-        return predict_remotely(config, self.name, payload, headers, response_headers)
+        return predict_remotely(config, self.name, payload, headers or {}, response_headers)
 
     def postprocess(
-        self, result: Any, headers: Headers, response_headers: Headers | None = None
+        self,
+        result: Any,
+        headers: Headers | None = None,
+        response_headers: Headers | None = None,
     ) -> Any | Awaitable[Any]:
         """Changes an answer before it is sent."""
         return result
 
-    def explain(self, payload: Any, headers: Headers) -> Any | Awaitable[Any]:
+    def explain(self, payload: Any, headers: Headers | None = None) -> Any | Awaitable[Any]:
         """Explains a prediction."""
         from kubeling.serving.server.predictor import explain_remotely
 
         if not self.explainer_host:
             raise NotSupported(f"model {self.name} does not implement explain")
-        return explain_remotely(self.explainer_host, self.name, payload, headers)
+        return explain_remotely(self.explainer_host, self.name, payload, headers or {})

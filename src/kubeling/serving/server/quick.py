@@ -52,7 +52,10 @@ class QuickModel(Model):
         return False
 
     async def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+        self,
+        payload: Any,
+        headers: Headers | None = None,
+        response_headers: Headers | None = None,
     ) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         span = current_span.get()

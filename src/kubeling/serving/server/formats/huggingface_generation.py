@@ -128,7 +128,10 @@ class GenerativeModel(OpenAIGenerativeModel):
         return await create_chat_completion(self.generator, request)
 
     async def predict(
-        self, payload: Any, headers: Headers, response_headers: Headers | None = None
+        self,
+        payload: Any,
+        headers: Headers | None = None,
+        response_headers: Headers | None = None,
     ) -> Any:
         """What each text goes on with, the likeliest token every time."""
         if isinstance(payload, InferRequest):
