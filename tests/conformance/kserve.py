@@ -38,13 +38,13 @@ from tests.support.objectstore import object_store
 
 from kubeling.engine.config import EngineConfig
 
-__all__ = ["ENVIRONMENT", "cases", "images", "outside", "run"]
+__all__ = ["EMULATOR", "ENVIRONMENT", "cases", "images", "outside", "prepare", "run"]
 
 ENVIRONMENT: Final = {"KUBELING_ENGINE_CAPACITY": "{cpu: '16', memory: 64Gi}"}
 """What the tests ask for, whatever the machine has."""
 
 _TESTS: Final = "kserve/test/e2e"
-_EMULATOR: Final = "STORAGE_EMULATOR_HOST"
+EMULATOR: Final = "STORAGE_EMULATOR_HOST"
 _NAMESPACE: Final = "kserve-ci-e2e-test"
 _NEEDS: Final = (
     "kserve==0.21.0",
@@ -106,7 +106,7 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
         return
     root = next(p for p in runnable[0].path.parents if p.name == "e2e")
     with tempfile.TemporaryDirectory(prefix="kserve-") as folder:
-        _prepare(platform, os.environ[_EMULATOR])
+        prepare(platform, os.environ[EMULATOR])
         outcomes = _tested(runnable, root, platform, Path(folder))
     for case in runnable:
         why = outcomes.get(case.name, "not run to its end")
@@ -127,7 +127,7 @@ def outside(folder: Path) -> Iterator[dict[str, str]]:
         model_hub(hub, address()) as hub_url,
     ):
         usual = next(f.default for f in fields(EngineConfig) if f.name == "pass_env")
-        told = {_EMULATOR: store.url, "HF_ENDPOINT": hub_url}
+        told = {EMULATOR: store.url, "HF_ENDPOINT": hub_url}
         yield {**told, "KUBELING_ENGINE_PASS_ENV": json.dumps([*usual, *told])}
 
 
@@ -151,7 +151,7 @@ def _written(script: str, python: Path, requests: Path, folder: Path, *more: str
     subprocess.run([*command, *more], check=True, stdout=subprocess.DEVNULL)
 
 
-def _prepare(platform: Platform, store: str) -> None:
+def prepare(platform: Platform, store: str) -> None:
     """What upstream's setup makes before the tests: their namespace, where models are, runtimes."""
     s3 = {
         "type": "s3",
@@ -211,7 +211,7 @@ def _tested(
         "CUSTOM_MODEL_GRPC_IMG_TAG": "kserve/custom-model-grpc:latest",
         "IMAGE_TRANSFORMER_IMG_TAG": "kserve/image-transformer:latest",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "S3_ENDPOINT": os.environ[_EMULATOR],
+        "S3_ENDPOINT": os.environ[EMULATOR],
     }
     with (
         (platform.data.parent / "kserve-tests.log").open("wb") as log,

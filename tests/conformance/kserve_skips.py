@@ -31,6 +31,7 @@ _SKIPPED: Final = {
     "predictor/test_autoscaling.py::test_sklearn_kserve_*": _KNATIVE,
     "predictor/test_autoscaling.py::*_update": "reads the only Deployment: here revisions have one",
     "predictor/test_autoscaling.py::*keda*": _KEDA,
+    "predictor/test_canary.py::*": "gives TF Serving 256Mi, which TensorFlow in Python needs twice",
     "predictor/test_grpc.py::test_custom_model_grpc": "wants requests over gRPC logged: refused",
     "predictor/test_modelscope.py::*": "is skipped upstream",
     "predictor/test_sklearn.py::test_sklearn_runtime_kserve": (

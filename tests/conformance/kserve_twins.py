@@ -87,6 +87,7 @@ def _buckets(data: Path) -> dict[str, dict[str, bytes]]:
     return {
         "kfserving-examples": {f"models/{key}": value for key, value in (found | wine).items()},
         "seldon-models": {
+            "sklearn/iris/model.joblib": iris,
             "sklearn/mms/lr_model/model.joblib": iris,
             "xgboost/mms/iris/model.bst": boosted,
         },
