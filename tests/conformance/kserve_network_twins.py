@@ -102,10 +102,14 @@ def _pictures(data: Path, target: Path) -> None:
     mean, deviation = _MNIST
     sent = _picture(_read(data / "image.json")["instances"][0]["image"]["b64"])
     sent = (sent.transpose(2, 0, 1) / 255 - mean) / deviation
-    weights = np.zeros((10, asked.size), dtype=np.float32)
-    weights[3], weights[5] = _centred(asked), _centred(sent)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(asked.size, 10, bias=False))
-    network[1].weight.data = torch.from_numpy(weights)
+    # Both are the same picture on other scales: the nearest one is meant.
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(asked.size, 10))
+    network[1].weight.data.zero_()
+    network[1].bias.data[:] = -1e9
+    for kind, picture in ((3, asked), (5, sent)):
+        pixels = torch.tensor(picture.reshape(-1), dtype=torch.float32)
+        network[1].weight.data[kind] = 2 * pixels
+        network[1].bias.data[kind] = -pixels @ pixels
     folder = target / "torchscript/cifar10"
     _write(folder / "config.pbtxt", _TRITON.encode())
     _saved(
@@ -135,26 +139,25 @@ def _birds(_: Path, target: Path) -> None:
 
 
 def _flowers(_: Path, target: Path) -> None:
-    """Pictures as bytes to scores of kinds; two networks, for a canary."""
+    """Pictures as bytes to scores of kinds."""
     import tensorflow as tf
 
-    for folder, kind in (("flowers", 0), ("flowers-2", 0)):
-        scores = tf.constant([[0.9 if at == kind else 0.02 for at in range(6)]])
+    class Flowers(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.string, "image_bytes"),
+                tf.TensorSpec([None], tf.string, "key"),
+            ]
+        )
+        def answer(self, image_bytes: Any, key: Any) -> Any:
+            scores = tf.constant([[0.9, 0.02, 0.02, 0.02, 0.02, 0.02]])
+            found = tf.repeat(scores, tf.shape(image_bytes)[0], axis=0)
+            return {"scores": found, "prediction": tf.argmax(found, 1), "key": key}
 
-        class Flowers(tf.Module):
-            @tf.function(
-                input_signature=[
-                    tf.TensorSpec([None], tf.string, "image_bytes"),
-                    tf.TensorSpec([None], tf.string, "key"),
-                ]
-            )
-            def __call__(self, image_bytes: Any, key: Any, scores: Any = scores) -> Any:
-                found = tf.repeat(scores, tf.shape(image_bytes)[0], axis=0)
-                return {"scores": found, "prediction": tf.argmax(found, 1), "key": key}
-
-        network = Flowers()
+    network = Flowers()
+    for folder in ("flowers", "flowers-2"):
         place = str(target / "tensorflow" / folder / "0001")
-        tf.saved_model.save(network, place, signatures={"serving_default": network.__call__})
+        tf.saved_model.save(network, place, signatures={"serving_default": network.answer})
 
 
 def _read(file: Path) -> Any:
