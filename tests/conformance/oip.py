@@ -1,7 +1,7 @@
-"""The Open Inference Protocol's own description, tried on our model server by Schemathesis.
+"""The Open Inference Protocol's own descriptions, tried on our model servers by Schemathesis.
 
-``oip`` is a checkout of kserve/open-inference-protocol. Its description writes parameters of paths
-as ``${MODEL_NAME}``, and names few of the answers that its text has: both are put right here. Then
+``oip`` is a checkout of kserve/open-inference-protocol. Its descriptions write parameters of paths
+as ``${MODEL_NAME}``, and name few of the answers that their text has: both are put right here. Then
 anything is asked that the description allows, and much that it does not; no answer may be a 5xx,
 and all have to be of the described form.
 """
@@ -28,13 +28,19 @@ import yaml
 from sklearn.datasets import load_iris
 from sklearn.svm import SVC
 from tests.conformance.rows import Case, Platform, Row
+from tests.serving.language_models import gpt2
 from tests.support.client_python import python_with
 
 __all__ = ["cases", "run"]
 
-_DESCRIPTION: Final = "oip/specification/protocol/open_inference_rest.yaml"
-_GROUP: Final = "OIP over REST"
-_EXAMPLES: Final = 300
+_FOLDER: Final = "oip/specification/protocol"
+_GROUPS: Final = {
+    f"{_FOLDER}/open_inference_rest.yaml": "OIP over REST",
+    f"{_FOLDER}/generate_rest.yaml": "OIP over REST: generated text",
+}
+_EXAMPLES: Final = {"OIP over REST": 300, "OIP over REST: generated text": 60}
+_EVENTS: Final = "text/event-stream"
+_KNOWN: Final = {"MODEL_NAME": ["iris", "absent"], "MODEL_VERSION": ["1", "7"]}
 _WITHIN: Final = 600
 _CHECKS: Final = (
     "not_a_server_error,content_type_conformance,response_schema_conformance,"
@@ -55,12 +61,11 @@ _ERROR: Final = {
 
 
 def cases(upstream: Path) -> list[Case]:
-    """Every operation of the description."""
-    path = upstream / _DESCRIPTION
-    described = _put_right(path)
+    """Every operation of the descriptions."""
     return [
-        Case(f"{method.upper()} {address}", _GROUP, path)
-        for address, operations in described["paths"].items()
+        Case(f"{method.upper()} {address}", group, upstream / file)
+        for file, group in _GROUPS.items()
+        for address, operations in _put_right(upstream / file)["paths"].items()
         for method in operations
         if method != "parameters"
     ]
@@ -69,28 +74,55 @@ def cases(upstream: Path) -> list[Case]:
 def _put_right(path: Path) -> dict[str, Any]:
     described: dict[str, Any] = yaml.safe_load(path.read_text().replace("${", "{"))
     for address, operations in list(described["paths"].items()):
-        for parameter in operations.get("parameters", ()):
-            known = {"MODEL_NAME": ["iris", "absent"], "MODEL_VERSION": ["1", "7"]}
-            parameter["schema"]["enum"] = known[parameter["name"]]
+        for place in (operations, *operations.values()):
+            for parameter in place.get("parameters", ()) if isinstance(place, dict) else ():
+                parameter["schema"]["enum"] = _KNOWN[parameter["name"]]
         for method, operation in operations.items():
             if method != "parameters":
                 operation["responses"]["default"] = _ERROR
+                for status, answer in operation["responses"].items():
+                    if status not in ("200", "default"):
+                        # What is refused before there is a stream is no event.
+                        answer["content"] = answer.get("content", {}) | _ERROR["content"]
+                    elif _EVENTS in answer.get("content", {}):
+                        # What is described is what an event holds.
+                        answer["content"][_EVENTS] = {"schema": _event(answer["content"][_EVENTS])}
         # The text has every path of a model without a version, too.
         short = address.replace("/versions/{MODEL_VERSION}", "")
         if short != address:
             copied = json.loads(json.dumps(operations))
-            copied["parameters"] = copied["parameters"][:1]
+            for place in (copied, *copied.values()):
+                if isinstance(place, dict) and "parameters" in place:
+                    place["parameters"] = place["parameters"][:1]
             for method in copied.keys() - {"parameters"}:
-                copied[method]["operationId"] += "-unversioned"
+                if "operationId" in copied[method]:
+                    copied[method]["operationId"] += "-unversioned"
             described["paths"][short] = copied
     return described
 
 
+def _event(described: dict[str, Any]) -> dict[str, Any]:
+    held = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": described["schema"],
+    }
+    return {"type": "object", "required": ["data"], "properties": {"data": held}}
+
+
 def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
-    """Asks a server of its own; the platform has no part in it."""
+    """Asks servers of its own; the platform has no part in it."""
+    for group in _GROUPS.values():
+        yield from _asked([case for case in chosen if case.group == group])
+
+
+def _asked(chosen: Sequence[Case]) -> Iterator[Row]:
     if not chosen:
         return
-    with tempfile.TemporaryDirectory(prefix="oip-") as place, _serving(Path(place)) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="oip-") as place,
+        _serving(Path(place), chosen[0]) as url,
+    ):
         description = Path(place) / "description.json"
         description.write_text(json.dumps(_put_right(chosen[0].path)))
         report = Path(place) / "report.xml"
@@ -98,7 +130,11 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
         subprocess.run(
             [
                 *(str(schemathesis), "run", str(description), f"--url={url}"),
-                *(f"--checks={_CHECKS}", f"--max-examples={_EXAMPLES}", "--seed=1"),
+                *(
+                    f"--checks={_CHECKS}",
+                    f"--max-examples={_EXAMPLES[chosen[0].group]}",
+                    "--seed=1",
+                ),
                 *("--phases=examples,coverage,fuzzing", "--continue-on-failure", "--no-shrink"),
                 *("--suppress-health-check=all", "--report=junit"),
                 f"--report-junit-path={report}",
@@ -115,12 +151,15 @@ def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
 
 
 @contextmanager
-def _serving(place: Path) -> Iterator[str]:
-    """A model server with one version of a model."""
-    iris = load_iris()
+def _serving(place: Path, case: Case) -> Iterator[str]:
+    """A model server with one version of a model: of iris, or of texts."""
     folder = place / "models" / "1"
     folder.mkdir(parents=True)
-    (folder / "model.pkl").write_bytes(pickle.dumps(SVC().fit(iris.data, iris.target)))
+    if texts := case.group.endswith("text"):
+        gpt2(folder)
+    else:
+        iris = load_iris()
+        (folder / "model.pkl").write_bytes(pickle.dumps(SVC().fit(iris.data, iris.target)))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
@@ -128,6 +167,7 @@ def _serving(place: Path) -> Iterator[str]:
         [
             *(sys.executable, "-m", "kubeling.serving.server", "--model_name=iris"),
             *(f"--model_dir={folder.parent}", f"--http_port={port}", "--enable_grpc=false"),
+            f"--format={'huggingface' if texts else 'sklearn'}",
         ],
         stderr=subprocess.DEVNULL,
     )
