@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import itertools
+import zlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -86,6 +87,27 @@ async def test_bodies_come_in_pieces_or_compressed(port: int) -> None:
     found = await talk(port, pieces + head % len(packed) + packed + LAST)
     assert b"POST /a abcde" in found
     assert b"POST /b squeezed" in found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "expected"),
+    [
+        ("GZIP", gzip.compress(b"one"), b"POST /a one"),
+        ("x-gzip", gzip.compress(b"one"), b"POST /a one"),
+        ("gzip", gzip.compress(b"one") + gzip.compress(b" two"), b"POST /a one two"),
+        ("deflate", zlib.compress(b"one"), b"POST /a one"),
+        ("gzip", gzip.compress(b"one")[:-3], b"the body ends before its gzip does"),
+        ("gzip", gzip.compress(b"one") + b"rest", b"not valid gzip"),
+        ("gzip", gzip.compress(b"") * 100, b"more than 64 parts"),
+    ],
+)
+async def test_a_packed_body_is_taken_whole_or_not_at_all(
+    port: int, encoding: str, body: bytes, expected: bytes
+) -> None:
+    head = (
+        f"POST /a HTTP/1.1\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert expected in await talk(port, head.encode() + body + LAST)
 
 
 async def test_who_asks_first_whether_a_body_is_welcome_is_told(port: int) -> None:

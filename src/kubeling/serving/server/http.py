@@ -13,7 +13,6 @@ import contextlib
 import functools
 import logging
 import socket
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -34,6 +33,7 @@ from kubeling.serving.server.responses import (
     error_response,
     json_response,
 )
+from kubeling.serving.server.unpacking import unpacked
 
 __all__ = [
     "Handler",
@@ -247,7 +247,7 @@ class _Connection(asyncio.Protocol):
                 method,
                 _path_of(self._url),
                 self._headers,
-                _decompressed(body, encoding) if encoding else body,
+                unpacked(body, encoding, _MAX_BODY) if encoding else body,
                 self._parser.get_http_version() != "1.0",
             )
         except ServingError as error:
@@ -411,18 +411,3 @@ def _path_of(url: bytes) -> str:
         raise InvalidInput("the address cannot be read") from None
     text = path.decode("latin-1")
     return unquote(text) if "%" in text else text
-
-
-def _decompressed(body: bytes, encoding: str) -> bytes:
-    if not encoding or encoding == "identity":
-        return body
-    if encoding not in ("gzip", "deflate"):
-        raise InvalidInput(f"content-encoding {encoding} is not taken; send gzip, deflate or none")
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        found = unpack.decompress(body, _MAX_BODY)
-    except zlib.error as error:
-        raise InvalidInput(f"the body is not valid {encoding}: {error}") from None
-    if unpack.unconsumed_tail:
-        raise TooLarge(f"the body is larger than {_MAX_BODY} bytes")
-    return found
