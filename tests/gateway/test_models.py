@@ -12,7 +12,7 @@ from kubeling.cli.serving.asking import curl_line
 from kubeling.gateway.models.failure import Explanation
 from kubeling.gateway.models.graph import details_of, service_at, steps_of
 from kubeling.gateway.models.progress import progress_of
-from kubeling.gateway.models.rest import cost_of
+from kubeling.gateway.models.rest import cost_of, rests
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.gateway.models.skew import skew_of
 from kubeling.gateway.models.traffic import revisions_of, summary_of
@@ -106,6 +106,12 @@ def test_it_says_what_is_waited_for(pods: list[dict[str, Any]], doing: str) -> N
     assert (found.state, found.doing, found.final) == ("starting", doing, False)
 
 
+def test_what_the_node_says_a_pod_waits_for_goes_before_what_it_seems_to_do() -> None:
+    said = "revision m-predictor-00002: persistentvolumeclaim x not found"
+    waits = {"type": "Ready", "status": "Unknown", "reason": "PodPending", "message": said}
+    assert progress_of(service(conditions=[waits]), [pod()]).doing == said
+
+
 def test_an_older_generations_word_is_not_taken() -> None:
     assert progress_of(service(observedGeneration=1, **READY), []).state == "starting"
     assert progress_of(service(**READY), []).state == "ready"
@@ -182,6 +188,12 @@ def test_a_deployment_without_ready_pods_is_not_ready(status: Any, state: str) -
     assert state_of(obj) == state
 
 
+def test_a_pod_that_crashes_again_and_again_has_failed() -> None:
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    status = {"phase": "Running", "containerStatuses": [waiting]}
+    assert state_of({"kind": "Pod", "metadata": {}, "spec": {}, "status": status}) == "failed"
+
+
 def test_a_wide_row_is_pasted() -> None:
     found = signature(("x", "FP64", (-1, 30)))
     assert (found.fields, found.wide_row) == ((), 30)
@@ -248,6 +260,19 @@ def test_a_list_has_the_requests_of_all_revisions_of_a_model_together() -> None:
     found = summary_of(service(components={"predictor": {"traffic": shares}}), counted)
     assert (found.answers, found.error_share, found.p99) == (20, 10.0, 7.0)
     assert [share.percent for share in found.shares] == [50, 50]
+
+
+def test_a_list_says_why_a_model_is_not_ready_and_which_rest() -> None:
+    waits = {"type": "Ready", "status": "Unknown", "message": "no such claim"}
+    assert summary_of(service(conditions=[waits]), {}).why == "no such claim"
+    assert summary_of(service(**READY), {}).why == ""
+    resting = deployment(1, **{"serving.kubeling.io/at-rest": "true"})
+    waking = deployment(2, **{"serving.kubeling.io/at-rest": "waking"})
+    found = rests([], [resting])
+    assert list(found.values()) == ["at rest"]
+    assert summary_of(service(**READY), {}, *found.values()).state == "at rest"
+    assert list(rests([], [waking, resting]).values()) == ["waking"]
+    assert rests([pod()], [resting]) == {}
 
 
 def test_a_graph_is_drawn_with_what_its_nodes_ask() -> None:

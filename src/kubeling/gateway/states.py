@@ -39,6 +39,8 @@ def state_of(obj: Mapping[str, Any]) -> str:
     if obj.get("kind") in _STATELESS:
         return "ready"
     status = obj.get("status") or {}
+    if obj.get("kind") == "Pod" and _crashes(status):
+        return "failed"
     phase = status.get("phase") or status.get("state")
     if isinstance(phase, str) and phase:
         return _WORDS.get(phase.lower(), phase.lower())
@@ -59,6 +61,15 @@ def _by_conditions(obj: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     if status.get("replicas") or "readyReplicas" in status:
         return "ready" if status.get("readyReplicas") else "pending"
     return "pending" if "spec" in obj and not status else "ready"
+
+
+def _crashes(status: Mapping[str, Any]) -> bool:
+    """A pod whose container ends again and again is in the phase Running."""
+    return any(
+        ((entry.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+        for field in ("initContainerStatuses", "containerStatuses")
+        for entry in status.get(field) or ()
+    )
 
 
 def _has_failed(status: Mapping[str, Any]) -> bool:

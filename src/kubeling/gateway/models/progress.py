@@ -17,6 +17,8 @@ from kubeling.serving.names import COMPONENT, REVISION, STOP
 __all__ = ["Progress", "newest_pods", "progress_of"]
 
 _INITIALIZER: Final = "storage-initializer"
+_WAITS: Final = "PodPending"
+"""The node says what a pod waits for, which may be a claim that nobody makes."""
 _FAILED: Final = frozenset({"BlockedByFailedLoad", "InvalidSpec"})
 
 
@@ -49,6 +51,8 @@ def progress_of(isvc: Obj, pods: Sequence[Obj]) -> Progress:
     if model.get("transitionStatus") in _FAILED or (ready and ready.status == "False"):
         said = (model.get("lastFailureInfo") or {}).get("message") or (ready and ready.message)
         return Progress("failed", str(said or "it cannot be served"), revision)
+    if ready is not None and ready.reason == _WAITS:
+        return Progress("starting", ready.message, revision)
     doing = [what for pod in newest_pods(revision, pods) if (what := _doing(pod))]
     return Progress("starting", doing[0] if doing else "waiting for a pod", revision)
 

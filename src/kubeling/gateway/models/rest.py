@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kubeling.kube.objects import Obj, parse_time
+from kubeling.kube.objects import Obj, labels, namespace, parse_time
 from kubeling.kube.quantities import parse_quantity
+from kubeling.serving.names import SERVICE
 from kubeling.serving.observation import is_at_rest, is_waking
 from kubeling.serving.scaling import policy_of
 
-__all__ = ["Cost", "cost_of"]
+__all__ = ["Cost", "cost_of", "rests"]
 
 _MIB: Final = 1024 * 1024
 
@@ -63,6 +64,22 @@ def cost_of(
         window=policy.window + policy.retention,
         wakes=wakes,
     )
+
+
+def rests(pods: Iterable[Obj], deployments: Iterable[Obj]) -> dict[tuple[str, str], str]:
+    """By namespace and name, the services that have no pods because nobody asks them."""
+    awake = {_service(pod) for pod in pods}
+    found: dict[tuple[str, str], str] = {}
+    for deployment in deployments:
+        if is_waking(deployment):
+            found[_service(deployment)] = "waking"
+        elif is_at_rest(deployment) and _service(deployment) not in awake:
+            found.setdefault(_service(deployment), "at rest")
+    return found
+
+
+def _service(obj: Obj) -> tuple[str, str]:
+    return namespace(obj), labels(obj).get(SERVICE, "")
 
 
 def _start_of(pod: Obj) -> float | None:

@@ -80,10 +80,13 @@ class Summary:
     isvc: Obj
     shares: Sequence[RevisionTraffic]
     revisions: Sequence[RevisionTraffic]
+    rest: str = ""
+    """``at rest`` or ``waking``, if it has no pods because nobody asks."""
 
     @property
     def state(self) -> str:
-        return state_of(self.isvc)
+        found = state_of(self.isvc)
+        return self.rest if self.rest and found == "ready" else found
 
     @property
     def rate(self) -> float:
@@ -108,15 +111,15 @@ class Summary:
 
     @property
     def why(self) -> str:
-        """Why it is not ready, if it has failed."""
+        """Why it is not ready."""
         ready = condition(self.isvc, "Ready")
-        return ready.message if ready is not None and self.state == "failed" else ""
+        return ready.message if ready is not None and ready.status != "True" else ""
 
 
-def summary_of(isvc: Obj, counted: Mapping[str, Any]) -> Summary:
+def summary_of(isvc: Obj, counted: Mapping[str, Any], rest: str = "") -> Summary:
     """The line; ``counted`` is the gateway's answer."""
     shares = shares_of(isvc)
-    return Summary(isvc, shares, revisions_of(isvc, counted, (), ()))
+    return Summary(isvc, shares, revisions_of(isvc, counted, (), ()), rest)
 
 
 def canary_percent(isvc: Obj) -> int | None:

@@ -13,7 +13,7 @@ from kubeling.gateway.kinds import INFERENCE_SERVICES
 from kubeling.gateway.live import stream_changes
 from kubeling.gateway.models.failure import Explanation, explain, local_place
 from kubeling.gateway.models.progress import progress_of
-from kubeling.gateway.models.rest import cost_of
+from kubeling.gateway.models.rest import cost_of, rests
 from kubeling.gateway.models.traffic import (
     RevisionTraffic,
     canary_percent,
@@ -42,12 +42,15 @@ _SMALL: Final = (720, 200)
 async def models(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """All served models."""
     services = await views.objects(INFERENCE_SERVICES)
-    await views.objects(PODS, DEPLOYMENTS)
+    resting = rests(await views.objects(PODS), await views.objects(DEPLOYMENTS))
     busiest = services[:_COUNTED]
     counts = await asyncio.gather(*(counted(rest, isvc) for isvc in busiest))
     known = {uid(isvc): found for isvc, found in zip(busiest, counts, strict=True)}
-    found = [summary_of(isvc, known.get(uid(isvc)) or {}) for isvc in services]
-    watching = (INFERENCE_SERVICES,)
+    found = [
+        summary_of(isvc, known.get(uid(isvc)) or {}, resting.get((namespace(isvc), name(isvc)), ""))
+        for isvc in services
+    ]
+    watching = (INFERENCE_SERVICES, DEPLOYMENTS)
     return views.page(request, "models.html", "/models", "Models", watching, found=found)
 
 
