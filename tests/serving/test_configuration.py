@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from tests.serving.platform import NAMESPACE, Serving, running_serving
 
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, annotations, new_object
-from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
+from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICES
 from kubeling.serving.configuration import config_objects
+from kubeling.serving.resources import INFERENCE_SERVICES
 
 MODE = "serving.kserve.io/deploymentMode"
 SKLEARN = {"sklearn": {"storageUri": "gs://bucket/iris"}}
@@ -68,3 +69,29 @@ async def test_what_cannot_be_read_is_refused(serving: Serving) -> None:
         await serving.client.patch(CONFIG_MAPS, "inferenceservice-config", patch, "kserve")
     with pytest.raises(Invalid, match="supported: Standard, RawDeployment, Knative, Serverless"):
         await configure(serving, deploy={"defaultDeploymentMode": "Mesh"})
+
+
+async def test_services_are_headless_where_that_is_asked_for(serving: Serving) -> None:
+    """Then nothing maps their port, and the address has that of the pods."""
+
+    def addressed(url: str) -> Callable[[Obj], bool]:
+        return lambda isvc: isvc["status"].get("address") == {"url": url}
+
+    await serving.client.create(INFERENCE_SERVICES, standard("iris"))
+    await serving.start("iris-predictor")
+    host = "http://iris.default.svc.cluster.local"
+    await serving.until(INFERENCE_SERVICES, "iris", addressed(host))
+    await configure(serving, service={"serviceClusterIPNone": True})
+    isvc = await serving.until(INFERENCE_SERVICES, "iris", addressed(f"{host}:8080"))
+    component = isvc["status"]["components"]["predictor"]["address"]
+    assert component == {"url": "http://iris-predictor.default.svc.cluster.local:8080"}
+    service = await serving.exists(SERVICES, "iris")
+    assert service["spec"]["clusterIP"] == "None"
+    await configure(serving, service={})
+    await serving.until(INFERENCE_SERVICES, "iris", addressed(host))
+
+
+def standard(title: str) -> Obj:
+    metadata = {"name": title, "namespace": NAMESPACE, "annotations": {MODE: "Standard"}}
+    kind = {"apiVersion": INFERENCE_SERVICES.api_version, "kind": INFERENCE_SERVICES.kind}
+    return {**kind, "metadata": metadata, "spec": {"predictor": SKLEARN}}

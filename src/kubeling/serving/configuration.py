@@ -4,6 +4,7 @@ It is where KServe's tools read it, with the keys that mean something here: ``de
 services that name none), ``inferenceService`` (resources of containers that ask for none),
 ``security`` (whether pods get a token) and ``localModel`` (whether caches are looked at). They are
 read when a service is written, as upstream's webhook does; what is there already stays as it is.
+``service`` (whether Services are headless) is read by the controller, and holds for all of them.
 Other keys are settings of the platform or of parts that are not there, and changing one is answered
 by a warning. A cluster's webhooks do not see the ConfigMap, and leave services as they are.
 """
@@ -11,7 +12,7 @@ by a warning. A cluster's webhooks do not see the ConfigMap, and leave services 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from kubeling.kube.admission import AdmissionRequest
@@ -24,7 +25,9 @@ __all__ = [
     "CONFIG_LABEL",
     "config_objects",
     "default_by_config",
+    "is_config",
     "local_models_are_used",
+    "services_are_headless",
     "validate_config",
     "warn_of_config",
 ]
@@ -60,8 +63,9 @@ _SHIPPED: Final[dict[str, Any]] = {
     "ingress": {"kserveIngressGateway": "kubeflow/kubeling", "urlScheme": "http"},
     "localModel": {"enabled": True, "jobNamespace": "kserve-localmodel-jobs"},
     "security": {"autoMountServiceAccountToken": True},
+    "service": {"serviceClusterIPNone": False},
 }
-_EFFECTIVE: Final = ("deploy", "inferenceService", "security", "localModel")
+_EFFECTIVE: Final = ("deploy", "inferenceService", "security", "localModel", "service")
 
 
 def config_objects() -> Sequence[Obj]:
@@ -96,6 +100,17 @@ def local_models_are_used(request: AdmissionRequest) -> bool:
     return _section(_config(request), "localModel").get("enabled", True) is not False
 
 
+def services_are_headless(find: Callable[[str, str], Obj | None]) -> bool:
+    """Whether Services of Standard mode have no address of their own; ``find`` finds ConfigMaps."""
+    config = mapping(mapping(find(_NAMESPACE, _NAME)).get("data"))
+    return _section(config, "service").get("serviceClusterIPNone") is True
+
+
+def is_config(obj: Obj) -> bool:
+    """Whether this is the ConfigMap."""
+    return (namespace(obj), name(obj)) == (_NAMESPACE, _NAME)
+
+
 def _containers(component: Obj) -> Iterator[Obj]:
     for title in ("model", "art"):
         if isinstance(component.get(title), dict):
@@ -113,7 +128,7 @@ def _default_resources(container: Obj, given: Obj) -> None:
 
 def validate_config(obj: Obj, _: Obj | None, __: AdmissionRequest) -> Iterator[FieldError]:
     """Names what cannot be read; other ConfigMaps are nobody's business here."""
-    if not _is_config(obj):
+    if not is_config(obj):
         return
     for key, text in mapping(obj.get("data")).items():
         if key not in _SHIPPED:
@@ -132,7 +147,7 @@ def validate_config(obj: Obj, _: Obj | None, __: AdmissionRequest) -> Iterator[F
 
 def warn_of_config(obj: Obj, request: AdmissionRequest) -> Iterator[str]:
     """Says which keys change nothing."""
-    if not _is_config(obj):
+    if not is_config(obj):
         return
     before = mapping(mapping(request.old).get("data"))
     for key, text in mapping(obj.get("data")).items():
@@ -141,10 +156,6 @@ def warn_of_config(obj: Obj, request: AdmissionRequest) -> Iterator[str]:
                 f"data[{key}]: has no effect here; {', '.join(_EFFECTIVE)} have, and the domain is "
                 "a setting of the platform"
             )
-
-
-def _is_config(obj: Obj) -> bool:
-    return (namespace(obj), name(obj)) == (_NAMESPACE, _NAME)
 
 
 def _config(request: AdmissionRequest) -> Obj:

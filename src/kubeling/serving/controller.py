@@ -15,6 +15,7 @@ from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace
 from kubeling.kube.resources import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     PODS,
@@ -24,6 +25,7 @@ from kubeling.kube.resources import (
 from kubeling.serving import canaries, names, planning, scaling, status, workloads
 from kubeling.serving.announcements import announcements
 from kubeling.serving.canary_deployments import CanaryDeployments
+from kubeling.serving.configuration import is_config, services_are_headless
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.names import ComponentName
 from kubeling.serving.observation import (
@@ -79,6 +81,7 @@ class InferenceServiceController:
                 CLUSTER_SERVING_RUNTIMES: self._all_services,
                 CLUSTER_STORAGE_CONTAINERS: self._all_services,
                 SERVICES: self._when_gateway_changes,
+                CONFIG_MAPS: self._when_configured,
             },
         )
 
@@ -277,7 +280,10 @@ class InferenceServiceController:
         variants = {canary.name: canary.number for canary in trials}
         if variant := planning.variant_of(isvc):
             variants[variant] = primary
-        made = workloads.services(isvc, ports, primary, gateway, variants)
+        headless = not names.is_knative(objects.annotations(isvc)) and services_are_headless(
+            self._informers.of(CONFIG_MAPS).get
+        )
+        made = workloads.services(isvc, ports, primary, gateway, variants, headless=headless)
         wanted = {name(service): service for service in made}
         for service in wanted.values():
             await self._dependents.ensure(SERVICES, isvc, service)
@@ -326,8 +332,10 @@ class InferenceServiceController:
 
     def _addresses(self, isvc: Obj) -> status.Addresses:
         host = names.host_names(isvc, self._settings)[0]
-        service = f"{name(isvc)}.{namespace(isvc)}.svc.{self._settings.cluster_domain}"
-        return status.Addresses(f"http://{host}", f"http://{service}")
+        services = self._owned(isvc, SERVICES)
+        ports = {name(s): port for s in services if (port := workloads.headless_port(s))}
+        domain = f"{namespace(isvc)}.svc.{self._settings.cluster_domain}"
+        return status.Addresses(f"http://{host}", domain, ports)
 
     def _policy(self, isvc: Obj, component: ComponentName) -> scaling.ScalingPolicy:
         policy = scaling.policy_of(isvc, component)
@@ -337,6 +345,9 @@ class InferenceServiceController:
     def _when_gateway_changes(self, service: Obj) -> Iterable[Key]:
         is_gateway = (namespace(service), name(service)) == names.GATEWAY
         return self._all_services(service) if is_gateway else ()
+
+    def _when_configured(self, config: Obj) -> Iterable[Key]:
+        return self._all_services(config) if is_config(config) else ()
 
     def _on_change(self, old: Obj | None, new: Obj | None) -> None:
         if new is None and old is not None:

@@ -32,7 +32,7 @@ class Dependents:
                 "NameTaken",
                 f"{resource.kind} {name(wanted)} exists and is not this service's; rename one",
             )
-        elif found["spec"].get("type") != wanted["spec"].get("type"):
+        elif _addressed(found) != _addressed(wanted):
             # A Service's address cannot be taken from it; the next look makes it anew.
             await self.delete(resource, found)
         elif not _covers(found["spec"], wanted["spec"]):
@@ -50,6 +50,11 @@ class Dependents:
         await self._client.delete(
             resource, name(obj), namespace(obj), uid=objects.uid(obj), missing_ok=True
         )
+
+
+def _addressed(obj: Obj) -> tuple[object, bool]:
+    """How a Service is reached: its type, and whether it has no address of its own."""
+    return obj["spec"].get("type"), obj["spec"].get("clusterIP") == "None"
 
 
 def _covers(found: object, wanted: object) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kubeling.kube import objects
@@ -39,10 +39,19 @@ _CANARIES_READY: Final = "CanaryPredictorReady"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a service is reached."""
+    """Where a service is reached: from outside, and by its Services' names within a domain.
+
+    Upstream: ``createAddress`` of the raw ingress reconciler, for ``ports`` of headless Services.
+    """
 
     url: str
-    cluster_url: str
+    domain: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+    def within(self, service: str) -> str:
+        """The address of one of its Services."""
+        port = f":{self.ports[service]}" if service in self.ports else ""
+        return f"http://{service}.{self.domain}{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def running_status(facts: Facts, now: dt.datetime) -> Obj:
     status["replicas"] = _replicas(facts)
     status["selector"] = component_selector(name(facts.isvc), "predictor")
     status["url"] = facts.addresses.url
-    status["address"] = {"url": facts.addresses.cluster_url}
+    status["address"] = {"url": facts.addresses.within(name(facts.isvc))}
     _set_conditions(status, facts, now)
     return status
 
@@ -165,9 +174,7 @@ def _component(facts: Facts, component: ComponentName) -> Obj:
     )
     if grpc:
         entry["grpcUrl"] = entry["url"].replace("http://", "grpc://", 1)
-    whole = f"//{name(facts.isvc)}."
-    own = facts.addresses.cluster_url.replace(whole, f"//{name(facts.isvc)}-{component}.", 1)
-    entry["address"] = {"url": own}
+    entry["address"] = {"url": facts.addresses.within(f"{name(facts.isvc)}-{component}")}
     return entry
 
 

@@ -42,6 +42,7 @@ __all__ = [
 
 
 _SCALING: Final = ("scaleMetric", "scaleTarget", "autoScaling")
+_HEADLESS: Final = "None"
 _H2C: Final = "kubernetes.io/h2c"
 
 
@@ -90,18 +91,21 @@ def services(
     primary: int,
     gateway: str = "",
     variants: Mapping[str, int] | None = None,
+    *,
+    headless: bool = False,
 ) -> Iterator[Obj]:
     """A Service per component and revision, and the names without one, led to ``primary``.
 
     With a ``gateway`` those without one lead there instead: it wakes what is at rest. ``variants``
-    are the revisions of named predictors, which have Services called after them.
+    are the revisions of named predictors, which have Services called after them. If they are to be
+    ``headless``, those of revisions are not: by these a transformer asks its predictor at port 80.
     """
     for variant, number in (variants or {}).items():
         for component in COMPONENTS:
             if port := ports.get((component, number)):
                 selector = revision_labels(name(isvc), component, number)
                 title = variant_name(name(isvc), component, variant)
-                yield _service(isvc, title, selector, port)
+                yield _service(isvc, title, selector, port, headless=headless)
     for (component, number), port in ports.items():
         title = deployment_name(name(isvc), component, number)
         yield _service(isvc, title, revision_labels(name(isvc), component, number), port)
@@ -109,9 +113,11 @@ def services(
     for component in present:
         selector = revision_labels(name(isvc), component, primary)
         port = ports[component, primary]
-        yield _service(isvc, f"{name(isvc)}-{component}", selector, port, gateway)
+        titles = [f"{name(isvc)}-{component}"]
         if component == entry_component(present):
-            yield _service(isvc, name(isvc), selector, port, gateway)
+            titles.append(name(isvc))
+        for title in titles:
+            yield _service(isvc, title, selector, port, gateway, headless=headless)
 
 
 def entry_component(present: Collection[str]) -> str:
@@ -119,14 +125,31 @@ def entry_component(present: Collection[str]) -> str:
     return "transformer" if "transformer" in present else "predictor"
 
 
+def headless_port(service: Obj | None) -> int | None:
+    """Where the pods behind a headless Service are asked; nobody maps its port 80 to theirs."""
+    spec: Obj = (service or {}).get("spec") or {}
+    if spec.get("clusterIP") != _HEADLESS:
+        return None
+    spoken = [port for port in spec["ports"] if port.get("appProtocol") != _H2C]
+    return int(spoken[0]["targetPort"]) if spoken else PORT
+
+
 def _service(
-    isvc: Obj, title: str, selector: Mapping[str, str], ports: Ports, gateway: str = ""
+    isvc: Obj,
+    title: str,
+    selector: Mapping[str, str],
+    ports: Ports,
+    gateway: str = "",
+    *,
+    headless: bool = False,
 ) -> Obj:
     spec: Obj = {
         "type": "ClusterIP",
         "selector": dict(selector),
         "ports": list(_service_ports(ports)),
     }
+    if headless:
+        spec["clusterIP"] = _HEADLESS
     if gateway:
         spec = {"type": "ExternalName", "externalName": gateway}
     return new_object(
