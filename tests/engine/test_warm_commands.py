@@ -143,3 +143,18 @@ def test_a_template_imports_what_the_program_names() -> None:
     assert modules_named(SOURCE) == ["kfp", "kfp.dsl", "json"]
     assert modules_named("from . import a\nfrom .b import c\nimport d.e as f\n") == ["d.e"]
     assert modules_named("def f(:") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ['A'] = '1'",
+        "environ.setdefault('A', '1')",
+        "os.environ |= {'A': '1'}",
+        "os.putenv('A', '1')",
+    ],
+)
+def test_what_is_imported_below_variables_that_are_set_is_not_there_before(line: str) -> None:
+    assert modules_named(f"import os, json\n{line}\nimport numpy\n") == ["os", "json"]
+    reading = f"import numpy\nprint(os.environ['A'])\nimport pandas\n{line}"
+    assert modules_named(reading) == ["numpy", "pandas"]

@@ -129,3 +129,33 @@ async def test_what_ought_to_be_different_is_and_nothing_is_read_from_disk(node:
     made = program("p", "import sklearn; print(sklearn.get_config()['assume_finite'])")
     made["spec"]["containers"][0]["env"] = [{"name": "SKLEARN_ASSUME_FINITE", "value": "true"}]
     assert (await ran(node, made))[3] == ["True"]
+
+
+IMPORTER = """
+import sys
+class Nothing:
+    find_spec = staticmethod(lambda *_: None)
+sys.meta_path.append(Nothing)
+import numpy, onnxruntime, sklearn.svm
+print(numpy.arange(2))
+"""
+
+VARIABLES = """
+import os
+os.environ |= {"NPY_PROMOTION_STATE": "weak", "SKLEARN_SEED": "1", "SCIPY_ARRAY_API": "0"}
+import numpy, onnxruntime, sklearn.svm
+print(numpy.arange(2))
+"""
+
+
+async def test_what_a_process_makes_once_is_the_same_or_the_program_is_executed(
+    node: Node,
+) -> None:
+    await warm(node)
+    for text in (IMPORTER, VARIABLES):
+        assert (await forked(node, text))[3] == ["[0 1]"]
+    made = program("p", "import scipy._lib._array_api_override as found; print(found.SCIPY_DEVICE)")
+    made["spec"]["containers"][0]["env"] = [{"name": "SCIPY_DEVICE", "value": "there"}]
+    before = templates(node).forked
+    assert (await ran(node, made))[3] == ["there"]
+    assert templates(node).forked == before

@@ -8,9 +8,10 @@ what the program names that had the template started.
 from __future__ import annotations
 
 import ast
+import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from kubeling.engine.pythoncommand import PythonCommand
 
@@ -44,20 +45,44 @@ def modules_ahead(
 
 
 def modules_named(source: str) -> list[str]:
-    """The modules that a program imports, wherever in it."""
+    """The modules that a program imports, wherever in it.
+
+    But not below a line that sets variables: it may do so for what it imports then.
+    """
     try:
-        tree = ast.parse(source)
+        nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError):
         return []
-    found = dict.fromkeys(name for node in ast.walk(tree) for name in _imported(node))
+    end = min((node.lineno for node in nodes if _sets_variables(node)), default=math.inf)
+    found = dict.fromkeys(name for node in nodes for name in _imported(node, end))
     return list(found)[:_MOST]
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _sets_variables(node: ast.AST) -> TypeGuard[ast.expr | ast.stmt]:
     match node:
-        case ast.Import(names=names):
+        case ast.Subscript(value=whole, ctx=ast.Store()):
+            return _is_named(whole, "environ")
+        case ast.AugAssign(target=whole):
+            return _is_named(whole, "environ")
+        case ast.Call(func=ast.Attribute(value=whole, attr="setdefault" | "update")):
+            return _is_named(whole, "environ")
+        case ast.Call(func=function):
+            return _is_named(function, "putenv")
+    return False
+
+
+def _is_named(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.Name(id=found) | ast.Attribute(attr=found):
+            return found == name
+    return False
+
+
+def _imported(node: ast.AST, end: float) -> Iterator[str]:
+    match node:
+        case ast.Import(names=names) if node.lineno < end:
             yield from (name.name for name in names)
-        case ast.ImportFrom(module=str(module), level=0):
+        case ast.ImportFrom(module=str(module), level=0) if node.lineno < end:
             yield module
 
 

@@ -152,6 +152,8 @@ class Entrance:
         command.change_folder(request["cwd"])
         program.prepare(request)
         _set_environment(request["env"])
+        if not self._shelf.suits():
+            os._exit(1)  # the command is executed
         self._interpreter.show(request["argv"], request["env"])
         self._interpreter.configure(request["kind"], request["argv"], request["place"])
         return request

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+FAMILIES = {"tqdm.std": "TQDM_"}
+"""Modules that look through all variables for those whose names begin so."""
+
+
 class Recording:
     """Everything noted about modules between :meth:`begin` and :meth:`end`."""
 
@@ -126,6 +130,8 @@ class Recording:
 
     def _read(self, key: str, value: str | None) -> None:
         reader, writer = self._innermost(), self._set_by.get(key)
+        if not key.startswith(FAMILIES.get(reader, "")):
+            return
         if writer is None:
             self.reads.setdefault(reader, {}).setdefault(key, value)
         else:
@@ -157,7 +163,8 @@ class Recording:
                 recording._wrote(key, None)
 
             def __iter__(self) -> Iterator[str]:
-                recording.unsteady.add(recording._innermost())
+                if (reader := recording._innermost()) not in FAMILIES:
+                    recording.unsteady.add(reader)
                 return iter(super().__iter__())
 
         plain = os.environ.__class__

@@ -4,6 +4,10 @@ A program that is forked from a template finds the modules that a new interprete
 others. What it imports comes from the shelf, with all that it needs, if importing would make the
 same modules now: the variables that they looked at are as they were, no importer was added and no
 file earlier on ``sys.path`` has the name of one of them. Otherwise it is imported as ever.
+
+That cannot be where libraries with extensions are among them, as NumPy and PyTorch are: a process
+makes those once, and here it has. They come from the shelf whatever the program did meanwhile, and
+a container whose variables they would have looked at with another result is not forked for.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from __future__ import annotations
 import _frozen_importlib
 import os
 import sys
+from _frozen_importlib_external import ExtensionFileLoader
 
 from kubeling.engine.sandbox.warm.freshening import freshen
+from kubeling.engine.sandbox.warm.recording import FAMILIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +48,9 @@ class Shelf:
         self._aside: dict[str, ModuleType] = {}
         self._order: dict[str, int] = {}
         self._closures: dict[str, frozenset[str]] = {}
+        self._made_once: frozenset[str] = frozenset()
+        self._bound: frozenset[str] = frozenset()
+        self._looking: list[str] = []
         self._taken: dict[str, ModuleType] = {}
         self._kept: list[ModuleType] = []
 
@@ -58,6 +67,12 @@ class Shelf:
         self._aside.update((name, module) for name, module in loaded.items() if module)
         self._order = {name: place for place, name in enumerate(self._aside)}
         self._closures = {name: self._closure(name) for name in self._aside}
+        self._made_once = frozenset(filter(self._is_made_once, self._aside))
+        self._bound = frozenset(
+            name for name in self._aside if not self._made_once.isdisjoint(self._closures[name])
+        )
+        needed = {one for name in self._made_once for one in self._closures[name]}
+        self._looking = [one for one in needed if one in self._recording.reads or one in FAMILIES]
         for name in [name for name in self._aside if self._is_useless(name)]:
             del self._aside[name]
         self._install()
@@ -103,6 +118,23 @@ class Shelf:
     def _is_useless(self, name: str) -> bool:
         return not self._recording.unsteady.isdisjoint(self._closures[name])
 
+    def _is_made_once(self, name: str) -> bool:
+        """Whether it is an extension; the standard library's can be made again."""
+        loader = getattr(self._aside[name], "__loader__", None)
+        own = name.partition(".")[0] in sys.stdlib_module_names
+        return isinstance(loader, ExtensionFileLoader) and not own
+
+    def flaw(self) -> str:
+        """Why nothing can be forked with these modules, if so."""
+        for name in sorted(self._made_once - self._aside.keys()):
+            by = sorted(self._recording.unsteady & self._closures[name])[0]
+            return f"{name} needs {by}, which looks at all variables when it is imported"
+        return ""
+
+    def suits(self) -> bool:
+        """Whether what is made once would have been made so with the variables there are now."""
+        return self._reads_as_before(self._looking)
+
     def _install(self) -> None:
         real: Callable[[str, Any], Any] = _frozen_importlib._find_and_load  # type: ignore[attr-defined]
         aside, take = self._aside, self.take
@@ -118,14 +150,17 @@ class Shelf:
 
     def take(self, name: str) -> bool:
         """Hands out a module with all that it needs; ``False`` if it has to be imported."""
-        wanted = self._closures[name]
-        new = [one for one in wanted if one in self._aside]
-        if not (self._finds_as_before(new) and self._reads_as_before(new)):
+        wanted, bound = self._closures[name], name in self._bound
+        new = [one for one in wanted if one in self._aside and one not in sys.modules]
+        if bound and not self._are_found(self._made_once.intersection(new)):
+            return False
+        if not bound and not self._would_be_the_same(new):
             return False
         for needed in wanted:
-            if needed in sys.modules and sys.modules[needed] is not self._taken.get(needed):
+            there = sys.modules.get(needed)
+            if there is None and needed not in self._aside:
                 return False
-            if needed not in self._aside and needed not in sys.modules:
+            if there is not None and there is not self._taken.get(needed) and not bound:
                 return False
         new.sort(key=self._order.__getitem__)
         for needed in new:
@@ -133,7 +168,7 @@ class Shelf:
         for needed in new:
             self._do_as_imported(needed)
         for needed in wanted:
-            if needed in self._children:
+            if needed in self._children and needed in self._taken:
                 parent, child = self._children.pop(needed)
                 setattr(sys.modules[parent], child, self._taken[needed])
         return True
@@ -164,16 +199,24 @@ class Shelf:
         self._recording.filters.hand_out(name)
         freshen(name, self._taken[name])
 
-    def _reads_as_before(self, names: Iterable[str]) -> bool:
-        for name in names:
-            for variable, value in self._recording.reads.get(name, {}).items():
-                if os.environ.get(variable) != value:
-                    return False
-        return True
-
-    def _finds_as_before(self, names: Iterable[str]) -> bool:
+    def _would_be_the_same(self, names: Iterable[str]) -> bool:
+        """Whether importing would find the same files, and make the same modules of them."""
         if sys.meta_path != self._meta_path or sys.path_hooks != self._path_hooks:
             return False
+        return self._are_found(names) and self._reads_as_before(names)
+
+    def _reads_as_before(self, names: Iterable[str]) -> bool:
+        for name in names:
+            read = self._recording.reads.get(name, {})
+            if any(os.environ.get(variable) != value for variable, value in read.items()):
+                return False
+            beginning = FAMILIES.get(name)
+            if beginning and any(v.startswith(beginning) and v not in read for v in os.environ):
+                return False
+        return True
+
+    def _are_found(self, names: Iterable[str]) -> bool:
+        """Whether nothing was put before the files that they come from."""
         known = frozenset(self._path)
         if [entry for entry in sys.path if entry in known] != self._path:
             return False

@@ -48,7 +48,7 @@ def main(fresh: dict[str, ModuleType]) -> None:
     server.prepare(pristine)
     shelf.set_aside()
     server.take(shelf)
-    if reason := server.try_out():
+    if reason := shelf.flaw() or server.try_out():
         server.refuse(reason, for_good=False)
         return
     server.tell_ready()
