@@ -31,7 +31,7 @@ _SLOW: Final = 0.005
 _LARGEST: Final = 4096
 
 T = TypeVar("T")
-Waiting = tuple["Array", Done]
+Waiting = tuple["Array", Done, int]
 
 
 class TakesLong(Exception):
@@ -120,14 +120,14 @@ class Batcher:
 
     def submit(self, rows: Array, done: Done) -> None:
         """Hands over the predictions of these rows, or what ``predict`` raises for them."""
-        self._waiting.append((rows, done))
+        self._waiting.append((rows, done, 1))
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turned)
 
-    def submit_all(self, rows: Array, done: Done) -> None:
+    def submit_all(self, rows: Array, done: Done, requests: int) -> None:
         """As :meth:`submit` for all that this turn of the loop brought, so it need not wait."""
-        self._waiting.append((rows, done))
+        self._waiting.append((rows, done, requests))
         self._flush()
 
     def _turned(self) -> None:
@@ -154,12 +154,13 @@ class Batcher:
                 self._held = False
                 self._flush()
 
-        self.runner.run(lambda: self._predict(_stacked(batch)), finished, len(batch))
+        requests = sum(one[2] for one in batch)
+        self.runner.run(lambda: self._predict(_stacked(batch)), finished, requests)
 
     def _failed(self, batch: list[Waiting], error: BaseException) -> None:
         """One bad request must not fail the others: a failed batch is tried one by one."""
         if len(batch) == 1 or isinstance(error, asyncio.CancelledError):
-            for _, done in batch:
+            for _, done, _ in batch:
                 done(None, error)
             return
         for one in batch:
@@ -167,7 +168,7 @@ class Batcher:
 
 
 def _stacked(batch: list[Waiting]) -> Array:
-    return batch[0][0] if len(batch) == 1 else np.concatenate([rows for rows, _ in batch])
+    return batch[0][0] if len(batch) == 1 else np.concatenate([rows for rows, _, _ in batch])
 
 
 def _grouped(waiting: list[Waiting]) -> list[list[Waiting]]:
@@ -194,7 +195,7 @@ def _alike(waiting: list[Waiting]) -> bool:
     if len(waiting) == 1:
         return True
     size, dtype, shape = 0, first.dtype, first.shape[1:]
-    for rows, _ in waiting:
+    for rows, _, _ in waiting:
         if rows.dtype is not dtype or rows.shape[1:] != shape:
             return False
         size += len(rows)
@@ -206,7 +207,7 @@ def _deliver(batch: list[Waiting], found: Array) -> None:
         batch[0][1](found, None)
         return
     start = 0
-    for rows, done in batch:
+    for rows, done, _ in batch:
         end = start + len(rows)
         done(found[start:end], None)
         start = end

@@ -198,7 +198,7 @@ class TabularModel(QuickModel):
                 answers, error = [], unformed
             done([{"predictions": one} for one in answers], error)
 
-        self._batcher.submit_all(self.typed(rows), predicted)
+        self._batcher.submit_all(self.typed(rows), predicted, len(sizes))
         return True
 
     def _formed(self, payload: Any, found: Array) -> Any:
