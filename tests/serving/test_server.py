@@ -21,7 +21,7 @@ from kubeling.serving.requestlog.record import Counts, new_record
 from kubeling.serving.server.__main__ import main
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
-from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.errors import InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.http import Request, Response
 from kubeling.serving.server.model import Model
@@ -198,6 +198,57 @@ async def test_a_slow_model_leaves_the_server_free_and_is_batched() -> None:
     assert isinstance(found[4], Exception)
     assert model.calls == [1, 4, 1, 1, 1, 1], "those that waited go together, then one by one"
     assert threading.main_thread() not in threads
+
+
+async def test_a_slow_model_of_ones_own_leaves_the_server_free() -> None:
+    class Slow(Model):
+        def predict(self, payload: Any, headers: Any, response_headers: Any = None) -> Any:
+            if payload["instances"] == ["long"]:
+                time.sleep(0.05)
+            elif payload["instances"] == ["until it is live"]:
+                assert go.wait(60), "the server answered nobody else meanwhile"
+            if payload["instances"] == ["bad"]:
+                raise InvalidInput("bad")
+            return {"predictions": [threading.current_thread() is threading.main_thread()]}
+
+    go, model = threading.Event(), Slow("slow")
+    model.ready = True
+    async with serving(model) as client:
+
+        async def ask(what: str) -> Any:
+            answer = await client.post("/v1/models/slow:predict", json={"instances": [what]})
+            return (await answer.json()).get("predictions", answer.status)
+
+        async def threads() -> bool:
+            text = await (await client.get("/metrics")).text()
+            return 'kubeling_prediction_threads{model_name="slow"} 1' in text
+
+        assert (await ask("quick"), await threads()) == ([True], False)
+        assert await ask("long") == [True]
+        assert await threads()
+        waiting = asyncio.create_task(ask("until it is live"))
+        assert (await client.get("/v2/health/live")).status == 200
+        go.set()
+        assert await waiting == [False]
+        assert await ask("bad") == 400
+        async with asyncio.timeout(60):
+            while await ask("quick") == [False]:
+                pass
+        assert not await threads()
+
+
+async def test_a_predict_that_begins_something_on_the_event_loop_stays_there() -> None:
+    class Beginning(Model):
+        def predict(self, payload: Any, headers: Any, response_headers: Any = None) -> Any:
+            time.sleep(0.03)
+            return asyncio.get_running_loop().create_task(asyncio.sleep(0, {"predictions": [1]}))
+
+    model = Beginning("beginning")
+    model.ready = True
+    async with serving(model) as client:
+        for _ in range(3):
+            answer = await client.post("/v1/models/beginning:predict", json={"instances": [1]})
+            assert await answer.json() == {"predictions": [1]}
 
 
 async def test_an_answer_that_no_log_can_hold_is_still_answered(tmp_path: Path) -> None:

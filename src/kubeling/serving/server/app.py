@@ -147,8 +147,8 @@ class ModelApp:
         return json_response(found)
 
     async def _metrics(self, _: Request) -> Response:
-        text = self._plane.metrics.text()
         models = self._repository.get_models()
+        text = self._plane.metrics.text() + self._plane.pacing.text(models)
         if any(model.speaks_openai for model in models.values()):
             from kubeling.serving.server.generation.metrics import generation_metrics
 

@@ -9,6 +9,7 @@ checks are still answered; a quick one is not, because the hand-over would cost 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._seconds = 0.0
+        self._stays = False
         self._thread: ThreadPoolExecutor | None = None
         self._under_way = 0
         self._work = Work()
@@ -54,6 +56,15 @@ class Runner:
     def busy(self) -> bool:
         """Whether the thread has something to do."""
         return self._under_way > 0
+
+    @property
+    def slow(self) -> bool:
+        """Whether what comes next is done in the thread."""
+        return self._seconds > _SLOW and not self._stays
+
+    def stay(self) -> None:
+        """Does everything at once from now on, however long it takes."""
+        self._stays = True
 
     def run(
         self,
@@ -67,7 +78,7 @@ class Runner:
         """
         if self.noted:
             work, done = prediction_times.noted(work, done, requests)
-        if self._seconds <= _SLOW:
+        if not self.slow:
             try:
                 found = self._timed(work)
             except TakesLong:
@@ -96,7 +107,9 @@ class Runner:
 
         self._under_way += 1
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._thread, self._timed, work).add_done_callback(finished)
+        context = contextvars.copy_context()
+        running = loop.run_in_executor(self._thread, context.run, self._timed, work)
+        running.add_done_callback(finished)
 
     def _timed(self, work: Callable[[], T]) -> T:
         started = self._work.since = time.perf_counter()

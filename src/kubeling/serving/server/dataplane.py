@@ -29,6 +29,7 @@ from kubeling.serving.server.infer_types import (
 )
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.pacing import Pacing
 from kubeling.serving.server.predictor import current_predictor, predictor_ready
 from kubeling.serving.server.quick import QuickModel, is_plain
 from kubeling.serving.server.repository import ModelRepository
@@ -66,6 +67,7 @@ class DataPlane:
         self.request_log = request_log
         self.sampler = sampler
         self.merger = merger
+        self.pacing = Pacing()
         self.traced = False
         """Whether the steps of answering are spans."""
 
@@ -192,7 +194,7 @@ class DataPlane:
                 found = await self._stage(model, "explain", prepared, sent)
             else:
                 with tracing.step("predict") if self.traced else _UNTRACED:
-                    found = await _value(model.predict(prepared, sent, *extra))
+                    found = await self.pacing.predict(model, prepared, sent, *extra)
             return await self._stage(model, "postprocess", found, sent, *extra), given
         except ServingError:
             raise

@@ -26,7 +26,8 @@ class Model:
     :class:`~.infer_types.InferResponse`. Each may be a coroutine. With ``return_response_headers``
     ``predict`` and ``postprocess`` are given a further dict, whose entries become headers of the
     answer. The server calls :meth:`load` before it is ready, in a thread, and never two at once;
-    the other methods run on the event loop, so long work belongs in a thread.
+    the other methods run on the event loop, so long work belongs in a thread; a ``predict`` that is
+    no coroutine, and takes long, is called in one, one call at a time.
 
     A model that does not override ``predict`` is a transformer: what ``preprocess`` made is sent to
     the predictor at ``--predictor_host``.

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kubeling.monitoring.tracing import current_span
 from kubeling.serving.server.model import Headers, Model
 from kubeling.serving.server.prediction_times import add_prediction
+
+if TYPE_CHECKING:
+    from kubeling.serving.server.batching import Runner
 
 __all__ = ["AllDone", "Asked", "Done", "QuickModel", "is_plain"]
 
@@ -40,6 +43,9 @@ class Asked(msgspec.Struct, gc=False):
 
 class QuickModel(Model):
     """Override :meth:`answer` instead of ``predict``, and :meth:`answer_all` where that pays."""
+
+    runner: Runner | None = None
+    """What predicts, on the event loop or in a thread."""
 
     def answer(self, payload: Any, done: Done) -> None:
         """Calls ``done`` once, now or later, or raises."""

@@ -91,6 +91,7 @@ class TabularModel(QuickModel):
         self.width: int | None = None
         self.probed: Array | None = None
         self._batcher = Batcher(self._checked)
+        self.runner = self._batcher.runner
         self._file: _ModelFile | None = None
         """What is to be loaded before the model itself can answer."""
 

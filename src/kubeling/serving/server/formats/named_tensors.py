@@ -70,7 +70,7 @@ class NamedTensorsModel(QuickModel):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._runner = Runner()
+        self.runner: Runner = Runner()
 
     def compute(self, given: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for inputs whose names, shapes and types fit."""
@@ -83,7 +83,7 @@ class NamedTensorsModel(QuickModel):
         return [spec.describe(name) for name, spec in self.outputs.items()]
 
     def answer(self, payload: Any, done: Done) -> None:
-        self._runner.run(lambda: self._answer(payload), done)
+        self.runner.run(lambda: self._answer(payload), done)
 
     def _answer(self, payload: Any) -> Any:
         if isinstance(payload, InferRequest):

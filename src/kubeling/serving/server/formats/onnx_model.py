@@ -53,6 +53,7 @@ class OnnxModel(QuickModel):
         super().__init__(name)
         self.directory = directory
         self._batcher = Batcher(self._first)
+        self.runner = self._batcher.runner
 
     def load(self) -> bool:
         onnxruntime = library("onnxruntime")

@@ -45,7 +45,7 @@ class PmmlModel(QuickModel):
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name)
         self.directory = directory
-        self._runner = Runner()
+        self.runner: Runner = Runner()
 
     def load(self) -> bool:
         file = single_file(self.directory, (".pmml",), "pmml")
@@ -84,7 +84,7 @@ class PmmlModel(QuickModel):
         ]
 
     def answer(self, payload: Any, done: Done) -> None:
-        self._runner.run(lambda: self._answer(payload), done)
+        self.runner.run(lambda: self._answer(payload), done)
 
     def _answer(self, payload: Any) -> Any:
         if not isinstance(payload, InferRequest):

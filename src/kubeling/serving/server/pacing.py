@@ -1,0 +1,75 @@
+"""Where predictions run: on the event loop while they are quick, in a thread once they are not.
+
+A hand-over to a thread costs more than a quick prediction does, and a slow one on the event loop
+holds up health checks and every other model. Which of the two a model is is measured as it goes,
+for models of one's own, too: a ``predict`` that is no coroutine and takes long is called in the
+model's thread, one call at a time, so it need not know of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from kubeling.serving.server.batching import Runner
+from kubeling.serving.server.model import Model
+from kubeling.serving.server.quick import QuickModel
+
+__all__ = ["Pacing"]
+
+
+class Pacing:
+    """Calls ``predict`` of models, and knows how long they take."""
+
+    def __init__(self) -> None:
+        self._runners: WeakKeyDictionary[Model, Runner] = WeakKeyDictionary()
+
+    async def predict(self, model: Model, *arguments: Any) -> Any:
+        """What the model's ``predict`` gives, or raises."""
+        if isinstance(model, QuickModel) or inspect.iscoroutinefunction(model.predict):
+            return await _value(model.predict(*arguments))
+        runner = self._runners.get(model)
+        if runner is None:
+            runner = self._runners[model] = Runner()
+        found = await _result(runner, functools.partial(model.predict, *arguments))
+        if inspect.isawaitable(found):
+            # It begins something on the event loop, so that is where it has to be called.
+            runner.stay()
+            return await found
+        return found
+
+    def text(self, models: Mapping[str, Model]) -> str:
+        """As Prometheus text: in how many threads each model's predictions run."""
+        lines = [
+            "# HELP kubeling_prediction_threads Threads that predict; none while that is quick",
+            "# TYPE kubeling_prediction_threads gauge",
+        ]
+        for name, model in models.items():
+            runner = model.runner if isinstance(model, QuickModel) else self._runners.get(model)
+            if runner is not None:
+                told = f'kubeling_prediction_threads{{model_name="{name}"}}'
+                lines.append(f"{told} {int(runner.slow)}")
+        return "\n".join(lines) + "\n"
+
+
+async def _result(runner: Runner, work: Callable[[], Any]) -> Any:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def done(found: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+
+    runner.run(work, done)
+    return await future
+
+
+async def _value(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
