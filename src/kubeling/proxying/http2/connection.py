@@ -1,7 +1,9 @@
 """A connection of HTTP/2, for whoever passes its streams on.
 
-The connection's own window is given back at once, so that one slow reader holds up nobody else.
-What is to be sent in one turn of the event loop goes out in one write.
+The connection's own window is given back at once, so that one slow reader holds up nobody else:
+what waits for slow readers is bounded by the streams' windows and by how many of them there may be.
+What is to be sent in one turn of the event loop goes out in one write, and is not more than a
+socket takes. A far side that was silent for a while is asked whether it is there.
 """
 
 from __future__ import annotations
@@ -9,38 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from kubeling.proxying.http2.stream import WINDOW, Headers, Receiver, Stream
+from kubeling.proxying.http2.machine import AT_ONCE, Machine
+from kubeling.proxying.http2.patience import FloodError
+from kubeling.proxying.http2.silence import Silence, keep_alive
+from kubeling.proxying.http2.stream import Headers, Receiver, Stream
 
 __all__ = ["Connection", "Opened"]
 
 _CONNECTION_WINDOW: Final = 1 << 26
-_FRAME: Final = 1 << 18
-_HEADERS: Final = 1 << 16
-_AT_ONCE: Final = 1024
+_TURN: Final = 1 << 18
+_UNREAD: Final = 1 << 22
+_SILENT_SECONDS: Final = 30.0
+_LINGER_SECONDS: Final = 2.0
+_ARE_YOU_THERE: Final = b"kubeling"
 _LAST_STREAM: Final = (1 << 31) - 3
 
 Opened = Callable[[Stream, Headers, bool], Receiver | None]
 """Receives a stream that the far side opens, its headers, and whether that is all of it."""
-
-
-class _Lasting(H2Connection):
-    """Takes GOAWAY as RFC 9113 means it: no new streams, while those there are go on."""
-
-    def _receive_goaway_frame(self, frame: Any) -> tuple[list[Any], list[events.Event]]:
-        event = events.ConnectionTerminated()
-        event.error_code = frame.error_code
-        event.last_stream_id = frame.last_stream_id
-        return [], [event]
 
 
 class Connection(asyncio.Protocol):
@@ -50,54 +44,55 @@ class Connection(asyncio.Protocol):
         self,
         opened: Opened | None = None,
         closed: Callable[[Connection], None] | None = None,
+        silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
-        client = opened is None
+        """One that was opened by the far side is asked whether it is there after some seconds."""
         self._opened = opened
         self._closed = closed
-        self._h2 = _Lasting(
-            H2Configuration(
-                client_side=client,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self._h2.local_settings = Settings(
-            client=client,
-            initial_values={
-                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-                SettingCodes.MAX_FRAME_SIZE: _FRAME,
-                SettingCodes.MAX_CONCURRENT_STREAMS: _AT_ONCE,
-                SettingCodes.MAX_HEADER_LIST_SIZE: _HEADERS,
-            },
-        )
-        self._h2.max_inbound_frame_size = _FRAME
-        self._h2.decoder.max_header_list_size = _HEADERS
+        self._h2 = Machine(client=opened is None)
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}
         self._due = 0
+        self._unwritten = 0
         self._paused = False
         self._scheduled = False
         self._leaving = False
+        self._silent_seconds = silent_seconds
+        self._silence: Silence | None = None
         self.lost = False
 
     # As asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        keep_alive(transport.get_extra_info("socket"))
+        if self._opened is not None:
+            # Not the other way round: servers of gRPC take pings for an attack.
+            self._silence = Silence(self._silent_seconds, self._ask, self.abort)
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
         self._schedule()
 
     def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if self.lost:
+            return
+        if self._silence is not None:
+            self._silence.heard()
+        if self._paused and self._transport.get_write_buffer_size() > _UNREAD:
+            # It makes this side say more and more, and reads none of it.
+            self._transport.abort()
+            return
         try:
             for event in self._h2.receive_data(data):
                 self._handle(event)
-        except ProtocolError:
-            # h2 has noted the GOAWAY that says why.
+        except ProtocolError as error:
+            if isinstance(error, FloodError):
+                with contextlib.suppress(ProtocolError):
+                    self._h2.close_connection(error.error_code)
+            # Of what it finds itself, h2 has noted the GOAWAY that says why.
             self._write()
-            if self._transport is not None:
-                self._transport.close()
+            self._lose()
             return
         if self._due >= _CONNECTION_WINDOW // 2:
             due, self._due = self._due, 0
@@ -105,10 +100,9 @@ class Connection(asyncio.Protocol):
         self._schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        streams, self._streams = list(self._streams.values()), {}
-        for stream in streams:
-            self._break(stream, ErrorCodes.CONNECT_ERROR, untouched=False)
+        if self._silence is not None:
+            self._silence.end()
+        self._break_all()
         if self._closed is not None:
             self._closed(self)
 
@@ -132,7 +126,7 @@ class Connection(asyncio.Protocol):
         return (
             not self.lost
             and not self._leaving
-            and len(self._streams) < min(_AT_ONCE, self._h2.remote_settings.max_concurrent_streams)
+            and len(self._streams) < min(AT_ONCE, self._h2.remote_settings.max_concurrent_streams)
             and self._h2.highest_outbound_stream_id < _LAST_STREAM
         )
 
@@ -164,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def room(self, stream: Stream) -> int:
         """How many bytes of a stream may be sent now; -1 while nothing may be."""
-        if self._paused or self.lost:
+        if self._paused or self.lost or self._unwritten >= _TURN:
             return -1
         try:
             window = self._h2.local_flow_control_window(stream.id)
@@ -182,6 +176,8 @@ class Connection(asyncio.Protocol):
         """Sends data of a stream, for which there is room."""
         with contextlib.suppress(ProtocolError):
             self._h2.send_data(stream.id, piece, end_stream=ended)
+        self._unwritten += len(piece)
+        self._h2.patience.sent()
         self._said(stream, ended)
 
     def give_back(self, stream: Stream, size: int) -> None:
@@ -230,6 +226,8 @@ class Connection(asyncio.Protocol):
                     code = int(event.error_code or 0)
                     self._break(stream, code, untouched=code == ErrorCodes.REFUSED_STREAM)
                     self._close_if_left()
+                    if self._opened is not None:
+                        self._h2.patience.reset(asyncio.get_running_loop().time() - stream.since)
             case events.ConnectionTerminated():
                 self._leave_after(event.last_stream_id or 0)
 
@@ -242,8 +240,8 @@ class Connection(asyncio.Protocol):
             stream.receiver.received_data(data, event.stream_ended is not None)
 
     def _request(self, event: events.RequestReceived) -> None:
-        stream = Stream(self, event.stream_id)
-        if self._opened is None or self._leaving:
+        stream = Stream(self, event.stream_id, asyncio.get_running_loop().time())
+        if self._opened is None or self._leaving or len(self._streams) >= AT_ONCE:
             stream.reset(ErrorCodes.REFUSED_STREAM)
             return
         self._streams[stream.id] = stream
@@ -277,6 +275,20 @@ class Connection(asyncio.Protocol):
                 self._break(stream, ErrorCodes.REFUSED_STREAM, untouched=True)
         self._close_if_left()
 
+    def _lose(self) -> None:
+        """Ends everything now, but closes only when the far side has had time to read why."""
+        assert self._transport is not None
+        self._break_all()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+
+    def _break_all(self) -> None:
+        self.lost = True
+        streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            self._break(stream, ErrorCodes.CONNECT_ERROR, untouched=False)
+
     def _break(self, stream: Stream, code: int, *, untouched: bool) -> None:
         stream.ended = True
         receiver, stream.receiver = stream.receiver, None
@@ -285,7 +297,12 @@ class Connection(asyncio.Protocol):
 
     def _flush_all(self) -> None:
         for stream in list(self._streams.values()):
+            if self._unwritten >= _TURN:
+                break
             stream.flush()
+            if stream.waits and stream.id in self._streams:
+                # The next turn is for others first.
+                self._streams[stream.id] = self._streams.pop(stream.id)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -295,5 +312,14 @@ class Connection(asyncio.Protocol):
     def _write(self) -> None:
         self._scheduled = False
         data = self._h2.data_to_send()
+        full, self._unwritten = self._unwritten >= _TURN, 0
         if data and self._transport is not None and not self.lost:
             self._transport.write(data)
+        if full and not self._paused:
+            self._flush_all()
+
+    def _ask(self) -> None:
+        """Has a silent far side say something."""
+        with contextlib.suppress(ProtocolError):
+            self._h2.ping(_ARE_YOU_THERE)
+        self._schedule()

@@ -15,8 +15,8 @@ __all__ = ["WINDOW", "Headers", "Line", "Receiver", "Stream"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-WINDOW: Final = 1 << 20
-"""Bytes that may be under way to a reader that has taken none of them."""
+WINDOW: Final = 1 << 19
+"""Bytes of a stream that may be under way to a reader that has taken none of them."""
 
 
 class Line(Protocol):
@@ -56,11 +56,16 @@ class Receiver(Protocol):
 class Stream:
     """One exchange, as this side sees it."""
 
-    __slots__ = ("_due", "_last", "_line", "_out", "ended", "heard", "id", "receiver", "sent")
+    __slots__ = (
+        *("_due", "_last", "_line", "_out"),
+        *("ended", "heard", "id", "receiver", "sent", "since"),
+    )
 
-    def __init__(self, line: Line, id_: int) -> None:
+    def __init__(self, line: Line, id_: int, since: float = 0.0) -> None:
         self._line = line
         self.id = id_
+        self.since = since
+        """When the far side opened it, by the event loop's time."""
         self.receiver: Receiver | None = None
         self.ended = False
         """Whether nothing more is to be sent."""
@@ -91,6 +96,11 @@ class Stream:
         self.ended = ended
         self._out.append((data, ended, sent))
         self.flush()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to be sent that the far side has not taken yet."""
+        return bool(self._out)
 
     def flush(self) -> None:
         """Sends what waits, as far as the window reaches."""

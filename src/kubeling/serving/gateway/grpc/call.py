@@ -1,10 +1,10 @@
 """One call through the gateway: the client's stream, and a pod's once there is one.
 
 What the client says before a pod is found, and as long as the call may still go to another one, is
-kept; so much only as a stream's window holds. A call goes to a second pod if the first did not work
-on it, by the protocol's word, or if it broke off before it answered and the method only computes:
-those of the inference protocol do. It is tried twice at most, so that a request that a model dies
-of does not take all of its pods along.
+kept; as much of it as a stream's window holds, and some more once a pod takes it. A call goes to a
+second pod if the first did not work on it, by the protocol's word, or if it broke off before it
+answered and the method only computes: those of the inference protocol do. It is tried twice at
+most, so that a request that a model dies of does not take all of its pods along.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from h2.errors import ErrorCodes
 
 from kubeling.kube.errors import ApiError
 from kubeling.proxying.http2.pool import Pool
-from kubeling.proxying.http2.stream import WINDOW, Headers, Stream
+from kubeling.proxying.http2.stream import Headers, Stream
 from kubeling.rpc.headers import trailers
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
 from kubeling.serving.gateway.grpc.requests import CallRequest
@@ -36,6 +36,8 @@ __all__ = ["Call", "refuse"]
 
 log = logging.getLogger(__name__)
 
+_REPEATED: Final = 1 << 20
+"""Bytes of a call that are kept while it may still go to another pod."""
 _ANSWER: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
 
@@ -85,7 +87,7 @@ class Call:
         if self.kept is not None:
             self._kept_size += len(data)
             self.kept.append(data)
-            if self._kept_size > WINDOW and self.answer is not None:
+            if self._kept_size > _REPEATED and self.answer is not None:
                 self.kept = None
         if self.answer is not None:
             self.answer.pod.send_data(data, ended, self.consumed)
