@@ -113,6 +113,10 @@ async def test_it_asks_who_asks_where_that_is_wanted(serving: Serving) -> None:
         assert (await http.post(url, json={})).status == 403
         headers = {"Authorization": "Bearer nobody's"}
         assert (await http.post(url, json={}, headers=headers)).status == 401
+        counts = f"http://127.0.0.1:{at}/api/serving/default/m/traffic"
+        assert (await http.get(counts)).status == 403
+        assert (await http.get(counts, headers=headers)).status == 401
+        assert (await http.get(f"http://127.0.0.1:{at}/metrics")).status == 200
 
 
 async def test_it_takes_nothing_that_it_cannot_keep(serving: Serving) -> None:

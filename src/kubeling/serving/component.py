@@ -155,7 +155,7 @@ def gateway_routes(context: Context) -> Sequence[web.AbstractRouteDef]:
     from kubeling.serving.gateway.unkept import routes as unkept_routes
     from kubeling.serving.llm.routing import routes as llm_routes
 
-    return [*routes(context), *llm_routes(context), *unkept_routes()]
+    return [*routes(context, alone=True), *llm_routes(context), *unkept_routes()]
 
 
 def _host_handler(context: Context) -> HostHandler:

@@ -25,14 +25,21 @@ def gateway_of(context: Context) -> InferenceGateway:
     return _gateways[context.informers]
 
 
-def routes(context: Context) -> list[web.AbstractRouteDef]:
-    """The gateway's paths."""
+def routes(context: Context, *, alone: bool = False) -> list[web.AbstractRouteDef]:
+    """The gateway's paths.
+
+    What it counted is on the dashboard for everybody who reaches that; where it is ``alone``,
+    without a dashboard, one needs what a request to the service needs.
+    """
     gateway = gateway_of(context)
     gateway.serve(context)
     return [
         web.route("*", "/serving/{namespace}/{name}", gateway.by_path),
         web.route("*", "/serving/{namespace}/{name}/{tail:.*}", gateway.by_path),
-        web.get("/api/serving/{namespace}/{name}/traffic", gateway.traffic),
+        web.get(
+            "/api/serving/{namespace}/{name}/traffic",
+            gateway.traffic_for_those_who_may_ask if alone else gateway.traffic,
+        ),
     ]
 
 

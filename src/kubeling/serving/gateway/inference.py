@@ -142,6 +142,15 @@ class InferenceGateway:
         key = Key(request.match_info["namespace"], request.match_info["name"])
         return web.json_response(self.counts.to_json(key))
 
+    async def traffic_for_those_who_may_ask(self, request: web.Request) -> web.Response:
+        """The same, with a token that a request to the service would need."""
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        try:
+            await self.delivery.access.require(key, request.headers.get("Authorization"))
+        except Undelivered as refused:
+            return error(refused.status, refused.message)
+        return await self.traffic(request)
+
     async def forward(
         self,
         request: web.Request,
