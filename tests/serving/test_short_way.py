@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.serving.platform import Serving, front_door, is_ready, running_serving
 
+from kubeling.kube.objects import new_object
+from kubeling.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 HOST = "Host: m-default.example.com"
@@ -341,3 +343,47 @@ async def test_heads_that_differ_by_a_letter_are_told_apart(wire: Wire) -> None:
                 length = f"Content-Length: {len(body)}"
                 await wire.send(f"POST {path} HTTP/1.1", HOST, length, body=body)
                 assert (await wire.answer())[2] == f"POST {path} {body}"
+
+
+async def test_who_asks_is_asked_on_a_connection_that_stays(tmp_path: Path) -> None:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", echo)
+    async with (
+        running_serving(tmp_path, authentication=True) as serving,
+        TestServer(app) as server,
+    ):
+        await _serve(serving, server.port or 0)
+        reader = await _token(serving, "reader", reads=True)
+        stranger = await _token(serving, "stranger", reads=False)
+        async with front_door(serving.context) as port:
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+            for _ in range(2):
+                for token, status in (
+                    (reader, 200),
+                    ("", 403),
+                    (reader, 200),
+                    (stranger, 403),
+                    ("nobody's", 401),
+                    ("\xff", 401),
+                ):
+                    told = (f"Authorization: Bearer {token}",) if token else ()
+                    await wire.send("GET /a HTTP/1.1", HOST, *told)
+                    assert (await wire.answer())[0] == status
+            wire.writer.close()
+
+
+async def _token(serving: Serving, name: str, *, reads: bool) -> str:
+    """A token of an account, which may read services or nothing."""
+    client = serving.client
+    await client.apply(SERVICE_ACCOUNTS, new_object(SERVICE_ACCOUNTS, name, "default"))
+    if reads:
+        rule = {"apiGroups": ["*"], "resources": ["inferenceservices"], "verbs": ["get"]}
+        await client.apply(ROLES, new_object(ROLES, name, "default") | {"rules": [rule]})
+        binding = new_object(ROLE_BINDINGS, name, "default")
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+        role = {"apiGroup": ROLES.group, "kind": ROLES.kind, "name": name}
+        await client.apply(ROLE_BINDINGS, binding | {"subjects": [subject], "roleRef": role})
+    path = f"/api/v1/namespaces/default/serviceaccounts/{name}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    made = await client.raw("POST", path, body=request)
+    return str(made["status"]["token"])

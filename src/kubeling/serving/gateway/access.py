@@ -29,6 +29,7 @@ _REMEMBERED: Final = 10_000
 
 _Judgement = tuple[int, str]
 """A status, 200 if the request may go on, and why not."""
+_UNKNOWN: Final[tuple[float, _Judgement]] = (0.0, (0, ""))
 
 
 class Access:
@@ -43,6 +44,13 @@ class Access:
         """Returns if a service may be asked; raises :class:`Undelivered` if not."""
         if self.on and (refusal := await self.refusal(key, authorization, INFERENCE_SERVICES)):
             raise Undelivered(*refusal)
+
+    def permits(self, key: Key, authorization: str) -> bool:
+        """Whether it is known already that a service may be asked."""
+        token = _token(authorization)
+        asked = (_digest(token), INFERENCE_SERVICES.plural, key)
+        until, (status, _) = self._known.get(asked, _UNKNOWN)
+        return status == 200 and until >= time.monotonic()
 
     async def require_pod(self, key: Key, authorization: str | None) -> None:
         """Returns if it is an account of the service's namespace, as a pod's is, that asks.
@@ -75,8 +83,8 @@ class Access:
         return None if judgement[0] == 200 else judgement
 
     async def _judged(self, token: str, key: Key, kind: Resource) -> _Judgement:
-        asked = (hashlib.sha256(token.encode()).digest(), kind.plural, key)
-        until, judgement = self._known.get(asked, (0.0, (0, "")))
+        asked = (_digest(token), kind.plural, key)
+        until, judgement = self._known.get(asked, _UNKNOWN)
         if until < time.monotonic():
             judgement = await self._judge(token, key, kind)
             if judgement[0] == 503:
@@ -87,6 +95,8 @@ class Access:
         return judgement
 
     async def _judge(self, token: str, key: Key, kind: Resource) -> _Judgement:
+        if not token.isascii():
+            return 401, "the token was not accepted: it is unknown"
         try:
             found = await self._review(TOKEN_REVIEWS, {"token": token})
             if not found.get("authenticated"):
@@ -129,6 +139,10 @@ class Access:
 def _token(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _nobody_can_say(error: ApiError) -> str:

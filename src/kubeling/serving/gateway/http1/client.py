@@ -72,9 +72,6 @@ class ShortWay:
 
     def _destination(self, request: Request) -> Destination | None:
         """The service that a request is for, if it may go there the short way."""
-        if self.delivery.access.on:
-            # Who may ask is found out on the way that waits.
-            return None
         if not request.simple or request.length > _WHOLE or not request.target.startswith(b"/"):
             return None
         host = request.host.rpartition(":")[0] or request.host

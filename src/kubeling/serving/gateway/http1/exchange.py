@@ -25,6 +25,8 @@ __all__ = ["Asked", "Client", "Destination", "Exchange"]
 log = logging.getLogger(__name__)
 
 _REASONS: Final = {
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -106,6 +108,10 @@ class Exchange:
     def start(self) -> None:
         """Sets the request on its way."""
         where = self._asked.destination
+        access = self._delivery.access
+        if access.on and not access.permits(where.key, self._asked.request.authorization):
+            self._deliver()
+            return
         place = self._delivery.place(where.key, where.target, where.component)
         if place is None:
             self._deliver()
@@ -196,6 +202,8 @@ class Exchange:
                 broken = await self._asked_first(first)
                 if broken is None:
                     return
+            authorization = self._asked.request.authorization
+            await self._delivery.access.require(where.key, authorization)
             await self._delivery.deliver(
                 where.key, self._ask, where.component, where.target, broken
             )

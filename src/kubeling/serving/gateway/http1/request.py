@@ -25,6 +25,7 @@ class Request:
         self.length = 0
         self.simple = True
         self.closes = False
+        self.authorization = ""
         self._passed: list[bytes] = []
         self._forwarded_for: list[bytes] = []
         self._forwarded: set[bytes] = set()
@@ -87,6 +88,11 @@ class Request:
         if said not in (b"close", b"keep-alive"):
             self.simple = False
 
+    def _read_authorization(self, value: bytes) -> None:
+        if self.authorization:
+            self.simple = False
+        self.authorization = value.decode("latin-1")
+
     def _read_forwarded_for(self, value: bytes) -> None:
         if value:
             self._forwarded_for.append(value)
@@ -99,6 +105,7 @@ class Request:
 
 
 _READ: Final[dict[bytes, Callable[[Request, bytes], None]]] = {
+    b"authorization": Request._read_authorization,
     b"host": Request._read_host,
     b"content-length": Request._read_length,
     b"connection": Request._read_connection,
