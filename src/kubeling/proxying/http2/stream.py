@@ -57,7 +57,7 @@ class Stream:
     """One exchange, as this side sees it."""
 
     __slots__ = (
-        *("_due", "_last", "_line", "_out"),
+        *("_begun", "_due", "_last", "_line", "_out"),
         *("ended", "heard", "id", "receiver", "sent", "since"),
     )
 
@@ -74,6 +74,8 @@ class Stream:
         self.heard = False
         """Whether the far side has said all it has to say."""
         self._out: deque[tuple[bytes, bool, Callable[[int], None] | None]] = deque()
+        self._begun = 0
+        """How much has gone out of the first of what waits."""
         self._last: Headers | None = None
         self._due = 0
 
@@ -106,14 +108,15 @@ class Stream:
         """Sends what waits, as far as the window reaches."""
         while self._out and (room := self._line.room(self)) > -1:
             data, ended, sent = self._out[0]
-            if not room and data:
+            if not room and self._begun < len(data):
                 return
-            piece = data[:room]
-            if len(piece) < len(data):
-                self._out[0] = (data[room:], ended, sent)
-            else:
+            piece = data[self._begun : self._begun + room]
+            self._begun += len(piece)
+            whole = self._begun == len(data)
+            if whole:
                 self._out.popleft()
-            self._line.send_piece(self, piece, ended and len(piece) == len(data))
+                self._begun = 0
+            self._line.send_piece(self, piece, ended and whole)
             if sent is not None:
                 sent(len(piece))
         if not self._out and self._last is not None:
@@ -130,6 +133,7 @@ class Stream:
     def reset(self, code: int) -> None:
         """Breaks the stream off."""
         self._out.clear()
+        self._begun = 0
         self._last = None
         self.receiver = None
         self.ended = True
