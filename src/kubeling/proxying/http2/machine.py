@@ -39,15 +39,16 @@ class Machine(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
-        self.local_settings = Settings(
-            client=client,
-            initial_values={
-                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-                SettingCodes.MAX_FRAME_SIZE: _FRAME,
-                SettingCodes.MAX_CONCURRENT_STREAMS: AT_ONCE,
-                SettingCodes.MAX_HEADER_LIST_SIZE: _HEADERS,
-            },
-        )
+        values = {
+            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+            SettingCodes.MAX_FRAME_SIZE: _FRAME,
+            SettingCodes.MAX_CONCURRENT_STREAMS: AT_ONCE,
+            SettingCodes.MAX_HEADER_LIST_SIZE: _HEADERS,
+        }
+        if client:
+            # Nobody here would take what a server sends unasked.
+            values[SettingCodes.ENABLE_PUSH] = 0
+        self.local_settings = Settings(client=client, initial_values=values)
         self.max_inbound_frame_size = _FRAME
         self.decoder.max_header_list_size = _HEADERS
         self.patience = Patience()
