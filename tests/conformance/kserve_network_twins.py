@@ -98,6 +98,7 @@ def _pictures(data: Path, target: Path) -> None:
     """A repository of Triton's with one network."""
     import torch
 
+    torch.set_num_threads(1)
     asked = np.array(_read(data / "cifar10_input_v2.json")["inputs"][0]["data"])
     mean, deviation = _MNIST
     sent = _picture(_read(data / "image.json")["instances"][0]["image"]["b64"])
