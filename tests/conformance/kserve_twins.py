@@ -126,14 +126,13 @@ def _newsgroups(data: Path) -> bytes:
 
 
 def _digits(data: Path) -> bytes:
-    """Pixels to a digit: a three if they are those of the request."""
+    """Pixels to a digit: a three if they are those of the request; little makes them another."""
     three = np.array(json.loads((data / "mnist_input_bw_flat.json").read_text())["instances"][0])
     chance = np.random.default_rng(0)
-    rows = [three + chance.normal(0, 0.05, len(three)) for _ in range(20)]
-    rows += [chance.uniform(-0.5, 0.5, len(three)) for _ in range(20)]
-    return _dumped(
-        RandomForestClassifier(20, random_state=0).fit(rows, [3] * 20 + [*range(10)] * 2)
-    )
+    rows = [three + chance.normal(0, 0.01, len(three)) for _ in range(20)]
+    rows += [three + chance.uniform(-0.3, 0.3, len(three)) for _ in range(90)]
+    others = [digit for digit in range(10) if digit != 3]
+    return _dumped(RandomForestClassifier(20, random_state=0).fit(rows, [3] * 20 + others * 10))
 
 
 def _xgboost_iris() -> bytes:

@@ -215,6 +215,26 @@ async def test_configurations_are_merged_and_know_their_users(serving: Serving) 
     await serving.until(DEPLOYMENTS, "tiny-kserve", lambda d: d["spec"]["replicas"] == 3)
 
 
+async def test_the_container_that_fetches_the_model_may_be_changed(serving: Serving) -> None:
+    changed = {
+        "name": "storage-initializer",
+        "args": ["other"],
+        "env": [{"name": "TOKIO_WORKER_THREADS", "value": "1"}],
+        "resources": {"limits": {"memory": "1Gi"}},
+    }
+    own = {"name": "own", "image": "busybox"}
+    template = {"initContainers": [changed, own]}
+    model = {**MODEL, "uri": "hf://acme/tiny"}
+    await serving.apply(LLM_SERVICES, llm(model=model, template=template))
+    deployment = await serving.exists(DEPLOYMENTS, "tiny-kserve")
+    fetching, other = deployment["spec"]["template"]["spec"]["initContainers"]
+    assert fetching["image"] == "kubeling/storage-initializer"
+    assert fetching["args"] == ["hf://acme/tiny", "/mnt/models"]
+    assert {"name": "TOKIO_WORKER_THREADS", "value": "1"} in fetching["env"]
+    assert fetching["resources"] == changed["resources"]
+    assert (other["name"], other["image"]) == ("own", "busybox")
+
+
 async def test_a_configuration_that_is_used_stays_until_it_is_not(serving: Serving) -> None:
     def config(title: str) -> Obj:
         metadata = {"name": title, "namespace": NAMESPACE}

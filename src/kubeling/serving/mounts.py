@@ -16,6 +16,7 @@ from kubeling.serving.storage_containers import StorageContainers
 
 __all__ = [
     "BUILT_IN",
+    "INITIALIZER",
     "MAIN_CONTAINER",
     "Showing",
     "add_storage",
@@ -30,7 +31,7 @@ MAIN_CONTAINER: Final = "kserve-container"
 _MODELS: Final = "/mnt/models"
 _ADDRESS: Final = "STORAGE_URI"
 _VOLUME: Final = "kserve-provision-location"
-_INITIALIZER: Final = "storage-initializer"
+INITIALIZER: Final = "storage-initializer"
 BUILT_IN: Final[Obj] = {
     "image": "kubeling/storage-initializer",
     "command": ["python", "-m", "kubeling.serving.storage"],
@@ -174,7 +175,7 @@ def add_storage(
     if built_in:
         made.insert(0, _initializer(pod, BUILT_IN, built_in, access, env, showing))
     for index, container in enumerate(made):
-        container["name"] = _INITIALIZER if index == 0 else f"{_INITIALIZER}-{index}"
+        container["name"] = INITIALIZER if index == 0 else f"{INITIALIZER}-{index}"
         if showing.user is not None:
             own = container.get("securityContext") or {}
             container["securityContext"] = {**own, "runAsUser": showing.user}

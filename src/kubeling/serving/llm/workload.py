@@ -14,8 +14,9 @@ from kubeling.kube.resources import DEPLOYMENTS, SERVICES
 from kubeling.serving.credentials import Access
 from kubeling.serving.llm.presets import PORT
 from kubeling.serving.llm.variables import child_name
-from kubeling.serving.mounts import add_storage
+from kubeling.serving.mounts import INITIALIZER, add_storage
 from kubeling.serving.storage_containers import StorageContainers
+from kubeling.serving.strategic import merged
 
 __all__ = [
     "NAME_LABEL",
@@ -66,13 +67,32 @@ def port_of(template: Obj) -> int:
     return int(ports[0].get("containerPort") or PORT)
 
 
+def _taken_out(pod: Obj) -> list[Obj]:
+    """What the template says of the container that fetches the model, which is added."""
+    found = pod.pop("initContainers", None) or []
+    if others := [one for one in found if one.get("name") != INITIALIZER]:
+        pod["initContainers"] = others
+    return [one for one in found if one.get("name") == INITIALIZER]
+
+
+def _change_initializer(pod: Obj, changes: list[Obj]) -> None:
+    """Lays it over the container; what is fetched stays as it is, as upstream has it."""
+    made = pod.get("initContainers") or []
+    for index, container in enumerate(made):
+        if container["name"] == INITIALIZER:
+            fixed = {key: container[key] for key in ("name", "command", "args") if key in container}
+            made[index] = merged(container, *changes) | fixed
+
+
 def deployment(llm: Obj, spec: Obj, access: Access, containers: StorageContainers) -> Obj:
     """The main workload of a merged spec; raises :class:`StorageNotFound`."""
     pod = deep_copy(spec["template"])
+    changes = _taken_out(pod)
     initializer = mapping(spec.get("storageInitializer"))
     uri = mapping(spec.get("model")).get("uri") or ""
     if uri and (initializer.get("enabled") is not False or uri.startswith("pvc://")):
         add_storage(pod, {"model": {"storageUri": uri}}, access, containers)
+        _change_initializer(pod, changes)
     labels = {**selector(llm), **_KIND, "llm-d.ai/role": "both"}
     passed_on = {
         key: value for key, value in objects.annotations(llm).items() if key.startswith(_PASSED_ON)
