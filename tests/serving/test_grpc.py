@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, TrailersReceived
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.model_server import Doubler
@@ -58,6 +63,68 @@ async def serving(*models: Model) -> AsyncIterator[tuple[int, int]]:
 
 async def infer(port: int, request: m.ModelInferRequest, **headers: str) -> m.ModelInferResponse:
     return await call(f"127.0.0.1:{port}", methods.MODEL_INFER, request, metadata=headers)
+
+
+async def sent_packed(
+    port: int, packed: bytes, encoding: str = "gzip"
+) -> tuple[Code, m.ModelInferResponse]:
+    """What is answered to a message that came compressed, as grpcio's clients send it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    connection = H2Connection()
+    connection.initiate_connection()
+    head = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":authority": "x",
+        "te": "trailers",
+        ":path": methods.MODEL_INFER.path,
+        "content-type": "application/grpc",
+        "grpc-encoding": encoding,
+    }
+    ordered = sorted(head.items(), key=lambda header: not header[0].startswith(":"))
+    connection.send_headers(1, ordered)
+    connection.send_data(1, struct.pack(">?I", True, len(packed)) + packed, end_stream=True)
+    body, status, ended = b"", "", False
+    while not ended:
+        writer.write(connection.data_to_send())
+        for event in connection.receive_data(await asyncio.wait_for(reader.read(65536), 20)):
+            if isinstance(event, DataReceived):
+                body += event.data
+            elif isinstance(event, ResponseReceived | TrailersReceived):
+                found = {bytes(k): bytes(v).decode() for k, v in event.headers or ()}
+                status = found.get(b"grpc-status", status)
+            ended = ended or isinstance(event, StreamEnded)
+    writer.close()
+    return Code(int(status)), m.ModelInferResponse.from_bytes(body[5:])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_messages_may_be_compressed(encoding: str, pack: Any) -> None:
+    request = m.ModelInferRequest("double", inputs=[ROWS])
+    async with serving(Doubler()) as (_, port):
+        code, found = await sent_packed(port, pack(request.to_bytes()), encoding)
+    (output,) = response_from(found).outputs
+    assert (code, output.as_numpy().tolist()) == (Code.OK, [6, 14])
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding", "expected", "limit"),
+    [
+        (b"snappy", "snappy", Code.UNIMPLEMENTED, None),
+        (b"snappy", "gzip", Code.INVALID_ARGUMENT, None),
+        (gzip.compress(b"abc")[:-3], "gzip", Code.INVALID_ARGUMENT, None),
+        (gzip.compress(bytes(5000)), "gzip", Code.RESOURCE_EXHAUSTED, 1000),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_refused(
+    packed: bytes, encoding: str, expected: Code, limit: int | None
+) -> None:
+    plane = DataPlane(ModelRepository([Doubler()]))
+    async with answering(plane, limits=Limits(received=limit)) as port:
+        code, _ = await sent_packed(port, packed, encoding)
+    assert code is expected
 
 
 async def test_messages_beyond_the_limits_are_refused() -> None:

@@ -15,6 +15,7 @@ from h2.errors import ErrorCodes
 from kubeling.proxying.http2.stream import Headers, Stream
 from kubeling.rpc.calls import Code, Limits, RpcError
 from kubeling.rpc.headers import CONTENT_TYPE, metadata_of, timeout_of, trailers
+from kubeling.rpc.packing import unpacked
 from kubeling.rpc.wire import Message, MessageError
 
 __all__ = ["Handler", "Route", "UnaryCall", "metadata", "refuse"]
@@ -104,10 +105,6 @@ class UnaryCall:
         if len(self._came) < _PREFIX.size or len(self._came) < _PREFIX.size + self._size:
             self._fail(Code.INTERNAL, "the call ended within its message")
             return
-        if self._came[0]:
-            encoding = self._headers.get("grpc-encoding", "")
-            self._fail(Code.UNIMPLEMENTED, f"messages are taken as they are, not by {encoding}")
-            return
         self._task = asyncio.get_running_loop().create_task(self._answer())
         self._tasks.add(self._task)
         self._task.add_done_callback(self._tasks.discard)
@@ -117,10 +114,17 @@ class UnaryCall:
         """Of the message, as it says itself."""
         return int(_PREFIX.unpack_from(self._came)[1])
 
+    def _message(self) -> bytes:
+        data = bytes(self._came[_PREFIX.size :])
+        if not self._came[0]:
+            return data
+        encoding = self._headers.get("grpc-encoding", "")
+        return unpacked(data, encoding, self._limits.received)
+
     async def _answer(self) -> None:
         _metadata.set(metadata_of(self._headers))
         try:
-            asked = self._route.request.from_bytes(bytes(self._came[_PREFIX.size :]))
+            asked = self._route.request.from_bytes(self._message())
             found = await self._route.handler(asked)
             answer = found if isinstance(found, bytes) else found.to_bytes()
             most = self._limits.sent
