@@ -7,7 +7,9 @@ answering. ``--fuzz 20`` asks twenty times as much, other things each time.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +20,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.serving.model_server import Doubler, serving_repository
+from tests.serving.language_models import gpt2
+from tests.serving.language_models import loaded as text_model
+from tests.serving.model_server import Doubler, serving, serving_repository
 from tests.serving.platform import Serving, is_ready, running_serving
 
 from kubeling.gateway.app import create_app
@@ -34,7 +38,7 @@ from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
 from kubeling.serving.server.grpc.service import answering
 from kubeling.serving.server.model import Model
-from kubeling.serving.server.repository import ModelRepository, load_model
+from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 EXAMPLES = 60
@@ -81,7 +85,33 @@ V2 = st.fixed_dictionaries(
         | VALUE,
     },
 )
-BODY = (V1 | V2 | VALUE).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
+ODD = st.sampled_from(
+    [
+        *(b"1e999", b"-1e400", b"NaN", b"Infinity", b"1e-400", b"-0", b"1" + b"0" * 400),
+        *(b'"\\ud800"', b'"\\u0000"', b"18446744073709551616", b"\xff", b'"a\xff"', b""),
+    ]
+)
+"""Values that JSON has, or nearly, and that few programs expect."""
+DEEP = st.tuples(st.sampled_from([b"[", b'{"a":']), st.integers(50, 1500)).map(
+    lambda drawn: drawn[0] * drawn[1] + b"1" + {b"[": b"]"}.get(drawn[0], b"}") * drawn[1]
+)
+FRAME = st.sampled_from(
+    [
+        b'{"instances":[[%b,1,2,3]]}',
+        b'{"instances":%b}',
+        b'{"id":%b,"inputs":[{"name":"a","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}',
+        b'{"inputs":[{"name":"a","datatype":"BYTES","shape":[1,1],"data":%b}]}',
+        b'{"inputs":[{"name":"a","datatype":"INT64","shape":[1,1],"data":[%b]}]}',
+        b'{"inputs":[{"name":"a","datatype":"FP32","shape":[%b,4],"data":[1,2,3,4]}]}',
+        b'{"inputs":[{"name":%b,"datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}',
+        b'{"parameters":%b,"inputs":[{"name":"a","datatype":"FP32","shape":[1,1],"data":[1]}]}',
+    ]
+)
+BODY = (
+    (V1 | V2 | VALUE).map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=40)
+    | st.builds(lambda frame, value: frame.replace(b"%b", value), FRAME, ODD | DEEP)
+)
 HEADERS = st.dictionaries(
     st.sampled_from(
         ["Content-Type", "Content-Encoding", "Inference-Header-Content-Length", "Ce-Id", "Ce-Type",
@@ -106,10 +136,28 @@ PATH = st.sampled_from(
         *("v2", "v2/health/ready", "v2/repository/index", "metrics", "v1/models/%6d:predict"),
         *("v2/models/m/ready", "v2/models//infer", "v1/models/:predict", "%ff", "v1/models/m/"),
         "v1/models",
+        *("v2/repository/models/n/unload", "v2/repository/models/%2e%2e/unload", "openapi.json"),
     ]
 )
 METHOD = st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "HEAD", "DELETE", "OPTIONS"])
-REQUEST = st.tuples(METHOD, PATH, HEADERS, BODY)
+PLAIN = st.tuples(METHOD, PATH, HEADERS, BODY)
+PACK = st.sampled_from(
+    [
+        *(("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)),
+        ("gzip", lambda body: gzip.compress(body)[:-3]),
+        ("gzip", lambda body: gzip.compress(body[:3]) + gzip.compress(body[3:])),
+        ("gzip", lambda body: gzip.compress(body) + b"rest"),
+        ("deflate", lambda body: zlib.compress(body)[2:]),
+    ]
+)
+PACKED = st.tuples(PLAIN, PACK).map(
+    lambda drawn: (
+        *drawn[0][:2],
+        {**drawn[0][2], "Content-Encoding": drawn[1][0]},
+        drawn[1][1](drawn[0][3]),
+    )
+)
+REQUEST = PLAIN | PACKED
 
 
 def drawn(strategy: st.SearchStrategy[Any], fuzz: int, times: int = EXAMPLES) -> list[Any]:
@@ -175,6 +223,58 @@ async def test_no_request_over_rest_is_the_servers_fault(
             assert not fault or answer.status == HTTPStatus.NOT_IMPLEMENTED, asked_for
         fine = await client.post("/v1/models/m:predict", json={"instances": [ROW]})
         assert fine.status == HTTPStatus.OK, await fine.text()
+
+
+GENERATED = st.dictionaries(
+    st.sampled_from(
+        [
+            *("text_input", "parameters", "id", "model", "prompt", "messages", "stream", "stop"),
+            *("temperature", "top_p", "n", "logprobs", "seed", "max_tokens", "logit_bias", "echo"),
+        ]
+    ),
+    st.just("tiny") | st.integers(-2, 3) | VALUE,
+)
+FILLED = st.sampled_from(
+    [
+        {"text_input": "a", "parameters": {"max_tokens": 2}},
+        {"model": "tiny", "prompt": "a", "max_tokens": 2},
+        {"model": "tiny", "messages": [{"role": "user", "content": "a"}], "max_tokens": 2},
+        {},
+    ]
+)
+TEXT_PATH = st.sampled_from(
+    [
+        *("v2/models/tiny/generate", "v2/models/tiny/generate_stream"),
+        *("openai/v1/completions", "openai/v1/chat/completions", "openai/v1/embeddings"),
+        *("v1/completions", "v1/chat/completions", "openai/v1/models/tiny", "openai/v1/rerank"),
+    ]
+)
+
+
+async def test_no_request_for_text_is_the_servers_fault(tmp_path: Path, fuzz: int) -> None:
+    gpt2(tmp_path)
+    asked = st.tuples(TEXT_PATH, FILLED, GENERATED, st.none() | st.binary(max_size=20))
+    async with serving(text_model(tmp_path)) as client:
+        for path, filled, more, other in await asyncio.to_thread(drawn, asked, fuzz, 30):
+            body = json.dumps({**filled, **more}).encode() if other is None else other
+            async with client.post(f"/{path}", data=body) as answer:
+                said = await answer.read()
+            assert answer.status < HTTPStatus.INTERNAL_SERVER_ERROR, (path, body, said)
+
+
+async def test_names_of_models_to_load_are_no_fault_and_are_not_kept_for_ever(
+    tmp_path: Path,
+) -> None:
+    repository = FolderRepository("m", tmp_path, lambda name, _: Doubler(name))
+    await repository.load_all()
+    odd = ["a" * 300, "a%00b", "%2e%2e", "..%2fm", "%ff", "é", " ", *map(str, range(200))]
+    async with serving_repository(repository) as client:
+        for title in odd:
+            async with client.post(f"/v2/repository/models/{title}/load") as answer:
+                assert answer.status in (404, 503), await answer.text()
+        listed = await (await client.post("/v2/repository/index")).json()
+    assert len(listed) < len(odd)
+    assert listed[-1]["reason"].startswith("there is no folder")
 
 
 CONTENTS = st.builds(
@@ -293,6 +393,9 @@ async def test_no_request_through_the_gateway_is_its_fault(
             async with gateway.request(method, url, headers=sent, data=body) as answer:
                 said = await answer.read()
         except aiohttp.ClientError as error:
+            if method == "HEAD":
+                # aiohttp says what is wrong with a body, if there should be one or not.
+                continue
             raise AssertionError((method, url, sent, body)) from error
         fault = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         assert not fault or answer.status == HTTPStatus.NOT_IMPLEMENTED, (method, url, sent, said)

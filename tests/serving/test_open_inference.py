@@ -325,6 +325,13 @@ def test_integers_of_any_size_are_not_rounded(values: list[int]) -> None:
         InferInput("x", [1], "INT64", [float(2**63)]).as_numpy()
 
 
+def test_texts_are_found_however_deep_their_lists_are() -> None:
+    data: Any = ["a", "b"]
+    for _ in range(5000):
+        data = [data]
+    assert InferInput("x", [2], "BYTES", data).as_numpy().tolist() == ["a", "b"]
+
+
 @given(st.data())
 @settings(max_examples=80, deadline=None)
 def test_arrays_survive_both_forms(data: st.DataObject) -> None:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from kubeling.serving.server.errors import ModelLoadError, ModelNotFound, ModelNotReady
 from kubeling.serving.server.model import Model
@@ -25,6 +25,7 @@ __all__ = ["FolderRepository", "IndexEntry", "ModelRepository"]
 log = logging.getLogger(__name__)
 
 State = Literal["READY", "UNAVAILABLE", "LOADING"]
+_KEPT_FAILURES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,18 @@ class ModelRepository:
             try:
                 await self._load(name)
             except ModelLoadError as error:
-                self._failures[name] = str(error)
+                self._note_failure(name, str(error))
                 raise ModelNotReady(f"Model with name {name} is not ready: {error}") from error
             self._failures.pop(name, None)
             if not await self.is_model_ready(name):
                 raise ModelNotReady(f"Model with name {name} is not ready.")
+
+    def _note_failure(self, name: str, why: str) -> None:
+        """Keeps the latest ones: anybody may ask for any name."""
+        self._failures.pop(name, None)
+        self._failures[name] = why
+        while len(self._failures) > _KEPT_FAILURES:
+            del self._failures[next(iter(self._failures))]
 
     async def unload(self, name: str) -> None:
         """Takes a model away; raises :class:`ModelNotFound`."""
@@ -156,7 +164,7 @@ class FolderRepository(ModelRepository):
         folder = self._folder
         if name != self._name:
             folder = self._folder / name
-            if "/" in name or name in ("", ".", "..") or not folder.is_dir():
+            if "/" in name or name in ("", ".", "..") or not _is_folder(folder):
                 raise ModelLoadError(f"there is no folder {name} in {self._folder}")
         found: dict[str, Model] = {}
         try:
@@ -171,6 +179,14 @@ class FolderRepository(ModelRepository):
         self._versions[name] = found
         for model in before.values():
             _stop(model)
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:
+        # A name that no file can have.
+        return False
 
 
 def versions_of(folder: Path) -> list[tuple[str, Path]]:

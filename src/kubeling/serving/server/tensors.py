@@ -213,8 +213,7 @@ def _within(found: Array, least: int, most: int) -> bool:
 
 
 def _texts(name: str, data: Any) -> Array:
-    flat: list[Any] = []
-    _flatten(data, flat)
+    flat = _flattened(data)
     if any(not isinstance(element, str | bytes) for element in flat):
         raise InvalidInput(f'input "{name}": data of datatype BYTES is a list of strings')
     array = np.empty(len(flat), dtype=object)
@@ -222,12 +221,19 @@ def _texts(name: str, data: Any) -> Array:
     return array
 
 
-def _flatten(data: Any, into: list[Any]) -> None:
-    if isinstance(data, list | tuple):
-        for element in data:
-            _flatten(element, into)
-    else:
-        into.append(data)
+def _flattened(data: Any) -> list[Any]:
+    """The elements in their order, however deep the lists are; a call for each could be many."""
+    found: list[Any] = []
+    open_lists = [iter((data,))]
+    while open_lists:
+        for element in open_lists[-1]:
+            if isinstance(element, list | tuple):
+                open_lists.append(iter(element))
+                break
+            found.append(element)
+        else:
+            open_lists.pop()
+    return found
 
 
 def _elements(name: str, raw: bytes) -> Array:
