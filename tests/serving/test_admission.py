@@ -235,6 +235,57 @@ def test_a_runtime_gives_a_format_one_priority() -> None:
     assert found == ["spec.supportedModelFormats[1].priority"]
 
 
+WORKER: Obj = {"name": "worker-container", "image": "x"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"containers": [{"env": [{"name": "PYTHONPATH"}]}]}, "spec.containers[0].env[0].name"),
+        ({"workerSpec": {}}, "spec.workerSpec.containers"),
+        ({"workerSpec": {"containers": [WORKER, WORKER]}}, "spec.workerSpec.containers"),
+        (
+            {"workerSpec": {"containers": [{**WORKER, "env": [{"name": "PYTHONPATH"}]}]}},
+            "spec.workerSpec.containers[0].env[0].name",
+        ),
+        (
+            {"workerSpec": {"containers": [WORKER], "pipelineParallelSize": 0}},
+            "spec.workerSpec.pipelineParallelSize",
+        ),
+        (
+            {"workerSpec": {"containers": [WORKER], "tensorParallelSize": 0}},
+            "spec.workerSpec.tensorParallelSize",
+        ),
+        (
+            {
+                "workerSpec": {"containers": [WORKER]},
+                "containers": [
+                    {"name": "kserve-container", "env": [{"name": "TENSOR_PARALLEL_SIZE"}]}
+                ],
+            },
+            "spec.containers[0].env[0].name",
+        ),
+        ({"workerSpec": {"containers": [WORKER], "pipelineParallelSize": 2}}, ""),
+    ],
+)
+def test_what_a_runtime_may_not_say(spec: Obj, expected: str) -> None:
+    """From upstream's table of its webhook; of one that is disabled nothing is checked."""
+    runtime = {"spec": {"containers": [{"name": "x"}], **spec}}
+    request = AdmissionRequest(SERVING_RUNTIMES, "CREATE")
+    found = [error.path for error in validate_runtime(runtime, None, request)]
+    assert found == ([expected] if expected else [])
+    runtime["spec"]["disabled"] = True
+    assert not list(validate_runtime(runtime, None, request))
+
+
+def test_what_is_being_deleted_may_go_whatever_it_says() -> None:
+    gone = isvc({})
+    assert errors(gone)
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    request = AdmissionRequest(INFERENCE_SERVICES, "UPDATE")
+    assert not list(validate_service(gone, gone, request))
+
+
 def test_maximum_zero_means_no_limit() -> None:
     assert not errors(
         isvc({"sklearn": {"storageUri": "gs://b"}, "minReplicas": 3, "maxReplicas": 0})

@@ -14,7 +14,7 @@ from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.in_front_rules import validate_in_front
 from kubeling.serving.names import AUTOSCALER_CLASS, is_knative
 
-__all__ = ["validate_component"]
+__all__ = ["validate_component", "validate_env"]
 
 _REQUEST_METRICS: Final = ("concurrency", "rps")
 _RESOURCE_METRICS: Final = ("cpu", "memory")
@@ -143,14 +143,15 @@ def _validate_containers(path: str, component: Obj) -> Iterator[FieldError]:
         where = f"{path}.containers[{index}]"
         if not container.get("image") and not component.get("model"):
             yield FieldError(f"{where}.image", "Required value", "name the image to run")
-        yield from _validate_env(where, container)
+        yield from validate_env(where, container)
     for index, container in enumerate(mappings(component.get("initContainers"))):
-        yield from _validate_env(f"{path}.initContainers[{index}]", container)
+        yield from validate_env(f"{path}.initContainers[{index}]", container)
     for field in ("model", "art"):
-        yield from _validate_env(f"{path}.{field}", mapping(component.get(field)))
+        yield from validate_env(f"{path}.{field}", mapping(component.get(field)))
 
 
-def _validate_env(path: str, container: Obj) -> Iterator[FieldError]:
+def validate_env(path: str, container: Obj) -> Iterator[FieldError]:
+    """Names the variables that a container may not have."""
     for number, variable in enumerate(mappings(container.get("env"))):
         if variable.get("name") == "PYTHONPATH":
             yield FieldError(

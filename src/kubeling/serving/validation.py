@@ -35,7 +35,9 @@ _MODES: Final = (STANDARD, KNATIVE)
 
 
 def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
-    """Names what is wrong with an InferenceService."""
+    """Names what is wrong with an InferenceService; what is being deleted may go as it is."""
+    if old is not None and objects.deletion_requested(obj):
+        return
     yield from _validate_name(obj)
     spec = mapping(obj.get("spec"))
     if not isinstance(spec.get("predictor"), dict):

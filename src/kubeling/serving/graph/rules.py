@@ -8,7 +8,7 @@ from typing import Final
 
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.errors import FieldError
-from kubeling.kube.objects import Obj, mapping, mappings
+from kubeling.kube.objects import Obj, deletion_requested, mapping, mappings
 from kubeling.serving.graph.conditions import ConditionError, check
 from kubeling.serving.graph.resources import ROOT
 from kubeling.serving.name_rules import validate_name
@@ -19,7 +19,9 @@ _TARGETS: Final = ("nodeName", "serviceName", "serviceUrl")
 
 
 def validate_graph(obj: Obj, old: Obj | None, _: AdmissionRequest) -> Iterator[FieldError]:
-    """Names what is wrong with a graph."""
+    """Names what is wrong with a graph; one that is being deleted may go as it is."""
+    if old is not None and deletion_requested(obj):
+        return
     yield from validate_name(obj)
     nodes = mapping(mapping(obj.get("spec")).get("nodes"))
     if ROOT not in nodes:
