@@ -28,10 +28,16 @@ def what_both_do(module: Any, client: Any) -> dict[str, Any]:
     client.load_model("double")
     outputs = [module.InferRequestedOutput("output-0")]
     found["named output"] = ask(module, client, {}, outputs=outputs)
-    try:
-        client.infer("nope", [])
-    except InferenceServerException as error:
-        found["unknown"] = error.message()
+    classes = [module.InferRequestedOutput("output-0", class_count=1)]
+    for title, refused in (
+        ("unknown", lambda: client.infer("nope", [])),
+        ("classes", lambda: ask(module, client, {}, outputs=classes)),
+        ("override", lambda: client.load_model("double", config="{}")),
+    ):
+        try:
+            refused()
+        except InferenceServerException as error:
+            found[title] = error.message()
     return found
 
 
@@ -56,6 +62,7 @@ def over_grpc(port: str) -> dict[str, Any]:
         "metadata": [metadata.inputs[0].datatype, list(metadata.inputs[0].shape)],
         "index": client.get_model_repository_index().models[0].state,
         "binary": ask(triton_grpc, client, {}),
+        "packed": ask(triton_grpc, client, {}, compression_algorithm="gzip"),
     }
 
 

@@ -18,7 +18,7 @@ from kubeling.serving.server.errors import ModelNotFound, ModelNotReady, NotSupp
 from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
 from kubeling.serving.server.lanes import Lanes
 from kubeling.serving.server.openai.paths import page_of, route_prefix
-from kubeling.serving.server.repository import IndexEntry
+from kubeling.serving.server.repository import IndexEntry, check_overrides
 
 if TYPE_CHECKING:
     from kubeling.serving.server.openai.endpoints import OpenAIPages
@@ -268,6 +268,10 @@ class ModelApp:
         if not _allows(request, "POST"):
             return _not_allowed(request, "POST")
         name, action = parts
+        if action == "load" and request.body:
+            asked = bodies.plain(request.body)
+            given = asked.get("parameters") if isinstance(asked, dict) else None
+            check_overrides(given if isinstance(given, dict) else ())
         # A repository of a model's author may answer at once, and say by False that it did not.
         call = self._repository.load if action == "load" else self._repository.unload
         done: Any = call(name)

@@ -136,6 +136,10 @@ class RequestedOutput:
     """An output that was asked for by name."""
 
     def __init__(self, name: str, parameters: Parameters | None = None) -> None:
+        if parameters and parameters.get("classification"):
+            raise InvalidInput(
+                f'"{name}": classification (class_count) is not made here; ask for the tensor'
+            )
         self.name = name
         self.parameters = parameters
 

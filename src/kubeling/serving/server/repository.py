@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from kubeling.serving.server.errors import ModelLoadError, ModelNotFound, ModelNotReady
+from kubeling.serving.server.errors import (
+    InvalidInput,
+    ModelLoadError,
+    ModelNotFound,
+    ModelNotReady,
+)
 from kubeling.serving.server.model import Model
 
-__all__ = ["FolderRepository", "IndexEntry", "ModelRepository"]
+__all__ = ["FolderRepository", "IndexEntry", "ModelRepository", "check_overrides"]
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +192,15 @@ def _is_folder(place: Path) -> bool:
     except OSError:
         # A name that no file can have.
         return False
+
+
+def check_overrides(given: Iterable[str]) -> None:
+    """Refuses what Triton's clients may send with a load; raises :class:`InvalidInput`."""
+    others = sorted(key for key in given if key == "config" or key.startswith("file:"))
+    if others:
+        raise InvalidInput(
+            f"a model is loaded as its folder has it; leave out {', '.join(others)[:200]}"
+        )
 
 
 def versions_of(folder: Path) -> list[tuple[str, Path]]:

@@ -138,11 +138,18 @@ class ModelInferResponse(Message):
     raw_output_contents: list[bytes] = blobs(6)
 
 
+class RepositoryParameter(Message):
+    """What Triton's clients may say of a load; that there is one is all that is read."""
+
+    string_param: str = text(3)
+
+
 class RepositoryModelRequest(Message):
     """A model to load or to unload: kserve has its name first, Triton the repository's."""
 
     first: str = text(1)
     second: str = text(2)
+    parameters: dict[str, RepositoryParameter] = message_map(3, RepositoryParameter)
 
     @property
     def model_name(self) -> str:

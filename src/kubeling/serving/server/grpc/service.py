@@ -22,6 +22,7 @@ from kubeling.serving.server.grpc import messages as m
 from kubeling.serving.server.grpc import methods
 from kubeling.serving.server.grpc.conversion import request_from, response_to
 from kubeling.serving.server.grpc.tracing import traced_call
+from kubeling.serving.server.repository import check_overrides
 
 __all__ = ["answering"]
 
@@ -143,6 +144,7 @@ class _Service:
         )
 
     async def load(self, asked: m.RepositoryModelRequest) -> m.RepositoryModelResponse:
+        check_overrides(asked.parameters)
         await self._repository.load(asked.model_name)
         if self._elsewhere is not None:
             await self._elsewhere(asked.model_name, "load")
