@@ -31,6 +31,8 @@ _FILES: Final = {
     f"{_TESTS}/test_server.py": "kserve server: REST",
     f"{_TESTS}/test_grpc_server.py": "kserve server: gRPC",
     f"{_TESTS}/test_infer_type.py": "kserve server: infer types",
+    f"{_TESTS}/test_model_repository.py": "kserve server: models",
+    f"{_TESTS}/test_numpy_codec.py": "kserve server: infer types",
     **{
         f"kserve/python/{name}/{name}/test_model.py": "kserve server: formats"
         for name in ("lgbserver", "sklearnserver", "xgbserver")

@@ -31,6 +31,7 @@ from kubeling.serving.kserve import (
 )
 from kubeling.serving.kserve.cors import Cors
 from kubeling.serving.kserve.errors import InferenceError, ModelNotFound, NoModelReady
+from kubeling.serving.kserve.utils.numpy_codec import from_np_dtype, to_np_dtype
 from kubeling.serving.kserve.utils.utils import get_predict_input, get_predict_response
 from kubeling.serving.server import errors
 from kubeling.serving.server.grpc import messages as m
@@ -294,3 +295,16 @@ def test_rows_and_answers_of_either_protocol() -> None:
     words = InferRequest("m", [InferInput("x", [1], "BYTES", [b"hi"])])
     assert get_predict_input(words) == ["hi"]
     assert get_predict_response(words, np.array(["ok"]), "m").outputs[0].as_string() == ["ok"]
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT64", "FP16", "FP64", "BYTES"])
+def test_datatypes_are_numpys_and_back(datatype: str) -> None:
+    assert from_np_dtype(to_np_dtype(datatype)) == datatype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("U5", "BYTES"), ("S3", "BYTES"), ("M8[s]", "BYTES"), ("c8", None)]
+)
+def test_types_of_numpy_have_the_datatype_they_travel_as(dtype: str, expected: str | None) -> None:
+    assert from_np_dtype(dtype) == expected
+    assert to_np_dtype("FP99") is None
