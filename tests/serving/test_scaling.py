@@ -78,6 +78,17 @@ def test_metrics_of_ones_own_are_the_autoscalers() -> None:
     }
 
 
+def test_the_cpu_has_a_usual_target_in_metrics_of_ones_own() -> None:
+    target = {"type": "Utilization"}
+    content = {
+        "autoScaling": {
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        }
+    }
+    (found,) = resource_metrics(content, policy({}))
+    assert found["resource"]["target"] == {"type": "Utilization", "averageUtilization": 80}
+
+
 def test_pods_follow_the_requests_in_flight() -> None:
     demand = Demand(since=0.0)
     for _ in range(35):

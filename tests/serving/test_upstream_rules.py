@@ -23,6 +23,7 @@ OWN = {"name": "kserve-container", "image": "test/predictor:latest"}
 TRANSFORMER = {"name": "transformer-container", "image": "test/transformer:latest"}
 URI = [{"name": "STORAGE_URI", "value": "gs://test/model"}]
 CPU = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+BARE_CPU = {"name": "cpu", "target": {"type": "Utilization"}}
 MEMORY = {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}
 
 
@@ -51,6 +52,7 @@ HPA = {"deploymentMode": "Standard", "autoscalerClass": "hpa"}
         ({"tensorflow": MODEL, "scaleMetric": "cpu", "scaleTarget": 80}, True),
         (scaled({"type": "Resource", "resource": CPU}), True),
         (scaled({"type": "Resource", "resource": MEMORY}), True),
+        (scaled({"type": "Resource", "resource": BARE_CPU}), True),
         (scaled({"type": "Resource"}), False),
         (scaled({"type": "External"}), False),
         (

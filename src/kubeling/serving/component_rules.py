@@ -18,6 +18,7 @@ __all__ = ["validate_component", "validate_env"]
 
 _REQUEST_METRICS: Final = ("concurrency", "rps")
 _RESOURCE_METRICS: Final = ("cpu", "memory")
+_WITH_DEFAULT: Final = ("cpu", "Utilization")
 _TARGETS: Final = {
     "Utilization": "averageUtilization",
     "AverageValue": "averageValue",
@@ -129,7 +130,7 @@ def _validate_resource_metric(path: str, resource: Obj) -> Iterator[FieldError]:
         yield FieldError(
             f"{path}.target.type", "Unsupported value", f"supported: {', '.join(_TARGETS)}", kind
         )
-    elif target.get(_TARGETS[kind]) is None:
+    elif target.get(_TARGETS[kind]) is None and (resource.get("name"), kind) != _WITH_DEFAULT:
         yield FieldError(f"{path}.target.{_TARGETS[kind]}", "Required value", f"type is {kind}")
     percent = target.get("averageUtilization")
     if kind == "Utilization" and isinstance(percent, int) and not 1 <= percent <= 100:

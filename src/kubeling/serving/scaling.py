@@ -142,9 +142,17 @@ def resource_metrics(content: Obj, policy: ScalingPolicy) -> list[dict[str, Any]
     """The metrics of a HorizontalPodAutoscaler: ``autoScaling.metrics``, else the one metric."""
     given = (content.get("autoScaling") or {}).get("metrics")
     if given:
-        return [{"type": "Resource", "resource": metric["resource"]} for metric in given]
+        return [{"type": "Resource", "resource": _aimed(metric["resource"])} for metric in given]
     target: Obj = {"type": "Utilization", "averageUtilization": ceil(policy.target)}
     if content.get("scaleMetricType") == "AverageValue":
         unit = "Mi" if policy.metric == "memory" else "m"
         target = {"type": "AverageValue", "averageValue": f"{ceil(policy.target)}{unit}"}
     return [{"type": "Resource", "resource": {"name": policy.metric, "target": target}}]
+
+
+def _aimed(resource: Obj) -> Obj:
+    """A metric with the utilization that upstream has for the CPU where none is said."""
+    target = resource["target"]
+    if resource["name"] != "cpu" or target.get("type") != "Utilization":
+        return resource
+    return {**resource, "target": {"averageUtilization": ceil(_DEFAULT_TARGETS["cpu"]), **target}}
