@@ -59,7 +59,7 @@ if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     "$venv/bin/pip" install --quiet 'torch==2.13.0'
 fi
 
-if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, keras, mlflow, openai, paddle, pyarrow, pypmml, transformers' 2>/dev/null; then
-    "$venv/bin/pip" install --quiet 'catboost==1.2.10' 'keras==3.15.1' 'mlflow-skinny==3.17.2' 'openai==3.57.0' \
+if [ -n "${CI:-}" ] && ! "$venv/bin/python" -c 'import catboost, keras, llguidance, mlflow, openai, paddle, pyarrow, pypmml, transformers' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet 'catboost==1.2.10' 'keras==3.15.1' 'llguidance==1.9.1' 'mlflow-skinny==3.17.2' 'openai==3.57.0' \
         'paddlepaddle==3.3.1' 'pyarrow' 'pypmml==1.5.8' 'transformers==5.24.0'
 fi

@@ -306,8 +306,6 @@ async def test_what_cannot_be_done_is_refused_in_openais_form(
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             r'messages\[0\].content\[0\]: only parts of type "text"',
         ),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"tool_choice": "required"}, "tool_choice"),
         ({"top_logprobs": 2}, "top_logprobs: needs logprobs"),
         ({"chat_template": "{{ 1 }}"}, "chat_template: is not taken from requests"),
         (

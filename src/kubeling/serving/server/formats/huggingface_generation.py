@@ -21,6 +21,7 @@ from kubeling.serving.server.generation.decoding import Decoder, Seq2SeqDecoder
 from kubeling.serving.server.generation.engine import Engine
 from kubeling.serving.server.generation.generator import Generator, context_length
 from kubeling.serving.server.generation.growing import Vocabulary
+from kubeling.serving.server.generation.guides import Guides
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.openai_chats import create_chat_completion
 from kubeling.serving.server.generation.openai_completions import create_completion
@@ -90,7 +91,8 @@ class GenerativeModel(OpenAIGenerativeModel):
             )
             length = engine.memory
         size = int(model.get_input_embeddings().num_embeddings)
-        self.generator = Generator(tokenizer, engine, length, size, decoder.continues)
+        guides = Guides(torch, tokenizer, size, vocabulary.ends)
+        self.generator = Generator(tokenizer, engine, length, size, decoder.continues, guides)
         return True
 
     def stop(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Engine
 from kubeling.serving.server.generation.growing import Growth
+from kubeling.serving.server.generation.guides import Guide, Guides
 from kubeling.serving.server.generation.sampling import Sampling
 
 __all__ = ["Generator", "context_length"]
@@ -38,6 +39,7 @@ class Generator:
         context: int,
         vocabulary: int,
         continues: bool = True,
+        guides: Guides | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.engine = engine
@@ -45,6 +47,7 @@ class Generator:
         """How many tokens the prompt and the text have at most."""
         self.vocabulary = vocabulary
         self.continues = continues
+        self._guides = guides
         self.prompt_tokens = 0
         self.made_tokens = 0
         self._special = frozenset(tokenizer.all_special_ids)
@@ -69,6 +72,14 @@ class Generator:
                 return work()
 
         return await asyncio.to_thread(run)
+
+    async def guide(self, field: str, form: Mapping[str, Any]) -> Callable[[], Guide]:
+        """What keeps texts to a form; raises :class:`~..errors.InvalidInput`."""
+        guides = self._guides
+        if guides is None:
+            raise InvalidInput(f"{field}: this model's texts have no form of their own")
+        found: Callable[[], Guide] = await self.locked(lambda: guides.of(field, form))
+        return found
 
     def checked(self, tokens: Sequence[Any], param: str = "prompt") -> list[int]:
         """Tokens that a client sent; raises :class:`~..errors.InvalidInput`."""

@@ -190,7 +190,9 @@ class Text:
             self._finish = "eos"
         else:
             text = stream.push(chosen.token)
-            if self._count >= self._sampling.max_tokens:
+            if chooser.complete:
+                self._finish = "eos"
+            elif self._count >= self._sampling.max_tokens:
                 self._finish = "length"
         if self._finish is not None:
             text += stream.finish()

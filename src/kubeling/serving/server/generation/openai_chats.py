@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
+from kubeling.serving.server.generation.forms import calls_of, forced, guide_of
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.openai_events import events
@@ -48,22 +49,23 @@ async def create_chat_completion(
 ) -> ChatCompletion | AsyncGenerator[str, None]:
     """Answers a request; raises :class:`~..errors.ServingError` before anything is made."""
     _refuse(request)
+    tool, guide = forced(request), await guide_of(generator, request)
     prompt = await prompt_of(generator, request)
     tokens = await generator.tokens(prompt, request.add_special_tokens)
     wanted = request.max_completion_tokens or request.max_tokens
     logprobs = (request.top_logprobs or 0) if request.logprobs else None
-    texts = started(generator, request, [tokens], wanted, logprobs)
+    texts = started(generator, request, [tokens], wanted, logprobs, guide=guide)
     if request.stream:
-        return _streamed(generator, request, texts)
+        return _streamed(generator, request, texts, tool)
     found = await grown(generator, texts)
     return ChatCompletion(
         model=request.model,
         choices=[
             ChatCompletionChoice(
                 index=index,
-                message=ChatMessage(role=_ROLE, content=one.text),
+                message=_message_of(one.text, tool),
                 logprobs=_logprobs(generator, request, one.pieces),
-                finish_reason=one.finish,
+                finish_reason=_finish(one.finish, tool),
             )
             for index, one in enumerate(found)
         ],
@@ -103,12 +105,19 @@ async def prompt_of(generator: Generator, request: ChatCompletionRequest) -> str
     return found
 
 
+def _message_of(text: str, tool: str | None) -> ChatMessage:
+    """A message; of a tool that was forced, its calls, unless they broke off."""
+    if tool is not None and (calls := calls_of(tool, text)):
+        return ChatMessage(role=_ROLE, content=None, tool_calls=calls)
+    return ChatMessage(role=_ROLE, content=text)
+
+
+def _finish(reason: str | None, tool: str | None) -> str | None:
+    """Why a message ends; as OpenAI's API, a call says so if any could have been made."""
+    return "tool_calls" if reason == "stop" and tool == "" else reason
+
+
 def _refuse(request: ChatCompletionRequest) -> None:
-    kind = (request.response_format or {}).get("type", "text")
-    if kind != "text":
-        raise InvalidInput(f'response_format: "{kind}" is not supported; only "text" is')
-    if request.tool_choice not in (None, "none", "auto"):
-        raise InvalidInput("tool_choice: a call of a tool cannot be forced; leave it at auto")
     taken = _OURS & (request.chat_template_kwargs or {}).keys()
     if request.chat_template is not None or "chat_template" in taken:
         raise InvalidInput("chat_template: is not taken from requests; the tokenizer's is used")
@@ -161,17 +170,18 @@ def _part(path: str, index: int, part: Any) -> str:
 
 
 def _streamed(
-    generator: Generator, request: ChatCompletionRequest, texts: Texts
+    generator: Generator, request: ChatCompletionRequest, texts: Texts, tool: str | None
 ) -> AsyncGenerator[str, None]:
     identity = new_id("chatcmpl")
+    telling = [_Telling(tool) for _ in texts.prompts]
 
     def grew(pieces: Sequence[Piece]) -> ChunkChoice:
         last = pieces[-1]
         return ChunkChoice(
             index=last.index,
-            delta=ChoiceDelta(content=last.text or None),
+            delta=telling[last.index].delta(last),
             logprobs=_logprobs(generator, request, pieces),
-            finish_reason=FINISH[last.finish] if last.finish else None,
+            finish_reason=_finish(FINISH[last.finish] if last.finish else None, tool),
         )
 
     def chunk(choices: list[ChunkChoice], usage: UsageInfo | None) -> ChatCompletionChunk:
@@ -182,6 +192,33 @@ def _streamed(
         for index in range(len(texts.prompts))
     )
     return events(generator, request, texts, begin, grew, chunk)
+
+
+class _Telling:
+    """A message as it grows: text, the arguments of one call, or calls once they are whole."""
+
+    def __init__(self, tool: str | None) -> None:
+        self._tool = tool
+        self._text = ""
+
+    def delta(self, piece: Piece) -> ChoiceDelta:
+        """What the message grew by."""
+        first = not self._text
+        self._text += piece.text
+        if self._tool is None:
+            return ChoiceDelta(content=piece.text or None)
+        if self._tool:
+            call = calls_of(self._tool, piece.text)[0]
+            call.index = 0
+            if not first:
+                call.id = call.type = call.function.name = None
+            return ChoiceDelta(tool_calls=[call])
+        calls = calls_of(self._tool, self._text) if piece.finish else []
+        for index, call in enumerate(calls):
+            call.index = index
+        if piece.finish and not calls:
+            return ChoiceDelta(content=self._text)
+        return ChoiceDelta(tool_calls=calls or None)
 
 
 def _logprobs(

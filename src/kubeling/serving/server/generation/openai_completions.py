@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from kubeling.serving.server.errors import InvalidInput
+from kubeling.serving.server.generation.forms import guide_of
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.openai_events import events
@@ -35,6 +36,7 @@ async def create_completion(
     """Answers a request; raises :class:`~..errors.ServingError` before anything is made."""
     _refuse(generator, request)
     prompts = await prompts_of(generator, request.prompt, request.add_special_tokens)
+    guide = await guide_of(generator, request)
     texts = started(
         generator,
         request,
@@ -42,6 +44,7 @@ async def create_completion(
         request.max_tokens,
         request.logprobs,
         prompt_too=bool(request.echo) and request.logprobs is not None,
+        guide=guide,
     )
     telling = [_Telling(generator, request, prompt) for prompt in texts.prompts]
     if request.stream:

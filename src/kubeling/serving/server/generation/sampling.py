@@ -8,9 +8,11 @@ that equal seeds give equal texts whatever else is made at the time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from kubeling.serving.server.generation.guides import Guide
 
 __all__ = ["Chooser", "Chosen", "Sampling", "told"]
 
@@ -41,6 +43,8 @@ class Sampling:
     """How many of the likeliest tokens are told beside the chosen one; none if ``None``."""
     prompt_logprobs: bool = False
     """Whether the same is told of the tokens of the prompt."""
+    guide: Callable[[], Guide] | None = None
+    """Makes what keeps a text to its form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,17 @@ class Chooser:
         self._sampling = sampling
         self._made: Counter[int] = Counter()
         self._seen = set(prompt) if sampling.repetition_penalty != 1.0 else set()
+        self._guide = sampling.guide and sampling.guide()
         self._random = torch.Generator()
         if sampling.seed is None:
             self._random.seed()
         else:
             self._random.manual_seed(sampling.seed % (1 << 63))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text has its form, and nothing may follow."""
+        return self._guide is not None and self._guide.complete
 
     def choose(self, logits: Any, forbidden: Sequence[int] = ()) -> Chosen:
         """The next token, by the model's logits for each of the vocabulary."""
@@ -83,7 +93,11 @@ class Chooser:
         adjusted = self._adjusted(logits.clone())
         if forbidden:
             adjusted[list(forbidden)] = float("-inf")
+        if self._guide is not None:
+            adjusted = self._guide.bound(adjusted)
         token = self._picked(adjusted)
+        if self._guide is not None:
+            self._guide.took(token)
         self._made[token] += 1
         if self._sampling.repetition_penalty != 1.0:
             self._seen.add(token)

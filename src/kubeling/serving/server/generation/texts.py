@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.growing import Growth, Piece
+from kubeling.serving.server.generation.guides import Guide
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.openai.answers import UsageInfo
 from kubeling.serving.server.openai.requests import GenerationRequest
@@ -101,6 +102,7 @@ def started(
     logprobs: int | None,
     *,
     prompt_too: bool = False,
+    guide: Callable[[], Guide] | None = None,
 ) -> Texts:
     """Begins the texts of a request, ``n`` for each prompt."""
     if request.stream_options is not None and not request.stream:
@@ -111,6 +113,7 @@ def started(
         replace(
             sampling_of(request, generator.room(prompt, max_tokens), logprobs, index % each),
             prompt_logprobs=prompt_too,
+            guide=guide,
         )
         for index, prompt in enumerate(repeated)
     ]

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Any
 
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from kubeling.serving.server.openai.structs import ApiObject
 
@@ -31,11 +31,13 @@ __all__ = [
     "EmbeddingResponseData",
     "Error",
     "ErrorResponse",
+    "FunctionCall",
     "Model",
     "ModelList",
     "Rerank",
     "RerankDocument",
     "RerankResult",
+    "ToolCall",
     "UsageInfo",
     "new_id",
 ]
@@ -124,11 +126,28 @@ class ChatCompletionLogProbs(ApiObject, kw_only=True):
     content: list[ChatCompletionLogProbsContent] | None = None
 
 
+class FunctionCall(ApiObject, kw_only=True, omit_defaults=True):
+    """A function's name, and its arguments as JSON."""
+
+    name: str | None = None
+    arguments: str = ""
+
+
+class ToolCall(ApiObject, kw_only=True, omit_defaults=True):
+    """A call of a tool that the model asks for; in a stream, what it grew by."""
+
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: FunctionCall
+
+
 class ChatMessage(ApiObject, kw_only=True):
     """A message of the model."""
 
     role: str
     content: str | None = None
+    tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
 class ChatCompletionChoice(ApiObject, kw_only=True):
@@ -157,6 +176,7 @@ class ChoiceDelta(ApiObject, kw_only=True, omit_defaults=True):
 
     role: str | None = None
     content: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
 
 class ChunkChoice(ApiObject, kw_only=True):

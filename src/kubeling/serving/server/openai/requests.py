@@ -21,6 +21,7 @@ __all__ = [
     "GenerationRequest",
     "RerankRequest",
     "StreamOptions",
+    "StructuredOutputs",
 ]
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -38,6 +39,15 @@ class StreamOptions(ApiObject, kw_only=True, forbid_unknown_fields=True):
     include_usage: bool = False
     continuous_usage_stats: bool = False
     include_obfuscation: bool = False
+
+
+class StructuredOutputs(ApiObject, kw_only=True, forbid_unknown_fields=True):
+    """The form of a text, in one of vLLM's ways."""
+
+    json: dict[str, Any] | bool | str | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
 
 
 class GenerationRequest(ApiObject, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +73,8 @@ class GenerationRequest(ApiObject, kw_only=True, forbid_unknown_fields=True):
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     ignore_eos: bool = False
     min_tokens: Count = 0
+    response_format: dict[str, Any] | None = None
+    structured_outputs: StructuredOutputs | None = None
     request_id: str | None = None
 
 
@@ -86,7 +98,6 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
     top_logprobs: Likeliest | None = None
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
-    response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
