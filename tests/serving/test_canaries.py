@@ -152,6 +152,20 @@ async def test_leaving_a_canary_out_takes_it_back(serving: Serving) -> None:
     assert again["metadata"]["labels"]["serving.kubeling.io/revision"] == "00003"
 
 
+async def test_the_number_of_a_canary_that_is_gone_is_not_given_to_another(
+    serving: Serving,
+) -> None:
+    await begin(serving, canary("v2", 25))
+    await serving.start("iris-v2-predictor")
+    await serving.until(INFERENCE_SERVICES, "iris", splits(r1=75, r2=25))
+    await serving.service("iris", predictor=STABLE)
+    await serving.gone(DEPLOYMENTS, "iris-v2-predictor")
+    newer = {**STABLE, "sklearn": {"storageUri": "gs://bucket/newer"}}
+    await serving.service("iris", predictor=newer)
+    await serving.start("iris-predictor-00003")
+    await serving.until(INFERENCE_SERVICES, "iris", splits(r3=100))
+
+
 async def test_another_model_for_a_canary_is_rolled_out_in_its_place(serving: Serving) -> None:
     await begin(serving, canary("v2", 25))
     before = await serving.exists(DEPLOYMENTS, "iris-v2-predictor")

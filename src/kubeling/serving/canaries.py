@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Final
 
+from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, name
-from kubeling.serving.names import ComponentName, deployment_name, variant_name
+from kubeling.serving.names import TRIED, ComponentName, deployment_name, variant_name
 from kubeling.serving.observation import ObservedRevision
 from kubeling.serving.planning import Desired
 from kubeling.serving.resources import FRAMEWORKS
@@ -37,6 +38,7 @@ __all__ = [
     "shared_out",
     "stable_policy",
     "stable_revisions",
+    "tried",
 ]
 
 _NOT_OF_CANARIES: Final = (
@@ -181,6 +183,11 @@ def stable_revisions(
 def are_missing(isvc: Obj, revisions: Mapping[int, ObservedRevision]) -> bool:
     """Whether a canary has no Deployment yet."""
     return any(found_revision(isvc, one, revisions) is None for one in canary_names(isvc))
+
+
+def tried(deployment: Obj) -> int:
+    """The highest number that a canary beside a stable predictor's Deployment had."""
+    return int(objects.annotations(deployment).get(TRIED) or 0)
 
 
 def stable_policy(

@@ -72,6 +72,17 @@ class CanaryDeployments:
             )
         return found
 
+    async def note(self, stable: ObservedRevision | None, found: Sequence[Canary]) -> None:
+        """Keeps the highest number that canaries had for as long as a new revision could have it.
+
+        Requests are counted by it, and a revision must not be judged by what another one answered.
+        """
+        highest = max((canary.number for canary in found), default=0)
+        deployment = (stable.deployments if stable else {}).get("predictor")
+        if deployment is not None and canaries.tried(deployment) < highest:
+            patch = {"metadata": {"annotations": {names.TRIED: str(highest)}}}
+            await self._client.patch(DEPLOYMENTS, name(deployment), patch, namespace(deployment))
+
     async def apply(self, isvc: Obj, found: Sequence[Canary]) -> None:
         """Creates what is missing, rolls out what is new, and keeps the number of pods."""
         for canary in found:

@@ -114,6 +114,7 @@ class InferenceServiceController:
             latest, observed = await self._listed(isvc, desired)
         revisions = canaries.stable_revisions(isvc, observed)
         trials = await self._canaries.read(isvc, observed, latest)
+        await self._canaries.note(revisions.get(latest), trials)
         await self._canaries.apply(isvc, trials)
         stable = planning.plan(isvc, desired, latest, revisions)
         rollout = canaries.shared_out(stable, trials)
@@ -159,7 +160,8 @@ class InferenceServiceController:
         if latest is None:
             components = (isvc.get("status") or {}).get("components") or {}
             created = (components.get("predictor") or {}).get("latestCreatedRevision", "")
-            latest = max([0, planning.number_in(created), *observed]) + 1
+            tried = map(canaries.tried, owned)
+            latest = max([0, planning.number_in(created), *observed, *tried]) + 1
         return latest, observed
 
     async def _create_missing(

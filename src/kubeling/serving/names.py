@@ -35,6 +35,7 @@ __all__ = [
     "SOURCE_VOLUME",
     "STANDARD",
     "STOP",
+    "TRIED",
     "VARIANT",
     "WARM_PYTHON",
     "ComponentName",
@@ -69,6 +70,8 @@ STANDARD: Final = "Standard"
 KNATIVE: Final = "Knative"
 REJECTED: Final = "serving.kubeling.io/rejected"
 """On a Deployment: why a canary was rolled back."""
+TRIED: Final = "serving.kubeling.io/tried"
+"""On a stable predictor's Deployment: the highest number that a canary beside it had."""
 ROLLBACK_ERROR_RATE: Final = "serving.kubeling.io/rollback-error-rate"
 ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
 ROLLBACK_DRIFT: Final = "serving.kubeling.io/rollback-drift"
