@@ -19,6 +19,7 @@ from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, condition
 from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kubeling.serving.multimodel.agent import Agent
+from kubeling.serving.multimodel.listing import failure_in
 from kubeling.serving.multimodel.resources import TRAINED_MODELS
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server.repository import FolderRepository
@@ -202,6 +203,10 @@ async def test_a_model_that_cannot_be_had_does_not_keep_others_from_being_loaded
     said = capsys.readouterr().err
     assert "model absent:" in said
     assert "model unreadable: ValueError: Invalid IPv6 URL; trying again" in said
+    # The controller finds it there again, for the model's status.
+    log = f"loaded other\n{said}unloaded other\n"
+    assert failure_in(log, "unreadable") == "ValueError: Invalid IPv6 URL"
+    assert failure_in(log, "other") == ""
 
 
 async def test_an_entry_that_is_wrong_does_not_keep_others_from_being_loaded(

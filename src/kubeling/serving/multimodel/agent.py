@@ -27,7 +27,7 @@ from typing import Final
 
 from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.errors import ArtifactError
-from kubeling.serving.multimodel.listing import Listing, ModelSpec
+from kubeling.serving.multimodel.listing import Listing, ModelSpec, failed_line
 from kubeling.serving.storage.download import download
 
 __all__ = ["Agent", "main"]
@@ -118,7 +118,7 @@ class Agent:
             # Whatever is wrong with one model, the others go on.
             starting = isinstance(getattr(error, "reason", None), ConnectionError)
             pause = _LOOK_SECONDS if starting else _AGAIN_SECONDS
-            print(f"model {name}: {_said(error)}; trying again", file=sys.stderr, flush=True)
+            print(failed_line(name, _said(error)), file=sys.stderr, flush=True)
             return partial(self._note, name, spec if is_here else None, pause)
         print(f"loaded {name} from {shown_address(spec.uri)}", flush=True)
         return partial(self._note, name, spec)

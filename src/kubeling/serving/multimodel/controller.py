@@ -7,6 +7,7 @@ applied a moment later.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +17,7 @@ import aiohttp
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import NotFound
+from kubeling.kube.errors import ApiError, NotFound
 from kubeling.kube.objects import (
     Key,
     Obj,
@@ -29,7 +30,8 @@ from kubeling.kube.objects import (
 )
 from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
 from kubeling.serving import names
-from kubeling.serving.multimodel.predictors import config_name, has_agent
+from kubeling.serving.multimodel.listing import failure_in
+from kubeling.serving.multimodel.predictors import AGENT, config_name, has_agent
 from kubeling.serving.multimodel.resources import TRAINED_MODELS
 from kubeling.serving.multimodel.status import Loading, accepted, model_config, model_status
 from kubeling.serving.observation import is_pod_ready
@@ -40,6 +42,7 @@ __all__ = ["TrainedModelController"]
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 _ASK_SECONDS: Final = 2.0
+_TAIL: Final = 200
 
 
 class TrainedModelController:
@@ -142,7 +145,34 @@ class TrainedModelController:
                         indexes[name(pod)] = await answer.json() if answer.status == 200 else []
                 except (aiohttp.ClientError, TimeoutError, ValueError):
                     continue
-        return {name(model): _loaded(name(model), indexes) for model in taken}
+        return {name(model): await self._loaded(model, indexes) for model in taken}
+
+    async def _loaded(self, model: Obj, indexes: dict[str, list[Obj]]) -> tuple[str, str]:
+        """The condition's value and message, from the pods' indexes."""
+        if not indexes:
+            return "Unknown", "no pod could be asked"
+        for pod, index in indexes.items():
+            entry = next((e for e in index if e.get("name") == name(model)), None)
+            if entry is None:
+                return "False", await self._why_absent(model, pod)
+            if entry.get("state") != "READY":
+                why = entry.get("reason") or entry.get("state")
+                return "False", f"pod {pod} cannot load it: {why}"
+        return "True", ""
+
+    async def _why_absent(self, model: Obj, pod: str) -> str:
+        """What the pod's agent said of it last, in a log that nobody else would look for."""
+        written = bytearray()
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                async for chunk in self._client.logs(
+                    pod, namespace(model), container=AGENT, tail_lines=_TAIL
+                ):
+                    written += chunk
+        except (ApiError, ConnectionError, TimeoutError):
+            written.clear()
+        said = failure_in(written.decode(errors="replace"), name(model))
+        return f"pod {pod}: {said}" if said else f"pod {pod} does not have it yet"
 
     async def _write(
         self, model: Obj, isvc: Obj | None, taken: list[Obj] | None, loading: Loading
@@ -164,17 +194,3 @@ def _service_of_pod(pod: Obj) -> Iterable[Key]:
 
 def _service_of_model(model: Obj) -> Iterable[Key]:
     yield Key(namespace(model), str(model["spec"]["inferenceService"]))
-
-
-def _loaded(model: str, indexes: dict[str, list[Obj]]) -> tuple[str, str]:
-    """The condition's value and message, from the pods' indexes."""
-    if not indexes:
-        return "Unknown", "no pod could be asked"
-    for pod, index in indexes.items():
-        entry = next((e for e in index if e.get("name") == model), None)
-        if entry is None:
-            return "False", f"pod {pod} does not have it yet; see kubectl logs {pod} -c agent"
-        if entry.get("state") != "READY":
-            why = entry.get("reason") or entry.get("state")
-            return "False", f"pod {pod} cannot load it: {why}"
-    return "True", ""

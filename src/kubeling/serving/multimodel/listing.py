@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Listing", "ModelSpec"]
+__all__ = ["Listing", "ModelSpec", "failed_line", "failure_in"]
+
+_AGAIN: Final = "; trying again"
 
 
 class ModelSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,3 +77,15 @@ def _specs(entries: list[Any], wrong: list[str]) -> Iterator[tuple[str, ModelSpe
         except msgspec.ValidationError as error:
             wrong.append(f"model {named}: modelSpec: {error}")
             yield named, ModelSpec()
+
+
+def failed_line(model: str, why: str) -> str:
+    """What an agent writes to its log when a model cannot be brought."""
+    return f"model {model}: {' '.join(why.split())}{_AGAIN}"
+
+
+def failure_in(log: str, model: str) -> str:
+    """Why a model could not be brought last, by an agent's log; nothing if that says nothing."""
+    start = f"model {model}: "
+    lines = [line for line in log.splitlines() if line.startswith(start) and line.endswith(_AGAIN)]
+    return lines[-1].removeprefix(start).removesuffix(_AGAIN) if lines else ""

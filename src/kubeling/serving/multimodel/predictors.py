@@ -8,12 +8,12 @@ from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.serving.credentials import Access
 from kubeling.serving.mounts import main_container
 
-__all__ = ["add_agent", "config_name", "has_agent", "is_multi_model"]
+__all__ = ["AGENT", "add_agent", "config_name", "has_agent", "is_multi_model"]
 
 _MODELS: Final = "/mnt/models"
 _CONFIGS: Final = "/mnt/configs"
 _SERVER: Final = "kubeling.serving.server"
-_AGENT: Final = "agent"
+AGENT: Final = "agent"
 _NAMING: Final = "--model_id"
 _SWITCH: Final = "MULTI_MODEL_SERVER"
 
@@ -52,7 +52,7 @@ def is_multi_model(predictor: Obj, pod: Obj) -> bool:
 def has_agent(deployment: Obj) -> bool:
     """Whether the pods of a Deployment have the agent."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    return any(container.get("name") == _AGENT for container in containers)
+    return any(container.get("name") == AGENT for container in containers)
 
 
 def add_agent(pod: Obj, isvc_name: str, access: Access) -> None:
@@ -78,7 +78,7 @@ def add_agent(pod: Obj, isvc_name: str, access: Access) -> None:
     ]
     pod["containers"].append(
         {
-            "name": _AGENT,
+            "name": AGENT,
             "image": "kubeling/model-agent",
             "command": ["python", "-m", "kubeling.serving.multimodel.agent"],
             "args": [
