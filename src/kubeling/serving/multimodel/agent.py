@@ -118,7 +118,8 @@ class Agent:
             # Whatever is wrong with one model, the others go on.
             starting = isinstance(getattr(error, "reason", None), ConnectionError)
             pause = _LOOK_SECONDS if starting else _AGAIN_SECONDS
-            print(failed_line(name, _said(error)), file=sys.stderr, flush=True)
+            said = f"model {name}: waiting for the server" if starting else ""
+            print(said or failed_line(name, _said(error)), file=sys.stderr, flush=True)
             return partial(self._note, name, spec if is_here else None, pause)
         print(f"loaded {name} from {shown_address(spec.uri)}", flush=True)
         return partial(self._note, name, spec)
