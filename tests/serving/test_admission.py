@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.serving.services import admit, errors, service
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj
 from kubeling.serving.admission import default_service, validate_service
+from kubeling.serving.annotation_rules import warn_of_annotations
 from kubeling.serving.names import MONITORING, ROLLBACK_DRIFT
 from kubeling.serving.resources import INFERENCE_SERVICES, SERVING_RUNTIMES
 from kubeling.serving.runtime_rules import validate_runtime
@@ -374,3 +376,37 @@ def test_a_container_that_speaks_grpc_is_not_monitored(asked: dict[str, str]) ->
     (error,) = admit(found)
     assert error.path == "spec.predictor.containers[0].ports[0].name"
     assert "not gRPC" in error.message
+
+
+@pytest.mark.parametrize(
+    ("annotation", "meant"),
+    [
+        ("serving.kubeling.io/monitring", "; did you mean serving.kubeling.io/monitoring?"),
+        ("serving.kubeling.io/rollback-errors", "; did you mean .*/rollback-error-rate?"),
+        ("serving.kubeling.io/unheard-of", ""),
+        ("serving.kserve.io/deploymentmode", "; did you mean serving.kserve.io/deploymentMode?"),
+        ("serving.kserve.io/targetUtilizationPercent", "; did you mean .*Percentage?"),
+    ],
+)
+def test_an_annotation_that_is_spelt_wrongly_is_named_once(annotation: str, meant: str) -> None:
+    obj = isvc({"sklearn": {}})
+    obj["metadata"]["annotations"] = {annotation: "true"}
+    said = list(warn_of_annotations(obj, AdmissionRequest(INFERENCE_SERVICES, "CREATE")))
+    start = f"metadata.annotations[{annotation}]: has no effect"
+    assert re.fullmatch(re.escape(start) + meant.replace("?", r"\?"), *said)
+    again = AdmissionRequest(INFERENCE_SERVICES, "UPDATE", old=obj)
+    assert not list(warn_of_annotations(obj, again))
+
+
+def test_annotations_that_count_and_those_of_others_are_passed_over() -> None:
+    obj = isvc({"sklearn": {}})
+    obj["metadata"]["annotations"] = dict.fromkeys(
+        [
+            "serving.kubeling.io/monitoring",
+            "serving.kserve.io/stop",
+            "serving.kserve.io/enable-metric-aggregation",
+            "sidecar.istio.io/inject",
+        ],
+        "true",
+    )
+    assert not list(warn_of_annotations(obj, AdmissionRequest(INFERENCE_SERVICES, "CREATE")))

@@ -14,6 +14,7 @@ from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
 from kubeling.serving import legacy, validation
+from kubeling.serving.annotation_rules import warn_of_annotations
 from kubeling.serving.configuration import default_by_config, local_models_are_used
 from kubeling.serving.localmodel.copies import mark
 from kubeling.serving.localmodel.resources import CACHES
@@ -157,7 +158,7 @@ def _validate_converted(
 
 
 ADMISSION: Final[Mapping[Resource, Admission]] = {
-    INFERENCE_SERVICES: Admission(default_service, validate_service),
+    INFERENCE_SERVICES: Admission(default_service, validate_service, warn_of_annotations),
     LEGACY_INFERENCE_SERVICES: Admission(_default_legacy, _validate_legacy),
     V1ALPHA2_INFERENCE_SERVICES: Admission(_default_legacy, _validate_legacy),
     SERVING_RUNTIMES: Admission(validate=validate_runtime),
