@@ -119,7 +119,9 @@ def test_the_form_is_used_with_the_keyboard_and_keeps_the_place(
 
 
 def test_the_form_works_without_scripts(platform: Platform) -> None:
-    assert 'name="v1"' in fetched(platform, "/try")
+    form = fetched(platform, "/try")
+    assert 'name="v1"' in form
+    assert 'data-wait="Waiting for the model …"' in form
     answer = fetched(platform, "/try", how="fields", v0="1", v1="2")
     assert "200 from house-predictor-00001" in answer
     wrong = fetched(platform, "/try", how="json", body="{'a'}")
