@@ -57,7 +57,13 @@ def succeeded(platform: Platform, *jobs: dict[str, Any]) -> None:
         found = platform.until(
             has("Succeeded", "Failed"), job["kind"], job["metadata"]["name"], timeout=240
         )
-        assert found["status"]["conditions"][-1]["type"] == "Succeeded", found["status"]
+        last = found["status"]["conditions"][-1]
+        assert last["type"] == "Succeeded", logs(platform, job["metadata"]["name"])
+
+
+def logs(platform: Platform, name: str) -> str:
+    label = f"training.kubeflow.org/job-name={name}"
+    return platform.kubectl("logs", "--all-containers", "--tail=40", "-l", label, check=False)
 
 
 def has(*types: str) -> Callable[[dict[str, Any]], bool]:
