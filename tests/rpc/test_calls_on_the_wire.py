@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 from h2.config import H2Configuration
@@ -79,7 +80,9 @@ async def status(port: int, headers: dict[str, str], *pieces: bytes) -> Code | N
         ({}, [HELLO[:-1]], Code.INTERNAL),
         ({}, [b"\0\0"], Code.INTERNAL),
         ({}, [HELLO, HELLO], Code.UNIMPLEMENTED),
-        ({"grpc-encoding": "gzip"}, [framed(b"x", compressed=True)], Code.UNIMPLEMENTED),
+        ({"grpc-encoding": "gzip"}, [framed(gzip.compress(b""), compressed=True)], Code.OK),
+        ({"grpc-encoding": "gzip"}, [framed(b"x", compressed=True)], Code.INVALID_ARGUMENT),
+        ({"grpc-encoding": "snappy"}, [framed(b"x", compressed=True)], Code.UNIMPLEMENTED),
         ({}, [framed(b"\xff")], Code.INVALID_ARGUMENT),
         ({}, [framed(b"x" * 101)], Code.RESOURCE_EXHAUSTED),
         ({":path": "/test.Echo/Sing"}, [HELLO], Code.UNIMPLEMENTED),
