@@ -6,15 +6,21 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.serving.model_server import Doubler
+from tests.serving.platform import Serving, front_door, is_ready, running_serving
 from tests.serving.test_workers import free_port
 from tests.support.collector import Collected, Collector, collecting
 
+from kubeling.kube.objects import Key, new_object
 from kubeling.rpc.client import call
+from kubeling.serving.gateway.entry import gateway_of
+from kubeling.serving.graph.resources import INFERENCE_GRAPHS
+from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.server import http, tracing
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.dataplane import DataPlane
@@ -231,6 +237,184 @@ async def test_an_answer_that_streams_is_a_span_until_its_end(collector: Collect
             assert await answer.content.read() == b"two"
     span = only(collector.spans(), "POST /openai/v1/completions")
     assert list(span.events) == ["first piece"]
+
+
+@contextlib.asynccontextmanager
+async def gateway(
+    tmp_path: Path, predictor: int, transformer: int = 0, **more: Any
+) -> AsyncIterator[tuple[Serving, int]]:
+    """The gateway's port, with the service ``double`` behind it."""
+    async with running_serving(tmp_path) as serving:
+        spec = {"predictor": {**container(predictor), **more}}
+        parts = ["predictor"]
+        if transformer:
+            spec["transformer"] = container(transformer)
+            parts.append("transformer")
+        await serving.service("double", **spec)
+        for part in parts:
+            await serving.start(f"double-{part}-00001")
+        await serving.until(INFERENCE_SERVICES, "double", is_ready)
+        async with front_door(serving.context) as port:
+            yield serving, port
+
+
+def container(port: int) -> dict[str, Any]:
+    return {"containers": [{"image": "mine", "ports": [{"containerPort": port}]}]}
+
+
+async def until(collector: Collector, count: int) -> list[Collected]:
+    return await asyncio.to_thread(
+        collector.until, lambda spans: len([s for s in spans if s.trace == TRACE]) >= count
+    )
+
+
+@pytest.mark.usefixtures("predictor")
+async def test_one_trace_leads_from_the_client_through_a_graph_to_the_model(
+    collector: Collector, tmp_path: Path
+) -> None:
+    transformer = Model("double")
+    transformer.load()
+    async with (
+        server(Doubler()) as (_, predictor_port, __),
+        server(transformer) as (_, transformer_port, __),
+        gateway(tmp_path, predictor_port, transformer_port) as (serving, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        set_predictor(PredictorConfig(f"127.0.0.1:{predictor_port}"))
+        steps = [{"name": "only", "serviceName": "double"}]
+        spec = {"nodes": {"root": {"routerType": "Sequence", "steps": steps}}}
+        await serving.gateway()
+        graph_object = new_object(INFERENCE_GRAPHS, "g", "default", spec=spec)
+        await serving.apply(INFERENCE_GRAPHS, graph_object)
+        await serving.until(INFERENCE_GRAPHS, "g", is_ready)
+        answer = await client.post(
+            "/serving/default/g", json={"instances": [[1, 2]]}, headers=FROM_CLIENT
+        )
+        assert await answer.json() == {"predictions": [6.0]}
+        spans = [s for s in await until(collector, 10) if s.trace == TRACE]
+    graph = only(spans, "POST", parent=CLIENT)
+    assert graph.service == "kubeling-inference-gateway"
+    assert graph.attributes["kubeling.inferencegraph"] == "g"
+    step = only(spans, "step root/only", parent=graph.id, kind="client")
+    request = only(spans, "POST /v1/models/{model}:predict", parent=step.id)
+    assert request.attributes["kubeling.inferenceservice"] == "double"
+    asked = only(spans, "POST", parent=request.id, kind="client")
+    assert asked.attributes["kubeling.revision"] == "double-predictor-00001"
+    assert asked.attributes["server.port"] == transformer_port
+    first = only(spans, "POST /v1/models/{model}:predict", parent=asked.id, service="model-server")
+    step = only(spans, "predict", parent=first.id)
+    second_asked = only(spans, "POST", parent=step.id, kind="client")
+    assert second_asked.attributes["server.port"] == predictor_port
+    second = only(spans, "POST /v1/models/{model}:predict", parent=second_asked.id)
+    only(spans, "predict", parent=second.id)
+    assert {s.state for s in spans} == {"vendor=x"}
+    assert not any(s.failed for s in spans)
+    assert all(s.attributes.get("http.response.status_code", 200) == 200 for s in spans)
+
+
+async def test_a_call_of_grpc_goes_through_the_gateway_in_one_trace(
+    collector: Collector, tmp_path: Path
+) -> None:
+    async with server(Doubler()) as (_, rest, grpc):
+        ports = [
+            {"name": "http1", "containerPort": rest},
+            {"name": "h2c", "containerPort": grpc},
+        ]
+        async with gateway(tmp_path, rest) as (serving, port):
+            await serving.service(
+                "double", predictor={"containers": [{"image": "mine", "ports": ports}]}
+            )
+            await serving.start("double-predictor-00002")
+            await serving.until(INFERENCE_SERVICES, "double", is_ready)
+            metadata = {**FROM_CLIENT, "x-forwarded-host": "double-default.example.com"}
+            request = m.ModelInferRequest("double", inputs=[ROWS])
+            await call(f"127.0.0.1:{port}", methods.MODEL_INFER, request, metadata=metadata)
+            spans = [s for s in await until(collector, 5) if s.trace == TRACE]
+    title = "inference.GRPCInferenceService/ModelInfer"
+    request_span = only(spans, title, parent=CLIENT, kind="server")
+    assert request_span.attributes["kubeling.inferenceservice"] == "double"
+    asked = only(spans, title, parent=request_span.id, kind="client")
+    assert asked.attributes["rpc.response.status_code"] == "OK"
+    assert asked.attributes["server.port"] == grpc
+    only(spans, title, parent=asked.id, service="model-server")
+
+
+async def test_what_was_sent_again_is_seen_and_a_failure_is_found_in_the_log(
+    collector: Collector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    pod = await asyncio.start_server(break_off, "127.0.0.1")
+    async with (
+        pod,
+        gateway(tmp_path, pod.sockets[0].getsockname()[1]) as (_, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}/serving/default/double/") as client,
+    ):
+        for path in ("v1/models/double:predict?key=hush", "other"):
+            headers = {**FROM_CLIENT, "x-request-id": "r1", "authorization": "Bearer hush"}
+            answer = await client.post(path, data=b"hush", headers=headers)
+            assert answer.status == 502
+        spans = [s for s in await until(collector, 4) if s.trace == TRACE]
+    request = only(spans, "POST /v1/models/{model}:predict", parent=CLIENT)
+    assert request.failed
+    assert request.attributes["http.response.status_code"] == 502
+    asked = [s for s in spans if s.parent == request.id and s.kind == "client"]
+    assert asked
+    assert all(s.failed for s in asked)
+    said = [r.getMessage() for r in caplog.records if "trace" in r.getMessage()]
+    assert len(said) == 2
+    assert said[0].startswith("POST /v1/models/double:predict of default/double: 502")
+    assert said[0].endswith(f"request r1; trace {TRACE}")
+    assert "hush" not in caplog.text + str(spans)
+
+
+async def test_the_wait_for_a_pod_is_a_span(collector: Collector, tmp_path: Path) -> None:
+    asked, free = asyncio.Event(), asyncio.Event()
+
+    async def one_at_a_time(_: http.Request) -> http.Response:
+        asked.set()
+        await free.wait()
+        return http.json_response({"predictions": []})
+
+    async with (
+        http.listening(one_at_a_time) as pod,
+        gateway(tmp_path, pod, containerConcurrency=1) as (serving, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}/serving/default/double/") as client,
+    ):
+        path = "v1/models/double:predict"
+        first = asyncio.create_task(client.post(path, json={}))
+        await asked.wait()
+        second = asyncio.create_task(client.post(path, json={}, headers=FROM_CLIENT))
+        counts = gateway_of(serving.context).counts
+        while counts.demand(Key("default", "double"), 1).in_flight < 2:
+            await client.get("/api/serving/default/double/traffic")
+        free.set()
+        assert [(await one).status for one in (first, second)] == [200, 200]
+        spans = [s for s in await until(collector, 3) if s.trace == TRACE]
+    request = only(spans, "POST /v1/models/{model}:predict", parent=CLIENT)
+    assert only(spans, "wait for a pod", parent=request.id).nanoseconds > 0
+
+
+async def test_without_a_collector_there_are_no_spans_and_clients_traces_go_through(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str | None] = []
+
+    async def look(request: http.Request) -> http.Response:
+        seen.append(request.headers.get("traceparent"))
+        return http.json_response({"error": "sorry"}, 500)
+
+    async with (
+        http.listening(look) as pod,
+        gateway(tmp_path, pod) as (serving, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}/serving/default/double/") as client,
+    ):
+        assert gateway_of(serving.context).delivery.tracer is None
+        await client.post("v1/models/double:predict", json={}, headers=FROM_CLIENT)
+        await client.post("v1/models/double:predict", json={})
+    assert seen == [FROM_CLIENT["traceparent"], None]
+    assert f"500 from double-predictor-00001; trace {TRACE}" in caplog.text
 
 
 async def test_a_server_process_sends_its_spans_when_it_is_stopped(

@@ -9,7 +9,26 @@ import msgspec
 
 from kubeling.component import Settings
 
-__all__ = ["ServingSettings"]
+__all__ = ["ServingSettings", "TracingSettings"]
+
+
+class TracingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Traces of requests to models, as ``spec.tracing`` of an InferenceService has them."""
+
+    exporter_endpoint: str
+    exporter: str = "otlp"
+    sampler: str = "parentbased_always_on"
+    sampler_arg: str = ""
+
+    def variables(self) -> dict[str, str]:
+        """The same in OpenTelemetry's variables."""
+        found = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.exporter_endpoint,
+            "OTEL_TRACES_EXPORTER": self.exporter,
+            "OTEL_TRACES_SAMPLER": self.sampler,
+            "OTEL_TRACES_SAMPLER_ARG": self.sampler_arg,
+        }
+        return {name: value for name, value in found.items() if value}
 
 
 class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +50,10 @@ class ServingSettings(msgspec.Struct, frozen=True, kw_only=True):
     request_log_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
     """Mebibytes of requests and answers of each service that the metadata database keeps for
     ``logger: {url: metadata://}``; the oldest go first."""
+
+    tracing: TracingSettings | None = None
+    """Where traces of requests go, those of the gateway and of services that do not say
+    otherwise; OpenTelemetry's variables of the platform's own process come first."""
 
     @classmethod
     def of(cls, settings: Settings) -> ServingSettings:

@@ -13,19 +13,24 @@ from typing import Final, TypeVar
 
 from kubeling.component import Context
 from kubeling.kube.objects import Key, Obj, key_of
+from kubeling.monitoring.tracing import open_tracer
 from kubeling.serving.activator import Activator
 from kubeling.serving.gateway import service
 from kubeling.serving.gateway.access import Access
 from kubeling.serving.gateway.counts import Counts
+from kubeling.serving.gateway.failures import Failures
+from kubeling.serving.gateway.passage import Passage
 from kubeling.serving.gateway.places import Place, Places
 from kubeling.serving.gateway.refusals import Undelivered, Unreached
 from kubeling.serving.gateway.routes import Route, Routes
 from kubeling.serving.gateway.splitting import Splitter
 from kubeling.serving.names import ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.trace_settings import gateway_variables
 
 __all__ = ["Delivery", "Place", "Undelivered", "Unreached"]
 
+_TRACED_AS: Final = "kubeling-inference-gateway"
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.05
 _CONNECT_SECONDS: Final = 1.0
@@ -48,6 +53,8 @@ class Delivery:
         self.access = Access(context)
         self.counts = counts
         self.activator = activator
+        self.failures = Failures(context.clock)
+        self.tracer = open_tracer(_TRACED_AS, gateway_variables(context.settings))
         self._routes = Routes(context, activator)
         self._splitters: dict[Key, Splitter] = {}
         self._places: dict[Key, Places] = {}
@@ -72,12 +79,14 @@ class Delivery:
         component: ComponentName | None = None,
         target: str = "",
         broken: Unreached | None = None,
+        passage: Passage | None = None,
     ) -> Answer:
         """The answer of a pod of the service; raises :class:`Undelivered` if none can.
 
         It waits where waiting helps: for a revision that is woken, for a pod with room, and for
         another pod beside the one that is asked, if one has died with this request: ``broken`` is
-        how one broke off. ``target`` is the path within the service.
+        how one broke off. ``target`` is the path within the service, ``passage`` the request's
+        trace.
         """
         await self._routes.synced()
         died_of_it = await _died(broken)
@@ -101,6 +110,8 @@ class Delivery:
                             return await send(place)
                         except Unreached as error:
                             reason = str(error)
+                            if passage is not None:
+                                passage.missed(reason)
                             died = await _died(error)
                             if error.gone or died:
                                 self.failed(place)
@@ -121,6 +132,8 @@ class Delivery:
                 for number in set(starting or service.heaviest(route.isvc)) - held:
                     waiting.enter_context(self._held(key, number))
                     held.add(number)
+                if passage is not None:
+                    passage.waits(starting=bool(starting))
                 # Who waits for a place, or for a pod to start, is told.
                 told = starting or route.limit or died_of_it
                 pause = _LOOK_AGAIN_SECONDS if told else _RECONNECT_SECONDS

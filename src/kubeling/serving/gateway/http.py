@@ -9,12 +9,14 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
+from multidict import CIMultiDict
 from yarl import URL
 
 from kubeling.proxying.websockets import is_websocket
 from kubeling.serving.gateway import proxying
 from kubeling.serving.gateway.delivery import Place, Unreached
 from kubeling.serving.gateway.leaving import LEFT
+from kubeling.serving.gateway.passage import Passage
 from kubeling.serving.gateway.repetition import may_be_repeated
 from kubeling.serving.gateway.websockets import passed_through
 
@@ -31,8 +33,15 @@ class LongWay:
     changes nothing.
     """
 
-    def __init__(self, request: web.Request, session: aiohttp.ClientSession, target: str) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        session: aiohttp.ClientSession,
+        target: str,
+        passage: Passage | None = None,
+    ) -> None:
         self._request = request
+        self._passage = passage
         self._session = session
         self._target = target
         self._whole: bytes | None = None
@@ -43,14 +52,19 @@ class LongWay:
     async def send(self, place: Place) -> web.StreamResponse:
         """The pod's answer; raises :class:`Unreached`."""
         url = proxying.pod_url(place.endpoint.address, self._target)
+        headers = proxying.request_headers(self._request)
+        if self._passage is not None:
+            headers.update(self._passage.asks(place))
         try:
             if is_websocket(self._request.headers):
-                return await passed_through(self._request, self._session, url, place)
-            return await self._answer(url, place)
+                return await passed_through(self._request, self._session, url, place, headers)
+            return await self._answer(url, place, headers)
         except _UNREACHED as error:
             raise Unreached(f"{place.revision} cannot be reached: {error}") from error
 
-    async def _answer(self, url: URL, place: Place) -> web.StreamResponse:
+    async def _answer(
+        self, url: URL, place: Place, headers: CIMultiDict[str]
+    ) -> web.StreamResponse:
         started, status = time.perf_counter(), 502
         seconds = place.route.timeout
         try:
@@ -58,7 +72,7 @@ class LongWay:
                 self._request.method,
                 url,
                 data=await self._body(),
-                headers=proxying.request_headers(self._request),
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
                 allow_redirects=False,
             ) as answer:
@@ -91,6 +105,8 @@ class LongWay:
         finally:
             if status:
                 place.record.add(status, time.perf_counter() - started)
+                if self._passage is not None:
+                    self._passage.asked(status)
 
     async def _body(self) -> bytes | aiohttp.StreamReader | None:
         if self._whole is None and self._repeatable:

@@ -7,6 +7,7 @@ one that was is never sent twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -23,9 +24,11 @@ from kubeling.serving.gateway.clients import Clients
 from kubeling.serving.gateway.connections import Connections
 from kubeling.serving.gateway.counts import Counts
 from kubeling.serving.gateway.delivery import Delivery, Undelivered
+from kubeling.serving.gateway.failures import Failure, trace_of
 from kubeling.serving.gateway.http import LongWay
 from kubeling.serving.gateway.http1.client import ShortWay
-from kubeling.serving.gateway.leaving import while_there
+from kubeling.serving.gateway.leaving import LEFT, while_there
+from kubeling.serving.gateway.passage import Passage
 from kubeling.serving.gateway.proxying import error
 from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.names import COMPONENTS, ComponentName
@@ -57,6 +60,7 @@ class InferenceGateway:
             self._connections,
             lambda host: bool(self._services.by_index("host", host)),
             self.delivery.access,
+            self.delivery.tracer,
         )
         self._clients = Clients()
         self._calls: Calls | None = None
@@ -75,6 +79,8 @@ class InferenceGateway:
         await self._clients.drained(seconds)
         if self._calls is not None:
             self._calls.close()
+        if self.delivery.tracer is not None:
+            await asyncio.to_thread(self.delivery.tracer.close)
 
     @property
     def calls(self) -> Calls:
@@ -159,13 +165,61 @@ class InferenceGateway:
         component: ComponentName | None = None,
     ) -> web.StreamResponse:
         """Answers a request from a pod of the service, or says why none can."""
-        way = LongWay(request, await self._connections.session(), target)
+        passage = self._passage(request, key, target, component)
+        status, why = LEFT, ""
         try:
-            await self.delivery.access.require(key, request.headers.get("Authorization"))
-            delivered = self.delivery.deliver(key, way.send, component, target)
-            return await while_there(request, delivered)
+            answer = await self._answered(request, key, target, component, passage)
+            status = answer.status
+            return answer
         except Undelivered as refused:
-            return error(refused.status, refused.message)
+            status, why = refused.status, refused.message
+            return error(status, why)
+        finally:
+            if passage is not None:
+                passage.ended(status, why)
+            if status >= 500:
+                self._tell_of_failure(request, key, target, status, why, passage)
+
+    async def _answered(
+        self,
+        request: web.Request,
+        key: Key,
+        target: str,
+        component: ComponentName | None,
+        passage: Passage | None,
+    ) -> web.StreamResponse:
+        way = LongWay(request, await self._connections.session(), target, passage)
+        await self.delivery.access.require(key, request.headers.get("Authorization"))
+        delivered = self.delivery.deliver(key, way.send, component, target, passage=passage)
+        return await while_there(request, delivered)
+
+    def _passage(
+        self, request: web.Request, key: Key, target: str, component: ComponentName | None
+    ) -> Passage | None:
+        if (tracer := self.delivery.tracer) is None:
+            return None
+        headers = request.headers
+        return Passage.of_request(tracer, request.method, target, headers, key, component)
+
+    def _tell_of_failure(
+        self,
+        request: web.Request,
+        key: Key,
+        target: str,
+        status: int,
+        why: str,
+        passage: Passage | None,
+    ) -> None:
+        trace = passage.request.trace_id if passage is not None else ""
+        failed = Failure(
+            key,
+            f"{request.method} {target.partition('?')[0]}",
+            str(status),
+            why,
+            request_id=request.headers.get("X-Request-Id", ""),
+            trace_id=trace or trace_of(request.headers.get("traceparent", "")),
+        )
+        self.delivery.failures.tell(failed)
 
     def _on_service(self, _: Obj | None, __: Obj | None) -> None:
         self._claims.clear()

@@ -11,6 +11,7 @@ import time
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from kubeling.proxying.websockets import connected, joined
@@ -21,7 +22,11 @@ __all__ = ["passed_through"]
 
 
 async def passed_through(
-    request: web.Request, session: aiohttp.ClientSession, url: URL, place: Place
+    request: web.Request,
+    session: aiohttp.ClientSession,
+    url: URL,
+    place: Place,
+    headers: CIMultiDict[str],
 ) -> web.StreamResponse:
     """Joins the client with a pod, or says why the pod would not.
 
@@ -29,7 +34,6 @@ async def passed_through(
     cannot be reached at all.
     """
     started, revision = time.perf_counter(), place.revision
-    headers = proxying.request_headers(request)
     headers.pop("Host", None)
     try:
         pod = await connected(session, request, url, headers)

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from re import Pattern
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
 from kubeling.kube.objects import Obj
+from kubeling.monitoring.tracing import TRACEPARENT, TRACESTATE, Span
 from kubeling.proxying.headers import HOP_BY_HOP
+from kubeling.serving import spans
 from kubeling.serving.graph.execution import Answer, GraphFailure
 from kubeling.serving.graph.timings import StepTimings
 
@@ -45,7 +48,9 @@ class StepCaller:
         session: aiohttp.ClientSession,
         stack: AsyncExitStack,
         timings: StepTimings,
+        span: Span | None = None,
     ) -> None:
+        self._span = span
         assert request.transport is not None
         host, port = request.transport.get_extra_info("sockname")[:2]
         self._own = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -56,8 +61,9 @@ class StepCaller:
         self._timings = timings
         wanted = addresses.propagated
         self._headers = CIMultiDict((k, v) for k, v in request.headers.items() if wanted.search(k))
-        for own in _OWN:
-            self._headers.popall(own, None)
+        own = _OWN if span is None else (*_OWN, TRACEPARENT, TRACESTATE)
+        for name in own:
+            self._headers.popall(name, None)
         self._headers.setdefault("Content-Type", "application/json")
         self._token = request.headers.get("Authorization") if addresses.passes_tokens else None
 
@@ -69,7 +75,10 @@ class StepCaller:
             headers["Host"] = host
         if self._token and url.startswith(f"{self._own}/"):
             headers["Authorization"] = self._token
-        started, status = time.perf_counter(), 500
+        asked = self._step_span(path, url)
+        if asked is not None:
+            headers.update(asked.headers())
+        started, status, why = time.perf_counter(), 500, ""
         try:
             answer = await self._stack.enter_async_context(
                 self._session.post(url, data=body, headers=headers, timeout=_timeout(self._graph))
@@ -81,10 +90,21 @@ class StepCaller:
             return Answer(status, await answer.read(), kind)
         except (aiohttp.ClientError, TimeoutError) as error:
             target = step.get("serviceName") or step.get("serviceUrl")
-            said = str(error) or "it did not answer in time"
-            raise GraphFailure(500, f"{target}: {said}") from error
+            why = str(error) or "it did not answer in time"
+            raise GraphFailure(500, f"{target}: {why}") from error
         finally:
+            if asked is not None:
+                spans.ended(asked, 0 if why else status, why)
             self._timings.add(self._graph, path, status, time.perf_counter() - started)
+
+    def _step_span(self, path: str, url: str) -> Span | None:
+        """The span of a step, with which the trace goes on."""
+        if self._span is None:
+            return None
+        address = urlsplit(url).netloc.rpartition("@")[2]
+        made = spans.client_of(self._span, "POST", address, {spans.STEP: path})
+        made.name = f"step {path}"
+        return made
 
 
 async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

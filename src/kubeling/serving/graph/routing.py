@@ -21,7 +21,7 @@ from kubeling.component import Context, RequestHandler
 from kubeling.kube.informer import Informer
 from kubeling.kube.objects import Key, Obj, condition, is_condition_true, key_of, name, namespace
 from kubeling.kube.resources import SERVICES
-from kubeling.serving import names
+from kubeling.serving import names, spans
 from kubeling.serving.arguments import model_name
 from kubeling.serving.graph.calling import StepCaller
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
@@ -35,11 +35,13 @@ from kubeling.serving.resources import (
 from kubeling.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
+    from kubeling.monitoring.tracing import Span, Tracer
     from kubeling.serving.gateway.access import Access
     from kubeling.serving.gateway.connections import Connections
 
 __all__ = ["GraphRouter"]
 
+_LEFT: Final = 499
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -52,7 +54,9 @@ class GraphRouter:
         connections: Connections,
         is_service: Callable[[str], bool],
         access: Access | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._access = access if access is not None and access.on else None
         self.passes_tokens = self._access is not None
         """Whether steps at this gateway get the token of who asks: they need one, too."""
@@ -99,6 +103,21 @@ class GraphRouter:
 
     async def answer(self, request: web.Request, key: Key) -> web.StreamResponse:
         """What the graph's steps answer together."""
+        if self._tracer is None:
+            return await self._answer(request, key, None)
+        about = {spans.NAMESPACE: key.namespace, spans.GRAPH: key.name}
+        span = spans.request_of(self._tracer, request.method, request.path, request.headers, about)
+        status = _LEFT
+        try:
+            answer = await self._answer(request, key, span)
+            status = answer.status
+            return answer
+        finally:
+            spans.ended(span, status)
+
+    async def _answer(
+        self, request: web.Request, key: Key, span: Span | None
+    ) -> web.StreamResponse:
         await self._informers.synced(INFERENCE_GRAPHS, INFERENCE_SERVICES, SERVICES)
         graph = self.find(key)
         if graph is None:
@@ -116,7 +135,7 @@ class GraphRouter:
                 contextlib.AsyncExitStack() as stack,
             ):
                 session = await self._connections.session()
-                caller = StepCaller(self, graph, request, session, stack, self._timings)
+                caller = StepCaller(self, graph, request, session, stack, self._timings, span)
                 answer = await run(graph["spec"]["nodes"], body, caller.call)
                 return await _answered(request, answer)
         except GraphFailure as error:

@@ -21,15 +21,18 @@ from kubeling.proxying.http2.pool import Pool
 from kubeling.proxying.http2.stream import Headers, Stream
 from kubeling.rpc.headers import trailers
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
+from kubeling.serving.gateway.failures import Failure, trace_of
 from kubeling.serving.gateway.grpc.requests import CallRequest
 from kubeling.serving.gateway.grpc.status import (
     Code,
     code_of,
+    name_of,
     of_http,
     of_reset,
     to_http,
 )
 from kubeling.serving.gateway.grpc.target import CallTarget
+from kubeling.serving.gateway.passage import Passage
 from kubeling.serving.gateway.proxying import REVISION_HEADER
 
 __all__ = ["Call", "refuse"]
@@ -38,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _REPEATED: Final = 1 << 20
 """Bytes of a call that are kept while it may still go to another pod."""
+_READ_FOR_TRACES: Final = ("traceparent", "tracestate", "x-request-id")
 _ANSWER: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
 
@@ -68,9 +72,16 @@ class Call:
         self._retried = False
         self.begun = False
         """Whether the client has seen the beginning of an answer."""
+        self._passage: Passage | None = None
 
     def start(self, delivery: Delivery, pool: Pool, target: CallTarget) -> None:
         """Sets the call on its way."""
+        self._told_of = (delivery.failures, target)
+        if delivery.tracer is not None:
+            headers = {name: self.request.get(name.encode()) for name in _READ_FOR_TRACES}
+            self._passage = Passage.of_call(
+                delivery.tracer, target.path, headers, target.key, target.component
+            )
         self._task = asyncio.create_task(
             self._run(delivery, pool, target), name=f"gRPC {target.path}"
         )
@@ -93,6 +104,7 @@ class Call:
             self.answer.pod.send_data(data, ended, self.consumed)
 
     def broke(self, code: int, untouched: bool) -> None:
+        self.told(Code.CANCELLED)
         if self._task is not None:
             self._task.cancel()
 
@@ -109,7 +121,10 @@ class Call:
             async with asyncio.timeout(self._left()):
                 await delivery.access.require(target.key, self.request.get(b"authorization"))
                 await delivery.deliver(
-                    target.key, lambda place: self._send(place, pool, target.path), target.component
+                    target.key,
+                    lambda place: self._send(place, pool, target.path),
+                    target.component,
+                    passage=self._passage,
                 )
         except Undelivered as error:
             self.fail(of_http(error.status), error.message)
@@ -127,7 +142,8 @@ class Call:
             text = f"{place.revision} does not answer gRPC at {address}: {error or 'no answer'}"
             raise Unreached(text) from error
         answer = self.answer = _Answer(self, place)
-        headers = self.request.to_pod(path, self._left(), self.forwarded)
+        trace = None if self._passage is None else self._passage.asks(place)
+        headers = self.request.to_pod(path, self._left(), self.forwarded, trace)
         said = self.kept or []
         answer.pod = connection.open(headers, answer, ended=self.ended and not said)
         for number, data in enumerate(said, 1):
@@ -150,10 +166,30 @@ class Call:
 
     def fail(self, code: Code, message: str, revision: str = "") -> None:
         """Ends the call with an error, whatever was answered before."""
+        self.told(code, message, revision)
         if self.begun:
             self.client.send_headers(trailers(code, message), ended=True)
         else:
             refuse(self.client, code, message, revision)
+
+    def told(self, code: int, why: str = "", revision: str = "") -> None:
+        """This is what the client was told, for the call's trace and the log of failures."""
+        name = name_of(code)
+        if self._passage is not None:
+            self._passage.ended(name, why)
+        if to_http(code) >= 500:
+            failures, target = self._told_of
+            trace = self._passage.request.trace_id if self._passage is not None else ""
+            failed = Failure(
+                target.key,
+                target.path,
+                name,
+                why,
+                revision,
+                self.request.get(b"x-request-id"),
+                trace or trace_of(self.request.get(b"traceparent")),
+            )
+            failures.tell(failed)
 
 
 class _Answer:
@@ -186,13 +222,13 @@ class _Answer:
         else:
             client.send_headers(headers, ended)
         if ended:
-            self._end(to_http(Code.UNKNOWN if code is None else code))
+            self._answered(Code.UNKNOWN if code is None else code)
 
     def received_data(self, data: bytes, ended: bool) -> None:
         self._begin()
         self._call.client.send_data(data, ended, self.pod.consumed)
         if ended:
-            self._end(to_http(Code.UNKNOWN))
+            self._answered(Code.UNKNOWN)
 
     def broke(self, code: int, untouched: bool) -> None:
         if self._over.done():
@@ -210,6 +246,7 @@ class _Answer:
         if self._limit is not None:
             self._limit.cancel()
         if not self._over.done() or self._over.cancelled():
+            self._call.told(Code.CANCELLED)
             self._count(499)
         if not (self.pod.heard and self.pod.sent):
             self.pod.reset(ErrorCodes.CANCEL)
@@ -230,6 +267,10 @@ class _Answer:
 
     def _give_up(self, code: Code, message: str) -> None:
         self._call.fail(code, message, self._place.revision)
+        self._end(to_http(code))
+
+    def _answered(self, code: int) -> None:
+        self._call.told(code, revision=self._place.revision)
         self._end(to_http(code))
 
     def _end(self, status: int) -> None:

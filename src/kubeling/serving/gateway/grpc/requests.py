@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ _REPEATABLE: Final = re.compile(
 )
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 _KEPT_BACK: Final = frozenset({b"grpc-timeout", _FORWARDED_FOR})
+_OF_TRACES: Final = frozenset({b"traceparent", b"tracestate"})
 _LARGEST_MILLISECONDS: Final = 99_999_999
 
 
@@ -72,13 +74,25 @@ class CallRequest:
         new = [one for one in (host, (b"x-forwarded-proto", b"http")) if one[0] not in given]
         return [*new, (_FORWARDED_FOR, b", ".join([*before, peer.encode()]))]
 
-    def to_pod(self, path: str, left: float | None, forwarded: Headers) -> Headers:
-        """The headers that a pod is to see; the client still waits ``left`` seconds."""
+    def to_pod(
+        self,
+        path: str,
+        left: float | None,
+        forwarded: Headers,
+        trace: Mapping[str, str] | None = None,
+    ) -> Headers:
+        """The headers that a pod is to see; the client still waits ``left`` seconds.
+
+        A ``trace`` of the gateway's own stands for the client's.
+        """
+        kept_back = _KEPT_BACK if trace is None else _KEPT_BACK | _OF_TRACES
         headers = [
             (name, path.encode("latin-1") if name == b":path" else value)
             for name, value in self.headers
-            if name not in _KEPT_BACK
+            if name not in kept_back
         ]
+        if trace is not None:
+            headers += [(name.encode(), value.encode("latin-1")) for name, value in trace.items()]
         headers += forwarded
         if left is not None:
             milliseconds = max(1, min(int(left * 1000), _LARGEST_MILLISECONDS))

@@ -8,7 +8,7 @@ from typing import Final
 
 from kubeling.proxying.http2.stream import Headers
 
-__all__ = ["Code", "code_of", "of_http", "of_reset", "to_http"]
+__all__ = ["Code", "code_of", "name_of", "of_http", "of_reset", "to_http"]
 
 
 class Code(IntEnum):
@@ -35,6 +35,13 @@ _HTTP: Final[Mapping[int, int]] = {
 }  # fmt: skip
 """As google/rpc/code.proto has it."""
 
+_NAMES: Final = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
+)
+
 _REFUSALS: Final[Mapping[int, Code]] = {
     401: Code.UNAUTHENTICATED,
     403: Code.PERMISSION_DENIED,
@@ -54,6 +61,11 @@ _RESETS: Final[Mapping[int, Code]] = {
 def to_http(code: int) -> int:
     """The HTTP status that says the same."""
     return _HTTP.get(code, 500)
+
+
+def name_of(code: int) -> str:
+    """What a code is called; those that gRPC lacks are UNKNOWN, as clients have it."""
+    return _NAMES[code] if code < len(_NAMES) else Code.UNKNOWN.name
 
 
 def of_http(status: int) -> Code:

@@ -11,7 +11,8 @@ from typing import Final, cast
 from kubeling.kube.objects import Key
 from kubeling.serving.gateway.clients import Clients
 from kubeling.serving.gateway.delivery import Delivery
-from kubeling.serving.gateway.http1.exchange import Asked, Destination, Exchange
+from kubeling.serving.gateway.http1.destination import Destination
+from kubeling.serving.gateway.http1.exchange import Asked, Exchange
 from kubeling.serving.gateway.http1.heads import END, Heads
 from kubeling.serving.gateway.http1.pods import Pods
 from kubeling.serving.gateway.http1.request import Request

@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from kubeling.kube.errors import ApiError
-from kubeling.kube.objects import Key
 from kubeling.serving.gateway.delivery import Delivery, Place, Undelivered, Unreached
 from kubeling.serving.gateway.http1.answers import AnswerHead
+from kubeling.serving.gateway.http1.destination import Destination
 from kubeling.serving.gateway.http1.pods import PodConnection, Pods
 from kubeling.serving.gateway.http1.request import Request
+from kubeling.serving.gateway.http1.tracing import failure_of, passage_of
+from kubeling.serving.gateway.passage import Passage
 from kubeling.serving.gateway.proxying import REVISION_HEADER, error_body
 from kubeling.serving.gateway.repetition import may_be_repeated
-from kubeling.serving.names import ComponentName
 
-__all__ = ["Asked", "Client", "Destination", "Exchange"]
+__all__ = ["Asked", "Client", "Exchange"]
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +36,6 @@ _REASONS: Final = {
 }
 
 
-class Destination:
-    """The service that a request is for, and the path within it."""
-
-    __slots__ = ("component", "key", "target")
-
-    def __init__(self, key: Key, component: ComponentName | None, target: str) -> None:
-        self.key = key
-        self.component = component
-        self.target = target
-
-
 class Asked:
     """What a head asks of a service, and what a pod is told instead."""
 
@@ -54,6 +45,10 @@ class Asked:
         self.request = request
         self.destination = destination
         self.beginning = request.beginning(destination.target.encode("latin-1"))
+
+    def beginning_within(self, trace: Mapping[str, str]) -> bytes:
+        """The same in a trace of the gateway's own."""
+        return self.request.beginning(self.destination.target.encode("latin-1"), trace)
 
     @property
     def may_be_repeated(self) -> bool:
@@ -84,7 +79,7 @@ class Exchange:
 
     __slots__ = (
         *("_asked", "_body", "_client", "_connection", "_delivery", "_first", "_head"),
-        *("_over", "_place", "_pods", "_repeated", "_started", "_status", "_task"),
+        *("_over", "_passage", "_place", "_pods", "_repeated", "_started", "_status", "_task"),
     )
 
     def __init__(
@@ -104,10 +99,13 @@ class Exchange:
         self._status = 0
         self._head = b""
         self._repeated = False
+        self._passage: Passage | None = None
 
     def start(self) -> None:
         """Sets the request on its way."""
         where = self._asked.destination
+        if (tracer := self._delivery.tracer) is not None:
+            self._passage = passage_of(tracer, self._asked.request, where)
         access = self._delivery.access
         if access.on and not access.permits(where.key, self._asked.request.authorization):
             self._deliver()
@@ -125,6 +123,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """The client is gone."""
+        self._told(499)
         if self._task is not None:
             self._task.cancel()
         elif self._place is not None:
@@ -161,12 +160,10 @@ class Exchange:
 
     def late(self) -> None:
         assert self._place is not None
+        seconds = self._place.route.timeout
         if self._status and not self._head:
-            self._count(self._status)
-            self._end()
-            self._client.abort()
+            self._break_off(f"it was not whole within {seconds:g} s")
         else:
-            seconds = self._place.route.timeout
             self._fail(504, f"{self._place.revision} did not answer within {seconds:g} s")
 
     def broke(self, why: str) -> None:
@@ -174,9 +171,7 @@ class Exchange:
         self._connection = None
         said = f"{self._place.revision} broke off: {why}"
         if self._status and not self._head:
-            self._count(self._status)
-            self._end()
-            self._client.abort()
+            self._break_off(why)
         elif not self._repeated and self._asked.may_be_repeated:
             self._repeat(said)
         else:
@@ -205,7 +200,7 @@ class Exchange:
             authorization = self._asked.request.authorization
             await self._delivery.access.require(where.key, authorization)
             await self._delivery.deliver(
-                where.key, self._ask, where.component, where.target, broken
+                where.key, self._ask, where.component, where.target, broken, self._passage
             )
         except Undelivered as refused:
             self._refuse(refused.status, refused.message)
@@ -243,7 +238,10 @@ class Exchange:
     def _send(self, place: Place, connection: PodConnection) -> None:
         self._place, self._connection = place, connection
         self._status, self._head = 0, b""
-        data = b"".join((self._asked.beginning, self._client.origin, self._body))
+        beginning = self._asked.beginning
+        if self._passage is not None:
+            beginning = self._asked.beginning_within(self._passage.asks(place))
+        data = b"".join((beginning, self._client.origin, self._body))
         connection.send(data, self, place.route.timeout)
         self._started = time.perf_counter()
 
@@ -255,12 +253,16 @@ class Exchange:
         """All of the answer is out."""
         self._connection = None
         self._count(status)
+        if self._passage is not None or status >= 500:
+            self._told(status)
         self._end()
         self._client.answered()
 
     def _repeat(self, why: str) -> None:
         """Asks another pod, if there is one."""
         self._repeated = True
+        if self._passage is not None:
+            self._passage.lost(why)
         over, place = self._over, self._place
         assert place is not None
         self._leave()
@@ -272,6 +274,13 @@ class Exchange:
             place.leave(self._delivery.now())
             self._deliver(broken=broken)
 
+    def _break_off(self, why: str) -> None:
+        """What is out already must not look whole."""
+        self._count(self._status)
+        self._told(self._status, why)
+        self._end()
+        self._client.abort()
+
     def _fail(self, status: int, message: str) -> None:
         revision = self._place.revision if self._place is not None else ""
         self._count(status)
@@ -279,6 +288,7 @@ class Exchange:
         self._refuse(status, message, revision)
 
     def _refuse(self, status: int, message: str, revision: str = "") -> None:
+        self._told(status, message, revision)
         body = error_body(message)
         lines = [
             f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}",
@@ -293,6 +303,18 @@ class Exchange:
             lines.append("Connection: close")
         self._client.write("\r\n".join([*lines, "", ""]).encode() + body)
         self._client.answered()
+
+    def _told(self, status: int, why: str = "", revision: str = "") -> None:
+        """This is what the client was told, for its trace and the log of failures."""
+        if self._passage is not None:
+            self._passage.ended(status, why)
+        if status >= 500 or (why and status < 400):
+            asked, place = self._asked, self._place
+            revision = revision or (place.revision if place is not None else "")
+            failed = failure_of(asked.request, asked.destination, status, why, revision)
+            if self._passage is not None:
+                failed.trace_id = self._passage.request.trace_id
+            self._delivery.failures.tell(failed)
 
     def _count(self, status: int) -> None:
         if self._place is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httptools
@@ -10,6 +10,7 @@ import httptools
 __all__ = ["Request"]
 
 _DROPPED: Final = frozenset({b"keep-alive", b"proxy-authorization", b"proxy-connection", b"te"})
+_OF_TRACES: Final = (b"traceparent", b"tracestate")
 _NOT_SIMPLE: Final = frozenset(
     {b"content-encoding", b"expect", b"trailer", b"transfer-encoding", b"upgrade"}
 )
@@ -56,9 +57,21 @@ class Request:
 
     # For the way to a pod
 
-    def beginning(self, target: bytes) -> bytes:
-        """The head that a pod is to see, but for the address that the client has, which ends it."""
-        parts = [b"%b %b HTTP/1.1\r\n" % (self.method, target), *self._passed]
+    def header(self, name: bytes) -> str:
+        """A header that is passed on, by its name in lower case; looked for, so rarely asked."""
+        for line in self._passed:
+            key, _, value = line.partition(b": ")
+            if key.lower() == name:
+                return value.rstrip().decode("latin-1")
+        return ""
+
+    def beginning(self, target: bytes, trace: Mapping[str, str] | None = None) -> bytes:
+        """The head that a pod is to see, but for the address that the client has, which ends it.
+
+        A ``trace`` of the gateway's own stands for the client's.
+        """
+        passed = self._passed if trace is None else _within(trace, self._passed)
+        parts = [b"%b %b HTTP/1.1\r\n" % (self.method, target), *passed]
         if b"host" not in self._forwarded:
             parts.append(b"X-Forwarded-Host: %b\r\n" % self.host.encode("latin-1"))
         if b"proto" not in self._forwarded:
@@ -102,6 +115,12 @@ class Request:
 
     def _read_forwarded_proto(self, _: bytes) -> None:
         self._forwarded.add(b"proto")
+
+
+def _within(trace: Mapping[str, str], lines: list[bytes]) -> list[bytes]:
+    """The lines of headers, with those of a trace in place of the client's."""
+    kept = [line for line in lines if line.partition(b":")[0].lower() not in _OF_TRACES]
+    return [*kept, *(f"{name}: {value}\r\n".encode("latin-1") for name, value in trace.items())]
 
 
 _READ: Final[dict[bytes, Callable[[Request, bytes], None]]] = {
