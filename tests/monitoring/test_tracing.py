@@ -140,7 +140,7 @@ def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
     assert found == Remote(TRACE, SPAN, True, "")
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80), st.text(max_size=600))
 def test_no_header_makes_it_fail(parent: str, state: str) -> None:
     tracer, _ = recorded()

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from tests.serving.model_server import Doubler
 from tests.serving.platform import Serving, front_door, is_ready, running_serving
 from tests.serving.test_workers import free_port
@@ -18,6 +19,7 @@ from tests.support.collector import Collected, Collector, collecting
 
 from kubeling.kube.objects import Key, new_object
 from kubeling.rpc.client import call
+from kubeling.serving.agent.app import Agent, Duties, create_app
 from kubeling.serving.gateway.entry import gateway_of
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
 from kubeling.serving.resources import INFERENCE_SERVICES
@@ -310,6 +312,21 @@ async def test_one_trace_leads_from_the_client_through_a_graph_to_the_model(
     assert {s.state for s in spans} == {"vendor=x"}
     assert not any(s.failed for s in spans)
     assert all(s.attributes.get("http.response.status_code", 200) == 200 for s in spans)
+
+
+async def test_the_agent_in_front_of_a_container_is_a_span(collector: Collector) -> None:
+    async with server(Doubler()) as (_, rest, __), tracing.opened() as tracer:
+        agent = Agent(f"http://127.0.0.1:{rest}", Duties())
+        agent.tracer = tracer
+        async with TestClient(TestServer(create_app(agent))) as client:
+            body = {"instances": [[1, 2]]}
+            path = "/v1/models/double:predict"
+            assert (await client.post(path, json=body, headers=FROM_CLIENT)).status == 200
+        spans = [s for s in await until(collector, 4) if s.trace == TRACE]
+    title = "POST /v1/models/{model}:predict"
+    agents = only(spans, title, parent=CLIENT)
+    assert agents.attributes["kubeling.component"] == "agent"
+    only(spans, title, parent=agents.id)
 
 
 async def test_a_call_of_grpc_goes_through_the_gateway_in_one_trace(

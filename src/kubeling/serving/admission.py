@@ -13,7 +13,7 @@ from kubeling.kube.admission import Admission, AdmissionRequest, ListAll
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings
 from kubeling.kube.resources import Resource
-from kubeling.serving import legacy, validation
+from kubeling.serving import legacy, tracing, validation
 from kubeling.serving.annotation_rules import warn_of_annotations
 from kubeling.serving.configuration import default_by_config, local_models_are_used
 from kubeling.serving.localmodel.copies import mark
@@ -58,6 +58,7 @@ def default_service(obj: Obj, request: AdmissionRequest) -> None:
     for component in (predictor, spec.get("transformer"), spec.get("explainer")):
         if isinstance(component, dict):
             _name_containers(component)
+    tracing.default_tracing(spec)
     _default_annotations(obj, mapping(mapping(predictor).get("model")))
     default_by_config(obj, request)
     if request.list is not None and local_models_are_used(request):

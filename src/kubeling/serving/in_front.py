@@ -19,6 +19,7 @@ from kubeling.serving.recording import (
     log_of,
     logger_of,
 )
+from kubeling.serving.tracing import pod_variables
 from kubeling.serving.watching.settings import has_monitor, is_monitored
 
 __all__ = ["add_in_front", "has_http"]
@@ -92,6 +93,7 @@ def _agent(isvc: Obj, component: ComponentName, pod: Obj) -> Obj:
             {"name": "INFERENCE_SERVICE_NAME", "value": name(isvc)},
             {"name": "SERVING_COMPONENT", "value": component},
             {"name": "POD_NAMESPACE", "value": namespace(isvc)},
+            *pod_variables(isvc, component),
         ],
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "readinessProbe": {"tcpSocket": {"port": AGENT_PORT}, "periodSeconds": 1},

@@ -16,6 +16,7 @@ from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
 from kubeling.serving.inline import InlineContainer, InlinePodSpec
 from kubeling.serving.scaling_fields import AutoScaling, DeploymentStrategy
+from kubeling.serving.tracing import Tracing
 
 __all__ = [
     "CLUSTER_SERVING_RUNTIMES",
@@ -222,6 +223,7 @@ class InferenceServiceSpec(msgspec.Struct, rename="camel", omit_defaults=True):
     transformer: ServedComponent | None = None
     explainer: Explainer | None = None
     canary: list[CanarySpec] | None = None
+    tracing: Tracing | None = None
 
 
 class Custom(msgspec.Struct, rename="camel", omit_defaults=True):

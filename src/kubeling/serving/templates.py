@@ -40,6 +40,7 @@ from kubeling.serving.runtimes import Runtime
 from kubeling.serving.server_types import prepared
 from kubeling.serving.storage_containers import StorageContainers
 from kubeling.serving.timeouts import USUAL_TIMEOUT
+from kubeling.serving.tracing import pod_variables
 
 __all__ = ["PodTemplate", "at_revision", "digest", "explainer", "predictor", "transformer"]
 
@@ -178,6 +179,10 @@ def _prepare_containers(isvc: Obj, pod: Obj, component: ComponentName) -> None:
             {"name": "SERVING_COMPONENT", "value": component},
             {"name": "POD_NAMESPACE", "value": namespace(isvc)},
         ]
+        if container is main_container(pod):
+            added += pod_variables(isvc, component)
+        elif container is entry_container(pod):
+            added += pod_variables(isvc, "transformer")
         timeout = float(isvc["spec"]["predictor"].get("timeout") or 0)
         if timeout > USUAL_TIMEOUT:
             # Only then, as it makes a revision: the servers' watchdog has more patience.

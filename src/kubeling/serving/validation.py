@@ -25,6 +25,7 @@ from kubeling.serving.name_rules import validate_name
 from kubeling.serving.names import AUTOSCALER_CLASS, COLLOCATED, DEPLOYMENT_MODE, KNATIVE, STANDARD
 from kubeling.serving.resources import FRAMEWORKS
 from kubeling.serving.storage.uris import UnknownScheme, parse_uri
+from kubeling.serving.tracing import tracing_errors
 from kubeling.serving.watching.settings import validate_monitoring
 
 __all__ = ["validate_service"]
@@ -65,6 +66,7 @@ def validate_service(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
             yield from _validate_own(component, content)
             yield from validate_component(f"spec.{component}", content, annotations)
             yield from _validate_places(f"spec.{component}.storageUris", content)
+    yield from tracing_errors(spec)
     yield from validate_canaries(obj)
     yield from _validate_annotations(annotations)
     yield from validate_limits(annotations)

@@ -24,6 +24,7 @@ from kubeling.serving.storage_containers import (
     CLUSTER_STORAGE_CONTAINERS,
     StorageContainers,
 )
+from kubeling.serving.tracing import add_of_platform, gateway_variables
 
 __all__ = ["Wanted"]
 
@@ -42,6 +43,7 @@ class Wanted:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._informers = context.informers
+        self._tracing = gateway_variables(context.settings)
         self._models = RegisteredModels(context.settings.gateway_url)
 
     def forget(self, isvc: Obj) -> None:
@@ -77,7 +79,11 @@ class Wanted:
             recording = await self._recording(isvc, "explainer")
             access = await self._access(isvc, explainer, containers)
             made["explainer"] = templates.explainer(isvc, recording, access, containers)
-        return planning.Desired(made, templates.digest(*made.values()), runtime)
+        digest = templates.digest(*made.values())
+        for component, template in made.items():
+            # Where the platform's traces go makes no revision.
+            add_of_platform(isvc, component, template["spec"], self._tracing)
+        return planning.Desired(made, digest, runtime)
 
     async def _access(
         self, isvc: Obj, component: Obj, containers: StorageContainers

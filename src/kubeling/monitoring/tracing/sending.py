@@ -81,6 +81,8 @@ class Sending:
             self._thread.join(1.0)
 
     def _run(self) -> None:
+        # The request that the first span is of is not to share its time with an import.
+        self._wake.wait(self._delay)
         try:
             self._outlet = self._open()
         except Exception as error:
@@ -89,11 +91,13 @@ class Sending:
             self._closing = True
             self._waiting.clear()
             return
-        while not self._closing:
-            self._wake.wait(self._delay)
+        while True:
             self._wake.clear()
+            last = self._closing
             self._deliver(self._outlet)
-        self._deliver(self._outlet)
+            if last:
+                return
+            self._wake.wait(self._delay)
 
     def _deliver(self, outlet: Outlet) -> None:
         while self._waiting:

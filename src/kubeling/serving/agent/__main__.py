@@ -18,6 +18,7 @@ from kubeling.serving.requestlog.opening import folder_of, open_log
 from kubeling.serving.requestlog.record import Counts
 from kubeling.serving.server.batch_flags import add_batch_flags, batch_limits
 from kubeling.serving.server.run import stopped
+from kubeling.serving.server.tracing import opened
 
 __all__ = ["main", "served"]
 
@@ -45,7 +46,9 @@ async def _run(options: argparse.Namespace) -> None:
             from kubeling.serving.server.merging import Merger
 
             duties.merger = Merger(limits)
-        await served(create_app(Agent(options.target, duties)), options.host, options.port)
+        agent = Agent(options.target, duties)
+        async with opened() as agent.tracer:
+            await served(create_app(agent), options.host, options.port)
 
 
 async def served(app: web.Application, host: str, port: int) -> None:

@@ -13,8 +13,10 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from kubeling.monitoring.tracing import Tracer, current_span
 from kubeling.proxying.headers import end_to_end
 from kubeling.proxying.websockets import connected, is_websocket, joined
+from kubeling.serving import spans
 from kubeling.serving.agent.answers import Answer
 from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.requestlog.record import Counts, RequestLog, new_record
@@ -60,6 +62,7 @@ class Agent:
     def __init__(self, target: str, duties: Duties) -> None:
         self._target = target.rstrip("/")
         self.duties = duties
+        self.tracer: Tracer | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
@@ -74,6 +77,20 @@ class Agent:
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Passes a request on; predictions are read on the way, if there is a use for them."""
+        if self.tracer is None or request.method != "POST":
+            return await self._forward(request)
+        about = {spans.COMPONENT: "agent"}
+        span = spans.request_of(self.tracer, request.method, request.path, request.headers, about)
+        token, status = current_span.set(span), 499
+        try:
+            answer = await self._forward(request)
+            status = answer.status
+            return answer
+        finally:
+            current_span.reset(token)
+            spans.ended(span, status)
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
         try:
             if is_websocket(request.headers):
                 return await self._websocket(request)
@@ -145,6 +162,7 @@ class Agent:
         dropped = ("host", "content-length", *(name.lower() for name in replaced))
         headers = end_to_end(request.headers, *dropped)
         headers.update(given or {})
+        headers.update(_trace())
         # What is read here is not unpacked first.
         headers["Accept-Encoding"] = "identity"
         async with self._session.request(
@@ -189,11 +207,13 @@ class Agent:
 
     async def _passed_on(self, request: web.Request) -> web.StreamResponse:
         assert self._session is not None
+        headers = end_to_end(request.headers, "host")
+        headers.update(_trace())
         async with self._session.request(
             request.method,
             f"{self._target}{request.raw_path}",
             data=request.content if request.can_read_body else None,
-            headers=end_to_end(request.headers, "host"),
+            headers=headers,
             allow_redirects=False,
         ) as answer:
             response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
@@ -212,6 +232,7 @@ class Agent:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         assert self._session is not None
         headers = end_to_end(request.headers, "host")
+        headers.update(_trace())
         far = await connected(self._session, request, f"{self._target}{request.raw_path}", headers)
         return await joined(request, far)
 
@@ -250,6 +271,12 @@ def to_json(value: Any, status: int = 200) -> web.Response:
     return web.Response(
         body=msgspec.json.encode(value), status=status, content_type="application/json"
     )
+
+
+def _trace() -> dict[str, str]:
+    """What the container learns of the trace, if there is one of the agent's."""
+    span = current_span.get()
+    return {} if span is None else span.headers()
 
 
 def _read(body: bytes) -> Any:

@@ -26,7 +26,7 @@ from kubeling.serving.gateway.routes import Route, Routes
 from kubeling.serving.gateway.splitting import Splitter
 from kubeling.serving.names import ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
-from kubeling.serving.trace_settings import gateway_variables
+from kubeling.serving.tracing import gateway_variables
 
 __all__ = ["Delivery", "Place", "Undelivered", "Unreached"]
 

@@ -22,6 +22,7 @@ from kubeling.kube.crd import (
 )
 from kubeling.kube.objects import Obj
 from kubeling.kube.resources import Resource
+from kubeling.serving.tracing import Tracing
 
 __all__ = ["LLM_CONFIGS", "LLM_SERVICES", "V1ALPHA1_CONFIGS", "V1ALPHA1_SERVICES", "definitions"]
 
@@ -180,15 +181,6 @@ class Router(msgspec.Struct, rename="camel", omit_defaults=True):
     gateway: References | None = None
     ingress: References | None = None
     scheduler: Scheduler | None = None
-
-
-class Tracing(msgspec.Struct, rename="camel", omit_defaults=True):
-    """Where traces go; ``{}`` is the usual collector."""
-
-    exporter_endpoint: str | None = None
-    sampler: str | None = None
-    sampler_arg: str | None = None
-    exporter: str | None = None
 
 
 class StorageInitializer(msgspec.Struct, rename="camel", omit_defaults=True):
