@@ -34,6 +34,8 @@ class Demand:
 
     since: float
     in_flight: int = 0
+    waiting: int = 0
+    """Those in flight that no pod has yet."""
     _last: float = field(init=False)
     _used: float = field(init=False)
     _panic_until: float = 0.0

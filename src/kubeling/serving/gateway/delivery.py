@@ -184,9 +184,11 @@ class Delivery:
     def _held(self, key: Key, number: int) -> Iterator[None]:
         demand = self.counts.demand(key, number)
         demand.held(self.now())
+        demand.waiting += 1
         try:
             yield
         finally:
+            demand.waiting -= 1
             demand.finished(self.now())
 
     async def _wake(self, route: Route) -> list[int]:

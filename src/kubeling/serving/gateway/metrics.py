@@ -38,11 +38,14 @@ def declare(
 
         return collect
 
-    def in_flight() -> Iterator[tuple[Mapping[str, str], float]]:
-        for key, revisions in demands.items():
-            for number, demand in revisions.items():
-                title = deployment_name(key.name, "predictor", number)
-                yield _labels(key, title), demand.in_flight
+    def of_demands(read: Callable[[Demand], float]) -> Callable[[], Series]:
+        def collect() -> Iterator[tuple[Mapping[str, str], float]]:
+            for key, revisions in demands.items():
+                for number, demand in revisions.items():
+                    title = deployment_name(key.name, "predictor", number)
+                    yield _labels(key, title), read(demand)
+
+        return collect
 
     def wakes() -> Iterator[tuple[Mapping[str, str], float]]:
         for key, record in records.items():
@@ -65,7 +68,16 @@ def declare(
         of_revisions(_durations),
     )
     registry.collect(
-        f"{name}_requests_in_flight", "Requests being answered or held.", "gauge", in_flight
+        f"{name}_requests_in_flight",
+        "Requests being answered or held.",
+        "gauge",
+        of_demands(lambda demand: demand.in_flight),
+    )
+    registry.collect(
+        f"{name}_requests_waiting",
+        "Requests held until a pod has started, or has room.",
+        "gauge",
+        of_demands(lambda demand: demand.waiting),
     )
     registry.collect(
         f"{name}_wakes_total", "How often a service at rest was woken.", "counter", wakes

@@ -13,6 +13,7 @@ import msgspec
 
 from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.server import bodies, cloudevents
+from kubeling.serving.server.batch_metrics import batch_metrics
 from kubeling.serving.server.dataplane import DataPlane, Verb
 from kubeling.serving.server.errors import ModelNotFound, ModelNotReady, NotSupported
 from kubeling.serving.server.http import Request, Response, StreamedResponse, json_response
@@ -148,7 +149,8 @@ class ModelApp:
 
     async def _metrics(self, _: Request) -> Response:
         models = self._repository.get_models()
-        text = self._plane.metrics.text() + self._plane.pacing.text(models)
+        pacing = self._plane.pacing.text(models)
+        text = self._plane.metrics.text() + batch_metrics(models) + pacing
         if any(model.speaks_openai for model in models.values()):
             from kubeling.serving.server.generation.metrics import generation_metrics
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 import numpy as np
 
 from kubeling.serving.server import prediction_times
+from kubeling.serving.server.metrics import Histogram
 from kubeling.serving.server.quick import Done
 from kubeling.serving.server.watchdog import Work
 
@@ -30,6 +31,7 @@ __all__ = ["Batcher", "Runner", "TakesLong"]
 
 _SLOW: Final = 0.005
 _LARGEST: Final = 4096
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 
 T = TypeVar("T")
 Waiting = tuple["Array", Done, int]
@@ -127,6 +129,8 @@ class Batcher:
     def __init__(self, predict: Callable[[Array], Array]) -> None:
         self._predict = predict
         self.runner = Runner()
+        self.rows = Histogram(_SIZES)
+        """How many rows were predicted together."""
         self._waiting: list[Waiting] = []
         self._scheduled = False
         self._held = False
@@ -157,7 +161,14 @@ class Batcher:
         for batch in _grouped(waiting):
             self._run(batch)
 
+    @property
+    def waiting(self) -> int:
+        """The requests that wait for the prediction before theirs."""
+        return sum(requests for _, _, requests in self._waiting)
+
     def _run(self, batch: list[Waiting]) -> None:
+        self.rows.observe(sum([len(rows) for rows, _, _ in batch]))
+
         def finished(found: Array | None, error: BaseException | None) -> None:
             if found is not None:
                 _deliver(batch, found)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
 from kubeling.serving.requestlog.record import Counts
 
-__all__ = ["Metrics"]
+__all__ = ["Histogram", "Metrics"]
 
 _BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _STAGES: Final = {
@@ -24,20 +25,21 @@ _HELD: Final = 4096
 
 
 class Histogram:
-    """Counts of durations by the bound they keep within.
+    """Counts of durations, or sizes, by the bound they keep within.
 
-    Durations are kept as they come and sorted in many at a time: an entry of a list is what a
-    request pays.
+    They are kept as they come and sorted in many at a time: an entry of a list is what a request
+    pays.
     """
 
-    def __init__(self) -> None:
-        self._counts = [0] * (len(_BOUNDS) + 1)
+    def __init__(self, bounds: Sequence[float] = _BOUNDS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
         self._held: list[float] = []
 
-    def observe(self, seconds: float, times: int = 1) -> None:
-        """Adds a duration that there was once, or several times."""
-        self._held += (seconds,) * times
+    def observe(self, value: float, times: int = 1) -> None:
+        """Adds one that there was once, or several times."""
+        self._held += (value,) * times
         if len(self._held) >= _HELD:
             self._sort()
 
@@ -47,7 +49,7 @@ class Histogram:
         totals = list(accumulate(self._counts))
         shown = [
             f'{name}_bucket{{model_name="{model}",le="{bound}"}} {total}'
-            for bound, total in zip([*map(str, _BOUNDS), "+Inf"], totals, strict=True)
+            for bound, total in zip([*map(str, self._bounds), "+Inf"], totals, strict=True)
         ]
         shown.append(f'{name}_sum{{model_name="{model}"}} {self._sum:.6f}')
         shown.append(f'{name}_count{{model_name="{model}"}} {totals[-1]}')
@@ -56,7 +58,7 @@ class Histogram:
     def _sort(self) -> None:
         held, self._held = sorted(self._held), []
         below = 0
-        for place, bound in enumerate(_BOUNDS):
+        for place, bound in enumerate(self._bounds):
             found = bisect_right(held, bound, below)
             self._counts[place] += found - below
             below = found

@@ -19,7 +19,7 @@ from kubeling.serving.server.model import Headers, Model
 from kubeling.serving.server.prediction_times import add_prediction
 
 if TYPE_CHECKING:
-    from kubeling.serving.server.batching import Runner
+    from kubeling.serving.server.batching import Batcher, Runner
 
 __all__ = ["AllDone", "Asked", "Done", "QuickModel", "is_plain"]
 
@@ -56,6 +56,11 @@ class QuickModel(Model):
         that it does not take these together. An error is that of one of them.
         """
         return False
+
+    @property
+    def batches(self) -> Batcher | None:
+        """What makes one prediction of several requests, if something does."""
+        return None
 
     async def predict(
         self,

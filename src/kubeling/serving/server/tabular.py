@@ -95,6 +95,10 @@ class TabularModel(QuickModel):
         self._file: _ModelFile | None = None
         """What is to be loaded before the model itself can answer."""
 
+    @property
+    def batches(self) -> Batcher:
+        return self._batcher
+
     def load(self) -> bool:
         file = single_file(self.directory, self.suffixes, self.format_name)
         self.stop_converting()

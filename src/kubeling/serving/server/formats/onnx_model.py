@@ -55,6 +55,10 @@ class OnnxModel(QuickModel):
         self._batcher = Batcher(self._first)
         self.runner = self._batcher.runner
 
+    @property
+    def batches(self) -> Batcher:
+        return self._batcher
+
     def load(self) -> bool:
         onnxruntime = library("onnxruntime")
         file = single_file(self.directory, (".onnx",), "onnx")
