@@ -418,6 +418,7 @@ async def test_requests_wait_for_a_place_and_are_counted(serving: Serving, gatew
         text = ""
         while f"kubeling_inference_requests_in_flight{{{labels}}} 3" not in text:
             text = await (await gateway.get("/metrics")).text()
+    assert f"kubeling_inference_requests_waiting{{{labels}}} 2" in text
     ready.set()
     assert [answer.status for answer in await asyncio.gather(*asked)] == [200, 200, 200]
     assert most == 1

@@ -335,6 +335,16 @@ async def test_metrics_count_answers_by_status() -> None:
     assert 'request_predict_seconds_count{model_name="double"} 2' in text
 
 
+async def test_metrics_tell_of_batches_and_of_what_waits_for_them() -> None:
+    async with serving(Doubler()) as client:
+        rows = [[1, 2]] * 3
+        await client.post("/v1/models/double:predict", json={"instances": rows})
+        text = await (await client.get("/metrics")).text()
+    assert 'kubeling_batch_rows_bucket{model_name="double",le="2"} 0' in text
+    assert 'kubeling_batch_rows_bucket{model_name="double",le="4"} 1' in text
+    assert 'kubeling_requests_waiting{model_name="double"} 0' in text
+
+
 async def test_requests_are_recorded_in_a_folder_of_bounded_size(tmp_path: Path) -> None:
     counts = Counts()
     log = FolderLog(tmp_path, "all", counts, max_bytes=2000)
