@@ -5,10 +5,12 @@ Identifiers stay the text that they are on the wire; most of them are only passe
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 __all__ = ["TRACEPARENT", "TRACESTATE", "Headers", "Remote"]
 
@@ -18,14 +20,13 @@ TRACESTATE: Final = "tracestate"
 Headers = Mapping[str, str]
 """A request's headers, by name in lower case, or in any case if the mapping knows no case."""
 
-_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_FORM: Final = r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 _LONGEST_STATE: Final = 512
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True, gc=False):
     """The span that a request came from, and whether its trace is recorded."""
 
     trace_id: str
@@ -37,7 +38,7 @@ class Remote:
     def of(cls, headers: Headers) -> Remote | None:
         """Where a request came from; nothing if it does not say, or says what W3C has ignored."""
         given = headers.get(TRACEPARENT)
-        found = _FORM.fullmatch(given.strip()) if given else None
+        found = _form().fullmatch(given.strip()) if given else None
         if found is None:
             return None
         version, trace_id, span_id, flags, rest = found.groups()
@@ -49,3 +50,9 @@ class Remote:
         if len(state) > _LONGEST_STATE:
             state = ""
         return cls(trace_id, span_id, bool(int(flags, 16) & 1), state)
+
+
+@functools.cache
+def _form() -> re.Pattern[str]:
+    """Compiled when the first request is traced, as most servers trace none."""
+    return re.compile(_FORM)
