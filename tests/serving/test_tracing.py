@@ -14,6 +14,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from tests.serving.model_server import Doubler
 from tests.serving.platform import Serving, front_door, is_ready, running_serving
+from tests.serving.test_openai_models import Parrot
 from tests.serving.test_workers import free_port
 from tests.support.collector import Collected, Collector, collecting
 
@@ -138,6 +139,20 @@ async def test_a_refusal_is_no_error_of_the_server_and_a_failure_is(collector: C
     step = only(collector.spans(), "predict", parent=found["fails:predict"].id)
     assert step.attributes == {"error.type": "RuntimeError"}
     assert "data" not in str(collector.spans())
+
+
+async def test_a_completion_tells_its_model_and_its_tokens(collector: Collector) -> None:
+    parrot = Parrot("parrot")
+    parrot.ready = True
+    async with server(parrot) as (client, *_):
+        body = {"model": "parrot", "prompt": "my secret words"}
+        answer = await client.post("/openai/v1/completions", json=body, headers=FROM_CLIENT)
+        assert answer.status == 200
+    span = only(collector.spans(), "POST /openai/v1/completions", parent=CLIENT)
+    assert span.attributes["gen_ai.operation.name"] == "text_completion"
+    assert span.attributes["gen_ai.request.model"] == "parrot"
+    assert span.attributes["gen_ai.usage.output_tokens"] == 3
+    assert "secret" not in str(span)
 
 
 async def test_a_call_of_grpc_is_a_span_too(collector: Collector) -> None:

@@ -70,7 +70,7 @@ _ROUTES: Final = (
         r"/v2/models/{model}/versions/{version}\1",
     ),
     (r"/v2/repository/models/[^/]+/(\w+)", r"/v2/repository/models/{model}/\1"),
-    (r"(/openai/v1/(?:chat/)?\w+)", r"\1"),
+    (r"((?:/openai)?/v1/(?:chat/completions|completions|embeddings|rerank))", r"\1"),
     (r"(/v2|/v2/health/\w+|/v2/repository/index|/metrics|/)", r"\1"),
 )
 """Compiled when the first is looked for: a server without traces starts as fast as before."""

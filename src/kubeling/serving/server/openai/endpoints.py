@@ -31,6 +31,7 @@ from kubeling.serving.server.openai.requests import (
     EmbeddingRequest,
     RerankRequest,
 )
+from kubeling.serving.server.openai.tracing import asked_of, tell_usage
 
 __all__ = ["OpenAIPages"]
 
@@ -126,6 +127,7 @@ class OpenAIPages:
             asked = msgspec.structs.replace(asked, model=self.models[0].id)
         model = self._plane.repository.model(asked.model)
         counting = _Counting(self._plane, request, asked)
+        span = asked_of(page, asked.model)
         try:
             if not await model.healthy():
                 raise ModelNotReady(f"Model with name {asked.model} is not ready.")
@@ -151,6 +153,8 @@ class OpenAIPages:
             headers = {"cache-control": "no-cache", **given.headers}
             return StreamedResponse(_events(found, counting), headers=headers)
         counting.done(200, found)
+        if span is not None:
+            tell_usage(span, found)
         return _json(found, headers=given.headers)
 
 
