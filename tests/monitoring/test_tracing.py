@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -14,9 +15,13 @@ from hypothesis import strategies as st
 from tests.support.collector import Collector, collecting
 
 from kubeling.monitoring.tracing import Kind, Span, Tracer, open_tracer
+from kubeling.monitoring.tracing import settings as settings_of_traces
 from kubeling.monitoring.tracing.context import Remote
 from kubeling.monitoring.tracing.sampling import sampler_of
 from kubeling.monitoring.tracing.sending import Sending
+from kubeling.rpc.calls import Method
+from kubeling.rpc.server import metadata, serving
+from kubeling.rpc.wire import Message
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -39,6 +44,49 @@ def test_traces_are_off_unless_somebody_says_where_they_go() -> None:
     assert (
         open_tracer("s", {"OTEL_SERVICE_NAME": "mine", "OTEL_TRACES_SAMPLER": "always_on"}) is None
     )
+
+
+class _Request(Message):
+    """What a collector of gRPC was sent."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> _Request:
+        received.append(data)
+        return cls()
+
+
+class _Reply(Message):
+    pass
+
+
+received: list[bytes] = []
+
+
+@pytest.mark.parametrize("said", [{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {}], ids=str)
+async def test_spans_arrive_over_grpc_where_that_is_said(
+    said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    async def take(_: _Request) -> _Reply:
+        seen.append(metadata().get("api-key"))
+        return _Reply()
+
+    received.clear()
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    async with serving({Method(service, "Export", _Request, _Reply): take}) as port:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k")
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        if not said:
+            # KServe's default names the port of gRPC, and no protocol.
+            monkeypatch.setattr(settings_of_traces, "_GRPC_PORT", f":{port}")
+        tracer = open_tracer("iris", {**endpoint, **said})
+        assert tracer is not None
+        tracer.request("GET", {"traceparent": PARENT}).end()
+        await asyncio.to_thread(tracer.close)
+    assert seen == ["k"]
+    assert bytes.fromhex(TRACE) in received[0]
+    assert b"iris" in received[0]
 
 
 @pytest.mark.parametrize(

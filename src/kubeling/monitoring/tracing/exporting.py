@@ -109,7 +109,7 @@ def _resource(service: str) -> Resource:
 
 
 class _Encoded(Message):
-    """A request that is encoded already."""
+    """A request; it is sent as the bytes that the SDK made of it."""
 
 
 class _Exported(Message):

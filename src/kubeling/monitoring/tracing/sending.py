@@ -99,10 +99,19 @@ class Sending:
                 return
             self._wake.wait(self._delay)
 
+    @staticmethod
+    def _arrive(outlet: Outlet, spans: Sequence[Span]) -> bool:
+        try:
+            return outlet.deliver(spans)
+        except Exception:
+            # Whatever is wrong with these, the next ones are to be sent.
+            log.exception("%d spans cannot be sent", len(spans))
+            return False
+
     def _deliver(self, outlet: Outlet) -> None:
         while self._waiting:
             spans = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-            arrived = outlet.deliver(spans)
+            arrived = self._arrive(outlet, spans)
             if not arrived:
                 self.dropped += len(spans)
             if arrived == self._broken:
