@@ -88,7 +88,7 @@ _REQUESTS: Final[Mapping[str, _Request]] = {
 }
 _AT_ONCE: Final = 3
 _READY: Final = "600s"
-_ANSWERED_WITHIN: Final = 120.0
+_ANSWERED_WITHIN: Final = 300.0
 
 
 def cases(upstream: Path) -> list[Case]:
@@ -168,6 +168,8 @@ def _asked(
             if error.code not in (404, 503) or time.monotonic() > deadline:
                 return why
             time.sleep(1)
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
 
 
 def _judged(body: Any, answer: Any, verb: str) -> str:
