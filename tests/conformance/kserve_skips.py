@@ -24,6 +24,7 @@ _SKIPPED: Final = {
     "llmisvc/test_llm_inference_service_conversion.py::*criticality*": (
         "differs on purpose: both versions have criticality, so it needs no annotation"
     ),
+    "llmisvc/test_llm_inference_service_stop.py::*": "needs an Endpoint Picker",
     "llmisvc/test_llm_lora_adapters.py::*": "loads adapters",
     "llmisvc/test_prestop_hook.py::*": (
         "differs on purpose: pods end at once, as the gateway sends them nothing any more"
