@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj
 from kubeling.serving.llm.combining import NotCombined, combined
-from kubeling.serving.llm.obstacles import obstacles
+from kubeling.serving.llm.obstacles import obstacles, warnings_of
+from kubeling.serving.llm.resources import LLM_SERVICES
 from kubeling.serving.llm.variables import child_name, substituted
 from kubeling.serving.strategic import merged
 
@@ -49,6 +51,53 @@ def test_a_service_that_says_nothing_of_its_container_gets_ours() -> None:
     assert "--model_name=tiny" in container["args"]
     assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": 8000}
     assert [c["name"] for c in spec["template"]["containers"]] == ["main", "side"]
+
+
+def test_tracing_is_told_to_the_server_in_opentelemetrys_variables() -> None:
+    env = [{"name": "OTEL_SERVICE_NAME", "value": "my-own"}]
+    given = {"containers": [{"name": "main", "env": env}]}
+    container = main(run(llm(template=given, tracing={"samplerArg": "1"}))[0])
+    told = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert told["OTEL_SERVICE_NAME"] == "my-own"
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel-collector:4317"
+    assert told["OTEL_TRACES_SAMPLER"] == "parentbased_traceidratio"
+    assert told["OTEL_TRACES_SAMPLER_ARG"] == "1"
+    assert told["OTEL_RESOURCE_ATTRIBUTES"].endswith(",llmisvc.name=mine")
+    # A reference to another variable is followed only where that one comes first.
+    names = list(told)
+    last = names.index("OTEL_RESOURCE_ATTRIBUTES")
+    assert last > names.index("OTEL_RESOURCE_ATTRIBUTES_POD_NAME")
+    assert not any("otlp" in argument for argument in container["args"])
+    given = {
+        "containers": [{"name": "main", "image": "vllm", "args": ["--otlp-traces-endpoint=x"]}]
+    }
+    container = main(run(llm(template=given, tracing={}))[0])
+    assert container["args"] == ["--otlp-traces-endpoint=x", "--collect-detailed-traces", "all"]
+    assert "env" not in main(run(llm())[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, []),
+        ({"router": {"route": {}, "gateway": {}, "scheduler": {}}, "replicas": 2}, []),
+        ({"prefill": {}}, ["spec.prefill: needs vLLM on nodes with GPUs"]),
+        ({"kvCacheOffloading": {"cpu": "1Gi"}}, ["spec.kvCacheOffloading: has no effect: the"]),
+        (
+            {"model": {**MODEL, "criticality": "Standard", "lora": {"maxRank": 8}}},
+            ["spec.model.criticality: has no effect", "spec.model.lora.maxRank: has no effect"],
+        ),
+        (
+            {"router": {"scheduler": {"replicas": 2}}, "parallelism": {"dataRPCPort": 5555}},
+            ["spec.parallelism.dataRPCPort: has", "spec.router.scheduler.replicas: has no effect"],
+        ),
+    ],
+)
+def test_what_changes_nothing_here_is_told_at_apply(spec: Obj, told: list[str]) -> None:
+    request = AdmissionRequest(LLM_SERVICES, "CREATE", dry_run=False)
+    found = warnings_of(llm(**spec), request)
+    assert len(found) == len(told)
+    assert all(one.startswith(wanted) for one, wanted in zip(found, told, strict=True))
 
 
 def test_what_a_container_adds_for_vllm_goes_to_our_server() -> None:

@@ -41,6 +41,7 @@ def _admission() -> Mapping[Resource, Admission]:
     from kubeling.serving.configuration import CONFIG_LABEL, validate_config, warn_of_config
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.graph.rules import validate_graph
+    from kubeling.serving.llm.obstacles import warnings_of
     from kubeling.serving.llm.resources import (
         LLM_CONFIGS,
         LLM_SERVICES,
@@ -63,7 +64,7 @@ def _admission() -> Mapping[Resource, Admission]:
     )
     from kubeling.serving.multimodel.resources import TRAINED_MODELS, validate_trained_model
 
-    llm = Admission(default_llm_service, validate_llm_service)
+    llm = Admission(default_llm_service, validate_llm_service, warnings_of)
     llm_config = Admission(validate=validate_llm_config)
     return {
         **ADMISSION,

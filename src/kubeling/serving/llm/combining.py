@@ -62,7 +62,7 @@ def combined(llm: Obj, find: Find) -> Combined:
         for source, several in (("Preset", presets), ("UserRef", referred))
         for c in several
     ]
-    return Combined(complete(spec, name(llm)), applied)
+    return Combined(complete(spec, namespace(llm), name(llm)), applied)
 
 
 def _rendered(llm: Obj, spec: Obj) -> Obj:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.objects import Obj, mapping
 
-__all__ = ["NOT_SUPPORTED", "Obstacle", "obstacles"]
+__all__ = ["NOT_SUPPORTED", "Obstacle", "obstacles", "warnings_of"]
 
 NOT_SUPPORTED: Final = "NotSupported"
 _ELSEWHERE: Final = "needs vLLM on nodes with GPUs, which this platform does not run"
@@ -48,6 +49,36 @@ def obstacles(spec: Obj) -> Iterator[Obstacle]:
         )
         yield Obstacle("ScalingReady", text, stops=False)
     yield from _of_router(mapping(spec.get("router")))
+
+
+def warnings_of(llm: Obj, request: AdmissionRequest) -> list[str]:
+    """What kubectl is told of a service's own fields at apply: what stands in the way of it, and
+    what changes nothing here."""
+    spec = mapping(llm.get("spec"))
+    return [
+        *(obstacle.message for obstacle in obstacles(spec)),
+        *(f"{path}: has no effect: {why}" for path, why in _without_effect(spec)),
+    ]
+
+
+def _without_effect(spec: Obj) -> Iterator[tuple[str, str]]:
+    model, scheduler = mapping(spec.get("model")), mapping(spec.get("router")).get("scheduler")
+    if model.get("criticality"):
+        yield "spec.model.criticality", "requests are taken as they come"
+    adapters = mapping(model.get("lora"))
+    for key in ("maxRank", "maxAdapters", "maxCpuAdapters"):
+        if adapters.get(key):
+            yield f"spec.model.lora.{key}", "no adapters are loaded here"
+    if spec.get("kvCacheOffloading") is not None:
+        yield (
+            "spec.kvCacheOffloading",
+            "the server keeps what it knows of texts in memory, as --kv_cache_memory_bytes says",
+        )
+    if mapping(spec.get("parallelism")).get("dataRPCPort"):
+        yield "spec.parallelism.dataRPCPort", "the model is in one process"
+    for key in ("replicas", "labels", "annotations"):
+        if mapping(scheduler).get(key):
+            yield f"spec.router.scheduler.{key}", "the gateway schedules, which has no pods for it"
 
 
 def _of_parallelism(parallelism: Obj) -> Iterator[Obstacle]:

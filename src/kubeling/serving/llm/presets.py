@@ -14,6 +14,7 @@ from typing import Final
 
 from kubeling.kube.objects import Obj, mappings
 from kubeling.kube.quantities import parse_quantity
+from kubeling.serving.llm.tracing import traced
 
 __all__ = ["MAIN", "PORT", "SYSTEM_NAMESPACE", "TEMPLATE", "WELL_KNOWN", "complete", "needed"]
 
@@ -63,14 +64,16 @@ def needed(spec: Obj) -> list[str]:
     return [*found, TEMPLATE]
 
 
-def complete(spec: Obj, service_name: str) -> Obj:
+def complete(spec: Obj, namespace: str, service_name: str) -> Obj:
     """A merged spec whose main container can be started."""
     template = dict(spec.get("template") or {})
     containers = mappings(template.get("containers"))
     main = next((c for c in containers if c.get("name") == MAIN), None) or {"name": MAIN}
     others = [c for c in containers if c.get("name") != MAIN]
     name = (spec.get("model") or {}).get("name") or service_name
-    made = _with_own_image(main, name) if main.get("image") else _built_in(main, name)
+    own = bool(main.get("image"))
+    made = _with_own_image(main, name) if own else _built_in(main, name)
+    made = traced(made, spec.get("tracing"), namespace, service_name, flags=own)
     return {**spec, "template": {**template, "containers": [made, *others]}}
 
 
