@@ -285,6 +285,13 @@ async def test_a_failed_load_is_told_in_the_status(serving: Serving) -> None:
     assert "no ClusterStorageContainer fetches abc://" in message
 
 
+async def test_a_template_that_the_api_refuses_is_told(serving: Serving) -> None:
+    await serving.apply(LLM_SERVICES, llm(template={"containers": [{"name": "side"}]}))
+    reason = "ReconcileSingleNodeWorkloadError"
+    message = await told(serving, "MainWorkloadReady", reason)
+    assert "spec.template.spec.containers[1].image: Required value" in message
+
+
 async def test_a_name_that_is_taken_is_told_and_used_once_it_is_free(serving: Serving) -> None:
     await serving.apply(LLM_SERVICES, llm("first"))
     theirs = await serving.exists(DEPLOYMENTS, "first-kserve")

@@ -11,7 +11,7 @@ import msgspec
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import NotFound
+from kubeling.kube.errors import Invalid, NotFound
 from kubeling.kube.objects import (
     Key,
     Obj,
@@ -101,7 +101,10 @@ class LLMInferenceServiceController:
             wanted = workload.deployment(llm, found.spec, access, containers)
         except StorageNotFound as error:
             return Problem("InvalidStorage", f"spec.model.uri: {error}")
-        await self._apply(llm, wanted)
+        try:
+            await self._apply(llm, wanted)
+        except Invalid as error:
+            return Problem("ReconcileSingleNodeWorkloadError", str(error))
         await self._dependents.ensure(SERVICES, llm, workload.service(llm, found.spec))
         return None
 
