@@ -38,6 +38,18 @@ def test_features_are_called_by_their_names() -> None:
     assert [title for title, _ in found.fields] == ["height", "width"]
 
 
+def test_a_row_may_hold_text_beside_numbers() -> None:
+    said = {"features": ["height", "colour"], "categories": {"colour": ["red", "blue"]}}
+    rows = {"name": "input-0", "datatype": "FP64", "shape": [-1, 2]}
+    found = signature_of({"inputs": [rows], "parameters": said})
+    assert found is not None
+    assert found.sample() == {"instances": [[0.0, "red"]]}
+    assert [(title, tensor.datatype) for title, tensor in found.fields] == [
+        ("height", "FP64"), ("colour", "BYTES"),
+    ]  # fmt: skip
+    assert found.request(["1.5", "blue"]) == {"instances": [[1.5, "blue"]]}
+
+
 def test_a_model_of_named_columns_is_asked_by_v2() -> None:
     found = signature(("age", "INT64", [-1, 1]), ("town", "BYTES", [-1]))
     assert found.path("m") == "/v2/models/m/infer"

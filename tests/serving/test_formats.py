@@ -136,6 +136,7 @@ async def test_pipelines_that_go_by_the_names_of_columns_are_given_them(tmp_path
     made = make_pipeline(by_name, LinearRegression()).fit(table, [12.0, 4.0, 16.0, 8.0])
     joblib.dump(made, tmp_path / "model.joblib")
     model = _loaded("sklearn", tmp_path)
+    assert model.get_parameters()["categories"] == {"colour": ["blue", "red"]}
     found = await _v1(model, [{"colour": "red", "size": 5}, {"size": 6, "colour": "blue"}])
     assert found["predictions"] == pytest.approx([20.0, 12.0])
     found = await _v2(model, _tensor("FP64", [5.0]) | {"name": "size"}, _colour("red"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 __all__ = ["Picture", "Signature", "Tensor", "path_of", "signature_of"]
@@ -32,6 +32,8 @@ class Tensor:
     name: str
     datatype: str
     shape: tuple[int, ...]
+    example: str = ""
+    """A text that it takes."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -49,7 +51,7 @@ class Tensor:
     def zero(self) -> Any:
         """A value of its type."""
         if self.datatype == _TEXT:
-            return "text"
+            return self.example or "text"
         if self.datatype == _TRUTH:
             return False
         return 0.0 if self.datatype.startswith(("FP", "BF")) else 0
@@ -109,6 +111,8 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     features: tuple[str, ...] = ()
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Of features that hold text among others that do not, a text for each."""
 
     @property
     def is_rows(self) -> bool:
@@ -131,10 +135,16 @@ class Signature:
                 return ()
             if width == 1 and not titles:
                 return ((only.name, only),)
-            return tuple((title, only) for title in titles or map(str, range(1, width + 1)))
+            return tuple((title, self._of(title)) for title in titles or _numbers(width))
         if self.inputs and all(tensor.row == 1 for tensor in self.inputs):
             return tuple((tensor.name, tensor) for tensor in self.inputs[:_WIDEST])
         return ()
+
+    def _of(self, feature: str) -> Tensor:
+        """One value of a row."""
+        only = self.inputs[0]
+        example = self.examples.get(feature)
+        return only if example is None else Tensor(feature, _TEXT, only.shape, example)
 
     @property
     def wide_row(self) -> int:
@@ -165,8 +175,9 @@ class Signature:
     def sample(self) -> dict[str, Any]:
         """A request of one row that has the right shape."""
         if self.is_rows:
-            zeros = self.inputs[0].zeros()
-            return {"instances": zeros}
+            if self.examples and len(self.features) == self.inputs[0].row:
+                return {"instances": [[self._of(title).zero for title in self.features]]}
+            return {"instances": self.inputs[0].zeros()}
         return {"inputs": [_filled(tensor) for tensor in self.inputs]}
 
     def request(self, values: Sequence[str]) -> dict[str, Any]:
@@ -225,8 +236,16 @@ def signature_of(metadata: Mapping[str, Any]) -> Signature | None:
     if not inputs:
         return None
     said = metadata.get("parameters") or metadata.get("properties") or {}
-    features = said.get("features") if isinstance(said, Mapping) else None
-    return Signature(inputs, tuple(map(str, features or ())))
+    if not isinstance(said, Mapping):
+        said = {}
+    features = tuple(map(str, said.get("features") or ()))
+    categories = said.get("categories")
+    known = categories if isinstance(categories, Mapping) else {}
+    return Signature(inputs, features, {str(k): str(v[0]) for k, v in known.items() if v})
+
+
+def _numbers(width: int) -> list[str]:
+    return [str(number) for number in range(1, width + 1)]
 
 
 def _tensors(entries: Sequence[Mapping[str, Any]]) -> list[Tensor]:

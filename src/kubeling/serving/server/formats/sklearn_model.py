@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import library
 from kubeling.serving.server.formats.pickles import unreadable
+from kubeling.serving.server.formats.sklearn_columns import text_categories
 from kubeling.serving.server.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class SklearnModel(TabularModel):
     suffixes = (".joblib", ".pkl", ".pickle")
     format_name = "sklearn"
     platform = "sklearn"
+    _categories: Mapping[str, list[str]] = {}
 
     def load_file(self, file: Path) -> None:
         joblib = library("joblib")
@@ -45,6 +48,11 @@ class SklearnModel(TabularModel):
         self.width = getattr(estimator, "n_features_in_", None)
         self._pandas = library("pandas") if names is not None and _wants_frame(estimator) else None
         self.original = None if self._pandas else estimator
+        self._categories = text_categories(estimator) if self._pandas else {}
+
+    def get_parameters(self) -> dict[str, Any]:
+        found = super().get_parameters()
+        return {**found, "categories": self._categories} if self._categories else found
 
     def forget(self) -> None:
         super().forget()
