@@ -16,6 +16,8 @@ from kubeling.kube.objects import Obj
 
 pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
+pytest.importorskip("dateutil")
+pytest.importorskip("tqdm")
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="templates need root"),
@@ -64,6 +66,18 @@ print(numpy.random.random(), sklearn.utils.check_random_state(None).random_sampl
       bytes(multiprocessing.current_process().authkey).hex(), random.random())
 """
 
+FINDER = """
+import sys
+before = len(sys.meta_path)
+import six
+from six.moves import queue, urllib_parse
+print(len(sys.meta_path) - before, sys.meta_path[-1].__class__, queue.__name__)
+import six.moves.urllib.request
+print(six.moves.urllib.request.urlopen.__module__, urllib_parse.quote("a b"))
+import importlib, dateutil.parser
+print(importlib.util.find_spec("six.moves.html_parser").loader.__class__)
+"""
+
 LOADED = """
 import importlib._bootstrap as b
 load, names = b._load_unlocked, []
@@ -87,17 +101,17 @@ def program(name: str, text: str, cold: bool = False) -> Obj:
     return made
 
 
-def describe_image(node: Node) -> None:
+def describe_image(node: Node, *more: str) -> None:
     """An image that has ahead what scikit-learn's servers have."""
     known = Catalogue(Path("/nowhere"), {}).find("kubeling/model-server:sklearn")
-    ahead = ", ".join(known.ahead)
+    ahead = ", ".join([*known.ahead, *more])
     text = f"learning:\n  python: {{}}\n  env: {{ORT_DISABLE_TELEMETRY: '1'}}\n  ahead: [{ahead}]\n"
     (node.engine.config.data_dir / "images.yaml").write_text(text)
 
 
-async def warm(node: Node) -> None:
+async def warm(node: Node, *more: str) -> None:
     """Has a template made."""
-    describe_image(node)
+    describe_image(node, *more)
     for _ in range(2):
         await ran(node, program("first", "1"))
     await until_ready(node)
@@ -111,8 +125,8 @@ async def forked(node: Node, text: str) -> tuple[Any, ...]:
 
 
 async def test_libraries_that_are_there_already_look_and_work_the_same(node: Node) -> None:
-    await warm(node)
-    for text in (LOOK, WORK):
+    await warm(node, "six", "dateutil.parser")
+    for text in (LOOK, WORK, FINDER):
         executed = await ran(node, program("p", text, cold=True))
         assert executed[0] == 0, executed
         assert_same(executed, await forked(node, text), text)
@@ -125,10 +139,6 @@ async def test_what_ought_to_be_different_is_and_nothing_is_read_from_disk(node:
     assert len(set().union(*said)) == 12
 
     assert (await forked(node, LOADED))[3] == ["[]"]
-
-    made = program("p", "import sklearn; print(sklearn.get_config()['assume_finite'])")
-    made["spec"]["containers"][0]["env"] = [{"name": "SKLEARN_ASSUME_FINITE", "value": "true"}]
-    assert (await ran(node, made))[3] == ["True"]
 
 
 IMPORTER = """
@@ -147,15 +157,22 @@ import numpy, onnxruntime, sklearn.svm
 print(numpy.arange(2))
 """
 
+DEPENDING = [
+    ("SKLEARN_ASSUME_FINITE", "true", "print(get_config()['assume_finite'])", "True"),
+    # These cannot be imported a second time.
+    ("NUMPY_MADVISE_HUGEPAGE", "0", "print(numpy.ones(2).sum())", "2.0"),
+    ("TQDM_NCOLS", "7", "print(tqdm.std.tqdm([], file=open('/dev/null', 'w')).ncols)", "7"),
+]
 
-async def test_what_a_process_makes_once_is_the_same_or_the_program_is_executed(
-    node: Node,
-) -> None:
-    await warm(node)
+
+async def test_libraries_that_depend_on_a_variable_are_imported_anew(node: Node) -> None:
+    await warm(node, "tqdm.std")
+    imports = "import numpy, tqdm.std; from sklearn import get_config"
+    assert (await forked(node, f"{imports}; print(tqdm.__name__)"))[3] == ["tqdm"]
+    # What the program itself does cannot be known before it is forked.
     for text in (IMPORTER, VARIABLES):
         assert (await forked(node, text))[3] == ["[0 1]"]
-    made = program("p", "import scipy._lib._array_api_override as found; print(found.SCIPY_DEVICE)")
-    made["spec"]["containers"][0]["env"] = [{"name": "SCIPY_DEVICE", "value": "there"}]
-    before = templates(node).forked
-    assert (await ran(node, made))[3] == ["there"]
-    assert templates(node).forked == before
+    for name, value, text, said in DEPENDING:
+        made = program("p", f"{imports}; {text}")
+        made["spec"]["containers"][0]["env"] = [{"name": name, "value": value}]
+        assert (await ran(node, made))[3] == [said]

@@ -216,6 +216,8 @@ class Templates:
             return None
         if any(overlap(v.target, place) for v in parts.volumes for place in template.places):
             return None
+        if not template.suits({**plan["env"], **command.warm["env"]}):
+            return None
         template.used_at = self.now()
         plan["warm"] = command.warm
         return template

@@ -20,7 +20,7 @@ from kubeling.engine.templatekeys import TemplateKey
 
 __all__ = ["Template", "shared_variables", "start_template", "template_plan"]
 
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 120.0
 _SYSTEM: Final = (
     "/usr",
     "/lib",
@@ -46,6 +46,16 @@ class Template:
     seen: Mapping[str, int]
     used_at: float
     standby: Standby
+    variables: Mapping[str, str | None]
+    """What libraries of machine code, which are loaded only once, have found in variables."""
+    prefixes: tuple[str, ...]
+    """How variables begin that they have looked for in vain, but for those above."""
+
+    def suits(self, env: Mapping[str, str]) -> bool:
+        """Whether such libraries would find the same in other variables."""
+        if any(env.get(name) != value for name, value in self.variables.items()):
+            return False
+        return not any(n.startswith(self.prefixes) and n not in self.variables for n in env)
 
     def close(self) -> None:
         """Lets it end, and who stands by for it."""
@@ -76,7 +86,16 @@ async def start_template(
         if isinstance(error, (OSError, TimeoutError)):
             raise LaunchError(str(error) or "it is not ready in time") from error
         raise
-    return Template(way, folder, *_places(answer), now, Standby(launcher, way))
+    return Template(
+        way,
+        folder,
+        (*answer["places"], *_SYSTEM),
+        look(answer["seen"]),
+        now,
+        Standby(launcher, way),
+        answer["variables"],
+        tuple(answer["prefixes"]),
+    )
 
 
 def shared_variables(env: Mapping[str, str]) -> dict[str, str]:
@@ -114,7 +133,3 @@ async def _introduce(way: socket.socket, modules: list[str]) -> dict[str, Any]:
 def _refusal(plan: TemplatePlan, reason: str, seen: list[str] | None) -> LaunchError:
     """What a template says against itself; with the folders by which that is decided, if it is."""
     return LaunchError(reason) if seen is None else Unfit(reason, look([plan["program"], *seen]))
-
-
-def _places(answer: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:
-    return (*answer["places"], *_SYSTEM), look(answer["seen"])

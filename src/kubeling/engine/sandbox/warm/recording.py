@@ -3,9 +3,9 @@
 A module that was set aside may only be handed out later if importing it then would make the same
 one. So it is noted which modules it needs and which variables of the environment it has looked at;
 and what it did beside being there, to be done when it is handed out: variables that it set, filters
-of warnings, and what it registered to be called at the end of the process. That it changed
-something else that a program could see is found by looking at the interpreter before and after
-(:func:`look`).
+of warnings, finders of modules, and what it registered to be called at the end of the process. That
+it changed something else that a program could see is found by looking at the interpreter before and
+after (:func:`look`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ import os
 import sys
 
 from kubeling.engine.sandbox.warm.filters import Filters
+from kubeling.engine.sandbox.warm.finders import Finders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Any
-
-
-FAMILIES = {"tqdm.std": "TQDM_"}
-"""Modules that look through all variables for those whose names begin so."""
 
 
 class Recording:
@@ -36,6 +33,8 @@ class Recording:
         """By module, those that it imports itself, and its package."""
         self.reads: dict[str, dict[str, str | None]] = {}
         """By module, the variables that it looked at, and what they were."""
+        self.looked_for: dict[str, str] = {}
+        """By module, how all the variables begin that it looked for among all."""
         self.unsteady: set[str] = set()
         """Modules that looked at all variables."""
         self.exits: dict[str, list[tuple[Any, ...]]] = {}
@@ -44,6 +43,8 @@ class Recording:
         """By module, the variables that it set or deleted."""
         self.filters = Filters()
         """What modules did to the filters of warnings."""
+        self.finders = Finders()
+        """What modules did to the finders of modules."""
         self.imported: set[str] = set()
         """All that were imported; others are there because some module has put them there."""
         self.put: dict[str, str] = {}
@@ -58,8 +59,9 @@ class Recording:
         self._seen.update(sys.modules)
         self._watch_imports()
         self._watch_environment()
-        self.filters.begin()
-        self._undo.append(self.filters.end)
+        for noting in (self.filters, self.finders):
+            noting.begin()
+            self._undo.append(noting.end)
 
     def watch_exits(self, atexit: ModuleType) -> None:
         """Notes what is registered with :mod:`atexit`, too, instead of registering it."""
@@ -119,6 +121,7 @@ class Recording:
         """Whatever has changed since the last note is the doing of the module being imported."""
         by = self._innermost()
         self.filters.note(by)
+        self.finders.note(by)
         new = sys.modules.keys() - self._seen
         self._seen |= new
         self.put.update(dict.fromkeys(new - self.imported, by))
@@ -130,12 +133,19 @@ class Recording:
 
     def _read(self, key: str, value: str | None) -> None:
         reader, writer = self._innermost(), self._set_by.get(key)
-        if not key.startswith(FAMILIES.get(reader, "")):
+        if not key.startswith(self.looked_for.get(reader, "")):
             return
         if writer is None:
             self.reads.setdefault(reader, {}).setdefault(key, value)
         else:
             self._needed(reader, writer)  # which sees to it that it reads the same
+
+    def _looked_through(self) -> None:
+        reader = self._innermost()
+        if reader in _LOOKS_FOR:
+            self.looked_for[reader] = _LOOKS_FOR[reader]
+        else:
+            self.unsteady.add(reader)
 
     def _wrote(self, key: str, value: str | None) -> None:
         self._set_by[key] = self._innermost()
@@ -163,8 +173,7 @@ class Recording:
                 recording._wrote(key, None)
 
             def __iter__(self) -> Iterator[str]:
-                if (reader := recording._innermost()) not in FAMILIES:
-                    recording.unsteady.add(reader)
+                recording._looked_through()
                 return iter(super().__iter__())
 
         plain = os.environ.__class__
@@ -180,6 +189,8 @@ class Recording:
                 os.environ.pop(key, None)
 
 
+_LOOKS_FOR = {"tqdm.std": "TQDM_"}
+"""Modules that look at all variables for those that begin so, and at no others."""
 _ITS_OWN = ("__main__", "_frozen_importlib", "_frozen_importlib_external")
 """Modules of the interpreter that change with every import."""
 

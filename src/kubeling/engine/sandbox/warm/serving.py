@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from kubeling.engine.sandbox.warm.shelf import Shelf
 
 _LARGEST = 1 << 20
-_TRIAL = 37
+TRIAL = 37
+"""How a program ends that was forked to see whether that can be done."""
 
 
 def _own_process_ids() -> int:
@@ -93,21 +94,24 @@ class Server:
         gc.freeze()
         self._memory = SharedMemory()
 
-    def try_out(self) -> str:
-        """Forks for a program that does next to nothing; says what is wrong."""
+    def try_out(self, names: list[str]) -> int:
+        """Forks for a program that does no more than to import the same again; how that ended.
+
+        What is not handed out is imported once more then, as it would be in a container, which
+        libraries may not bear: ``torch`` crashes, NumPy refuses.
+        """
         linux.become_subreaper()
         helper = os.fork()
         if helper == 0:
             try:
-                self._entrance().try_out(_TRIAL)
+                self._entrance().try_out(names, TRIAL)
             finally:
                 os._exit(1)
         os.waitpid(helper, 0)
         try:
-            code = os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
+            return os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
         except ChildProcessError:
-            return "a trial could not be forked"
-        return "" if code == _TRIAL else f"a trial has ended with {code}"
+            return -1
 
     def _entrance(self) -> Entrance:
         return Entrance(self._interpreter, self._shelf, self._pristine, self._memory)
@@ -122,6 +126,8 @@ class Server:
         self._send(
             {
                 "modules": shelf.names,
+                "variables": shelf.variables,
+                "prefixes": shelf.prefixes,
                 "seen": sorted(folders | loose | set(sys.path)),
                 "places": sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}),
             }

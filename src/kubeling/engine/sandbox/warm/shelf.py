@@ -18,7 +18,6 @@ import sys
 from _frozen_importlib_external import ExtensionFileLoader
 
 from kubeling.engine.sandbox.warm.freshening import freshen
-from kubeling.engine.sandbox.warm.recording import FAMILIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ class Shelf:
         self._closures: dict[str, frozenset[str]] = {}
         self._made_once: frozenset[str] = frozenset()
         self._bound: frozenset[str] = frozenset()
-        self._looking: list[str] = []
         self._taken: dict[str, ModuleType] = {}
         self._kept: list[ModuleType] = []
 
@@ -71,8 +69,6 @@ class Shelf:
         self._bound = frozenset(
             name for name in self._aside if not self._made_once.isdisjoint(self._closures[name])
         )
-        needed = {one for name in self._made_once for one in self._closures[name]}
-        self._looking = [one for one in needed if one in self._recording.reads or one in FAMILIES]
         for name in [name for name in self._aside if self._is_useless(name)]:
             del self._aside[name]
         self._install()
@@ -96,6 +92,21 @@ class Shelf:
         """Where the modules come from."""
         found = (getattr(module, "__file__", None) for module in self._aside.values())
         return {file for file in found if isinstance(file, str)}
+
+    @property
+    def variables(self) -> dict[str, str | None]:
+        """The variables that extensions depend on, and what they were."""
+        reads = (self._recording.reads.get(name, {}) for name in self._needed_once())
+        return {key: value for read in reads for key, value in read.items()}
+
+    @property
+    def prefixes(self) -> list[str]:
+        """How further variables begin that they depend on: there were no others."""
+        looked_for = self._recording.looked_for
+        return sorted({looked_for[name] for name in self._needed_once() if name in looked_for})
+
+    def _needed_once(self) -> set[str]:
+        return {needed for name in self._made_once for needed in self._closures[name]}
 
     def _take_from_package(self, name: str, module: ModuleType) -> None:
         """A package shows only those of its modules that were imported."""
@@ -130,10 +141,6 @@ class Shelf:
             by = sorted(self._recording.unsteady & self._closures[name])[0]
             return f"{name} needs {by}, which looks at all variables when it is imported"
         return ""
-
-    def suits(self) -> bool:
-        """Whether what is made once would have been made so with the variables there are now."""
-        return self._reads_as_before(self._looking)
 
     def _install(self) -> None:
         real: Callable[[str, Any], Any] = _frozen_importlib._find_and_load  # type: ignore[attr-defined]
@@ -197,11 +204,13 @@ class Shelf:
             else:
                 os.environ[variable] = value
         self._recording.filters.hand_out(name)
+        self._recording.finders.hand_out(name)
         freshen(name, self._taken[name])
 
     def _would_be_the_same(self, names: Iterable[str]) -> bool:
         """Whether importing would find the same files, and make the same modules of them."""
-        if sys.meta_path != self._meta_path or sys.path_hooks != self._path_hooks:
+        finders = [*self._meta_path, *self._recording.finders.handed_out]
+        if sys.meta_path != finders or sys.path_hooks != self._path_hooks:
             return False
         return self._are_found(names) and self._reads_as_before(names)
 
@@ -210,8 +219,8 @@ class Shelf:
             read = self._recording.reads.get(name, {})
             if any(os.environ.get(variable) != value for variable, value in read.items()):
                 return False
-            beginning = FAMILIES.get(name)
-            if beginning and any(v.startswith(beginning) and v not in read for v in os.environ):
+            prefix = self._recording.looked_for.get(name)
+            if prefix and any(one.startswith(prefix) and one not in read for one in os.environ):
                 return False
         return True
 

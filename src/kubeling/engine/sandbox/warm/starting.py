@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONTROL = 3
 OUTPUT = 4
-_LONGEST_SECONDS = 90
+_LONGEST_SECONDS = 150
 """How long a template may take until it is ready: longer than anybody waits for it."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 _BOOT = """(lambda sys, fresh: (\

@@ -33,11 +33,11 @@ def main(fresh: dict[str, ModuleType]) -> None:
     import atexit
 
     recording.watch_exits(atexit)
-    from kubeling.engine.sandbox.warm.serving import Server
+    from kubeling.engine.sandbox.warm.serving import TRIAL, Server
 
     server = Server(CONTROL, OUTPUT)
     own = _forget_own_modules()
-    import_ahead(server.receive_modules())
+    imported = import_ahead(server.receive_modules())
     recording.end()
     server.end_threads()
     if reason := server.said_something() or _difference(before, look(fresh)):
@@ -48,8 +48,13 @@ def main(fresh: dict[str, ModuleType]) -> None:
     server.prepare(pristine)
     shelf.set_aside()
     server.take(shelf)
-    if reason := shelf.flaw() or server.try_out():
-        server.refuse(reason, for_good=False)
+    if reason := shelf.flaw():
+        server.refuse(reason, for_good=True)
+        return
+    code = server.try_out(imported)
+    if code != TRIAL:
+        # A signal is not the program's doing.
+        server.refuse(f"a trial has ended with {code}", for_good=code > 0)
         return
     server.tell_ready()
     server.serve()
@@ -69,13 +74,16 @@ def _forget_own_modules() -> list[ModuleType]:
     return [sys.modules.pop(name) for name in names]
 
 
-def import_ahead(names: list[str]) -> None:
-    """Imports what can be imported."""
+def import_ahead(names: list[str]) -> list[str]:
+    """Imports what can be imported, and says what that was."""
+    imported = []
     for name in names:
         try:
             __import__(name)
         except Exception:
             continue  # whoever imports it is told
+        imported.append(name)
+    return imported
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
