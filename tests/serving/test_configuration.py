@@ -13,7 +13,8 @@ from tests.serving.platform import NAMESPACE, Serving, running_serving
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, annotations, new_object
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICES
-from kubeling.serving.configuration import config_objects
+from kubeling.serving.configuration import config_objects, credential_conventions
+from kubeling.serving.credentials import Conventions, from_secrets
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 MODE = "serving.kserve.io/deploymentMode"
@@ -95,3 +96,25 @@ def standard(title: str) -> Obj:
     metadata = {"name": title, "namespace": NAMESPACE, "annotations": {MODE: "Standard"}}
     kind = {"apiVersion": INFERENCE_SERVICES.api_version, "kind": INFERENCE_SERVICES.kind}
     return {**kind, "metadata": metadata, "spec": {"predictor": SKLEARN}}
+
+
+def test_secrets_are_known_by_the_names_and_settings_of_the_installation() -> None:
+    s3 = {"s3AccessKeyIDName": "id", "s3SecretAccessKeyName": "key"}
+    store = {"s3Endpoint": "store:9000", "s3UseHttps": "0", "s3Region": "eu"}
+    said = {"s3": s3 | store, "gcs": {"gcsCredentialFileName": "g.json"}}
+    config = {"data": {"credentials": json.dumps(said)}}
+    conventions = credential_conventions(lambda *_: config)
+    secret = {"metadata": {"name": "store"}, "data": {"id": "eA==", "key": "eQ==", "g.json": ""}}
+    env = from_secrets([secret], conventions=conventions).env
+    told = {v["name"]: v.get("value") or v["valueFrom"]["secretKeyRef"] for v in env}
+    assert told["AWS_ACCESS_KEY_ID"] == {"name": "store", "key": "id"}
+    assert told["AWS_SECRET_ACCESS_KEY"] == {"name": "store", "key": "key"}
+    assert (told["AWS_ENDPOINT_URL"], told["AWS_DEFAULT_REGION"]) == ("http://store:9000", "eu")
+    assert told["GOOGLE_APPLICATION_CREDENTIALS"] == "/var/secrets/g.json"
+
+
+def test_the_secret_of_stores_and_its_annotation_may_be_called_otherwise() -> None:
+    said = {"storageSpecSecretName": "stores", "storageSecretNameAnnotation": "x/secret"}
+    found = credential_conventions(lambda *_: {"data": {"credentials": json.dumps(said)}})
+    assert (found.secret, found.annotation) == ("stores", "x/secret")
+    assert credential_conventions(lambda *_: None) == Conventions()

@@ -4,7 +4,8 @@ It is where KServe's tools read it, with the keys that mean something here: ``de
 services that name none), ``inferenceService`` (resources of containers that ask for none),
 ``security`` (whether pods get a token) and ``localModel`` (whether caches are looked at). They are
 read when a service is written, as upstream's webhook does; what is there already stays as it is.
-``service`` (whether Services are headless) is read by the controller, and holds for all of them.
+``service`` (whether Services are headless) and ``credentials`` (what secrets for stores and their
+keys are called, and how S3 is asked) are read by the controller, and hold for all of them.
 Other keys are settings of the platform or of parts that are not there, and changing one is answered
 by a warning. A cluster's webhooks do not see the ConfigMap, and leave services as they are.
 """
@@ -19,11 +20,13 @@ from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, mapping, mappings, name, namespace, new_object
 from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES
+from kubeling.serving.credentials import Conventions
 from kubeling.serving.names import COMPONENTS, DEPLOYMENT_MODE, STANDARD
 
 __all__ = [
     "CONFIG_LABEL",
     "config_objects",
+    "credential_conventions",
     "default_by_config",
     "is_config",
     "local_models_are_used",
@@ -65,7 +68,22 @@ _SHIPPED: Final[dict[str, Any]] = {
     "security": {"autoMountServiceAccountToken": True},
     "service": {"serviceClusterIPNone": False},
 }
-_EFFECTIVE: Final = ("deploy", "inferenceService", "security", "localModel", "service")
+_EFFECTIVE: Final = (
+    *("deploy", "inferenceService", "security", "localModel", "service"),
+    "credentials",
+)
+_S3: Final = {
+    "s3Endpoint": "S3_ENDPOINT",
+    "s3UseHttps": "S3_USE_HTTPS",
+    "s3Region": "AWS_DEFAULT_REGION",
+    "s3VerifySSL": "S3_VERIFY_SSL",
+    "s3UseVirtualBucket": "S3_USER_VIRTUAL_BUCKET",
+    "s3UseAccelerate": "S3_USE_ACCELERATE",
+    "s3UseAnonymousCredential": "awsAnonymousCredential",
+    "s3CABundle": "AWS_CA_BUNDLE",
+    "s3CABundleConfigMap": "AWS_CA_BUNDLE_CONFIGMAP",
+}
+"""How an S3 store is asked where its secret does not say."""
 
 
 def config_objects() -> Sequence[Obj]:
@@ -104,6 +122,20 @@ def services_are_headless(find: Callable[[str, str], Obj | None]) -> bool:
     """Whether Services of Standard mode have no address of their own; ``find`` finds ConfigMaps."""
     config = mapping(mapping(find(_NAMESPACE, _NAME)).get("data"))
     return _section(config, "service").get("serviceClusterIPNone") is True
+
+
+def credential_conventions(find: Callable[[str, str], Obj | None]) -> Conventions:
+    """What the administrator says of secrets for stores; ``find`` finds ConfigMaps."""
+    config = _section(mapping(mapping(find(_NAMESPACE, _NAME)).get("data")), "credentials")
+    s3, usual = mapping(config.get("s3")), Conventions()
+    return Conventions(
+        str(config.get("storageSpecSecretName") or usual.secret),
+        str(config.get("storageSecretNameAnnotation") or usual.annotation),
+        str(s3.get("s3AccessKeyIDName") or ""),
+        str(s3.get("s3SecretAccessKeyName") or ""),
+        str(mapping(config.get("gcs")).get("gcsCredentialFileName") or usual.google),
+        {variable: str(s3[key]) for key, variable in _S3.items() if s3.get(key)},
+    )
 
 
 def is_config(obj: Obj) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "SECRET_NAME",
     "STORAGE_CONFIG",
     "Access",
+    "Conventions",
     "from_secrets",
     "from_storage_config",
 ]
@@ -68,7 +69,27 @@ class Access:
     """What an entry of ``storage-config`` says of the store itself: its type and bucket."""
 
 
-def from_secrets(secrets: Sequence[Obj], account: Obj | None = None) -> Access:
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What an installation calls secrets and their keys, and how its S3 store is asked."""
+
+    secret: str = STORAGE_CONFIG
+    annotation: str = SECRET_NAME
+    access_key: str = ""
+    secret_key: str = ""
+    google: str = _GCLOUD
+    s3: Mapping[str, str] = field(default_factory=dict)
+    """Variables that a secret of S3 need not say."""
+
+    def keys(self, variable: str) -> Sequence[str]:
+        """The keys that a variable is known by, the installation's own first."""
+        own = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+        return [key for key in (own.get(variable, ""), *_KEYS[variable]) if key]
+
+
+def from_secrets(
+    secrets: Sequence[Obj], account: Obj | None = None, conventions: Conventions | None = None
+) -> Access:
     """What the secrets of a service ``account``, and those for pulling images, give.
 
     The account itself says where its store is, if its pods act as a role of AWS.
@@ -76,6 +97,7 @@ def from_secrets(secrets: Sequence[Obj], account: Obj | None = None) -> Access:
     Of two that give one variable the last holds, as in a pod; of two volumes the first is mounted.
     Both names once: what is applied may not have them twice.
     """
+    said_by_all = conventions or Conventions()
     env: list[Obj] = []
     volumes: list[Obj] = []
     mounts: list[Obj] = []
@@ -87,16 +109,17 @@ def from_secrets(secrets: Sequence[Obj], account: Obj | None = None) -> Access:
         mounts.append({"name": title, "mountPath": place, "readOnly": True})
 
     if account is not None and ROLE in (said := objects.annotations(account)):
-        env += s3_settings(said, {})
+        env += s3_settings(said, {}, said_by_all.s3)
     for secret in secrets:
         data = secret.get("data") or {}
-        for variable, keys in _KEYS.items():
+        for variable in _KEYS:
+            keys = said_by_all.keys(variable)
             env += [_reference(variable, name(secret), key) for key in keys if key in data][:1]
-        if any(key in data for key in _KEYS["AWS_ACCESS_KEY_ID"]):
-            env += s3_settings(objects.annotations(secret), data)
-        if _GCLOUD in data:
+        if any(key in data for key in said_by_all.keys("AWS_ACCESS_KEY_ID")):
+            env += s3_settings(objects.annotations(secret), data, said_by_all.s3)
+        if said_by_all.google in data:
             mount("storage-credentials", secret, _GCLOUD_MOUNT)
-            path = f"{_GCLOUD_MOUNT}/{_GCLOUD}"
+            path = f"{_GCLOUD_MOUNT}/{said_by_all.google}"
             env.append({"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": path})
         if "HDFS_NAMENODE" in data:
             mount("hdfs-secrets", secret, _HDFS_MOUNT)

@@ -37,13 +37,15 @@ _FILE: Final = "cabundle.crt"
 _VOLUME: Final = "cabundle-cert"
 
 
-def s3_settings(annotations: Mapping[str, str], data: Mapping[str, str]) -> list[Obj]:
-    """The variables that an initializer finds its store by."""
+def s3_settings(
+    annotations: Mapping[str, str], data: Mapping[str, str], usual: Mapping[str, str]
+) -> list[Obj]:
+    """The variables that an initializer finds its store by; ``usual`` ones where none is said."""
 
     def value(setting: tuple[str, str]) -> str:
         title, key = setting
         found = next((annotations[g + title] for g in _GROUPS if annotations.get(g + title)), "")
-        return found or base64.b64decode(data.get(key) or "").decode()
+        return found or base64.b64decode(data.get(key) or "").decode() or usual.get(key, "")
 
     env: dict[str, str] = {}
     if endpoint := value(_ENDPOINT).strip():

@@ -12,9 +12,10 @@ from typing import Final
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, namespace
-from kubeling.kube.resources import SECRETS
+from kubeling.kube.resources import CONFIG_MAPS, SECRETS
 from kubeling.serving import credentials, planning, templates
 from kubeling.serving.accounts import account_access
+from kubeling.serving.configuration import credential_conventions
 from kubeling.serving.mounts import model_of
 from kubeling.serving.names import ComponentName
 from kubeling.serving.registered import RegisteredModels
@@ -44,6 +45,7 @@ class Wanted:
         self._client = context.client
         self._informers = context.informers
         self._tracing = gateway_variables(context.settings)
+        self._config = context.informers.of(CONFIG_MAPS).get
         self._models = RegisteredModels(context.settings.gateway_url)
 
     def forget(self, isvc: Obj) -> None:
@@ -89,10 +91,10 @@ class Wanted:
         self, isvc: Obj, component: Obj, containers: StorageContainers
     ) -> credentials.Access:
         """The way to the component's store, from the secrets that the spec leads to."""
-        model = model_of(component)
-        named = objects.annotations(isvc).get(credentials.SECRET_NAME)
+        model, said = model_of(component), credential_conventions(self._config)
+        named = objects.annotations(isvc).get(said.annotation)
         if storage := model.get("storage"):
-            title = named or credentials.STORAGE_CONFIG
+            title = named or said.secret
             secret = await self._client.find(SECRETS, title, namespace(isvc))
             return credentials.from_storage_config(
                 secret, storage.get("key") or "", storage.get("parameters") or {}
@@ -106,13 +108,14 @@ class Wanted:
         ):
             return credentials.Access()
         if named:
-            return credentials.from_secrets(await self._secrets([named], namespace(isvc)))
+            secrets = await self._secrets([named], namespace(isvc))
+            return credentials.from_secrets(secrets, conventions=said)
         account = component.get("serviceAccountName") or "default"
-        secrets: list[Obj] = []
+        secrets = []
         if any(uri.startswith(_IMAGES) for uri in given):
             pulling = [entry.get("name", "") for entry in component.get("imagePullSecrets") or ()]
             secrets = await self._secrets(pulling, namespace(isvc))
-        return await account_access(self._client, namespace(isvc), account, secrets)
+        return await account_access(self._client, namespace(isvc), account, secrets, said)
 
     async def _recording(self, isvc: Obj, component: ComponentName) -> credentials.Access:
         """The way to the bucket that a component's requests are recorded in."""
@@ -120,14 +123,15 @@ class Wanted:
         logger = content.get("logger") or {}
         if not str(logger.get("url") or "").startswith(_BUCKETS):
             return credentials.Access()
-        storage = logger.get("storage") or {}
+        storage, said = logger.get("storage") or {}, credential_conventions(self._config)
         if key := storage.get("key"):
-            secret = await self._client.find(SECRETS, credentials.STORAGE_CONFIG, namespace(isvc))
+            secret = await self._client.find(SECRETS, said.secret, namespace(isvc))
             found = {k: v for k, v in (storage.get("parameters") or {}).items() if k != "format"}
             field = f"spec.{component}.logger.storage.key"
             return credentials.from_storage_config(secret, key, found, field)
         account = storage.get("serviceAccountName") or content.get("serviceAccountName")
-        return await account_access(self._client, namespace(isvc), account or "default")
+        where = namespace(isvc)
+        return await account_access(self._client, where, account or "default", conventions=said)
 
     async def _secrets(self, titles: Sequence[str], where: str) -> list[Obj]:
         found = [await self._client.find(SECRETS, title, where) for title in titles]
