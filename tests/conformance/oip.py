@@ -41,7 +41,7 @@ _GROUPS: Final = {
 _EXAMPLES: Final = {"OIP over REST": 300, "OIP over REST: generated text": 60}
 _EVENTS: Final = "text/event-stream"
 _KNOWN: Final = {"MODEL_NAME": ["iris", "absent"], "MODEL_VERSION": ["1", "7"]}
-_WITHIN: Final = 600
+_WITHIN: Final = 1800
 _CHECKS: Final = (
     "not_a_server_error,content_type_conformance,response_schema_conformance,"
     "status_code_conformance,unsupported_method"
@@ -73,6 +73,9 @@ def cases(upstream: Path) -> list[Case]:
 
 def _put_right(path: Path) -> dict[str, Any]:
     described: dict[str, Any] = yaml.safe_load(path.read_text().replace("${", "{"))
+    if details := described.get("components", {}).get("schemas", {}).get("StreamDetails"):
+        # Why a text ended can only be told with its last token.
+        details["required"].remove("finish_reason")
     for address, operations in list(described["paths"].items()):
         for place in (operations, *operations.values()):
             for parameter in place.get("parameters", ()) if isinstance(place, dict) else ():
