@@ -39,7 +39,6 @@ class _Request:
 
 
 _MNIST: Final = "v1beta1/torchserve/v1/mnist.json"
-_PICTURES: Final = "v1beta1/triton/torchscript/"
 _REQUESTS: Final[Mapping[str, _Request]] = {
     "explanation/art/mnist/art.yaml": _Request("explanation/art/mnist/input.json", verb="explain"),
     "graph/ensemble.yaml": _Request("graph/iris-input.json", verb="graph"),
@@ -77,13 +76,9 @@ _REQUESTS: Final[Mapping[str, _Request]] = {
     "v1beta1/transformer/collocation/collocation.yaml": _Request(
         "v1beta1/transformer/collocation/input.json", "mnist"
     ),
-    "v1beta1/transformer/torchserve_image_transformer/transformer.yaml": _Request(
-        "v1beta1/transformer/torchserve_image_transformer/input.json", "mnist"
+    "v1beta1/triton/torchscript/torchscript.yaml": _Request(
+        "v1beta1/triton/torchscript/input.json", "cifar10"
     ),
-    "v1beta1/triton/torchscript/torch_transformer.yaml": _Request(
-        f"{_PICTURES}image.json", "cifar10"
-    ),
-    "v1beta1/triton/torchscript/torchscript.yaml": _Request(f"{_PICTURES}input.json", "cifar10"),
     "v1beta1/xgboost/xgboost.yaml": _Request("v1beta1/xgboost/iris-input.json"),
 }
 _AT_ONCE: Final = 3
