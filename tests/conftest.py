@@ -8,7 +8,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.support.mounts import unmount_all
+
+# An input may take as long as it does on a busy machine; in CI that is hypothesis' own choice.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
