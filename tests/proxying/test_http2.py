@@ -219,6 +219,28 @@ async def test_pings_beside_data_are_welcome() -> None:
         await client.until(events.ResponseReceived)
 
 
+async def test_a_client_may_open_its_windows_bit_by_bit() -> None:
+    size = 32 * MIB
+
+    def answer(stream: Stream) -> None:
+        stream.send_headers(ANSWER)
+        stream.send_data(bytes(size), True)
+
+    async with serving(answer=answer) as server:
+        client, heard = server.client, 0
+        number = client.ask()
+        while heard < size:
+            for event in await client.hear():
+                if isinstance(event, events.DataReceived):
+                    heard += len(event.data)
+                    for read in range(0, len(event.data), 4096):
+                        update = min(4096, len(event.data) - read)
+                        client.h2.increment_flow_control_window(update)
+                        if heard < size:
+                            client.h2.increment_flow_control_window(update, number)
+            client.send()
+
+
 async def test_a_client_that_is_gone_is_noticed() -> None:
     async with serving(silent_seconds=0.1) as server:
         server.client.ask(ended=False)

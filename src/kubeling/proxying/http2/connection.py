@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         with contextlib.suppress(ProtocolError):
             self._h2.send_data(stream.id, piece, end_stream=ended)
         self._unwritten += len(piece)
-        self._h2.patience.sent()
+        self._h2.patience.sent(len(piece))
         self._said(stream, ended)
 
     def give_back(self, stream: Stream, size: int) -> None:

@@ -3,7 +3,8 @@
 A frame of a few bytes costs its receiver more than its sender: streams that are opened and reset at
 once (CVE-2023-44487), or made to be reset by an error of their own, and pings, settings, priorities
 and empty frames that have to be answered or looked at. Clients do send such frames, with what they
-ask and get: so each frame that carries something makes up for one that does not.
+ask and get: so each frame that carries something makes up for one that does not, and what goes out
+to them for several. Some open two windows with each read, and read 4 KiB at a time (Go's).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _AT_ONCE_SECONDS: Final = 1.0
 """A client that has waited for longer may have had enough."""
 _IDLE: Final = 10_000
 _IDLE_A_SECOND: Final = 100.0
+_PER_SENT: Final = 10
+_BYTES_READ: Final = 1024
+"""So much of what was sent is worth a frame more."""
 
 
 class FloodError(ProtocolError):
@@ -51,9 +55,9 @@ class Patience:
         if lived < _AT_ONCE_SECONDS:
             self._resets.spend()
 
-    def sent(self) -> None:
-        """Data has gone out, which the far side may have something to say to."""
-        self._idle.earn()
+    def sent(self, size: int) -> None:
+        """Data has gone out, which the far side may have something to say to, piece by piece."""
+        self._idle.earn(_PER_SENT + size // _BYTES_READ)
 
 
 class _Allowance:
@@ -66,8 +70,8 @@ class _Allowance:
         self._left = float(most)
         self._at = clock()
 
-    def earn(self) -> None:
-        self._left = min(self._left + 1, self._most)
+    def earn(self, frames: int = 1) -> None:
+        self._left = min(self._left + frames, self._most)
 
     def spend(self) -> None:
         self._left -= 1
