@@ -157,6 +157,34 @@ import numpy, onnxruntime, sklearn.svm
 print(numpy.arange(2))
 """
 
+ELSEWHERE = """
+import os, sys
+open("numpy.json", "w").close()
+os.makedirs("scipy", exist_ok=True)
+sys.path[1:] = reversed(sys.path[1:])
+import numpy, onnxruntime, sklearn.svm
+print(numpy.arange(2))
+"""
+
+HIDDEN = """
+import os, sys
+with open("numpy.py", "w") as file:
+    file.write("mine = 1")
+import numpy
+os.remove("numpy.py")
+print(numpy.mine)
+"""
+
+LATER = """
+import os, sys
+import numpy
+with open("numpy.py", "w") as file:
+    file.write("mine = 1")
+import numpy.random, sklearn.svm
+os.remove("numpy.py")
+print(numpy.arange(2))
+"""
+
 DEPENDING = [
     ("SKLEARN_ASSUME_FINITE", "true", "print(get_config()['assume_finite'])", "True"),
     # These cannot be imported a second time.
@@ -170,8 +198,9 @@ async def test_libraries_that_depend_on_a_variable_are_imported_anew(node: Node)
     imports = "import numpy, tqdm.std; from sklearn import get_config"
     assert (await forked(node, f"{imports}; print(tqdm.__name__)"))[3] == ["tqdm"]
     # What the program itself does cannot be known before it is forked.
-    for text in (IMPORTER, VARIABLES):
+    for text in (IMPORTER, VARIABLES, ELSEWHERE, LATER):
         assert (await forked(node, text))[3] == ["[0 1]"]
+    assert (await forked(node, HIDDEN))[3] == ["1"]
     for name, value, text, said in DEPENDING:
         made = program("p", f"{imports}; {text}")
         made["spec"]["containers"][0]["env"] = [{"name": name, "value": value}]

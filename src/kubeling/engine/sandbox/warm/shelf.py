@@ -6,8 +6,9 @@ same modules now: the variables that they looked at are as they were, no importe
 file earlier on ``sys.path`` has the name of one of them. Otherwise it is imported as ever.
 
 That cannot be where libraries with extensions are among them, as NumPy and PyTorch are: a process
-makes those once, and here it has. They come from the shelf whatever the program did meanwhile, and
-a container whose variables they would have looked at with another result is not forked for.
+makes those once, and here it has. They come from the shelf whatever the program did meanwhile, if
+it did not put other files of their names first, and a container whose variables they would have
+looked at with another result is not forked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import _frozen_importlib
 import os
 import sys
-from _frozen_importlib_external import ExtensionFileLoader
+from _frozen_importlib_external import ExtensionFileLoader, PathFinder
 
 from kubeling.engine.sandbox.warm.freshening import freshen
 
@@ -159,7 +160,7 @@ class Shelf:
         """Hands out a module with all that it needs; ``False`` if it has to be imported."""
         wanted, bound = self._closures[name], name in self._bound
         new = [one for one in wanted if one in self._aside and one not in sys.modules]
-        if bound and not self._are_found(self._made_once.intersection(new)):
+        if bound and self._are_hidden(self._made_once.intersection(new)):
             return False
         if not bound and not self._would_be_the_same(new):
             return False
@@ -233,6 +234,15 @@ class Shelf:
         return all(
             tops.isdisjoint(self._names_in(entry)) for entry in sys.path if entry not in known
         )
+
+    def _are_hidden(self, names: Iterable[str]) -> bool:
+        """Whether importing would find other files: not what only has the name of a library."""
+        tops = {name.partition(".")[0] for name in names} - self._taken.keys()
+        return not self._are_found(tops) and any(map(self._is_hidden, tops))
+
+    def _is_hidden(self, top: str) -> bool:
+        found = PathFinder.find_spec(top)
+        return found is not None and found.origin != getattr(self._aside.get(top), "__file__", None)
 
     def _names_in(self, folder: str) -> frozenset[str]:
         """What the files in a folder could be imported as."""
