@@ -125,7 +125,6 @@ class Server:
         loose = {file for file in shelf.files if not file.startswith(own)}
         self._send(
             {
-                "modules": shelf.names,
                 "variables": shelf.variables,
                 "prefixes": shelf.prefixes,
                 "seen": sorted(folders | loose | set(sys.path)),

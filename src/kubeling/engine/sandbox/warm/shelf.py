@@ -74,10 +74,6 @@ class Shelf:
             del self._aside[name]
         self._install()
 
-    @property
-    def names(self) -> list[str]:
-        return list(self._aside)
-
     def keep(self, modules: list[ModuleType]) -> None:
         """Modules that are nobody's to import, and have to be there all the same."""
         self._kept = modules
