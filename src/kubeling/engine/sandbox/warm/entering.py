@@ -19,6 +19,7 @@ import os
 import posix
 import resource
 import select
+import signal
 import sys
 import time
 
@@ -42,6 +43,8 @@ LAST_ID = "/proc/sys/kernel/ns_last_pid"
 """The process id given last, in those of whoever opens it."""
 
 _PATIENCE_SECONDS = 10.0
+_TRIAL_SECONDS = 120
+"""Nobody waits for longer, and what hangs when it was forked would be left behind."""
 _SMALLEST_STACK = 8 << 20
 _LARGEST_STACK = 64 << 20
 
@@ -114,6 +117,8 @@ class Entrance:
         try:
             if self._channel >= 0:
                 self._settle()
+            else:
+                signal.alarm(_TRIAL_SECONDS)
             _thread.stack_size(0)
             main = vars(sys.modules["__main__"])
             main.clear()
