@@ -45,7 +45,7 @@ async def keep_ready(node: NodeServices, templates: Templates) -> None:
     def changed(old: Obj | None, new: Obj | None) -> None:
         if _asks(old) or _asks(new):
             news.set()
-        if new is not None and _asks(old) and new["spec"].get("replicas"):
+        if new is not None and _asks(old) and _replicas(new) > _replicas(old):
             for parts in programs.get(uid(new), ()):
                 templates.stand_by(parts)
 
@@ -68,6 +68,10 @@ async def keep_ready(node: NodeServices, templates: Templates) -> None:
 
 def _asks(deployment: Obj | None) -> bool:
     return deployment is not None and objects.annotations(deployment).get(ANNOTATION) == _READY
+
+
+def _replicas(deployment: Obj | None) -> int:
+    return 0 if deployment is None else int(deployment["spec"].get("replicas", 1))
 
 
 def _obstacles(templates: Templates, programs: Sequence[ContainerParts]) -> str:
