@@ -144,9 +144,8 @@ class Templates:
             self._again = None
         missing = self._kept.keys() - self._ready.keys() - self._starting.keys()
         due = {key for key in missing if self._failures.may_try(key)}
-        if due and not has_room(
-            2
-        ):  # or one that has ended for that would begin and end all the time
+        # With less to spare, one that has ended for that would begin and end all the time.
+        if due and not has_room(2):
             self._start_kept_later(_AGAIN_KEPT_SECONDS)
             return
         for key in due:
@@ -242,8 +241,12 @@ class Templates:
 
     def _begun(self, key: TemplateKey, done: asyncio.Task[None]) -> None:
         del self._starting[key]
-        if not done.cancelled() and done.exception() is None:
-            self._start_kept()
+        if done.cancelled():
+            return
+        if error := done.exception():
+            log.error("no template of %s", key.program, exc_info=error)
+            return
+        self._start_kept()
 
     async def _start(self, key: TemplateKey, command: PythonCommand, parts: ContainerParts) -> None:
         """Starts a template; if what the program imports does not bear that, one without it."""
