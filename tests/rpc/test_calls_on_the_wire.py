@@ -30,6 +30,7 @@ class Said(Message):
 
 SAY = Method("test.Echo", "Say", Said, Said)
 WAIT = Method("test.Echo", "Wait", Said, Said)
+STOP = Method("test.Echo", "Stop", Said, Said)
 
 
 async def echo(asked: Said) -> Said:
@@ -39,6 +40,12 @@ async def echo(asked: Said) -> Said:
 async def wait(_: Said) -> Said:
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
+
+
+async def stop(asked: Said) -> Said:
+    waited_for = asyncio.create_task(wait(asked))
+    asyncio.get_running_loop().call_soon(waited_for.cancel)
+    return await waited_for
 
 
 def framed(message: bytes, compressed: bool = False) -> bytes:
@@ -87,13 +94,14 @@ async def status(port: int, headers: dict[str, str], *pieces: bytes) -> Code | N
         ({}, [framed(b"x" * 101)], Code.RESOURCE_EXHAUSTED),
         ({":path": "/test.Echo/Sing"}, [HELLO], Code.UNIMPLEMENTED),
         ({":path": "/test.Echo/Wait", "grpc-timeout": "1m"}, [HELLO], Code.DEADLINE_EXCEEDED),
+        ({":path": "/test.Echo/Stop"}, [HELLO], Code.CANCELLED),
         ({"content-type": "text/plain"}, [HELLO], None),
     ],
 )
 async def test_calls_end_with_the_code_that_says_why(
     headers: dict[str, str], pieces: list[bytes], code: Code | None
 ) -> None:
-    async with serving({SAY: echo, WAIT: wait}, limits=Limits(received=100)) as port:
+    async with serving({SAY: echo, WAIT: wait, STOP: stop}, limits=Limits(received=100)) as port:
         assert await status(port, headers, *pieces) is code
 
 

@@ -115,7 +115,7 @@ class UnaryCall:
         return int(_PREFIX.unpack_from(self._came)[1])
 
     def _message(self) -> bytes:
-        data = bytes(self._came[_PREFIX.size :])
+        data = bytes(memoryview(self._came)[_PREFIX.size :])
         if not self._came[0]:
             return data
         encoding = self._headers.get("grpc-encoding", "")
@@ -134,6 +134,10 @@ class UnaryCall:
             self._fail(Code.INVALID_ARGUMENT, str(error))
         except RpcError as error:
             self._fail(error.code, str(error))
+        except asyncio.CancelledError:
+            # If it is not the caller's doing, as of something that the handler waited for.
+            self._fail(Code.CANCELLED, "the call was cancelled by the server")
+            raise
         except Exception as error:
             # One call's trouble is that caller's to know, and no reason to end the server.
             log.exception("a call of %s", self._route.request.__name__)
