@@ -259,6 +259,26 @@ async def test_a_client_that_says_that_it_is_there_stays() -> None:
         await server.client.until(events.ResponseReceived)
 
 
+async def test_a_client_that_only_reads_and_that_slowly_stays() -> None:
+    size = 24 * MIB
+
+    def answer(stream: Stream) -> None:
+        stream.send_headers(ANSWER)
+        stream.send_data(bytes(size), True)
+
+    async with serving(silent_seconds=0.2, answer=answer) as server:
+        client = server.client
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1})
+        client.h2.increment_flow_control_window(1 << 30)
+        client.ask()
+        heard = 0
+        while heard < size // 2:
+            data = await client.reader.read(1 << 16)
+            assert data, "the connection ended"
+            heard += len(data)
+            await asyncio.sleep(0.004)
+
+
 async def test_no_more_is_written_than_a_client_reads() -> None:
     size, sent, begun = 32 * MIB, 0, asyncio.Event()
 

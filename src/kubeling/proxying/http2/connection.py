@@ -111,6 +111,9 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        if self._silence is not None:
+            # Who takes what is sent is there; the question waits behind all of that.
+            self._silence.heard()
         self._flush_all()
 
     # For whoever uses the connection

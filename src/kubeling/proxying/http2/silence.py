@@ -27,7 +27,7 @@ class Silence:
         self._timer = self._loop.call_later(seconds, self._look)
 
     def heard(self) -> None:
-        """The far side has said something."""
+        """The far side has said something, or taken what was sent."""
         self._heard_at, self._asked = self._loop.time(), False
 
     def end(self) -> None:
