@@ -16,6 +16,9 @@ from tests.serving.platform import Serving, front_door, is_ready, running_servin
 
 from kubeling.kube.objects import new_object
 from kubeling.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
+from kubeling.serving.gateway.entry import gateway_of
+from kubeling.serving.gateway.http1.client import ShortWay
+from kubeling.serving.gateway.http1.exchange import Exchange
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 HOST = "Host: m-default.example.com"
@@ -334,6 +337,46 @@ async def test_an_answer_that_lies_about_its_length_says_nothing_of_the_next(
                 assert heard.count(b"x-kubeling-revision: ") == 2
                 assert heard.count(b"hi") <= (0 if lie.startswith(b"HTTP/1.1 304") else 1)
                 wire.writer.close()
+
+
+class Asker:
+    """A client without a socket, which can take no more as soon as something comes, if ``full``."""
+
+    origin = b"127.0.0.1\r\n\r\n"
+    closes = False
+
+    def __init__(self, way: ShortWay, *, full: bool) -> None:
+        asked = way.asked(f"GET /whole HTTP/1.1\r\n{HOST}\r\n\r\n".encode())
+        assert asked is not None
+        self._exchange = Exchange(self, asked, b"", way.delivery, way.pods)
+        self._full = full
+        self._heard = b""
+        self._over = asyncio.Event()
+
+    async def ask(self) -> bytes:
+        self._exchange.start()
+        await asyncio.wait_for(self._over.wait(), 10)
+        return self._heard
+
+    def write(self, data: bytes) -> None:
+        self._heard += data
+        if self._full:
+            self._exchange.pause(True)
+
+    def answered(self) -> None:
+        self._over.set()
+
+    def abort(self) -> None:
+        self._over.set()
+
+
+async def test_a_client_that_takes_no_more_does_not_stop_who_is_next(tmp_path: Path) -> None:
+    pod = await asyncio.start_server(Scripted({"/whole": [OK + b"ok"]}).answer, "127.0.0.1", 0)
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        way = gateway_of(serving.context).short_way
+        for full in (False, True, False):
+            assert (await Asker(way, full=full).ask()).endswith(b"ok")
 
 
 async def test_heads_that_differ_by_a_letter_are_told_apart(wire: Wire) -> None:

@@ -139,6 +139,8 @@ class Exchange:
 
     def answered_whole(self, head: AnswerHead, body: bytes) -> None:
         assert self._place is not None
+        # It is the next request's already: a client that takes no more must not stop it.
+        self._connection = None
         self._client.write(b"".join((head.told, self._ending(self._place), body)))
         self._over_with(head.status)
 
@@ -154,6 +156,7 @@ class Exchange:
         self._client.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
     def completed(self) -> None:
+        self._connection = None
         if self._head:
             self.received([])
         self._over_with(self._status)
@@ -251,7 +254,6 @@ class Exchange:
 
     def _over_with(self, status: int) -> None:
         """All of the answer is out."""
-        self._connection = None
         self._count(status)
         if self._passage is not None or status >= 500:
             self._told(status)
