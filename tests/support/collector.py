@@ -28,6 +28,7 @@ class Collected:
     parent: str
     state: str
     failed: bool
+    description: str
     attributes: dict[str, Any]
     events: dict[str, dict[str, Any]]
     nanoseconds: int
@@ -110,6 +111,7 @@ def _spans(request: Any) -> list[Collected]:
                         span.parent_span_id.hex(),
                         span.trace_state,
                         span.status.code == 2,
+                        span.status.message,
                         _plain(span.attributes),
                         {event.name: _plain(event.attributes) for event in span.events},
                         span.end_time_unix_nano - span.start_time_unix_nano,

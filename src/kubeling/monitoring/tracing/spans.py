@@ -36,7 +36,7 @@ class Span:
 
     Of a trace that is not recorded there are spans, too, as what is asked of others has to carry
     the decision; they keep nothing. As a context manager a span is the current one, and ends, with
-    what was raised as its error.
+    the class of what was raised as its error: what errors of models say may be a client's data.
     """
 
     __slots__ = (
@@ -146,12 +146,12 @@ class Span:
     def __exit__(
         self,
         kind: type[BaseException] | None,
-        error: BaseException | None,
-        _: TracebackType | None,
+        _: BaseException | None,
+        __: TracebackType | None,
     ) -> None:
         current_span.reset(self.token)
         if kind is not None:
-            self.fail(kind.__qualname__, str(error))
+            self.fail(kind.__qualname__)
         self.end()
 
 
