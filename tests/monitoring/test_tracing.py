@@ -118,6 +118,25 @@ def test_spans_arrive_at_the_collector_when_the_process_ends(
     assert 0 <= ask.nanoseconds <= server.nanoseconds
 
 
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "/"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces"),
+    ],
+)
+def test_spans_go_where_a_setting_says_that_is_no_variable_of_the_process(
+    variable: str, path: str
+) -> None:
+    with collecting() as collector:
+        tracer = open_tracer("iris", {variable: f"{collector.url}{path}"})
+        assert tracer is not None
+        tracer.request("GET", {}).end()
+        tracer.close()
+        assert collector.spans(name="GET")
+
+
 def test_the_variables_name_the_service(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,14 +52,17 @@ _HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEAD
 class SdkOutlet:
     """Gives spans to the SDK's exporters; over gRPC they go by our own client, without grpcio."""
 
-    def __init__(self, exporters: frozenset[str], service: str, grpc_endpoint: str = "") -> None:
+    def __init__(
+        self, exporters: frozenset[str], service: str, endpoint: str = "", *, over_grpc: bool
+    ) -> None:
         self._resource = _resource(service)
         self._exporters: list[SpanExporter] = []
         if "console" in exporters:
             self._exporters.append(ConsoleSpanExporter(out=sys.stdout))
         if "otlp" in exporters:
-            over_grpc = grpc_endpoint != ""
-            self._exporters.append(_Grpc(grpc_endpoint) if over_grpc else OTLPSpanExporter())
+            # What the settings say is no variable of the process, where the SDK would look for it.
+            made = _Grpc(endpoint) if over_grpc else OTLPSpanExporter(endpoint or None)
+            self._exporters.append(made)
         self._loud = True
 
     def deliver(self, spans: Sequence[Span]) -> bool:

@@ -26,14 +26,16 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _NEEDED = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _KNOWN = frozenset({"otlp", "console"})
 _GRPC_PORT = ":4317"
+_USUAL_OVER_GRPC = "http://localhost:4317"
 
 
 class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the variables say."""
 
     exporters: frozenset[str]
-    grpc_endpoint: str = ""
-    """Over HTTP the SDK reads it itself."""
+    endpoint: str = ""
+    """As it was said for gRPC, or all of the URL for HTTP; empty is the SDK's usual one."""
+    over_grpc: bool = False
     sampler: str = ""
     sampler_argument: str = ""
     queue: int = 2048
@@ -54,9 +56,11 @@ class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
             log.warning("OTEL_TRACES_EXPORTER: %s is none of otlp, console, none", said)
         if "none" in exporters or not exporters & _KNOWN:
             return None
+        over_grpc = _speaks_grpc(endpoint, _first(variables, _PROTOCOLS))
         return cls(
             exporters=exporters & _KNOWN,
-            grpc_endpoint=endpoint if _speaks_grpc(endpoint, _first(variables, _PROTOCOLS)) else "",
+            endpoint=endpoint or _USUAL_OVER_GRPC if over_grpc else _posted_to(variables),
+            over_grpc=over_grpc,
             sampler=variables.get("OTEL_TRACES_SAMPLER", ""),
             sampler_argument=variables.get("OTEL_TRACES_SAMPLER_ARG", ""),
             queue=_number(variables, "OTEL_BSP_MAX_QUEUE_SIZE", 2048),
@@ -82,7 +86,9 @@ def open_tracer(service: str, variables: Mapping[str, str] = os.environ) -> Trac
     def open_outlet() -> Outlet:
         from kubeling.monitoring.tracing.exporting import SdkOutlet
 
-        return SdkOutlet(settings.exporters, service, settings.grpc_endpoint)
+        return SdkOutlet(
+            settings.exporters, service, settings.endpoint, over_grpc=settings.over_grpc
+        )
 
     sending = Sending(open_outlet, queue=settings.queue, batch=settings.batch, delay=settings.delay)
     sampler = sampler_of(settings.sampler, settings.sampler_argument)
@@ -99,6 +105,12 @@ def _is_there(module: str) -> bool:
 def _speaks_grpc(endpoint: str, protocol: str) -> bool:
     """By what is said, else by the port: KServe's default names the port of gRPC and no more."""
     return protocol == "grpc" or (not protocol and endpoint.rstrip("/").endswith(_GRPC_PORT))
+
+
+def _posted_to(variables: Mapping[str, str]) -> str:
+    """The variable for traces alone names all of the URL, the other one where it begins."""
+    whole, base = (variables.get(name, "").strip() for name in _ENDPOINTS)
+    return whole or (f"{base.rstrip('/')}/v1/traces" if base else "")
 
 
 def _first(variables: Mapping[str, str], names: tuple[str, ...]) -> str:
