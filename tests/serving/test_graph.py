@@ -366,6 +366,29 @@ async def test_a_graph_ends_at_its_timeouts(serving: Serving) -> None:
         never.set()
 
 
+async def test_a_step_is_left_when_its_client_is(serving: Serving) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return web.Response()
+
+    async with answering(hang) as step, asyncio.timeout(60):
+        nodes = {"root": node("Sequence", {"serviceUrl": str(step.make_url("/")), "name": "say"})}
+        async with asking(serving, nodes) as gateway:
+            post = asyncio.create_task(gateway.post("/serving/default/g", json={}))
+            await asked.wait()
+            post.cancel()
+            await left.wait()
+            text, labels = "", 'code="499",inferencegraph="g",namespace="default",step="root/say"'
+            while labels not in text:
+                text = await (await gateway.get("/metrics")).text()
+
+
 async def test_an_answer_that_streams_for_too_long_breaks_off(serving: Serving) -> None:
     never = asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from kubeling.kube.objects import Obj
 from kubeling.monitoring.tracing import TRACEPARENT, TRACESTATE, Span
 from kubeling.proxying.headers import HOP_BY_HOP
 from kubeling.serving import spans
+from kubeling.serving.gateway.leaving import LEFT
 from kubeling.serving.graph.execution import Answer, GraphFailure
 from kubeling.serving.graph.timings import StepTimings
 
@@ -88,6 +90,9 @@ class StepCaller:
             if last and answer.content_length is None:
                 return Answer(status, b"", kind, _pieces(answer))
             return Answer(status, await answer.read(), kind)
+        except asyncio.CancelledError:
+            status = LEFT
+            raise
         except (aiohttp.ClientError, TimeoutError) as error:
             target = step.get("serviceName") or step.get("serviceUrl")
             why = str(error) or "it did not answer in time"

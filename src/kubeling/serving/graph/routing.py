@@ -23,6 +23,7 @@ from kubeling.kube.objects import Key, Obj, condition, is_condition_true, key_of
 from kubeling.kube.resources import SERVICES
 from kubeling.serving import names, spans
 from kubeling.serving.arguments import model_name
+from kubeling.serving.gateway.leaving import LEFT, while_there
 from kubeling.serving.graph.calling import StepCaller
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphRouter"]
 
-_LEFT: Final = 499
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -102,14 +102,14 @@ class GraphRouter:
         return handler
 
     async def answer(self, request: web.Request, key: Key) -> web.StreamResponse:
-        """What the graph's steps answer together."""
+        """What the graph's steps answer together, as long as somebody waits for it."""
         if self._tracer is None:
-            return await self._answer(request, key, None)
+            return await while_there(request, self._answer(request, key, None))
         about = {spans.NAMESPACE: key.namespace, spans.GRAPH: key.name}
         span = spans.request_of(self._tracer, request.method, request.path, request.headers, about)
-        status = _LEFT
+        status = LEFT
         try:
-            answer = await self._answer(request, key, span)
+            answer = await while_there(request, self._answer(request, key, span))
             status = answer.status
             return answer
         finally:
@@ -130,6 +130,8 @@ class GraphRouter:
         try:
             async with _within(timeouts.get("serverRead"), 408, "the request was not read"):
                 body = await request.read()
+            if request.transport is None:
+                return web.Response(status=LEFT)
             async with (
                 _within(timeouts.get("serverWrite"), 504, "the steps did not answer"),
                 contextlib.AsyncExitStack() as stack,
