@@ -53,6 +53,8 @@ class Runner:
         self._thread: ThreadPoolExecutor | None = None
         self._under_way = 0
         self._work = Work()
+        self.freed: Callable[[], None] | None = None
+        """What is called when the thread has nothing left to do; it must not raise."""
 
     @property
     def busy(self) -> bool:
@@ -106,6 +108,8 @@ class Runner:
                 done(None, error)
             else:
                 done(ended.result(), None)
+            if self.freed is not None and not self.busy:
+                self.freed()
 
         self._under_way += 1
         loop = asyncio.get_running_loop()
@@ -129,6 +133,7 @@ class Batcher:
     def __init__(self, predict: Callable[[Array], Array]) -> None:
         self._predict = predict
         self.runner = Runner()
+        self.runner.freed = self._go_on
         self.rows = Histogram(_SIZES)
         """How many rows were predicted together."""
         self._waiting: list[Waiting] = []
@@ -161,6 +166,13 @@ class Batcher:
         for batch in _grouped(waiting):
             self._run(batch)
 
+    def _go_on(self) -> None:
+        """Predicts what came while the thread was busy."""
+        if self._held:
+            self._held = False
+            if self._waiting:
+                self._flush()
+
     @property
     def waiting(self) -> int:
         """The requests that wait for the prediction before theirs."""
@@ -174,9 +186,6 @@ class Batcher:
                 _deliver(batch, found)
             elif error is not None:
                 self._failed(batch, error)
-            if self._held and not self.runner.busy:
-                self._held = False
-                self._flush()
 
         requests = sum(one[2] for one in batch)
         self.runner.run(lambda: self._predict(_stacked(batch)), finished, requests)

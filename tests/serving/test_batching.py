@@ -1,0 +1,42 @@
+"""Where predictions run, and that everybody gets an answer, whatever else is going on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+
+from kubeling.serving.server.batching import Batcher, Runner, TakesLong
+
+
+class Waits:
+    """Work that is done in the thread, and not before it may be."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def start(self, runner: Runner) -> None:
+        runner.run(self._work, lambda found, _: self.ended.set_result(found or ""))
+
+    def _work(self) -> str:
+        if threading.current_thread() is threading.main_thread():
+            raise TakesLong
+        assert self.may_end.wait(60)
+        return "ended"
+
+
+async def test_rows_that_waited_for_other_work_of_the_model_are_predicted_after_it() -> None:
+    """A model's thread may be at what goes to it by itself, such as tensors of several inputs."""
+    batcher = Batcher(lambda rows: rows.sum(axis=1))
+    other = Waits()
+    other.start(batcher.runner)
+    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    batcher.submit_all(np.ones((2, 3)), lambda found, _: answered.set_result(found), 1)
+    assert batcher.waiting == 1
+    other.may_end.set()
+    async with asyncio.timeout(60):
+        assert await other.ended == "ended"
+        assert (await answered).tolist() == [3.0, 3.0]
