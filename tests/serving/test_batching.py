@@ -40,3 +40,18 @@ async def test_rows_that_waited_for_other_work_of_the_model_are_predicted_after_
     async with asyncio.timeout(60):
         assert await other.ended == "ended"
         assert (await answered).tolist() == [3.0, 3.0]
+
+
+async def test_nothing_is_predicted_beside_the_thread() -> None:
+    """A quick prediction that comes while a slow one is made waits for it."""
+    runner, slow, order = Runner(), Waits(), list[str]()
+    slow.ended.add_done_callback(lambda _: order.append("slow"))
+    slow.start(runner)
+    quick = asyncio.get_running_loop().create_future()
+    quick.add_done_callback(lambda _: order.append("quick"))
+    runner.run(lambda: "found", lambda found, _: quick.set_result(found))
+    assert not quick.done()
+    slow.may_end.set()
+    async with asyncio.timeout(60):
+        assert await quick == "found"
+    assert order == ["slow", "quick"]

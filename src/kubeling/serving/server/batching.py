@@ -42,7 +42,11 @@ class TakesLong(Exception):
 
 
 class Runner:
-    """Does what is quick at once, and what has lately taken long in a thread of its own."""
+    """Does what is quick at once, and what has lately taken long in a thread of its own.
+
+    One at a time, as few libraries say that they take more: what comes while the thread is busy
+    waits for it, however quick.
+    """
 
     noted: ClassVar[bool] = False
     """Whether spans are to tell when it was done."""
@@ -82,7 +86,7 @@ class Runner:
         """
         if self.noted:
             work, done = prediction_times.noted(work, done, requests)
-        if not self.slow:
+        if self._stays or not (self.slow or self.busy):
             try:
                 found = self._timed(work)
             except TakesLong:
