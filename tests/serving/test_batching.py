@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import numpy as np
+import pytest
+from tests.serving.model_server import serving
 
 from kubeling.serving.server.batching import Batcher, Runner, TakesLong
+from kubeling.serving.server.model import Model
 
 
 class Waits:
@@ -55,3 +59,29 @@ async def test_nothing_is_predicted_beside_the_thread() -> None:
     async with asyncio.timeout(60):
         assert await quick == "found"
     assert order == ["slow", "quick"]
+
+
+class Late(Model):
+    """Fails, and takes its time for it."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__("late")
+        self.ready = True
+        self._error = error
+        self.threads: list[threading.Thread] = []
+
+    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        self.threads.append(threading.current_thread())
+        time.sleep(0.03)
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [KeyError, StopIteration])
+async def test_a_model_that_is_slow_to_fail_holds_up_nobody_either(error: type[Exception]) -> None:
+    model = Late(error)
+    async with serving(model) as client, asyncio.timeout(60):
+        for _ in range(2):
+            answer = await client.post("/v1/models/late:predict", json={"instances": [1]})
+            assert answer.status == 500
+            assert error.__name__ in (await answer.json())["error"]
+    assert [thread is threading.main_thread() for thread in model.threads] == [True, False]

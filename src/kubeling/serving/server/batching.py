@@ -125,10 +125,20 @@ class Runner:
         started = self._work.since = time.perf_counter()
         try:
             found = work()
+        except Exception as error:
+            # A refusal may be quicker than any prediction; what fails late holds up as much.
+            self._took(max(time.perf_counter() - started, self._seconds))
+            if isinstance(error, StopIteration):
+                # Futures do not take it, and whoever waits for one would do so for ever.
+                raise RuntimeError("StopIteration") from error
+            raise
         finally:
             self._work.since = 0.0
-        self._seconds += 0.2 * (time.perf_counter() - started - self._seconds)
+        self._took(time.perf_counter() - started)
         return found
+
+    def _took(self, seconds: float) -> None:
+        self._seconds += 0.2 * (seconds - self._seconds)
 
 
 class Batcher:
