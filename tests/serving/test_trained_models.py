@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from kubeling.serving.multimodel.agent import Agent
 from kubeling.serving.multimodel.listing import failure_in
 from kubeling.serving.multimodel.resources import TRAINED_MODELS
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.server.errors import ModelLoadError
+from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository
 
 SMALL = {"resources": {"limits": {"memory": "1Gi"}}}
@@ -178,10 +181,16 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with placed(tmp_path, Doubler) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def placed(tmp_path: Path, create: Callable[[str], Model]) -> AsyncIterator[Place]:
     for folder in ("models", "source/a", "source/b"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "source/a/model").write_text("a")
-    repository = FolderRepository("", tmp_path / "models", lambda title, _: Doubler(title))
+    repository = FolderRepository("", tmp_path / "models", lambda title, _: create(title))
     async with serving_repository(repository) as client:
         async with client.get("/") as answer:
             server = str(answer.url)
@@ -263,6 +272,26 @@ async def test_a_slow_model_keeps_no_other_waiting(place: Place) -> None:
         others.set()
         await listed
     assert await place.loaded() == ["a", "a_first", "b"]
+
+
+async def test_a_model_whose_new_files_do_not_load_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reloaded(Doubler):
+        def load(self) -> bool:
+            loads.append(self.name)
+            if len(loads) == 2:
+                raise ModelLoadError("there is no memory left")
+            return True
+
+    loads: list[str] = []
+    monkeypatch.setattr("kubeling.serving.multimodel.agent._AGAIN_SECONDS", 0.0)
+    async with placed(tmp_path, Reloaded) as place:
+        await place.listed(a=str(place.source / "a"))
+        assert loads == ["a"]
+        await place.listed(a=str(place.source / "b"))
+        assert loads == ["a"] * 3, "the model there was before is not the one that is listed"
+        assert await place.loaded() == ["a"]
 
 
 async def test_an_agent_that_starts_anew_unloads_what_is_no_longer_listed(place: Place) -> None:

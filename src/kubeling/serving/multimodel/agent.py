@@ -130,6 +130,8 @@ class Agent:
         if pause is None:
             self._loaded.add(name)
         else:
+            # What the server has, if anything, is the model of that name there was before.
+            self._loaded.discard(name)
             self._next_try[name] = time.monotonic() + pause
 
     def _fetch(self, name: str, spec: ModelSpec) -> None:
