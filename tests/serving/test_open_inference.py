@@ -237,6 +237,19 @@ async def test_models_are_listed_loaded_and_unloaded(tmp_path: Path) -> None:
     assert len(only_ready) == 2
 
 
+@pytest.mark.parametrize("name", ["", ".new-m"])
+async def test_a_folder_of_models_is_no_model_nor_is_one_that_is_being_brought(
+    tmp_path: Path, name: str
+) -> None:
+    write(tmp_path / ".new-m", 7)
+    repository = FolderRepository("", tmp_path, Numbered)
+    async with serving_repository(repository) as client:
+        failed = await client.post(f"/v2/repository/models/{name}/load")
+        assert failed.status == 503
+        assert "there is no folder" in (await failed.json())["error"]
+        assert repository.get_models() == {}
+
+
 async def test_a_model_that_cannot_be_loaded_again_goes_on_answering(tmp_path: Path) -> None:
     write(tmp_path, 1)
     async with serving_repository(await folder_of(tmp_path)) as client:

@@ -167,9 +167,10 @@ class FolderRepository(ModelRepository):
 
     async def _load(self, name: str) -> None:
         folder = self._folder
-        if name != self._name:
+        if name != self._name or not name:
             folder = self._folder / name
-            if "/" in name or name in ("", ".", "..") or not _is_folder(folder):
+            # What begins with a dot is no model, or one that is still being brought.
+            if not name or name.startswith(".") or "/" in name or not _is_folder(folder):
                 raise ModelLoadError(f"there is no folder {name} in {self._folder}")
         found: dict[str, Model] = {}
         try:
