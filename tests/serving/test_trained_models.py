@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,36 @@ async def test_models_of_a_service_are_listed_for_its_pods_while_there_is_memory
     assert model["metadata"]["ownerReferences"][0]["name"] == "many"
     await serving.client.delete(TRAINED_MODELS, "first", NAMESPACE)
     await serving.until(CONFIG_MAPS, "modelconfig-many-0", lambda o: models_in(o) == [])
+
+
+async def test_pods_that_could_not_be_asked_for_their_models_are_asked_again(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.multimodel.controller._ASK_AGAIN_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    monkeypatch.setattr("kubeling.serving.multimodel.controller.serving_port", lambda _: port)
+    await serving.service("many", predictor={"sklearn": SMALL})
+    await serving.start("many-predictor-00001")
+    await serving.until(INFERENCE_SERVICES, "many", is_ready)
+    await serving.apply(TRAINED_MODELS, trained_model("first"))
+
+    def loaded(value: str) -> Callable[[Obj], bool]:
+        def holds(obj: Obj) -> bool:
+            found = condition(obj, "ModelLoaded")
+            return found is not None and found.status == value
+
+        return holds
+
+    await serving.until(TRAINED_MODELS, "first", loaded("Unknown"))
+
+    async def index(_: web.Request) -> web.Response:
+        return web.json_response([{"name": "first", "state": "READY"}])
+
+    app = web.Application()
+    app.router.add_post("/v2/repository/index", index)
+    async with TestServer(app, port=port):
+        await serving.until(TRAINED_MODELS, "first", loaded("True"))
 
 
 async def test_a_service_with_a_model_of_its_own_takes_no_others(serving: Serving) -> None:

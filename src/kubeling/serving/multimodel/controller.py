@@ -42,6 +42,7 @@ __all__ = ["TrainedModelController"]
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 _ASK_SECONDS: Final = 2.0
+_ASK_AGAIN_SECONDS: Final = 10.0
 _TAIL: Final = 200
 
 
@@ -81,12 +82,13 @@ class TrainedModelController:
         taken = accepted(isvc, models) if multi else None
         if taken is not None:
             await self._list(isvc, taken)
-        loading: Loading = await self._loading(isvc, taken) if taken else {}
+        loading, heard = await self._loading(isvc, taken) if taken else ({}, True)
         for model in models:
             await self._adopt(model, isvc)
             await self._write(model, isvc, taken, loading)
-        waiting = any(loading.get(name(m), ("False", ""))[0] == "False" for m in taken or ())
-        return Result(_LOOK_AGAIN_SECONDS) if waiting else None
+        if any(value == "False" for value, _ in loading.values()):
+            return Result(_LOOK_AGAIN_SECONDS)
+        return None if heard else Result(_ASK_AGAIN_SECONDS)
 
     async def _list(self, isvc: Obj, taken: list[Obj]) -> None:
         text = json.dumps(model_config(taken))
@@ -122,10 +124,10 @@ class TrainedModelController:
         except NotFound:
             return
 
-    async def _loading(self, isvc: Obj, taken: list[Obj]) -> Loading:
-        """What the service's ready pods say of each model."""
+    async def _loading(self, isvc: Obj, taken: list[Obj]) -> tuple[Loading, bool]:
+        """What the service's ready pods say of each model, and whether all of them did."""
         if not is_condition_true(isvc, "Ready"):
-            return {}
+            return {}, True
         pods = [
             pod
             for pod in self._informers.of(PODS).list(namespace(isvc))
@@ -135,17 +137,13 @@ class TrainedModelController:
             and not deletion_requested(pod)
         ]
         timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
-        indexes: dict[str, list[Obj]] = {}
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            for pod in pods:
-                address = (pod.get("status") or {}).get("podIP")
-                url = f"http://{address}:{serving_port(pod)}/v2/repository/index"
-                try:
-                    async with session.post(url, json={}) as answer:
-                        indexes[name(pod)] = await answer.json() if answer.status == 200 else []
-                except (aiohttp.ClientError, TimeoutError, ValueError):
-                    continue
-        return {name(model): await self._loaded(model, indexes) for model in taken}
+            found = await asyncio.gather(*(_index(session, pod) for pod in pods))
+        indexes = {
+            name(pod): index for pod, index in zip(pods, found, strict=True) if index is not None
+        }
+        loading = {name(model): await self._loaded(model, indexes) for model in taken}
+        return loading, len(indexes) == len(pods)
 
     async def _loaded(self, model: Obj, indexes: dict[str, list[Obj]]) -> tuple[str, str]:
         """The condition's value and message, from the pods' indexes."""
@@ -184,6 +182,18 @@ class TrainedModelController:
             await self._client.patch_status(TRAINED_MODELS, name(model), status, namespace(model))
         except NotFound:
             return
+
+
+async def _index(session: aiohttp.ClientSession, pod: Obj) -> list[Obj] | None:
+    """The models that a pod's server has; ``None`` if it cannot be asked."""
+    address = (pod.get("status") or {}).get("podIP")
+    url = f"http://{address}:{serving_port(pod)}/v2/repository/index"
+    try:
+        async with session.post(url, json={}) as answer:
+            found: list[Obj] = await answer.json() if answer.status == 200 else []
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return None
+    return found
 
 
 def _service_of_pod(pod: Obj) -> Iterable[Key]:
