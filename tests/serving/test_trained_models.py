@@ -67,7 +67,10 @@ def models_in(config: Obj) -> list[str]:
 async def test_models_of_a_service_are_listed_for_its_pods_while_there_is_memory(
     serving: Serving,
 ) -> None:
-    await serving.apply(TRAINED_MODELS, trained_model("first"))
+    first = trained_model("first")
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "1"}
+    first["metadata"]["ownerReferences"] = [other]
+    await serving.apply(TRAINED_MODELS, first)
     message = await refused(serving, "first", "InferenceServiceNotFound")
     assert message == 'there is no InferenceService "many" in the namespace'
 
@@ -97,7 +100,8 @@ async def test_models_of_a_service_are_listed_for_its_pods_while_there_is_memory
     model = await serving.until(TRAINED_MODELS, "first", lambda o: "url" in o["status"])
     url = "http://many-default.example.com/v1/models/first:predict"
     assert model["status"]["url"] == url
-    assert model["metadata"]["ownerReferences"][0]["name"] == "many"
+    owners = [owner["name"] for owner in model["metadata"]["ownerReferences"]]
+    assert owners == ["other", "many"], "it goes with its service, and stays others' as well"
     await serving.client.delete(TRAINED_MODELS, "first", NAMESPACE)
     await serving.until(CONFIG_MAPS, "modelconfig-many-0", lambda o: models_in(o) == [])
 

@@ -27,6 +27,7 @@ from kubeling.kube.objects import (
     name,
     namespace,
     new_object,
+    owner_reference,
 )
 from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
 from kubeling.serving import names
@@ -107,16 +108,15 @@ class TrainedModelController:
     async def _adopt(self, model: Obj, isvc: Obj) -> None:
         if objects.is_owned_by(model, isvc):
             return
-        owner = {
-            "apiVersion": INFERENCE_SERVICES.api_version,
-            "kind": INFERENCE_SERVICES.kind,
-            "name": name(isvc),
-            "uid": objects.uid(isvc),
-        }
+        others = [
+            owner
+            for owner in model["metadata"].get("ownerReferences") or ()
+            if owner["kind"] != INFERENCE_SERVICES.kind
+        ]
         patch = {
             "metadata": {
                 "labels": {names.SERVICE: name(isvc)},
-                "ownerReferences": [owner],
+                "ownerReferences": [*others, owner_reference(isvc, controller=False)],
             }
         }
         try:
