@@ -142,6 +142,28 @@ async def test_a_text_that_fails_fails_alone() -> None:
     assert isinstance(found[1], GenerationFailed)
 
 
+async def test_a_panic_of_a_tokenizer_ends_its_text_only() -> None:
+    class Panic(BaseException):
+        """As Rust's are in Python."""
+
+    def decode(tokens: Sequence[int]) -> str:
+        if 99 in tokens:
+            raise Panic
+        return "x" * len(tokens)
+
+    engine = Engine(torch, packed(made("Llama")), Vocabulary(decode, frozenset()))
+
+    async def one(token: int) -> int:
+        sampling = Sampling(4, logit_bias={token: 100.0}, temperature=0)
+        return len([piece async for piece in engine.grow([[1, 2]], [sampling])])
+
+    async with asyncio.timeout(60):
+        found = await asyncio.gather(one(5), one(99), one(6), return_exceptions=True)
+    engine.close()
+    assert [found[0], found[2]] == [4, 4]
+    assert isinstance(found[1], GenerationFailed)
+
+
 def test_models_that_cannot_are_known(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bloom = transformers.BloomConfig(vocab_size=101, hidden_size=32, n_layer=1, n_head=2)

@@ -136,26 +136,39 @@ class Engine:
         atexit.register(self._thread.join)
 
     def _run(self) -> None:
-        self._torch.set_num_threads(self._threads)
-        with self._torch.inference_mode():
-            while (step := self._next()) is not None:
-                # What reads one text after another hands over each token at once.
-                pieces = [step] if self._decoder.together else [[one] for one in step]
-                for piece in pieces:
-                    self._advance([(text, count) for text, count in piece if not text.over])
+        try:
+            self._torch.set_num_threads(self._threads)
+            with self._torch.inference_mode():
+                while self._grow_on():
+                    pass
+        finally:
+            self._leave_nobody_waiting()
 
-    def _next(self) -> Step | None:
-        """The texts of the next step, once there are any; ``None`` at the end."""
+    def _grow_on(self) -> bool:
+        """Makes a step, once there is one to make; says whether there may be others."""
+        step = self._next()
+        # What reads one text after another hands over each token at once.
+        pieces = [step] if self._decoder.together else [[one] for one in step]
+        for piece in pieces:
+            self._advance([(text, count) for text, count in piece if not text.over])
+        return bool(step)
+
+    def _next(self) -> Step:
+        """The texts of the next step, once there are any; none at the end."""
         with self._changed:
             while not self._closed:
                 self._admit()
                 if step := self._step():
                     return step
                 self._changed.wait()
+        return ()
+
+    def _leave_nobody_waiting(self) -> None:
+        with self._changed:
+            self._closed = True
             left, self._growing, self._waiting = [*self._growing, *self._waiting], [], deque()
         for text in left:
             text.reader.put(RuntimeError("the model was unloaded"))
-        return None
 
     def _admit(self) -> None:
         self._growing = [text for text in self._growing if not text.over]
@@ -196,7 +209,7 @@ class Engine:
             return []
         try:
             found = self._decoder.read([part for _, part in begun])
-        except Exception:
+        except BaseException:
             if len(begun) > 1:
                 # Nobody knows whose trouble it is, so each is tried by itself.
                 return [piece for one in begun for piece in self._read([one])]
@@ -216,10 +229,13 @@ class Engine:
 
     @contextlib.contextmanager
     def _failing(self, text: Text) -> Iterator[None]:
-        """One request's trouble is that caller's to know; the others go on."""
+        """One request's trouble is that caller's to know; the others go on.
+
+        A panic in Rust, as tokenizers and grammars have it, is no ``Exception``.
+        """
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             log.exception("generating failed")
             text.failed = True
             text.reader.put(error)
