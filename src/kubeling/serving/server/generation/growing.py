@@ -137,8 +137,9 @@ class Text:
 
     @property
     def kept(self) -> int:
-        """Tokens that something is kept of."""
-        return 0 if self._begun is None else self._begun[0].kept
+        """Tokens that something is kept of; metrics ask while the text grows, and may end."""
+        begun = self._begun
+        return 0 if begun is None else begun[0].kept
 
     @property
     def every(self) -> bool:
