@@ -239,6 +239,19 @@ async def test_transformers_go_on_with_a_text(tmp_path: Path) -> None:
     assert [set(text.split()) for text in found["predictions"]] == [{"film"}, {"film"}]
 
 
+async def test_models_that_make_text_refuse_bytes_that_are_none(tmp_path: Path) -> None:
+    _bert("BertLMHeadModel", tmp_path)
+    size = {"binary_data_size": 5}
+    tensor = {"name": "input-0", "shape": [1], "datatype": "BYTES", "parameters": size}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    body = head + b"\x01\x00\x00\x00\xff"
+    async with serving(_loaded("huggingface", tmp_path)) as client:
+        answer = await client.post("/v2/models/m/infer", data=body, headers=headers)
+        assert answer.status == 400
+        assert "no UTF-8" in (await answer.json())["error"]
+
+
 def test_architectures_for_other_tasks_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

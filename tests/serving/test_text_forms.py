@@ -143,6 +143,7 @@ async def test_some_call_must_be_made(client: Any) -> None:
             "response_format: Invalid type: x",
         ),
         ({"structured_outputs": {"regex": "(a"}}, "structured_outputs: .*regex parse error"),
+        ({"structured_outputs": {"json": "[" * 100_000}}, "structured_outputs.json: .*recursion"),
         ({"structured_outputs": {}}, "structured_outputs"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "takes one of json"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice: takes"),
@@ -153,6 +154,7 @@ async def test_some_call_must_be_made(client: Any) -> None:
         ({"response_format": {"type": "json_object"}, "min_tokens": 2}, "min_tokens"),
         ({"tool_choice": "required"}, "tool_choice: there are no tools"),
         ({"tool_choice": {"function": {"name": "x"}}, "tools": TOOLS}, "tool_choice: takes none"),
+        ({"tool_choice": {"function": {"name": []}}, "tools": TOOLS}, "tool_choice: takes none"),
     ],
 )
 async def test_forms_that_cannot_be_are_refused(

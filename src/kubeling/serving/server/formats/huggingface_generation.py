@@ -144,7 +144,10 @@ class GenerativeModel(OpenAIGenerativeModel):
         return {"predictions": [one.text for one in await self._go_on(rows_of(payload))]}
 
     async def _go_on(self, rows: list[Any]) -> list[Grown]:
-        texts = [row.decode() if isinstance(row, bytes) else row for row in rows]
+        try:
+            texts = [row.decode() if isinstance(row, bytes) else row for row in rows]
+        except UnicodeDecodeError:
+            raise InvalidInput("the model takes text, but these bytes are no UTF-8") from None
         if not texts or not all(isinstance(text, str) for text in texts):
             raise InvalidInput("the model takes texts, one a row")
         generator = self.generator

@@ -46,9 +46,9 @@ def forced(request: ChatCompletionRequest) -> str | None:
         return ""
     named = choice.get("function") if isinstance(choice, dict) else None
     name = named.get("name") if isinstance(named, dict) else None
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise InvalidInput(f"tool_choice: takes none, auto, required or one of tools, not {choice}")
-    return str(name)
+    return name
 
 
 def calls_of(name: str, text: str) -> list[ToolCall]:

@@ -64,7 +64,7 @@ class Guides:
             raise InvalidInput(f"{field}: takes one of json, regex, choice and grammar")
         try:
             grammar = _grammar(library.LLMatcher, kind, value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(f"{field}.{kind}: {error}") from None
         if wrong := library.LLMatcher.validate_grammar(grammar, self._known):
             raise InvalidInput(f"{field}: {wrong}")
