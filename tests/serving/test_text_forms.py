@@ -133,6 +133,29 @@ async def test_some_call_must_be_made(client: Any) -> None:
     assert json.loads(call.function.arguments)["city"] in ("Paris", "Rome")
 
 
+def _defining(title: str, size: dict[str, Any]) -> dict[str, Any]:
+    """A tool as pydantic describes one whose argument is an enum."""
+    schema = {
+        "type": "object",
+        "properties": {"size": {"$ref": "#/$defs/Size"}},
+        "required": ["size"],
+        "additionalProperties": False,
+        "$defs": {"Size": size},
+    }
+    return {"type": "function", "function": {"name": title, "parameters": schema}}
+
+
+async def test_schemas_of_tools_may_define_what_they_refer_to(client: Any) -> None:
+    sizes = {"enum": ["small", "large"]}
+    tools = [_defining("shirt", sizes), _defining("shoe", sizes)]
+    found = await said(client, tools=tools, tool_choice="required", parallel_tool_calls=False)
+    [call] = found.message.tool_calls
+    assert json.loads(call.function.arguments)["size"] in sizes["enum"]
+    tools = [_defining("shirt", sizes), _defining("shoe", {"type": "integer"})]
+    with pytest.raises(openai.BadRequestError, match=r"different \$defs.Size; rename one"):
+        await said(client, tools=tools, tool_choice="required")
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -22,6 +22,7 @@ from kubeling.serving.server.openai.requests import ChatCompletionRequest, Gener
 __all__ = ["calls_of", "forced", "guide_of"]
 
 _ANY: Final[Mapping[str, Any]] = {"type": "object"}
+_DEFINITIONS: Final = ("$defs", "definitions")
 
 
 async def guide_of(generator: Generator, request: GenerationRequest) -> Callable[[], Guide] | None:
@@ -120,7 +121,21 @@ def _of_tools(request: ChatCompletionRequest) -> tuple[str, Mapping[str, Any]] |
     several: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"anyOf": calls}}
     if request.parallel_tool_calls is False:
         several["maxItems"] = 1
-    return "tools", {"json": several}
+    return "tools", {"json": several | _shared(tools)}
+
+
+def _shared(tools: Mapping[str, Any]) -> dict[str, Any]:
+    """What the schemas define for themselves, at the root of one schema, where they look for it."""
+    found: dict[str, dict[str, Any]] = {}
+    for title, schema in tools.items():
+        for key in _DEFINITIONS:
+            given = schema.get(key) if isinstance(schema, dict) else None
+            for name, one in given.items() if isinstance(given, dict) else ():
+                if found.setdefault(key, {}).setdefault(name, one) != one:
+                    raise InvalidInput(
+                        f"tools: {title} and another one have different {key}.{name}; rename one"
+                    )
+    return found
 
 
 def _tools(request: ChatCompletionRequest) -> dict[str, Mapping[str, Any]]:
