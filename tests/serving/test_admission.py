@@ -403,6 +403,7 @@ def test_annotations_that_count_and_those_of_others_are_passed_over() -> None:
     obj["metadata"]["annotations"] = dict.fromkeys(
         [
             "serving.kubeling.io/monitoring",
+            "serving.kubeling.io/convert-to-onnx",
             "serving.kserve.io/stop",
             "serving.kserve.io/enable-metric-aggregation",
             "sidecar.istio.io/inject",

@@ -20,6 +20,7 @@ __all__ = ["warn_of_annotations"]
 _OWN: Final = "serving.kubeling.io/"
 _UPSTREAM: Final = "serving.kserve.io/"
 _KNOWN: Final = (
+    names.CONVERT_TO_ONNX,
     names.LOG_FAILURES,
     names.MONITORING,
     names.REQUEST_LOG,

@@ -16,6 +16,7 @@ __all__ = [
     "COLLOCATED",
     "COMPONENT",
     "COMPONENTS",
+    "CONVERT_TO_ONNX",
     "DEPLOYMENT_MODE",
     "DIGEST",
     "GATEWAY",
@@ -76,6 +77,8 @@ ROLLBACK_ERROR_RATE: Final = "serving.kubeling.io/rollback-error-rate"
 ROLLBACK_P99: Final = "serving.kubeling.io/rollback-p99"
 ROLLBACK_DRIFT: Final = "serving.kubeling.io/rollback-drift"
 """The largest population stability index of a canary's answers against the stable revision's."""
+CONVERT_TO_ONNX: Final = "serving.kubeling.io/convert-to-onnx"
+"""On a service: ``false`` has its model answered by its own library."""
 MONITORING: Final = "serving.kubeling.io/monitoring"
 RETRAIN: Final = "serving.kubeling.io/retrain"
 RETRAINED: Final = "serving.kubeling.io/retrained"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, name, new_object
+from kubeling.serving.names import CONVERT_TO_ONNX
 from kubeling.serving.resources import CLUSTER_SERVING_RUNTIMES
 
 __all__ = [
@@ -216,7 +217,7 @@ def _runtime(label: str, format_name: str, versions: Sequence[str], **env: str) 
     }
     if format_name in (*_CONVERTED, _ASKED_FOR):
         # The service's annotation, which may be absent, turns it off.
-        switch = "{{.Annotations.serving.kubeling.io/convert-to-onnx}}"
+        switch = f"{{{{.Annotations.{CONVERT_TO_ONNX}}}}}"
         container["args"].append(f"--convert_to_onnx={switch}")
     if env:
         container["env"] = [{"name": key, "value": value} for key, value in env.items()]
