@@ -107,6 +107,14 @@ def test_admission_is_idempotent() -> None:
             "spec.predictor.containers[0].image: Required value: name the image to run",
         ),
         (
+            {"sklearn": {"storageUri": "gs://b/m"}, "containers": [{"image": "x"}]},
+            "spec.predictor.containers[0].name: Required value: it is not alone in its pod",
+        ),
+        (
+            {"containers": [{"image": "x", "name": "kserve-container"}, {"image": "y"}]},
+            "spec.predictor.containers[1].name: Required value: it is not alone in its pod",
+        ),
+        (
             {"containers": [{"image": "x", "env": [{"name": "PYTHONPATH", "value": "/"}]}]},
             "spec.predictor.containers[0].env[0].name: Forbidden: PYTHONPATH",
         ),

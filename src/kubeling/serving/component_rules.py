@@ -140,8 +140,11 @@ def _validate_resource_metric(path: str, resource: Obj) -> Iterator[FieldError]:
 
 
 def _validate_containers(path: str, component: Obj) -> Iterator[FieldError]:
-    for index, container in enumerate(mappings(component.get("containers"))):
+    containers = mappings(component.get("containers"))
+    for index, container in enumerate(containers):
         where = f"{path}.containers[{index}]"
+        if not container.get("name") and (component.get("model") or len(containers) > 1):
+            yield FieldError(f"{where}.name", "Required value", "it is not alone in its pod")
         if not container.get("image") and not component.get("model"):
             yield FieldError(f"{where}.image", "Required value", "name the image to run")
         yield from validate_env(where, container)
