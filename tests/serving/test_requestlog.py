@@ -426,6 +426,18 @@ async def test_metadata_is_shown_as_it_was_filed(store: RequestStore) -> None:
         filed(3, metadata=msgspec.Raw(b"nothing"))
 
 
+async def test_what_no_database_could_keep_costs_no_other_request(store: RequestStore) -> None:
+    odd = filed(1, id="a\0b", model="\0", data=msgspec.Raw(b'"\xff"'))
+    await store.add("default", "iris", [odd, filed(2)])
+    events = await kept_of(store)
+    assert [(event["id"], event["model"]) for event in events] == [("2", "iris"), ("ab", "")]
+    assert msgspec.json.decode(bytes(events[1]["data"])) == "\ufffd"
+    assert len(await kept_of(store, Filter(id="a\0b"))) == 1
+    for query in ({"before": "9" * 20}, {"status": "9" * 20}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(query, Filter, strict=False)
+
+
 async def test_a_log_of_an_older_version_is_measured(store: RequestStore, tmp_path: Path) -> None:
     await store.add("default", "iris", [filed(1, data="x" * 100, metadata={"a": "b"})])
     url = f"sqlite:///{tmp_path / 'metadata.db'}"

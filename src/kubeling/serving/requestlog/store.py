@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -52,6 +52,11 @@ _SWEEP_SHARE: Final = 8
 """What is too much is forgotten after so many events, or this part of the bytes, of a service."""
 
 
+_Int32 = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Numbers as large as the database has room for."""
+
+
 class Filed(msgspec.Struct):
     """A request or an answer; ``data`` and ``metadata`` are JSON."""
 
@@ -61,7 +66,7 @@ class Filed(msgspec.Struct):
     component: str
     revision: str
     model: str
-    status: int
+    status: _Int32
     data: msgspec.Raw
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -73,10 +78,10 @@ class Filter(msgspec.Struct):
     kind: str = ""
     component: str = ""
     revision: str = ""
-    status: int | None = None
+    status: _Int32 | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
-    before: int | None = None
+    before: _Int64 | None = None
     limit: int = 100
 
 
@@ -141,7 +146,7 @@ def _wanted(asked: Filter) -> Iterable[sa.ColumnElement[bool]]:
         (_TABLE.revision, asked.revision),
     ):
         if value:
-            yield column == value
+            yield column == _text(value, len(value))
     if asked.status is not None:
         yield _TABLE.status == asked.status
     if asked.since is not None:
@@ -192,17 +197,22 @@ def _row(namespace: str, service: str, one: Filed) -> dict[str, Any]:
     return {
         "namespace": namespace,
         "service": service,
-        "request_id": one.id[:255],
+        "request_id": _text(one.id, 255),
         "kind": one.kind,
         "time": _stamp(one.time),
-        "component": one.component[:16],
-        "revision": one.revision[:253],
-        "model": one.model[:253],
+        "component": _text(one.component, 16),
+        "revision": _text(one.revision, 253),
+        "model": _text(one.model, 253),
         "status": one.status,
-        "metadata": metadata.decode(),
-        "data": data.decode(),
+        "metadata": metadata.decode(errors="replace"),
+        "data": data.decode(errors="replace"),
         "size": len(metadata) + len(data),
     }
+
+
+def _text(given: str, most: int) -> str:
+    """What of a text PostgreSQL keeps, too: a zero byte would cost the whole batch."""
+    return given.replace("\0", "")[:most]
 
 
 def _kept(sent: msgspec.Raw) -> bytes:
