@@ -12,9 +12,20 @@ from tests.serving.platform import NAMESPACE, Serving, running_serving
 
 from kubeling.kube.errors import Invalid
 from kubeling.kube.objects import Obj, annotations, new_object
-from kubeling.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICES
+from kubeling.kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
 from kubeling.serving.configuration import config_objects, credential_conventions
 from kubeling.serving.credentials import Conventions, from_secrets
+from kubeling.serving.llm.resources import LLM_SERVICES
+from kubeling.serving.localmodel.plan import JOB_NAMESPACE
+from kubeling.serving.localmodel.resources import LOCAL_MODEL_NODES
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 MODE = "serving.kserve.io/deploymentMode"
@@ -118,3 +129,32 @@ def test_the_secret_of_stores_and_its_annotation_may_be_called_otherwise() -> No
     found = credential_conventions(lambda *_: {"data": {"credentials": json.dumps(said)}})
     assert (found.secret, found.annotation) == ("stores", "x/secret")
     assert credential_conventions(lambda *_: None) == Conventions()
+
+
+async def test_language_models_and_models_on_nodes_are_fetched_by_them_too(
+    serving: Serving,
+) -> None:
+    await configure(serving, credentials={"s3": {"s3AccessKeyIDName": "id"}})
+    client, uri = serving.client, "s3://bucket/tiny"
+    await client.create(NAMESPACES, new_object(NAMESPACES, JOB_NAMESPACE))
+    for where in (NAMESPACE, JOB_NAMESPACE):
+        secret = new_object(SECRETS, "store", where)
+        await client.create(SECRETS, {**secret, "stringData": {"id": "x"}}, where)
+        account = new_object(SERVICE_ACCOUNTS, "fetcher", where)
+        await client.create(SERVICE_ACCOUNTS, {**account, "secrets": [{"name": "store"}]}, where)
+    spec: Obj = {"model": {"uri": uri}, "template": {"serviceAccountName": "fetcher"}}
+    await client.create(LLM_SERVICES, new_object(LLM_SERVICES, "tiny", NAMESPACE, spec=spec))
+    made = await serving.exists(DEPLOYMENTS, "tiny-kserve")
+    kept = {"sourceModelUri": uri, "modelName": "tiny", "serviceAccountName": "fetcher"}
+    spec = {"localModels": [{**kept, "nodeGroup": "ssd"}]}
+    await client.create(LOCAL_MODEL_NODES, new_object(LOCAL_MODEL_NODES, "node", spec=spec))
+    async for event in client.watch(JOBS, JOB_NAMESPACE):
+        pod = event.object["spec"]["template"]["spec"]
+        break
+    for container in (
+        made["spec"]["template"]["spec"]["initContainers"][0],
+        pod["containers"][0],
+    ):
+        env = {variable["name"]: variable for variable in container["env"]}
+        source = env["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"]
+        assert source == {"name": "store", "key": "id"}

@@ -5,7 +5,7 @@ services that name none), ``inferenceService`` (resources of containers that ask
 ``security`` (whether pods get a token) and ``localModel`` (whether caches are looked at). They are
 read when a service is written, as upstream's webhook does; what is there already stays as it is.
 ``service`` (whether Services are headless) and ``credentials`` (what secrets for stores and their
-keys are called, and how S3 is asked) are read by the controller, and hold for all of them.
+keys are called, and how S3 is asked) are read by the controllers, and hold for all of them.
 Other keys are settings of the platform or of parts that are not there, and changing one is answered
 by a warning. A cluster's webhooks do not see the ConfigMap, and leave services as they are.
 """

@@ -23,9 +23,10 @@ from kubeling.kube.objects import (
     name,
     namespace,
 )
-from kubeling.kube.resources import DEPLOYMENTS, PODS, SERVICES
+from kubeling.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
 from kubeling.serving import credentials, names
 from kubeling.serving.accounts import account_access
+from kubeling.serving.configuration import credential_conventions, is_config
 from kubeling.serving.dependents import Dependents
 from kubeling.serving.llm import workload
 from kubeling.serving.llm.combining import Combined, NotCombined, combined
@@ -66,6 +67,7 @@ class LLMInferenceServiceController:
                 LLM_CONFIGS: self._services_near,
                 CLUSTER_STORAGE_CONTAINERS: self._all_services,
                 SERVICES: self._when_gateway_changes,
+                CONFIG_MAPS: self._when_configured,
             },
         )
 
@@ -138,7 +140,8 @@ class LLMInferenceServiceController:
     async def _access(self, where: str, spec: Obj) -> credentials.Access:
         """The way to the model's store, from the secrets of the pods' account."""
         title = mapping(spec.get("template")).get("serviceAccountName") or "default"
-        return await account_access(self._client, where, title)
+        said = credential_conventions(self._informers.of(CONFIG_MAPS).get)
+        return await account_access(self._client, where, title, conventions=said)
 
     def _facts(self, llm: Obj, found: Combined, problem: Problem | None) -> Facts:
         deployments = self._informers.of(DEPLOYMENTS)
@@ -199,6 +202,9 @@ class LLMInferenceServiceController:
     def _when_gateway_changes(self, service: Obj) -> Iterable[Key]:
         is_gateway = (namespace(service), name(service)) == names.GATEWAY
         return self._all_services(service) if is_gateway else ()
+
+    def _when_configured(self, config: Obj) -> Iterable[Key]:
+        return self._all_services(config) if is_config(config) else ()
 
     def _services_near(self, config: Obj) -> Iterable[Key]:
         for llm in self._informers.of(LLM_SERVICES).list():

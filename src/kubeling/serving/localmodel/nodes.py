@@ -14,9 +14,10 @@ from kubeling.component import Context
 from kubeling.kube.controller import Controller, Result
 from kubeling.kube.errors import AlreadyExists, NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested, name
-from kubeling.kube.resources import JOBS, SECRETS
+from kubeling.kube.resources import CONFIG_MAPS, JOBS, SECRETS
 from kubeling.serving import credentials
 from kubeling.serving.accounts import account_access
+from kubeling.serving.configuration import credential_conventions, is_config
 from kubeling.serving.localmodel import plan
 from kubeling.serving.localmodel.copies import storage_key
 from kubeling.serving.localmodel.resources import LOCAL_MODEL_NODES
@@ -45,7 +46,10 @@ class LocalModelNodeController:
             LOCAL_MODEL_NODES,
             self.reconcile,
             owns=(JOBS,),
-            watches={CLUSTER_STORAGE_CONTAINERS: self._all},
+            watches={
+                CLUSTER_STORAGE_CONTAINERS: self._all,
+                CONFIG_MAPS: self._when_configured,
+            },
         )
 
     async def reconcile(self, key: Key) -> Result | None:
@@ -93,17 +97,19 @@ class LocalModelNodeController:
         containers = StorageContainers(
             self._informers.of(CLUSTER_STORAGE_CONTAINERS).list(), purpose=FOR_DOWNLOADS
         )
-        access = credentials.Access()
+        access, where = credentials.Access(), plan.JOB_NAMESPACE
+        said = credential_conventions(self._informers.of(CONFIG_MAPS).get)
         if storage := info.get("storage"):
-            secret = await self._client.find(
-                SECRETS, credentials.STORAGE_CONFIG, plan.JOB_NAMESPACE
-            )
+            secret = await self._client.find(SECRETS, said.secret, where)
             access = credentials.from_storage_config(
                 secret, storage.get("key") or "", storage.get("parameters") or {}
             )
         elif account := info.get("serviceAccountName"):
-            access = await account_access(self._client, plan.JOB_NAMESPACE, account)
-        return plan.download_job(node, info, containers.of(uri), access, plan.JOB_NAMESPACE)
+            access = await account_access(self._client, where, account, conventions=said)
+        return plan.download_job(node, info, containers.of(uri), access, where)
+
+    def _when_configured(self, config: Obj) -> Iterable[Key]:
+        return self._all(config) if is_config(config) else ()
 
     def _all(self, _: Obj) -> Iterable[Key]:
         return [Key("", name(node)) for node in self._informers.of(LOCAL_MODEL_NODES).list()]
