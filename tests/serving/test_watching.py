@@ -276,3 +276,10 @@ def test_a_verdict_names_its_revision_and_stands_for_no_other() -> None:
     assert judged_before(isvc, "m-00001") == "True"
     assert judged_before(isvc, "m-00002") == ""
     assert judged_before({}, "m-00001") == ""
+
+
+def test_drift_that_a_revision_brings_along_is_an_episode_of_its_own() -> None:
+    report = {"enough": True, "drift": True, "drifted": ["a"], "reference": "x"}
+    first = verdict_of(report, 5, "")
+    assert (first.status, first.reason) == ("Unknown", "NewRevision")
+    assert verdict_of(report, 5, first.status).status == "True"

@@ -43,7 +43,10 @@ def judged_before(isvc: Obj, revision: str) -> str:
 
 
 def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict:
-    """``before`` is the condition's status until now, which stands while there is no evidence."""
+    """``before`` is the condition's status until now, which stands while there is no evidence.
+
+    It is empty if the condition is not there, or of another revision.
+    """
     if not report.get("enough"):
         if before in ("True", "False"):
             return Verdict(before, "Unchanged", "too few rows since the last verdict to tell")
@@ -55,6 +58,9 @@ def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict
         return Verdict("False", "NoDrift", f"requests look like {source}")
     if positive < IN_A_ROW and before != "True":
         return Verdict("False", "NoDrift", f"requests look like {source}")
+    if not before:
+        # What went on of another revision ends first, so that this is an episode of its own.
+        return Verdict("Unknown", "NewRevision", "it gets most of the requests now")
     drifted = report["drifted"]
     if not drifted:
         return Verdict("True", "PredictionsDrifted", f"drifted from {source}: the predictions")
