@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -134,6 +135,25 @@ async def test_pods_that_could_not_be_asked_for_their_models_are_asked_again(
     app.router.add_post("/v2/repository/index", index)
     async with TestServer(app, port=port):
         await serving.until(TRAINED_MODELS, "first", loaded("True"))
+
+
+async def test_each_model_that_a_pod_lacks_says_so(serving: Serving) -> None:
+    async def index(_: web.Request) -> web.Response:
+        return web.json_response([{"name": "loaded", "state": "READY"}])
+
+    app = web.Application()
+    app.router.add_post("/v2/repository/index", index)
+    pid = os.getpid()
+    address = f"127.67.{pid >> 8 & 255}.{pid & 255}"
+    async with TestServer(app, host=address, port=8080):
+        await serving.service("many", predictor={"sklearn": SMALL})
+        await serving.start("many-predictor-00001", address)
+        for title in ("loaded", "first", "second"):
+            await serving.apply(TRAINED_MODELS, trained_model(title))
+        for title in ("first", "second"):
+            message = await refused(serving, title, "ModelNotLoaded")
+            assert message == "pod many-predictor-00001-pod does not have it yet"
+        await serving.until(TRAINED_MODELS, "loaded", is_ready)
 
 
 async def test_a_service_with_a_model_of_its_own_takes_no_others(serving: Serving) -> None:

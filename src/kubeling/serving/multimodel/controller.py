@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import aiohttp
@@ -142,35 +142,25 @@ class TrainedModelController:
         indexes = {
             name(pod): index for pod, index in zip(pods, found, strict=True) if index is not None
         }
-        loading = {name(model): await self._loaded(model, indexes) for model in taken}
+        wanted = {name(model) for model in taken}
+        logs = {
+            pod: await self._log_of_agent(pod, namespace(isvc))
+            for pod, index in indexes.items()
+            if wanted - {entry.get("name") for entry in index}
+        }
+        loading = {model: _loaded(model, indexes, logs) for model in wanted}
         return loading, len(indexes) == len(pods)
 
-    async def _loaded(self, model: Obj, indexes: dict[str, list[Obj]]) -> tuple[str, str]:
-        """The condition's value and message, from the pods' indexes."""
-        if not indexes:
-            return "Unknown", "no pod could be asked"
-        for pod, index in indexes.items():
-            entry = next((e for e in index if e.get("name") == name(model)), None)
-            if entry is None:
-                return "False", await self._why_absent(model, pod)
-            if entry.get("state") != "READY":
-                why = entry.get("reason") or entry.get("state")
-                return "False", f"pod {pod} cannot load it: {why}"
-        return "True", ""
-
-    async def _why_absent(self, model: Obj, pod: str) -> str:
-        """What the pod's agent said of it last, in a log that nobody else would look for."""
+    async def _log_of_agent(self, pod: str, where: str) -> str:
+        """The end of a log that nobody else would look for."""
         written = bytearray()
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                async for chunk in self._client.logs(
-                    pod, namespace(model), container=AGENT, tail_lines=_TAIL
-                ):
+                async for chunk in self._client.logs(pod, where, container=AGENT, tail_lines=_TAIL):
                     written += chunk
         except (ApiError, ConnectionError, TimeoutError):
-            written.clear()
-        said = failure_in(written.decode(errors="replace"), name(model))
-        return f"pod {pod}: {said}" if said else f"pod {pod} does not have it yet"
+            return ""
+        return written.decode(errors="replace")
 
     async def _write(
         self, model: Obj, isvc: Obj | None, taken: list[Obj] | None, loading: Loading
@@ -204,3 +194,20 @@ def _service_of_pod(pod: Obj) -> Iterable[Key]:
 
 def _service_of_model(model: Obj) -> Iterable[Key]:
     yield Key(namespace(model), str(model["spec"]["inferenceService"]))
+
+
+def _loaded(
+    model: str, indexes: Mapping[str, list[Obj]], logs: Mapping[str, str]
+) -> tuple[str, str]:
+    """The condition's value and message, from the pods' indexes and what their agents said."""
+    if not indexes:
+        return "Unknown", "no pod could be asked"
+    for pod, index in indexes.items():
+        entry = next((e for e in index if e.get("name") == model), None)
+        if entry is None:
+            said = failure_in(logs[pod], model)
+            return "False", f"pod {pod}: {said}" if said else f"pod {pod} does not have it yet"
+        if entry.get("state") != "READY":
+            why = entry.get("reason") or entry.get("state")
+            return "False", f"pod {pod} cannot load it: {why}"
+    return "True", ""
