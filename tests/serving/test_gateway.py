@@ -350,7 +350,7 @@ async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Cli
 
 
 async def test_a_stream_that_breaks_off_does_not_look_whole(
-    serving: Serving, gateway: Client
+    serving: Serving, gateway: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -365,6 +365,9 @@ async def test_a_stream_that_breaks_off_does_not_look_whole(
     async with gateway.get("/serving/default/m/") as answer:
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
+    async with asyncio.timeout(10):
+        while "GET / of default/m: 200 from m-predictor-00001: " not in caplog.text:
+            await gateway.get("/api/serving/default/m/traffic")
     await server.close()
 
 

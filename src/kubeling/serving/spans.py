@@ -113,13 +113,17 @@ def client_of(span: Span, method: str, address: str, more: Mapping[str, Any]) ->
 
 
 def ended(span: Span, status: int, why: str = "") -> None:
-    """Ends the span of a request over HTTP; of a server's only its own faults are errors."""
+    """Ends the span of a request over HTTP; of a server's only its own faults are errors, and
+    answers that were promised whole (a status below 400) and were not, ``why`` ever.
+    """
     if not span.sampled:
         return
     if status:
         span.attributes[_STATUS] = status
-    if not status or status >= (500 if span.kind is Kind.SERVER else 400):
-        span.fail(str(status) if status else "_OTHER", why)
+    if status >= (500 if span.kind is Kind.SERVER else 400):
+        span.fail(str(status), why)
+    elif not status or (why and status < 400):
+        span.fail("_OTHER", why)
     span.end()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -38,10 +39,12 @@ class LongWay:
         request: web.Request,
         session: aiohttp.ClientSession,
         target: str,
+        cut_short: Callable[[int, str, str], object],
         passage: Passage | None = None,
     ) -> None:
         self._request = request
         self._passage = passage
+        self._cut_short = cut_short
         self._session = session
         self._target = target
         self._whole: bytes | None = None
@@ -77,7 +80,9 @@ class LongWay:
                 allow_redirects=False,
             ) as answer:
                 status = answer.status
-                return await proxying.passed_on(self._request, answer, place.revision)
+                return await proxying.passed_on(
+                    self._request, answer, place.revision, self._cut_short
+                )
         except _UNREACHED:
             status = 0
             raise

@@ -29,7 +29,7 @@ from kubeling.serving.gateway.http import LongWay
 from kubeling.serving.gateway.http1.client import ShortWay
 from kubeling.serving.gateway.leaving import LEFT, while_there
 from kubeling.serving.gateway.passage import Passage
-from kubeling.serving.gateway.proxying import error
+from kubeling.serving.gateway.proxying import REVISION_HEADER, error
 from kubeling.serving.graph.routing import GraphRouter
 from kubeling.serving.names import COMPONENTS, ComponentName
 from kubeling.serving.resources import INFERENCE_SERVICES
@@ -166,10 +166,10 @@ class InferenceGateway:
     ) -> web.StreamResponse:
         """Answers a request from a pod of the service, or says why none can."""
         passage = self._passage(request, key, target, component)
-        status, why = LEFT, ""
+        status, why, revision = LEFT, "", ""
         try:
             answer = await self._answered(request, key, target, component, passage)
-            status = answer.status
+            status, revision = answer.status, answer.headers.get(REVISION_HEADER, "")
             return answer
         except Undelivered as refused:
             status, why = refused.status, refused.message
@@ -178,7 +178,7 @@ class InferenceGateway:
             if passage is not None:
                 passage.ended(status, why)
             if status >= 500:
-                self._tell_of_failure(request, key, target, status, why, passage)
+                self._tell_of_failure(request, key, target, passage, status, why, revision)
 
     async def _answered(
         self,
@@ -188,7 +188,12 @@ class InferenceGateway:
         component: ComponentName | None,
         passage: Passage | None,
     ) -> web.StreamResponse:
-        way = LongWay(request, await self._connections.session(), target, passage)
+        def cut_short(status: int, why: str, revision: str) -> None:
+            if passage is not None:
+                passage.ended(status, why)
+            self._tell_of_failure(request, key, target, passage, status, why, revision)
+
+        way = LongWay(request, await self._connections.session(), target, cut_short, passage)
         await self.delivery.access.require(key, request.headers.get("Authorization"))
         delivered = self.delivery.deliver(key, way.send, component, target, passage=passage)
         return await while_there(request, delivered)
@@ -206,9 +211,10 @@ class InferenceGateway:
         request: web.Request,
         key: Key,
         target: str,
+        passage: Passage | None,
         status: int,
         why: str,
-        passage: Passage | None,
+        revision: str,
     ) -> None:
         trace = passage.request.trace_id if passage is not None else ""
         failed = Failure(
@@ -216,6 +222,7 @@ class InferenceGateway:
             f"{request.method} {target.partition('?')[0]}",
             str(status),
             why,
+            revision,
             request_id=request.headers.get("X-Request-Id", ""),
             trace_id=trace or trace_of(request.headers.get("traceparent", "")),
         )

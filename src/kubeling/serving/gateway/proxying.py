@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -41,9 +41,15 @@ def pod_url(address: str, target: str) -> URL:
 
 
 async def passed_on(
-    request: web.Request, answer: aiohttp.ClientResponse, revision: str
+    request: web.Request,
+    answer: aiohttp.ClientResponse,
+    revision: str,
+    cut_short: Callable[[int, str, str], object] = lambda *_: None,
 ) -> web.StreamResponse:
-    """The pod's answer: whole if it is small, else as it comes."""
+    """The pod's answer: whole if it is small, else as it comes.
+
+    If the client gets a part of it only, that is told: its status, why, and the revision.
+    """
     headers = _answer_headers(answer.headers, revision)
     length = answer.content_length
     if request.method == "HEAD" and length is not None:
@@ -57,11 +63,12 @@ async def passed_on(
         async for chunk in answer.content.iter_any():
             await response.write(chunk)
         await response.write_eof()
-    except (aiohttp.ClientError, TimeoutError):
+    except (aiohttp.ClientError, TimeoutError) as error:
         # Its beginning is out: only a connection that ends says that the rest is missing. And a
         # client that left looks, to who writes, like a pod that broke off.
         if request.transport is not None:
             request.transport.abort()
+            cut_short(answer.status, str(error) or "it was not whole in time", revision)
     return response
 
 
