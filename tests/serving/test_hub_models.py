@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,20 +59,38 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.server_close()
 
 
-def test_a_model_of_the_hub_comes_without_what_is_for_other_libraries(hub: Path) -> None:
+def test_a_model_of_the_hub_comes_without_what_is_for_other_libraries(
+    hub: Path, tmp_path: Path
+) -> None:
     files = ("config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "onnx/m.onnx")
     for name in files:
         (hub / "team/safe" / name).parent.mkdir(parents=True, exist_ok=True)
         (hub / "team/safe" / name).write_text(name)
-    found = fetched("team/safe", "v1")
+    found = fetched("team/safe", "v1", tmp_path / "safe")
     names = {str(path.relative_to(found)) for path in found.rglob("*.*")}
     assert names == {"config.json", "model.safetensors"}
     (hub / "old").mkdir()
     (hub / "old" / "pytorch_model.bin").write_text("weights")
-    assert (fetched("old", "") / "pytorch_model.bin").read_text() == "weights"
-    assert fetched(str(hub), "") == hub
+    old = fetched("old", "", tmp_path / "old")
+    assert (old / "pytorch_model.bin").read_text() == "weights"
+    assert fetched(str(hub), "", tmp_path / "none") == hub
     with pytest.raises(ModelLoadError, match="--model_id team/none: the Hub answered HTTP 404"):
-        fetched("team/none", "")
+        fetched("team/none", "", tmp_path / "none")
+
+
+def test_what_a_server_fetched_goes_when_it_ends(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hub / "broken").mkdir(parents=True)
+    (hub / "broken" / "config.json").write_text("no JSON")
+    (tmp_path / "passing").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "passing"))
+    server = [sys.executable, "-m", "kubeling.serving.server", "--format=huggingface"]
+    ended = subprocess.run(
+        [*server, "--model_id=broken"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "cannot load model model: config.json names no architectures" in ended.stderr
+    assert not any((tmp_path / "passing").iterdir())
 
 
 def _options(*given: str) -> HubOptions:

@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with_the_first()
     try:
         if options.model_id:
-            from kubeling.serving.server.formats.huggingface_source import fetched
-
-            options.model_dir = fetched(options.model_id, options.model_revision)
+            options.model_dir = _fetched(options, settings.crew)
         repository = FolderRepository(
             options.model_name,
             options.model_dir,
@@ -98,11 +96,26 @@ def _crew(options: argparse.Namespace, arguments: Sequence[str] | None) -> Crew 
     if options.worker:
         index, _, place = options.worker.partition(":")
         return Crew(Path(place), options.workers, int(index))
-    place = tempfile.mkdtemp(prefix="workers-")
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
     given = sys.argv[1:] if arguments is None else arguments
     command = [sys.executable, "-m", "kubeling.serving.server", *given]
-    return Crew(Path(place), options.workers, 0, command)
+    return Crew(_passing_folder("workers-"), options.workers, 0, command)
+
+
+def _fetched(options: argparse.Namespace, crew: Crew | None) -> Path:
+    """A model of the Hub; the first of several processes fetches it for all of them."""
+    from kubeling.serving.server.formats.huggingface_source import fetched
+
+    place = crew.model if crew is not None else _passing_folder("hub-")
+    if crew is not None and crew.index and place.is_dir():
+        return place
+    return fetched(options.model_id, options.model_revision, place)
+
+
+def _passing_folder(prefix: str) -> Path:
+    """A new folder that goes when this process ends."""
+    place = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Path(place)
 
 
 def _create(options: argparse.Namespace, name: str, place: Path) -> Model:

@@ -74,6 +74,11 @@ class Crew:
         return self.folder / f"{index}.metrics"
 
     @property
+    def model(self) -> Path:
+        """Where the first puts a model that it fetches."""
+        return self.folder / "model"
+
+    @property
     def others(self) -> list[int]:
         return [index for index in range(self.size) if index != self.index]
 

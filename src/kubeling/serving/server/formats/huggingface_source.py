@@ -7,7 +7,6 @@ Weights of other libraries, which repositories often have as well, are left out.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Collection
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,14 +27,13 @@ _OTHERS: Final = (
 _PICKLED: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def fetched(model_id: str, revision: str) -> Path:
-    """The folder of a model; raises :class:`ModelLoadError`.
+def fetched(model_id: str, revision: str, target: Path) -> Path:
+    """The folder of a model: ``target``, or one that is here; raises :class:`ModelLoadError`.
 
     ``HF_ENDPOINT`` names a mirror, and what was fetched before comes from ``MODEL_CACHE``.
     """
     if Path(model_id).is_dir():
         return Path(model_id)
-    target = Path(tempfile.mkdtemp(prefix="hub-"))
     advice = "put a token that may into a secret, and into the container's env as HF_TOKEN"
     repository = hub.Repository(model_id, revision, advice=advice)
     try:
