@@ -131,12 +131,15 @@ async def test_the_others_end_with_the_first(model: Path) -> None:
     assert not other.is_running()
 
 
-async def test_a_port_that_another_server_has_is_not_shared_with_it(model: Path) -> None:
+async def test_a_port_that_another_server_has_is_not_shared_with_it(
+    model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with server(model, 2) as (_, url):
         await metrics_with(url, "kubeling_workers 2")
         with pytest.raises(OSError, match="in use"):
             await until_free("127.0.0.1", int(url.rpartition(":")[2]))
     await until_free("127.0.0.1", int(url.rpartition(":")[2]))
+    assert "Fatal" not in capfd.readouterr().err, "its workers end in good order"
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([200, 400])))))

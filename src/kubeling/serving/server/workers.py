@@ -49,6 +49,7 @@ _LOADING: Final = 300.0
 _AGAIN: Final = 1.0
 _LONGEST: Final = 30.0
 _GRACE: Final = 35.0
+_PIECE: Final = 4096
 _COUNT: Final = (
     "# HELP kubeling_workers Processes that answer at this port\n"
     "# TYPE kubeling_workers gauge\nkubeling_workers 1\n"
@@ -172,7 +173,9 @@ def end_with_the_first() -> None:
     """Ends this process when the one that started it, at the other end of its input, is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not by its buffer, whose lock an interpreter that ends meanwhile fails to get.
+        while os.read(sys.stdin.fileno(), _PIECE):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="the first worker", daemon=True).start()
