@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,27 @@ async def test_a_model_that_is_slow_to_fail_holds_up_nobody_either(error: type[E
             assert answer.status == 500
             assert error.__name__ in (await answer.json())["error"]
     assert [thread is threading.main_thread() for thread in model.threads] == [True, False]
+
+
+async def test_a_model_may_be_a_dataclass() -> None:
+    """Which has no hash."""
+
+    @dataclass
+    class Scaled(Model):
+        factor: int
+        name: str = "scaled"
+
+        def __post_init__(self) -> None:
+            super().__init__(self.name)
+            self.ready = True
+
+        def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+            return {"predictions": [self.factor * value for value in payload["instances"]]}
+
+    async with serving(Scaled(3)) as client:
+        answer = await client.post("/v1/models/scaled:predict", json={"instances": [1, 2]})
+        assert await answer.json() == {"predictions": [3, 6]}
+        assert (
+            'kubeling_prediction_threads{model_name="scaled"} 0'
+            in await (await client.get("/metrics")).text()
+        )

@@ -13,7 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from kubeling.serving.server.batching import Runner
 from kubeling.serving.server.model import Model
@@ -26,15 +26,17 @@ class Pacing:
     """Calls ``predict`` of models, and knows how long they take."""
 
     def __init__(self) -> None:
-        self._runners: WeakKeyDictionary[Model, Runner] = WeakKeyDictionary()
+        # By identity: a model that is a dataclass has no hash, and may equal another.
+        self._runners: dict[int, Runner] = {}
 
     async def predict(self, model: Model, *arguments: Any) -> Any:
         """What the model's ``predict`` gives, or raises."""
         if isinstance(model, QuickModel) or inspect.iscoroutinefunction(model.predict):
             return await _value(model.predict(*arguments))
-        runner = self._runners.get(model)
+        runner = self._runners.get(id(model))
         if runner is None:
-            runner = self._runners[model] = Runner()
+            runner = self._runners[id(model)] = Runner()
+            finalize(model, self._runners.pop, id(model)).atexit = False
         found = await _result(runner, functools.partial(model.predict, *arguments))
         if inspect.isawaitable(found):
             # It begins something on the event loop, so that is where it has to be called.
@@ -49,11 +51,14 @@ class Pacing:
             "# TYPE kubeling_prediction_threads gauge",
         ]
         for name, model in models.items():
-            runner = model.runner if isinstance(model, QuickModel) else self._runners.get(model)
+            runner = self._runner_of(model)
             if runner is not None:
                 told = f'kubeling_prediction_threads{{model_name="{name}"}}'
                 lines.append(f"{told} {int(runner.slow)}")
         return "\n".join(lines) + "\n"
+
+    def _runner_of(self, model: Model) -> Runner | None:
+        return model.runner if isinstance(model, QuickModel) else self._runners.get(id(model))
 
 
 async def _result(runner: Runner, work: Callable[[], Any]) -> Any:
