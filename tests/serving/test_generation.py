@@ -18,7 +18,7 @@ from kubeling.serving.server.generation.engine import Engine
 from kubeling.serving.server.generation.growing import Vocabulary
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.packing import PackedDecoder, fastest_decoder
-from kubeling.serving.server.generation.sampling import Sampling
+from kubeling.serving.server.generation.sampling import Chooser, Sampling
 from kubeling.serving.server.generation.scheduling import Pace, fits, parts, to_give_up
 
 torch = pytest.importorskip("torch")
@@ -194,6 +194,33 @@ def test_a_model_that_mixes_texts_is_found_out(
     assert isinstance(fastest_decoder(torch, transformers, model), CausalDecoder)
     assert model.config._attn_implementation == "sdpa"
     assert "from those of one text" in caplog.text
+
+
+def test_tokens_are_chosen_among_those_that_make_up_a_share() -> None:
+    half = 1500
+    logits = torch.tensor([1.0] * half + [0.0] * half)
+    for share, least in ((0.5, 250), (1e-3, 2)):
+        chooser = Chooser(torch, Sampling(1, seed=1, top_p=share), [])
+        found = {chooser.choose(logits).token for _ in range(300)}
+        assert max(found) < half
+        assert len(found) >= least
+    few = Chooser(torch, Sampling(1, seed=1, top_p=0.9), [])
+    chances = torch.tensor([0.6, 0.25, 0.1, 0.05])
+    assert {few.choose(chances.log()).token for _ in range(300)} == {0, 1, 2}
+
+
+def test_what_was_made_before_and_what_is_asked_for_count() -> None:
+    logits = torch.tensor([1.0, 0.9, 0.0, 0.0])
+
+    def made(**asked: Any) -> list[int]:
+        chooser = Chooser(torch, Sampling(1, temperature=0, **asked), [3])
+        return [chooser.choose(logits).token for _ in range(5)]
+
+    assert made() == [0, 0, 0, 0, 0]
+    assert made(presence_penalty=0.2) == [0, 1, 0, 0, 0]
+    assert made(frequency_penalty=0.2) == [0, 1, 0, 1, 0]
+    assert made(logit_bias={2: 2.0, 3: 1.5}) == [2, 2, 2, 2, 2]
+    assert made(logit_bias={3: 1.5}, repetition_penalty=2.0) == [3, 3, 3, 3, 3]
 
 
 class Waiting(SimpleNamespace):

@@ -20,6 +20,8 @@ _GREEDY: Final = 1e-5
 """Temperatures below it only leave the likeliest token, and numbers that are none (as vLLM's)."""
 _LARGEST: Final = 1e30
 """What a logit may become; beyond it probabilities would not be numbers."""
+_USUALLY: Final = 1024
+"""Tokens of which one is chosen by a share, mostly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ class Chooser:
         self._sampling = sampling
         self._made: Counter[int] = Counter()
         self._seen = set(prompt) if sampling.repetition_penalty != 1.0 else set()
+        bias = sampling.logit_bias
+        self._biased = torch.tensor([*bias], dtype=torch.long)
+        self._bias = torch.tensor([*bias.values()], dtype=torch.float32)
         self._guide = sampling.guide and sampling.guide()
         self._random = torch.Generator()
         if sampling.seed is None:
@@ -112,11 +117,12 @@ class Chooser:
             found, penalty = logits[seen], sampling.repetition_penalty
             changed = self._torch.where(found > 0, found / penalty, found * penalty)
             logits[seen] = changed.clamp(-_LARGEST, _LARGEST)
-        if sampling.presence_penalty or sampling.frequency_penalty:
-            for token, count in self._made.items():
-                logits[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
-        for token, bias in sampling.logit_bias.items():
-            logits[token] += bias
+        if self._made and (sampling.presence_penalty or sampling.frequency_penalty):
+            counts = self._torch.tensor(list(self._made.values()))
+            taken = sampling.presence_penalty + counts * sampling.frequency_penalty
+            logits[list(self._made)] -= taken
+        if sampling.logit_bias:
+            logits[self._biased] += self._bias
         return logits
 
     def _picked(self, logits: Any) -> int:
@@ -130,8 +136,14 @@ class Chooser:
         if sampling.min_p:
             probabilities[probabilities < sampling.min_p * probabilities.max()] = 0
         if sampling.top_p < 1:
-            # Those whose likelier ones already make up the share are left out; one always stays.
-            ordered, places = probabilities.sort(descending=True)
-            beyond = ordered.cumsum(-1) - ordered >= max(sampling.top_p, 1e-9)
-            probabilities[places[beyond]] = 0
+            probabilities = self._likeliest(probabilities, max(sampling.top_p, 1e-9))
         return int(self._torch.multinomial(probabilities, 1, generator=self._random))
+
+    def _likeliest(self, probabilities: Any, share: float) -> Any:
+        """Leaves out those whose likelier ones already make up the share; one always stays."""
+        ordered, places = probabilities.topk(min(_USUALLY, len(probabilities)))
+        if ordered.sum() < share:
+            # To sort a large vocabulary takes longer than all else.
+            ordered, places = probabilities.sort(descending=True)
+        kept = places[ordered.cumsum(-1) - ordered < share]
+        return self._torch.zeros_like(probabilities).index_copy(0, kept, probabilities[kept])
