@@ -22,6 +22,7 @@ from kubeling.monitoring.tracing.sampling import SAMPLERS
 from kubeling.serving.settings import ServingSettings
 
 __all__ = [
+    "DEFAULTS",
     "Tracing",
     "add_of_platform",
     "default_tracing",
@@ -31,12 +32,13 @@ __all__ = [
     "variables_of",
 ]
 
-_DEFAULTS: Final = {
+DEFAULTS: Final[Mapping[str, str]] = {
     "exporterEndpoint": "http://otel-collector:4317",
     "sampler": "parentbased_traceidratio",
     "samplerArg": "0.05",
     "exporter": "otlp",
 }
+"""What tracing is without a word of one's own."""
 _VARIABLES: Final = {
     "exporterEndpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
     "exporter": "OTEL_TRACES_EXPORTER",
@@ -74,7 +76,7 @@ class Tracing(msgspec.Struct, rename="camel", omit_defaults=True):
 def default_tracing(spec: Obj) -> None:
     """Fills in what a service that is to be traced does not say."""
     if isinstance(found := spec.get("tracing"), dict):
-        spec["tracing"] = {**_DEFAULTS, **{k: v for k, v in found.items() if v is not None}}
+        spec["tracing"] = {**DEFAULTS, **{k: v for k, v in found.items() if v is not None}}
 
 
 def tracing_errors(spec: Obj) -> Iterator[FieldError]:

@@ -17,7 +17,6 @@ from kubeling.serving.llm.variables import child_name
 from kubeling.serving.mounts import INITIALIZER, add_storage
 from kubeling.serving.storage_containers import StorageContainers
 from kubeling.serving.strategic import merged
-from kubeling.serving.tracing import variables_of
 
 __all__ = [
     "NAME_LABEL",
@@ -34,7 +33,6 @@ NAME_LABEL: Final = "app.kubernetes.io/name"
 _PART_OF: Final = {"app.kubernetes.io/part-of": "llminferenceservice"}
 _COMPONENT: Final = {"kserve.io/component": "workload"}
 _KIND: Final = {"app.kubernetes.io/component": "llminferenceservice-workload"}
-_TRACED_AS: Final = "inference-server"
 _PASSED_ON: Final = (
     "k8s.v1.cni.cncf.io",
     "kueue.x-k8s.io",
@@ -95,8 +93,6 @@ def deployment(llm: Obj, spec: Obj, access: Access, containers: StorageContainer
     if uri and (initializer.get("enabled") is not False or uri.startswith("pvc://")):
         add_storage(pod, {"model": {"storageUri": uri}}, access, containers)
         _change_initializer(pod, changes)
-    if (tracing := spec.get("tracing")) is not None:
-        _add_tracing(llm, tracing, pod["containers"][0])
     labels = {**selector(llm), **_KIND, "llm-d.ai/role": "both"}
     passed_on = {
         key: value for key, value in objects.annotations(llm).items() if key.startswith(_PASSED_ON)
@@ -121,15 +117,6 @@ def deployment(llm: Obj, spec: Obj, access: Access, containers: StorageContainer
         owner=llm,
         spec=wanted,
     )
-
-
-def _add_tracing(llm: Obj, tracing: Obj, main: Obj) -> None:
-    """OpenTelemetry's variables, where the container has none of its own (upstream: tracing.go)."""
-    about = f"llmisvc.name={name(llm)}"
-    found = variables_of(tracing, f"{_TRACED_AS}-decode", namespace(llm), about)
-    own = main.get("env") or []
-    named = {variable["name"] for variable in own}
-    main["env"] = [*(one for one in found if one["name"] not in named), *own]
 
 
 def replicas_of(spec: Obj) -> int | None:
