@@ -62,3 +62,4 @@ def test_vllms_older_program_has_the_model_in_a_flag() -> None:
     )
     assert "--model_id=team/m" in found
     assert found[-2:] == ["--model_revision=v1", "--task=text_embedding"]
+    assert "--model_dir=/mnt/models" in arguments(["--port=8080", "--tensor-parallel-size", "2"])

@@ -42,7 +42,8 @@ def arguments(given: Sequence[str]) -> list[str]:
         parser.add_argument(flag)
     serving = list(given[:1]) == ["serve"]
     options, rest = parser.parse_known_args(given[1:] if serving else given)
-    model, others = (options.model, rest) if options.model else _model_of(rest)
+    named = options.model or ("" if serving else _MODEL)
+    model, others = (named, rest) if named else _model_of(rest)
     names = options.served_model_name or [model]
     for name in names[1:]:
         log.warning("the model is served as %s only, not as %s", names[0], name)
