@@ -161,6 +161,14 @@ async def test_tokens_are_classified(tmp_path: Path) -> None:
     assert tensor["data"][0] == "{0: 0.0, 1: 1.0}"
 
 
+async def test_a_text_without_any_tokens_is_refused(tmp_path: Path) -> None:
+    model = _encoder(tmp_path, "BertModel", HubOptions(special_tokens=False))
+    for texts in ([""], ["good film", ""]):
+        found = await _asked(model, "/v1/embeddings", {"model": "m", "input": texts})
+        assert found["error"]["message"].startswith("a text is empty")
+        assert found["error"]["code"] == "400"
+
+
 async def test_a_task_may_be_set(tmp_path: Path) -> None:
     options = HubOptions(task="text_embedding")
     model = _encoder(tmp_path, "BertForSequenceClassification", options, num_labels=2)

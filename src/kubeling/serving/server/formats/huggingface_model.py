@@ -192,7 +192,7 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
 
     def _tokens(self, *texts: list[str]) -> Any:
         with self._lock:
-            return self._tokenizer(
+            found = self._tokenizer(
                 *texts,
                 padding=True,
                 truncation=True,
@@ -200,6 +200,9 @@ class HuggingFaceModel(TabularModel, OpenAIEncoderModel):
                 max_length=self._length,
                 return_tensors="pt",
             )
+        if not found["attention_mask"].any(dim=1).all():
+            raise InvalidInput("a text is empty, which has no tokens here")
+        return found
 
     def _tasks(self) -> dict[str, Callable[[Any], Array]]:
         return {
