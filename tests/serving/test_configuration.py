@@ -112,7 +112,8 @@ def standard(title: str) -> Obj:
 def test_secrets_are_known_by_the_names_and_settings_of_the_installation() -> None:
     s3 = {"s3AccessKeyIDName": "id", "s3SecretAccessKeyName": "key"}
     store = {"s3Endpoint": "store:9000", "s3UseHttps": "0", "s3Region": "eu"}
-    said = {"s3": s3 | store, "gcs": {"gcsCredentialFileName": "g.json"}}
+    switched: dict[str, Any] = {"s3VerifySSL": False}
+    said = {"s3": s3 | store | switched, "gcs": {"gcsCredentialFileName": "g.json"}}
     config = {"data": {"credentials": json.dumps(said)}}
     conventions = credential_conventions(lambda *_: config)
     secret = {"metadata": {"name": "store"}, "data": {"id": "eA==", "key": "eQ==", "g.json": ""}}
@@ -121,6 +122,7 @@ def test_secrets_are_known_by_the_names_and_settings_of_the_installation() -> No
     assert told["AWS_ACCESS_KEY_ID"] == {"name": "store", "key": "id"}
     assert told["AWS_SECRET_ACCESS_KEY"] == {"name": "store", "key": "key"}
     assert (told["AWS_ENDPOINT_URL"], told["AWS_DEFAULT_REGION"]) == ("http://store:9000", "eu")
+    assert told["S3_VERIFY_SSL"] == "false"
     assert told["GOOGLE_APPLICATION_CREDENTIALS"] == "/var/secrets/g.json"
 
 

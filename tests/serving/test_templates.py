@@ -165,13 +165,14 @@ S3_KEYS = {"AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s"}
         ({"s3-endpoint": "host:9", "s3-usehttps": "1"}, {}, ("1", "host:9", "https://host:9")),
         ({}, {"S3_ENDPOINT": "host:9", "S3_USE_HTTPS": "0"}, ("0", "host:9", "http://host:9")),
         ({}, {"S3_ENDPOINT": "HTTP://host:9"}, ("0", "host:9", "HTTP://host:9")),
+        ({}, {"S3_ENDPOINT": "a\n", "S3_USE_HTTPS": "0\n"}, ("0", "a", "http://a")),
         ({"s3-endpoint": "https://a"}, {"S3_ENDPOINT": "b"}, ("1", "a", "https://a")),
     ],
 )
 def test_where_a_store_is_may_be_said_by_annotations_or_by_keys(
     annotations: dict[str, str], keys: dict[str, str], expected: tuple[str, str, str]
 ) -> None:
-    """From upstream's table of BuildS3EnvVars."""
+    """From upstream's table of BuildS3EnvVars, and what a file brings along."""
     found = secret("s3", **S3_KEYS, **keys)
     found["metadata"]["annotations"] = {f"serving.kserve.io/{k}": v for k, v in annotations.items()}
     told = {v["name"]: v.get("value") for v in from_secrets([found]).env}

@@ -134,8 +134,13 @@ def credential_conventions(find: Callable[[str, str], Obj | None]) -> Convention
         str(s3.get("s3AccessKeyIDName") or ""),
         str(s3.get("s3SecretAccessKeyName") or ""),
         str(mapping(config.get("gcs")).get("gcsCredentialFileName") or usual.google),
-        {variable: str(s3[key]) for key, variable in _S3.items() if s3.get(key)},
+        {variable: word for key, variable in _S3.items() if (word := _word(s3.get(key)))},
     )
+
+
+def _word(value: Any) -> str:
+    """A switch may be a word, as upstream has it, or what JSON has for it."""
+    return str(value).lower() if isinstance(value, bool) else str(value or "")
 
 
 def is_config(obj: Obj) -> bool:

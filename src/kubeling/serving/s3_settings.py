@@ -45,7 +45,9 @@ def s3_settings(
     def value(setting: tuple[str, str]) -> str:
         title, key = setting
         found = next((annotations[g + title] for g in _GROUPS if annotations.get(g + title)), "")
-        return found or base64.b64decode(data.get(key) or "").decode() or usual.get(key, "")
+        # A file that became a secret ends with a line feed.
+        kept = base64.b64decode(data.get(key) or "").decode(errors="replace").strip()
+        return found or kept or usual.get(key, "")
 
     env: dict[str, str] = {}
     if endpoint := value(_ENDPOINT).strip():
