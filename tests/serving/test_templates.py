@@ -452,6 +452,20 @@ def test_an_agent_stands_in_front_of_a_container_whose_requests_are_recorded() -
     assert serving_port(predictor(service(predictor=quiet))) == 5000
 
 
+def test_files_of_the_way_to_a_log_are_apart_from_the_models() -> None:
+    keys = {"AWS_CA_BUNDLE_CONFIGMAP": "authority", "gcloud-application-credentials.json": "{}"}
+    access = from_secrets([secret("store", **S3_KEYS, **keys)])
+    spec = {"sklearn": {"storageUri": "s3://b/m"}, "logger": {"url": "s3://logs/here"}}
+    pod = predictor(service(predictor=spec), access, access)["spec"]
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    assert len(set(volumes)) == len(volumes)
+    main = pod["containers"][0]
+    places = {m["mountPath"]: m["name"] for m in main["volumeMounts"] if m["name"] in volumes}
+    for variable in ("LOGGER_AWS_CA_BUNDLE", "LOGGER_GOOGLE_APPLICATION_CREDENTIALS"):
+        folder = env(main)[variable].rpartition("/")[0]
+        assert places[folder].startswith("logger-")
+
+
 def test_a_log_in_a_bucket_has_a_way_of_its_own() -> None:
     logger = {
         "url": "s3://logs/here",

@@ -24,7 +24,7 @@ __all__ = ["LOG_VOLUME_PATH", "add_log_volume", "arguments_of", "log_access", "l
 LOG_VOLUME_PATH: Final = "/mnt/request-log"
 _VOLUME: Final = "request-log"
 _SENT: Final = ("http://", "https://", "s3://", "gs://", "minio://", "metadata://")
-_CREDENTIALS: Final = "logger-credentials"
+_CREDENTIALS: Final = "logger"
 _CREDENTIALS_PATH: Final = "/var/secrets/logger"
 
 
@@ -84,16 +84,30 @@ def add_log_volume(logger: Mapping[str, Any], pod: Obj, container: Obj) -> None:
 
 def log_access(access: Access, pod: Obj, container: Obj) -> None:
     """Hands a container the log's way to its store, apart from the model's."""
+    places = {m["mountPath"]: f"{_CREDENTIALS_PATH}/{m['name']}" for m in access.mounts}
     for variable in access.env:
         renamed = {**deep_copy(variable), "name": f"{PREFIX}{variable['name']}"}
-        if str(renamed.get("value", "")).startswith("/var/secrets/"):
-            renamed["value"] = _CREDENTIALS_PATH + renamed["value"].removeprefix("/var/secrets")
+        if "value" in renamed:
+            renamed["value"] = _moved(renamed["value"], places)
         container["env"].append(renamed)
     for volume in access.volumes:
-        pod["volumes"] = [*(pod.get("volumes") or ()), {**volume, "name": _CREDENTIALS}]
+        named = {**volume, "name": f"{_CREDENTIALS}-{volume['name']}"}
+        pod["volumes"] = [*(pod.get("volumes") or ()), named]
     for mount in access.mounts:
-        moved = {**mount, "name": _CREDENTIALS, "mountPath": _CREDENTIALS_PATH}
-        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), moved]
+        shown = {
+            **mount,
+            "name": f"{_CREDENTIALS}-{mount['name']}",
+            "mountPath": places[mount["mountPath"]],
+        }
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), shown]
+
+
+def _moved(value: str, places: Mapping[str, str]) -> str:
+    """A path below one of the places, where that is now; of two the one within the other counts."""
+    for place in sorted(places, key=len, reverse=True):
+        if value == place or value.startswith(f"{place}/"):
+            return places[place] + value.removeprefix(place)
+    return value
 
 
 def _volume(url: str) -> Obj:
