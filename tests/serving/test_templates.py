@@ -342,6 +342,13 @@ def test_each_stores_secret_is_known_by_its_keys() -> None:
     )
 
 
+def test_a_secret_that_is_not_there_is_named_as_the_service_names_it() -> None:
+    with pytest.raises(StorageNotFound, match=r'storage\.key: secret "mine" is not there'):
+        from_storage_config(None, "k", {}, title="mine")
+    with pytest.raises(StorageNotFound, match=r'storage\.key: secret "mine" has no key "k"'):
+        from_storage_config(secret("mine", other="{}"), "k", {}, title="mine")
+
+
 def test_an_entry_of_storage_config_says_which_store_it_is() -> None:
     entry = secret("storage-config", mine='{"type": "s3", "bucket": "data"}', default_hdfs="{}")
     model = {"modelFormat": {"name": "sklearn"}, "storage": {"key": "mine", "path": "a/b"}}

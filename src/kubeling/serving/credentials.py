@@ -138,8 +138,14 @@ def from_secrets(
     return Access(env, volumes, mounts)
 
 
-def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIELD) -> str:
-    """The key of the entry of ``storage-config`` that is used, or nothing.
+def storage_entry(
+    secret: Obj | None,
+    key: str,
+    kind: str,
+    field: str = _KEY_FIELD,
+    title: str = STORAGE_CONFIG,
+) -> str:
+    """The key of the entry of the secret ``title`` that is used, or nothing.
 
     A named key that is missing raises :class:`StorageNotFound`; a missing default does not.
     """
@@ -147,8 +153,8 @@ def storage_entry(secret: Obj | None, key: str, kind: str, field: str = _KEY_FIE
     if entry in ((secret or {}).get("data") or {}):
         return entry
     if key:
-        title = name(secret) if secret else STORAGE_CONFIG
-        raise StorageNotFound(f'{field}: secret "{title}" has no key "{key}"')
+        lacks = "is not there" if secret is None else f'has no key "{key}"'
+        raise StorageNotFound(f'{field}: secret "{title}" {lacks}')
     return ""
 
 
@@ -172,12 +178,12 @@ def from_storage_config(
     key: str,
     parameters: Mapping[str, str],
     field: str = _KEY_FIELD,
+    title: str = STORAGE_CONFIG,
 ) -> Access:
-    """What an entry of ``storage-config`` and ``storage.parameters`` give."""
+    """What an entry of the secret ``title`` and ``storage.parameters`` give."""
     env: list[Obj] = []
-    entry = storage_entry(secret, key, parameters.get("type", ""), field)
+    entry = storage_entry(secret, key, parameters.get("type", ""), field, title)
     if entry:
-        title = name(secret) if secret else STORAGE_CONFIG
         env.append(_reference("STORAGE_CONFIG", title, entry))
     if parameters:
         text = json.dumps(dict(parameters), sort_keys=True)

@@ -97,7 +97,7 @@ class Wanted:
             title = named or said.secret
             secret = await self._client.find(SECRETS, title, namespace(isvc))
             return credentials.from_storage_config(
-                secret, storage.get("key") or "", storage.get("parameters") or {}
+                secret, storage.get("key") or "", storage.get("parameters") or {}, title=title
             )
         uris = [model.get("storageUri") or ""]
         uris += [entry.get("uri", "") for entry in component.get("storageUris") or ()]
@@ -128,7 +128,7 @@ class Wanted:
             secret = await self._client.find(SECRETS, said.secret, namespace(isvc))
             found = {k: v for k, v in (storage.get("parameters") or {}).items() if k != "format"}
             field = f"spec.{component}.logger.storage.key"
-            return credentials.from_storage_config(secret, key, found, field)
+            return credentials.from_storage_config(secret, key, found, field, said.secret)
         account = storage.get("serviceAccountName") or content.get("serviceAccountName")
         where = namespace(isvc)
         return await account_access(self._client, where, account or "default", conventions=said)

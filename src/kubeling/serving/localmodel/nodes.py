@@ -102,7 +102,7 @@ class LocalModelNodeController:
         if storage := info.get("storage"):
             secret = await self._client.find(SECRETS, said.secret, where)
             access = credentials.from_storage_config(
-                secret, storage.get("key") or "", storage.get("parameters") or {}
+                secret, storage.get("key") or "", storage.get("parameters") or {}, title=said.secret
             )
         elif account := info.get("serviceAccountName"):
             access = await account_access(self._client, where, account, conventions=said)
