@@ -373,3 +373,10 @@ async def test_a_predictor_is_renamed_only_with_its_model(serving: Serving) -> N
     patch = {"spec": {"predictor": {"name": "v2"}}}
     with pytest.raises(Exception, match=r"spec\.predictor\.name: Forbidden: may only change"):
         await serving.client.patch(INFERENCE_SERVICES, "iris", patch, NAMESPACE)
+
+
+def test_what_a_service_says_besides_its_components_is_its_canaries_too() -> None:
+    isvc = service()
+    isvc["spec"]["tracing"] = {"exporter": "otlp"}
+    spec = as_service(isvc, canary("two", 10))["spec"]
+    assert spec["tracing"] == {"exporter": "otlp"}

@@ -20,7 +20,13 @@ from typing import Any, Final
 
 from kubeling.kube import objects
 from kubeling.kube.objects import Obj, deep_copy, name
-from kubeling.serving.names import TRIED, ComponentName, deployment_name, variant_name
+from kubeling.serving.names import (
+    COMPONENTS,
+    TRIED,
+    ComponentName,
+    deployment_name,
+    variant_name,
+)
 from kubeling.serving.observation import ObservedRevision
 from kubeling.serving.planning import Desired
 from kubeling.serving.resources import FRAMEWORKS
@@ -122,7 +128,7 @@ def as_service(isvc: Obj, entry: Obj) -> Obj:
     percent = int(entry.get("trafficPercent") or 0)
     own = entry["predictor"]
     given = own.get("minReplicas")
-    for component in spec:
+    for component in spec.keys() & set(COMPONENTS):
         stable = spec[component].get("minReplicas")
         wanted = max(1, ceil((1 if stable is None else int(stable)) * percent / 100))
         for field in _NOT_OF_CANARIES:
