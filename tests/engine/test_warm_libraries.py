@@ -17,6 +17,7 @@ from kubeling.kube.objects import Obj
 pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("dateutil")
+pytest.importorskip("lightgbm")
 pytest.importorskip("tqdm")
 
 pytestmark = [
@@ -189,13 +190,15 @@ DEPENDING = [
     ("SKLEARN_ASSUME_FINITE", "true", "print(get_config()['assume_finite'])", "True"),
     # These cannot be imported a second time.
     ("NUMPY_MADVISE_HUGEPAGE", "0", "print(numpy.ones(2).sum())", "2.0"),
+    # It has no extension itself, but needs some.
+    ("LIGHTGBM_BUILD_DOC", "True", "print(type(lightgbm.basic._LIB).__name__)", "Mock"),
     ("TQDM_NCOLS", "7", "print(tqdm.std.tqdm([], file=open('/dev/null', 'w')).ncols)", "7"),
 ]
 
 
 async def test_libraries_that_depend_on_a_variable_are_imported_anew(node: Node) -> None:
-    await warm(node, "tqdm.std")
-    imports = "import numpy, tqdm.std; from sklearn import get_config"
+    await warm(node, "tqdm.std", "lightgbm")
+    imports = "import numpy, tqdm.std, lightgbm; from sklearn import get_config"
     assert (await forked(node, f"{imports}; print(tqdm.__name__)"))[3] == ["tqdm"]
     # What the program itself does cannot be known before it is forked.
     for text in (IMPORTER, VARIABLES, ELSEWHERE, LATER):

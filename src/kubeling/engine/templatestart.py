@@ -47,7 +47,8 @@ class Template:
     used_at: float
     standby: Standby
     variables: Mapping[str, str | None]
-    """What libraries of machine code, which are loaded only once, have found in variables."""
+    """What libraries of machine code, which are loaded only once, and what needs them have found
+    in variables."""
     prefixes: tuple[str, ...]
     """How variables begin that they have looked for in vain, but for those above."""
 

@@ -92,18 +92,20 @@ class Shelf:
 
     @property
     def variables(self) -> dict[str, str | None]:
-        """The variables that extensions depend on, and what they were."""
-        reads = (self._recording.reads.get(name, {}) for name in self._needed_once())
+        """The variables that libraries with extensions depend on, and what they were."""
+        reads = (self._recording.reads.get(name, {}) for name in self._needed_by_bound())
         return {key: value for read in reads for key, value in read.items()}
 
     @property
     def prefixes(self) -> list[str]:
         """How further variables begin that they depend on: there were no others."""
         looked_for = self._recording.looked_for
-        return sorted({looked_for[name] for name in self._needed_once() if name in looked_for})
+        return sorted({looked_for[name] for name in self._needed_by_bound() if name in looked_for})
 
-    def _needed_once(self) -> set[str]:
-        return {needed for name in self._made_once for needed in self._closures[name]}
+    def _needed_by_bound(self) -> set[str]:
+        """What may be handed out without a look at its variables."""
+        bound = self._bound.intersection(self._aside)
+        return {needed for name in bound for needed in self._closures[name]}
 
     def _take_from_package(self, name: str, module: ModuleType) -> None:
         """A package shows only those of its modules that were imported."""
