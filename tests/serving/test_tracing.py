@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from h2.connection import H2Connection
 from tests.serving.model_server import Doubler
 from tests.serving.platform import Serving, front_door, is_ready, running_serving
 from tests.serving.test_openai_models import Parrot
@@ -344,24 +345,30 @@ async def test_the_agent_in_front_of_a_container_is_a_span(collector: Collector)
     only(spans, title, parent=agents.id)
 
 
+@contextlib.asynccontextmanager
+async def gateway_of_calls(tmp_path: Path, rest: int, grpc: int) -> AsyncIterator[int]:
+    """The gateway's port, with a pod behind it that has a port for gRPC."""
+    ports = [{"name": "http1", "containerPort": rest}, {"name": "h2c", "containerPort": grpc}]
+    async with gateway(tmp_path, rest) as (serving, port):
+        await serving.service(
+            "double", predictor={"containers": [{"image": "mine", "ports": ports}]}
+        )
+        await serving.start("double-predictor-00002")
+        await serving.until(INFERENCE_SERVICES, "double", is_ready)
+        yield port
+
+
 async def test_a_call_of_grpc_goes_through_the_gateway_in_one_trace(
     collector: Collector, tmp_path: Path
 ) -> None:
-    async with server(Doubler()) as (_, rest, grpc):
-        ports = [
-            {"name": "http1", "containerPort": rest},
-            {"name": "h2c", "containerPort": grpc},
-        ]
-        async with gateway(tmp_path, rest) as (serving, port):
-            await serving.service(
-                "double", predictor={"containers": [{"image": "mine", "ports": ports}]}
-            )
-            await serving.start("double-predictor-00002")
-            await serving.until(INFERENCE_SERVICES, "double", is_ready)
-            metadata = {**FROM_CLIENT, "x-forwarded-host": "double-default.example.com"}
-            request = m.ModelInferRequest("double", inputs=[ROWS])
-            await call(f"127.0.0.1:{port}", methods.MODEL_INFER, request, metadata=metadata)
-            spans = [s for s in await until(collector, 5) if s.trace == TRACE]
+    async with (
+        server(Doubler()) as (_, rest, grpc),
+        gateway_of_calls(tmp_path, rest, grpc) as port,
+    ):
+        metadata = {**FROM_CLIENT, "x-forwarded-host": "double-default.example.com"}
+        request = m.ModelInferRequest("double", inputs=[ROWS])
+        await call(f"127.0.0.1:{port}", methods.MODEL_INFER, request, metadata=metadata)
+        spans = [s for s in await until(collector, 5) if s.trace == TRACE]
     title = "inference.GRPCInferenceService/ModelInfer"
     request_span = only(spans, title, parent=CLIENT, kind="server")
     assert request_span.attributes["kubeling.inferenceservice"] == "double"
@@ -369,6 +376,32 @@ async def test_a_call_of_grpc_goes_through_the_gateway_in_one_trace(
     assert asked.attributes["rpc.response.status_code"] == "OK"
     assert asked.attributes["server.port"] == grpc
     only(spans, title, parent=asked.id, service="model-server")
+
+
+async def test_a_call_whose_time_is_over_says_so_and_not_that_its_client_left(
+    collector: Collector, tmp_path: Path
+) -> None:
+    path = "inference.GRPCInferenceService/ModelInfer"
+    headers = [
+        *((":method", "POST"), (":scheme", "http"), (":path", f"/{path}")),
+        *((":authority", "double-default.example.com"), ("content-type", "application/grpc")),
+        *(("grpc-timeout", "500m"), ("traceparent", FROM_CLIENT["traceparent"])),
+    ]
+    h2 = H2Connection()
+    h2.initiate_connection()
+    h2.send_headers(1, headers)
+    async with (
+        server(Doubler()) as (_, rest, grpc),
+        gateway_of_calls(tmp_path, rest, grpc) as port,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(h2.data_to_send())
+        spans = await asyncio.to_thread(
+            collector.until, lambda spans: any(s.parent == CLIENT for s in spans)
+        )
+        writer.close()
+    found = only(spans, path, parent=CLIENT)
+    assert found.attributes["rpc.response.status_code"] == "DEADLINE_EXCEEDED"
 
 
 async def test_what_was_sent_again_is_seen_and_a_failure_is_found_in_the_log(

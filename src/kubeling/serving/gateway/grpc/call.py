@@ -246,7 +246,6 @@ class _Answer:
         if self._limit is not None:
             self._limit.cancel()
         if not self._over.done() or self._over.cancelled():
-            self._call.told(Code.CANCELLED)
             self._count(499)
         if not (self.pod.heard and self.pod.sent):
             self.pod.reset(ErrorCodes.CANCEL)
