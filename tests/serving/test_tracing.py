@@ -434,6 +434,30 @@ async def test_what_was_sent_again_is_seen_and_a_failure_is_found_in_the_log(
     assert "hush" not in caplog.text + str(spans)
 
 
+@pytest.mark.usefixtures("collector")
+async def test_what_belongs_to_no_trace_does_not_go_on_with_a_new_one(tmp_path: Path) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    async def look(request: http.Request) -> http.Response:
+        seen.append((request.headers.get("traceparent"), request.headers.get("tracestate")))
+        return http.json_response({})
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with (
+        http.listening(look) as pod,
+        gateway(tmp_path, pod) as (_, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}/serving/default/double/") as client,
+    ):
+        headers = {"traceparent": "nonsense", "tracestate": "vendor=x"}
+        # What has no length goes the long way.
+        for data in (b"{}", pieces()):
+            await client.post("v1/models/double:predict", data=data, headers=headers)
+    assert [state for _, state in seen] == [None, None]
+    assert all(parent and parent.startswith("00-") for parent, _ in seen)
+
+
 async def test_the_wait_for_a_pod_is_a_span(collector: Collector, tmp_path: Path) -> None:
     asked, free = asyncio.Event(), asyncio.Event()
 

@@ -13,6 +13,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from multidict import CIMultiDict
 from yarl import URL
 
+from kubeling.monitoring.tracing import TRACEPARENT, TRACESTATE
 from kubeling.proxying.websockets import is_websocket
 from kubeling.serving.gateway import proxying
 from kubeling.serving.gateway.delivery import Place, Unreached
@@ -57,6 +58,8 @@ class LongWay:
         url = proxying.pod_url(place.endpoint.address, self._target)
         headers = proxying.request_headers(self._request)
         if self._passage is not None:
+            for name in (TRACEPARENT, TRACESTATE):
+                headers.popall(name, None)
             headers.update(self._passage.asks(place))
         try:
             if is_websocket(self._request.headers):

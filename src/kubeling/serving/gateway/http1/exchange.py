@@ -217,6 +217,8 @@ class Exchange:
             await self._ask(place)
         except Unreached as error:
             self._delivery.failed(place)
+            if self._passage is not None:
+                self._passage.missed(str(error))
             return error
         finally:
             self._leave_first()
