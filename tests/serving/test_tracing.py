@@ -458,6 +458,24 @@ async def test_what_belongs_to_no_trace_does_not_go_on_with_a_new_one(tmp_path: 
     assert all(parent and parent.startswith("00-") for parent, _ in seen)
 
 
+async def test_a_header_that_is_no_text_is_no_trouble_for_who_sends_spans(
+    collector: Collector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"GET /serving/default/double/v1/models/double HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    async with server(Doubler()) as (_, rest, __), gateway(tmp_path, rest) as (___, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        # What wants its connection to be more than kept goes the long way.
+        writer.write(head + b"Connection: keep-alive, x\r\nX-Request-Id: a\xff\r\n\r\n")
+        assert b" 200 " in await reader.readline()
+        spans = await asyncio.to_thread(
+            collector.until, lambda spans: any(s.kind == "server" for s in spans)
+        )
+        writer.close()
+    request = only(spans, "GET /v1/models/{model}", kind="server")
+    assert "a?" in str(request.attributes["http.request.header.x-request-id"])
+    assert "Failed to encode" not in caplog.text
+
+
 async def test_the_wait_for_a_pod_is_a_span(collector: Collector, tmp_path: Path) -> None:
     asked, free = asyncio.Event(), asyncio.Event()
 

@@ -98,9 +98,9 @@ def request_of(
         if route:
             span.attributes["http.route"] = route
         if host := headers.get("host"):
-            span.attributes[SERVER] = host
+            span.attributes[SERVER] = _text(host)
         if found := headers.get(_REQUEST_ID):
-            span.attributes[f"http.request.header.{_REQUEST_ID}"] = [found]
+            span.attributes[f"http.request.header.{_REQUEST_ID}"] = [_text(found)]
     return span
 
 
@@ -160,6 +160,11 @@ def call_ended(span: Span, code: str, why: str = "") -> None:
 def status_of(error: BaseException) -> int:
     """The status that an error is answered with."""
     return int(getattr(error, "http_status", 500))
+
+
+def _text(said: str) -> str:
+    """A header as text that can be sent: aiohttp keeps bytes that are no UTF-8 as surrogates."""
+    return said.encode("utf-8", "replace").decode()
 
 
 def _place(address: str) -> dict[str, Any]:
