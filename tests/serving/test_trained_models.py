@@ -110,7 +110,8 @@ async def test_models_of_a_service_are_listed_for_its_pods_while_there_is_memory
 async def test_pods_that_could_not_be_asked_for_their_models_are_asked_again(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kubeling.serving.multimodel.controller._ASK_AGAIN_SECONDS", 0.05)
+    for seconds in ("_ASK_AGAIN_SECONDS", "_LOOK_AGAIN_SECONDS"):
+        monkeypatch.setattr(f"kubeling.serving.multimodel.controller.{seconds}", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     monkeypatch.setattr("kubeling.serving.multimodel.controller.serving_port", lambda _: port)
@@ -128,12 +129,19 @@ async def test_pods_that_could_not_be_asked_for_their_models_are_asked_again(
 
     await serving.until(TRAINED_MODELS, "first", loaded("Unknown"))
 
+    present: list[Obj] = []
+
     async def index(_: web.Request) -> web.Response:
-        return web.json_response([{"name": "first", "state": "READY"}])
+        return web.json_response(present)
 
     app = web.Application()
     app.router.add_post("/v2/repository/index", index)
     async with TestServer(app, port=port):
+        model = await serving.until(TRAINED_MODELS, "first", loaded("False"))
+        found = condition(model, "ModelLoaded")
+        assert found is not None
+        assert found.message == "pod many-predictor-00001-pod does not have it yet"
+        present.append({"name": "first", "state": "READY"})
         await serving.until(TRAINED_MODELS, "first", loaded("True"))
 
 
