@@ -93,6 +93,20 @@ async def test_each_output_may_be_asked_for_by_name_and_in_its_own_form() -> Non
     assert body[length:] == b"\x02\x00\x00\x00" + "é".encode()
 
 
+@pytest.mark.parametrize("model", [Echo("echo"), Doubler()])
+async def test_a_request_for_an_output_that_is_not_there_is_counted_as_refused(
+    model: Model,
+) -> None:
+    body = {"inputs": [tensor(data=[1, 2, 3, 4])], "outputs": [{"name": "z"}]}
+    async with serving(ready(model)) as client:
+        answer = await client.post(f"/v2/models/{model.name}/infer", json=body)
+        assert answer.status == 400
+        assert 'has no output "z"' in (await answer.json())["error"]
+        text = await (await client.get("/metrics")).text()
+    counted = [line for line in text.splitlines() if line.startswith("kubeling_requests_total")]
+    assert counted == [f'kubeling_requests_total{{model_name="{model.name}",code="400"}} 1']
+
+
 async def test_parameters_reach_the_model_and_come_back() -> None:
     sent = {"inputs": [tensor(data=[1, 2, 3, 4])], "parameters": {"trace": 7}, "id": "abc"}
     async with serving(ready(Echo("echo"))) as client:

@@ -270,13 +270,18 @@ async def _value(result: Any) -> Any:
 
 
 def response_of(model: Model, request: InferRequest, found: Any) -> InferResponse:
-    """What a model answered to V2, in the form of V2, as the request wanted it."""
+    """What a model answered to V2, in the form of V2, as the request wanted it.
+
+    Raises :class:`ServingError`, :class:`InvalidInput` where it wanted what there is not.
+    """
     answer = found if isinstance(found, InferResponse) else _converted(model, found)
     answer.id = request.id or answer.id
     answer.model_name = model.name
     answer.model_version = answer.model_version or request.model_version
     answer.requested_outputs = answer.requested_outputs or request.request_outputs
     answer.use_binary_outputs = answer.use_binary_outputs or request.use_binary_outputs
+    if answer.requested_outputs:
+        answer.chosen()
     return answer
 
 

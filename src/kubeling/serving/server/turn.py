@@ -73,13 +73,17 @@ class Turn:
 
     def _done(self, one: Asked, found: Any, error: BaseException | None) -> None:
         plane, model, payload = self._plane, self._model, one.payload
+        if error is None and isinstance(payload, InferRequest):
+            try:
+                found = response_of(model, payload, found)
+            except Exception as unformed:
+                # Whoever else was in the batch has to be answered all the same.
+                error = unformed
         if error is not None:
             error = serving_error(model, "predict", error)
             found, status = {"error": str(error)}, error.http_status
         else:
             status = 200
-            if isinstance(payload, InferRequest):
-                found = response_of(model, payload, found)
             if plane.sampler is not None:
                 plane.sampler.saw(payload, found, one.headers)
         plane.done(model, status, self._started, payload, found, one.headers)
