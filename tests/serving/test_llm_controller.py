@@ -331,7 +331,7 @@ async def test_requests_go_to_its_pods_by_path(serving: Serving) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(f"data: {request.path_qs}\n\n".encode())
+        await response.write(f"data: {request.raw_path}\n\n".encode())
         return response
 
     model = web.Application()
@@ -355,6 +355,10 @@ async def test_requests_go_to_its_pods_by_path(serving: Serving) -> None:
             found = await client.post(URL(path, encoded=True), data=b"{}")
             assert await found.text() == "data: /v1/chat/completions?a=%26\n\n"
             assert found.headers["x-kubeling-revision"] == "tiny-kserve-pod"
+        quoted = "/v1/models/a%20HTTP%2F1.1%0Db%3Fc%23d?e=/v1/"
+        for prefix in (f"/{NAMESPACE}/tiny", f"/publishers/{NAMESPACE}/models/acme/tiny"):
+            found = await client.get(URL(f"{prefix}{quoted}", encoded=True))
+            assert await found.text() == f"data: {quoted}\n\n"
         assert (await client.get(f"/{NAMESPACE}/tiny/admin")).status == 404
         reader, writer = await asyncio.open_connection(client.host, client.port)
         address = f"http://models.example/{NAMESPACE}/tiny/v1/models"

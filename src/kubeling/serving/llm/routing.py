@@ -81,7 +81,9 @@ class LLMRouter:
             if mapping(llm["spec"].get("model")).get("name", name(llm)) == found["model"]
         )
         query = f"?{asked}" if (asked := request.rel_url.raw_query_string) else ""
-        return await self._answer(request, next(named, None), f"/{found['page']}{query}")
+        # As the client wrote it: what was matched is unquoted, and would say something else.
+        page = request.rel_url.raw_path.rpartition("/v1/")[2]
+        return await self._answer(request, next(named, None), f"/v1/{page}{query}")
 
     async def _answer(
         self, request: web.Request, llm: Obj | None, target: str
