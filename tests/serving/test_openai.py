@@ -481,6 +481,20 @@ async def test_prompts_that_are_too_many_are_refused_before_they_are_read(folder
     assert read == []
 
 
+async def test_a_panic_of_the_tokenizer_is_an_answer(folder: Path) -> None:
+    class Panic(BaseException):
+        """As Rust's are in Python."""
+
+    def panicking(*_: Any, **__: Any) -> Any:
+        raise Panic("index out of bounds")
+
+    model = loaded(folder)
+    model.generator.tokenizer = panicking
+    async with asking(model) as client, asyncio.timeout(60):
+        with pytest.raises(openai.InternalServerError, match="index out of bounds"):
+            await client.completions.create(model="tiny", prompt=PROMPT)
+
+
 async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folder: Path) -> None:
     model = loaded(folder)
     model.stop()

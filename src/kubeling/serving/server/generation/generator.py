@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Engine
@@ -14,6 +14,8 @@ from kubeling.serving.server.generation.guides import Guide, Guides
 from kubeling.serving.server.generation.sampling import Sampling
 
 __all__ = ["Generator", "context_length"]
+
+T = TypeVar("T")
 
 _CONTEXT_KEYS: Final = (
     "max_position_embeddings",
@@ -58,18 +60,22 @@ class Generator:
         """The tokens of a text; one without any is begun as the model's texts are."""
 
         def encode() -> list[int]:
-            with self._lock:
-                found = self.tokenizer(text, add_special_tokens=add_special_tokens)
-            return list(found["input_ids"])
+            return list(self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
 
-        return await asyncio.to_thread(encode) or self._beginning()
+        return await self.locked(encode) or self._beginning()
 
-    async def locked(self, work: Callable[[], Any]) -> Any:
+    async def locked(self, work: Callable[[], T]) -> T:
         """Does something with the tokenizer in a thread."""
 
-        def run() -> Any:
-            with self._lock:
-                return work()
+        def run() -> T:
+            try:
+                with self._lock:
+                    return work()
+            except Exception:
+                raise
+            except BaseException as panic:
+                # One of Rust; who asked would never be answered.
+                raise RuntimeError(f"the tokenizer failed: {panic}") from panic
 
         return await asyncio.to_thread(run)
 
@@ -78,8 +84,7 @@ class Generator:
         guides = self._guides
         if guides is None:
             raise InvalidInput(f"{field}: this model's texts have no form of their own")
-        found: Callable[[], Guide] = await self.locked(lambda: guides.of(field, form))
-        return found
+        return await self.locked(lambda: guides.of(field, form))
 
     def checked(self, tokens: Sequence[Any], param: str = "prompt") -> list[int]:
         """Tokens that a client sent; raises :class:`~..errors.InvalidInput`."""

@@ -98,11 +98,10 @@ async def prompt_of(generator: Generator, request: ChatCompletionRequest) -> str
         )
 
     try:
-        found: str = await generator.locked(write)
+        return await generator.locked(write)
     except Exception as error:
         # A template is a program of the model's maker, and says what it wants by raising.
         raise InvalidInput(f"messages: the chat template refuses them: {error}") from error
-    return found
 
 
 def _message_of(text: str, tool: str | None) -> ChatMessage:
