@@ -90,6 +90,8 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     assert json.loads(asked.stdout) == {"predictions": [0]}
     unknown = platform.kubeling("serve", "chian", "--curl", check=False)
     assert 'there is no "chian": neither a file or folder here, nor an' in unknown.stderr
+    assert "kubeling get isvc -A, or kubeling get inferencegraphs -A" in unknown.stderr
+    assert "chain" in platform.kubeling("get", "inferencegraphs", "-A").stdout
 
     again = platform.kubeling("serve", str(folder), "--json", "--min-replicas", "1")
     assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"

@@ -208,7 +208,7 @@ async def _curl_of(title: str, running: Endpoints, data_dir: Path, namespace: st
                 raise CliError(
                     f'there is no "{title}": neither a file or folder here, nor an '
                     f'InferenceService or InferenceGraph in namespace "{where}"',
-                    "kubeling get isvc,inferencegraphs -A",
+                    "List them with: kubeling get isvc -A, or kubeling get inferencegraphs -A",
                 )
             door = running.dashboard
             click.echo(await fitting_graph_line(client, where, running.kubeconfig, door, graph))
