@@ -142,6 +142,16 @@ async def test_a_text_that_fails_fails_alone() -> None:
     assert isinstance(found[1], GenerationFailed)
 
 
+async def test_a_reader_that_does_not_read_takes_nobodys_turn() -> None:
+    engine = Engine(torch, packed(made("Llama")), Vocabulary(str, frozenset()), Limits(growing=1))
+    slow = engine.grow([[1, 2]], [Sampling(200, temperature=0)])
+    async with asyncio.timeout(60):
+        quick = [piece async for piece in engine.grow([[3, 4]], [Sampling(8, temperature=0)])]
+        late = [piece async for piece in slow]
+    engine.close()
+    assert (len(quick), len(late)) == (8, 200)
+
+
 async def test_a_panic_of_a_tokenizer_ends_its_text_only() -> None:
     class Panic(BaseException):
         """As Rust's are in Python."""

@@ -172,7 +172,7 @@ class Engine:
 
     def _admit(self) -> None:
         self._growing = [text for text in self._growing if not text.over]
-        while self._waiting and len(self._growing) < self._limits.growing:
+        while self._waiting and len(self._read_by_somebody()) < self._limits.growing:
             text = self._waiting[0]
             if not text.over and not fits(self._growing, text, self.memory):
                 return
@@ -180,9 +180,13 @@ class Engine:
             if not text.over:
                 self._growing.append(text)
 
+    def _read_by_somebody(self) -> list[Text]:
+        """Those that do not pause; one that does keeps its memory, and takes nobody's turn."""
+        return [text for text in self._growing if text.reader.unread < AHEAD]
+
     def _step(self) -> Step:
         while True:
-            turn = [text for text in self._growing if text.reader.unread < AHEAD]
+            turn = self._read_by_somebody()[: self._limits.growing]
             step = parts(turn, self._pace, self._limits.step)
             text = to_give_up(self._growing, step, self.memory)
             if text is None:
