@@ -14,6 +14,8 @@ from typing import Final
 __all__ = ["Endpoint", "Splitter"]
 
 _AVOID_SECONDS: Final = 2.0
+_DOUBT_SECONDS: Final = 5.0
+"""How long a pod that failed is not counted on: it may be listed as ready for a moment yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Splitter:
 
     def reachable(self, endpoints: Iterable[Endpoint], now: float) -> int:
         """How many of the endpoints have not failed just now."""
-        return sum(self._avoided.get(endpoint.address, now) <= now for endpoint in endpoints)
+        sure = now + _AVOID_SECONDS - _DOUBT_SECONDS
+        return sum(self._avoided.get(endpoint.address, sure) <= sure for endpoint in endpoints)
 
     def started(self, endpoint: Endpoint) -> None:
         """A request was sent to the endpoint."""
