@@ -65,7 +65,7 @@ async def test_nothing_is_predicted_beside_the_thread() -> None:
 class Late(Model):
     """Fails, and takes its time for it."""
 
-    def __init__(self, error: type[Exception]) -> None:
+    def __init__(self, error: type[BaseException]) -> None:
         super().__init__("late")
         self.ready = True
         self._error = error
@@ -77,8 +77,14 @@ class Late(Model):
         raise self._error
 
 
-@pytest.mark.parametrize("error", [KeyError, StopIteration])
-async def test_a_model_that_is_slow_to_fail_holds_up_nobody_either(error: type[Exception]) -> None:
+class Panic(BaseException):
+    """As Rust has in Python."""
+
+
+@pytest.mark.parametrize("error", [KeyError, StopIteration, Panic])
+async def test_a_model_that_is_slow_to_fail_holds_up_nobody_either(
+    error: type[BaseException],
+) -> None:
     model = Late(error)
     async with serving(model) as client, asyncio.timeout(60):
         for _ in range(2):
@@ -109,4 +115,19 @@ async def test_a_model_may_be_a_dataclass() -> None:
         assert (
             'kubeling_prediction_threads{model_name="scaled"} 0'
             in await (await client.get("/metrics")).text()
+        )
+
+
+async def test_whatever_a_coroutine_raises_is_an_answer() -> None:
+    class Panicking(Model):
+        async def predict(self, payload: Any, *_: Any, **__: Any) -> Any:
+            raise Panic("index out of bounds")
+
+    model = Panicking("panics")
+    model.ready = True
+    async with serving(model) as client, asyncio.timeout(60):
+        answer = await client.post("/v1/models/panics:predict", json={"instances": [1]})
+        assert (answer.status, await answer.json()) == (
+            500,
+            {"error": "Panic: index out of bounds"},
         )

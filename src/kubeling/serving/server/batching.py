@@ -125,13 +125,16 @@ class Runner:
         started = self._work.since = time.perf_counter()
         try:
             found = work()
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             # A refusal may be quicker than any prediction; what fails late holds up as much.
             self._took(max(time.perf_counter() - started, self._seconds))
-            if isinstance(error, StopIteration):
-                # Futures do not take it, and whoever waits for one would do so for ever.
-                raise RuntimeError("StopIteration") from error
-            raise
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise
+            # Futures do not take the one, and nobody catches a panic of Rust: who waits has to be
+            # answered.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         finally:
             self._work.since = 0.0
         self._took(time.perf_counter() - started)

@@ -53,6 +53,8 @@ _MAX_HEAD: Final = 64 * 1024
 _WAITING: Final = 32
 _GRACE: Final = 30.0
 _LINGER: Final = 2.0
+_ENDS: Final = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+"""What ends a task. All else is answered: a panic of Rust, too, which is no ``Exception``."""
 _USUAL: Final = (
     *("Host", "Accept", "Accept-Encoding", "User-Agent", "Connection"),
     *("Content-Type", "Content-Length", "Content-Encoding", "Authorization", "X-Request-Id"),
@@ -356,7 +358,9 @@ class _Connection(asyncio.Protocol):
                         self._write(encoded_piece(piece, chunked))
                     if not self._writable.is_set():
                         await self._writable.wait()
-            except Exception:
+            except _ENDS:
+                raise
+            except BaseException:
                 log.exception("an answer broke off")
                 self.abort()
                 return False
@@ -382,7 +386,9 @@ class _Connection(asyncio.Protocol):
             return error_response(found)
         try:
             return await self._handler(found)
-        except Exception as error:
+        except _ENDS:
+            raise
+        except BaseException as error:
             return error_response(error)
 
     def _rest(self) -> None:
