@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -26,6 +27,7 @@ from tests.serving.platform import Serving, front_door, is_ready, running_servin
 from tests.support.client_python import python_with
 
 from kubeling.kube.resources import SERVICES
+from kubeling.serving.gateway.delivery import Delivery
 from kubeling.serving.gateway.grpc.requests import CallRequest
 from kubeling.serving.gateway.grpc.status import code_of
 from kubeling.serving.resources import INFERENCE_SERVICES
@@ -295,6 +297,17 @@ async def test_an_unknown_service_is_unimplemented(serving: Serving, port: int) 
     with channel(port, "x-default.example.com") as calls, pytest.raises(GRPCError) as error:
         await ask(calls)
     assert error.value.status is Status.UNIMPLEMENTED
+
+
+async def test_a_call_over_which_the_gateway_fails_ends(
+    serving: Serving, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pod({ECHO: echo}) as model:
+        await serve(serving, "1", 1, model)
+        monkeypatch.setattr(Delivery, "deliver", Mock(side_effect=KeyError("lost")))
+        with channel(port) as calls, pytest.raises(GRPCError, match="the gateway failed") as error:
+            await ask(calls)
+    assert error.value.status is Status.INTERNAL
 
 
 async def test_http_1_has_the_same_port(serving: Serving, port: int) -> None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,7 @@ from tests.serving.platform import Serving, front_door, is_ready, running_servin
 
 from kubeling.kube.objects import new_object
 from kubeling.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
+from kubeling.serving.gateway.delivery import Delivery
 from kubeling.serving.gateway.entry import gateway_of
 from kubeling.serving.gateway.http1.client import ShortWay
 from kubeling.serving.gateway.http1.exchange import Exchange
@@ -148,6 +150,16 @@ async def test_requests_are_answered_in_turn_however_they_arrive(wire: Wire) -> 
         await wire.writer.drain()
         await asyncio.sleep(0)
     assert (await wire.answer())[2] == "POST /x abcd"
+
+
+async def test_a_request_over_which_the_gateway_fails_ends(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Delivery, "place", lambda *_: None)
+    monkeypatch.setattr(Delivery, "deliver", Mock(side_effect=KeyError("lost")))
+    await wire.send("GET /a HTTP/1.1", HOST)
+    async with asyncio.timeout(30):
+        assert await wire.reader.read() == b""
 
 
 async def test_a_connection_may_go_on_to_the_rest_of_the_platform(wire: Wire) -> None:

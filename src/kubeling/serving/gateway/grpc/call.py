@@ -133,6 +133,10 @@ class Call:
             self.fail(Code.UNAVAILABLE, str(error))
         except TimeoutError:
             self.fail(Code.DEADLINE_EXCEEDED, "the client's deadline has passed")
+        except Exception:
+            # Nobody awaits this task, and the client must not wait for what does not come.
+            log.exception("%s: a call failed in the gateway", target.key)
+            self.fail(Code.INTERNAL, "the gateway failed")
 
     async def _send(self, place: Place, pool: Pool, path: str) -> None:
         address = place.endpoint.grpc

@@ -210,6 +210,11 @@ class Exchange:
         except (ApiError, ConnectionError) as error:
             log.warning("%s: %s", where.key, error)
             self._refuse(503, str(error))
+        except Exception:
+            # Nobody awaits this task, and the client must not wait for what does not come.
+            log.exception("%s: a request failed in the gateway", where.key)
+            self._status = 500
+            self._break_off("the gateway failed")
 
     async def _asked_first(self, place: Place) -> Unreached | None:
         """Asks the pod whose turn it is; gives why it does not answer."""
