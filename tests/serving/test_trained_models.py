@@ -147,7 +147,9 @@ async def test_pods_that_could_not_be_asked_for_their_models_are_asked_again(
 
 async def test_each_model_that_a_pod_lacks_says_so(serving: Serving) -> None:
     async def index(_: web.Request) -> web.Response:
-        return web.json_response([{"name": "loaded", "state": "READY"}])
+        ready = {"state": "READY"}
+        former = {"name": "former", "source": "of another address", **ready}
+        return web.json_response([{"name": "loaded", **ready}, former])
 
     app = web.Application()
     app.router.add_post("/v2/repository/index", index)
@@ -156,12 +158,14 @@ async def test_each_model_that_a_pod_lacks_says_so(serving: Serving) -> None:
     async with TestServer(app, host=address, port=8080):
         await serving.service("many", predictor={"sklearn": SMALL})
         await serving.start("many-predictor-00001", address)
-        for title in ("loaded", "first", "second"):
+        for title in ("loaded", "former", "first", "second"):
             await serving.apply(TRAINED_MODELS, trained_model(title))
         for title in ("first", "second"):
             message = await refused(serving, title, "ModelNotLoaded")
             assert message == "pod many-predictor-00001-pod does not have it yet"
         await serving.until(TRAINED_MODELS, "loaded", is_ready)
+        message = await refused(serving, "former", "ModelNotLoaded")
+        assert message == "pod many-predictor-00001-pod still answers by the former files"
 
 
 async def test_a_service_with_a_model_of_its_own_takes_no_others(serving: Serving) -> None:
@@ -236,6 +240,10 @@ class Place:
         while self.agent.is_busy:
             self.agent.rest(60)
             self.agent.look()
+
+    async def sources(self) -> dict[str, str]:
+        async with self._client.post("/v2/repository/index") as answer:
+            return {entry["name"]: entry["source"] for entry in await answer.json()}
 
     async def loaded(self) -> list[str]:
         async with self._client.post("/v2/repository/index") as answer:
@@ -355,6 +363,40 @@ async def test_a_model_whose_new_files_do_not_load_is_tried_again(
         await place.listed(a=str(place.source / "b"))
         assert loads == ["a"] * 3, "the model there was before is not the one that is listed"
         assert await place.loaded() == ["a"]
+
+
+async def test_the_server_says_by_which_files_it_answers(place: Place) -> None:
+    await place.listed(a=str(place.source / "a"))
+    first = await place.sources()
+    await place.listed(a=str(place.source / "absent"))
+    assert await place.sources() == first
+    place.agent = place.new_agent()
+    await place.listed(a=str(place.source / "b"))
+    assert (await place.sources()).keys() == first.keys()
+    assert await place.sources() != first
+    await place.listed()
+    assert await place.sources() == {}
+
+
+async def test_a_model_that_cannot_be_unloaded_stays_the_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    async def unload(repository: FolderRepository, name: str) -> None:
+        refused.append(name)
+        if len(refused) == 1:
+            raise ModelLoadError("it is busy")
+        await unloaded(repository, name)
+
+    unloaded = FolderRepository.unload
+    monkeypatch.setattr(FolderRepository, "unload", unload)
+    monkeypatch.setattr("kubeling.serving.multimodel.agent._AGAIN_SECONDS", 0.0)
+    async with placed(tmp_path, Doubler) as place:
+        await place.listed("a")
+        await place.listed()
+        assert refused == ["a", "a"]
+        assert await place.loaded() == []
 
 
 async def test_an_agent_that_starts_anew_unloads_what_is_no_longer_listed(place: Place) -> None:

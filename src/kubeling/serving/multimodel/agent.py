@@ -27,7 +27,13 @@ from typing import Final
 
 from kubeling.artifacts.addresses import shown_address
 from kubeling.artifacts.errors import ArtifactError
-from kubeling.serving.multimodel.listing import Listing, ModelSpec, failed_line
+from kubeling.serving.multimodel.listing import (
+    Listing,
+    ModelSpec,
+    failed_line,
+    read_sources,
+    write_sources,
+)
 from kubeling.serving.storage.download import download
 
 __all__ = ["Agent", "main"]
@@ -50,6 +56,7 @@ class Agent:
         self._server = server.rstrip("/")
         self._fetched: dict[str, ModelSpec] = {}
         self._loaded: set[str] = set()
+        self._sources = read_sources(models)
         self._next_try: dict[str, float] = {}
         self._next_index = 0.0
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="model")
@@ -68,11 +75,13 @@ class Agent:
             return
         self._compare_with_server(wanted)
         present = {p.name for p in self._models.iterdir() if not p.name.startswith(".")}
+        now = time.monotonic()
         for name in sorted(present - wanted.keys()):
-            self._begin(name, partial(self._remove, name))
+            if now >= self._next_try.get(name, 0.0):
+                self._begin(name, partial(self._remove, name))
         for name, spec in wanted.items():
             current = name in self._loaded and self._fetched.get(name) == spec
-            if not current and time.monotonic() >= self._next_try.get(name, 0.0):
+            if not current and now >= self._next_try.get(name, 0.0):
                 is_here = self._fetched.get(name) == spec
                 self._begin(name, partial(self._bring, name, spec, is_here=is_here))
 
@@ -128,7 +137,10 @@ class Agent:
         if fetched is not None:
             self._fetched[name] = fetched
         if pause is None:
+            assert fetched is not None
             self._loaded.add(name)
+            self._sources[name] = fetched.digest
+            write_sources(self._models, self._sources)
         else:
             # What the server has, if anything, is the model of that name there was before.
             self._loaded.discard(name)
@@ -147,12 +159,12 @@ class Agent:
     def _remove(self, name: str) -> Callable[[], None]:
         try:
             self._call(f"models/{name}/unload")
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                print(f"model {name}: {_said(error)}", file=sys.stderr, flush=True)
-        except OSError:
-            # The server is being started, and will not load what is not there.
-            pass
+        except Exception as error:
+            # A server that is being started will not load what is not there.
+            starting = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+            if not starting and getattr(error, "code", 0) != 404:
+                print(failed_line(name, f"unloading: {_said(error)}"), file=sys.stderr, flush=True)
+                return partial(self._note, name, None, _AGAIN_SECONDS)
         shutil.rmtree(self._models / name, ignore_errors=True)
         print(f"unloaded {name}", flush=True)
         return partial(self._forget, name)
@@ -161,6 +173,8 @@ class Agent:
         self._fetched.pop(name, None)
         self._loaded.discard(name)
         self._next_try.pop(name, None)
+        self._sources.pop(name, None)
+        write_sources(self._models, self._sources)
 
     def _call(self, path: str, timeout: float = _CALL_SECONDS) -> bytes:
         request = urllib.request.Request(

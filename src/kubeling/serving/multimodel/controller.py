@@ -34,7 +34,13 @@ from kubeling.serving import names
 from kubeling.serving.multimodel.listing import failure_in
 from kubeling.serving.multimodel.predictors import AGENT, config_name, has_agent
 from kubeling.serving.multimodel.resources import TRAINED_MODELS
-from kubeling.serving.multimodel.status import Loading, accepted, model_config, model_status
+from kubeling.serving.multimodel.status import (
+    Loading,
+    accepted,
+    digest_of,
+    model_config,
+    model_status,
+)
 from kubeling.serving.observation import is_pod_ready
 from kubeling.serving.resources import INFERENCE_SERVICES
 from kubeling.serving.workloads import serving_port
@@ -142,13 +148,13 @@ class TrainedModelController:
         indexes = {
             name(pod): index for pod, index in zip(pods, found, strict=True) if index is not None
         }
-        wanted = {name(model) for model in taken}
+        wanted = {name(model): digest_of(model) for model in taken}
         logs = {
             pod: await self._log_of_agent(pod, namespace(isvc))
             for pod, index in indexes.items()
-            if wanted - {entry.get("name") for entry in index}
+            if wanted.keys() - {e.get("name") for e in index if not _is_former(e, wanted)}
         }
-        loading = {model: _loaded(model, indexes, logs) for model in wanted}
+        loading = {model: _loaded(model, wanted, indexes, logs) for model in wanted}
         return loading, len(indexes) == len(pods)
 
     async def _log_of_agent(self, pod: str, where: str) -> str:
@@ -196,8 +202,16 @@ def _service_of_model(model: Obj) -> Iterable[Key]:
     yield Key(namespace(model), str(model["spec"]["inferenceService"]))
 
 
+def _is_former(entry: Obj, wanted: Mapping[str, str]) -> bool:
+    """Whether a server still has the model that another one of its name is to follow."""
+    return entry.get("source", "") not in ("", wanted.get(str(entry.get("name"))))
+
+
 def _loaded(
-    model: str, indexes: Mapping[str, list[Obj]], logs: Mapping[str, str]
+    model: str,
+    wanted: Mapping[str, str],
+    indexes: Mapping[str, list[Obj]],
+    logs: Mapping[str, str],
 ) -> tuple[str, str]:
     """The condition's value and message, from the pods' indexes and what their agents said."""
     if not indexes:
@@ -207,6 +221,9 @@ def _loaded(
         if entry is None:
             said = failure_in(logs[pod], model)
             return "False", f"pod {pod}: {said}" if said else f"pod {pod} does not have it yet"
+        if _is_former(entry, wanted):
+            said = failure_in(logs[pod], model)
+            return "False", f"pod {pod} still answers by the former files{said and f': {said}'}"
         if entry.get("state") != "READY":
             why = entry.get("reason") or entry.get("state")
             return "False", f"pod {pod} cannot load it: {why}"

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Listing", "ModelSpec", "failed_line", "failure_in"]
+__all__ = ["Listing", "ModelSpec", "failed_line", "failure_in", "read_sources", "write_sources"]
 
+_SOURCES: Final = ".sources.json"
 _AGAIN: Final = "; trying again"
 
 
@@ -23,6 +26,11 @@ class ModelSpec(msgspec.Struct, frozen=True, rename="camel"):
     storage_uri: str = ""
     framework: str = ""
     memory: Any = ""
+
+    @property
+    def digest(self) -> str:
+        """Tells it from the others of its name."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
     @property
     def uri(self) -> str:
@@ -89,3 +97,18 @@ def failure_in(log: str, model: str) -> str:
     start = f"model {model}: "
     lines = [line for line in log.splitlines() if line.startswith(start) and line.endswith(_AGAIN)]
     return lines[-1].removeprefix(start).removesuffix(_AGAIN) if lines else ""
+
+
+def write_sources(models: Path, sources: dict[str, str]) -> None:
+    """Says beside a server's models which of a name it has loaded: by name, the digest."""
+    new = models / f"{_SOURCES}.new"
+    new.write_bytes(msgspec.json.encode(sources))
+    os.replace(new, models / _SOURCES)
+
+
+def read_sources(models: Path) -> dict[str, str]:
+    """What the agent has said of a server's models; nothing where there is none."""
+    try:
+        return msgspec.json.decode((models / _SOURCES).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}

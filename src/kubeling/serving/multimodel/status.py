@@ -10,6 +10,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from kubeling.kube.objects import (
     Obj,
     deep_copy,
@@ -20,8 +22,9 @@ from kubeling.kube.objects import (
     set_condition,
 )
 from kubeling.kube.quantities import Quantity, parse_quantity
+from kubeling.serving.multimodel.listing import ModelSpec
 
-__all__ = ["Loading", "accepted", "model_config", "model_status"]
+__all__ = ["Loading", "accepted", "digest_of", "model_config", "model_status"]
 
 Loading = Mapping[str, tuple[str, str]]
 """By model, the value of the condition ``ModelLoaded`` and its message."""
@@ -41,6 +44,11 @@ def accepted(isvc: Obj, models: Sequence[Obj]) -> list[Obj]:
             found.append(model)
             taken += needed
     return found
+
+
+def digest_of(model: Obj) -> str:
+    """What tells the agent's server that it has this very model."""
+    return msgspec.convert(model["spec"]["model"], ModelSpec).digest
 
 
 def model_config(models: Sequence[Obj]) -> list[Obj]:

@@ -322,4 +322,5 @@ def _entry(entry: IndexEntry) -> dict[str, str]:
         "version": entry.version,
         "state": entry.state,
         "reason": entry.reason,
+        **({"source": entry.source} if entry.source else {}),
     }

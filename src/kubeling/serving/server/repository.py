@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from kubeling.serving.multimodel.listing import read_sources
 from kubeling.serving.server.errors import (
     InvalidInput,
     ModelLoadError,
@@ -41,6 +42,8 @@ class IndexEntry:
     version: str
     state: State
     reason: str = ""
+    source: str = ""
+    """Which of several models of the name it is, where an agent brings them."""
 
 
 class ModelRepository:
@@ -160,6 +163,11 @@ class FolderRepository(ModelRepository):
         self._name = name
         self._folder = folder
         self._create = create
+
+    def index(self) -> list[IndexEntry]:
+        """The same, with which model of a name the agent had loaded."""
+        sources = read_sources(self._folder)
+        return [replace(one, source=sources.get(one.name, "")) for one in super().index()]
 
     async def load_all(self) -> None:
         """Loads the model; raises :class:`ModelLoadError`."""
