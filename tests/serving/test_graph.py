@@ -449,6 +449,14 @@ async def test_a_step_that_leads_nowhere_fails_the_request(serving: Serving, url
         assert url in found["cause"]
 
 
+async def test_a_graph_that_asks_itself_comes_to_an_end(serving: Serving) -> None:
+    itself = {"serviceUrl": "http://g-default.example.com/"}
+    async with asking(serving, {"root": node("Sequence", itself)}) as gateway:
+        answer = await gateway.post("/serving/default/g", json={})
+        assert answer.status == 508
+        assert "one asks itself" in (await answer.json())["cause"]
+
+
 async def test_an_empty_request_is_one_and_what_is_no_json_is_not_called_so(
     serving: Serving,
 ) -> None:

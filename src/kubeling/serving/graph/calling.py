@@ -25,6 +25,8 @@ from kubeling.serving.graph.timings import StepTimings
 __all__ = ["StepCaller"]
 
 _DEFAULT_SECONDS: Final = 600.0
+_HOPS: Final = "X-Kubeling-Graph-Hops"
+_MOST_HOPS: Final = 20
 _OWN: Final = (*HOP_BY_HOP, "content-length", "content-encoding", "expect", "host")
 """Headers of this one message, which no pattern passes on."""
 
@@ -40,7 +42,11 @@ class Addresses(Protocol):
 
 
 class StepCaller:
-    """The calls of one request; answers that stream are open until ``stack`` is left."""
+    """The calls of one request; answers that stream are open until ``stack`` is left.
+
+    Raises :class:`GraphFailure` if the request has come through so many graphs that one of them
+    asks itself.
+    """
 
     def __init__(
         self,
@@ -53,6 +59,9 @@ class StepCaller:
         span: Span | None = None,
     ) -> None:
         self._span = span
+        hops = _number(request.headers.get(_HOPS, ""))
+        if hops >= _MOST_HOPS:
+            raise GraphFailure(508, f"the request came through {hops} graphs; one asks itself")
         assert request.transport is not None
         host, port = request.transport.get_extra_info("sockname")[:2]
         self._own = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -67,6 +76,7 @@ class StepCaller:
         for name in own:
             self._headers.popall(name, None)
         self._headers.setdefault("Content-Type", "application/json")
+        self._headers[_HOPS] = str(hops + 1)
         self._token = request.headers.get("Authorization") if addresses.passes_tokens else None
 
     async def call(self, step: Obj, body: bytes, path: str, last: bool) -> Answer:
@@ -110,6 +120,10 @@ class StepCaller:
         made = spans.client_of(self._span, "POST", address, {spans.STEP: path})
         made.name = f"step {path}"
         return made
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
 
 
 async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
