@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -175,14 +174,8 @@ def _prepare(platform: Platform) -> None:
             "spec": claim,
         }
     )
-    _kubectl(platform, "apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
-
-
-def _kubectl(platform: Platform, *arguments: str, stdin: str | None = None) -> str:
-    command = [str(Path(sys.executable).with_name("kubectl")), *arguments]
-    env = {**os.environ, "KUBECONFIG": str(platform.kubeconfig)}
-    done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, check=True)
-    return done.stdout
+    made = platform.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
+    made.check_returncode()
 
 
 def _run_pipelines(python: Path, chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:

@@ -105,7 +105,7 @@ def _prepare(platform: Platform) -> None:
     _apply(platform, policy, profile, istio, ingress)
     for kind in ("serviceaccount", "rolebinding"):
         there = ("wait", "--for=create", f"{kind}/default-editor", "-n", _NAMESPACE)
-        _kubectl(platform, *there, "--timeout=60s").check_returncode()
+        platform.kubectl(*there, "--timeout=60s").check_returncode()
 
 
 def _ran(case: Case, platform: Platform) -> Row:
@@ -114,7 +114,7 @@ def _ran(case: Case, platform: Platform) -> Row:
     if not case.text:
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(case.path)]
     kubectl = Path(sys.executable).parent
-    token = _kubectl(platform, "create", "token", "default-editor", "-n", _NAMESPACE)
+    token = platform.kubectl("create", "token", "default-editor", "-n", _NAMESPACE)
     environment = {
         **os.environ,
         "KUBECONFIG": str(platform.kubeconfig),
@@ -143,17 +143,4 @@ def _ran(case: Case, platform: Platform) -> Row:
 
 def _apply(platform: Platform, *objects: dict[str, Any]) -> None:
     for obj in objects:
-        _kubectl(platform, "apply", "-f", "-", stdin=json.dumps(obj)).check_returncode()
-
-
-def _kubectl(
-    platform: Platform, *arguments: str, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("kubectl")), *arguments],
-        env={**os.environ, "KUBECONFIG": str(platform.kubeconfig)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        platform.kubectl("apply", "-f", "-", stdin=json.dumps(obj)).check_returncode()

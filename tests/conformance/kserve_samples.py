@@ -7,9 +7,6 @@ a dry run; files without any, and those that are no manifests, are not among the
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -76,14 +73,14 @@ def _objects(path: Path) -> list[dict[str, Any]]:
 def run(chosen: Sequence[Case], platform: Platform) -> Iterator[Row]:
     """Asks for each; a row for each, in their order."""
     for namespace in sorted(_namespaces(chosen)):
-        _kubectl(platform, "create", "namespace", namespace)
+        platform.kubectl("create", "namespace", namespace)
     for case in chosen:
         if case.skip:
             yield Row(case.name, case.group, "not runnable", case.skip)
             continue
         objects = [_created(one) for one in json.loads(case.text)]
         asked = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        said = _kubectl(platform, "create", "--dry-run=server", "-f", "-", stdin=asked)
+        said = platform.kubectl("create", "--dry-run=server", "-f", "-", stdin=asked)
         refused = said.stderr.strip() if said.returncode else ""
         if case.message and case.message in refused:
             yield Row(case.name, case.group, "passed", f"refused as at upstream: {case.message}")
@@ -101,16 +98,3 @@ def _created(obj: dict[str, Any]) -> dict[str, Any]:
 def _namespaces(chosen: Sequence[Case]) -> set[str]:
     found = {obj["metadata"].get("namespace") for case in chosen for obj in json.loads(case.text)}
     return {name for name in found if name} - {"default", "kube-system"}
-
-
-def _kubectl(
-    platform: Platform, *arguments: str, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("kubectl")), *arguments],
-        env={**os.environ, "KUBECONFIG": str(platform.kubeconfig)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -105,7 +103,7 @@ def _run(number: int, case: Case, platform: Platform) -> Row:
     try:
         why = _outcome(case, namespace, platform)
     finally:
-        _kubectl(platform, "delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+        platform.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
     return Row(case.name, case.group, "failed" if why else "passed", why[:300])
 
 
@@ -113,17 +111,17 @@ def _outcome(case: Case, namespace: str, platform: Platform) -> str:
     """Why it failed, empty if it passed."""
     asked = _REQUESTS[case.name]
     root = Path(str(case.path).removesuffix(case.name))
-    _kubectl(platform, "create", "namespace", namespace)
+    platform.kubectl("create", "namespace", namespace)
     for file in [asked.after, case.name] if asked.after else [case.name]:
         manifest = (root / file).read_text()
-        applied = _kubectl(platform, "apply", "-n", namespace, "-f", "-", stdin=manifest)
+        applied = platform.kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest)
         if applied.returncode:
             return applied.stderr.strip()
         for kind in ("inferenceservices", "inferencegraphs"):
-            if not _kubectl(platform, "get", kind, "-n", namespace, "-o", "name").stdout:
+            if not platform.kubectl("get", kind, "-n", namespace, "-o", "name").stdout:
                 continue
             ready = ("--for=condition=Ready", f"--timeout={_READY}")
-            waited = _kubectl(platform, "wait", kind, "--all", "-n", namespace, *ready)
+            waited = platform.kubectl("wait", kind, "--all", "-n", namespace, *ready)
             if waited.returncode:
                 return waited.stderr.strip()
     documents = list(yaml.safe_load_all(case.path.read_text()))
@@ -139,7 +137,7 @@ def _asked(
     obj = next(one for one in documents if one["kind"] == wanted)
     name = obj["metadata"]["name"]
     query = ("get", wanted, name, "-n", namespace, "-o", "jsonpath={.status.url}")
-    host = _kubectl(platform, *query).stdout.partition("://")[2].rstrip("/")
+    host = platform.kubectl(*query).stdout.partition("://")[2].rstrip("/")
     model = asked.model or name
     if asked.verb == "graph":
         path = "/"
@@ -178,16 +176,3 @@ def _judged(body: Any, answer: Any, verb: str) -> str:
     rows = body.get("instances") or body["inputs"]
     found = answer.get("predictions") or []
     return "" if len(found) == len(rows) else f"{len(rows)} rows, but {answer}"
-
-
-def _kubectl(
-    platform: Platform, *arguments: str, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("kubectl")), *arguments],
-        env={**os.environ, "KUBECONFIG": str(platform.kubeconfig)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

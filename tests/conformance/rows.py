@@ -8,6 +8,9 @@ up and gives one row per case, whatever happens.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,3 +55,14 @@ class Platform:
     url: str
     kubeconfig: Path
     data: Path
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Runs a command of kubectl against it, however that ends."""
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("kubectl")), *arguments],
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )

@@ -14,7 +14,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -118,7 +117,7 @@ def _lay_out(path: Path, platform: Platform) -> None:
     for name in ("binary.train", "binary.test"):
         (data / name).write_text(_two_classes(random.Random(name)))
     claims = [_claim(name) for name in _CLAIMS]
-    made = _kubectl(platform, "create", "-f", "-", stdin="\n".join(map(json.dumps, claims)))
+    made = platform.kubectl("create", "-f", "-", stdin="\n".join(map(json.dumps, claims)))
     made.check_returncode()
 
 
@@ -132,19 +131,6 @@ def _claim(name: str) -> dict[str, Any]:
     wanted = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
     kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
     return {**kind, "metadata": {"name": name}, "spec": wanted}
-
-
-def _kubectl(
-    platform: Platform, *arguments: str, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("kubectl")), *arguments],
-        env={**os.environ, "KUBECONFIG": str(platform.kubeconfig)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def _tested(chosen: Sequence[Case], gang: str, platform: Platform) -> Iterator[Row]:
@@ -195,14 +181,14 @@ def _run_example(case: Case, platform: Platform) -> Row:
     assert isinstance(job, dict)
     job["metadata"]["namespace"] = "default"
     kind, name = job["kind"], job["metadata"]["name"]
-    created = _kubectl(platform, "create", "-f", "-", stdin=json.dumps(job))
+    created = platform.kubectl("create", "-f", "-", stdin=json.dumps(job))
     if created.returncode:
         return Row(case.name, case.group, "failed", f"refused: {created.stderr.strip()[:300]}")
-    waited = _kubectl(platform, "wait", kind, name, "--for=condition=Succeeded", "--timeout=240s")
+    waited = platform.kubectl("wait", kind, name, "--for=condition=Succeeded", "--timeout=240s")
     why = ""
     if waited.returncode:
         last = "jsonpath={.status.conditions[-1:].message}"
-        told = _kubectl(platform, "get", kind, name, "-o", last).stdout.strip()
+        told = platform.kubectl("get", kind, name, "-o", last).stdout.strip()
         why = told[:300] or "it did not end"
-    _kubectl(platform, "delete", kind, name)
+    platform.kubectl("delete", kind, name)
     return Row(case.name, case.group, "failed" if why else "passed", why or case.message)
