@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from kubeling.serving.drift.keeping import keep
 from kubeling.serving.drift.profile import Profile, profile_of
 from kubeling.serving.names import MONITORING
 from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.watching.looking import profile_of_pods
 
 PREFIX = "m-predictor-00001: "
 
@@ -126,3 +128,20 @@ async def test_one_that_appears_beside_a_pods_files_counts(
     assert event["reason"] == "NoReferenceProfile"
     pod[0].profile = encoded(profile_of(rows()))
     await said(serving, "requests look like the profile kept with the model")
+
+
+async def test_a_pod_that_fails_is_passed_over(pod: tuple[Pod, str]) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        raise web.HTTPInternalServerError
+
+    server, address = pod
+    server.profile = encoded(profile_of(rows()))
+    failing = address.replace("127.66", "127.65")
+    app = web.Application()
+    app.router.add_get("/monitor/profile", fail)
+    pods = [{"spec": {"containers": [{}]}, "status": {"podIP": one}} for one in (failing, address)]
+    async with TestServer(app, host=failing, port=8080), aiohttp.ClientSession() as session:
+        assert await profile_of_pods(session, pods[:1]) == (False, None)
+        answered, found = await profile_of_pods(session, pods)
+    assert answered
+    assert found is not None

@@ -63,7 +63,8 @@ async def profile_of_pods(
             async with session.get(f"{_address(pod)}/monitor/profile", timeout=_TIMEOUT) as answer:
                 if answer.status == 200:
                     return True, msgspec.json.decode(await answer.read(), type=Profile)
-                return answer.status == 404, None
+                if answer.status == 404:
+                    return True, None
         except (aiohttp.ClientError, TimeoutError):
             continue
     return False, None
