@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serving.model_server import serving
 
 from kubeling.serving.server.formats import create_model
+from kubeling.serving.server.model import Model
 
-__all__ = ["CHAT_TEMPLATE", "END", "encoder", "gpt2", "loaded", "t5"]
+__all__ = ["CHAT_TEMPLATE", "END", "asking", "encoder", "gpt2", "loaded", "t5"]
 
 END = 96
 """The token that ends a text."""
@@ -114,3 +118,16 @@ def loaded(folder: Path, name: str = "tiny") -> Any:
     model = create_model("huggingface", name, folder)
     model.ready = bool(model.load())
     return model
+
+
+@contextlib.asynccontextmanager
+async def asking(*models: Model, prefix: str = "/openai") -> AsyncIterator[Any]:
+    """OpenAI's own client of a server that has the models."""
+    openai = pytest.importorskip("openai")
+    async with serving(*models) as client:
+        assert client._base_url is not None
+        url = f"{client._base_url}".rstrip("/") + f"{prefix}/v1"
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as found:
+            yield found
+    for model in models:
+        model.stop()
