@@ -123,9 +123,8 @@ async def test_a_model_answers_the_same_before_and_after(
     changed.stop()
 
 
-async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
-    tmp_path: Path,
-) -> None:
+def _opposites(tmp_path: Path) -> tuple[Path, Path, Any]:
+    """The folders of two models that answer differently, and rows to ask them about."""
     pytest.importorskip("skl2onnx")
     from sklearn.datasets import load_iris
 
@@ -134,6 +133,13 @@ async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
     for place, labels in ((folder, target), (other, 2 - target)):
         place.mkdir()
         _forest(place, features, labels)
+    return folder, other, features
+
+
+async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
+    tmp_path: Path,
+) -> None:
+    folder, other, features = _opposites(tmp_path)
     model = _loaded("sklearn", folder)
     assert _ended(model).startswith("yes")
     async with serving(model) as client:
@@ -275,14 +281,7 @@ def test_rows_are_made_on_both_sides_of_every_threshold(values: list[float]) -> 
 
 
 def test_a_twin_of_other_files_than_were_loaded_is_not_taken(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
-    from sklearn.datasets import load_iris
-
-    features, target = load_iris(return_X_y=True)
-    folder, other = tmp_path / "model", tmp_path / "other"
-    for place, labels in ((folder, target), (other, 2 - target)):
-        place.mkdir()
-        _forest(place, features, labels)
+    folder, other, _ = _opposites(tmp_path)
     model = _loaded("sklearn", folder)
     (other / "model.joblib").replace(folder / "model.joblib")
     assert "changed while it was converted" in _ended(model)
