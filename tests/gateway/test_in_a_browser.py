@@ -460,6 +460,18 @@ def test_a_page_finds_the_platform_again_after_a_crash(platform: Platform, page:
     assert page.evaluate("window.opened")
 
 
+def test_a_page_that_could_not_be_had_once_is_had_later(platform: Platform, page: Browser) -> None:
+    page.open(f"{platform.url}/pipelines/templates")
+    page.until(on_page("Templates"))
+    page.block(f"{platform.url}/pipelines/templates")
+    template = workflow("shown-late", "true").replace("kind: Workflow", "kind: WorkflowTemplate")
+    platform.kubectl("apply", "-f", "-", stdin=template)
+    page.until('document.getElementById("line").innerText.includes("does not answer")')
+    page.block()
+    page.until(on_page("shown-late"))
+    assert page.evaluate('document.getElementById("line").innerText') == ""
+
+
 def test_the_keyboard_reaches_everything_in_order(platform: Platform, page: Browser) -> None:
     page.open(platform.url)
     names = []

@@ -172,6 +172,10 @@ class Browser:
             mobile=False,
         )
 
+    def block(self, *urls: str) -> None:
+        """Fails requests to these from now on, and no others."""
+        self.command("Network.setBlockedURLs", urls=list(urls))
+
     def prefer(self, scheme: str) -> None:
         """Prefers ``light`` or ``dark``, as the system's setting does."""
         feature = {"name": "prefers-color-scheme", "value": scheme}

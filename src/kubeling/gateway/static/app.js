@@ -108,7 +108,11 @@ document.addEventListener("htmx:responseError", (event) => {
   if (target.matches("form")) line.textContent = `· not done: ${reason}`;
   else if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
 });
-document.addEventListener("htmx:sendError", () => { line.textContent = "· not up to date: the platform does not answer"; });
+// A request may be lost while the stream goes on, which tells of the next change only.
+document.addEventListener("htmx:sendError", ({ detail: { target } }) => {
+  line.textContent = "· not up to date: the platform does not answer";
+  if (target.id === "live") setTimeout(() => htmx.trigger(target, "sse:changed"), 2000);
+});
 document.addEventListener("htmx:afterSwap", () => { line.textContent = ""; });
 
 // The stream reconnects by itself, and opens with the word that fetches the page again.
