@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.serving.model_server import serving
 
 from kubeling.serving.server.batching import Batcher, Runner, TakesLong
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.processors import processors
+from kubeling.serving.server.tabular import TabularModel
 
 
 class Waits:
@@ -60,6 +63,74 @@ async def test_nothing_is_predicted_beside_the_thread() -> None:
     async with asyncio.timeout(60):
         assert await quick == "found"
     assert order == ["slow", "quick"]
+
+
+async def test_models_that_several_threads_may_use_are_used_by_several() -> None:
+    """And what comes while they are at it waits for the first that ends."""
+    runner = Runner()
+    runner.threads = 2
+    first, second, third = Waits(), Waits(), Waits()
+    for work in (first, second, third):
+        work.start(runner)
+    third.may_end.set()
+    async with asyncio.timeout(60):
+        second.may_end.set()
+        assert [await second.ended, await third.ended] == ["ended", "ended"]
+        assert not first.ended.done()
+        first.may_end.set()
+        assert await first.ended == "ended"
+
+
+class Meets(TabularModel):
+    """Answers the first request when the second is asked."""
+
+    suffixes = (".txt",)
+    format_name = "meeting"
+    shared = True
+
+    def load_file(self, file: Path) -> None:
+        self.first, self.second = threading.Event(), threading.Event()
+
+    def predict_rows(self, rows: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            raise TakesLong
+        if self.first.is_set():
+            self.second.set()
+        self.first.set()
+        assert self.second.wait(60)
+        return rows.sum(axis=1)
+
+
+async def test_requests_to_a_model_that_threads_may_share_are_answered_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeling.serving.server.tabular.at_once", lambda: 2)
+    (tmp_path / "model.txt").touch()
+    model = Meets("meets", tmp_path)
+    model.ready = model.load()
+    async with serving(model) as client, asyncio.timeout(60):
+
+        async def ask(number: float) -> Any:
+            url, body = "/v1/models/meets:predict", {"instances": [[number, 1.0]]}
+            async with client.post(url, json=body) as answer:
+                return await answer.json()
+
+        first = asyncio.create_task(ask(1.0))
+        await asyncio.to_thread(model.first.wait)
+        second = await ask(2.0)
+        found = [await first, second]
+    assert found == [{"predictions": [2.0]}, {"predictions": [3.0]}]
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed"),
+    [("max 100000", 100), ("250000 100000", 2), ("50000 100000", 1), ("", 100)],
+)
+def test_a_server_uses_no_more_processors_than_its_container_may(
+    limit: str, allowed: int, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    assert processors(tmp_path / "cpu.max") == min(allowed, processors(tmp_path / "none"))
 
 
 class Late(Model):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -19,6 +20,7 @@ import numpy as np
 
 from kubeling.serving.server import prediction_times
 from kubeling.serving.server.metrics import Histogram
+from kubeling.serving.server.processors import processors
 from kubeling.serving.server.quick import Done
 from kubeling.serving.server.watchdog import Work
 
@@ -42,7 +44,7 @@ class TakesLong(Exception):
 
 
 class Runner:
-    """Does what is quick at once, and what has lately taken long in a thread of its own.
+    """Does what is quick at once, and what has lately taken long in threads of its own.
 
     One at a time, as few libraries say that they take more: what comes while the thread is busy
     waits for it, however quick.
@@ -54,20 +56,23 @@ class Runner:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._stays = False
-        self._thread: ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._later: deque[Callable[[], None]] = deque()
         self._under_way = 0
-        self._work = Work()
+        self._marks = [Work()]
+        self.threads = 1
+        """How many predictions may be under way at once, for libraries that take more than one."""
         self.freed: Callable[[], None] | None = None
-        """What is called when the thread has nothing left to do; it must not raise."""
+        """What is called when something else may begin; it must not raise."""
 
     @property
     def busy(self) -> bool:
-        """Whether the thread has something to do."""
-        return self._under_way > 0
+        """Whether what comes next has to wait."""
+        return self._under_way >= self.threads
 
     @property
     def slow(self) -> bool:
-        """Whether what comes next is done in the thread."""
+        """Whether what comes next is done in a thread."""
         return self._seconds > _SLOW and not self._stays
 
     def stay(self) -> None:
@@ -101,11 +106,20 @@ class Runner:
     def _in_thread(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
     ) -> None:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(processors(), thread_name_prefix="predict")
+        pool, context = self._pool, contextvars.copy_context()
+
+        def begin() -> None:
+            self._under_way += 1
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(pool, context.run, self._timed, work)
+            running.add_done_callback(finished)
 
         def finished(ended: asyncio.Future[T]) -> None:
             self._under_way -= 1
+            if self._later:
+                self._later.popleft()()
             if ended.cancelled():
                 done(None, asyncio.CancelledError())
             elif error := ended.exception():
@@ -115,14 +129,17 @@ class Runner:
             if self.freed is not None and not self.busy:
                 self.freed()
 
-        self._under_way += 1
-        loop = asyncio.get_running_loop()
-        context = contextvars.copy_context()
-        running = loop.run_in_executor(self._thread, context.run, self._timed, work)
-        running.add_done_callback(finished)
+        if self.busy:
+            self._later.append(begin)
+        else:
+            begin()
 
     def _timed(self, work: Callable[[], T]) -> T:
-        started = self._work.since = time.perf_counter()
+        try:
+            mark = self._marks.pop()
+        except IndexError:
+            mark = Work()
+        started = mark.since = time.perf_counter()
         try:
             found = work()
         except (KeyboardInterrupt, SystemExit):
@@ -136,7 +153,8 @@ class Runner:
             # answered.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
         finally:
-            self._work.since = 0.0
+            mark.since = 0.0
+            self._marks.append(mark)
         self._took(time.perf_counter() - started)
         return found
 
@@ -176,7 +194,7 @@ class Batcher:
 
     def _flush(self) -> None:
         if self.runner.busy:
-            # What comes meanwhile is predicted together, when the thread is done.
+            # What comes meanwhile is predicted together, when a thread is done.
             self._held = True
             return
         waiting, self._waiting = self._waiting, []
@@ -184,7 +202,7 @@ class Batcher:
             self._run(batch)
 
     def _go_on(self) -> None:
-        """Predicts what came while the thread was busy."""
+        """Predicts what came while there was no thread for it."""
         if self._held:
             self._held = False
             if self._waiting:

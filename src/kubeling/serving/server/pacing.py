@@ -3,7 +3,8 @@
 A hand-over to a thread costs more than a quick prediction does, and a slow one on the event loop
 holds up health checks and every other model. Which of the two a model is is measured as it goes,
 for models of one's own, too: a ``predict`` that is no coroutine and takes long is called in the
-model's thread, one call at a time, so it need not know of threads.
+model's thread, one call at a time, so it need not know of threads. Libraries whose models are for
+several threads, such as ONNX Runtime, are given as many as the server has processors.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Pacing:
             runner = self._runner_of(model)
             if runner is not None:
                 told = f'kubeling_prediction_threads{{model_name="{name}"}}'
-                lines.append(f"{told} {int(runner.slow)}")
+                lines.append(f"{told} {runner.threads if runner.slow else 0}")
         return "\n".join(lines) + "\n"
 
     def _runner_of(self, model: Model) -> Runner | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from kubeling.serving.server.batching import Batcher, TakesLong
 from kubeling.serving.server.conversion.background import Conversion
 from kubeling.serving.server.conversion.keeping import Keeping, Known
 from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
+from kubeling.serving.server.formats import at_once
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import AllDone, Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, joined_rows, pieces, rows_of
@@ -78,6 +80,8 @@ class TabularModel(QuickModel):
     format_name = ""
     datatype = "FP64"
     output_name = "output-0"
+    shared = False
+    """Whether threads may predict with one model at once, by what its library says."""
     original: Any = None
     """The library's own model, for those that convert it to ONNX; none while it is let go of."""
 
@@ -92,6 +96,8 @@ class TabularModel(QuickModel):
         self.probed: Array | None = None
         self._batcher = Batcher(self._checked)
         self.runner = self._batcher.runner
+        self._alone = threading.Lock()
+        """Held while the model itself predicts, or is loaded, unless it may be shared."""
         self._file: _ModelFile | None = None
         """What is to be loaded before the model itself can answer."""
 
@@ -103,6 +109,7 @@ class TabularModel(QuickModel):
         file = single_file(self.directory, self.suffixes, self.format_name)
         self.stop_converting()
         self._conversion = None
+        self._batcher.runner.threads = 1
         as_it_is = _ModelFile(file, _state_of(file))
         conversion = Conversion(
             self.format_name,
@@ -114,6 +121,7 @@ class TabularModel(QuickModel):
         )
         if self.converting and (known := conversion.found()) is not None:
             self._conversion, self._file = conversion, as_it_is
+            self._batcher.runner.threads = at_once()
             self.width, self.columns = known.width, known.columns
             if known.shape is not None:
                 self.probed = np.zeros(known.shape, known.dtype)
@@ -124,6 +132,8 @@ class TabularModel(QuickModel):
             # The model answers until there is a twin that is proved equal.
             self._conversion = conversion
             conversion.start(self._known())
+        elif self.shared:
+            self._batcher.runner.threads = at_once()
         return True
 
     def stop_converting(self) -> None:
@@ -221,17 +231,25 @@ class TabularModel(QuickModel):
 
     def _by_original(self, rows: Array) -> Array:
         """What the model itself answers; rows that its twin does not take may need it again."""
-        if self._file is not None:
-            if _on_the_loop():
-                raise TakesLong
-            self.load_file(self._file.unchanged())
-            self._file = None
-        return self.predict_rows(rows)
+        if self.shared and self._file is None:
+            return self.predict_rows(rows)
+        if not self._alone.acquire(blocking=not _on_the_loop()):
+            raise TakesLong
+        try:
+            if self._file is not None:
+                if _on_the_loop():
+                    raise TakesLong
+                self.load_file(self._file.unchanged())
+                self._file = None
+            return self.predict_rows(rows)
+        finally:
+            self._alone.release()
 
     def _let_go(self, file: _ModelFile) -> None:
-        """Its twin answers from now on."""
+        """Its twin answers from now on, to as many threads as there are processors for."""
         self.forget()
         self._file = file
+        self._batcher.runner.threads = at_once()
 
     def _probe(self) -> Array | None:
         """What a row of zeros is answered with; none if the model wants other things."""

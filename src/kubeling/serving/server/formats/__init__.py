@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.model import Model
+from kubeling.serving.server.processors import processors
 
-__all__ = ["FORMATS", "create_model", "library", "threads"]
+__all__ = ["FORMATS", "at_once", "create_model", "library", "threads"]
 
 FORMATS: Final = {
     "sklearn": "scikit-learn",
@@ -54,6 +55,12 @@ def threads() -> int:
     if not text.isdecimal():
         raise ModelLoadError(f'NTHREAD is "{text}"; set it to a number of threads')
     return int(text)
+
+
+def at_once() -> int:
+    """How many predictions with that many threads each the processors are for."""
+    each = threads()
+    return max(1, processors() // each) if each else 1
 
 
 def library(name: str) -> Any:

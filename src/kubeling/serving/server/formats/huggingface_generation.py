@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +32,7 @@ from kubeling.serving.server.model import Headers
 from kubeling.serving.server.openai.answers import ChatCompletion, Completion
 from kubeling.serving.server.openai.models import OpenAIGenerativeModel
 from kubeling.serving.server.openai.requests import ChatCompletionRequest, CompletionRequest
+from kubeling.serving.server.processors import processors
 from kubeling.serving.server.rows import rows_of
 from kubeling.serving.server.tabular import first_line
 
@@ -174,6 +174,4 @@ def _threads(parameters: int) -> int:
         return threads()
     if parameters < _SMALL:
         return 1
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return processors()

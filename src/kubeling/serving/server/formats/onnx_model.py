@@ -11,7 +11,7 @@ import numpy as np
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Batcher
 from kubeling.serving.server.errors import InvalidInput, ModelLoadError
-from kubeling.serving.server.formats import library, threads
+from kubeling.serving.server.formats import at_once, library, threads
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.quick import Done, QuickModel
@@ -71,6 +71,7 @@ class OnnxModel(QuickModel):
         except Exception as error:
             # ONNX Runtime's errors share no public base class.
             raise ModelLoadError(f"{file.name} is not an ONNX model: {error}") from error
+        self._batcher.runner.threads = at_once()  # sessions may be run by several threads
         self._inputs = {i.name: i for i in self._session.get_inputs()}
         self._outputs = [o for o in self._session.get_outputs() if o.type in _TYPES]
         return True

@@ -43,6 +43,7 @@ class PyTorchModel(TabularModel):
     format_name = "pytorch"
     platform = "pytorch"
     datatype = "FP32"
+    shared = True
 
     def load_file(self, file: Path) -> None:
         torch = self._torch = library("torch")

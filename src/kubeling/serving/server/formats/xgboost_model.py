@@ -27,6 +27,7 @@ class XGBoostModel(TabularModel):
     format_name = "xgboost"
     platform = "xgboost"
     datatype = "FP32"
+    shared = True
 
     def load_file(self, file: Path) -> None:
         xgboost = library("xgboost")
