@@ -190,6 +190,19 @@ class Backwards(NamedTensorsModel):
         return {"picture": turned, "key": given["key"]}
 
 
+async def test_outputs_that_are_no_rows_of_one_number_say_so() -> None:
+    class Uneven(Backwards):
+        def compute(self, given: Mapping[str, Any]) -> dict[str, Any]:
+            return {"picture": np.zeros((2, 3)), "key": np.float64(1)}
+
+    model = Uneven("m")
+    model.ready = model.load()
+    answer = await _v1(model, [{"picture": {"b64": "AQIA"}, "key": 7}])
+    assert answer["error"].endswith(
+        "the outputs are no rows of one number: picture [2, 3], key []; ask over V2"
+    )
+
+
 async def test_bytes_come_as_tf_serving_takes_them() -> None:
     model = Backwards("m")
     model.ready = model.load()

@@ -12,7 +12,7 @@ import numpy as np
 
 from kubeling.serving.server import tensors
 from kubeling.serving.server.batching import Runner
-from kubeling.serving.server.errors import InvalidInput
+from kubeling.serving.server.errors import InferenceError, InvalidInput
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
@@ -93,6 +93,9 @@ class NamedTensorsModel(QuickModel):
         found = self._run(self._from_rows(rows_of(payload)))
         if len(found) == 1:
             return {"predictions": tensors.to_json(next(iter(found.values())))}
+        if len({array.shape[:1] or None for array in found.values()}) > 1:
+            sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in found.items())
+            raise InferenceError(f"the outputs are no rows of one number: {sizes}; ask over V2")
         rows = zip(*found.values(), strict=True)
         return {
             "predictions": [dict(zip(found, map(tensors.to_json, r), strict=True)) for r in rows]
