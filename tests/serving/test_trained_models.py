@@ -365,6 +365,22 @@ async def test_a_model_whose_new_files_do_not_load_is_tried_again(
         assert await place.loaded() == ["a"]
 
 
+async def test_a_server_that_is_slow_to_say_what_it_has_is_brought_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(Doubler):
+        def load(self) -> bool:
+            loads.append(self.name)
+            return True
+
+    loads: list[str] = []
+    monkeypatch.setattr("kubeling.serving.multimodel.agent._INDEX_SECONDS", 1e-9)
+    async with placed(tmp_path, Counted) as place:
+        await place.listed("a")
+        await place.listed("a", "b")
+    assert loads == ["a", "b"]
+
+
 async def test_the_server_says_by_which_files_it_answers(place: Place) -> None:
     await place.listed(a=str(place.source / "a"))
     first = await place.sources()

@@ -111,8 +111,10 @@ class Agent:
         self._next_index = now + _INDEX_SECONDS
         try:
             index = json.loads(self._call("index", _INDEX_SECONDS))
-        except (OSError, ValueError):
-            self._loaded.clear()
+        except (OSError, ValueError) as error:
+            # One that is slow to answer has what it had.
+            if isinstance(getattr(error, "reason", None), ConnectionError):
+                self._loaded.clear()
             return
         self._loaded &= {entry["name"] for entry in index if entry.get("state") == "READY"}
 
