@@ -42,7 +42,12 @@ class Turn:
             version = self._plane.repository.version_of(self._model.name) or None
             for payload in payloads:
                 payload.model_version = version
-        if not self._model.answer_all(payloads, self._all_done):
+        try:
+            taken = self._model.answer_all(payloads, self._all_done)
+        except Exception:
+            # Each is to hear of what is wrong with its own.
+            taken = False
+        if not taken:
             self._one_by_one()
 
     def _one_by_one(self) -> None:
