@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ pytestmark = pytest.mark.e2e
 FORKS = os.geteuid() == 0 and sys.version_info[:2] in KNOWN
 """Whether interpreters can be kept on this machine."""
 SECONDS = 120
+WAKE_SECONDS = 0.3
+"""Longer than a wake takes where nothing else runs."""
+MANY = 50
 DEPLOYMENT = "deployment", "iris-predictor-00001"
 
 
@@ -46,20 +51,20 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield found
 
 
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + SECONDS
+def until(holds: Callable[[], Any], seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+def rests(deployment: dict[str, Any]) -> bool:
+    found = deployment["metadata"].get("annotations") or {}
+    return bool(found.get("serving.kubeling.io/at-rest") == "true")
+
+
 def at_rest(platform: Platform) -> None:
     """Returns when the service has no pod, and what can be kept for the next one is there."""
-
-    def rests(deployment: dict[str, Any]) -> bool:
-        found = deployment["metadata"]["annotations"]
-        return bool(found.get("serving.kubeling.io/at-rest") == "true")
-
     platform.until(rests, *DEPLOYMENT)
     until(lambda: not json.loads(platform.kubectl("get", "pods", "-o", "json"))["items"])
     if FORKS:  # of the storage initializer, and of the server
@@ -109,6 +114,44 @@ def test_no_request_is_lost_when_the_kept_interpreters_are_killed(platform: Plat
     before = forked(platform)
     assert asked_at_once(platform) == [{"predictions": [0]}] * 10
     assert forked(platform) == before + 2
+
+
+def test_a_platform_killed_while_it_wakes_a_service_wakes_it_when_asked_again(
+    platform: Platform, fuzz: int, record_property: pytest.RecordProperty
+) -> None:
+    seed = random.randrange(1 << 32) if fuzz > 1 else 11
+    record_property("seed", seed)
+    moments = random.Random(seed)
+    for _ in range(3 * fuzz):
+        at_rest(platform)
+        port = int(platform.url.rpartition(":")[2])
+        with ThreadPoolExecutor(1) as threads:
+            lost = threads.submit(ask, platform, "iris", [ROW])
+            wait([lost], moments.uniform(0, WAKE_SECONDS))
+            platform.kill()
+            # Who asks is in the process that was killed: answered before that, or cut off.
+            assert isinstance(lost.exception(), OSError | HTTPException | None)
+        platform.start(port)
+        assert asked_at_once(platform) == [{"predictions": [0]}] * 10
+
+
+def test_many_services_asked_at_once_all_wake(platform: Platform) -> None:
+    at_rest(platform)
+    found = platform.object("isvc", "iris")["spec"]
+    many = [f"iris-{number}" for number in range(MANY)]
+    items = [isvc(name, **found) for name in many]
+    apply(platform, {"apiVersion": "v1", "kind": "List", "items": items})
+    names = {f"{name}-predictor-00001" for name in many}
+
+    def rest() -> bool:
+        listed = json.loads(platform.kubectl("get", "deployments", "-o", "json"))["items"]
+        return names <= {d["metadata"]["name"] for d in listed if rests(d)}
+
+    until(rest, 3 * SECONDS)
+    with ThreadPoolExecutor(MANY) as threads:
+        answers = list(threads.map(lambda name: ask(platform, name, [ROW])[0], many))
+    assert answers == [{"predictions": [0]}] * MANY
+    platform.kubectl("delete", "isvc", *many)
 
 
 def interpreters(platform: Platform) -> list[int]:
