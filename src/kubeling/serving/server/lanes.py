@@ -59,6 +59,8 @@ class _Lane:
         self._plane = plane
         self._name = name
         self._decode = decode
+        # To ask which loop runs is a system call in Python 3.11.
+        self._soon = asyncio.get_running_loop().call_soon
         self._asked: list[Asked] = []
         self._model: QuickModel | None = None
 
@@ -76,7 +78,7 @@ class _Lane:
             return False
         self._asked.append(Asked(payload, request.headers, answer))
         if len(self._asked) == 1:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            self._soon(self._hand_over)
         return True
 
     def _hand_over(self) -> None:
