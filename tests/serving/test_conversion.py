@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.model_server import serving
 
-from kubeling.serving.server.conversion.keeping import Keeping, Proof
+from kubeling.serving.server.conversion.keeping import Keeping, Known, Proof
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Answer, equal, fitting
 from kubeling.serving.server.conversion.twin import WATCHED, Twin
@@ -167,6 +167,7 @@ def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     proof, _ = Keeping(kept).find(place.stem) or pytest.fail("nothing was kept")
     nonsense = b"no model"
     told = msgspec.structs.replace(proof, file=sha256(nonsense).hexdigest())
+    Keeping(kept).drop(place.stem)
     Keeping(kept).put(place.stem, told, nonsense)
     assert _ended(_loaded("sklearn", folder, Keeping(kept))).startswith("yes")
 
@@ -191,6 +192,21 @@ async def _asked(client: Any, rows: Any) -> tuple[int, Any]:
     answer = await client.post("/v1/models/iris:predict", json={"instances": rows})
     body = await answer.json()
     return answer.status, np.asarray(body["predictions"] if answer.status == 200 else body["error"])
+
+
+def test_of_several_servers_the_first_twin_is_kept_and_the_longest_watch(tmp_path: Path) -> None:
+    kept = Keeping(tmp_path)
+
+    def proof(watched: int, twin: bytes) -> Proof:
+        known, file = Known(2), sha256(twin).hexdigest()
+        return Proof(Answer("variable", 0, "<f8"), 512, watched, known, file)
+
+    kept.put("digest", proof(0, b"one"), b"one")
+    kept.put("digest", proof(0, b"other"), b"other")
+    for watched in (256, 100):
+        kept.put("digest", proof(watched, b"one"))
+        kept.put("digest", proof(watched + 1, b"other"))
+    assert kept.find("digest") == (proof(256, b"one"), b"one")
 
 
 def test_what_cannot_be_converted_runs_as_it_is_and_says_why(tmp_path: Path) -> None:

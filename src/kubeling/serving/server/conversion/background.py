@@ -89,6 +89,8 @@ class Conversion:
         except Exception:
             # ONNX Runtime raises all kinds; the model itself is there, and so is its conversion.
             log.warning("the twin that was kept cannot be opened; it is made anew", exc_info=True)
+            if self._keeping is not None:
+                self._keeping.drop(self._digest)
             return None
         return found[0].known if found[0].watched >= WATCHED else None
 

@@ -70,7 +70,15 @@ class Keeping:
         return None
 
     def put(self, digest: str, proof: Proof, twin: bytes | None = None) -> None:
-        """Keeps a twin, or what is newly known of it, and lets go of the oldest of many."""
+        """Keeps a twin, or what is newly known of it, and lets go of the oldest of many.
+
+        Of several servers of a model the first one's twin stays, and the longest watch of it.
+        """
+        kept = self.find(digest)
+        if twin is None and (kept is None or kept[0].file != proof.file):
+            return
+        if kept is not None and (twin is not None or kept[0].watched >= proof.watched):
+            return
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if twin is not None:
