@@ -209,6 +209,20 @@ async def test_what_a_model_refuses_has_the_status_of_its_kind(
     assert found.value.code is code
 
 
+async def test_what_a_model_says_at_length_is_cut() -> None:
+    """Clients refuse trailers that are too long, and then say nothing of the call's status."""
+
+    class Talkative(Doubler):
+        async def predict(self, *_: Any) -> Any:
+            raise Unprocessable("no: " + "ü\ud800" * 100_000)
+
+    async with serving(Talkative()) as (_, port):
+        with pytest.raises(RpcError, match="no: ü") as found:
+            await infer(port, m.ModelInferRequest("double", inputs=[ROWS]))
+    assert found.value.code is Code.INVALID_ARGUMENT
+    assert len(str(found.value).encode()) < 3000
+
+
 async def test_a_model_that_is_not_ready_is_unavailable() -> None:
     model = Doubler()
     model.ready = False

@@ -13,6 +13,8 @@ CONTENT_TYPE: Final = b"application/grpc"
 
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
+_MESSAGE: Final = 2048
+"""Bytes: clients refuse heads that are too long, and with them the call's own status."""
 _RESERVED: Final = frozenset({"content-type", "te", "user-agent"})
 
 
@@ -33,6 +35,7 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def trailers(code: int, message: str) -> list[tuple[bytes, bytes]]:
-    """Trailers that end a call; the message is percent-encoded UTF-8."""
-    text = quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    """Trailers that end a call; the message is percent-encoded UTF-8, and cut where it is long."""
+    cut = message.encode(errors="replace")[:_MESSAGE].decode(errors="ignore")
+    text = quote(cut, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
     return [(b"grpc-status", b"%d" % code), (b"grpc-message", text.encode())]
