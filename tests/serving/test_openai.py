@@ -243,6 +243,7 @@ async def test_likelihoods_of_a_prompt_are_those_the_model_finds(
         ({"colour": "red"}, 400, "Unrecognized request argument supplied: colour"),
         ({"temperature": 3}, 400, "temperature: Expected `float` <= 2.0"),
         ({"max_tokens": 1000}, 400, "maximum context length is 256 tokens"),
+        ({"prompt": "a" * 300_000}, 400, "you sent 300000 characters"),
         ({"prompt": None}, 400, "prompt is required"),
         ({"prompt": [5000]}, 400, "5000 is no token; tokens are 0 to 96"),
         ({"n": 100}, 400, "a request has at most 80 texts here, not 100"),

@@ -29,6 +29,8 @@ _CONTEXT_KEYS: Final = (
 )
 """What configurations call the longest text a model knows (upstream's utils.py)."""
 _CONTEXT: Final = 2048
+_LONGEST_TOKEN: Final = 1024
+"""Characters; what has more for each token of the context is too long, and long to take apart."""
 
 
 class Generator:
@@ -57,7 +59,15 @@ class Generator:
         self._lock = threading.Lock()
 
     async def tokens(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """The tokens of a text; one without any is begun as the model's texts are."""
+        """The tokens of a text; one without any is begun as the model's texts are.
+
+        Raises :class:`~..errors.InvalidInput` for a text that is surely too long.
+        """
+        if len(text) > self.context * _LONGEST_TOKEN:
+            raise InvalidInput(
+                f"This model's maximum context length is {self.context} tokens. However, you sent "
+                f"{len(text)} characters. Please reduce the length of the messages."
+            )
 
         def encode() -> list[int]:
             return list(self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
