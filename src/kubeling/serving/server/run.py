@@ -9,10 +9,11 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kubeling.rpc.idle import serving_when_called
 from kubeling.serving.requestlog.opening import folder_of, open_log
@@ -21,6 +22,7 @@ from kubeling.serving.server import http, tracing
 from kubeling.serving.server.app import ModelApp
 from kubeling.serving.server.batch_flags import BatchLimits
 from kubeling.serving.server.dataplane import DataPlane
+from kubeling.serving.server.heap import give_back
 from kubeling.serving.server.metrics import Metrics
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.repository import FolderRepository, ModelRepository, load_model
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["ServerSettings", "run", "serve", "stopped"]
 
 log = logging.getLogger(__name__)
+
+_SETTLED: Final = 1.0
 
 Prepare = Callable[[], Coroutine[Any, Any, ModelRepository]]
 """Loads the models of a server."""
@@ -153,6 +157,8 @@ async def _serve(
             await stack.enter_async_context(standing_by(ledger.around(app), crew, port))
         if settings.grpc_port is not None:
             await _listen_to_grpc(stack, plane, settings, tracer)
+        # Not at once: who woke this server waits for the first answer.
+        asyncio.get_running_loop().call_later(_SETTLED, threading.Thread(target=give_back).start)
         await stopped()
 
 

@@ -18,6 +18,7 @@ from kubeling.serving.server.conversion.background import Conversion
 from kubeling.serving.server.conversion.keeping import Keeping, Known
 from kubeling.serving.server.errors import InferenceError, InvalidInput, ModelLoadError
 from kubeling.serving.server.formats import at_once
+from kubeling.serving.server.heap import give_back
 from kubeling.serving.server.infer_types import InferOutput, InferRequest, InferResponse
 from kubeling.serving.server.quick import AllDone, Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, joined_rows, pieces, rows_of
@@ -250,6 +251,7 @@ class TabularModel(QuickModel):
         self.forget()
         self._file = file
         self._batcher.runner.threads = at_once()
+        threading.Thread(target=give_back, name="giving back").start()
 
     def _probe(self) -> Array | None:
         """What a row of zeros is answered with; none if the model wants other things."""
