@@ -13,6 +13,7 @@ def test_flags_that_mean_something_on_a_cpu_are_translated() -> None:
             *("serve", "/mnt/models", "--served-model-name", "a/b", "publishers/x/models/a/b"),
             *("--port", "8001", "--max-model-len", "99", "--enforce-eager"),
             *("--max-num-seqs", "4", "--kv-cache-memory-bytes=1000"),
+            *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
         ]
     )
     assert found == [
@@ -25,7 +26,9 @@ def test_flags_that_mean_something_on_a_cpu_are_translated() -> None:
         "--max_model_len=99",
         "--max-num-seqs=4",
         "--kv-cache-memory-bytes=1000",
+        "--tool-call-parser=hermes",
         "--enforce-eager",
+        "--enable-auto-tool-choice",
     ]
     assert arguments(["serve"])[0] == "--model_name=/mnt/models"
 

@@ -142,6 +142,7 @@ def _limit(options: argparse.Namespace, model: Model) -> None:
             options.kv_cache_memory_bytes,
         )
         model.max_length = options.max_length
+        model.tool_calls = options.tool_call_parser
 
 
 def _boolean(text: str) -> bool:
@@ -238,6 +239,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=64,
         help="texts that may wait; more are answered with 429",
+    )
+    parser.add_argument(
+        "--tool_call_parser",
+        "--tool-call-parser",
+        help="how a model writes calls of tools: hermes or llama3_json; default: by its template",
+    )
+    parser.add_argument(
+        "--enable_auto_tool_choice",
+        "--enable-auto-tool-choice",
+        action="store_true",
+        help="no effect: calls are read where it is known how they are written",
     )
     for way in ("receive", "send"):
         parser.add_argument(

@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 _MODEL: Final = "/mnt/models"
 _CONVERTED: Final = {"embed": "text_embedding", "classify": "sequence_classification"}
 """What a model is made into for pooling, and the task's name here."""
-_SHARED: Final = ("--max-num-seqs", "--max-num-batched-tokens", "--kv-cache-memory-bytes")
+_SHARED: Final = (
+    *("--max-num-seqs", "--max-num-batched-tokens", "--kv-cache-memory-bytes"),
+    "--tool-call-parser",
+)
 """What has the same name here."""
 
 

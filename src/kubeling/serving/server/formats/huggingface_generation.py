@@ -24,6 +24,7 @@ from kubeling.serving.server.generation.guides import Guides
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.openai_chats import create_chat_completion
 from kubeling.serving.server.generation.openai_completions import create_completion
+from kubeling.serving.server.generation.own_calls import style_of
 from kubeling.serving.server.generation.packing import fastest_decoder
 from kubeling.serving.server.generation.sampling import Sampling
 from kubeling.serving.server.generation.texts import Grown, Texts, grown
@@ -57,6 +58,7 @@ class GenerativeModel(OpenAIGenerativeModel):
         self.task = task
         self.limits = Limits()
         self.max_length: int | None = None
+        self.tool_calls: str | None = None
         """A limit below that of the model for prompt and text together."""
         self._config, self._kind = config, kind
 
@@ -92,7 +94,10 @@ class GenerativeModel(OpenAIGenerativeModel):
             length = engine.memory
         size = int(model.get_input_embeddings().num_embeddings)
         guides = Guides(torch, tokenizer, size, vocabulary.ends)
-        self.generator = Generator(tokenizer, engine, length, size, decoder.continues, guides)
+        calls = style_of(self.tool_calls, tokenizer.chat_template)
+        self.generator = Generator(
+            tokenizer, engine, length, size, decoder.continues, guides, calls
+        )
         return True
 
     def stop(self) -> None:

@@ -2,8 +2,7 @@
 
 ``response_format`` is OpenAI's, ``structured_outputs`` vLLM's. A call that is forced is a text of a
 form, too: the arguments of the function that is named, or with ``required`` a list of calls, as
-vLLM has it. What a model calls of its own accord is written as its template wants, and left in the
-text.
+vLLM has it. What a model calls of its own accord is :mod:`.own_calls`'.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import msgspec
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.guides import Guide
-from kubeling.serving.server.openai.answers import FunctionCall, ToolCall, new_id
+from kubeling.serving.server.generation.own_calls import called
+from kubeling.serving.server.openai.answers import ToolCall
 from kubeling.serving.server.openai.requests import ChatCompletionRequest, GenerationRequest
 
 __all__ = ["calls_of", "forced", "guide_of"]
@@ -55,12 +55,12 @@ def forced(request: ChatCompletionRequest) -> str | None:
 def calls_of(name: str, text: str) -> list[ToolCall]:
     """The calls of a text that was forced; one that broke off is told as it is."""
     if name:
-        return [_call(name, text)]
+        return [called(name, text)]
     try:
         found = msgspec.json.decode(text, type=list[_Call])
     except msgspec.DecodeError:
         return []
-    return [_call(one.name, one.parameters) for one in found]
+    return [called(one.name, bytes(one.parameters).decode()) for one in found]
 
 
 class _Call(msgspec.Struct):
@@ -68,12 +68,6 @@ class _Call(msgspec.Struct):
 
     name: str
     parameters: msgspec.Raw
-
-
-def _call(name: str, arguments: str | msgspec.Raw) -> ToolCall:
-    text = arguments if isinstance(arguments, str) else bytes(arguments).decode()
-    function = FunctionCall(name=name, arguments=text)
-    return ToolCall(id=new_id("chatcmpl-tool"), type="function", function=function)
 
 
 def _forms(request: GenerationRequest) -> list[tuple[str, Mapping[str, Any]] | None]:

@@ -11,6 +11,7 @@ from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.engine import Engine
 from kubeling.serving.server.generation.growing import Growth
 from kubeling.serving.server.generation.guides import Guide, Guides
+from kubeling.serving.server.generation.own_calls import CallStyle
 from kubeling.serving.server.generation.sampling import Sampling
 
 __all__ = ["Generator", "context_length"]
@@ -44,6 +45,7 @@ class Generator:
         vocabulary: int,
         continues: bool = True,
         guides: Guides | None = None,
+        calls: CallStyle | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.engine = engine
@@ -51,6 +53,8 @@ class Generator:
         """How many tokens the prompt and the text have at most."""
         self.vocabulary = vocabulary
         self.continues = continues
+        self.calls = calls
+        """How the model writes calls of tools, if that is known."""
         self._guides = guides
         self.prompt_tokens = 0
         self.made_tokens = 0

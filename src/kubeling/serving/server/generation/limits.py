@@ -26,3 +26,5 @@ class Limited(Protocol):
 
     limits: Limits
     max_length: int | None
+    tool_calls: str | None
+    """How it writes calls of tools, where its chat template does not tell."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kubeling.serving.server.errors import InvalidInput
 from kubeling.serving.server.generation.forms import calls_of, forced, guide_of
 from kubeling.serving.server.generation.generator import Generator
 from kubeling.serving.server.generation.growing import Piece
 from kubeling.serving.server.generation.openai_events import events
+from kubeling.serving.server.generation.own_calls import CallStyle
 from kubeling.serving.server.generation.texts import (
     FINISH,
     Texts,
@@ -27,6 +28,7 @@ from kubeling.serving.server.openai.answers import (
     ChatMessage,
     ChoiceDelta,
     ChunkChoice,
+    ToolCall,
     UsageInfo,
     new_id,
 )
@@ -50,27 +52,26 @@ async def create_chat_completion(
     """Answers a request; raises :class:`~..errors.ServingError` before anything is made."""
     _refuse(request)
     tool, guide = forced(request), await guide_of(generator, request)
+    reader = _Reader(tool, _own_calls(generator, request), request.parallel_tool_calls is False)
     prompt = await prompt_of(generator, request)
     tokens = await generator.tokens(prompt, request.add_special_tokens)
     wanted = request.max_completion_tokens or request.max_tokens
     logprobs = (request.top_logprobs or 0) if request.logprobs else None
     texts = started(generator, request, [tokens], wanted, logprobs, guide=guide)
     if request.stream:
-        return _streamed(generator, request, texts, tool)
-    found = await grown(generator, texts)
-    return ChatCompletion(
-        model=request.model,
-        choices=[
+        return _streamed(generator, request, texts, reader)
+    choices = []
+    for index, one in enumerate(await grown(generator, texts)):
+        message = reader.message(one.text)
+        choices.append(
             ChatCompletionChoice(
                 index=index,
-                message=_message_of(one.text, tool),
+                message=message,
                 logprobs=_logprobs(generator, request, one.pieces),
-                finish_reason=_finish(one.finish, tool),
+                finish_reason=reader.finish(one.finish, bool(message.tool_calls)),
             )
-            for index, one in enumerate(found)
-        ],
-        usage=texts.usage,
-    )
+        )
+    return ChatCompletion(model=request.model, choices=choices, usage=texts.usage)
 
 
 async def prompt_of(generator: Generator, request: ChatCompletionRequest) -> str:
@@ -104,16 +105,42 @@ async def prompt_of(generator: Generator, request: ChatCompletionRequest) -> str
         raise InvalidInput(f"messages: the chat template refuses them: {error}") from error
 
 
-def _message_of(text: str, tool: str | None) -> ChatMessage:
-    """A message; of a tool that was forced, its calls, unless they broke off."""
-    if tool is not None and (calls := calls_of(tool, text)):
-        return ChatMessage(role=_ROLE, content=None, tool_calls=calls)
-    return ChatMessage(role=_ROLE, content=text)
+def _own_calls(generator: Generator, request: ChatCompletionRequest) -> CallStyle | None:
+    """How calls would be written that the model may make, and need not."""
+    may = request.tools and request.tool_choice in (None, "auto")
+    return generator.calls if may else None
 
 
-def _finish(reason: str | None, tool: str | None) -> str | None:
-    """Why a message ends; as OpenAI's API, a call says so if any could have been made."""
-    return "tool_calls" if reason == "stop" and tool == "" else reason
+class _Reader(NamedTuple):
+    """Tells the calls of a text from what else it says."""
+
+    forced: str | None
+    """The tool; empty if it is any."""
+    own: CallStyle | None
+    only_one: bool
+
+    def calls(self, text: str) -> list[ToolCall]:
+        """The calls of a whole text; none where they broke off."""
+        if self.forced is not None:
+            return calls_of(self.forced, text)
+        found = self.own.calls(text) if self.own is not None else []
+        return found[:1] if self.only_one else found
+
+    def before(self, text: str) -> str:
+        """What of a text is surely no call."""
+        if self.forced is not None:
+            return ""
+        return text if self.own is None else self.own.before(text)
+
+    def message(self, text: str) -> ChatMessage:
+        if calls := self.calls(text):
+            return ChatMessage(role=_ROLE, content=self.before(text) or None, tool_calls=calls)
+        return ChatMessage(role=_ROLE, content=text)
+
+    def finish(self, reason: str | None, called: bool) -> str | None:
+        """Why a message ends; as OpenAI's API, a call says so unless it was named."""
+        chosen = self.forced == "" or (self.forced is None and called)
+        return "tool_calls" if reason == "stop" and chosen else reason
 
 
 def _refuse(request: ChatCompletionRequest) -> None:
@@ -169,18 +196,20 @@ def _part(path: str, index: int, part: Any) -> str:
 
 
 def _streamed(
-    generator: Generator, request: ChatCompletionRequest, texts: Texts, tool: str | None
+    generator: Generator, request: ChatCompletionRequest, texts: Texts, reader: _Reader
 ) -> AsyncGenerator[str, None]:
     identity = new_id("chatcmpl")
-    telling = [_Telling(tool) for _ in texts.prompts]
+    telling = [_Telling(reader) for _ in texts.prompts]
 
     def grew(pieces: Sequence[Piece]) -> ChunkChoice:
         last = pieces[-1]
+        delta = telling[last.index].delta(last)
+        reason = FINISH[last.finish] if last.finish else None
         return ChunkChoice(
             index=last.index,
-            delta=telling[last.index].delta(last),
+            delta=delta,
             logprobs=_logprobs(generator, request, pieces),
-            finish_reason=_finish(FINISH[last.finish] if last.finish else None, tool),
+            finish_reason=reader.finish(reason, bool(delta.tool_calls)),
         )
 
     def chunk(choices: list[ChunkChoice], usage: UsageInfo | None) -> ChatCompletionChunk:
@@ -196,28 +225,28 @@ def _streamed(
 class _Telling:
     """A message as it grows: text, the arguments of one call, or calls once they are whole."""
 
-    def __init__(self, tool: str | None) -> None:
-        self._tool = tool
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
         self._text = ""
+        self._told = 0
 
     def delta(self, piece: Piece) -> ChoiceDelta:
         """What the message grew by."""
         first = not self._text
         self._text += piece.text
-        if self._tool is None:
-            return ChoiceDelta(content=piece.text or None)
-        if self._tool:
-            call = calls_of(self._tool, piece.text)[0]
+        if self._reader.forced:
+            call = self._reader.calls(piece.text)[0]
             call.index = 0
             if not first:
                 call.id = call.type = call.function.name = None
             return ChoiceDelta(tool_calls=[call])
-        calls = calls_of(self._tool, self._text) if piece.finish else []
+        calls = self._reader.calls(self._text) if piece.finish else []
         for index, call in enumerate(calls):
             call.index = index
-        if piece.finish and not calls:
-            return ChoiceDelta(content=self._text)
-        return ChoiceDelta(tool_calls=calls or None)
+        whole = piece.finish and not calls
+        said = self._text if whole else self._reader.before(self._text)
+        new, self._told = said[self._told :], len(said)
+        return ChoiceDelta(content=new or None, tool_calls=calls or None)
 
 
 def _logprobs(
