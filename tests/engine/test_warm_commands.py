@@ -152,6 +152,10 @@ def test_a_template_imports_what_the_program_names() -> None:
         "environ.setdefault('A', '1')",
         "os.environ |= {'A': '1'}",
         "os.putenv('A', '1')",
+        "os.unsetenv('A')",
+        "del os.environ['A']",
+        "os.environ.pop('A', None)",
+        "dotenv.load_dotenv()",
     ],
 )
 def test_what_is_imported_below_variables_that_are_set_is_not_there_before(line: str) -> None:

@@ -24,6 +24,8 @@ _COMMON: Final = """
 _ENTRIES: Final = ("kfp.dsl.executor_main",)
 """Programs whose being imported does nothing else."""
 
+_CHANGES: Final = ("setdefault", "update", "pop", "clear")
+_SETTERS: Final = ("putenv", "unsetenv", "load_dotenv")
 _LARGEST: Final = 256 * 1024
 _MOST: Final = 50
 
@@ -60,14 +62,14 @@ def modules_named(source: str) -> list[str]:
 
 def _sets_variables(node: ast.AST) -> TypeGuard[ast.expr | ast.stmt]:
     match node:
-        case ast.Subscript(value=whole, ctx=ast.Store()):
+        case ast.Subscript(value=whole, ctx=ast.Store() | ast.Del()):
             return _is_named(whole, "environ")
         case ast.AugAssign(target=whole):
             return _is_named(whole, "environ")
-        case ast.Call(func=ast.Attribute(value=whole, attr="setdefault" | "update")):
+        case ast.Call(func=ast.Attribute(value=whole, attr=method)) if method in _CHANGES:
             return _is_named(whole, "environ")
         case ast.Call(func=function):
-            return _is_named(function, "putenv")
+            return any(_is_named(function, name) for name in _SETTERS)
     return False
 
 
