@@ -277,6 +277,8 @@ async def test_a_client_that_does_not_read_holds_up_nobody_but_itself(
         ("GET /a b HTTP/1.1", HOST),
         ("POST /a HTTP/1.1", HOST, "Content-Length: 1", "Content-Length: 2"),
         ("GET /a HTTP/1.1", HOST, "Bad Header: x"),
+        ("GET /a HTTP/1.1", "Host:", HOST),
+        ("GET /a HTTP/1.1", HOST, "Host: elsewhere.example.com"),
     ],
 )
 async def test_what_is_not_http_is_refused(wire: Wire, lines: tuple[str, ...]) -> None:
@@ -315,6 +317,22 @@ async def test_answers_are_read_alike_whether_their_head_is_known_or_not(tmp_pat
                 await wire.send("GET /empty HTTP/1.1", HOST)
                 head = await wire.reader.readuntil(b"\r\n\r\n")
                 assert head.startswith(b"HTTP/1.1 304 ")
+            wire.writer.close()
+
+
+async def test_what_a_pod_says_to_whom_it_is_connected_to_is_not_passed_on(tmp_path: Path) -> None:
+    named = b"Connection: keep-alive, X-Own\r\nX-Own: 1\r\nX-Told: 2\r\nContent-Length: 2\r\n\r\nhi"
+    said = {"/named": [b"HTTP/1.1 200 OK\r\n" + named]}
+    pod = await asyncio.start_server(Scripted(said).answer, "127.0.0.1", 0)
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        async with front_door(serving.context) as port:
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+            for _ in range(3):
+                await wire.send("GET /named HTTP/1.1", HOST)
+                _, headers, body = await wire.answer()
+                assert (headers["x-told"], body) == ("2", "hi")
+                assert "x-own" not in headers
             wire.writer.close()
 
 

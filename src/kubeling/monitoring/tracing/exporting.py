@@ -64,6 +64,8 @@ class SdkOutlet:
             made = _Grpc(endpoint) if over_grpc else OTLPSpanExporter(endpoint or None)
             self._exporters.append(made)
         self._loud = True
+        # It has a line for whatever clients write into their tracestate.
+        logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 
     def deliver(self, spans: Sequence[Span]) -> bool:
         found = [self._readable(span) for span in spans]

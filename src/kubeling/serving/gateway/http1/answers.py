@@ -15,6 +15,7 @@ from kubeling.serving.gateway.http1.heads import END, Heads
 __all__ = ["AnswerHead", "AnswerReader", "NotHttpError"]
 
 _BODILESS: Final = (204, 304)
+_OF_CONNECTIONS: Final = frozenset({b"close", b"keep-alive"})
 _DROPPED: Final = frozenset(
     {
         b"connection",
@@ -49,6 +50,7 @@ class AnswerReader:
         self._heads = heads
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[bytes] = []
+        self._named: set[bytes] = set()
         self._reason = b""
         self._framing = b""
         self._sized = self._chunked = False
@@ -98,7 +100,8 @@ class AnswerReader:
             self.keeps = False
             return
         self.between = False
-        self._headers, self._reason, self._framing = [], b"", b""
+        self._headers, self._named = [], set()
+        self._reason, self._framing = b"", b""
         self._sized = self._chunked = False
 
     def on_status(self, reason: bytes) -> None:
@@ -112,6 +115,8 @@ class AnswerReader:
             self._framing = b"Content-Length: %b\r\n" % value
         elif lowered == b"transfer-encoding":
             self._sized = True
+        elif lowered == b"connection":
+            self._named |= {word.strip() for word in value.lower().split(b",")}
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -122,6 +127,11 @@ class AnswerReader:
             self._chunked = True
             self.until_end = not self._sized
             self._framing = b"Transfer-Encoding: chunked\r\n"
+        if not self._named <= _OF_CONNECTIONS:
+            # What a pod says to whom it is connected to, which is not the client.
+            self._headers = [
+                h for h in self._headers if h.split(b":")[0].lower() not in self._named
+            ]
         line = b"HTTP/1.1 %d %b\r\n" % (status, self._reason)
         self.head = AnswerHead(status, b"".join((line, *self._headers, self._framing)))
         if self._alone.startswith(b"HTTP/1.1 ") and status not in _BODILESS and not self._sized:

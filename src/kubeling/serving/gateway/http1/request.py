@@ -27,6 +27,7 @@ class Request:
         self.simple = True
         self.closes = False
         self.authorization = ""
+        self._once: set[bytes] = set()
         self._passed: list[bytes] = []
         self._forwarded_for: list[bytes] = []
         self._forwarded: set[bytes] = set()
@@ -85,9 +86,13 @@ class Request:
     # What single headers say
 
     def _read_host(self, value: bytes) -> None:
-        if self.host:
-            self.simple = False
+        self._not_again(b"host")
         self.host = value.decode("latin-1")
+
+    def _not_again(self, name: bytes) -> None:
+        if name in self._once:
+            self.simple = False
+        self._once.add(name)
 
     def _read_length(self, value: bytes) -> None:
         if value.isdigit():
@@ -102,8 +107,7 @@ class Request:
             self.simple = False
 
     def _read_authorization(self, value: bytes) -> None:
-        if self.authorization:
-            self.simple = False
+        self._not_again(b"authorization")
         self.authorization = value.decode("latin-1")
 
     def _read_forwarded_for(self, value: bytes) -> None:
