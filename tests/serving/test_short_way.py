@@ -103,6 +103,16 @@ class Scripted:
         writer.close()
 
 
+@contextlib.asynccontextmanager
+async def scripted(tmp_path: Path, said: dict[str, list[bytes]]) -> AsyncIterator[int]:
+    """The gateway's port before a pod that says this."""
+    pod = await asyncio.start_server(Scripted(said).answer, "127.0.0.1", 0)
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        async with front_door(serving.context) as port:
+            yield port
+
+
 @pytest.fixture
 def large() -> Large:
     return Large()
@@ -299,41 +309,35 @@ async def test_answers_are_read_alike_whether_their_head_is_known_or_not(tmp_pat
         "/interim": [b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"hu"],
         "/empty": [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n"],
     }
-    pod = await asyncio.start_server(Scripted(said).answer, "127.0.0.1", 0)
-    async with running_serving(tmp_path) as serving, pod:
-        await _serve(serving, pod.sockets[0].getsockname()[1])
-        async with front_door(serving.context) as port:
-            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-            for _ in range(3):
-                for path, body in (
-                    ("/whole", "hi"),
-                    ("/halves", "ho"),
-                    ("/whole", "hi"),
-                    ("/short", "ha"),
-                    ("/interim", "hu"),
-                ):
-                    await wire.send(f"GET {path} HTTP/1.1", HOST)
-                    assert (await wire.answer())[2] == body
-                await wire.send("GET /empty HTTP/1.1", HOST)
-                head = await wire.reader.readuntil(b"\r\n\r\n")
-                assert head.startswith(b"HTTP/1.1 304 ")
-            wire.writer.close()
+    async with scripted(tmp_path, said) as port:
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        for _ in range(3):
+            for path, body in (
+                ("/whole", "hi"),
+                ("/halves", "ho"),
+                ("/whole", "hi"),
+                ("/short", "ha"),
+                ("/interim", "hu"),
+            ):
+                await wire.send(f"GET {path} HTTP/1.1", HOST)
+                assert (await wire.answer())[2] == body
+            await wire.send("GET /empty HTTP/1.1", HOST)
+            head = await wire.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 304 ")
+        wire.writer.close()
 
 
 async def test_what_a_pod_says_to_whom_it_is_connected_to_is_not_passed_on(tmp_path: Path) -> None:
     named = b"Connection: keep-alive, X-Own\r\nX-Own: 1\r\nX-Told: 2\r\nContent-Length: 2\r\n\r\nhi"
     said = {"/named": [b"HTTP/1.1 200 OK\r\n" + named]}
-    pod = await asyncio.start_server(Scripted(said).answer, "127.0.0.1", 0)
-    async with running_serving(tmp_path) as serving, pod:
-        await _serve(serving, pod.sockets[0].getsockname()[1])
-        async with front_door(serving.context) as port:
-            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-            for _ in range(3):
-                await wire.send("GET /named HTTP/1.1", HOST)
-                _, headers, body = await wire.answer()
-                assert (headers["x-told"], body) == ("2", "hi")
-                assert "x-own" not in headers
-            wire.writer.close()
+    async with scripted(tmp_path, said) as port:
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        for _ in range(3):
+            await wire.send("GET /named HTTP/1.1", HOST)
+            _, headers, body = await wire.answer()
+            assert (headers["x-told"], body) == ("2", "hi")
+            assert "x-own" not in headers
+        wire.writer.close()
 
 
 @pytest.mark.parametrize(
@@ -349,24 +353,19 @@ async def test_what_a_pod_says_to_whom_it_is_connected_to_is_not_passed_on(tmp_p
 async def test_an_answer_that_lies_about_its_length_says_nothing_of_the_next(
     tmp_path: Path, lie: bytes
 ) -> None:
-    pod = await asyncio.start_server(
-        Scripted({"/lie": [lie], "/whole": [OK + b"ok"]}).answer, "127.0.0.1", 0
-    )
-    async with running_serving(tmp_path) as serving, pod:
-        await _serve(serving, pod.sockets[0].getsockname()[1])
-        async with front_door(serving.context) as port:
-            for _ in range(3):
-                wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-                await wire.send("GET /lie HTTP/1.1", HOST)
-                await wire.send("GET /whole HTTP/1.1", HOST)
-                heard = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
-                while not heard.endswith(b"ok"):
-                    more = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
-                    assert more, heard
-                    heard += more
-                assert heard.count(b"x-kubeling-revision: ") == 2
-                assert heard.count(b"hi") <= (0 if lie.startswith(b"HTTP/1.1 304") else 1)
-                wire.writer.close()
+    async with scripted(tmp_path, {"/lie": [lie], "/whole": [OK + b"ok"]}) as port:
+        for _ in range(3):
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+            await wire.send("GET /lie HTTP/1.1", HOST)
+            await wire.send("GET /whole HTTP/1.1", HOST)
+            heard = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
+            while not heard.endswith(b"ok"):
+                more = await asyncio.wait_for(wire.reader.read(1 << 16), 10)
+                assert more, heard
+                heard += more
+            assert heard.count(b"x-kubeling-revision: ") == 2
+            assert heard.count(b"hi") <= (0 if lie.startswith(b"HTTP/1.1 304") else 1)
+            wire.writer.close()
 
 
 class Asker:
