@@ -19,7 +19,7 @@ from kubeling.kube.objects import new_object
 from kubeling.kube.resources import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
 from kubeling.serving.gateway.delivery import Delivery
 from kubeling.serving.gateway.entry import gateway_of
-from kubeling.serving.gateway.http1.client import ShortWay
+from kubeling.serving.gateway.http1.client import ClientConnection, ShortWay
 from kubeling.serving.gateway.http1.exchange import Exchange
 from kubeling.serving.resources import INFERENCE_SERVICES
 
@@ -406,6 +406,24 @@ async def test_a_client_that_takes_no_more_does_not_stop_who_is_next(tmp_path: P
         way = gateway_of(serving.context).short_way
         for full in (False, True, False):
             assert (await Asker(way, full=full).ask()).endswith(b"ok")
+
+
+async def test_a_request_that_is_coming_when_the_gateway_ends_is_answered(tmp_path: Path) -> None:
+    pod = await asyncio.start_server(Scripted({"/whole": [OK + b"ok"]}).answer, "127.0.0.1", 0)
+    async with running_serving(tmp_path) as serving, pod:
+        await _serve(serving, pod.sockets[0].getsockname()[1])
+        connection = ClientConnection(gateway_of(serving.context).short_way, asyncio.Protocol)
+        heard, closed = bytearray(), asyncio.Event()
+        transport = Mock(write=heard.extend, close=closed.set, is_closing=closed.is_set)
+        transport.get_extra_info.return_value = ("127.0.0.1", 1)
+        connection.connection_made(transport)
+        connection.data_received(f"GET /whole HTTP/1.1\r\n{HOST}\r\n".encode())
+        connection.leave()
+        assert not closed.is_set()
+        connection.data_received(b"\r\n")
+        await asyncio.wait_for(closed.wait(), 10)
+        assert heard.endswith(b"ok")
+        connection.connection_lost(None)
 
 
 async def test_heads_that_differ_by_a_letter_are_told_apart(wire: Wire) -> None:

@@ -102,6 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._used = 0.0
+        self._seen = 0
         self._paused = False
         self._leaving = False
         self._loop = asyncio.get_running_loop()
@@ -169,9 +170,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def leave(self) -> None:
-        """Closes, after the answer that is under way."""
+        """Closes, after the answer that is under way, or to the request that is."""
         self._leaving = self.closes = True
-        if self._exchange is None and self._transport is not None:
+        if self._exchange is None and not self._buffer and self._transport is not None:
             self._transport.close()
 
     def _go_on(self) -> None:
@@ -219,10 +220,11 @@ class ClientConnection(asyncio.Protocol):
         other.data_received(self._buffer)
 
     def _watch(self) -> None:
-        """Closes a connection by which nothing was asked for long."""
+        """Closes a connection by which nothing came for long."""
         loop = self._loop
-        if self._exchange is None and loop.time() - self._used > _IDLE_SECONDS:
-            if self._paused:
+        came, self._seen = len(self._buffer) != self._seen, len(self._buffer)
+        if self._exchange is None and not came and loop.time() - self._used > _IDLE_SECONDS:
+            if self._paused or self._buffer:
                 self.abort()
             else:
                 self.leave()
