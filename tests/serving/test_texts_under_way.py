@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 from tests.serving.language_models import asking, gpt2, loaded
-from tests.serving.model_server import serving
+from tests.serving.model_server import serving, serving_repository
 
 from kubeling.serving.requestlog.folder import read_folder
 from kubeling.serving.requestlog.opening import open_log
 from kubeling.serving.requestlog.record import Counts, LogSettings
 from kubeling.serving.server.errors import ModelNotReady, Overloaded
+from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.generation.growing import Vocabulary
 from kubeling.serving.server.generation.limits import Limits
 from kubeling.serving.server.generation.sampling import Sampling
+from kubeling.serving.server.repository import FolderRepository
 
 openai = pytest.importorskip("openai")
 
@@ -119,7 +121,8 @@ async def test_a_request_that_comes_while_the_model_is_unloaded_is_refused(folde
         model.generator.grow([[1]], [Sampling(1)])
 
 
-async def test_others_are_answered_while_an_unloaded_model_ends_its_step(folder: Path) -> None:
+async def test_a_text_under_way_comes_to_its_end_when_its_model_is_unloaded(folder: Path) -> None:
+    """And others are answered meanwhile, however long a step takes."""
     model = loaded(folder)
     begun, unloaded = threading.Event(), threading.Event()
     in_time: list[bool] = []
@@ -137,9 +140,32 @@ async def test_others_are_answered_while_an_unloaded_model_ends_its_step(folder:
         assert (await client.get("/v2/health/live")).status == 200
         unloaded.set()
         answer = await asked
-        assert answer.status == 424
-        assert "the model was unloaded" in await answer.text()
-    assert in_time == [True]
+        assert answer.status == 200
+        assert (await answer.json())["usage"]["completion_tokens"] == 16
+    assert all(in_time)
+    await until(lambda: not model.generator.engine._thread.is_alive())
+
+
+async def test_a_stream_goes_on_while_its_model_is_loaded_again(tmp_path: Path) -> None:
+    gpt2(tmp_path / "tiny", context=512)
+    asked = {"model": "tiny", "prompt": PROMPT, "max_tokens": 400}
+    asked["extra_body"] = {"ignore_eos": True}
+    repository = FolderRepository(
+        "tiny", tmp_path / "tiny", lambda name, place: create_model("huggingface", name, place)
+    )
+    await repository.load_all()
+    async with serving_repository(repository) as server:
+        url = f"{server._base_url}".rstrip("/") + "/openai/v1"
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            chunks = aiter(await client.completions.create(**asked, stream=True))
+            await anext(chunks)
+            async with server.post("/v2/repository/models/tiny/load") as answer:
+                assert answer.status == 200
+            before = [chunk async for chunk in chunks]
+            whole = await client.completions.create(**asked)
+    assert before[-1].choices[0].finish_reason == "length"
+    assert whole.usage.completion_tokens == 400
+    repository.model("tiny").stop()
 
 
 async def test_who_goes_away_ends_the_text(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Engine:
         self._changed = threading.Condition()
         self._waiting: deque[Text] = deque()
         self._growing: list[Text] = []
-        self._closed = False
+        self._closed = self._ended = False
         self.preemptions = 0
         """How often a text waited again, as the memory was full."""
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
@@ -128,12 +128,19 @@ class Engine:
             return sum(text.kept for text in self._growing) / self.memory
 
     def close(self) -> None:
-        """Ends all texts; the thread ends after the step it is at, and before the process."""
+        """Takes no more texts; the thread ends with the last one, or before the process does."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        # A step may take long, and whoever unloads a model does so on the event loop.
-        atexit.register(self._thread.join)
+        # A text may take long, and whoever unloads a model does so on the event loop.
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """Ends all texts, after the step they are at."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -143,6 +150,7 @@ class Engine:
                     pass
         finally:
             self._leave_nobody_waiting()
+            atexit.unregister(self._end)
 
     def _grow_on(self) -> bool:
         """Makes a step, once there is one to make; says whether there may be others."""
@@ -156,10 +164,12 @@ class Engine:
     def _next(self) -> Step:
         """The texts of the next step, once there are any; none at the end."""
         with self._changed:
-            while not self._closed:
+            while not self._ended:
                 self._admit()
                 if step := self._step():
                     return step
+                if self._closed and not self._growing and not self._waiting:
+                    break
                 self._changed.wait()
         return ()
 
