@@ -101,6 +101,17 @@ async def test_a_client_that_goes_away_ends_what_makes_the_pieces() -> None:
             await counting.ended.wait()
 
 
+async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubeling.serving.server.http._PATIENCE", 0.1)
+    counting = Counting()
+    async with listening(counting) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(20):
+            await counting.ended.wait()
+        writer.transport.abort()
+
+
 async def test_no_more_is_made_than_the_client_takes() -> None:
     counting = Counting()
     async with listening(counting) as port:

@@ -53,6 +53,7 @@ _MAX_HEAD: Final = 64 * 1024
 _WAITING: Final = 32
 _GRACE: Final = 30.0
 _LINGER: Final = 2.0
+_PATIENCE: Final = 300.0
 _ENDS: Final = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 """What ends a task. All else is answered: a panic of Rust, too, which is no ``Exception``."""
 _USUAL: Final = (
@@ -325,8 +326,7 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self) -> None:
         keep = True
-        if not self._writable.is_set():
-            await self._writable.wait()
+        await self._until_writable()
         while self._waiting and keep:
             found, keep, head_only = self._waiting.popleft()
             keep = keep and not self._ending
@@ -338,8 +338,7 @@ class _Connection(asyncio.Protocol):
                 keep = await self._stream(response, keep and chunked, chunked)
                 continue
             self._transport.write(encoded(response, keep, head_only))
-            if not self._writable.is_set():
-                await self._writable.wait()
+            await self._until_writable()
         self._answering = None
         if self._transport is None:
             return
@@ -356,8 +355,7 @@ class _Connection(asyncio.Protocol):
                 async for piece in pieces:
                     if piece:
                         self._write(encoded_piece(piece, chunked))
-                    if not self._writable.is_set():
-                        await self._writable.wait()
+                    await self._until_writable()
             except _ENDS:
                 raise
             except BaseException:
@@ -367,6 +365,15 @@ class _Connection(asyncio.Protocol):
         if chunked:
             self._write(b"0\r\n\r\n")
         return keep
+
+    async def _until_writable(self) -> None:
+        """Waits for a client that is slow to read; one that does not read is let go."""
+        if not self._writable.is_set():
+            patience = asyncio.get_running_loop().call_later(_PATIENCE, self.abort)
+            try:
+                await self._writable.wait()
+            finally:
+                patience.cancel()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
