@@ -33,6 +33,7 @@ async def test_rows_and_predictions_are_shown_once() -> None:
         assert found["samples"] == [
             {"rows": V1["instances"], "predictions": [6.0, 14.0], "id": "r1"}
         ]
+        assert found["features"] == ["a", "b"]
         assert await look(client) == {}
 
 

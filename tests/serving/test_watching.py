@@ -50,6 +50,16 @@ def judged(found: Watch, before: str = "") -> tuple[str, str]:
     return verdict.status, verdict.message
 
 
+@pytest.mark.parametrize(("features", "called"), [(NAMES, NAMES), (["one"], ["0", "1"])])
+def test_features_are_called_what_the_model_calls_them(
+    features: list[str], called: list[str]
+) -> None:
+    found = watch(window=1000)
+    found.take(shown(rows(1, 1000), features=features))
+    assert judged(found) == ("False", "requests look like the first 1000 rows")
+    assert list(found.report["features"]) == called
+
+
 def test_drift_is_said_after_two_verdicts_and_ends_when_the_window_does() -> None:
     found = watch(window=300)
     found.refer_to(reference(), "the training data")

@@ -23,6 +23,7 @@ from kubeling.serving.server.repository import IndexEntry, check_overrides
 
 if TYPE_CHECKING:
     from kubeling.serving.server.openai.endpoints import OpenAIPages
+    from kubeling.serving.server.repository import ModelRepository
     from kubeling.serving.server.sampling import Sampler
 
 __all__ = ["EXTENSIONS", "ModelApp"]
@@ -37,18 +38,23 @@ Answer = Response | StreamedResponse
 class SampledPages:
     """What the platform fetches of a monitored model."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, models: ModelRepository) -> None:
         self._sampler = sampler
+        self._models = models
 
     async def samples(self, request: Request) -> Response:
         """What there is since the last look: others' requests, so gateways get none."""
         from kubeling.serving.server.sampling import came_through_a_gateway
+        from kubeling.serving.server.tabular import TabularModel
 
         if came_through_a_gateway(request.headers):
             raise _no_page(request)
         wanted = bodies.plain(request.body or b"{}")
         listed = wanted.get("answers") if isinstance(wanted, dict) else None
         found = self._sampler.look(listed if isinstance(listed, list) else ())
+        for model in self._models.get_models().values():
+            if found.samples and isinstance(model, TabularModel):
+                found.features = model.columns or []
         return Response(msgspec.json.encode(found))
 
     async def profile(self, request: Request) -> Response:
@@ -85,7 +91,7 @@ class ModelApp:
         if docs:
             self._pages["docs"] = ("GET", self._docs)
         if dataplane.sampler is not None:
-            shown = SampledPages(dataplane.sampler)
+            shown = SampledPages(dataplane.sampler, dataplane.repository)
             self._pages["monitor/samples"] = ("POST", shown.samples)
             self._pages["monitor/profile"] = ("GET", shown.profile)
 

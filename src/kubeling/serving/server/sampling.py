@@ -71,6 +71,8 @@ class Samples(msgspec.Struct, omit_defaults=True):
     samples: list[Sample] = []
     feedback: list[Feedback] = []
     answers: dict[str, list[Any]] = {}
+    features: list[str] = []
+    """What the model calls the values of a row; most requests do not say."""
 
 
 class Sampler:

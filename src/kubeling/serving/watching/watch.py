@@ -60,6 +60,7 @@ class Watch:
         known = state or WatchState()
         self.reference, self.source, self._names = known.reference, known.source, known.names
         self.requests, self.unreadable = known.requests, known.unreadable
+        self._features: list[str] = []
         self._window = Window(settings.window)
         self._window.add(known.rows, known.predictions)
         self._quality = Quality(known.quality)
@@ -82,6 +83,7 @@ class Watch:
         """Takes what a server showed."""
         self.requests += found.requests
         self.unreadable += found.unreadable
+        self._features = found.features or self._features
         for sample in found.samples:
             self._sample(sample)
         for feedback in found.feedback:
@@ -108,7 +110,7 @@ class Watch:
         self._give_up()
         self.changed = False
         if self.reference is None and len(self._window.rows) >= self._learnt:
-            self.refer_to(self._window.profile(self._names), f"the first {self._learnt} rows")
+            self.refer_to(self._window.profile(self._titles), f"the first {self._learnt} rows")
         found = self._compared()
         enough = found.get("evidence", 0) >= _ENOUGH
         found["drift"] = bool(found["drift"]) and enough
@@ -158,6 +160,12 @@ class Watch:
             self._detectors.changes,
             self.positive,
         )
+
+    @property
+    def _titles(self) -> list[str]:
+        """What the values of a row are called: by requests, or else by the model."""
+        width = len(self._window.rows[-1])
+        return self._names or (self._features if len(self._features) == width else [])
 
     @property
     def _learnt(self) -> int:
