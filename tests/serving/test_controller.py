@@ -176,6 +176,24 @@ async def test_an_unknown_format_is_refused_with_what_there_is(serving: Serving)
     assert 'no runtime serves model format "fortran"' in ready.message
 
 
+async def test_what_the_api_refuses_of_a_service_is_said_in_its_status(serving: Serving) -> None:
+    own = {
+        "modelFormat": {"name": "sklearn"},
+        "storageUri": "gs://b/m",
+        "volumeMounts": [{"name": "mine", "mountPath": "/mnt/models"}],
+    }
+    volumes = [{"name": "mine", "emptyDir": {}}]
+    await serving.service("two", predictor={"model": own, "volumes": volumes})
+    isvc = await serving.until(INFERENCE_SERVICES, "two", lambda o: "status" in o)
+    ready = condition(isvc, "Ready")
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "Refused")
+    assert "mountPath" in ready.message
+    assert (await serving.event(ready.message))["type"] == "Warning"
+    await serving.service("two", predictor={"model": {**own, "volumeMounts": []}})
+    await serving.exists(DEPLOYMENTS, "two-predictor-00001")
+
+
 async def test_a_model_that_is_not_registered_is_said_in_the_status(serving: Serving) -> None:
     model = {"modelFormat": {"name": "sklearn"}, "storageUri": "model-registry://nope/v1"}
     await serving.service("m", predictor={"model": model})

@@ -12,7 +12,7 @@ from typing import Final
 from kubeling.component import Context
 from kubeling.kube import objects
 from kubeling.kube.controller import Controller, Result
-from kubeling.kube.errors import NotFound
+from kubeling.kube.errors import Forbidden, Invalid, NotFound
 from kubeling.kube.objects import Key, Obj, deletion_requested, labels, name, namespace
 from kubeling.kube.resources import (
     CONFIG_MAPS,
@@ -104,7 +104,12 @@ class InferenceServiceController:
         except StorageNotFound as error:
             await self._write_invalid(isvc, "InvalidStorage", str(error))
             return Result(_LOOK_AGAIN_SECONDS)
-        return await self._converge(isvc, desired)
+        try:
+            return await self._converge(isvc, desired)
+        except (Invalid, Forbidden) as error:
+            # What the service is made of cannot be: mounts that clash, or a quota that is used up.
+            await self._write_invalid(isvc, "Refused", str(error))
+            return Result(_LOOK_AGAIN_SECONDS)
 
     async def _converge(self, isvc: Obj, desired: planning.Desired) -> Result | None:
         variant = planning.variant_of(isvc)
