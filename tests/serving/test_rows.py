@@ -41,6 +41,21 @@ def test_what_a_row_of_a_table_leaves_out_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("instances", "dtype"),
+    [
+        ([[1, None], [2.5, True]], "float64"),
+        ([{"a": "x", "b": None}, {"a": None, "b": 1}], "object"),
+    ],
+)
+def test_null_is_a_missing_value(instances: Any, dtype: str) -> None:
+    found = array_of_rows(instances, COLUMNS)
+    assert found.dtype == dtype
+    given = [list(row.values()) if isinstance(row, dict) else row for row in instances]
+    missing = [[value is None for value in row] for row in given]
+    assert [[value != value for value in row] for row in found.tolist()] == missing
+
+
+@pytest.mark.parametrize(
     ("instances", "message"),
     [
         ([{"a": 1}], "every row needs exactly these features: a, b"),

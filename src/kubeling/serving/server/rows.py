@@ -20,6 +20,7 @@ __all__ = ["array_of_rows", "joined_rows", "pieces", "rows_of"]
 
 _LISTS: Final = {list}
 _NUMBERS: Final = {float, int}
+_WITH_GAPS: Final = {float, int, bool, str, type(None)}
 _MANY: Final = 4096
 """Rows that are read at once, at most; the more there are, the less is won."""
 
@@ -47,9 +48,26 @@ def array_of_rows(rows: Sequence[Any], columns: Sequence[str] | None = None) -> 
             return np.array(rows, dtype=object)
     except (ValueError, OverflowError):
         raise InvalidInput("the rows differ in length; every row needs the same features") from None
-    if array.dtype == object:
+    if array.dtype == object and array.ndim == 2:
+        array = _with_gaps(array)
+    elif array.dtype == object:
         raise InvalidInput("the rows hold values that are neither numbers nor text, or none at all")
     return array
+
+
+def _with_gaps(array: Array) -> Array:
+    """Rows of which some values are missing (null): NaN, as libraries have it."""
+    kinds = _kinds(array.flat)
+    if not kinds <= _WITH_GAPS:
+        raise InvalidInput("the rows hold values that are neither numbers nor text, or none at all")
+    if str not in kinds:
+        try:
+            return array.astype(float)
+        except OverflowError as error:
+            raise InvalidInput(f"the rows hold a number that is too large: {error}") from None
+    filled = array.copy()
+    filled[[[value is None for value in row] for row in array]] = math.nan
+    return filled
 
 
 def joined_rows(bodies: Sequence[Any], width: int | None) -> tuple[Array, list[int]] | None:
