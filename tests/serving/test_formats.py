@@ -301,6 +301,7 @@ class Changed:
         (pickle.dumps(list(range(1000)))[:500], "it ends too early; was it copied whole"),
         (pickle.dumps(Changed()), r"dtype\); was it saved with another version of scikit-learn"),
         (b"csklearn.gone\nName\n.", "scikit-learn does not have; was it saved with another"),
+        (b"c_loss_of_before\nName\n.", "scikit-learn does not have; was it saved with another"),
         (b"cmissing_package\nName\n.", "needs the Python package missing_package"),
         (b"c__main__\nMine\n.", "needs Mine, which is defined in the script that saved it"),
     ],

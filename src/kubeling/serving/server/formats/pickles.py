@@ -54,7 +54,8 @@ def unreadable(file: Path, error: Exception) -> str:
 
 
 def _missing(file: Path, module: str) -> str:
-    if module.startswith("sklearn."):
+    # Its compiled modules are pickled by their bare names, such as _loss.
+    if module.startswith(("sklearn.", "_")):
         return (
             f"{file.name} needs {module}, which the runtime's scikit-learn does not have; was it "
             "saved with another version of scikit-learn?"
