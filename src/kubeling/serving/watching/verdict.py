@@ -57,7 +57,8 @@ def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict
     if not report["drift"]:
         return Verdict("False", "NoDrift", f"requests look like {source}")
     if positive < IN_A_ROW and before != "True":
-        return Verdict("False", "NoDrift", f"requests look like {source}")
+        said = f"requests differ from {source} by one verdict; drift is two in a row"
+        return Verdict("False", "DriftSuspected", said)
     if not before:
         # What went on of another revision ends first, so that this is an episode of its own.
         return Verdict("Unknown", "NewRevision", "it gets most of the requests now")
