@@ -144,3 +144,9 @@ def test_without_a_choice_each_runtime_says_what_is_against_it() -> None:
     assert [(v.chosen, v.reason) for v in found] == [
         (False, "spec.predictor.model.runtime names nope")
     ]
+    given = [runtime("a", {"name": "f"}), runtime("b", {"name": "g"})]
+    found = verdicts(model("f", runtime="b"), given, [])
+    assert {v.name: v.reason for v in found} == {
+        "a": "spec.predictor.model.runtime names b",
+        "b": "it serves g",
+    }

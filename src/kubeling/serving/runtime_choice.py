@@ -48,7 +48,9 @@ def verdicts(model: Obj, namespaced: Sequence[Obj], cluster: Sequence[Obj]) -> l
 
 
 def _against(runtime: Obj, model: Obj) -> str:
-    if wanted := model.get("runtime"):
+    wanted, protocol = model.get("runtime"), model.get("protocolVersion") or "v1"
+    if wanted == name(runtime):
+        return misfit(runtime, model, protocol, auto_select=False) or "another one has its name"
+    if wanted:
         return f"spec.predictor.model.runtime names {wanted}"
-    protocol = model.get("protocolVersion") or "v1"
     return misfit(runtime, model, protocol, auto_select=True) or "it fits, and another comes first"
