@@ -82,7 +82,8 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
 
     platform.kubectl("apply", "-f", "-", stdin=json.dumps(GRAPH))
     platform.kubectl("wait", "inferencegraph/chain", "--for=condition=Ready", "--timeout=60s")
-    assert platform.kubeling("predict", "chain", ROW).stdout == '{"predictions":[0]}\n'
+    for request in (ROW, "[[5.1, 3.5, 1.4, 0.2]]"):
+        assert platform.kubeling("predict", "chain", request).stdout == '{"predictions":[0]}\n'
     named = platform.kubeling("predict", "chain", ROW, "--model", "iris", check=False)
     assert "chain is a graph and has no model of its own" in named.stderr
     line = platform.kubeling("serve", "chain", "--curl").stdout
@@ -95,6 +96,8 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
 
     again = platform.kubeling("serve", str(folder), "--json", "--min-replicas", "1")
     assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"
+    none = platform.kubeling("serve", str(folder), "--canary", "10").stdout
+    assert "all of them, as the model has not changed" in none
     (folder / "notes.md").write_text("a second try")
     canary = json.loads(platform.kubeling("serve", str(folder), "--json", "--canary", "25").stdout)
     assert canary["traffic"] == {"iris-predictor-00001": 75, "iris-predictor-00002": 25}

@@ -71,7 +71,7 @@ def predict(
     if target.is_graph:
         if model:
             raise CliError(f"{name} is a graph and has no model of its own", "Leave out --model.")
-        path, body = "", text.encode()
+        path, body = "", _for_a_graph(text)
     else:
         path, body = request_of(text, model or target.model)
     base = f"{endpoints.dashboard}/serving/{target.namespace}/{name}"
@@ -105,6 +105,15 @@ def request_of(text: str, model: str) -> tuple[str, bytes]:
     if not isinstance(found, dict):
         raise CliError("the request is no JSON object or list", f"For example: {_EXAMPLE}")
     return path_of(model, found), json.dumps(found).encode()
+
+
+def _for_a_graph(text: str) -> bytes:
+    """What a graph is asked: anything that its steps take, or plain rows."""
+    try:
+        found: Any = json.loads(text)
+    except json.JSONDecodeError:
+        return text.encode()
+    return json.dumps({"instances": found}).encode() if isinstance(found, list) else text.encode()
 
 
 def _text(request: str | None, file: Path | None) -> str:

@@ -166,6 +166,9 @@ def _tell(
     if rollout.shares.get(progress.revision) != 100:
         shares = ", ".join(f"{percent}% {title}" for title, percent in rollout.shares.items())
         view.say(f"  requests  {shares}")
+    elif given["canary"] not in (None, 100):
+        first = "it is the first revision" if rollout.is_new else "the model has not changed"
+        view.say(f"  requests  all of them, as {first}: there is nothing to share them with")
     view.say(f"  url       {base}")
     view.say(f"  page      {dashboard}{rollout.page}")
     view.say(f"  {line}", "bold")
