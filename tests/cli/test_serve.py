@@ -106,6 +106,29 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
 
 
 @pytest.mark.e2e
+def test_an_earlier_revision_answers_as_before_though_its_folder_was_written_over(
+    platform: Platform,
+) -> None:
+    import joblib
+    from sklearn.dummy import DummyClassifier
+
+    folder = platform.workspace / "constant"
+    folder.mkdir()
+    for answer, words in ((11, ()), (22, ("--canary", "50"))):
+        model = DummyClassifier(strategy="constant", constant=answer)
+        joblib.dump(model.fit([[0.0], [1.0]], [11, 22]), folder / "model.joblib")
+        platform.kubeling("serve", str(folder), "--json", *words)
+    pods, served = "serving.kserve.io/inferenceservice=constant", ("isvc", "constant")
+    platform.kubectl("delete", "pods", "-l", pods)
+    platform.kubectl("wait", "deployment", "-l", pods, "--for=condition=Available", "--timeout=60s")
+    back = {"spec": {"predictor": {"canaryTrafficPercent": 0}}}
+    platform.kubectl("patch", "isvc", "constant", "--type=merge", "-p", json.dumps(back))
+    platform.until(lambda isvc: traffic(isvc).get("constant-predictor-00001") == 100, *served)
+    answers = {platform.kubeling("predict", "constant", "[[0.5]]").stdout for _ in range(3)}
+    assert answers == {'{"predictions":[11]}\n'}
+
+
+@pytest.mark.e2e
 def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform) -> None:
     done = platform.kubeling("serve", str(platform.workspace / "broken"), check=False)
     assert done.returncode == 1
@@ -115,6 +138,11 @@ def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform)
     line = platform.kubeling("serve", "--name", "broken", "nowhere", "--curl", check=False)
     assert line.stdout == ""
     assert "broken answers nobody now: " in line.stderr
+
+
+def traffic(isvc: dict[str, Any]) -> dict[str, int]:
+    entries = isvc["status"]["components"]["predictor"]["traffic"]
+    return {entry["revisionName"]: entry["percent"] for entry in entries}
 
 
 def manifest(*words: str) -> dict[str, Any]:

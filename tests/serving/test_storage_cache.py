@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from tests.support.objectstore import object_store
 
 from kubeling.serving.storage.cache import ModelCache
 from kubeling.serving.storage.download import download
+from kubeling.serving.storage.local import DIGEST_VARIABLE, digest_of
 
 
 def fetched(cache: ModelCache, version: str, target: Path, content: str) -> tuple[str, bool]:
@@ -78,6 +80,31 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = ModelCache(tmp_path / "file")
     assert fetched(cache, "a", tmp_path / "1", "one") == ("one", True)
+
+
+def test_a_revision_keeps_the_files_that_it_was_served_with(tmp_path: Path) -> None:
+    folder, target = tmp_path / "iris", tmp_path / "target"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "model").write_text("one")
+    first = digest_of(folder)
+
+    def started(digest: str, cache: str = "cache") -> dict[str, str]:
+        shutil.rmtree(target, ignore_errors=True)
+        env = {"MODEL_CACHE": str(tmp_path / cache), DIGEST_VARIABLE: digest}
+        files = download(str(folder), target, env)
+        return {str(file.relative_to(target)): file.read_text() for file in files}
+
+    one, two = {"below/model": "one"}, {"below/model": "two", "notes": "new"}
+    assert started(first) == one
+    (folder / "below" / "model").write_text("two")
+    (folder / "notes").write_text("new")
+    assert started(first) == one
+    assert started(digest_of(folder)) == two
+    assert started(first) == one
+    # What was written over before anything was kept is what there is, and nobody's.
+    assert started(first, "other") == two
+    (folder / "notes").write_text("newer")
+    assert started(first, "other") == two | {"notes": "newer"}
 
 
 def test_a_bucket_is_asked_but_not_fetched_from_twice(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Final
 from kubeling.kube.objects import Obj, deep_copy
 from kubeling.serving.credentials import Access
 from kubeling.serving.localmodel.copies import LocalCopy
-from kubeling.serving.names import COLLOCATED, SOURCE_VOLUME
+from kubeling.serving.names import COLLOCATED, MODEL_DIGEST, SOURCE_VOLUME
+from kubeling.serving.storage.local import DIGEST_VARIABLE
 from kubeling.serving.storage.uris import StorageNotFound, UnknownScheme, parse_uri
 from kubeling.serving.storage_containers import StorageContainers
 
@@ -173,7 +174,8 @@ def add_storage(
     env = [*access.env, *_storage_env(main_container(pod))]
     made = [_initializer(pod, entry, [one], access, env, showing) for entry, one in others]
     if built_in:
-        made.insert(0, _initializer(pod, BUILT_IN, built_in, access, env, showing))
+        known = [*env, *_digest(component)]
+        made.insert(0, _initializer(pod, BUILT_IN, built_in, access, known, showing))
     for index, container in enumerate(made):
         container["name"] = INITIALIZER if index == 0 else f"{INITIALIZER}-{index}"
         if showing.user is not None:
@@ -218,6 +220,12 @@ def _initializer(
     container["volumeMounts"] = [*(container.get("volumeMounts") or ()), *mounts]
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     return container
+
+
+def _digest(component: Obj) -> list[Obj]:
+    """By which files on the node's disk the component's pods go, however often they start."""
+    digest = (component.get("annotations") or {}).get(MODEL_DIGEST)
+    return [{"name": DIGEST_VARIABLE, "value": digest}] if digest else []
 
 
 def _storage_env(container: Obj) -> list[Obj]:

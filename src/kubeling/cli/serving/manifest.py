@@ -1,28 +1,24 @@
 """The InferenceService of a model on disk.
 
 The files' digest is an annotation of the pods: a model saved again in its place is a new revision,
-and one that is the same is none.
+and one that is the same is none. The earlier revision keeps the files that it had.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from kubeling.cli.errors import CliError
 from kubeling.kube.objects import Obj
-from kubeling.serving.names import STOP
+from kubeling.serving.names import MODEL_DIGEST, STOP
 from kubeling.serving.resources import INFERENCE_SERVICES
 
-__all__ = ["DIGEST", "Served", "changed", "digest_of", "name_of", "new_service"]
+__all__ = ["Served", "changed", "name_of", "new_service"]
 
-DIGEST: Final = "serving.kubeling.io/model-digest"
 _LONGEST: Final = 40
-_CHUNK: Final = 1 << 20
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,24 +65,12 @@ def _predictor(served: Served) -> Obj:
         "canaryTrafficPercent": served.canary,
     }
     if served.digest:
-        found["annotations"] = {DIGEST: served.digest}
+        found["annotations"] = {MODEL_DIGEST: served.digest}
     if served.min_replicas is not None:
         found["minReplicas"] = served.min_replicas
     if served.max_replicas is not None:
         found["maxReplicas"] = served.max_replicas
     return found
-
-
-def digest_of(place: Path) -> str:
-    """A short digest of a file, or of a folder's files with their names."""
-    total = hashlib.sha256()
-    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
-    for file in files:
-        total.update(str(file.relative_to(place.parent)).encode() + b"\0")
-        with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK):
-                total.update(chunk)
-    return total.hexdigest()[:16]
 
 
 def name_of(text: str) -> str:

@@ -74,7 +74,8 @@ def serve(model: str, data_dir: Path, **given: Any) -> int:
 def _served(model: str, given: dict[str, Any]) -> tuple[Served, str]:
     """What is to be served, and under which name."""
     from kubeling.cli.serving.formats import FORMATS, format_of, format_of_address
-    from kubeling.cli.serving.manifest import Served, digest_of, name_of
+    from kubeling.cli.serving.manifest import Served, name_of
+    from kubeling.serving.storage.local import digest_of
 
     if "://" in model:
         uri, digest, title = model, "", name_of(model)

@@ -15,7 +15,10 @@ _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 def processors(quota: Path = _QUOTA) -> int:
     """Those it may run on, or what its container's limit of CPU comes to: at least one."""
-    bound = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "linux":
+        bound = len(os.sched_getaffinity(0))
+    else:
+        bound = os.cpu_count() or 1
     try:
         allowed, period = quota.read_text().split()
         return max(1, min(bound, int(allowed) // int(period)))

@@ -22,6 +22,7 @@ from kubeling.serving.storage import (
     hdfs,
     hubs,
     images,
+    local,
     registry,
     repositories,
 )
@@ -87,7 +88,8 @@ def _fetch(
 ) -> None:
     match address.scheme:
         case "file":
-            _copy(Path(address.path), target, patterns)
+            digest = env.get(local.DIGEST_VARIABLE, "")
+            local.fetch_from_disk(Path(address.path), target, patterns, digest, cache)
         case "http" | "https":
             _fetch_from_web(address, target, patterns, env, cache)
         case "gs" | "s3" | "minio":
@@ -130,25 +132,6 @@ def _parse(uri: str) -> ModelUri:
         raise ArtifactError(f"{error}:// is not a known kind of storage") from None
     except ValueError as error:
         raise ArtifactError(f'"{shown_address(uri)}" {error}') from None
-
-
-def _copy(source: Path, target: Path, patterns: Patterns) -> None:
-    def unwanted(folder: str, names: list[str]) -> list[str]:
-        below = Path(folder).relative_to(source)
-        return [
-            one
-            for one in names
-            if not (source / below / one).is_dir() and not patterns.takes(str(below / one))
-        ]
-
-    if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=unwanted)
-    elif source.is_file():
-        shutil.copy2(source, target / source.name)
-    else:
-        raise ArtifactError(
-            f"{source} does not exist on the machine the pod runs on; check storageUri"
-        )
 
 
 def _save(address: ModelUri, target: Path, env: Mapping[str, str]) -> None:
