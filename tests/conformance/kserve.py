@@ -70,7 +70,7 @@ _RUNTIMES: Final = (
 """Files of upstream's, the images that its releases put in, and the formats of the tests."""
 _AT_ONCE: Final = 6
 """They mostly wait."""
-_SECONDS_EACH: Final = 900
+_SECONDS_EACH: Final = 1800
 """Upstream's client asks for six minutes again where a test expects to be answered with 404."""
 _WITHIN: Final = 7200
 
