@@ -120,7 +120,7 @@ def test_an_earlier_revision_answers_as_before_though_its_folder_was_written_ove
         platform.kubeling("serve", str(folder), "--json", *words)
     pods, served = "serving.kserve.io/inferenceservice=constant", ("isvc", "constant")
     platform.kubectl("delete", "pods", "-l", pods)
-    platform.kubectl("wait", "deployment", "-l", pods, "--for=condition=Available", "--timeout=60s")
+    platform.kubectl("wait", "pods", "-l", pods, "--for=condition=Ready", "--timeout=60s")
     back = {"spec": {"predictor": {"canaryTrafficPercent": 0}}}
     platform.kubectl("patch", "isvc", "constant", "--type=merge", "-p", json.dumps(back))
     platform.until(lambda isvc: traffic(isvc).get("constant-predictor-00001") == 100, *served)
