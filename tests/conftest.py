@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def pytest_sessionstart() -> None:
 def fuzz(request: pytest.FixtureRequest) -> int:
     """How many times as many inputs as usual."""
     return int(request.config.getoption("--fuzz"))
+
+
+@pytest.fixture
+def chance(fuzz: int, record_property: Callable[[str, object], None]) -> random.Random:
+    """Decides when something happens: anew each time with ``--fuzz``; reports have the seed."""
+    seed = random.randrange(1 << 32) if fuzz > 1 else 7
+    record_property("seed", seed)
+    return random.Random(seed)
 
 
 @pytest.hookimpl(wrapper=True)

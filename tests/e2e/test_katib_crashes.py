@@ -63,15 +63,13 @@ def experiment(folder: Path, trials: int) -> Obj:
 
 
 def test_an_experiment_is_as_without_the_kills(
-    solo: Platform, fuzz: int, record_property: pytest.RecordProperty
+    solo: Platform, fuzz: int, chance: random.Random
 ) -> None:
     folder = solo.workspace / "experiment"
     folder.mkdir()
     folder.chmod(0o777)
     kills, trials = KILLS * fuzz, 8 if fuzz == 1 else 60
-    seed = random.randrange(1 << 32) if fuzz > 1 else 7
-    record_property("seed", seed)
-    moments = sorted(random.Random(seed).sample(range(trials), min(kills, trials)))
+    moments = sorted(chance.sample(range(trials), min(kills, trials)))
     solo.kubectl("apply", "-f", "-", stdin=json.dumps(experiment(folder, trials)))
     for moment in moments:
         solo.until(lambda found, moment=moment: ended(found) >= moment, "experiments", "crashes")

@@ -66,13 +66,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield found
 
 
-@pytest.fixture
-def moments(fuzz: int, record_property: pytest.RecordProperty) -> random.Random:
-    seed = random.randrange(1 << 32) if fuzz > 1 else 7
-    record_property("seed", seed)
-    return random.Random(seed)
-
-
 def service(
     name: str, version: str, pods: int = 2, *, alive: bool = False, **predictor: Any
 ) -> Obj:
@@ -263,13 +256,13 @@ def test_a_revision_that_does_not_load_takes_nothing_from_the_one_that_serves(
 
 
 def test_a_pod_that_is_killed_is_missed_by_nobody(
-    platform: Platform, fuzz: int, moments: random.Random
+    platform: Platform, fuzz: int, chance: random.Random
 ) -> None:
     url = serve(platform, "killed", "one")
     with asked(url, FINE) as load:
         for _ in range(fuzz):
-            load.until_answered(moments.randrange(20, 200))
-            os.kill(moments.choice(only_servers(platform, 2, load)), signal.SIGKILL)
+            load.until_answered(chance.randrange(20, 200))
+            os.kill(chance.choice(only_servers(platform, 2, load)), signal.SIGKILL)
             until_restarted(platform, "killed", load)
             platform.until(whole(2), "isvc", "killed")
             for pod in pods_of(platform, "killed"):
@@ -280,14 +273,14 @@ def test_a_pod_that_is_killed_is_missed_by_nobody(
 
 
 def test_a_platform_that_is_killed_finds_its_models_again(
-    platform: Platform, fuzz: int, moments: random.Random
+    platform: Platform, fuzz: int, chance: random.Random
 ) -> None:
     """The gateway is in the platform's process: who asks meanwhile finds nobody there."""
     port = int(platform.url.rpartition(":")[2])
     serve(platform, "lasts", "one")
     for _ in range(fuzz):
         with asked(address(platform, "lasts"), FINE) as load:
-            load.until_answered(moments.randrange(20, 200))
+            load.until_answered(chance.randrange(20, 200))
             apply(platform, service("lasts", "torn"))
             platform.kill()
             platform.start(port)

@@ -67,18 +67,16 @@ def search(name: str, folder: Path, trials: int) -> Obj:
 
 
 def test_no_trial_runs_twice_and_no_metric_is_lost(
-    solo: Platform, fuzz: int, record_property: pytest.RecordProperty
+    solo: Platform, fuzz: int, chance: random.Random
 ) -> None:
     folder = solo.workspace / "trials"
     folder.mkdir()
     folder.chmod(0o777)
     trials, kills = (6, KILLS) if fuzz == 1 else (100, KILLS * fuzz)
-    seed = random.randrange(1 << 32) if fuzz > 1 else 7
-    record_property("seed", seed)
     solo.kubectl("apply", "-f", "-", stdin=json.dumps(search("killed", folder, trials)))
-    for moment in sorted(random.Random(seed).choices(range(trials), k=kills)):
+    for moment in sorted(chance.choices(range(trials), k=kills)):
         trial = f"killed-trial-{moment}"
-        state = random.Random(f"{seed}{moment}").choice(("there", "Running", "Complete"))
+        state = chance.choice(("there", "Running", "Complete"))
         solo.until(
             lambda found, state=state: state == "there" or phase(found) in (state, "Complete"),
             "trainjob",

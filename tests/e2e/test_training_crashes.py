@@ -126,11 +126,8 @@ def elastic_job(name: str, folder: Path) -> Obj:
 
 
 def test_every_step_is_taken_once_and_the_last_report_is_kept(
-    solo: Platform, fuzz: int, record_property: pytest.RecordProperty
+    solo: Platform, fuzz: int, chance: random.Random
 ) -> None:
-    seed = random.randrange(1 << 32) if fuzz > 1 else 11
-    record_property("seed", seed)
-    moments = random.Random(seed)
     for pair in range(fuzz):
         folder = solo.workspace / f"pair-{pair}"
         folder.mkdir()
@@ -140,8 +137,8 @@ def test_every_step_is_taken_once_and_the_last_report_is_kept(
         solo.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
         steps = [f"nodes-{pair}-{node} {step}" for node in range(2) for step in range(STEPS)]
         steps += [f"grows-{pair}-worker-{n} {step}" for n in range(2) for step in range(STEPS)]
-        grows = moments.randrange(KILLS)
-        for kill, moment in enumerate(sorted(moments.choices(range(len(steps)), k=KILLS))):
+        grows = chance.randrange(KILLS)
+        for kill, moment in enumerate(sorted(chance.choices(range(len(steps)), k=KILLS))):
             until_taken(folder, moment if kill > grows else min(moment, 3 * STEPS))
             if kill == grows:
                 solo.kubectl("scale", f"pytorchjob/grows-{pair}", "--replicas=2")

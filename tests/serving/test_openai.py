@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,6 @@ openai = pytest.importorskip("openai")
 
 PROMPT = "Once upon a time"
 CHAT = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("gpt2")
-    gpt2(found)
-    return found
-
-
-@pytest.fixture
-async def client(folder: Path) -> AsyncIterator[Any]:
-    async with asking(loaded(folder)) as found:
-        yield found
 
 
 async def test_a_completion_is_what_the_model_itself_makes(client: Any, folder: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("gpt2")
     gpt2(found, context=512, template=CHAT_TEMPLATE + "{# a call is in <tool_call> #}")
     return found
-
-
-@pytest.fixture
-async def client(folder: Path) -> AsyncIterator[Any]:
-    async with asking(loaded(folder)) as found:
-        yield found
 
 
 async def said(client: Any, text: str, **asked: Any) -> Any:

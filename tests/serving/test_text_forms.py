@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from tests.serving.language_models import gpt2, loaded
-from tests.serving.test_openai import CHAT, asking
+from tests.serving.language_models import gpt2
+from tests.serving.test_openai import CHAT
 
 openai = pytest.importorskip("openai")
 pytest.importorskip("llguidance")
@@ -42,12 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("gpt2")
     gpt2(found, context=512)
     return found
-
-
-@pytest.fixture
-async def client(folder: Path) -> AsyncIterator[Any]:
-    async with asking(loaded(folder)) as found:
-        yield found
 
 
 async def said(client: Any, **asked: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,6 @@ async def until(holds: Callable[[], bool]) -> None:
             if holds():
                 return
             await asyncio.sleep(0.001)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("gpt2")
-    gpt2(found)
-    return found
-
-
-@pytest.fixture
-async def client(folder: Path) -> AsyncIterator[Any]:
-    async with asking(loaded(folder)) as found:
-        yield found
 
 
 async def test_more_than_may_wait_is_refused_and_others_are_answered(tmp_path: Path) -> None:

@@ -117,17 +117,14 @@ def test_no_request_is_lost_when_the_kept_interpreters_are_killed(platform: Plat
 
 
 def test_a_platform_killed_while_it_wakes_a_service_wakes_it_when_asked_again(
-    platform: Platform, fuzz: int, record_property: pytest.RecordProperty
+    platform: Platform, fuzz: int, chance: random.Random
 ) -> None:
-    seed = random.randrange(1 << 32) if fuzz > 1 else 11
-    record_property("seed", seed)
-    moments = random.Random(seed)
     for _ in range(3 * fuzz):
         at_rest(platform)
         port = int(platform.url.rpartition(":")[2])
         with ThreadPoolExecutor(1) as threads:
             lost = threads.submit(ask, platform, "iris", [ROW])
-            wait([lost], moments.uniform(0, WAKE_SECONDS))
+            wait([lost], chance.uniform(0, WAKE_SECONDS))
             platform.kill()
             # Who asks is in the process that was killed: answered before that, or cut off.
             assert isinstance(lost.exception(), OSError | HTTPException | None)
