@@ -109,9 +109,12 @@ document.addEventListener("htmx:responseError", (event) => {
   else if (target.id !== "live") target.textContent = `This part is not to be had now: the platform answered ${xhr.status}.`;
 });
 // A request may be lost while the stream goes on, which tells of the next change only.
+let again = 0;
 document.addEventListener("htmx:sendError", ({ detail: { target } }) => {
   line.textContent = "· not up to date: the platform does not answer";
-  if (target.id === "live") setTimeout(() => htmx.trigger(target, "sse:changed"), 2000);
+  if (target.id !== "live") return;
+  clearTimeout(again);
+  again = setTimeout(() => htmx.trigger(target, "sse:changed"), 2000);
 });
 document.addEventListener("htmx:afterSwap", () => { line.textContent = ""; });
 

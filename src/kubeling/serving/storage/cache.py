@@ -48,6 +48,11 @@ class ModelCache:
         limit = env.get("MODEL_CACHE_BYTES", "")
         return cls(Path(given) if given else None, int(limit) if limit.isdigit() else _LIMIT)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder for what is fetched."""
+        return self._folder is not None
+
     def fetch(self, version: str, target: Path, save: Save) -> None:
         """Puts a file in its place: from here, or by ``save``, and then it is kept.
 

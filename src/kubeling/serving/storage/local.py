@@ -49,11 +49,14 @@ def fetch_from_disk(
 
     Raises :class:`ArtifactError`.
     """
-    if digest and _taken(source, target, digest, cache):
+    if not digest or not cache.keeps:
+        _copy(source, target, patterns)
+        return
+    if _taken(source, target, digest, cache):
         return
     _copy(source, target, patterns)
     copied = target if source.is_dir() else target / source.name
-    if digest and digest_of(copied, source.name) == digest:
+    if digest_of(copied, source.name) == digest:
         _keep(source, target, digest, cache)
 
 

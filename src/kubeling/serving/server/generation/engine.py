@@ -130,10 +130,12 @@ class Engine:
     def close(self) -> None:
         """Takes no more texts; the thread ends with the last one, or before the process does."""
         with self._changed:
+            if self._closed:
+                return
+            # A text may take long, and whoever unloads a model does so on the event loop.
+            atexit.register(self._end)
             self._closed = True
             self._changed.notify()
-        # A text may take long, and whoever unloads a model does so on the event loop.
-        atexit.register(self._end)
 
     def _end(self) -> None:
         """Ends all texts, after the step they are at."""
