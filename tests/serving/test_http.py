@@ -92,13 +92,17 @@ async def test_bodies_come_in_pieces_or_compressed(port: int) -> None:
 @pytest.mark.parametrize(
     ("encoding", "body", "expected"),
     [
-        ("GZIP", gzip.compress(b"one"), b"POST /a one"),
-        ("x-gzip", gzip.compress(b"one"), b"POST /a one"),
-        ("gzip", gzip.compress(b"one") + gzip.compress(b" two"), b"POST /a one two"),
+        ("GZIP", gzip.compress(b"one", mtime=0), b"POST /a one"),
+        ("x-gzip", gzip.compress(b"one", mtime=0), b"POST /a one"),
+        (
+            "gzip",
+            gzip.compress(b"one", mtime=0) + gzip.compress(b" two", mtime=0),
+            b"POST /a one two",
+        ),
         ("deflate", zlib.compress(b"one"), b"POST /a one"),
-        ("gzip", gzip.compress(b"one")[:-3], b"the body ends before its gzip does"),
-        ("gzip", gzip.compress(b"one") + b"rest", b"not valid gzip"),
-        ("gzip", gzip.compress(b"") * 100, b"more than 64 parts"),
+        ("gzip", gzip.compress(b"one", mtime=0)[:-3], b"the body ends before its gzip does"),
+        ("gzip", gzip.compress(b"one", mtime=0) + b"rest", b"not valid gzip"),
+        ("gzip", gzip.compress(b"", mtime=0) * 100, b"more than 64 parts"),
     ],
 )
 async def test_a_packed_body_is_taken_whole_or_not_at_all(
