@@ -66,6 +66,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(platform: Platform) -> Iterator[None]:
+    """What a test serves is no other's, even if it fails."""
+    yield
+    platform.kubectl("delete", "isvc", "--all")
+
+
 def service(
     name: str, version: str, pods: int = 2, *, alive: bool = False, **predictor: Any
 ) -> Obj:
@@ -193,7 +200,6 @@ def test_one_input_that_crashes_a_pod_fails_nobody_else(platform: Platform) -> N
     assert len(load.failures) <= 4
     # The input is tried once more, while another pod is there, and no third time.
     assert restarts(platform, "crashes") <= 2
-    platform.kubectl("delete", "isvc", "crashes")
 
 
 def test_who_asks_a_pod_that_hangs_is_told_in_time_and_the_pod_is_restarted(
@@ -207,7 +213,6 @@ def test_who_asks_a_pod_that_hangs_is_told_in_time_and_the_pod_is_restarted(
         platform.until(whole(2), "isvc", "hangs")
         load.until_answered(100)
     assert {failure[:3] for failure in load.failures} <= {"504", BROKE_OFF}
-    platform.kubectl("delete", "isvc", "hangs")
 
 
 def test_a_pod_that_leaks_is_ended_and_its_status_says_why(platform: Platform) -> None:
@@ -223,7 +228,6 @@ def test_a_pod_that_leaks_is_ended_and_its_status_says_why(platform: Platform) -
     assert [end["reason"] for end in endings(platform, "leaks")] == ["OOMKilled"]
     platform.until(is_ready, "isvc", "leaks")
     assert ask(url, "fine")[0] == 200
-    platform.kubectl("delete", "isvc", "leaks")
 
 
 def test_a_revision_that_does_not_load_takes_nothing_from_the_one_that_serves(
@@ -252,7 +256,6 @@ def test_a_revision_that_does_not_load_takes_nothing_from_the_one_that_serves(
         platform.until(is_ready, "isvc", "changes")
         load.until_answered(200)
     assert load.failures == []
-    platform.kubectl("delete", "isvc", "changes")
 
 
 def test_a_pod_that_is_killed_is_missed_by_nobody(
@@ -269,7 +272,6 @@ def test_a_pod_that_is_killed_is_missed_by_nobody(
                 platform.kubectl("delete", "pod", pod["metadata"]["name"])
                 platform.until(whole(2), "isvc", "killed")
     assert load.failures == []
-    platform.kubectl("delete", "isvc", "killed")
 
 
 def test_a_platform_that_is_killed_finds_its_models_again(
@@ -289,7 +291,6 @@ def test_a_platform_that_is_killed_finds_its_models_again(
             platform.until(whole(2), "isvc", "lasts")
         assert {failure[:2] for failure in load.failures} <= {"0 "}, load.failures
         assert restarts(platform, "lasts") == 0
-    platform.kubectl("delete", "isvc", "lasts")
 
 
 def test_a_store_that_goes_away_stops_nothing_that_runs(platform: Platform) -> None:
@@ -336,4 +337,3 @@ def test_a_store_that_goes_away_stops_nothing_that_runs(platform: Platform) -> N
             load.until_answered(50)
         assert load.failures == []
         assert load.revisions["stored-predictor-00002"]
-    platform.kubectl("delete", "isvc", "stored")

@@ -123,6 +123,14 @@ class Serving:
         }
         await self.client.patch_status(DEPLOYMENTS, title, status, NAMESPACE)
 
+    async def restarted(self, title: str) -> None:
+        """The container of a Deployment's pod has ended, runs again and is ready."""
+        pod = await self._pod(await self.exists(DEPLOYMENTS, title))
+        entry = {"name": "kserve-container", "image": "x", "imageID": "", "restartCount": 1}
+        entry |= {"ready": True}
+        status = {"containerStatuses": [entry]}
+        await self.client.patch_status(PODS, name(pod), status, NAMESPACE)
+
     async def lack(self, title: str, message: str) -> None:
         """All but the first of a Deployment's pods crash, and are kept from starting."""
         deployment = await self.exists(DEPLOYMENTS, title)

@@ -53,6 +53,25 @@ def test_idle_pods_take_turns() -> None:
     assert firsts == {A, B, C}
 
 
+def test_a_pod_that_failed_is_asked_last_for_a_moment() -> None:
+    splitter = Splitter()
+    splitter.failed(A, now=10.0)
+    asked = [[e for _, e in splitter.order({"m": 100}, {"m": [A, B]}, 11.9)] for _ in range(2)]
+    assert asked == [[B, A], [B, A]]
+    firsts = {splitter.order({"m": 100}, {"m": [A, B]}, 12.0)[0][1] for _ in range(2)}
+    assert firsts == {A, B}
+
+
+def test_a_pod_that_failed_is_not_counted_on_until_it_is_another_or_some_time_went_by() -> None:
+    splitter = Splitter()
+    splitter.failed(A, now=10.0)
+    for now in (11.0, 14.9):
+        splitter.order({"m": 100}, {"m": [A, B]}, now)
+        assert splitter.reachable([A, B], now) == 1
+    assert splitter.reachable([Endpoint("a:1", "a", restarts=1), B], 11.0) == 2
+    assert splitter.reachable([A, B], 15.0) == 2
+
+
 def test_what_a_canary_is_judged_by() -> None:
     record = RevisionRecord()
     for status in (200, 200, 400, 500):

@@ -34,6 +34,7 @@ _TRACED_AS: Final = "kubeling-inference-gateway"
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 0.05
 _CONNECT_SECONDS: Final = 1.0
+_ARE_YOU_THERE: Final = b"GET /v2/health/live HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 _SPARE_SECONDS: Final = 15.0
 _WITH_SPARE: Final = 2
 """Pods that have to be there for a request that one may have died of."""
@@ -223,14 +224,24 @@ def _may_be_answered(route: Route) -> bool:
 
 
 async def _died(error: Unreached | None) -> str:
-    """How a pod died that had the request; empty if it did not, and only closed a connection."""
+    """How a pod died that had the request; empty if it did not, and only closed a connection.
+
+    That it takes connections shows nothing: those of a process that ends are closed one by one.
+    """
     if error is None or not error.broke_off:
         return ""
     host, _, port = error.broke_off.rpartition(":")
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except (OSError, TimeoutError):
         return str(error)
-    writer.close()
-    return ""
+    with contextlib.closing(writer):
+        writer.write(_ARE_YOU_THERE % error.broke_off.encode())
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                return "" if await reader.read(1) else str(error)
+        except TimeoutError:
+            return ""
+        except OSError:
+            return str(error)

@@ -69,7 +69,8 @@ class Endpoints:
         host = f"[{address}]" if ":" in address else address
         shared = address in ("127.0.0.1", status.get("hostIP"))
         grpc = grpc_port(isvc, pod, shared=shared)
-        return Endpoint(f"{host}:{serving_port(pod)}", name(pod), f"{host}:{grpc}")
+        restarts = sum(one["restartCount"] for one in status.get("containerStatuses") or ())
+        return Endpoint(f"{host}:{serving_port(pod)}", name(pod), f"{host}:{grpc}", restarts)
 
 
 def _service_index(pod: Obj) -> tuple[str, ...]:

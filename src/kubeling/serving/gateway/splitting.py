@@ -20,11 +20,15 @@ _DOUBT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod that is ready, at ``host:port``; where it may speak gRPC, too."""
+    """A pod that is ready, at ``host:port``; where it may speak gRPC, too.
+
+    One whose containers have been restarted is another endpoint than it was.
+    """
 
     address: str
     pod: str
     grpc: str = ""
+    restarts: int = 0
 
 
 @dataclass
@@ -34,8 +38,8 @@ class Splitter:
     _credit: dict[str, float] = field(default_factory=dict)
     _in_flight: dict[str, int] = field(default_factory=dict)
     _turn: int = 0
-    _avoided: dict[str, float] = field(default_factory=dict)
-    """Until when, by address."""
+    _failed: dict[Endpoint, float] = field(default_factory=dict)
+    """When, for as long as it matters."""
 
     def order(
         self,
@@ -56,19 +60,19 @@ class Splitter:
         others = sorted(able.keys() - {chosen}, key=lambda r: -able[r])
         self._turn += 1
         found = [(r, e) for r in (chosen, *others) for e in self._by_load(endpoints[r])]
-        self._avoided = {a: until for a, until in self._avoided.items() if until > now}
-        if self._avoided:
-            found.sort(key=lambda one: one[1].address in self._avoided)
+        if self._failed:
+            self._forget_failures(now)
+            found.sort(key=lambda one: self._has_failed(one[1], now - _AVOID_SECONDS))
         return found
 
     def failed(self, endpoint: Endpoint, now: float) -> None:
         """The endpoint could not be reached."""
-        self._avoided[endpoint.address] = now + _AVOID_SECONDS
+        self._forget_failures(now)
+        self._failed[endpoint] = now
 
     def reachable(self, endpoints: Iterable[Endpoint], now: float) -> int:
         """How many of the endpoints have not failed just now."""
-        sure = now + _AVOID_SECONDS - _DOUBT_SECONDS
-        return sum(self._avoided.get(endpoint.address, sure) <= sure for endpoint in endpoints)
+        return sum(not self._has_failed(one, now - _DOUBT_SECONDS) for one in endpoints)
 
     def started(self, endpoint: Endpoint) -> None:
         """A request was sent to the endpoint."""
@@ -85,6 +89,12 @@ class Splitter:
             self._in_flight[endpoint.address] = left
         else:
             self._in_flight.pop(endpoint.address, None)
+
+    def _forget_failures(self, now: float) -> None:
+        self._failed = {e: at for e, at in self._failed.items() if at > now - _DOUBT_SECONDS}
+
+    def _has_failed(self, endpoint: Endpoint, since: float) -> bool:
+        return self._failed.get(endpoint, since) > since
 
     def _next(self, weights: Mapping[str, int]) -> str:
         self._credit = {r: self._credit.get(r, 0.0) + w for r, w in weights.items()}
