@@ -9,6 +9,7 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from tests.support.load import connect_at_once
 
 from kubeling.rpc.calls import Code, Limits, Method
 from kubeling.rpc.server import serving
@@ -117,3 +118,9 @@ async def test_calls_under_way_end_with_the_server() -> None:
         await begun.wait()
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
+
+
+async def test_callers_who_come_at_once_are_all_taken() -> None:
+    async with serving({SAY: echo}) as port:
+        connect_at_once("127.0.0.1", port)
+        assert await status(port, {}, HELLO) is Code.OK

@@ -25,6 +25,7 @@ from kubeling.rpc.wire import Message, integer, text
 __all__ = ["Handler", "metadata", "serving"]
 
 _SERVING: Final = 1
+_BACKLOG: Final = 1024
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 
 
@@ -51,7 +52,9 @@ async def serving(
     """
     calls = _Calls(handlers, limits or Limits())
     listening = listening or socket.create_server((host, port))
-    server = await asyncio.get_running_loop().create_server(calls.connection, sock=listening)
+    server = await asyncio.get_running_loop().create_server(
+        calls.connection, sock=listening, backlog=_BACKLOG
+    )
     try:
         yield int(listening.getsockname()[1])
     finally:

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.support.load import connect_at_once
 from tests.support.services import HERE, endpoint, endpoint_slice, service
 
 from kubeling.component import Context
 from kubeling.engine.servicenet.backends import Backends
 from kubeling.engine.servicenet.dataplane import DataPlane
-from kubeling.engine.servicenet.forwarder import UdpForwarder
+from kubeling.engine.servicenet.forwarder import TcpForwarder, UdpForwarder
 from kubeling.engine.servicenet.nodehosts import NodeHosts
 from kubeling.engine.servicenet.proxy import ServiceProxy
 from kubeling.engine.servicenet.zone import Zone
@@ -182,3 +183,12 @@ async def test_packets_of_one_sender_take_one_way() -> None:
     assert len(echo.senders) == 1
     await forwarder.stop()
     far.close()
+
+
+async def test_callers_who_come_at_once_are_all_taken() -> None:
+    forwarder = TcpForwarder(Backends([]))
+    with node_port_listener() as reserved:
+        port = reserved.getsockname()[1]
+    await forwarder.start(HERE, port)
+    connect_at_once(HERE, port)
+    await forwarder.stop()

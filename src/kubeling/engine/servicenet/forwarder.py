@@ -15,7 +15,7 @@ from typing import Final
 
 from kubeling.engine.servicenet.backends import Backends
 from kubeling.engine.servicenet.routes import Address
-from kubeling.engine.servicenet.sockets import listener, receiver
+from kubeling.engine.servicenet.sockets import BACKLOG, listener, receiver
 
 __all__ = ["TcpForwarder", "UdpForwarder"]
 
@@ -40,7 +40,7 @@ class TcpForwarder:
     async def start(self, host: str, port: int, *, early: bool = False) -> None:
         """Begins to listen, ``early`` at an address still to come; raises :class:`OSError`."""
         channel = listener(host, port, early=early)
-        self._server = await asyncio.start_server(self._accept, sock=channel)
+        self._server = await asyncio.start_server(self._accept, sock=channel, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Stops listening and ends the connections."""

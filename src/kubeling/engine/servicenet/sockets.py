@@ -9,9 +9,10 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-__all__ = ["listener", "receiver"]
+__all__ = ["BACKLOG", "listener", "receiver"]
 
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
+"""Callers at once; a server has to be given it, too, which else sets its own."""
 _IP_FREEBIND: Final = 15
 
 
@@ -21,7 +22,7 @@ def listener(host: str, port: int, *, early: bool = False) -> socket.socket:
     try:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(channel, host, port, early)
-        channel.listen(_BACKLOG)
+        channel.listen(BACKLOG)
     except OSError:
         channel.close()
         raise
