@@ -13,6 +13,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
+from kubeling.rpc.accepting import BACKLOG
+
 __all__ = ["serving_when_called"]
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ Serve = Callable[[socket.socket], AbstractAsyncContextManager[int]]
 @contextlib.asynccontextmanager
 async def serving_when_called(serve: Serve, host: str, port: int) -> AsyncIterator[int]:
     """Listens until the block is left; gives the port. Callers wait for the first to be served."""
-    listening = socket.create_server((host, port))
+    listening = socket.create_server((host, port), backlog=BACKLOG)
     listening.setblocking(False)
     serving = asyncio.create_task(_serve(serve, listening), name=f"gRPC at port {port}")
     try:

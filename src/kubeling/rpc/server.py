@@ -17,6 +17,7 @@ from h2.errors import ErrorCodes
 
 from kubeling.proxying.http2.connection import Connection
 from kubeling.proxying.http2.stream import Headers, Receiver, Stream
+from kubeling.rpc.accepting import accepting
 from kubeling.rpc.calls import Code, Limits, Method
 from kubeling.rpc.headers import CONTENT_TYPE
 from kubeling.rpc.unary import Handler, Route, UnaryCall, metadata, refuse
@@ -25,7 +26,6 @@ from kubeling.rpc.wire import Message, integer, text
 __all__ = ["Handler", "metadata", "serving"]
 
 _SERVING: Final = 1
-_BACKLOG: Final = 1024
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 
 
@@ -52,13 +52,10 @@ async def serving(
     """
     calls = _Calls(handlers, limits or Limits())
     listening = listening or socket.create_server((host, port))
-    server = await asyncio.get_running_loop().create_server(
-        calls.connection, sock=listening, backlog=_BACKLOG
-    )
     try:
-        yield int(listening.getsockname()[1])
+        with accepting(listening, calls.connection):
+            yield int(listening.getsockname()[1])
     finally:
-        server.close()
         await calls.close()
 
 
