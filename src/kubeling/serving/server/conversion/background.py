@@ -85,7 +85,7 @@ class Conversion:
         if found is None:
             return None
         try:
-            self._put_in_place(*found)
+            self._put_in_place(found[0], open_session(found[1]))
         except Exception:
             # ONNX Runtime raises all kinds; the model itself is there, and so is its conversion.
             log.warning("the twin that was kept cannot be opened; it is made anew", exc_info=True)
@@ -159,12 +159,13 @@ class Conversion:
             return "no: the model's files changed while it was converted; load it again"
         twin = out.read_bytes()
         proof = Proof(report.answer, report.rows, 0, known, hashlib.sha256(twin).hexdigest())
-        self._put_in_place(proof, twin)
+        session = open_session(twin)
+        # Before anybody is answered by it: what that shows is noted beside what is kept.
         self._keep(proof, twin)
+        self._put_in_place(proof, session)
         return self._said
 
-    def _put_in_place(self, proof: Proof, twin: bytes) -> None:
-        session = open_session(twin)
+    def _put_in_place(self, proof: Proof, session: Any) -> None:
         self._proof = proof
         self.twin = Twin(session, proof.answer, self._original, self._watched, proof.watched)
         self._said = (
