@@ -169,6 +169,17 @@ def test_the_servers_log_tells_of_versions_too() -> None:
     assert "saved with scikit-learn 1.2.0, and 1.7.2 loads it" in str(found)
 
 
+def test_a_model_that_loads_tells_of_versions_too() -> None:
+    rows = {"name": "input-0", "datatype": "FP64", "shape": [-1, 2]}
+    said = {"saved_with": "scikit-learn 1.2.0", "loaded_with": "scikit-learn 1.7.2"}
+    found = signature_of({"inputs": [rows], "parameters": said})
+    assert found is not None
+    assert "saved with scikit-learn 1.2.0, and 1.7.2 loads it" in str(found.skew)
+    plain = signature_of({"inputs": [rows]})
+    assert plain is not None
+    assert plain.skew is None
+
+
 def test_the_end_of_a_log_has_its_last_traceback_whole() -> None:
     lines = ["start", "Traceback (most recent call last):", *"abcdef", "ValueError: x"]
     assert Explanation(tuple(lines)).tail(5) == tuple(lines[1:])

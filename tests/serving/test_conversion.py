@@ -153,6 +153,24 @@ async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
         assert equal((await _asked(client, features.tolist()))[1], before[1])
 
 
+def test_a_twin_is_kept_before_anybody_is_answered_by_it(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.datasets import load_iris
+
+    class Noting(Keeping):
+        def put(self, digest: str, proof: Proof, twin: bytes | None = None) -> None:
+            states.append(model.get_parameters()["onnx"])
+            super().put(digest, proof, twin)
+
+    states: list[str] = []
+    folder = tmp_path / "model"
+    folder.mkdir()
+    _forest(folder, *load_iris(return_X_y=True))
+    model = _loaded("sklearn", folder, Noting(tmp_path / "kept"))
+    assert _ended(model).startswith("yes")
+    assert states == ["being made"]
+
+
 def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     pytest.importorskip("skl2onnx")
     from sklearn.datasets import load_iris
@@ -170,6 +188,38 @@ def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     Keeping(kept).drop(place.stem)
     Keeping(kept).put(place.stem, told, nonsense)
     assert _ended(_loaded("sklearn", folder, Keeping(kept))).startswith("yes")
+
+
+@pytest.mark.filterwarnings("ignore:Trying to unpickle estimator")
+async def test_a_model_says_what_saved_it_if_that_is_not_what_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("skl2onnx")
+    import joblib
+    import sklearn.base
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    features, target = load_iris(return_X_y=True)
+    folder, keeping = tmp_path / "model", Keeping(tmp_path / "kept")
+    folder.mkdir()
+    fitted, version = LogisticRegression(max_iter=500).fit(features, target), sklearn.__version__
+    joblib.dump(fitted, folder / "model.joblib")
+    assert "saved_with" not in _loaded("sklearn", folder).get_parameters()
+    with monkeypatch.context() as older:
+        older.setattr(sklearn.base, "__version__", "1.2.0")
+        joblib.dump(fitted, folder / "model.joblib")
+    model = _loaded("sklearn", folder, keeping)
+    said = {"saved_with": "scikit-learn 1.2.0", "loaded_with": f"scikit-learn {version}"}
+    assert model.get_parameters().items() >= said.items()
+    async with serving(model) as client:
+        assert _ended(model).startswith("yes")
+        for _ in range(2):
+            await _asked(client, features.tolist())
+    _kept(tmp_path / "kept")
+    alone = _loaded("sklearn", folder, keeping)
+    assert _by_twin_alone(alone)
+    assert alone.get_parameters().items() >= said.items()
 
 
 def _kept(folder: Path) -> None:

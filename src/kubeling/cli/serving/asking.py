@@ -120,7 +120,10 @@ async def _signature_at(
         if answer is not None and answer.asks_who:
             grant = grant_of(account, namespace)
             click.echo(f"{account} may not ask {model} yet. Let it ask: {grant}", err=True)
-    return _signature(answer), header
+    found = _signature(answer)
+    if found is not None and found.skew is not None:
+        click.echo(f"Note: {found.skew}", err=True)
+    return found, header
 
 
 def curl_line(base: str, model: str, found: Signature | None, header: str = "") -> str:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kubeling.gateway.models.skew import Skew, skew_in
+
 __all__ = ["Picture", "Signature", "Tensor", "path_of", "signature_of"]
 
 _TEXT: Final = "BYTES"
@@ -113,6 +115,8 @@ class Signature:
     features: tuple[str, ...] = ()
     examples: Mapping[str, str] = field(default_factory=dict)
     """Of features that hold text among others that do not, a text for each."""
+    skew: Skew | None = None
+    """Whether another version saved it, which may have computed otherwise."""
 
     @property
     def is_rows(self) -> bool:
@@ -241,7 +245,8 @@ def signature_of(metadata: Mapping[str, Any]) -> Signature | None:
     features = tuple(map(str, said.get("features") or ()))
     categories = said.get("categories")
     known = categories if isinstance(categories, Mapping) else {}
-    return Signature(inputs, features, {str(k): str(v[0]) for k, v in known.items() if v})
+    examples = {str(k): str(v[0]) for k, v in known.items() if v}
+    return Signature(inputs, features, examples, skew_in(said))
 
 
 def _numbers(width: int) -> list[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["Skew", "skew_of"]
+__all__ = ["Skew", "skew_in", "skew_of"]
 
 _LIBRARY: Final = "scikit-learn"
 _SUFFIXES: Final = (".joblib", ".pkl", ".pickle")
@@ -63,6 +63,13 @@ def skew_of(
     if saved and here and saved != here:
         return Skew(_LIBRARY, saved, here)
     return None
+
+
+def skew_in(parameters: Mapping[str, Any]) -> Skew | None:
+    """The skew that a model which loaded tells of in its metadata."""
+    library, _, saved = str(parameters.get("saved_with", "")).rpartition(" ")
+    loaded = str(parameters.get("loaded_with", "")).rpartition(" ")[2]
+    return Skew(library, saved, loaded) if library and loaded else None
 
 
 def _saved_with(place: Path) -> str:

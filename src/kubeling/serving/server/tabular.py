@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ class TabularModel(QuickModel):
         self.directory = directory
         self.columns: list[str] | None = None
         self.width: int | None = None
+        self.saved_with = ""
+        """The library and its version, if another version loads the model: it may differ."""
         self.probed: Array | None = None
         self._batcher = Batcher(self._checked)
         self.runner = self._batcher.runner
@@ -124,6 +127,7 @@ class TabularModel(QuickModel):
             self._conversion, self._file = conversion, as_it_is
             self._batcher.runner.threads = at_once()
             self.width, self.columns = known.width, known.columns
+            self.saved_with = known.saved_with
             if known.shape is not None:
                 self.probed = np.zeros(known.shape, known.dtype)
             return True
@@ -179,6 +183,10 @@ class TabularModel(QuickModel):
             found["onnx"] = self._conversion.state
         elif self.original is not None:
             found["onnx"] = "no: turned off"
+        if self.saved_with:
+            library = self.saved_with.partition(" ")[0]
+            found["saved_with"] = self.saved_with
+            found["loaded_with"] = f"{library} {importlib.metadata.version(library)}"
         return found
 
     def answer(self, payload: Any, done: Done) -> None:
@@ -224,7 +232,7 @@ class TabularModel(QuickModel):
         return {"predictions": tensors.to_json(found)}
 
     def _known(self) -> Known:
-        known = Known(self.width or 0, self.columns)
+        known = Known(self.width or 0, self.columns, saved_with=self.saved_with)
         if self.probed is None:
             return known
         shape, dtype = list(self.probed.shape), self.probed.dtype.str

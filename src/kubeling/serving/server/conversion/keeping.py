@@ -40,6 +40,7 @@ class Known(msgspec.Struct, frozen=True):
     shape: list[int] | None = None
     """Of its answer to one row, and the type of that."""
     dtype: str = ""
+    saved_with: str = ""
 
 
 class Proof(msgspec.Struct, frozen=True):

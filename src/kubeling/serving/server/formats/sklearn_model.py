@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import library
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["create"]
+
+_ALONE: Final = threading.Lock()
+"""Held by who collects warnings, which Python does for all threads together."""
 
 
 def create(name: str, directory: Path) -> TabularModel:
@@ -33,9 +38,8 @@ class SklearnModel(TabularModel):
     _categories: Mapping[str, list[str]] = {}
 
     def load_file(self, file: Path) -> None:
-        joblib = library("joblib")
         try:
-            estimator = joblib.load(file)
+            estimator, self.saved_with = _loaded(file)
         except Exception as error:
             raise ModelLoadError(unreadable(file, error)) from error
         if not hasattr(estimator, "predict"):
@@ -66,6 +70,20 @@ class SklearnModel(TabularModel):
         if self._pandas is None:
             return rows
         return self._pandas.DataFrame(rows, columns=self.columns)
+
+
+def _loaded(file: Path) -> tuple[Any, str]:
+    """The estimator, and what saved it, if that is not what loads it."""
+    joblib = library("joblib")
+    with _ALONE, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = joblib.load(file)
+    saved_with = ""
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        if version := getattr(one.message, "original_sklearn_version", ""):
+            saved_with = f"scikit-learn {version}"
+    return estimator, saved_with
 
 
 def _method(estimator: Any) -> Any:
