@@ -128,6 +128,17 @@ def test_the_form_works_without_scripts(platform: Platform) -> None:
     assert "This is not JSON: Expecting property name" in wrong
 
 
+def test_a_stopped_model_is_called_so_until_it_is_started(platform: Platform) -> None:
+    fetched(platform, "/act", action="stop")
+    platform.until(lambda o: split(o) == {}, "isvc", "house")
+    page = fetched(platform)
+    assert "state-stopped" in page
+    assert "requests are refused until it is started again" in page
+    fetched(platform, "/act", action="start")
+    platform.until(lambda o: split(o) == {"1": 100}, "isvc", "house", timeout=60)
+    assert "state-stopped" not in fetched(platform)
+
+
 def test_a_canary_is_moved_promoted_and_rolled_back(platform: Platform, browser: Browser) -> None:
     platform.kubectl("apply", "-f", "-", stdin=house("two", canary=10))
     platform.until(lambda o: split(o) == {"1": 90, "2": 10}, "isvc", "house")

@@ -28,12 +28,13 @@ _DECISIVE: Final = (
     "Failed", "Succeeded", "Complete", "Completed", "Ready", "Suspended", "Running", "Created"
 )  # fmt: skip
 _READY: Final = ("Ready", "Available")
+_STOPPED: Final = "Stopped"
 _NOT_LOADED: Final = "ModelLoadFailed"
 """Why a service of a language model is not ready, for good."""
 
 
 def state_of(obj: Mapping[str, Any]) -> str:
-    """One of pending, running, ready, succeeded, failed, suspended and deleting."""
+    """One of pending, running, ready, succeeded, failed, suspended, stopped and deleting."""
     if deletion_requested(obj):
         return "deleting"
     if obj.get("kind") in _STATELESS:
@@ -55,6 +56,8 @@ def _by_conditions(obj: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             continue
         if found.get("status") == "True":
             return _WORDS.get(kind.lower(), "pending" if kind == "Created" else kind.lower())
+        if found.get("reason") == _STOPPED:
+            return "stopped"
         if kind in _READY:
             failed = _has_failed(status) or found.get("reason") == _NOT_LOADED
             return "failed" if failed else "pending"
