@@ -19,6 +19,8 @@ from kubeling.cli.main import cli
 from kubeling.cli.serving.formats import format_of
 from kubeling.cli.serving.manifest import Served, changed, name_of, new_service
 from kubeling.cli.serving.predict import request_of
+from kubeling.cli.serving.view import View
+from kubeling.gateway.models.progress import Progress
 
 ROW = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 
@@ -138,6 +140,17 @@ def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform)
     line = platform.kubeling("serve", "--name", "broken", "nowhere", "--curl", check=False)
     assert line.stdout == ""
     assert "broken answers nobody now: " in line.stderr
+
+
+def test_who_waits_for_room_is_told_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    view = View("iris")
+    for doing in ("0/1 nodes are available: 1 Insufficient cpu.", "loading the model"):
+        view.update(Progress("starting", doing, "iris-predictor-00001"))
+    waits, hint, loads = capsys.readouterr().out.splitlines()
+    assert "1 Insufficient cpu" in waits
+    assert "Try this: There is not enough cpu" in hint
+    assert "kubectl describe nodes" in hint
+    assert "loading the model" in loads
 
 
 def traffic(isvc: dict[str, Any]) -> dict[str, int]:

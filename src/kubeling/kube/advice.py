@@ -42,7 +42,8 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         r"Insufficient ([\w./-]*\w)",
-        "There is not enough {0}: lower what the step asks for, or end something that holds it.",
+        "There is not enough {0}: lower what is requested, or end something that holds it; "
+        "kubectl describe nodes lists what does.",
     ),
     (
         r"[Nn]o space left on device|Evicted|DiskPressure",

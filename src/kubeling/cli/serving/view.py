@@ -8,6 +8,7 @@ from rich.text import Text
 
 from kubeling.cli.live import LiveView
 from kubeling.gateway.models.progress import Progress
+from kubeling.kube.advice import advice
 
 __all__ = ["View"]
 
@@ -38,4 +39,7 @@ class View(LiveView):
         line = Text.assemble((mark, style), " ", (self._title, "bold"), f"  {doing}")
         if progress.revision:
             line.append(f"  {progress.revision}", "dim")
-        return line.append(f"  {took:.0f}s", "dim")
+        line.append(f"  {took:.0f}s", "dim")
+        if not progress.final and (hint := advice(progress.doing)):
+            line.append(f"\n  Try this: {hint}")
+        return line
