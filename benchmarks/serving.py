@@ -77,12 +77,7 @@ def _compare(
             except (SystemExit, subprocess.CalledProcessError) as error:
                 print(f"  {name:10} left out: {str(error)[:200]}", flush=True)
                 continue
-            resident, shared = servers[name].memory()
-            print(
-                f"  {name:10} ready after {servers[name].ready:5.2f} s, "
-                f"{resident:4.0f} MiB resident, {shared:4.0f} proportional",
-                flush=True,
-            )
+            print(f"  {name:10} ready after {servers[name].ready:5.2f} s", flush=True)
         for server in servers.values():
             server.pause(True)
         for clients in map(int, options.clients.split(",")):
@@ -93,6 +88,9 @@ def _compare(
                     found[name].append(server.measure(protocol, folder, clients, options.seconds))
                     server.pause(True)
             _print(clients, {name: _middle(values) for name, values in found.items()})
+        for name, server in servers.items():
+            resident, shared = server.memory()
+            print(f"  {name:10} {resident:4.0f} MiB resident, {shared:4.0f} proportional")
 
 
 def _convert(

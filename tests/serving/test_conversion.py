@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.model_server import serving
 
+from kubeling.serving.server.conversion.converters import to_onnx
+from kubeling.serving.server.conversion.cutting import smaller
 from kubeling.serving.server.conversion.keeping import Keeping, Known, Proof
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Answer, equal, fitting
-from kubeling.serving.server.conversion.twin import WATCHED, Twin
+from kubeling.serving.server.conversion.twin import WATCHED, Twin, open_session
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.tabular import TabularModel
 
@@ -151,6 +153,22 @@ async def test_rows_for_the_model_itself_are_refused_where_it_was_overwritten(
         assert status == 500
         assert "model.joblib changed since the model was loaded" in str(error)
         assert equal((await _asked(client, features.tolist()))[1], before[1])
+
+
+@pytest.mark.parametrize("output", ["label", "probabilities"])
+def test_what_adds_nothing_to_a_forest_is_not_in_its_twin(output: str) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.datasets import load_digits
+    from sklearn.ensemble import RandomForestClassifier
+
+    features, target = load_digits(return_X_y=True)
+    whole = to_onnx("sklearn", RandomForestClassifier(10).fit(features, target), 64)
+    smallest, cut = smaller(whole, output)
+    assert len(smallest) < len(cut) / 2
+    rows = {"input": features.astype(np.float32)}
+    (wanted,) = open_session(whole).run([output], rows)
+    for file in (smallest, cut):
+        assert np.array_equal(open_session(file).run(None, rows)[0], wanted)
 
 
 def test_a_twin_is_kept_before_anybody_is_answered_by_it(tmp_path: Path) -> None:

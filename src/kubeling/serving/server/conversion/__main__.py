@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from kubeling.serving.server.conversion.converters import known_values, only, to_onnx
+from kubeling.serving.server.conversion.converters import known_values, to_onnx
+from kubeling.serving.server.conversion.cutting import smaller
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Found, equal, fitting
 from kubeling.serving.server.conversion.twin import open_session
@@ -74,22 +75,16 @@ def _convert(format_name: str, directory: Path, out: Path) -> Found:
             return Found(reason=f"the {what} in ONNX differ on {len(rows)} rows")
     answer = fitting(outputs, wanted["answers"])
     assert answer is not None
-    raw = _least(raw, answer.output)
-    twin = open_session(raw)
-    if not equal(answer.of(_outputs(twin, rows)[answer.output]), wanted["answers"]):
+    for least in smaller(raw, answer.output):
+        twin = open_session(least)
+        if equal(answer.of(_outputs(twin, rows)[answer.output]), wanted["answers"]):
+            break
+    else:
         return Found(reason=f"the answers in ONNX differ on {len(rows)} rows")
     if not _quicker(model.predict_rows, lambda some: _outputs(twin, some), rows):
         return Found(reason="the model is no quicker in ONNX")
-    out.write_bytes(raw)
+    out.write_bytes(least)
     return Found(answer, len(rows))
-
-
-def _least(raw: bytes, output: str) -> bytes:
-    try:
-        return only(raw, output)
-    except Exception:
-        # Some files cannot be cut apart; whole they say the same, and it takes a little longer.
-        return raw
 
 
 def _rows(format_name: str, model: TabularModel, directory: Path, width: int) -> Array:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["known_values", "only", "to_onnx"]
+__all__ = ["known_values", "to_onnx"]
 
 _NOWHERE: Final = -2
 
@@ -40,15 +40,6 @@ def to_onnx(format_name: str, model: Any, width: int) -> bytes:
         else:
             made = onnxmltools.convert_lightgbm(model, initial_types=initial, zipmap=False)
     found: bytes = made.SerializeToString()
-    return found
-
-
-def only(raw: bytes, output: str) -> bytes:
-    """The part of a file that makes one output: ONNX Runtime computes them all."""
-    onnx, utils = library("onnx"), library("onnx.utils")
-    model = onnx.load_model_from_string(raw)
-    names = [tensor.name for tensor in model.graph.input]
-    found: bytes = utils.Extractor(model).extract_model(names, [output]).SerializeToString()
     return found
 
 
