@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import urllib.error
 import urllib.parse
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from tests.support.browser import Browser, browser_at
 from tests.support.platform import Platform, started
+
+from kubeling.kube.objects import is_condition_true
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -208,6 +211,30 @@ def test_graphs_runtimes_and_models_of_a_server_have_their_lists(platform: Platf
 def page_at(platform: Platform, path: str) -> str:
     with urllib.request.urlopen(platform.url + path, timeout=30) as page:
         return str(page.read().decode())
+
+
+def test_a_graph_is_tried_with_what_its_first_model_takes(platform: Platform) -> None:
+    nodes = {
+        "root": {"routerType": "Sequence", "steps": [{"nodeName": "inner"}]},
+        "inner": {"routerType": "Ensemble", "steps": [{"serviceName": "house", "name": "one"}]},
+    }
+    graph = {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "InferenceGraph",
+        "metadata": {"name": "lane"},
+        "spec": {"nodes": nodes},
+    }
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(graph))
+    platform.until(lambda o: is_condition_true(o, "Ready"), "inferencegraph", "lane", timeout=60)
+    address = "/objects/serving.kserve.io/v1alpha1/InferenceGraph/default/lane"
+    assert f'hx-get="{address}/try"' in page_at(platform, address)
+    assert 'for="v0">height ' in page_at(platform, f"{address}/try")
+    form = urllib.parse.urlencode({"how": "fields", "v0": "1.5", "v1": "2"}).encode()
+    with urllib.request.urlopen(f"{platform.url}{address}/try", form, timeout=30) as page:
+        answer = html.unescape(page.read().decode())
+    assert "200 in " in answer
+    assert '"one": {' in answer
+    platform.kubectl("delete", "inferencegraph", "lane")
 
 
 def test_a_failed_load_has_its_traceback_and_what_to_try(platform: Platform) -> None:

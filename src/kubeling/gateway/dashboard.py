@@ -119,6 +119,7 @@ _OF_COMPONENTS: Final = {
     f"{_MODEL}/live": "models.pages:model_stream",
     f"{_MODEL}/try": "models.parts:form_part",
     f"{_MODEL}/drift": "models.parts:drift_part",
+    f"{_GRAPH}/try": "models.parts:graph_form_part",
     "/registry": "lists:registry",
     "/registry/experiments/{experiment}": "tracking:tracked_experiment",
 }
@@ -136,6 +137,7 @@ _FORMS: Final = {
     f"{_TRIAL}/act": "experiments.actions:act_on_trial",
     f"{_MODEL}/act": "models.actions:act_on_model",
     f"{_MODEL}/try": "models.parts:try_model",
+    f"{_GRAPH}/try": "models.parts:try_graph",
     **{f"{path}/act": "training.pages:act_on_training_job" for path in _TRAINING},
 }
 

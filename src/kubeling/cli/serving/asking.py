@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from kubeling.cli.serving.identity import account_in, grant_of, header_of, token_of
+from kubeling.gateway.models.graph import first_service
 from kubeling.gateway.models.signature import Signature, signature_of
 from kubeling.kube.client import Client
 from kubeling.kube.objects import Obj, name
@@ -85,7 +86,7 @@ async def fitting_graph_line(
     client: Client, namespace: str, kubeconfig: str, gateway: str, graph: Obj
 ) -> str:
     """A command that asks a graph for what the first service takes that gets the request."""
-    first, found, header = _first_service(graph), None, ""
+    first, found, header = first_service(graph), None, ""
     if first:
         base = f"{gateway}/serving/{namespace}/{first}"
         isvc = await client.find(INFERENCE_SERVICES, first, namespace) or {}
@@ -93,17 +94,6 @@ async def fitting_graph_line(
         found, header = await _signature_at(client, namespace, kubeconfig, base, model)
     body = "@request.json" if found is None or found.is_large else found.sample_text()
     return _posting(f"{gateway}/serving/{namespace}/{name(graph)}", body, header)
-
-
-def _first_service(graph: Obj) -> str:
-    """Through the first step of each node, as far as they lead; empty where an address is asked."""
-    nodes, node, seen = graph["spec"].get("nodes") or {}, "root", set[str]()
-    while node not in seen and (steps := (nodes.get(node) or {}).get("steps")):
-        seen.add(node)
-        if steps[0].get("serviceName"):
-            return str(steps[0]["serviceName"])
-        node = str(steps[0].get("nodeName") or "")
-    return ""
 
 
 async def _signature_at(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from kubeling.gateway.steps.model import Step
 from kubeling.kube.objects import Obj
 
-__all__ = ["details_of", "service_at", "steps_of"]
+__all__ = ["details_of", "first_service", "service_at", "steps_of"]
 
 _ROOT: Final = "root"
 _DEEPEST: Final = 12
@@ -40,6 +40,17 @@ def service_at(graph: Obj, key: str) -> str:
     for step, entry in _walk(nodes, _ROOT, "", (), lambda _: ""):
         if step.id == key and entry is not None:
             return str(entry.get("serviceName") or "")
+    return ""
+
+
+def first_service(graph: Obj) -> str:
+    """Through the first step of each node, as far as they lead; empty where an address is asked."""
+    nodes, node, seen = graph["spec"].get("nodes") or {}, _ROOT, set[str]()
+    while node not in seen and (steps := (nodes.get(node) or {}).get("steps")):
+        seen.add(node)
+        if steps[0].get("serviceName"):
+            return str(steps[0]["serviceName"])
+        node = str(steps[0].get("nodeName") or "")
     return ""
 
 

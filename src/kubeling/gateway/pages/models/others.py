@@ -101,6 +101,7 @@ async def graph_page(views: Views, request: web.Request) -> web.Response:
         name(graph),
         (INFERENCE_GRAPHS, INFERENCE_SERVICES),
         graph=picture.draw("picture graph", f"Graph of {len(steps)} nodes and steps"),
+        base=views.link(graph),
         address=f"{views.context.settings.gateway_url}{place}",
         **await object_values(views, graph),
     )

@@ -1,4 +1,4 @@
-"""Parts of a model's page that are fetched when they are looked at: the form, and drift."""
+"""Parts of pages of models and graphs that are fetched when they are looked at: form and drift."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from kubeling.gateway.kinds import INFERENCE_SERVICES
+from kubeling.gateway.kinds import INFERENCE_GRAPHS, INFERENCE_SERVICES
+from kubeling.gateway.models.graph import first_service
 from kubeling.gateway.models.signature import Signature, path_of
 from kubeling.gateway.pages.models.source import drift_of, objects_of, signature_from
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
-from kubeling.kube.objects import Obj, name, namespace
+from kubeling.kube.objects import Key, Obj, key_of, name, namespace
 
-__all__ = ["drift_part", "form_part", "try_model"]
+__all__ = ["drift_part", "form_part", "graph_form_part", "try_graph", "try_model"]
 
 _EXAMPLE: Final = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 _LONGEST: Final = 20_000
@@ -34,28 +35,56 @@ async def form_part(views: Views, rest: RestClient, request: web.Request) -> web
 async def try_model(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """Sends what was filled in, and shows the answer below it."""
     isvc = await views.object(INFERENCE_SERVICES, request)
-    sent = {key: str(value) for key, value in (await request.post()).items()}
     signature = await signature_from(rest, isvc, await objects_of(views, isvc))
+    return await _tried(views, rest, request, isvc, signature)
+
+
+async def graph_form_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """The form made from what the first service takes that gets a graph's requests."""
+    graph = await views.object(INFERENCE_GRAPHS, request)
+    return _form(views, request, graph, await _signature_of_graph(views, rest, graph), {})
+
+
+async def try_graph(views: Views, rest: RestClient, request: web.Request) -> web.Response:
+    """Sends what was filled in through the graph."""
+    graph = await views.object(INFERENCE_GRAPHS, request)
+    signature = await _signature_of_graph(views, rest, graph)
+    return await _tried(views, rest, request, graph, signature)
+
+
+async def _signature_of_graph(views: Views, rest: RestClient, graph: Obj) -> Signature | None:
+    first = Key(namespace(graph), first_service(graph))
+    for isvc in await views.objects(INFERENCE_SERVICES):
+        if key_of(isvc) == first:
+            return await signature_from(rest, isvc, await objects_of(views, isvc))
+    return None
+
+
+async def _tried(
+    views: Views, rest: RestClient, request: web.Request, obj: Obj, signature: Signature | None
+) -> web.Response:
+    sent = {key: str(value) for key, value in (await request.post()).items()}
     path, body, wrong = "", None, ""
     try:
-        path, body = _request(name(isvc), signature, sent)
+        path, body = _request(name(obj), signature, sent)
     except ValueError as error:
         wrong = str(error)
     if body is None:
-        return _form(views, request, isvc, signature, sent, wrong=wrong)
+        return _form(views, request, obj, signature, sent, wrong=wrong)
     began = time.perf_counter()
-    target = f"/serving/{namespace(isvc)}/{quote(name(isvc))}{path}"
+    target = f"/serving/{namespace(obj)}/{quote(name(obj))}"
     try:
-        status, text, headers = await rest.answered(target, body)
+        whole = target if obj["kind"] == INFERENCE_GRAPHS.kind else target + path
+        status, text, headers = await rest.answered(whole, body)
     except ConnectionError as error:
-        return _form(views, request, isvc, signature, sent, wrong=str(error))
+        return _form(views, request, obj, signature, sent, wrong=str(error))
     answer = {
         "status": status,
         "text": _pretty(text),
         "revision": headers.get("x-kubeling-revision", ""),
         "took": round(1000 * (time.perf_counter() - began), 1),
     }
-    return _form(views, request, isvc, signature, sent, answer=answer)
+    return _form(views, request, obj, signature, sent, answer=answer)
 
 
 async def drift_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -102,7 +131,7 @@ def _request(
 def _form(
     views: Views,
     request: web.Request,
-    isvc: Obj,
+    obj: Obj,
     signature: Signature | None,
     sent: Mapping[str, str],
     **values: Any,
@@ -115,9 +144,9 @@ def _form(
         request,
         "model_try.html",
         "/models",
-        f"Try {name(isvc)}",
-        obj=isvc,
-        base=views.link(isvc),
+        f"Try {name(obj)}",
+        obj=obj,
+        base=views.link(obj),
         signature=signature,
         fields=fields,
         sent=sent,

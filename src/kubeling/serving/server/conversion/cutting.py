@@ -1,7 +1,7 @@
 """Smaller files that answer the same: ONNX Runtime computes every output, and adds every weight.
 
-Of a converted forest each leaf has a weight for each class, most of them zero: with ten classes nine
-in ten, which make it half as fast and its server 10 MiB larger.
+Of a converted forest each leaf has a weight for each class, most of them zero: with ten classes
+nine in ten, which make it half as fast and its server 10 MiB larger.
 """
 
 from __future__ import annotations
