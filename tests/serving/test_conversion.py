@@ -21,6 +21,7 @@ from kubeling.serving.server.conversion.keeping import Keeping, Known, Proof
 from kubeling.serving.server.conversion.probes import probe_rows, sample_rows
 from kubeling.serving.server.conversion.proof import Answer, equal, fitting
 from kubeling.serving.server.conversion.twin import WATCHED, Twin, open_session
+from kubeling.serving.server.errors import ModelLoadError
 from kubeling.serving.server.formats import create_model
 from kubeling.serving.server.tabular import TabularModel
 
@@ -206,6 +207,30 @@ def test_a_kept_twin_that_cannot_be_opened_is_made_anew(tmp_path: Path) -> None:
     Keeping(kept).drop(place.stem)
     Keeping(kept).put(place.stem, told, nonsense)
     assert _ended(_loaded("sklearn", folder, Keeping(kept))).startswith("yes")
+
+
+class _Torn:
+    """What cannot be read back."""
+
+    def __reduce__(self) -> Any:
+        return int, ("torn",)
+
+
+def test_what_saved_a_model_is_in_the_log_of_one_that_does_not_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joblib = pytest.importorskip("joblib")
+    import sklearn.base
+    from sklearn.linear_model import LogisticRegression
+
+    monkeypatch.setattr(sklearn.base, "__version__", "1.2.0")
+    joblib.dump([LogisticRegression(), _Torn()], tmp_path / "model.joblib", compress=3)
+    monkeypatch.undo()
+    with (
+        pytest.warns(UserWarning, match="LogisticRegression from version 1.2.0 when using"),
+        pytest.raises(ModelLoadError, match="torn"),
+    ):
+        _loaded("sklearn", tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Trying to unpickle estimator")

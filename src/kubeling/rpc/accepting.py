@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 __all__ = ["BACKLOG", "accepting"]
@@ -60,9 +61,10 @@ class _Acceptor:
     def _accept(self) -> None:
         try:
             while True:
-                task = self._loop.create_task(self._connect(self._listening.accept()[0]))
+                channel, _ = self._listening.accept()
+                task = self._loop.create_task(self._connect(channel))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(self._connected, channel))
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
@@ -72,8 +74,12 @@ class _Acceptor:
             self._resumption = self._loop.call_later(_PAUSE_SECONDS, self.resume)
 
     async def _connect(self, channel: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(self._protocol, channel)
-        except OSError as error:
+        await self._loop.connect_accepted_socket(self._protocol, channel)
+
+    def _connected(self, channel: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
             channel.close()
-            log.debug("a caller has left: %s", error)
+        elif (error := task.exception()) is not None:
+            channel.close()
+            log.warning("a caller was lost: %s", error)

@@ -75,15 +75,16 @@ class SklearnModel(TabularModel):
 def _loaded(file: Path) -> tuple[Any, str]:
     """The estimator, and what saved it, if that is not what loads it."""
     joblib = library("joblib")
-    with _ALONE, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        estimator = joblib.load(file)
-    saved_with = ""
-    for one in caught:
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        if version := getattr(one.message, "original_sklearn_version", ""):
-            saved_with = f"scikit-learn {version}"
-    return estimator, saved_with
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with _ALONE, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator = joblib.load(file)
+    finally:
+        for one in caught:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    versions = [getattr(one.message, "original_sklearn_version", "") for one in caught]
+    return estimator, next((f"scikit-learn {version}" for version in versions if version), "")
 
 
 def _method(estimator: Any) -> Any:
