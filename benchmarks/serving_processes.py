@@ -67,16 +67,7 @@ class Server:
 
     def settle(self, row: str) -> None:
         """Waits until a model that is converted is answered in its final form."""
-        url = f"http://127.0.0.1:{self._ports.rest}"
-        deadline = time.monotonic() + _TWIN_SECONDS
-        while time.monotonic() < deadline:
-            with _OPEN(f"{url}/v2/models/model", timeout=10) as answer:
-                if b"being made" not in answer.read():
-                    break
-            time.sleep(0.1)
-        body = f'{{"instances": [{", ".join([row] * 300)}]}}'.encode()
-        for _ in range(4):  # Of several processes, each has to see so many rows.
-            _OPEN(Request(f"{url}/v1/models/model:predict", body), timeout=30).close()
+        settle(f"http://127.0.0.1:{self._ports.rest}", "model", row)
 
     def _all(self) -> list[psutil.Process]:
         return [self._process, *self._process.children(recursive=True)]
@@ -103,6 +94,19 @@ def serving(command: Command, ports: Ports, cores: str) -> Iterator[Server]:
             yield Server(psutil.Process(process.pid), ports, command, ready)
         finally:
             _end(process)
+
+
+def settle(url: str, model: str, row: str) -> None:
+    """Waits until a converted model of a server at an address is answered in its final form."""
+    deadline = time.monotonic() + _TWIN_SECONDS
+    while time.monotonic() < deadline:
+        with _OPEN(f"{url}/v2/models/{model}", timeout=10) as answer:
+            if b"being made" not in answer.read():
+                break
+        time.sleep(0.1)
+    body = f'{{"instances": [{", ".join([row] * 300)}]}}'.encode()
+    for _ in range(4):  # Of several processes, each has to see so many rows.
+        _OPEN(Request(f"{url}/v1/models/{model}:predict", body), timeout=30).close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
