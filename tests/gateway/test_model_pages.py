@@ -76,10 +76,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-def fetched(platform: Platform, path: str = "", **form: str) -> str:
+def fetched(platform: Platform, path: str = "", page: str = PAGE, **form: str) -> str:
     data = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(platform.url + PAGE + path, data, timeout=30) as page:
-        text: str = page.read().decode()
+    with urllib.request.urlopen(platform.url + page + path, data, timeout=30) as answer:
+        text: str = answer.read().decode()
         return text
 
 
@@ -129,6 +129,23 @@ def test_the_form_works_without_scripts(platform: Platform) -> None:
     assert "200 from house-predictor-00001" in answer
     wrong = fetched(platform, "/try", how="json", body="{'a'}")
     assert "This is not JSON: Expecting property name" in wrong
+
+
+def test_a_model_at_rest_is_woken_to_say_what_it_takes(platform: Platform) -> None:
+    resting = json.loads(house("one"))
+    resting["metadata"]["name"] = "sleepy"
+    window = {"autoscaling.knative.dev/window": "6s"}
+    resting["spec"]["predictor"] |= {"minReplicas": 0, "annotations": window}
+    platform.kubectl("apply", "-f", "-", stdin=json.dumps(resting))
+    platform.until(lambda o: is_condition_true(o, "Ready"), "isvc", "sleepy", timeout=60)
+    deployment = ("deployment", "sleepy-predictor-00001")
+    platform.until(lambda o: o["spec"]["replicas"] == 0, *deployment, timeout=60)
+    platform.until(lambda o: not o["status"].get("replicas"), *deployment, timeout=60)
+    page = PAGE.replace("house", "sleepy") + "/try"
+    assert "The model is at rest" in page_at(platform, page)
+    assert "The model is at rest" in fetched(platform, page=page, how="fields", v0="1")
+    assert 'name="v1"' in fetched(platform, page=page, how="wake")
+    platform.kubectl("delete", "isvc", "sleepy")
 
 
 def test_a_stopped_model_is_called_so_until_it_is_started(platform: Platform) -> None:

@@ -85,11 +85,16 @@ class RestClient:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         return self._session
 
-    async def answered(self, path: str, body: Any) -> tuple[int, str, dict[str, str]]:
-        """Posts JSON; the status, the text and the headers of the answer, be it a refusal."""
+    async def answered(self, path: str, body: Any = None) -> tuple[int, str, dict[str, str]]:
+        """The status, the text and the headers of the answer, be it a refusal; waits for models.
+
+        Posts a body as JSON, and gets where there is none.
+        """
+        method = "GET" if body is None else "POST"
         try:
-            url = self._base + path
-            async with self._opened().post(url, json=body, timeout=_PATIENT) as response:
+            async with self._opened().request(
+                method, self._base + path, json=body, timeout=_PATIENT
+            ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return response.status, await response.text(), headers
         except (aiohttp.ClientError, TimeoutError) as error:

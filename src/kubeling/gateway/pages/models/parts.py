@@ -12,7 +12,7 @@ from aiohttp import web
 
 from kubeling.gateway.kinds import INFERENCE_GRAPHS, INFERENCE_SERVICES
 from kubeling.gateway.models.graph import first_service
-from kubeling.gateway.models.signature import Signature, path_of
+from kubeling.gateway.models.signature import Signature, path_of, signature_of
 from kubeling.gateway.pages.models.source import drift_of, objects_of, signature_from
 from kubeling.gateway.pages.view import Views
 from kubeling.gateway.rest import Refused, RestClient
@@ -20,6 +20,7 @@ from kubeling.kube.objects import Key, Obj, key_of, name, namespace
 
 __all__ = ["drift_part", "form_part", "graph_form_part", "try_graph", "try_model"]
 
+_WAKE: Final = "wake"
 _EXAMPLE: Final = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 _LONGEST: Final = 20_000
 """Characters of an answer that are shown."""
@@ -28,15 +29,33 @@ _LONGEST: Final = 20_000
 async def form_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """The form made from what the model says it takes."""
     isvc = await views.object(INFERENCE_SERVICES, request)
-    signature = await signature_from(rest, isvc, await objects_of(views, isvc))
-    return _form(views, request, isvc, signature, {})
+    found = await objects_of(views, isvc)
+    signature = await signature_from(rest, isvc, found)
+    return _form(views, request, isvc, signature, {}, asleep=not found.ready())
 
 
 async def try_model(views: Views, rest: RestClient, request: web.Request) -> web.Response:
     """Sends what was filled in, and shows the answer below it."""
     isvc = await views.object(INFERENCE_SERVICES, request)
-    signature = await signature_from(rest, isvc, await objects_of(views, isvc))
-    return await _tried(views, rest, request, isvc, signature)
+    if (await request.post()).get("how") == _WAKE:
+        return await _woken(views, rest, request, isvc)
+    found = await objects_of(views, isvc)
+    signature = await signature_from(rest, isvc, found)
+    return await _tried(views, rest, request, isvc, signature, asleep=not found.ready())
+
+
+async def _woken(views: Views, rest: RestClient, request: web.Request, isvc: Obj) -> web.Response:
+    """Asks the model what it takes through the inference gateway, which wakes it for that."""
+    model = quote(name(isvc))
+    try:
+        status, text, _ = await rest.answered(
+            f"/serving/{namespace(isvc)}/{model}/v2/models/{model}"
+        )
+        signature = signature_of(json.loads(text)) if status == 200 else None
+        wrong = "" if status == 200 else _pretty(text)
+    except (ConnectionError, ValueError) as error:
+        signature, wrong = None, str(error)
+    return _form(views, request, isvc, signature, {}, wrong=wrong)
 
 
 async def graph_form_part(views: Views, rest: RestClient, request: web.Request) -> web.Response:
@@ -61,7 +80,13 @@ async def _signature_of_graph(views: Views, rest: RestClient, graph: Obj) -> Sig
 
 
 async def _tried(
-    views: Views, rest: RestClient, request: web.Request, obj: Obj, signature: Signature | None
+    views: Views,
+    rest: RestClient,
+    request: web.Request,
+    obj: Obj,
+    signature: Signature | None,
+    *,
+    asleep: bool = False,
 ) -> web.Response:
     sent = {key: str(value) for key, value in (await request.post()).items()}
     path, body, wrong = "", None, ""
@@ -70,7 +95,7 @@ async def _tried(
     except ValueError as error:
         wrong = str(error)
     if body is None:
-        return _form(views, request, obj, signature, sent, wrong=wrong)
+        return _form(views, request, obj, signature, sent, wrong=wrong, asleep=asleep)
     began = time.perf_counter()
     target = f"/serving/{namespace(obj)}/{quote(name(obj))}"
     try:
@@ -114,8 +139,8 @@ def _request(
         return signature.path(model), signature.row_request(sent.get("row", ""))
     if sent.get("how") in ("fields", "row"):
         raise ValueError(
-            "The model is at rest, or was replaced, and does not say what it takes. Send it JSON "
-            "below, which wakes it, and come back to the fields."
+            "The model is at rest, or was replaced, and does not say what it takes. Wake it, or "
+            "send it JSON below."
         )
     try:
         body = json.loads(sent.get("body", ""))
