@@ -129,6 +129,18 @@ def test_an_older_generations_word_is_not_taken() -> None:
     assert progress_of(service(**READY), []).state == "ready"
 
 
+def test_a_service_that_is_started_again_is_waited_for() -> None:
+    stopped = {"type": "Ready", "status": "False", "reason": "Stopped", "message": "stopped"}
+    found = progress_of(service(conditions=[stopped]), [])
+    assert (found.state, found.doing, found.final) == ("starting", "starting again", False)
+
+
+def test_a_spec_that_cannot_be_is_no_revisions_fault() -> None:
+    model = {"transitionStatus": "InvalidSpec", "lastFailureInfo": {"message": "no runtime"}}
+    found = progress_of(service(modelStatus=model), [pod(**LOADING)])
+    assert (found.state, found.doing, found.revision) == ("failed", "no runtime", "")
+
+
 def test_a_failed_load_ends_the_waiting() -> None:
     model = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"message": "no file"}}
     found = progress_of(service(modelStatus=model), [])
@@ -194,6 +206,10 @@ def test_words_become_values_of_the_models_types() -> None:
     assert [tensor["data"] for tensor in sent] == [[7], ["Rome"], [True]]
     with pytest.raises(ValueError, match=r"age: '7\.5' is no whole number"):
         columns.request(["7.5", "Rome", "true"])
+    with pytest.raises(ValueError, match="2: 'nan' is no number"):
+        rows.request(["1", "nan"])
+    with pytest.raises(ValueError, match="1: '1e999' is no number"):
+        rows.request(["1e999", "1"])
     with pytest.raises(ValueError, match="new: 'yes' is neither true nor false"):
         columns.request(["7", "Rome", "yes"])
 

@@ -19,7 +19,9 @@ __all__ = ["Progress", "newest_pods", "progress_of"]
 _INITIALIZER: Final = "storage-initializer"
 _WAITS: Final = "PodPending"
 """The node says what a pod waits for, which may be a claim that nobody makes."""
-_FAILED: Final = frozenset({"BlockedByFailedLoad", "InvalidSpec"})
+_STOPPED: Final = "Stopped"
+_INVALID: Final = "InvalidSpec"
+_FAILED: Final = frozenset({"BlockedByFailedLoad", _INVALID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,14 @@ def progress_of(isvc: Obj, pods: Sequence[Obj]) -> Progress:
     ready = condition(isvc, "Ready")
     if ready is not None and ready.status == "True":
         return Progress("ready", "ready", revision)
+    if ready is not None and ready.reason == _STOPPED:
+        return Progress("starting", "starting again", revision)
     model: Obj = status.get("modelStatus") or {}
     if model.get("transitionStatus") in _FAILED or (ready and ready.status == "False"):
         said = (model.get("lastFailureInfo") or {}).get("message") or (ready and ready.message)
-        return Progress("failed", str(said or "it cannot be served"), revision)
+        # What is no valid spec has become no revision: the newest one is another's.
+        whose = "" if model.get("transitionStatus") == _INVALID else revision
+        return Progress("failed", str(said or "it cannot be served"), whose)
     if ready is not None and ready.reason == _WAITS:
         return Progress("starting", ready.message, revision)
     doing = [what for pod in newest_pods(revision, pods) if (what := _doing(pod))]
