@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from kubeling.cli.serving.manifest import Served, changed, name_of, new_service
 from kubeling.cli.serving.predict import request_of
 from kubeling.cli.serving.view import View
 from kubeling.gateway.models.progress import Progress
+from kubeling.kube.objects import condition
 
 ROW = '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
 
@@ -100,6 +102,12 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     assert json.loads(again.stdout)["revision"] == "iris-predictor-00001", "nothing has changed"
     none = platform.kubeling("serve", str(folder), "--canary", "10").stdout
     assert "all of them, as the model has not changed" in none
+    isvc = json.loads(platform.kubectl("get", "isvc", "iris", "-o", "json"))
+    assert "canaryTrafficPercent" not in isvc["spec"]["predictor"], "nor of what comes next"
+    other = platform.kubeling("serve", str(folder), "--format", "foo", check=False)
+    assert "no serving runtime here serves models of format foo" in other.stderr
+    assert "sklearn" in other.stderr
+    assert json.loads(platform.kubectl("get", "isvc", "iris", "-o", "json"))["spec"] == isvc["spec"]
     (folder / "notes.md").write_text("a second try")
     canary = json.loads(platform.kubeling("serve", str(folder), "--json", "--canary", "25").stdout)
     assert canary["traffic"] == {"iris-predictor-00001": 75, "iris-predictor-00002": 25}
@@ -140,6 +148,19 @@ def test_a_model_that_does_not_load_says_why_and_what_to_try(platform: Platform)
     line = platform.kubeling("serve", "--name", "broken", "nowhere", "--curl", check=False)
     assert line.stdout == ""
     assert "broken answers nobody now: " in line.stderr
+
+
+@pytest.mark.e2e
+def test_serving_a_stopped_service_starts_it(platform: Platform) -> None:
+    folder = platform.workspace / "pausing"
+    shutil.copytree(platform.workspace / "iris", folder)
+    platform.kubeling("serve", str(folder))
+    platform.kubectl("annotate", "isvc", "pausing", "serving.kserve.io/stop=true")
+    platform.until(lambda o: condition(o, "Stopped") is not None, "isvc", "pausing")
+    done = platform.kubeling("serve", str(folder))
+    assert "✓ pausing  ready" in done.stdout
+    assert platform.kubeling("predict", "pausing", ROW).returncode == 0
+    platform.kubectl("delete", "isvc", "pausing")
 
 
 def test_who_waits_for_room_is_told_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from kubeling.kube.objects import Obj
 from kubeling.serving.names import MODEL_DIGEST, STOP
 from kubeling.serving.resources import INFERENCE_SERVICES
 
-__all__ = ["Served", "changed", "name_of", "new_service"]
+__all__ = ["Served", "changed", "is_served", "name_of", "new_service"]
 
 _LONGEST: Final = 40
 
@@ -57,6 +57,15 @@ def changed(before: Obj, served: Served) -> Obj:
         "metadata": {"annotations": {STOP: None}},
         "spec": {"predictor": _predictor(served)},
     }
+
+
+def is_served(isvc: Obj, served: Served) -> bool:
+    """Whether the service has this model already."""
+    predictor = isvc["spec"]["predictor"]
+    model = predictor.get("model") or {}
+    digest = (predictor.get("annotations") or {}).get(MODEL_DIGEST, "")
+    has = ((model.get("modelFormat") or {}).get("name"), model.get("storageUri"), digest)
+    return has == (served.format_name, served.uri, served.digest)
 
 
 def _predictor(served: Served) -> Obj:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Self
 
-from kubeling.cli.serving.manifest import Served, changed, new_service
+import msgspec
+
+from kubeling.cli.errors import CliError
+from kubeling.cli.serving.manifest import Served, changed, is_served, new_service
 from kubeling.gateway.models.failure import Explanation, explain, local_place
 from kubeling.gateway.models.progress import Progress, progress_of
 from kubeling.gateway.models.traffic import shares_of
 from kubeling.kube.client import Client
+from kubeling.kube.errors import Forbidden
 from kubeling.kube.objects import Obj, name, namespace
 from kubeling.kube.resources import PODS
 from kubeling.serving.names import SERVICE
-from kubeling.serving.resources import INFERENCE_SERVICES
+from kubeling.serving.resources import (
+    CLUSTER_SERVING_RUNTIMES,
+    INFERENCE_SERVICES,
+    SERVING_RUNTIMES,
+)
 
 __all__ = ["Rollout"]
 
@@ -28,8 +36,16 @@ class Rollout:
 
     @classmethod
     async def begin(cls, client: Client, title: str, where: str, served: Served) -> Self:
-        """Makes the service, or gives the one there is another model."""
+        """Makes the service, or gives the one there is another model.
+
+        A canary with nothing to share the requests with is none: it would become one with whatever
+        is changed next. Raises :class:`CliError` if no runtime serves the format.
+        """
         before = await client.find(INFERENCE_SERVICES, title, where)
+        await _check_format(client, where, served.format_name)
+        alone = before is None or (is_served(before, served) and len(shares_of(before)) == 1)
+        if alone:
+            served = msgspec.structs.replace(served, canary=None)
         if before is None:
             made = await client.create(INFERENCE_SERVICES, new_service(title, served), where)
         else:
@@ -88,3 +104,22 @@ class Rollout:
         """Why the newest revision does not come up."""
         place = local_place(self._isvc)
         return await explain(self._client, progress, self._pods, place)
+
+
+async def _check_format(client: Client, where: str, format_name: str) -> None:
+    """The controller refuses it as well, but then the service has it."""
+    try:
+        own = (await client.list(SERVING_RUNTIMES, where)).items
+        shared = (await client.list(CLUSTER_SERVING_RUNTIMES)).items
+    except Forbidden:
+        return
+    known = {
+        entry["name"]
+        for runtime in (*own, *shared)
+        for entry in runtime["spec"].get("supportedModelFormats") or ()
+    }
+    if format_name not in known:
+        raise CliError(
+            f"no serving runtime here serves models of format {format_name}",
+            f"Say it with --format, as one of: {', '.join(sorted(known))}.",
+        )
