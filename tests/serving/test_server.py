@@ -429,12 +429,14 @@ async def test_every_format_answers_both_protocols(format_name: str, tmp_path: P
         answer = await client.post("/v2/models/iris/infer", json={"inputs": [tensor]})
         second = (await answer.json())["outputs"][0]
         wrong = await client.post("/v1/models/iris:predict", json={"instances": [[1.0]]})
+        said = (await wrong.json())["error"]
         metadata = await (await client.get("/v2/models/iris")).json()
     labels = np.argmax(first, axis=1).tolist() if format_name == "lightgbm" else first
     assert labels == [0, 1]
     assert second["shape"][0] == 2
     assert second["data"] == np.ravel(first).tolist()
     assert wrong.status == 400
+    assert "4" in said, "how many there have to be"
     assert metadata["inputs"][0]["shape"] == [-1, 4]
 
 

@@ -83,8 +83,9 @@ def predict(
     except OSError as error:
         raise CliError(f"{base} does not answer: {error}", "kubeling status") from None
     if answer.status != _OK:
-        which = answer.revision or name
-        raise CliError(f"{which} answered {answer.status}: {answer.error}", _hint(target, answer))
+        which = f"{name} ({answer.revision})" if answer.revision else name
+        hint = _hint(target, answer, Instance(data_dir).option)
+        raise CliError(f"{which} answered {answer.status}: {answer.error}", hint)
     click.echo(answer.body.decode(errors="replace").rstrip("\n"))
     return 0
 
@@ -156,13 +157,15 @@ async def _token(data_dir: Path, namespace: str) -> str:
         return await token_of(connection.client, namespace, account)
 
 
-def _hint(target: _Target, answer: Answer) -> str:
+def _hint(target: _Target, answer: Answer, option: str) -> str:
+    """What to run next; ``option`` names the platform, where it has to be named."""
     if answer.asks_who:
         from kubeling.cli.serving.identity import grant_of
 
         return f"Let it ask: {grant_of('default', target.namespace)}"
     if target.is_graph:
-        return f"More: kubectl describe inferencegraph {target.name} -n {target.namespace}"
+        return f"More: kubeling why ig/{target.name} -n {target.namespace}{option}"
     if answer.status < 500:
-        return f"A request that fits: kubeling serve {target.name} -n {target.namespace} --curl"
-    return f"More: kubeling why isvc/{target.name} -n {target.namespace}"
+        fits = f"kubeling serve {target.name} -n {target.namespace} --curl{option}"
+        return f"A request that fits: {fits}"
+    return f"More: kubeling why isvc/{target.name} -n {target.namespace}{option}"

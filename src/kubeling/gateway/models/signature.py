@@ -68,7 +68,11 @@ class Tensor:
                 raise ValueError(f"{title}: {text!r} is neither true nor false")
             return word.lower() == "true"
         try:
-            return float(word) if self.datatype.startswith(("FP", "BF")) else int(word)
+            if not self.datatype.startswith(("FP", "BF")):
+                return int(word)
+            if math.isfinite(value := float(word)):
+                return value
+            raise ValueError(word)  # JSON has no such numbers
         except ValueError:
             kind = "number" if self.datatype.startswith(("FP", "BF")) else "whole number"
             raise ValueError(f"{title}: {text!r} is no {kind}") from None

@@ -56,6 +56,9 @@ class Profile(msgspec.Struct, omit_defaults=True):
     features: dict[str, FeatureProfile]
     predictions: FeatureProfile | None = None
 
+    def __repr__(self) -> str:
+        return f"<Profile of {', '.join(self.features)}>"
+
 
 def profile_of(rows: Array, names: Sequence[str] = (), predictions: Array | None = None) -> Profile:
     """The profile of a table; features without a name are called by their position."""

@@ -16,7 +16,7 @@ from kubeling.serving.server.infer_types import InferOutput, InferRequest, Infer
 from kubeling.serving.server.model import Model
 from kubeling.serving.server.quick import Done, QuickModel
 from kubeling.serving.server.rows import array_of_rows, rows_of
-from kubeling.serving.server.tabular import first_line, single_file
+from kubeling.serving.server.tabular import single_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ class OnnxModel(QuickModel):
             found: list[Array] = self._session.run(wanted, dict(feed))
         except Exception as error:
             # ONNX Runtime's errors share no public base class; the input is what can be wrong.
-            raise InvalidInput(first_line(error)) from error
+            raise InvalidInput(" ".join(str(error).split())) from error
         return found
 
 
