@@ -88,6 +88,8 @@ def test_a_folder_is_served_asked_and_given_another_model(platform: Platform) ->
     platform.kubectl("wait", "inferencegraph/chain", "--for=condition=Ready", "--timeout=60s")
     for request in (ROW, "[[5.1, 3.5, 1.4, 0.2]]"):
         assert platform.kubeling("predict", "chain", request).stdout == '{"predictions":[0]}\n'
+    refused = platform.kubeling("predict", "chain", "[[5.1]]", check=False)
+    assert "chain, step root/0 (iris), answered 400: every row needs 4 features" in refused.stderr
     named = platform.kubeling("predict", "chain", ROW, "--model", "iris", check=False)
     assert "chain is a graph and has no model of its own" in named.stderr
     line = platform.kubeling("serve", "chain", "--curl").stdout

@@ -24,7 +24,7 @@ from kubeling.serving.graph.conditions import ConditionError, check, exists
 from kubeling.serving.graph.execution import Answer, GraphFailure, run
 from kubeling.serving.graph.resources import INFERENCE_GRAPHS
 from kubeling.serving.graph.routing import GraphRouter
-from kubeling.serving.graph.rules import validate_graph
+from kubeling.serving.graph.rules import validate_graph, warnings_of
 from kubeling.serving.resources import INFERENCE_SERVICES
 
 Client = TestClient[Any, Any]
@@ -211,6 +211,27 @@ def test_conditions_are_gjsons(path: str, document: Any, expected: bool) -> None
 def test_a_condition_that_is_not_understood_is_refused(path: str) -> None:
     with pytest.raises(ConditionError):
         check(path)
+
+
+def test_what_looks_like_a_comparison_and_is_none_is_told() -> None:
+    request = AdmissionRequest(INFERENCE_GRAPHS, "CREATE")
+    steps = [
+        step("a", condition=c) for c in ("kind==cat", '[@this].#(kind=="cat")', "{a,b}", "a.b")
+    ]
+    (said,) = warnings_of(graph(root=node("Switch", *steps)), request)
+    assert said.startswith("spec.nodes.root.steps[0].condition: kind==cat is a key of that name")
+
+
+def test_the_step_that_failed_is_named() -> None:
+    nodes = {
+        "root": node("Sequence", step("a"), {"nodeName": "inner", "name": "second"}),
+        "inner": node("Sequence", step("b", name="last", dependency="Hard"), step("c")),
+    }
+
+    async def call(one: Obj, content: bytes, path: str, last: bool) -> Answer:
+        return Answer(400 if one["serviceName"] == "b" else 200, b"{}")
+
+    assert asyncio.run(run(nodes, b"{}", call)).step == "inner/last (b)"
 
 
 @pytest.mark.parametrize(

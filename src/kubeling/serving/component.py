@@ -41,6 +41,7 @@ def _admission() -> Mapping[Resource, Admission]:
     from kubeling.serving.configuration import CONFIG_LABEL, validate_config, warn_of_config
     from kubeling.serving.graph.resources import INFERENCE_GRAPHS
     from kubeling.serving.graph.rules import validate_graph
+    from kubeling.serving.graph.rules import warnings_of as graph_warnings
     from kubeling.serving.llm.obstacles import warnings_of
     from kubeling.serving.llm.resources import (
         LLM_CONFIGS,
@@ -75,7 +76,7 @@ def _admission() -> Mapping[Resource, Admission]:
         V1ALPHA1_SERVICES: llm,
         LLM_CONFIGS: llm_config,
         V1ALPHA1_CONFIGS: llm_config,
-        INFERENCE_GRAPHS: Admission(validate=validate_graph),
+        INFERENCE_GRAPHS: Admission(validate=validate_graph, warn=graph_warnings),
         TRAINED_MODELS: Admission(validate=validate_trained_model),
         LOCAL_MODEL_CACHES: Admission(validate=validate_cache, keep=keep_cache),
         LOCAL_MODEL_NAMESPACE_CACHES: Admission(validate=validate_namespace_cache, keep=keep_cache),

@@ -29,17 +29,19 @@ _SHORT: Final = 30.0
 _OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 """The platform is on this machine: no proxy leads to it."""
 _REVISION: Final = "X-Kubeling-Revision"
+_STEP: Final = "X-Kubeling-Step"
 _OK: Final = 200
 _FORBIDDEN: Final = 403
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as it came; ``revision`` is the one that gave it."""
+    """An answer as it came; ``revision`` is the one that gave it, or the ``step`` that failed."""
 
     status: int
     body: bytes
     revision: str = ""
+    step: str = ""
 
     @property
     def asks_who(self) -> bool:
@@ -69,7 +71,8 @@ def ask(
             return Answer(answer.status, answer.read(), answer.headers.get(_REVISION, ""))
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, error.read(), error.headers.get(_REVISION, ""))
+            revision, step = (error.headers.get(header, "") for header in (_REVISION, _STEP))
+            return Answer(error.code, error.read(), revision, step)
     except http.client.HTTPException as error:
         raise OSError(f"the answer broke off: {type(error).__name__}: {error}") from error
 

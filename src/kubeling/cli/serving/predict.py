@@ -83,7 +83,8 @@ def predict(
     except OSError as error:
         raise CliError(f"{base} does not answer: {error}", "kubeling status") from None
     if answer.status != _OK:
-        which = f"{name} ({answer.revision})" if answer.revision else name
+        who = f"step {answer.step}" if answer.step else answer.revision
+        which = f"{name}, {who}," if who else name
         hint = _hint(target, answer, Instance(data_dir).option)
         raise CliError(f"{which} answered {answer.status}: {answer.error}", hint)
     click.echo(answer.body.decode(errors="replace").rstrip("\n"))

@@ -7,15 +7,17 @@ is put to the whole document. Other modifiers and multipaths are refused when a 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["ConditionError", "check", "exists"]
+__all__ = ["ConditionError", "check", "doubt", "exists"]
 
 _OPERATORS: Final = ("==", "!=", "<=", ">=", "!%", "=", "<", ">", "%")
 _MISSING: Final = object()
+_EXAMPLE: Final = '[@this].#(name=="x")'
 
 
 class ConditionError(ValueError):
@@ -45,6 +47,15 @@ def check(path: str) -> None:
             check(part.path)
 
 
+def doubt(path: str) -> str:
+    """What looks like a comparison and is the name of a key; empty if nothing does."""
+    with contextlib.suppress(ConditionError):
+        for part in _parts(path):
+            if isinstance(part, str) and any(sign in part for sign in ("==", "!=", "<", ">")):
+                return f"{part} is a key of that name; a comparison is as in {_EXAMPLE}"
+    return ""
+
+
 def _parts(path: str) -> Iterator[_Part]:
     rest = path
     while rest:
@@ -62,7 +73,9 @@ def _parts(path: str) -> Iterator[_Part]:
             rest = rest[1:] if every else rest
             yield _query(inside, every=every)
         elif rest[0] in "@{[!":
-            raise ConditionError(f"{rest} is not understood: only @this and [@this] are")
+            raise ConditionError(
+                f"{rest} is not understood: only @this and [@this] are, as in {_EXAMPLE}"
+            )
         else:
             found = re.match(r"(?:\\.|[^.|\\])+", rest)
             if found is None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kubeling.kube.objects import Obj
@@ -22,12 +22,16 @@ __all__ = ["Answer", "Call", "GraphFailure", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a step answered; its ``rest`` is still to come if it goes to the client as it is."""
+    """What a step answered; its ``rest`` is still to come if it goes to the client as it is.
+
+    One that failed tells which ``step`` it was.
+    """
 
     status: int
     body: bytes
     content_type: str = ""
     rest: AsyncIterator[bytes] | None = None
+    step: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -82,7 +86,12 @@ async def run(
             except GraphFailure as failure:
                 # Only of the first node upstream tells that none of its routes fits.
                 raise GraphFailure(500, str(failure)) from failure
-        return await call(step, content, f"{at}/{step.get('name') or index}", ends)
+        path = f"{at}/{step.get('name') or index}"
+        answer = await call(step, content, path, ends)
+        if answer.succeeded:
+            return answer
+        asked = step.get("serviceName") or step.get("serviceUrl")
+        return replace(answer, step=f"{path} ({asked})")
 
     match node["routerType"]:
         case "Sequence":

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphRouter"]
 
+_STEP_HEADER: Final = "x-kubeling-step"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -215,9 +216,15 @@ async def _within(seconds: float | None, status: int, what: str) -> AsyncIterato
 async def _answered(request: web.Request, answer: Answer) -> web.StreamResponse:
     """The answer of the last step, or what was made of several."""
     kind = "application/json" if _is_json(answer.body) else None
+    # Names of steps are anything, and a header is not.
+    named = answer.step and answer.step.isascii() and answer.step.isprintable()
+    headers = {_STEP_HEADER: answer.step} if named else {}
     if answer.rest is None:
-        return web.Response(status=answer.status, body=answer.body, content_type=kind)
-    headers = {"Content-Type": answer.content_type} if answer.content_type else {}
+        return web.Response(
+            status=answer.status, body=answer.body, content_type=kind, headers=headers
+        )
+    if answer.content_type:
+        headers["Content-Type"] = answer.content_type
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
     try:

@@ -9,11 +9,11 @@ from typing import Final
 from kubeling.kube.admission import AdmissionRequest
 from kubeling.kube.errors import FieldError
 from kubeling.kube.objects import Obj, deletion_requested, mapping, mappings
-from kubeling.serving.graph.conditions import ConditionError, check
+from kubeling.serving.graph.conditions import ConditionError, check, doubt
 from kubeling.serving.graph.resources import ROOT
 from kubeling.serving.name_rules import validate_name
 
-__all__ = ["validate_graph"]
+__all__ = ["validate_graph", "warnings_of"]
 
 _TARGETS: Final = ("nodeName", "serviceName", "serviceUrl")
 
@@ -32,6 +32,16 @@ def validate_graph(obj: Obj, old: Obj | None, _: AdmissionRequest) -> Iterator[F
         yield FieldError(
             "spec.nodes", "Invalid value", "a request would never leave this circle", cycle
         )
+
+
+def warnings_of(graph: Obj, _: AdmissionRequest) -> list[str]:
+    """What kubectl is told at apply: conditions that hardly mean what they say."""
+    return [
+        f"spec.nodes.{title}.steps[{index}].condition: {said}"
+        for title, node in mapping(mapping(graph.get("spec")).get("nodes")).items()
+        for index, step in enumerate(mappings(mapping(node).get("steps")))
+        if (said := doubt(str(step.get("condition") or "")))
+    ]
 
 
 def _validate_node(path: str, node: Obj, nodes: Mapping[str, object]) -> Iterator[FieldError]:
