@@ -63,6 +63,10 @@ def test_features_are_called_what_the_model_calls_them(
 def test_drift_is_said_after_two_verdicts_and_ends_when_the_window_does() -> None:
     found = watch(window=300)
     found.refer_to(reference(), "the training data")
+    status, message = judged(found)
+    assert status == "Unknown"
+    assert "pods that began before monitoring was turned on sample none" in message
+    found.take(shown(rows(1, 50)))
     assert judged(found) == ("Unknown", "too few rows were sampled to tell")
     found.take(shown(rows(1, 200)))
     assert judged(found) == ("False", "requests look like the training data")

@@ -19,6 +19,9 @@ __all__ = ["CONDITION", "IN_A_ROW", "Verdict", "judged_before", "verdict_of"]
 CONDITION: Final = "DataDrift"
 IN_A_ROW: Final = 2
 _NAMED: Final = 10
+_UNSAMPLED: Final = (
+    "no request was sampled yet; pods that began before monitoring was turned on sample none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ def verdict_of(report: Mapping[str, Any], positive: int, before: str) -> Verdict
         if before in ("True", "False"):
             return Verdict(before, "Unchanged", "too few rows since the last verdict to tell")
         said = report.get("message", "")
-        text = said if "features" in said else "too few rows were sampled to tell"
-        return Verdict("Unknown", "TooFewRows", text)
+        few = "too few rows were sampled to tell" if report.get("window") else _UNSAMPLED
+        return Verdict("Unknown", "TooFewRows", said if "features" in said else few)
     source = report.get("reference", "")
     if not report["drift"]:
         return Verdict("False", "NoDrift", f"requests look like {source}")
