@@ -232,6 +232,12 @@ def test_the_step_that_failed_is_named() -> None:
         return Answer(400 if one["serviceName"] == "b" else 200, b"{}")
 
     assert asyncio.run(run(nodes, b"{}", call)).step == "inner/last (b)"
+    nodes["inner"]["steps"][0] = {"serviceUrl": "http://me:secret@b", "dependency": "Hard"}
+
+    async def refuse(one: Obj, content: bytes, path: str, last: bool) -> Answer:
+        return Answer(200 if one.get("serviceName") else 400, b"{}")
+
+    assert asyncio.run(run(nodes, b"{}", refuse)).step == "inner/0"
 
 
 @pytest.mark.parametrize(

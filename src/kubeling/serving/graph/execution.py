@@ -90,8 +90,9 @@ async def run(
         answer = await call(step, content, path, ends)
         if answer.succeeded:
             return answer
-        asked = step.get("serviceName") or step.get("serviceUrl")
-        return replace(answer, step=f"{path} ({asked})")
+        # Not where it is named by its address, which may hold a password.
+        service = f" ({step['serviceName']})" if step.get("serviceName") else ""
+        return replace(answer, step=path + service)
 
     match node["routerType"]:
         case "Sequence":
