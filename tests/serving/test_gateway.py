@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
+from tests.serving.gateway_pods import Client, echo, pod, serve
 from tests.serving.platform import (
     NAMESPACE,
     Serving,
     front_door,
     is_ready,
-    running_serving,
     traffic,
 )
 
@@ -28,74 +25,6 @@ from kubeling.gateway.app import create_app
 from kubeling.kube.resources import DEPLOYMENTS
 from kubeling.serving.component import COMPONENT
 from kubeling.serving.resources import INFERENCE_SERVICES
-
-Client = aiohttp.ClientSession
-
-
-@pytest.fixture
-async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
-    async with running_serving(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture(params=["the long way", "the short way"])
-async def gateway(serving: Serving, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """A client of the application, and of the platform's port, which is quicker about models."""
-    async with contextlib.AsyncExitStack() as stack:
-        if request.param == "the short way":
-            port = await stack.enter_async_context(front_door(serving.context))
-        else:
-            server = TestServer(create_app(serving.context, [COMPONENT]))
-            await stack.enter_async_context(server)
-            port = server.port or 0
-        base = f"http://127.0.0.1:{port}"
-        yield await stack.enter_async_context(aiohttp.ClientSession(base))
-
-
-async def pod(handler: Callable[[web.Request], Any]) -> TestServer:
-    """A pod's process: answers everything with ``handler``."""
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)
-    server = TestServer(app)
-    await server.start_server()
-    return server
-
-
-async def serve(serving: Serving, version: str, number: int, server: TestServer, **f: Any) -> None:
-    """Rolls out a revision whose pod is ``server``."""
-    container = {
-        "image": "mine",
-        "env": [{"name": "VERSION", "value": version}],
-        "ports": [{"containerPort": server.port}],
-    }
-    await serving.service("m", predictor={"containers": [container], **f})
-    await serving.start(f"m-predictor-{number:05d}")
-    await serving.until(INFERENCE_SERVICES, "m", is_ready)
-
-
-async def echo(request: web.Request) -> web.Response:
-    body = (await request.read()).decode()
-    seen = {"path": request.raw_path, "body": body, "host": request.host}
-    return web.json_response({**seen, "forwarded": request.headers.get("X-Forwarded-Host")})
-
-
-async def closes(request: web.Request) -> web.Response:
-    """A process that ends: its connections are closed, and it may take more of them meanwhile."""
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-def dying_of(predictions: list[str]) -> Handler:
-    """A pod that closes the connection of each prediction, and lives."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.path == "/v2/health/live":
-            return web.Response()
-        predictions.append((await request.read()).decode())
-        return await closes(request)
-
-    return answer
 
 
 async def explain(_: web.Request) -> web.Response:
@@ -262,106 +191,6 @@ async def test_packed_bodies_arrive_and_broken_ones_are_nobody_elses_fault(
     counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
     assert counted["revisions"]["m-predictor-00001"]["errors"] == 0
     await server.close()
-
-
-async def test_a_pod_that_is_gone_is_passed_over(serving: Serving, gateway: Client) -> None:
-    gone, server = await pod(echo), await pod(echo)
-    await serve(serving, "1", 1, gone)
-    await serve(serving, "2", 2, server, canaryTrafficPercent=50)
-    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
-    await gone.close()
-    for _ in range(4):
-        answer = await gateway.post("/serving/default/m/", data="x" * 100_000)
-        assert answer.status == 200
-        assert len((await answer.json())["body"]) == 100_000
-        assert answer.headers["x-kubeling-revision"] == "m-predictor-00002"
-    await server.close()
-
-
-async def test_a_request_that_was_delivered_is_never_sent_again(
-    serving: Serving, gateway: Client
-) -> None:
-    seen: list[str] = []
-
-    async def break_off(request: web.Request) -> web.Response:
-        seen.append(request.path)
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    server = await pod(break_off)
-    await serve(serving, "1", 1, server)
-    answer = await gateway.post("/serving/default/m/x", data="x")
-    assert answer.status == 502
-    assert seen == ["/x"]
-    await server.close()
-
-
-async def test_a_prediction_goes_to_another_pod_if_its_own_dies(
-    serving: Serving, gateway: Client
-) -> None:
-    asked: list[str] = []
-    bad, good = await pod(dying_of(asked)), await pod(echo)
-    await serve(serving, "1", 1, bad)
-    await serve(serving, "2", 2, good, canaryTrafficPercent=1)
-    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
-    answer = await gateway.post("/serving/default/m/v1/models/m:predict", data="x")
-    assert answer.headers["x-kubeling-revision"] == "m-predictor-00002"
-    assert (await answer.json())["body"] == "x"
-    assert asked == ["x"]
-    counted = await (await gateway.get("/api/serving/default/m/traffic")).json()
-    assert counted["revisions"]["m-predictor-00002"]["requests"] == 1
-    await good.close()
-    await bad.close()
-
-
-async def test_a_prediction_that_kills_takes_two_pods_at_most(
-    serving: Serving, gateway: Client
-) -> None:
-    asked: list[str] = []
-    servers = [await pod(dying_of(asked)) for _ in range(3)]
-    await serve(serving, "1", 1, servers[0])
-    await serve(serving, "2", 2, servers[1], canaryTrafficPercent=50)
-    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
-    answer = await gateway.post("/serving/default/m/v2/models/m/infer", data="x")
-    assert answer.status == 502
-    assert "broke off" in (await answer.json())["error"]
-    assert asked == ["x", "x"]
-    for server in servers:
-        await server.close()
-
-
-async def test_a_prediction_that_kills_waits_for_its_pod_before_it_is_given_to_the_last(
-    serving: Serving, gateway: Client
-) -> None:
-    killed, seen = asyncio.Event(), list[str]()
-
-    async def end(request: web.Request) -> web.Response:
-        if b"fine" in await request.read():
-            return await echo(request)
-        killed.set()
-        return await closes(request)
-
-    async def answer(request: web.Request) -> web.Response:
-        seen.append((await request.read()).decode())
-        return await echo(request)
-
-    bad, good = await pod(end), await pod(answer)
-    await serve(serving, "1", 1, bad)
-    await serve(serving, "2", 2, good, canaryTrafficPercent=1)
-    await serving.until(INFERENCE_SERVICES, "m", lambda o: len(traffic(o)) == 2)
-    path = "/serving/default/m/v1/models/m:predict"
-    async with asyncio.TaskGroup() as group:
-        killing = group.create_task(gateway.post(path, data="kills"))
-        await killed.wait()
-        for _ in range(5):
-            assert (await (await gateway.post(path, data="fine")).json())["body"] == "fine"
-        assert "kills" not in seen
-        await serving.restarted("m-predictor-00001")
-    assert (await killing.result().json())["body"] == "kills"
-    assert seen.count("kills") == 1
-    await good.close()
-    await bad.close()
 
 
 async def test_an_answer_is_passed_on_as_it_comes(serving: Serving, gateway: Client) -> None:
